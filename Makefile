@@ -1,0 +1,39 @@
+# `make demo` and `make test` work in a fresh clone with Python 3.11+, a C++17 compiler and make.
+PYTHON ?= python3
+VENV := .venv
+PIP := $(VENV)/bin/pip --disable-pip-version-check
+SOURCES := $(shell find psal_cli ext weights -type f -not -name '*.so' -not -name '*.pyc' 2>/dev/null) pyproject.toml README.md
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/.installed
+	$(VENV)/bin/psal inpaint examples/bridge.jpg --mask examples/bridge_mask.png -o out/bridge.jpg --compare out/bridge_compare.jpg --force
+	@echo "The bridge without the lamp post is in out/bridge.jpg; before, mask and after side by side in out/bridge_compare.jpg"
+
+test: lint
+	$(VENV)/bin/pytest
+
+lint: $(VENV)/.installed
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+bench: $(VENV)/.bench
+	$(VENV)/bin/python tests/bench/bench_engine.py
+	$(VENV)/bin/python tests/bench/bench_inpaint.py
+
+$(VENV)/.tools: constraints.txt
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install -q -c constraints.txt torch numpy pillow opencv-python-headless click rich tqdm pytest ruff scikit-build-core cmake ninja
+	touch $@
+
+# A real install, not an editable one: what is tested is what a user gets.
+$(VENV)/.installed: $(VENV)/.tools $(SOURCES)
+	$(PIP) install -q --no-build-isolation --no-deps --force-reinstall .
+	touch $@
+
+$(VENV)/.bench: $(VENV)/.installed
+	$(PIP) install -q -c constraints.txt faiss-cpu scikit-image pypatchmatch
+	touch $@
+
+clean:
+	rm -rf build out $(VENV)

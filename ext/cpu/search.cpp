@@ -1,0 +1,143 @@
+// The schedules of the search on the CPU. Compiled once per instruction set (see dispatch.cpp).
+#include <string.h>
+
+#include <vector>
+
+#include "kernels.h"
+
+namespace psal {
+namespace PSAL_ISA {
+namespace {
+
+constexpr int kBandRows = 32;  // scan order runs inside bands, bands run in parallel
+
+template <class T>
+Problem<T> problem_of(const psal_search_args& a, int64_t image) {
+  const int64_t queries = (int64_t)a.query_height * a.query_width, keys = (int64_t)a.key_height * a.key_width;
+  return {(const T*)a.query + image * queries * a.channels,
+          (const T*)a.key + image * keys * a.channels,
+          a.key_scale ? a.key_scale + image * keys : nullptr,
+          a.query_mask ? a.query_mask + image * queries : nullptr,
+          a.key_valid ? a.key_valid + image * keys : nullptr,
+          a.query_height, a.query_width, a.key_height, a.key_width, a.channels, a.patch_size / 2, a.k,
+          a.similarity == PSAL_DOT,
+          mix(a.seed + 0x632be59bd9b4e019ull * (uint64_t)(image + 1))};
+}
+
+// The field of one image: k matches a query, and the iteration in which each entered its list.
+struct Field {
+  uint32_t* position;
+  float* similarity;
+  uint16_t* born;
+  int width, k;
+  int64_t at(int row, int column) const { return ((int64_t)row * width + column) * k; }
+  Neighbours list(int row, int column) const {
+    const int64_t i = at(row, column);
+    return {position + i, similarity + i, born + i, k};
+  }
+};
+
+template <class T, class Visit>
+void each_query(const Problem<T>& p, int threads, const Field& field, Visit visit) {
+#pragma omp parallel for schedule(dynamic, 8) num_threads(threads)
+  for (int row = 0; row < p.query_height; ++row)
+    for (int column = 0; column < p.query_width; ++column) {
+      if (!p.searched((int64_t)row * p.query_width + column)) continue;
+      Query<T, VectorLanes> query(p, row, column, field.list(row, column));
+      visit(query);
+    }
+}
+
+// Scan order inside a band: the previous column and the previous row are already up to date. The row before
+// a band belongs to another thread, so it is read as it was when the iteration began: `edge` (kBandRows apart).
+template <class T>
+void scan_band(const Problem<T>& p, const Field& field, int band, const Field& edge, int iteration) {
+  const bool forward = iteration % 2;
+  const int step = forward ? 1 : -1;
+  const int top = band * kBandRows, bottom = at_most(top + kBandRows, p.query_height) - 1;
+  for (int row = forward ? top : bottom; row >= top && row <= bottom; row += step)
+    for (int i = 0; i < p.query_width; ++i) {
+      const int column = forward ? i : p.query_width - 1 - i;
+      if (!p.searched((int64_t)row * p.query_width + column)) continue;
+      Query<T, VectorLanes> query(p, row, column, field.list(row, column));
+      // A match is offered once per direction: what was there two iterations ago has been tried.
+      const int since = iteration <= 2 ? 0 : iteration - 1;
+      const int previous = column - step;
+      if (previous >= 0 && previous < p.query_width && p.searched((int64_t)row * p.query_width + previous)) {
+        const int64_t from = field.at(row, previous);
+        query.propagate(row, previous, field.position + from, field.born + from, since, iteration);
+      }
+      const int above = row - step;
+      if (above >= 0 && above < p.query_height && p.searched((int64_t)above * p.query_width + column)) {
+        const bool inside = above >= top && above <= bottom;
+        const Field& source = inside ? field : edge;
+        const int64_t from = inside ? field.at(above, column) : edge.at(band, column);
+        query.propagate(above, column, source.position + from, source.born + from, inside || since == 0 ? since : since - 1, iteration);
+      }
+      query.random_search(iteration);
+    }
+}
+
+template <class T>
+void scan(const Problem<T>& p, const Field& field, int iterations, int threads) {
+  const int bands = (p.query_height + kBandRows - 1) / kBandRows;
+  const size_t row_entries = (size_t)p.query_width * p.k;
+  std::vector<uint32_t> edge_position(bands * row_entries);
+  std::vector<uint16_t> edge_born(bands * row_entries);
+  const Field edge = {edge_position.data(), nullptr, edge_born.data(), p.query_width, p.k};
+  for (int iteration = 1; iteration <= iterations; ++iteration) {
+    for (int band = 0; band < bands; ++band) {
+      const int row = iteration % 2 ? band * kBandRows - 1 : (band + 1) * kBandRows;
+      if (row < 0 || row >= p.query_height) continue;
+      memcpy(edge.position + edge.at(band, 0), field.position + field.at(row, 0), row_entries * sizeof(uint32_t));
+      memcpy(edge.born + edge.at(band, 0), field.born + field.at(row, 0), row_entries * sizeof(uint16_t));
+    }
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+    for (int band = 0; band < bands; ++band) scan_band(p, field, band, edge, iteration);
+  }
+}
+
+// Reads one field and writes the other, so that no query sees a neighbour of the same iteration.
+template <class T>
+void jump_flood(const Problem<T>& p, const Field& field, int iterations, int threads) {
+  const size_t entries = (size_t)p.query_height * p.query_width * p.k;
+  std::vector<uint32_t> position(field.position, field.position + entries);
+  std::vector<uint16_t> born(field.born, field.born + entries);
+  for (int iteration = 1; iteration <= iterations; ++iteration) {
+    each_query(p, threads, field, [&](Query<T, VectorLanes>& query) { query.jump_flood(position.data(), born.data(), iteration); });
+    if (iteration == iterations) break;
+    memcpy(position.data(), field.position, entries * sizeof(uint32_t));
+    memcpy(born.data(), field.born, entries * sizeof(uint16_t));
+  }
+}
+
+template <class T>
+void search_images(const psal_search_args& a) {
+  const int64_t queries = (int64_t)a.query_height * a.query_width;
+  std::vector<uint16_t> born((size_t)queries * a.k);
+  for (int64_t image = 0; image < a.batch; ++image) {
+    const Problem<T> p = problem_of<T>(a, image);
+    const Field field = {a.field + image * queries * a.k, a.best + image * queries * a.k, born.data(), a.query_width, a.k};
+    if (a.schedule == PSAL_EXACT) {
+      exact(p, field.position, field.similarity, a.place.threads);
+      continue;
+    }
+    each_query(p, a.place.threads, field, [&](Query<T, VectorLanes>& query) { query.initialise(a.has_init); });
+    if (a.schedule == PSAL_SCAN) scan(p, field, a.iterations, a.place.threads);
+    else jump_flood(p, field, a.iterations, a.place.threads);
+  }
+}
+
+}  // namespace
+
+void search(const psal_search_args& a) {
+  switch (a.dtype) {
+    case PSAL_FLOAT32: return search_images<float>(a);
+    case PSAL_FLOAT16: return search_images<Half>(a);
+    case PSAL_BFLOAT16: return search_images<Brain>(a);
+    default: return search_images<double>(a);
+  }
+}
+
+}  // namespace PSAL_ISA
+}  // namespace psal

@@ -1,0 +1,168 @@
+// Vectors of float for the instruction set this file is compiled for, loaded from float32, float16 or bfloat16.
+// Loads take a count so that a row need not be a multiple of the vector's width: the lanes beyond it are zero.
+#pragma once
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+namespace psal {
+namespace PSAL_ISA {  // these types differ by instruction set: one name for all would let the linker mix them
+
+struct Half { uint16_t bits; };
+struct Brain { uint16_t bits; };  // bfloat16
+
+inline float to_float(float v) { return v; }
+inline float to_float(Brain v) {
+  const uint32_t bits = (uint32_t)v.bits << 16;
+  float out;
+  memcpy(&out, &bits, 4);
+  return out;
+}
+inline float to_float(Half v) {  // _Float16 arithmetic needs an x86-64 extension; its conversions do not
+  const uint32_t sign = (uint32_t)(v.bits & 0x8000) << 16, magnitude = v.bits & 0x7fff;
+  uint32_t bits = sign | ((magnitude << 13) + 0x38000000);
+  if (magnitude >= 0x7c00) bits += 0x38000000;  // infinity and NaN
+  float out;
+  memcpy(&out, &bits, 4);
+  if (magnitude < 0x400) {  // subnormal: magnitude * 2^-24
+    out = (float)magnitude * 5.9604644775390625e-8f;
+    if (sign) out = -out;
+  }
+  return out;
+}
+inline float to_float(double v) { return (float)v; }
+
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__)
+
+struct Vector {
+  static constexpr int kWidth = 16;
+  __m512 v;
+  static Vector zero() { return {_mm512_setzero_ps()}; }
+  static Vector load(const float* p) { return {_mm512_loadu_ps(p)}; }
+  static Vector load(const Half* p) { return {_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p))}; }
+  static Vector load(const Brain* p) { return widen(_mm256_loadu_si256((const __m256i*)p)); }
+  static Vector load(const float* p, int n) { return {_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p)}; }
+  static Vector load(const Half* p, int n) { return {_mm512_cvtph_ps(_mm256_maskz_loadu_epi16((__mmask16)((1u << n) - 1), p))}; }
+  static Vector load(const Brain* p, int n) { return widen(_mm256_maskz_loadu_epi16((__mmask16)((1u << n) - 1), p)); }
+  static Vector widen(__m256i bits) { return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16))}; }
+  void add_square(Vector a, Vector b) { const __m512 d = _mm512_sub_ps(a.v, b.v); v = _mm512_fmadd_ps(d, d, v); }
+  void add_product(Vector a, Vector b) { v = _mm512_fmadd_ps(a.v, b.v, v); }
+  Vector operator+(Vector other) const { return {_mm512_add_ps(v, other.v)}; }
+  float sum() const { return _mm512_reduce_add_ps(v); }
+};
+
+#elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+
+struct Vector {
+  static constexpr int kWidth = 8;
+  __m256 v;
+  static Vector zero() { return {_mm256_setzero_ps()}; }
+  static Vector load(const float* p) { return {_mm256_loadu_ps(p)}; }
+  static Vector load(const Half* p) { return {_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p))}; }
+  static Vector load(const Brain* p) { return widen(_mm_loadu_si128((const __m128i*)p)); }
+  static Vector load(const float* p, int n) {
+    static const int32_t kMask[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
+    return {_mm256_maskload_ps(p, _mm256_loadu_si256((const __m256i*)(kMask + 8 - n)))};
+  }
+  static Vector load(const Half* p, int n) { return {_mm256_cvtph_ps(tail(p, n))}; }
+  static Vector load(const Brain* p, int n) { return widen(tail(p, n)); }
+  static Vector widen(__m128i bits) { return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16))}; }
+  static __m128i tail(const void* p, int n) {
+    uint16_t copy[8] = {};
+    memcpy(copy, p, 2 * (size_t)n);
+    return _mm_loadu_si128((const __m128i*)copy);
+  }
+  void add_square(Vector a, Vector b) { const __m256 d = _mm256_sub_ps(a.v, b.v); v = _mm256_fmadd_ps(d, d, v); }
+  void add_product(Vector a, Vector b) { v = _mm256_fmadd_ps(a.v, b.v, v); }
+  Vector operator+(Vector other) const { return {_mm256_add_ps(v, other.v)}; }
+  float sum() const {
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
+  }
+};
+
+#else
+
+struct Vector {  // any processor: four lanes that the compiler may map to SSE2 or NEON
+  static constexpr int kWidth = 4;
+  float v[4];
+  static Vector zero() { return {{0, 0, 0, 0}}; }
+  template <class T> static Vector load(const T* p) { return {{to_float(p[0]), to_float(p[1]), to_float(p[2]), to_float(p[3])}}; }
+  template <class T> static Vector load(const T* p, int n) {
+    Vector out = zero();
+    for (int i = 0; i < n; ++i) out.v[i] = to_float(p[i]);
+    return out;
+  }
+  void add_square(Vector a, Vector b) { for (int i = 0; i < 4; ++i) v[i] += (a.v[i] - b.v[i]) * (a.v[i] - b.v[i]); }
+  void add_product(Vector a, Vector b) { for (int i = 0; i < 4; ++i) v[i] += a.v[i] * b.v[i]; }
+  Vector operator+(Vector o) const { return {{v[0] + o.v[0], v[1] + o.v[1], v[2] + o.v[2], v[3] + o.v[3]}}; }
+  float sum() const { return (v[0] + v[2]) + (v[1] + v[3]); }
+};
+
+#endif
+
+// How the CPU compares two patches: the "lanes" of patchmatch.h are those of one vector register.
+struct VectorLanes {
+  // Sum of squared differences over `rows` runs of `run` numbers; stops at any row where it reaches `limit`.
+  template <class T>
+  static float squares(const T* a, int64_t a_stride, const T* b, int64_t b_stride, int rows, int run, float limit) {
+    float total = 0;
+    for (int row = 0; row < rows; row += 2) {  // the horizontal sum costs as much as a row: look every second one
+      Vector even = Vector::zero(), odd = Vector::zero();
+      add_row<true>(even, odd, a + row * a_stride, b + row * b_stride, run);
+      if (row + 1 < rows) add_row<true>(odd, even, a + (row + 1) * a_stride, b + (row + 1) * b_stride, run);
+      total += (even + odd).sum();
+      if (total >= limit) break;
+    }
+    return total;
+  }
+  template <class T>
+  static float dot(const T* a, int64_t a_stride, const T* b, int64_t b_stride, int rows, int run) {
+    Vector even = Vector::zero(), odd = Vector::zero();
+    for (int row = 0; row < rows; ++row) add_row<false>(even, odd, a + row * a_stride, b + row * b_stride, run);
+    return (even + odd).sum();
+  }
+  static float squares(const double* a, int64_t a_stride, const double* b, int64_t b_stride, int rows, int run, float limit) {
+    double total = 0;
+    for (int row = 0; row < rows && total < limit; ++row)
+      for (int i = 0; i < run; ++i) {
+        const double d = a[row * a_stride + i] - b[row * b_stride + i];
+        total += d * d;
+      }
+    return (float)total;
+  }
+  static float dot(const double* a, int64_t a_stride, const double* b, int64_t b_stride, int rows, int run) {
+    double total = 0;
+    for (int row = 0; row < rows; ++row)
+      for (int i = 0; i < run; ++i) total += a[row * a_stride + i] * b[row * b_stride + i];
+    return (float)total;
+  }
+
+ private:
+  template <bool kSquares, class T>
+  static void add_row(Vector& first, Vector& second, const T* a, const T* b, int run) {
+    constexpr int w = Vector::kWidth;
+    int i = 0;
+    for (; i + 2 * w <= run; i += 2 * w) {
+      add<kSquares>(first, Vector::load(a + i), Vector::load(b + i));
+      add<kSquares>(second, Vector::load(a + i + w), Vector::load(b + i + w));
+    }
+    if (i + w <= run) {
+      add<kSquares>(first, Vector::load(a + i), Vector::load(b + i));
+      i += w;
+    }
+    if (i < run) add<kSquares>(second, Vector::load(a + i, run - i), Vector::load(b + i, run - i));
+  }
+  template <bool kSquares>
+  static void add(Vector& sum, Vector a, Vector b) {
+    if (kSquares) sum.add_square(a, b);
+    else sum.add_product(a, b);
+  }
+};
+
+}  // namespace PSAL_ISA
+}  // namespace psal

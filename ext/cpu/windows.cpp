@@ -1,0 +1,145 @@
+// The window sums of ../windows.h over all pixels, on the CPU. Compiled once per instruction set (see dispatch.cpp).
+#include <vector>
+
+#include "kernels.h"
+
+namespace psal {
+namespace PSAL_ISA {
+namespace {
+
+inline void store(float v, float* out) { *out = v; }
+inline void store(double v, double* out) { *out = v; }
+inline void store(float v, Brain* out) {  // round to nearest even
+  uint32_t bits;
+  memcpy(&bits, &v, 4);
+  out->bits = (uint16_t)(v != v ? 0x7fc0 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+inline void store(float v, Half* out) {
+  const _Float16 half = (_Float16)v;  // a conversion only: no instruction set lacks it
+  memcpy(&out->bits, &half, 2);
+}
+inline double value_of(double v) { return v; }
+template <class T> inline float value_of(T v) { return to_float(v); }
+
+struct OneLane {
+  template <class Term, class T>
+  static Term products(const T* a, const T* b, int channels, bool dot) {
+    Term total = 0;
+    if (dot)
+#pragma omp simd reduction(+ : total)
+      for (int c = 0; c < channels; ++c) total += (Term)value_of(a[c]) * (Term)value_of(b[c]);
+    else
+#pragma omp simd reduction(+ : total)
+      for (int c = 0; c < channels; ++c) total += ((Term)value_of(a[c]) - (Term)value_of(b[c])) * ((Term)value_of(a[c]) - (Term)value_of(b[c]));
+    return total;
+  }
+  template <class Term> static Term share(Term v) { return v; }
+  template <class Term> static Term all(Term v) { return v; }
+};
+
+// Adds weighted channel vectors, or their differences from the target's own.
+template <class T>
+struct Sum {
+  using Term = typename TermOf<T>::type;
+  Term* total;
+  const T* own;  // NULL unless centred
+  int channels;
+  inline void operator()(Term weight, const T* other) {
+    if (own)
+#pragma omp simd
+      for (int c = 0; c < channels; ++c) total[c] += weight * ((Term)value_of(other[c]) - (Term)value_of(own[c]));
+    else
+#pragma omp simd
+      for (int c = 0; c < channels; ++c) total[c] += weight * (Term)value_of(other[c]);
+  }
+};
+
+template <class T>
+Windows<T> windows_of(const psal_window_args& a, int64_t image) {
+  using Term = typename TermOf<T>::type;
+  const int64_t queries = (int64_t)a.query_height * a.query_width, keys = (int64_t)a.key_height * a.key_width;
+  return {(const T*)a.query + image * queries * a.channels,
+          (const T*)a.key + image * keys * a.channels,
+          a.nnf + image * queries * a.k * 2,
+          (const Term*)a.weight + image * queries * a.k,
+          a.log_total ? (const Term*)a.log_total + image * queries : nullptr,
+          a.baseline ? (const Term*)a.baseline + image * queries : nullptr,
+          a.order ? a.order + image * queries * a.k : nullptr,
+          a.first ? a.first + image * (keys + 1) : nullptr,
+          a.channels, a.query_height, a.query_width, a.key_height, a.key_width, a.patch_size / 2, a.k,
+          a.similarity == PSAL_DOT, a.centred != 0};
+}
+
+template <class Visit>
+void each_pixel(int height, int width, int threads, Visit visit) {
+#pragma omp parallel for schedule(dynamic, 4) num_threads(threads)
+  for (int row = 0; row < height; ++row) visit(row, width);
+}
+
+template <class T>
+void gather_images(const psal_window_args& a) {
+  using Term = typename TermOf<T>::type;
+  for (int64_t image = 0; image < a.batch; ++image) {
+    const Windows<T> w = windows_of<T>(a, image);
+    Term* out = (Term*)a.out + image * w.queries() * a.k;
+    each_pixel(a.query_height, a.query_width, a.place.threads, [&](int row, int width) {
+      for (int i = 0; i < a.k; ++i)
+        for (int column = 0; column < width; ++column)
+          out[i * w.queries() + (int64_t)row * width + column] = w.template gather<OneLane>(row, column, i);
+    });
+  }
+}
+
+// spread and scatter: one channel vector per target pixel. `kToKey` chooses which picture the targets are in.
+template <class T, bool kToKey>
+void vectors(const psal_window_args& a) {
+  using Term = typename TermOf<T>::type;
+  const int height = kToKey ? a.key_height : a.query_height, width = kToKey ? a.key_width : a.query_width;
+  for (int64_t image = 0; image < a.batch; ++image) {
+    const Windows<T> w = windows_of<T>(a, image);
+    T* out = (T*)a.out + image * height * width * a.channels;
+    each_pixel(height, width, a.place.threads, [&](int row, int columns) {
+      std::vector<Term> total(a.channels);
+      for (int column = 0; column < columns; ++column) {
+        const int64_t at = ((int64_t)row * width + column) * a.channels;
+        std::fill(total.begin(), total.end(), (Term)0);
+        Sum<T> add = {total.data(), w.centred ? (kToKey ? w.key : w.query) + at : nullptr, a.channels};
+        if (kToKey) w.scatter(row, column, add);
+        else w.spread(row, column, add);
+        for (int c = 0; c < a.channels; ++c) store(total[c], out + at + c);
+      }
+    });
+  }
+}
+
+template <class T>
+void log_total_images(const psal_window_args& a) {
+  using Term = typename TermOf<T>::type;
+  for (int64_t image = 0; image < a.batch; ++image) {
+    const Windows<T> w = windows_of<T>(a, image);
+    Term* out = (Term*)a.out + image * w.queries();
+    each_pixel(a.query_height, a.query_width, a.place.threads, [&](int row, int width) {
+      for (int column = 0; column < width; ++column) out[(int64_t)row * width + column] = w.log_total_of(row, column);
+    });
+  }
+}
+
+template <class Run>
+void by_dtype(int dtype, Run run) {
+  switch (dtype) {
+    case PSAL_FLOAT32: return run(0.f);
+    case PSAL_FLOAT16: return run(Half{});
+    case PSAL_BFLOAT16: return run(Brain{});
+    default: return run(0.0);
+  }
+}
+
+}  // namespace
+
+void gather(const psal_window_args& a) { by_dtype(a.dtype, [&](auto t) { gather_images<decltype(t)>(a); }); }
+void spread(const psal_window_args& a) { by_dtype(a.dtype, [&](auto t) { vectors<decltype(t), false>(a); }); }
+void scatter(const psal_window_args& a) { by_dtype(a.dtype, [&](auto t) { vectors<decltype(t), true>(a); }); }
+void log_total(const psal_window_args& a) { by_dtype(a.dtype, [&](auto t) { log_total_images<decltype(t)>(a); }); }
+
+}  // namespace PSAL_ISA
+}  // namespace psal

@@ -1,0 +1,225 @@
+// PatchMatch on feature maps, written once for the CPU and for CUDA: what one query does.
+// cpu/ and cuda/ decide who walks the queries and how a group of lanes sums one patch.
+//
+// Barnes et al. 2009 and 2010 (k neighbours); jump flooding as Algorithm 1 of Cherel et al. 2022.
+#pragma once
+#include <math.h>
+#include <stdint.h>
+
+#if defined(__CUDACC__)
+#define HOST_DEVICE __host__ __device__ __forceinline__
+#else
+#define HOST_DEVICE inline __attribute__((always_inline))
+#endif
+
+namespace psal {
+
+constexpr float kNoMatch = -INFINITY;
+constexpr int kMaxSide = 65535;  // a position packs row and column into 16 bits each
+constexpr int kMaxK = 64;
+
+struct Position {
+  int row, column;
+};
+
+HOST_DEVICE uint32_t pack(int row, int column) { return (uint32_t)row << 16 | (uint32_t)column; }
+HOST_DEVICE Position unpack(uint32_t packed) { return {(int)(packed >> 16), (int)(packed & 0xffff)}; }
+
+// One image pair of a search. Pictures are [height, width, channels].
+template <class T>
+struct Problem {
+  const T* query;
+  const T* key;
+  const float* key_scale;
+  const uint8_t* query_mask;
+  const uint8_t* key_valid;
+  int query_height, query_width, key_height, key_width, channels, radius, k;
+  bool dot;
+  uint64_t seed;  // already mixed with the image's index
+
+  HOST_DEVICE bool searched(int64_t pixel) const { return !query_mask || query_mask[pixel]; }
+  HOST_DEVICE bool valid(int row, int column) const {
+    if (row < radius || row >= key_height - radius || column < radius || column >= key_width - radius) return false;
+    return !key_valid || key_valid[(int64_t)row * key_width + column];
+  }
+};
+
+// Counter-based random numbers: a pure function of (seed, image, iteration, pixel, draw), so that a field
+// does not depend on who computes which pixel when. Finaliser of splitmix64 (Steele et al. 2014).
+HOST_DEVICE uint64_t mix(uint64_t z) {
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+  return z ^ (z >> 31);
+}
+HOST_DEVICE uint64_t random_bits(uint64_t seed, int iteration, int64_t pixel, int draw) {
+  const uint64_t counter = ((uint64_t)iteration << 48) ^ ((uint64_t)pixel << 9) ^ (uint64_t)draw;
+  return mix(seed + 0x9e3779b97f4a7c15ull * (counter + 1));
+}
+HOST_DEVICE int between(uint32_t bits, int low, int high) {  // uniform in [low, high)
+  return low + (int)(((uint64_t)bits * (uint64_t)(high - low)) >> 32);
+}
+
+// The matches of one query, best first. Storage is the caller's: the field itself on the CPU, registers on CUDA.
+struct Neighbours {
+  uint32_t* position;
+  float* similarity;
+  uint16_t* born;  // iteration in which each match entered the list
+  int k;
+
+  HOST_DEVICE float worst() const { return similarity[k - 1]; }
+  HOST_DEVICE bool contains(uint32_t candidate) const {
+    bool found = false;
+    for (int i = 0; i < k; ++i) found |= position[i] == candidate;
+    return found;
+  }
+  // Keeps the list sorted; the caller has checked that value > worst() and that candidate is new.
+  HOST_DEVICE void insert(uint32_t candidate, float value, int iteration) {
+    int i = k - 1;
+    for (; i > 0 && similarity[i - 1] < value; --i) {
+      similarity[i] = similarity[i - 1];
+      position[i] = position[i - 1];
+      born[i] = born[i - 1];
+    }
+    similarity[i] = value;
+    position[i] = candidate;
+    born[i] = (uint16_t)iteration;
+  }
+};
+
+// The part of a patch around (row, column) that lies inside the query picture, as offsets [low, high).
+struct Window {
+  int row_low, row_high, column_low, column_high;
+};
+HOST_DEVICE int at_least(int a, int b) { return a > b ? a : b; }
+HOST_DEVICE int at_most(int a, int b) { return a < b ? a : b; }
+HOST_DEVICE Window clip(int row, int column, int height, int width, int radius) {
+  return {at_least(-radius, -row), at_most(radius + 1, height - row), at_least(-radius, -column),
+          at_most(radius + 1, width - column)};
+}
+
+// One query: where it is, its clipped patch, its list, and the lanes that sum for it.
+template <class T, class Lanes>
+struct Query {
+  const Problem<T>& problem;
+  int row, column;
+  Window window;
+  Neighbours list;
+
+  HOST_DEVICE Query(const Problem<T>& p, int row_, int column_, Neighbours l)
+      : problem(p), row(row_), column(column_),
+        window(clip(row_, column_, p.query_height, p.query_width, p.radius)), list(l) {}
+
+  HOST_DEVICE int64_t pixel() const { return (int64_t)row * problem.query_width + column; }
+
+  // Similarity to the patch around `match`; may stop early, at any value <= bound, once it cannot pass the bound.
+  HOST_DEVICE float similarity(Position match, float bound) const {
+    const int channels = problem.channels;
+    const int run = (window.column_high - window.column_low) * channels;
+    const int64_t query_stride = (int64_t)problem.query_width * channels;
+    const int64_t key_stride = (int64_t)problem.key_width * channels;
+    const T* query = problem.query + (row + window.row_low) * query_stride + (int64_t)(column + window.column_low) * channels;
+    const T* key = problem.key + (match.row + window.row_low) * key_stride +
+                   (int64_t)(match.column + window.column_low) * channels;
+    const int rows = window.row_high - window.row_low;
+    if (problem.dot) {
+      const float product = Lanes::dot(query, query_stride, key, key_stride, rows, run);
+      return problem.key_scale ? product * problem.key_scale[(int64_t)match.row * problem.key_width + match.column] : product;
+    }
+    return -Lanes::squares(query, query_stride, key, key_stride, rows, run, -bound);
+  }
+
+  HOST_DEVICE void consider(int match_row, int match_column, int iteration) {
+    if (!problem.valid(match_row, match_column)) return;
+    const uint32_t candidate = pack(match_row, match_column);
+    if (list.contains(candidate)) return;
+    const float value = similarity({match_row, match_column}, list.worst());
+    if (value > list.worst()) list.insert(candidate, value, iteration);
+  }
+
+  // Fills the list: the initial field where it is usable, else random keys, all distinct.
+  HOST_DEVICE void initialise(bool has_init) {
+    for (int i = 0; i < list.k; ++i) list.similarity[i] = kNoMatch;
+    int draw = 0;
+    for (int i = 0; i < list.k; ++i) {
+      const Position given = unpack(list.position[i]);
+      const bool usable = has_init && problem.valid(given.row, given.column) && !seen_before(i, list.position[i]);
+      if (!usable) list.position[i] = random_key(i, draw);
+    }
+    for (int i = 0; i < list.k; ++i) {  // insertion sort, in place: the first i entries are sorted
+      const uint32_t candidate = list.position[i];
+      const float value = similarity(unpack(candidate), kNoMatch);
+      Neighbours sorted = list;
+      sorted.k = i + 1;
+      sorted.insert(candidate, value, 0);
+    }
+  }
+  HOST_DEVICE bool seen_before(int i, uint32_t candidate) const {
+    bool found = false;
+    for (int j = 0; j < i; ++j) found |= list.position[j] == candidate;
+    return found;
+  }
+  // Rejection sampling; after 64 misses (a sparse key_valid) the next usable key in raster order.
+  HOST_DEVICE uint32_t random_key(int i, int& draw) const {
+    const int r = problem.radius;
+    const int rows = problem.key_height - 2 * r, columns = problem.key_width - 2 * r;
+    Position at = {r, r};
+    for (int attempt = 0; attempt < 64; ++attempt) {
+      const uint64_t bits = random_bits(problem.seed, 0, pixel(), draw++ & 511);
+      at = {between((uint32_t)(bits >> 32), r, r + rows), between((uint32_t)bits, r, r + columns)};
+      if (problem.valid(at.row, at.column) && !seen_before(i, pack(at.row, at.column))) return pack(at.row, at.column);
+    }
+    for (;;) {  // ends: the caller has checked that at least k keys are valid
+      if (++at.column >= r + columns) {
+        at.column = r;
+        if (++at.row >= r + rows) at.row = r;
+      }
+      if (problem.valid(at.row, at.column) && !seen_before(i, pack(at.row, at.column))) return pack(at.row, at.column);
+    }
+  }
+
+  // All k matches of another query, moved by the displacement between the two, that are not older than `since`.
+  HOST_DEVICE void propagate(int from_row, int from_column, const uint32_t* field, const uint16_t* born, int since, int iteration) {
+    for (int i = 0; i < list.k; ++i) {
+      if (born[i] < since) continue;  // offered before, and the worst match has only improved since
+      const Position match = unpack(field[i]);
+      consider(match.row + row - from_row, match.column + column - from_column, iteration);
+    }
+  }
+
+  // One draw in each of log2(max side) windows around the best match, halving from the whole key to 1 pixel.
+  HOST_DEVICE void random_search(int iteration) {
+    const int r = problem.radius;
+    int draw = 0;
+    for (int half = at_least(problem.key_height, problem.key_width); half >= 1; half /= 2, ++draw) {
+      const Position best = unpack(list.position[0]);
+      const uint64_t bits = random_bits(problem.seed, iteration, pixel(), draw);
+      consider(between((uint32_t)(bits >> 32), at_least(r, best.row - half), at_most(problem.key_height - r, best.row + half + 1)),
+               between((uint32_t)bits, at_least(r, best.column - half), at_most(problem.key_width - r, best.column + half + 1)),
+               iteration);
+    }
+  }
+
+  // One iteration of Algorithm 1, with all k neighbours propagated: reads the previous field, fills the list.
+  HOST_DEVICE void jump_flood(const uint32_t* field, const uint16_t* born, int iteration) {
+    for (int jump = 1; jump <= 8; jump *= 2) {
+      for (int side = 0; side < 4; ++side) {
+        const int from_row = row + (side == 0 ? -jump : side == 1 ? jump : 0);
+        const int from_column = column + (side == 2 ? -jump : side == 3 ? jump : 0);
+        if (from_row < 0 || from_row >= problem.query_height || from_column < 0 || from_column >= problem.query_width) continue;
+        const int64_t from = (int64_t)from_row * problem.query_width + from_column;
+        if (!problem.searched(from)) continue;
+        propagate(from_row, from_column, field + from * list.k, born + from * list.k, iteration - 1, iteration);
+      }
+    }
+    random_search(iteration);
+  }
+
+  // Every key in raster order: the exact k best.
+  HOST_DEVICE void exhaustive() {
+    for (int i = 0; i < list.k; ++i) list.similarity[i] = kNoMatch, list.position[i] = 0xffffffffu;
+    for (int r = problem.radius; r < problem.key_height - problem.radius; ++r)
+      for (int c = problem.radius; c < problem.key_width - problem.radius; ++c) consider(r, c, 0);
+  }
+};
+
+}  // namespace psal

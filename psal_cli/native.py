@@ -1,0 +1,95 @@
+"""libpsal through ctypes: finds the library, mirrors the structs of ext/psal.h, turns messages into errors.
+
+Only raw pointers and sizes cross this border, so one build of the library serves every version of torch and Python.
+"""
+
+import ctypes
+from ctypes import POINTER, c_char_p, c_int32, c_int64, c_uint64, c_void_p
+from functools import cache
+from pathlib import Path
+
+import torch
+
+DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2, torch.float64: 3}
+SIMILARITIES = {"l2": 0, "dot": 1}
+SCHEDULES = {"scan": 0, "jump-flood": 1, "exact": 2}
+
+
+class Place(ctypes.Structure):
+    _fields_ = [("threads", c_int32), ("device", c_int32), ("stream", c_void_p)]
+
+
+class SearchArgs(ctypes.Structure):
+    _fields_ = [
+        ("place", Place),
+        *[(name, c_int32) for name in ("dtype", "similarity", "schedule", "batch", "channels")],
+        *[(name, c_int32) for name in ("query_height", "query_width", "key_height", "key_width")],
+        *[(name, c_int32) for name in ("patch_size", "k", "iterations", "has_init")],
+        ("seed", c_uint64),
+        *[(name, c_void_p) for name in ("query", "key", "key_scale", "query_mask", "key_valid", "field", "best", "scratch")],
+    ]
+
+
+class WindowArgs(ctypes.Structure):
+    _fields_ = [
+        ("place", Place),
+        *[(name, c_int32) for name in ("dtype", "similarity", "batch", "channels")],
+        *[(name, c_int32) for name in ("query_height", "query_width", "key_height", "key_width", "patch_size", "k")],
+        *[(name, c_void_p) for name in ("query", "key", "nnf", "weight", "log_total", "baseline", "order", "first")],
+        ("centred", c_int32),
+        ("out", c_void_p),
+    ]
+
+
+@cache
+def library():
+    """The loaded libpsal. Raises ImportError with the cure when the package was not built."""
+    folder = Path(__file__).parent
+    for name in ("libpsal.so", "libpsal.dylib", "psal.dll"):
+        if (folder / name).exists():
+            lib = ctypes.CDLL(str(folder / name))
+            break
+    else:
+        raise ImportError(f"psal's native library is not in {folder}: build and install it with `pip install .`")
+    for name in ("gather", "spread", "scatter", "log_total"):
+        for device in ("cpu", "cuda"):
+            _declare(lib, f"psal_{name}_{device}", [POINTER(WindowArgs)], c_char_p)
+    for device in ("cpu", "cuda"):
+        _declare(lib, f"psal_search_{device}", [POINTER(SearchArgs)], c_char_p)
+    _declare(lib, "psal_search_scratch", [POINTER(SearchArgs)], c_int64)
+    _declare(lib, "psal_cpu_isa", [], c_char_p)
+    _declare(lib, "psal_cuda_architectures", [], c_char_p)
+    return lib
+
+
+def _declare(lib, name, argtypes, restype):
+    function = getattr(lib, name)
+    function.argtypes, function.restype = argtypes, restype
+
+
+def cpu_isa() -> str:
+    """The instruction set that the kernels run on: "baseline", "x86-64-v3" or "x86-64-v4"."""
+    return library().psal_cpu_isa().decode()
+
+
+def cuda_architectures() -> str:
+    """The CUDA architectures in the library, e.g. "75-real 80-real"; empty when it was built without CUDA."""
+    return library().psal_cuda_architectures().decode()
+
+
+def search_scratch(args: SearchArgs) -> int:
+    return library().psal_search_scratch(ctypes.byref(args))
+
+
+def call(name: str, args: ctypes.Structure, device: torch.device) -> None:
+    """Runs psal_<name> where `device` is, with torch's threads on the CPU and torch's current stream on CUDA.
+
+    Raises RuntimeError with the library's message.
+    """
+    if device.type == "cuda":
+        args.place = Place(0, device.index, torch.cuda.current_stream(device).cuda_stream)
+    else:
+        args.place = Place(torch.get_num_threads(), 0, None)
+    message = getattr(library(), f"psal_{name}_{device.type}")(ctypes.byref(args))
+    if message:
+        raise RuntimeError(f"psal {name}: {message.decode()}")
