@@ -1,0 +1,1 @@
+"""What the verbs do, on tensors: no files, no terminal."""
