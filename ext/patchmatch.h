@@ -6,8 +6,10 @@
 #include <math.h>
 #include <stdint.h>
 
-#if defined(__CUDACC__)
-#define HOST_DEVICE __host__ __device__ __forceinline__
+#include "psal.h"
+
+#if defined(__CUDACC__)  // the host's part of a .cu file only launches: all of this runs on the device there
+#define HOST_DEVICE __device__ __forceinline__
 #else
 #define HOST_DEVICE inline __attribute__((always_inline))
 #endif
@@ -15,6 +17,7 @@
 namespace psal {
 
 constexpr float kNoMatch = -INFINITY;
+constexpr uint32_t kNoPosition = 0xffffffffu;  // of no key: sides end at kMaxSide
 constexpr int kMaxSide = 65535;  // a position packs row and column into 16 bits each
 constexpr int kMaxK = 64;
 
@@ -59,7 +62,21 @@ HOST_DEVICE int between(uint32_t bits, int low, int high) {  // uniform in [low,
   return low + (int)(((uint64_t)bits * (uint64_t)(high - low)) >> 32);
 }
 
-// The matches of one query, best first. Storage is the caller's: the field itself on the CPU, registers on CUDA.
+template <class T>
+HOST_DEVICE Problem<T> problem_of(const psal_search_args& a, int64_t image) {
+  const int64_t queries = (int64_t)a.query_height * a.query_width, keys = (int64_t)a.key_height * a.key_width;
+  return {(const T*)a.query + image * queries * a.channels,
+          (const T*)a.key + image * keys * a.channels,
+          a.key_scale ? a.key_scale + image * keys : nullptr,
+          a.query_mask ? a.query_mask + image * queries : nullptr,
+          a.key_valid ? a.key_valid + image * keys : nullptr,
+          a.query_height, a.query_width, a.key_height, a.key_width, a.channels, a.patch_size / 2, a.k,
+          a.similarity == PSAL_DOT,
+          mix(a.seed + 0x632be59bd9b4e019ull * (uint64_t)(image + 1))};
+}
+
+// The matches of one query, best first, in the caller's memory: the field itself. cuda/search.cu has another list of the
+// same interface, which lives in the registers of a group of lanes.
 struct Neighbours {
   uint32_t* position;
   float* similarity;
@@ -67,14 +84,17 @@ struct Neighbours {
   int k;
 
   HOST_DEVICE float worst() const { return similarity[k - 1]; }
-  HOST_DEVICE bool contains(uint32_t candidate) const {
+  HOST_DEVICE uint32_t at(int i) const { return position[i]; }
+  HOST_DEVICE void put(int i, uint32_t candidate) { position[i] = candidate; }
+  // Whether the candidate is one of the first `count` entries.
+  HOST_DEVICE bool contains(uint32_t candidate, int count) const {
     bool found = false;
-    for (int i = 0; i < k; ++i) found |= position[i] == candidate;
+    for (int i = 0; i < count; ++i) found |= position[i] == candidate;
     return found;
   }
-  // Keeps the list sorted; the caller has checked that value > worst() and that candidate is new.
-  HOST_DEVICE void insert(uint32_t candidate, float value, int iteration) {
-    int i = k - 1;
+  // Into the first `count` entries, which stay sorted; the last of them drops out.
+  HOST_DEVICE void insert(uint32_t candidate, float value, int iteration, int count) {
+    int i = count - 1;
     for (; i > 0 && similarity[i - 1] < value; --i) {
       similarity[i] = similarity[i - 1];
       position[i] = position[i - 1];
@@ -98,14 +118,14 @@ HOST_DEVICE Window clip(int row, int column, int height, int width, int radius) 
 }
 
 // One query: where it is, its clipped patch, its list, and the lanes that sum for it.
-template <class T, class Lanes>
+template <class T, class Lanes, class List = Neighbours>
 struct Query {
   const Problem<T>& problem;
   int row, column;
   Window window;
-  Neighbours list;
+  List list;
 
-  HOST_DEVICE Query(const Problem<T>& p, int row_, int column_, Neighbours l)
+  HOST_DEVICE Query(const Problem<T>& p, int row_, int column_, List l)
       : problem(p), row(row_), column(column_),
         window(clip(row_, column_, p.query_height, p.query_width, p.radius)), list(l) {}
 
@@ -131,32 +151,23 @@ struct Query {
   HOST_DEVICE void consider(int match_row, int match_column, int iteration) {
     if (!problem.valid(match_row, match_column)) return;
     const uint32_t candidate = pack(match_row, match_column);
-    if (list.contains(candidate)) return;
+    if (list.contains(candidate, list.k)) return;
     const float value = similarity({match_row, match_column}, list.worst());
-    if (value > list.worst()) list.insert(candidate, value, iteration);
+    if (value > list.worst()) list.insert(candidate, value, iteration, list.k);
   }
 
   // Fills the list: the initial field where it is usable, else random keys, all distinct.
   HOST_DEVICE void initialise(bool has_init) {
-    for (int i = 0; i < list.k; ++i) list.similarity[i] = kNoMatch;
     int draw = 0;
     for (int i = 0; i < list.k; ++i) {
-      const Position given = unpack(list.position[i]);
-      const bool usable = has_init && problem.valid(given.row, given.column) && !seen_before(i, list.position[i]);
-      if (!usable) list.position[i] = random_key(i, draw);
+      const uint32_t given = list.at(i);
+      const bool usable = has_init && problem.valid(unpack(given).row, unpack(given).column) && !list.contains(given, i);
+      if (!usable) list.put(i, random_key(i, draw));
     }
     for (int i = 0; i < list.k; ++i) {  // insertion sort, in place: the first i entries are sorted
-      const uint32_t candidate = list.position[i];
-      const float value = similarity(unpack(candidate), kNoMatch);
-      Neighbours sorted = list;
-      sorted.k = i + 1;
-      sorted.insert(candidate, value, 0);
+      const uint32_t candidate = list.at(i);
+      list.insert(candidate, similarity(unpack(candidate), kNoMatch), 0, i + 1);
     }
-  }
-  HOST_DEVICE bool seen_before(int i, uint32_t candidate) const {
-    bool found = false;
-    for (int j = 0; j < i; ++j) found |= list.position[j] == candidate;
-    return found;
   }
   // Rejection sampling; after 64 misses (a sparse key_valid) the next usable key in raster order.
   HOST_DEVICE uint32_t random_key(int i, int& draw) const {
@@ -166,14 +177,14 @@ struct Query {
     for (int attempt = 0; attempt < 64; ++attempt) {
       const uint64_t bits = random_bits(problem.seed, 0, pixel(), draw++ & 511);
       at = {between((uint32_t)(bits >> 32), r, r + rows), between((uint32_t)bits, r, r + columns)};
-      if (problem.valid(at.row, at.column) && !seen_before(i, pack(at.row, at.column))) return pack(at.row, at.column);
+      if (problem.valid(at.row, at.column) && !list.contains(pack(at.row, at.column), i)) return pack(at.row, at.column);
     }
     for (;;) {  // ends: the caller has checked that at least k keys are valid
       if (++at.column >= r + columns) {
         at.column = r;
         if (++at.row >= r + rows) at.row = r;
       }
-      if (problem.valid(at.row, at.column) && !seen_before(i, pack(at.row, at.column))) return pack(at.row, at.column);
+      if (problem.valid(at.row, at.column) && !list.contains(pack(at.row, at.column), i)) return pack(at.row, at.column);
     }
   }
 
@@ -191,11 +202,23 @@ struct Query {
     const int r = problem.radius;
     int draw = 0;
     for (int half = at_least(problem.key_height, problem.key_width); half >= 1; half /= 2, ++draw) {
-      const Position best = unpack(list.position[0]);
+      const Position best = unpack(list.at(0));
       const uint64_t bits = random_bits(problem.seed, iteration, pixel(), draw);
       consider(between((uint32_t)(bits >> 32), at_least(r, best.row - half), at_most(problem.key_height - r, best.row + half + 1)),
                between((uint32_t)bits, at_least(r, best.column - half), at_most(problem.key_width - r, best.column + half + 1)),
                iteration);
+    }
+  }
+
+  // The four keys beside each match that has just been found: what is next to a good key is often good.
+  HOST_DEVICE void look_around(int iteration) {
+    for (int i = 0; i < list.k; ++i) {
+      if (list.born[i] != (uint16_t)iteration) continue;
+      const Position match = unpack(list.at(i));
+      consider(match.row - 1, match.column, iteration);
+      consider(match.row + 1, match.column, iteration);
+      consider(match.row, match.column - 1, iteration);
+      consider(match.row, match.column + 1, iteration);
     }
   }
 
@@ -214,10 +237,9 @@ struct Query {
     random_search(iteration);
   }
 
-  // Every key in raster order: the exact k best.
-  HOST_DEVICE void exhaustive() {
-    for (int i = 0; i < list.k; ++i) list.similarity[i] = kNoMatch, list.position[i] = 0xffffffffu;
-    for (int r = problem.radius; r < problem.key_height - problem.radius; ++r)
+  // The keys of rows [first, last), in raster order: after all rows, the exact k best.
+  HOST_DEVICE void exhaustive(int first, int last) {
+    for (int r = first; r < last; ++r)
       for (int c = problem.radius; c < problem.key_width - problem.radius; ++c) consider(r, c, 0);
   }
 };

@@ -33,6 +33,20 @@ struct Windows {
   int channels, query_height, query_width, key_height, key_width, radius, k;
   bool dot, centred;
 
+  static HOST_DEVICE Windows of(const psal_window_args& a, int64_t image) {
+    const int64_t queries = (int64_t)a.query_height * a.query_width, keys = (int64_t)a.key_height * a.key_width;
+    return {(const T*)a.query + image * queries * a.channels,
+            (const T*)a.key + image * keys * a.channels,
+            a.nnf + image * queries * a.k * 2,
+            (const Term*)a.weight + image * queries * a.k,
+            a.log_total ? (const Term*)a.log_total + image * queries : nullptr,
+            a.baseline ? (const Term*)a.baseline + image * queries : nullptr,
+            a.order ? a.order + image * queries * a.k : nullptr,
+            a.first ? a.first + image * (keys + 1) : nullptr,
+            a.channels, a.query_height, a.query_width, a.key_height, a.key_width, a.patch_size / 2, a.k,
+            a.similarity == PSAL_DOT, a.centred != 0};
+  }
+
   HOST_DEVICE int64_t queries() const { return (int64_t)query_height * query_width; }
   HOST_DEVICE Position match(int neighbour, int64_t pixel) const {
     const int32_t* plane = nnf + (int64_t)neighbour * 2 * queries() + pixel;
@@ -100,8 +114,8 @@ struct Windows {
         const int64_t position = (int64_t)(row + dr) * key_width + column + dc;
         for (int64_t i = first[position]; i < first[position + 1]; ++i) {
           const int neighbour = (int)(order[i] / queries());
-          const int64_t pixel = order[i] % queries();
-          const int from_row = (int)(pixel / query_width) - dr, from_column = (int)(pixel % query_width) - dc;
+          const uint32_t pixel = (uint32_t)(order[i] % queries()), width = (uint32_t)query_width;
+          const int from_row = (int)(pixel / width) - dr, from_column = (int)(pixel % width) - dc;
           if (!inside_query(from_row, from_column)) continue;
           const int64_t from = (int64_t)from_row * query_width + from_column;
           add(seen_from(neighbour, pixel, from), query + from * channels);

@@ -32,88 +32,98 @@ struct Band {
   const float* key;    // [Hk, C, Wk]
   int top, rows, kept;
   std::vector<uint32_t> position;                  // [rows, W, kept]
-  std::vector<float> value, worst;                 // [rows, W, kept], [rows, W]
-  std::vector<float> history, running, total;      // [patch_size, W], [W], [W]
+  std::vector<float> value, worst;                 // [rows, W, kept], [rows, W] and a vector
+  int stride;                                      // of the rows below: room to read a vector beyond the last column
+  std::vector<float> history, running;             // [patch_size, stride], [stride] with a margin of a radius before it
   std::vector<uint16_t> born;                      // of no use here, but a list has it
 
   Band(const Problem<T>& problem, const float* q, const float* k, int band, int kept_)
       : p(problem), query(q), key(k), top(band * kSweepRows), rows(at_most(kSweepRows, p.query_height - top)), kept(kept_),
-        position((size_t)rows * p.query_width * kept, 0xffffffffu), value(position.size(), kNoMatch),
-        worst((size_t)rows * p.query_width, kNoMatch), history((size_t)(2 * p.radius + 1) * p.query_width),
-        running(p.query_width), total(p.query_width), born(kept) {
+        position((size_t)rows * p.query_width * kept, kNoPosition), value(position.size(), kNoMatch),
+        worst((size_t)rows * p.query_width + Vector::kWidth, kNoMatch), stride(p.query_width + 2 * p.radius + Vector::kWidth),
+        history((size_t)(2 * p.radius + 1) * stride), running(stride), born(kept) {
     for (int y = 0; y < rows; ++y)
       for (int x = 0; x < p.query_width; ++x)
         if (!p.searched((int64_t)(top + y) * p.query_width + x)) worst[(size_t)y * p.query_width + x] = INFINITY;
   }
 
-  // Pixel similarities of one query row against the key row moved by the displacement; zero outside either picture.
-  void compare_row(int row, int down, int right, float* out) const {
-    const int width = p.query_width, key_row = row + down;
-    std::fill(out, out + width, 0.f);
-    if (row < 0 || row >= p.query_height || key_row < 0 || key_row >= p.key_height) return;
-    const int low = at_least(0, -right), high = at_most(width, p.key_width - right);
-    for (int c = 0; c < p.channels; ++c) {
-      const float* a = query + ((size_t)row * p.channels + c) * width;
-      const float* b = key + ((size_t)key_row * p.channels + c) * p.key_width + right;
-      if (p.dot)
-#pragma omp simd
-        for (int x = low; x < high; ++x) out[x] += a[x] * b[x];
-      else
-#pragma omp simd
-        for (int x = low; x < high; ++x) out[x] -= (a[x] - b[x]) * (a[x] - b[x]);
-    }
-  }
-
+  // One displacement. `from` to `end` are the columns in which both pictures have a pixel, `low` to `high` those whose
+  // key patch is whole; everything outside them stays zero, margins of a radius included.
   void sweep(int down, int right) {
-    const int width = p.query_width, r = p.radius, size = 2 * r + 1;
-    const int low = at_least(0, r - right), high = at_most(width, p.key_width - r - right);  // centres with a whole key patch
+    const int r = p.radius, size = 2 * r + 1;
+    const int from = at_least(0, -right), end = at_most(p.query_width, p.key_width - right);
+    const int low = at_least(0, r - right), high = at_most(p.query_width, p.key_width - r - right);
     const int first = at_least(top, r - down), last = at_most(top + rows, p.key_height - r - down);
     if (low >= high || first >= last) return;
     std::fill(history.begin(), history.end(), 0.f);
     std::fill(running.begin(), running.end(), 0.f);
     for (int row = first - r; row < last + r; ++row) {
-      float* entering = history.data() + (size_t)((row + size) % size) * width;  // and its old content leaves
-#pragma omp simd
-      for (int x = 0; x < width; ++x) running[x] -= entering[x];
-      compare_row(row, down, right, entering);
-#pragma omp simd
-      for (int x = 0; x < width; ++x) running[x] += entering[x];
+      float* entering = history.data() + (size_t)((row + size) % size) * stride;  // and what it held leaves
+      const bool inside = row >= 0 && row < p.query_height && row + down >= 0 && row + down < p.key_height;
+      advance(inside ? row : -1, down, right, from, end, entering, running.data() + r);
       if (row >= first + r) keep_row(row - r, down, right, low, high);
     }
   }
 
+  // Replaces the oldest row of pixel similarities by those of `row` (none when negative) and updates the running sums.
+  void advance(int row, int down, int right, int from, int end, float* entering, float* sums) const {
+    constexpr int w = Vector::kWidth;
+    const float* a = query + (size_t)at_least(row, 0) * p.channels * p.query_width;
+    const float* b = key + (size_t)at_least(row < 0 ? 0 : row + down, 0) * p.channels * p.key_width + right;
+    const int channels = row < 0 ? 0 : p.channels;
+    int x = from;
+    for (; x + 4 * w <= end; x += 4 * w) {  // four registers of sums: the channels pass, the sums stay
+      Vector added[4] = {Vector::zero(), Vector::zero(), Vector::zero(), Vector::zero()};
+      for (int c = 0; c < channels; ++c)
+        for (int i = 0; i < 4; ++i)
+          add(added[i], Vector::load(a + (size_t)c * p.query_width + x + i * w), Vector::load(b + (size_t)c * p.key_width + x + i * w));
+      for (int i = 0; i < 4; ++i) {
+        const Vector sum = Vector::load(sums + x + i * w) - Vector::load(entering + x + i * w) + added[i];
+        sum.store(sums + x + i * w);
+        added[i].store(entering + x + i * w);
+      }
+    }
+    for (; x < end; x += w) {  // beyond `end` the loads are zero, and so stay the sums
+      const int n = at_most(w, end - x);
+      Vector added = Vector::zero();
+      for (int c = 0; c < channels; ++c)
+        add(added, Vector::load(a + (size_t)c * p.query_width + x, n), Vector::load(b + (size_t)c * p.key_width + x, n));
+      const Vector sum = Vector::load(sums + x) - Vector::load(entering + x) + added;
+      sum.store(sums + x);
+      added.store(entering + x);
+    }
+  }
+  void add(Vector& sum, Vector a, Vector b) const {
+    if (p.dot) sum.add_product(a, b);
+    else sum.add_square(a, b);
+  }
+
+  // Box sums along the row, compared with the worst kept: few candidates pass, so look at a vector before its pixels.
   void keep_row(int row, int down, int right, int low, int high) {
-    const int width = p.query_width;
-    const float* limit = worst.data() + (size_t)(row - top) * width;
+    constexpr int w = Vector::kWidth;
     const int r = p.radius;
-    std::copy(running.begin() + low, running.begin() + high, total.begin() + low);
-    for (int shift = 1; shift <= r; ++shift) {
-      const int left = at_least(low, shift), right_end = at_most(high, width - shift);
-#pragma omp simd
-      for (int x = left; x < high; ++x) total[x] += running[x - shift];
-#pragma omp simd
-      for (int x = low; x < right_end; ++x) total[x] += running[x + shift];
-    }
-    if (p.key_scale) {
-      const float* scale = p.key_scale + (size_t)(row + down) * p.key_width + right;
-      for (int x = low; x < high; ++x) total[x] *= scale[x];
-    }
-    constexpr int kBlock = 64;  // few candidates pass: look at a block before looking at its pixels
-    for (int start = low; start < high; start += kBlock) {
-      const int end = at_most(start + kBlock, high);
-      int passing = 0;
-#pragma omp simd reduction(+ : passing)
-      for (int x = start; x < end; ++x) passing += total[x] > limit[x];
-      if (!passing) continue;
-      for (int x = start; x < end; ++x)
-        if (total[x] > limit[x] && p.valid(row + down, x + right)) keep(row, x, pack(row + down, x + right), total[x]);
+    float* limit = worst.data() + (size_t)(row - top) * p.query_width;
+    const float* sums = running.data() + r;
+    const float* scale = p.key_scale ? p.key_scale + (size_t)(row + down) * p.key_width + right : nullptr;
+    for (int x = low; x < high; x += w) {
+      const int n = at_most(w, high - x);
+      Vector box = Vector::load(sums + x - r);
+      for (int shift = 1 - r; shift <= r; ++shift) box = box + Vector::load(sums + x + shift);
+      float value[w];
+      if (!p.dot) box = Vector::zero() - box;
+      if (!scale && !Vector::any_above(box, Vector::load(limit + x))) continue;
+      box.store(value);
+      for (int i = 0; i < n; ++i) {
+        if (scale) value[i] *= scale[x + i];
+        if (value[i] > limit[x + i] && p.valid(row + down, x + i + right)) keep(row, x + i, pack(row + down, x + i + right), value[i]);
+      }
     }
   }
 
   void keep(int row, int column, uint32_t candidate, float similarity) {
     const size_t query_at = (size_t)(row - top) * p.query_width + column;
     Neighbours list = {position.data() + query_at * kept, value.data() + query_at * kept, born.data(), kept};
-    list.insert(candidate, similarity, 0);
+    list.insert(candidate, similarity, 0, kept);
     worst[query_at] = list.worst();
   }
 
@@ -128,7 +138,7 @@ struct Band {
         ranked.clear();
         for (int i = 0; i < kept; ++i) {
           const uint32_t candidate = position[((size_t)y * p.query_width + x) * kept + i];
-          if (candidate != 0xffffffffu) ranked.push_back({-one.similarity(unpack(candidate), kNoMatch), candidate});
+          if (candidate != kNoPosition) ranked.push_back({-one.similarity(unpack(candidate), kNoMatch), candidate});
         }
         std::sort(ranked.begin(), ranked.end());
         for (int i = 0; i < p.k; ++i) {

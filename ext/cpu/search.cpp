@@ -1,8 +1,10 @@
 // The schedules of the search on the CPU. Compiled once per instruction set (see dispatch.cpp).
 #include <string.h>
 
+#include <optional>
 #include <vector>
 
+#include "hashing.h"
 #include "kernels.h"
 
 namespace psal {
@@ -10,19 +12,6 @@ namespace PSAL_ISA {
 namespace {
 
 constexpr int kBandRows = 32;  // scan order runs inside bands, bands run in parallel
-
-template <class T>
-Problem<T> problem_of(const psal_search_args& a, int64_t image) {
-  const int64_t queries = (int64_t)a.query_height * a.query_width, keys = (int64_t)a.key_height * a.key_width;
-  return {(const T*)a.query + image * queries * a.channels,
-          (const T*)a.key + image * keys * a.channels,
-          a.key_scale ? a.key_scale + image * keys : nullptr,
-          a.query_mask ? a.query_mask + image * queries : nullptr,
-          a.key_valid ? a.key_valid + image * keys : nullptr,
-          a.query_height, a.query_width, a.key_height, a.key_width, a.channels, a.patch_size / 2, a.k,
-          a.similarity == PSAL_DOT,
-          mix(a.seed + 0x632be59bd9b4e019ull * (uint64_t)(image + 1))};
-}
 
 // The field of one image: k matches a query, and the iteration in which each entered its list.
 struct Field {
@@ -51,10 +40,12 @@ void each_query(const Problem<T>& p, int threads, const Field& field, Visit visi
 // Scan order inside a band: the previous column and the previous row are already up to date. The row before
 // a band belongs to another thread, so it is read as it was when the iteration began: `edge` (kBandRows apart).
 template <class T>
-void scan_band(const Problem<T>& p, const Field& field, int band, const Field& edge, int iteration) {
+void scan_band(const Problem<T>& p, const Field& field, int band, const Field& edge, const Buckets<T>* buckets, int iteration) {
   const bool forward = iteration % 2;
   const int step = forward ? 1 : -1;
   const int top = band * kBandRows, bottom = at_most(top + kBandRows, p.query_height) - 1;
+  std::vector<uint16_t> codes;
+  if (buckets) buckets->query_codes(top, bottom + 1, codes);
   for (int row = forward ? top : bottom; row >= top && row <= bottom; row += step)
     for (int i = 0; i < p.query_width; ++i) {
       const int column = forward ? i : p.query_width - 1 - i;
@@ -74,7 +65,9 @@ void scan_band(const Problem<T>& p, const Field& field, int band, const Field& e
         const int64_t from = inside ? field.at(above, column) : edge.at(band, column);
         query.propagate(above, column, source.position + from, source.born + from, inside || since == 0 ? since : since - 1, iteration);
       }
+      if (buckets) buckets->offer(query, codes[(size_t)(row - top) * p.query_width + column], iteration);
       query.random_search(iteration);
+      query.look_around(iteration);
     }
 }
 
@@ -84,6 +77,8 @@ void scan(const Problem<T>& p, const Field& field, int iterations, int threads) 
   const size_t row_entries = (size_t)p.query_width * p.k;
   std::vector<uint32_t> edge_position(bands * row_entries);
   std::vector<uint16_t> edge_born(bands * row_entries);
+  // A table costs a pass over the key, which a few queries in a large key would not earn back.
+  const bool hashed = !p.dot && (int64_t)p.query_height * p.query_width * 4 >= (int64_t)p.key_height * p.key_width;
   const Field edge = {edge_position.data(), nullptr, edge_born.data(), p.query_width, p.k};
   for (int iteration = 1; iteration <= iterations; ++iteration) {
     for (int band = 0; band < bands; ++band) {
@@ -92,8 +87,10 @@ void scan(const Problem<T>& p, const Field& field, int iterations, int threads) 
       memcpy(edge.position + edge.at(band, 0), field.position + field.at(row, 0), row_entries * sizeof(uint32_t));
       memcpy(edge.born + edge.at(band, 0), field.born + field.at(row, 0), row_entries * sizeof(uint16_t));
     }
+    std::optional<Buckets<T>> buckets;
+    if (hashed) buckets.emplace(p, iteration, threads);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-    for (int band = 0; band < bands; ++band) scan_band(p, field, band, edge, iteration);
+    for (int band = 0; band < bands; ++band) scan_band(p, field, band, edge, buckets ? &*buckets : nullptr, iteration);
   }
 }
 

@@ -51,6 +51,9 @@ struct Vector {
   void add_square(Vector a, Vector b) { const __m512 d = _mm512_sub_ps(a.v, b.v); v = _mm512_fmadd_ps(d, d, v); }
   void add_product(Vector a, Vector b) { v = _mm512_fmadd_ps(a.v, b.v, v); }
   Vector operator+(Vector other) const { return {_mm512_add_ps(v, other.v)}; }
+  Vector operator-(Vector other) const { return {_mm512_sub_ps(v, other.v)}; }
+  static bool any_above(Vector a, Vector b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ) != 0; }
+  void store(float* p) const { _mm512_storeu_ps(p, v); }
   float sum() const { return _mm512_reduce_add_ps(v); }
 };
 
@@ -78,6 +81,9 @@ struct Vector {
   void add_square(Vector a, Vector b) { const __m256 d = _mm256_sub_ps(a.v, b.v); v = _mm256_fmadd_ps(d, d, v); }
   void add_product(Vector a, Vector b) { v = _mm256_fmadd_ps(a.v, b.v, v); }
   Vector operator+(Vector other) const { return {_mm256_add_ps(v, other.v)}; }
+  Vector operator-(Vector other) const { return {_mm256_sub_ps(v, other.v)}; }
+  static bool any_above(Vector a, Vector b) { return _mm256_movemask_ps(_mm256_cmp_ps(a.v, b.v, _CMP_GT_OQ)) != 0; }
+  void store(float* p) const { _mm256_storeu_ps(p, v); }
   float sum() const {
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     s = _mm_add_ps(s, _mm_movehl_ps(s, s));
@@ -100,6 +106,9 @@ struct Vector {  // any processor: four lanes that the compiler may map to SSE2 
   void add_square(Vector a, Vector b) { for (int i = 0; i < 4; ++i) v[i] += (a.v[i] - b.v[i]) * (a.v[i] - b.v[i]); }
   void add_product(Vector a, Vector b) { for (int i = 0; i < 4; ++i) v[i] += a.v[i] * b.v[i]; }
   Vector operator+(Vector o) const { return {{v[0] + o.v[0], v[1] + o.v[1], v[2] + o.v[2], v[3] + o.v[3]}}; }
+  Vector operator-(Vector o) const { return {{v[0] - o.v[0], v[1] - o.v[1], v[2] - o.v[2], v[3] - o.v[3]}}; }
+  static bool any_above(Vector a, Vector b) { return a.v[0] > b.v[0] || a.v[1] > b.v[1] || a.v[2] > b.v[2] || a.v[3] > b.v[3]; }
+  void store(float* p) const { memcpy(p, v, sizeof v); }
   float sum() const { return (v[0] + v[2]) + (v[1] + v[3]); }
 };
 

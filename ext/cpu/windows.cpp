@@ -54,22 +54,6 @@ struct Sum {
   }
 };
 
-template <class T>
-Windows<T> windows_of(const psal_window_args& a, int64_t image) {
-  using Term = typename TermOf<T>::type;
-  const int64_t queries = (int64_t)a.query_height * a.query_width, keys = (int64_t)a.key_height * a.key_width;
-  return {(const T*)a.query + image * queries * a.channels,
-          (const T*)a.key + image * keys * a.channels,
-          a.nnf + image * queries * a.k * 2,
-          (const Term*)a.weight + image * queries * a.k,
-          a.log_total ? (const Term*)a.log_total + image * queries : nullptr,
-          a.baseline ? (const Term*)a.baseline + image * queries : nullptr,
-          a.order ? a.order + image * queries * a.k : nullptr,
-          a.first ? a.first + image * (keys + 1) : nullptr,
-          a.channels, a.query_height, a.query_width, a.key_height, a.key_width, a.patch_size / 2, a.k,
-          a.similarity == PSAL_DOT, a.centred != 0};
-}
-
 template <class Visit>
 void each_pixel(int height, int width, int threads, Visit visit) {
 #pragma omp parallel for schedule(dynamic, 4) num_threads(threads)
@@ -80,7 +64,7 @@ template <class T>
 void gather_images(const psal_window_args& a) {
   using Term = typename TermOf<T>::type;
   for (int64_t image = 0; image < a.batch; ++image) {
-    const Windows<T> w = windows_of<T>(a, image);
+    const Windows<T> w = Windows<T>::of(a, image);
     Term* out = (Term*)a.out + image * w.queries() * a.k;
     each_pixel(a.query_height, a.query_width, a.place.threads, [&](int row, int width) {
       for (int i = 0; i < a.k; ++i)
@@ -96,7 +80,7 @@ void vectors(const psal_window_args& a) {
   using Term = typename TermOf<T>::type;
   const int height = kToKey ? a.key_height : a.query_height, width = kToKey ? a.key_width : a.query_width;
   for (int64_t image = 0; image < a.batch; ++image) {
-    const Windows<T> w = windows_of<T>(a, image);
+    const Windows<T> w = Windows<T>::of(a, image);
     T* out = (T*)a.out + image * height * width * a.channels;
     each_pixel(height, width, a.place.threads, [&](int row, int columns) {
       std::vector<Term> total(a.channels);
@@ -116,7 +100,7 @@ template <class T>
 void log_total_images(const psal_window_args& a) {
   using Term = typename TermOf<T>::type;
   for (int64_t image = 0; image < a.batch; ++image) {
-    const Windows<T> w = windows_of<T>(a, image);
+    const Windows<T> w = Windows<T>::of(a, image);
     Term* out = (Term*)a.out + image * w.queries();
     each_pixel(a.query_height, a.query_width, a.place.threads, [&](int row, int width) {
       for (int column = 0; column < width; ++column) out[(int64_t)row * width + column] = w.log_total_of(row, column);

@@ -1,0 +1,70 @@
+"""The `psal` command: finds a verb's module when the verb is used, and turns whatever stops it into one line."""
+
+import importlib
+import sys
+import traceback
+
+import click
+
+from psal_cli import __version__
+from psal_cli.errors import outcome
+
+COMMANDS = ("inpaint", "doctor")
+VERBOSITY = "psal_cli.verbosity"  # where -v leaves its count, in the context that all commands share
+
+
+class Verbs(click.Group):
+    """A group whose commands are the modules of this package; each holds a command of its own name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        return getattr(importlib.import_module(f"psal_cli.commands.{name}"), name)
+
+    def invoke(self, ctx: click.Context):
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            if ctx.meta.get(VERBOSITY, 0) >= 2:
+                traceback.print_exc()
+            code, line = outcome(error)
+            click.echo(f"psal: {line}", err=True)
+            ctx.exit(code)
+
+    def main(self, *args, standalone_mode: bool = True, **kwargs):
+        """As click's, but one line an error and 130 when interrupted."""
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **kwargs)
+        try:
+            code = super().main(*args, standalone_mode=False, **kwargs)
+        except click.ClickException as error:
+            where = error.ctx.command_path if getattr(error, "ctx", None) else "psal"
+            click.echo(f"{where}: {' '.join(error.format_message().split())} (see {where} --help)", err=True)
+            code = error.exit_code
+        except click.Abort:
+            click.echo("psal: interrupted", err=True)
+            code = 130
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.group(
+    cls=Verbs,
+    name="psal",
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Exit codes: 0 done, 1 failed (a file could not be written), 2 usage or unusable input, 4 out of memory, "
+    "130 interrupted. Talk goes to stderr, data to stdout.\n\n\b\nExample:\n"
+    "  psal inpaint examples/bridge.jpg --mask examples/bridge_mask.png -o bridge_clean.jpg",
+)
+@click.version_option(__version__, prog_name="psal")
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Edit photographs at their native resolution with networks whose attention is PatchMatch."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(2)

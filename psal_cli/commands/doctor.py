@@ -1,0 +1,62 @@
+"""`psal doctor`: what is installed, how it was built, and which device would work."""
+
+import importlib
+import json
+import platform
+import sys
+
+import click
+
+from psal_cli import __version__
+from psal_cli.commands import options
+from psal_cli.errors import PsalError
+
+MODULES = {"torch": "torch", "numpy": "numpy", "pillow": "PIL", "opencv": "cv2"}
+
+
+@click.command(short_help="Versions, build and device.", epilog="\b\nExample:\n  psal doctor")
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
+def doctor(as_json: bool) -> None:
+    """Print versions, what psal's library was built for, and the device that would be chosen and why.
+
+    Ends with exit code 1 and the cure when the library does not load.
+    """
+    found, problem = examine()
+    if as_json:
+        click.echo(json.dumps(found))
+    else:
+        width = max(map(len, found))
+        for name, value in found.items():
+            click.echo(f"{name.replace('_', ' '):{width}}  {'none' if value in (None, '') else value}")
+    if problem:
+        raise problem
+
+
+def examine() -> tuple[dict, PsalError | None]:
+    """The facts, None where one cannot be had, and what stops psal from working, if anything."""
+    found = {"psal": __version__, "python": f"{platform.python_version()} ({sys.executable})", "system": platform.platform()}
+    facts = dict.fromkeys(("cpu_kernels", "cuda_architectures", "threads", "device", "reason"))
+    problem = None
+    for name, module in MODULES.items():
+        try:
+            found[name] = importlib.import_module(module).__version__
+        except ImportError as error:
+            found[name] = None
+            problem = problem or PsalError(f"{name} does not load ({error}): install psal anew with `pip install .`")
+    if problem is None:
+        try:
+            facts["device"], facts["reason"] = options.choose_device("auto")
+            facts |= _build()
+        except PsalError as error:
+            problem = error
+    return found | facts, problem
+
+
+def _build() -> dict:
+    from psal_cli import native
+
+    return {
+        "cpu_kernels": native.cpu_isa(),
+        "cuda_architectures": native.cuda_architectures(),
+        "threads": options.set_threads(None),
+    }

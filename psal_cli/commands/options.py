@@ -1,0 +1,135 @@
+"""Options that verbs share, each group a decorator, and what they mean."""
+
+import re
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from psal_cli.errors import InputError, PsalError
+
+PICTURE = click.Path(path_type=Path)  # whether it is one is found out when it is read, in the same words for every file
+
+
+class Device(click.ParamType):
+    name = "auto|cpu|cuda[:N]"
+
+    def convert(self, value, param, ctx) -> str:
+        if re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", value):
+            return value
+        self.fail(f"{value!r} is no device: auto, cpu, cuda or cuda:N", param, ctx)
+
+
+class Odd(click.IntRange):
+    def convert(self, value, param, ctx) -> int:
+        number = super().convert(value, param, ctx)
+        if number % 2 == 0:
+            self.fail(f"{number} is even: give an odd number, e.g. {number + 1 if number < self.max else number - 1}", param, ctx)
+        return number
+
+
+def _group(*options: Callable) -> Callable:
+    def decorate(command: Callable) -> Callable:
+        for option in reversed(options):  # the order of the list is that of --help
+            command = option(command)
+        return command
+
+    return decorate
+
+
+output_options = _group(
+    click.option("-o", "--output", type=PICTURE, help="Where to write; the extension says the format: jpg, png, webp, tif, bmp."),
+    click.option("--force", is_flag=True, help="Overwrite outputs that exist."),
+    click.option(
+        "--quality",
+        type=click.IntRange(1, 100),
+        help="Of JPEG (default 95) and WebP (default: lossless when the input's format is, else 95).",
+    ),
+)
+
+mask_options = _group(
+    click.option(
+        "--mask",
+        type=PICTURE,
+        required=True,
+        help="Picture of the input's size: white = fill (from half on). A layer painted in one colour on transparency counts "
+        "as white where it is opaque.",
+    ),
+    click.option("--mask-invert", is_flag=True, help="Black = fill."),
+    click.option("--dilate", type=click.IntRange(0, 10_000), default=0, metavar="PX", help="Grow the hole by PX pixels."),
+    click.option(
+        "--feather",
+        type=click.IntRange(0, 10_000),
+        default=0,
+        metavar="PX",
+        help="Let the fill fade into PX pixels around the hole: the only option that changes pixels outside it.",
+    ),
+)
+
+search_options = _group(
+    click.option("--patch-size", type=Odd(3, 31), default=7, show_default=True, help="Side of the patches, odd, 3 to 31."),
+    click.option("--iterations", type=click.IntRange(1, 1000), help="Rounds of search; default: chosen level by level."),
+    click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Same seed, same result."),
+)
+
+device_options = _group(
+    click.option("--device", type=Device(), default="auto", show_default=True, help="auto takes CUDA where it can be used."),
+    click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads; default: as many as torch takes."),
+)
+
+talk_options = _group(
+    click.option("--json", "as_json", is_flag=True, help="One line of JSON about the result on stdout."),
+    click.option("-q", "--quiet", is_flag=True, help="Errors only."),
+    click.option("-v", "--verbose", count=True, help="Say more; -vv: a traceback when something fails."),
+)
+
+
+def choose_device(name: str) -> tuple[str, str]:
+    """The torch device for an option's value ("cpu" or "cuda:N") and why.
+
+    Raises InputError when it cannot be had, PsalError when psal's own library does not load.
+    """
+    from psal_cli.native import cuda_architectures
+
+    try:
+        architectures = cuda_architectures()
+    except (ImportError, OSError) as error:
+        raise PsalError(f"psal's native library does not load ({error}): install psal anew with `pip install .`") from error
+    if name == "cpu":
+        return "cpu", "asked for"
+    missing = _why_no_cuda() if architectures else "psal's library was built without CUDA"
+    if name == "auto":
+        return ("cpu", missing) if missing else ("cuda:0", "the first CUDA device")
+    if missing:
+        raise InputError(f"--device {name}: {missing}; --device cpu works everywhere")
+    import torch
+
+    index, count = int(name.partition(":")[2] or 0), torch.cuda.device_count()
+    if index >= count:
+        raise InputError(f"--device {name}: there are {count} CUDA devices, numbered from 0; --device cuda takes the first")
+    return f"cuda:{index}", "asked for"
+
+
+def _why_no_cuda() -> str:
+    """What stands in torch's way to CUDA, or an empty string."""
+    import torch
+
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} was built without CUDA"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a missing driver: said in our line
+        found = torch.cuda.is_available()
+    return "" if found else "torch sees no CUDA device"
+
+
+def set_threads(count: int | None) -> int:
+    """Sets the CPU threads of torch, psal's library (which obeys torch) and OpenCV; returns how many are used."""
+    import torch
+
+    if count is not None:
+        torch.set_num_threads(count)
+        if "cv2" in sys.modules:
+            sys.modules["cv2"].setNumThreads(count)
+    return torch.get_num_threads()

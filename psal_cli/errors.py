@@ -1,0 +1,43 @@
+"""What stops a command, with its exit code: 1 failed, 2 usage or unusable input, 4 out of memory, 130 interrupted."""
+
+import sys
+
+
+class PsalError(Exception):
+    """One line that names the file or value and the cure."""
+
+    exit_code = 1
+
+
+class InputError(PsalError):
+    """An option or an input file that psal cannot use."""
+
+    exit_code = 2
+
+
+class WriteError(PsalError):
+    """An output file that could not be written; the old one, if any, is whole."""
+
+
+def outcome(error: BaseException) -> tuple[int, str]:
+    """The exit code and the one line for whatever stopped a command."""
+    if isinstance(error, PsalError):
+        code, text = error.exit_code, str(error)
+    elif isinstance(error, KeyboardInterrupt):
+        code, text = 130, "interrupted, nothing half-written is left"
+    elif is_out_of_memory(error):
+        code, text = 4, "out of memory: close other programs, or give a smaller picture"
+    else:
+        code, text = 1, f"internal error, {type(error).__name__}: {error} (please report it with the traceback that -vv prints)"
+    return code, " ".join(text.split())
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for what Python, numpy, torch (CPU and CUDA) and OpenCV raise when memory is short."""
+    torch = sys.modules.get("torch")  # not imported: then the error is not its own
+    if isinstance(error, MemoryError) or (torch and isinstance(error, torch.OutOfMemoryError)):
+        return True
+    words = ("can't allocate memory", "not enough memory", "bad_alloc", "out of memory")  # torch's and libpsal's
+    if isinstance(error, RuntimeError):
+        return any(word in str(error) for word in words)
+    return type(error).__module__ == "cv2" and "Insufficient memory" in str(error)

@@ -1,0 +1,103 @@
+"""Mask files: which pixels to fill, grown and feathered."""
+
+import logging
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from psal_cli.errors import InputError
+from psal_cli.image import MAX_PIXELS, MODES, PALETTES, decoded, opened
+
+log = logging.getLogger(__name__)
+
+HALF = 128
+DEEP = ("I;16", "I;16B", "I;16L")
+GREY_SHARE = 0.1  # with more pixels than that between black and white, a mask is probably not one
+
+
+class Mask(NamedTuple):
+    """hole: bool [H, W], True = fill; soft: None or float32 [H, W] in [0, 1], how much of the fill each pixel takes."""
+
+    hole: np.ndarray
+    soft: np.ndarray | None
+
+
+def read_mask(
+    path: str | Path, size: tuple[int, int], invert: bool = False, dilate: int = 0, feather: int = 0, max_pixels: int = MAX_PIXELS
+) -> Mask:
+    """Reads a mask for a picture of `size` (width, height): white = fill, see `read_region`.
+
+    dilate: the hole grows by so many pixels all around (Euclidean distance).
+    feather: the hole grows by so many pixels more, over which the fill fades into the original. These pixels are the only
+    ones outside the mask that change.
+    An empty mask is an empty hole. Raises InputError: what `read_region` raises; nothing left outside the hole.
+    """
+    hole = read_region(path, size, max_pixels)
+    hole = ~hole if invert else hole
+    soft = None
+    if hole.any() and (dilate or feather):
+        hole, soft = _grown(hole, dilate, feather)
+    if hole.all():
+        grown = " with --dilate and --feather" if dilate or feather else ""
+        cure = "white = fill, --mask-invert turns it round"
+        raise InputError(f"{path} covers the whole picture{grown}, nothing is left to fill from: {cure}")
+    return Mask(hole, soft)
+
+
+def read_region(path: str | Path, size: tuple[int, int], max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Reads a black-and-white picture of `size` (width, height) as bool [H, W], True where it is white (128 of 255 or more).
+
+    The orientation tag is applied. Where it has transparency, what is not painted is black; when all that is painted has
+    one colour, whichever, it is a layer painted over the picture, and the opaque pixels count as white.
+    Raises InputError: no such file, no picture, another size, a colour mode that is no mask.
+    """
+    path = Path(path)
+    with opened(path, max_pixels) as image:
+        upright, _ = decoded(image, path)
+        values = _values(upright, path)
+    if (values.shape[1], values.shape[0]) != tuple(size):
+        height, width = values.shape
+        turned = " (turned by 90 degrees it would fit)" if (height, width) == tuple(size) else ""
+        raise InputError(f"{path} is {width}x{height}, the picture is {size[0]}x{size[1]}{turned}: give a mask of the same size")
+    grey = np.count_nonzero((values > 32) & (values < 224)) / values.size
+    if grey > GREY_SHARE:
+        log.warning("%s is not black and white, %.0f %% of it is grey: taken as white from half on", path, 100 * grey)
+    return values >= HALF
+
+
+def _values(image: Image.Image, path: Path) -> np.ndarray:
+    """uint8 [H, W], 255 = white."""
+    if image.mode in DEEP:
+        return (np.array(image) >> 8).astype(np.uint8)
+    if image.mode not in (*MODES, *PALETTES, "CMYK"):
+        raise InputError(f"{path} has the colour mode {image.mode}, which is no mask: save it as 8-bit grey")
+    if not image.has_transparency_data:
+        return np.array(image.convert("RGB" if image.mode in (*PALETTES, "CMYK") else image.mode).convert("L"))
+    layer = image.convert("RGBA")
+    alpha, light = np.array(layer.getchannel("A")), np.array(layer.convert("L"))
+    if alpha.min() == alpha.max() == 255:
+        return light
+    painted = np.array(layer.convert("RGB"))[alpha >= HALF]
+    if painted.size == 0 or (painted == painted[0]).all():
+        log.warning("%s is read from its alpha channel: opaque = white", path)
+        return alpha
+    return (light.astype(np.uint16) * alpha // 255).astype(np.uint8)
+
+
+def _grown(hole: np.ndarray, dilate: int, feather: int) -> Mask:
+    import cv2
+
+    reach = dilate + feather
+    rows, columns = np.flatnonzero(hole.any(1)), np.flatnonzero(hole.any(0))
+    box = np.s_[max(rows[0] - reach, 0) : rows[-1] + reach + 1, max(columns[0] - reach, 0) : columns[-1] + reach + 1]
+    distance = cv2.distanceTransform((~hole[box]).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    grown = np.zeros_like(hole)
+    grown[box] = distance <= reach
+    if not feather:
+        return Mask(grown, None)
+    soft = np.zeros(hole.shape, np.float32)
+    fade = np.clip((reach + 1 - distance) / (feather + 1), 0, 1)
+    soft[box] = np.where(distance <= reach, fade * fade * (3 - 2 * fade), 0)  # smoothstep: no visible start nor end
+    return Mask(grown, soft)

@@ -1,0 +1,252 @@
+"""The oracle: the operations and the layer once more in plain torch, slow and obvious, in any dtype (use float64).
+
+Names and arguments are those of ops.py and attention/psal.py; nothing is shared with them, so that a test which compares
+the two compares two readings of the paper. Only for pictures of a few thousand pixels.
+"""
+
+import math
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def offsets(patch_size: int) -> Iterator[tuple[int, int]]:
+    """The (row, column) offsets of a patch from its centre."""
+    radius = patch_size // 2
+    for row in range(-radius, radius + 1):
+        for column in range(-radius, radius + 1):
+            yield row, column
+
+
+def moved(x: Tensor, row: int, column: int) -> Tensor:
+    """[..., H, W] -> the same picture seen from (row, column) further on; zero (False) outside."""
+    height, width = x.shape[-2:]
+    reach = max(abs(row), abs(column))
+    padded = F.pad(x, (reach, reach, reach, reach))
+    return padded[..., reach + row : reach + row + height, reach + column : reach + column + width]
+
+
+def inverse_norm(x: Tensor, patch_size: int) -> Tensor:
+    """[B, C, H, W] -> [B, H, W]: 1 / max(norm of the patch around each pixel, 1e-4); outside the picture counts as zero."""
+    energy = sum(moved(x, *offset).square().sum(1) for offset in offsets(patch_size))
+    return 1 / energy.clamp_min(1e-8).sqrt()
+
+
+# ---------------------------------------------------------------------------------------------------------------- search
+
+
+def all_similarities(query: Tensor, key: Tensor, patch_size: int, similarity: str) -> Tensor:
+    """[B, H * W, Hk * Wk]: every query patch with every key patch; what lies outside the query picture is left out."""
+    total = 0
+    for offset in offsets(patch_size):
+        q = moved(query, *offset).flatten(2).transpose(1, 2)  # [B, H * W, C]
+        k = moved(key, *offset).flatten(2).transpose(1, 2)  # [B, Hk * Wk, C]
+        if similarity == "l2":
+            inside = moved(torch.ones_like(query[:1, :1]), *offset).flatten()[:, None]  # [H * W, 1]
+            total = total - inside * torch.cdist(q, k, compute_mode="donot_use_mm_for_euclid_dist").square()
+        else:
+            total = total + q @ k.transpose(1, 2)
+    if similarity in ("cosine", "key_cosine"):
+        total = total * inverse_norm(key, patch_size).flatten(1)[:, None, :]
+    if similarity == "cosine":
+        total = total * inverse_norm(query, patch_size).flatten(1)[:, :, None]
+    return total
+
+
+def whole_keys(key: Tensor, patch_size: int, key_mask: Tensor | None = None) -> Tensor:
+    """bool [B, Hk, Wk]: True where the whole patch lies inside the key picture and inside key_mask."""
+    usable = key.new_ones((key.shape[0], *key.shape[2:]), dtype=torch.bool) if key_mask is None else key_mask
+    whole = torch.ones_like(usable)
+    for offset in offsets(patch_size):
+        whole = whole & moved(usable, *offset)
+    return whole
+
+
+def search(
+    query: Tensor,
+    key: Tensor,
+    patch_size: int = 7,
+    k: int = 3,
+    iterations: int = 5,
+    similarity: str = "l2",
+    query_mask: Tensor | None = None,
+    key_mask: Tensor | None = None,
+    init: Tensor | None = None,
+    schedule: str | None = None,
+    seed: int = 0,
+) -> tuple[Tensor, Tensor]:
+    """The exact k nearest of all keys; equal ones in raster order. `iterations`, `init`, `schedule`, `seed` change nothing.
+
+    Returns: nnf int32 [B, k, 2, H, W], similarity [B, k, H, W] of the features' dtype. The memory is B * H * W * Hk * Wk.
+    """
+    batch, _, height, width = query.shape
+    every = all_similarities(query, key, patch_size, similarity)
+    every = every.masked_fill(~whole_keys(key, patch_size, key_mask).flatten(1)[:, None], -torch.inf)
+    best, place = every.sort(dim=2, descending=True, stable=True)
+    best, place = best[:, :, :k].transpose(1, 2), place[:, :, :k].transpose(1, 2)  # [B, k, H * W]
+    nnf = torch.stack((place // key.shape[3], place % key.shape[3]), dim=2).int()
+    nnf, best = nnf.view(batch, k, 2, height, width), best.reshape(batch, k, height, width)
+    if query_mask is not None:
+        nnf = nnf.masked_fill(~query_mask[:, None, None], -1)
+        best = best.masked_fill(~query_mask[:, None], -torch.inf)
+    return nnf, best
+
+
+def patchmatch(
+    query: Tensor,
+    key: Tensor,
+    patch_size: int = 7,
+    k: int = 3,
+    iterations: int = 5,
+    similarity: str = "l2",
+    seed: int = 0,
+) -> tuple[Tensor, Tensor]:
+    """PatchMatch with jump flooding (Algorithm 1 of the paper, all k neighbours propagated) as loops over Python lists.
+
+    Looks its similarities up in `all_similarities`: for reading, and for comparing quality on tiny pictures.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    batch, _, height, width = query.shape
+    radius, (rows, columns) = patch_size // 2, key.shape[2:]
+    every = all_similarities(query, key, patch_size, similarity).view(batch, height, width, rows, columns)
+    nnf = torch.empty((batch, k, 2, height, width), dtype=torch.int32)
+    best = query.new_empty((batch, k, height, width))
+
+    def draw(low: int, high: int) -> int:  # in [low, high)
+        return int(torch.randint(low, high, (), generator=generator))
+
+    def window(centre: int, half: int, side: int) -> int:
+        return draw(max(radius, centre - half), min(side - radius, centre + half + 1))
+
+    for image in range(batch):
+        value = every[image].tolist()
+
+        def improve(field: dict, pixel: tuple, candidates: list, value=value) -> list:
+            y, x = pixel
+            inside = {(r, c) for r, c in candidates if radius <= r < rows - radius and radius <= c < columns - radius}
+            return sorted(inside.union(field[pixel]), key=lambda at: (-value[y][x][at[0]][at[1]], at))[:k]
+
+        pixels = [(y, x) for y in range(height) for x in range(width)]
+        whole = [(r, c) for r in range(radius, rows - radius) for c in range(radius, columns - radius)]
+        field = {}
+        for pixel in pixels:
+            field[pixel] = [whole[i] for i in torch.randperm(len(whole), generator=generator)[:k].tolist()]
+        for _ in range(iterations):
+            before = dict(field)  # reads one field and writes the other
+            for y, x in pixels:
+                for jump in (1, 2, 4, 8):
+                    for down, right in ((-jump, 0), (jump, 0), (0, -jump), (0, jump)):
+                        there = before.get((y + down, x + right), [])
+                        field[y, x] = improve(field, (y, x), [(r - down, c - right) for r, c in there])
+                half = max(rows, columns)
+                while half >= 1:
+                    r, c = field[y, x][0]
+                    field[y, x] = improve(field, (y, x), [(window(r, half, rows), window(c, half, columns))])
+                    half //= 2
+        for y, x in pixels:
+            ranked = improve(field, (y, x), [])
+            nnf[image, :, :, y, x] = torch.tensor(ranked, dtype=torch.int32)
+            best[image, :, y, x] = best.new_tensor([value[y][x][r][c] for r, c in ranked])
+    return nnf, best
+
+
+# --------------------------------------------------------------------------------------------------------- similarity_at
+
+
+def inside(row: Tensor, column: Tensor, height: int, width: int) -> Tensor:
+    return (row >= 0) & (row < height) & (column >= 0) & (column < width)
+
+
+def pixels_at(x: Tensor, row: Tensor, column: Tensor) -> Tensor:
+    """[B, C, Hk, Wk] at [B, k, H, W] positions -> [B, k, C, H, W]; positions outside read the nearest edge."""
+    height, width = x.shape[2:]
+    place = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
+    pixels = x.flatten(2)[:, :, None].expand(-1, -1, place.shape[1], -1)  # [B, C, k, Hk * Wk]
+    place = place.flatten(2)[:, None].expand(-1, x.shape[1], -1, -1)  # [B, C, k, H * W]
+    return pixels.gather(3, place).unflatten(3, row.shape[2:]).transpose(1, 2)
+
+
+def similarity_at(query: Tensor, key: Tensor, nnf: Tensor, patch_size: int = 7, similarity: str = "l2") -> Tensor:
+    """[B, k, H, W]: similarity of the query patches to the key patches at their matches, a loop over the patch's pixels."""
+    row, column = nnf.long().unbind(2)  # [B, k, H, W]
+    total = 0
+    for down, right in offsets(patch_size):
+        q = moved(query, down, right)[:, None]  # [B, 1, C, H, W]
+        k = pixels_at(key, row + down, column + right)  # [B, k, C, H, W]
+        term = -(q - k).square().sum(2) if similarity == "l2" else (q * k).sum(2)
+        in_query = moved(torch.ones_like(query[:, :1], dtype=torch.bool), down, right)
+        both = in_query & inside(row + down, column + right, *key.shape[2:])
+        total = total + torch.where(both, term, 0)
+    if similarity in ("cosine", "key_cosine"):
+        total = total * pixels_at(inverse_norm(key, patch_size)[:, None], row, column)[:, :, 0]
+    if similarity == "cosine":
+        total = total * inverse_norm(query, patch_size)[:, None]
+    return total.masked_fill(row < 0, -torch.inf)
+
+
+# ------------------------------------------------------------------------------------------------------------- aggregate
+
+
+def aggregate(
+    value: Tensor, nnf: Tensor, weight: Tensor, patch_size: int = 1, softmax: bool = False, value_scale: int = 1
+) -> Tensor:
+    """[B, Cv, s * H, s * W]: equation 5, and with a patch_size above 1 equation 10, as a list of candidates and one sum.
+
+    The candidates of pixel t are, for every neighbour p of t in its patch, what the matches of p paste at t.
+    """
+    if value_scale > 1:  # of the s * s pixels of a larger key pixel, each is pasted at its own place
+        height, width = nnf.shape[3] * value_scale, nnf.shape[4] * value_scale
+        out = value.new_empty((*value.shape[:2], height, width))
+        for row, column in ((r, c) for r in range(value_scale) for c in range(value_scale)):
+            part = value[:, :, row::value_scale, column::value_scale]
+            out[:, :, row::value_scale, column::value_scale] = aggregate(part, nnf, weight, patch_size, softmax)
+        return out
+    values, weights, present = [], [], []
+    for down, right in offsets(patch_size):  # p = t + (down, right)
+        known = moved((nnf[:, :, 0] >= 0), down, right)  # [B, k, H, W]
+        row, column = (moved(nnf, down, right).long() - nnf.new_tensor([down, right])[:, None, None]).unbind(2)
+        values.append(pixels_at(value, row, column))
+        weights.append(moved(weight, down, right))
+        present.append(known & inside(row, column, *value.shape[2:]))
+    values, weights, present = torch.cat(values, 1), torch.cat(weights, 1), torch.cat(present, 1)
+    if softmax:
+        weights = torch.where(present, weights, torch.finfo(weights.dtype).min).softmax(1)
+    weights = torch.where(present, weights, 0).to(torch.promote_types(weights.dtype, value.dtype))
+    return (weights[:, :, None] * values).sum(1).to(value.dtype)
+
+
+# ------------------------------------------------------------------------------------------------------------- the layer
+
+
+def ps_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    patch_size: int = 7,
+    k: int = 3,
+    iterations: int = 5,
+    *,
+    aggregation: bool = False,
+    similarity: str = "l2",
+    temperature: float = 1.0,
+    value_scale: int = 1,
+    query_mask: Tensor | None = None,
+    key_mask: Tensor | None = None,
+) -> Tensor:
+    """Equations 4, 5, 9 and 10 on the exact k nearest neighbours, differentiable by autograd."""
+    with torch.no_grad():
+        nnf, _ = search(query, key, patch_size, k, iterations, similarity, query_mask, key_mask)
+    logits = similarity_at(query, key, nnf, patch_size, similarity) / temperature
+    return aggregate(value, nnf, logits, patch_size if aggregation else 1, True, value_scale)
+
+
+def full_attention(
+    query: Tensor, key: Tensor, value: Tensor, patch_size: int = 7, *, similarity: str = "l2", temperature: float = 1.0
+) -> Tensor:
+    """Equation 1 over all whole key patches: the limit of PSAL-k for k = the number of keys."""
+    logits = all_similarities(query, key, patch_size, similarity) / temperature  # [B, H * W, Hk * Wk]
+    logits = logits.masked_fill(~whole_keys(key, patch_size).flatten(1)[:, None], -math.inf)
+    out = logits.softmax(2) @ value.flatten(2).transpose(1, 2)  # [B, H * W, Cv]
+    return out.transpose(1, 2).unflatten(2, query.shape[2:])

@@ -1,0 +1,69 @@
+"""What the tests share: where they run, and the pictures that may be shipped."""
+
+import os
+from pathlib import Path
+
+# Before torch loads OpenMP: idle threads sleep instead of spinning, which on a busy machine slows small pictures tenfold.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from psal_cli import native
+
+DATA = Path(__file__).parent / "data"
+
+
+def pytest_generate_tests(metafunc):
+    """A test that takes a `schedule` and does not say which runs once for each that its device has."""
+    chosen = any("schedule" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if "schedule" in metafunc.fixturenames and not chosen:
+        metafunc.parametrize("schedule", ["scan", "jump-flood", "exact"])
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request):
+    """Every test of an operation runs on both devices; without a GPU the CUDA half is skipped and says why."""
+    if request.param == "cuda":
+        if not torch.cuda.is_available():
+            pytest.skip("torch sees no CUDA device")
+        if not native.cuda_architectures():
+            pytest.skip("libpsal was built without CUDA")
+        if "scan" in request.node.callspec.params.values():
+            pytest.skip('schedule "scan" runs on the CPU only')
+    return torch.device(request.param)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def threads():
+    """A function that sets torch's number of threads; it is set back after the test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def pair():
+    """size -> the two video frames of data/pair as [1, 3, size, size] in [0, 1]."""
+
+    def frames(size: int):
+        for name in ("query", "key"):
+            frame = torch.from_numpy(np.array(Image.open(DATA / "pair" / f"{name}.png"))).float().permute(2, 0, 1)[None] / 255
+            yield F.interpolate(frame, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
+
+    return lambda size: tuple(frames(size))
+
+
+@pytest.fixture
+def pair_features(pair):
+    """size -> the frames of `pair` convolved with one seeded random 3x3 bank of 16 filters, [1, 16, size, size] each."""
+    bank = torch.randn(16, 3, 3, 3, generator=torch.Generator().manual_seed(0)) / 27**0.5
+    return lambda size: tuple(F.conv2d(F.pad(frame, (1, 1, 1, 1), mode="replicate"), bank) for frame in pair(size))

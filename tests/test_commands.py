@@ -1,0 +1,431 @@
+"""The command line: what a user types, what comes out, and what stops it."""
+
+import hashlib
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+import psal_cli
+from psal_cli import native
+from psal_cli.commands import COMMANDS, main
+from psal_cli.image import read_picture
+from psal_cli.tasks import inpaint as task
+
+ROOT = Path(__file__).parent.parent
+SIZE = (96, 64)  # width, height
+HOLE = np.s_[20:34, 40:58]
+
+
+def psal(*args):
+    return CliRunner().invoke(main, [str(arg) for arg in args])
+
+
+def python(code, **arguments):
+    """Runs code in a fresh interpreter that sees the same package."""
+    env = {**os.environ, "PYTHONPATH": str(Path(psal_cli.__file__).parent.parent)} | arguments.pop("env", {})
+    return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, **arguments)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder to work in: photo.png, a texture with a red mark, mask.png over the mark, and other masks."""
+    monkeypatch.chdir(tmp_path)
+    rows, columns = np.indices(SIZE[::-1])
+    texture = np.stack([rows % 8 * 16, columns % 8 * 16, (rows + columns) % 8 * 16], 2).astype(np.uint8)
+    texture[HOLE] = (255, 0, 0)
+    Image.fromarray(texture).save("photo.png")
+    mask = np.zeros(SIZE[::-1], np.uint8)
+    mask[HOLE] = 255
+    Image.fromarray(mask).save("mask.png")
+    Image.fromarray(mask * 0).save("empty.png")
+    Image.fromarray(mask * 0 + 255).save("full.png")
+    Image.fromarray(mask[:-1]).save("small.png")
+    return tmp_path
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    """Stands in for the task: fills with white, copied from 5 to the right; `calls` holds what it was given."""
+    calls = []
+
+    def fill(image, mask, *, progress=None, **options):
+        calls.append({"image": image, "mask": mask, **options})
+        if progress:
+            progress(1, 2, "48x32")
+            progress(2, 2, "96x64")
+        rows, columns = torch.meshgrid(*(torch.arange(n) for n in mask.shape), indexing="ij")
+        nnf = torch.where(mask[..., None], torch.stack([rows, columns + 5], 2), -1).int()
+        return task.Filled(torch.where(mask, 1.0, image), nnf)
+
+    monkeypatch.setattr(task, "inpaint", fill)
+    return calls
+
+
+def pixels(path):
+    return read_picture(path).pixels
+
+
+def outside(mask_path="mask.png"):
+    return np.asarray(Image.open(mask_path)) < 128
+
+
+def test_import_and_help_are_light():
+    heavy = "{'torch', 'cv2', 'numpy', 'PIL', 'rich'} & set(sys.modules)"
+    for args in ("--help", "inpaint --help", "doctor --help", "--version"):
+        code = f"import sys\nfrom psal_cli.commands import main\ntry: main({args.split()})\nexcept SystemExit as e: assert not e.code\n"
+        assert python(code + f"print({heavy}, file=sys.stderr)").stderr.strip() == "set()", args
+    code = f"import sys, psal_cli\nprint({heavy})\npsal_cli.ps_attention, psal_cli.PSAttention\nprint(dir(psal_cli))"
+    assert python(code).stdout.splitlines() == ["set()", "['PSAttention', '__version__', 'ps_attention']"]
+
+
+def test_version_is_that_of_the_package():
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        assert tomllib.load(file)["project"]["version"] == psal_cli.__version__
+    assert psal("--version").stdout.strip() == f"psal, version {psal_cli.__version__}"
+
+
+def test_inpaint_fills_the_hole_and_nothing_else(folder):
+    done = psal("inpaint", "photo.png", "--mask", "mask.png", "--patch-size", 5)
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout == ""
+    assert "level 1 of" in done.stderr and done.stderr.splitlines()[-1].startswith("psal: photo_inpainted.png: done in")
+    before, after = pixels("photo.png"), pixels("photo_inpainted.png")
+    assert np.array_equal(after[outside()], before[outside()])
+    filled = after[~outside()].reshape(-1, 3)
+    texture = {tuple(colour) for colour in before[outside()].tolist()}
+    assert np.mean([tuple(colour) in texture for colour in filled.tolist()]) > 0.9  # the source's own pixels, no red
+
+
+def test_options_reach_the_task_and_the_picture_goes_as_it_is(folder, engine):
+    Image.fromarray(np.tile(np.arange(96, dtype=np.uint8) * 2, (64, 1))).save("source.png")
+    args = "--source-mask source.png --patch-size 9 --iterations 3 --seed 42 --no-blend --engine patch --device cpu"
+    assert psal("inpaint", "photo.png", "--mask", "mask.png", "-o", "out.png", *args.split()).exit_code == 0
+    [call] = engine
+    assert torch.equal(call["image"], read_picture("photo.png").tensor())
+    assert np.array_equal(call["mask"].numpy(), ~outside())
+    assert np.array_equal(call["source_mask"].numpy(), ~outside("source.png"))
+    assert [call[name] for name in ("patch_size", "iterations", "seed", "blend")] == [9, 3, 42, False]
+    assert (pixels("out.png")[HOLE] == 255).all()
+
+
+def test_defaults(folder, engine):
+    assert psal("inpaint", "photo.png", "--mask", "mask.png").exit_code == 0
+    [call] = engine
+    assert call["source_mask"] is None and call["iterations"] is None
+    assert [call[name] for name in ("patch_size", "seed", "blend")] == [7, 0, True]
+
+
+def test_mask_options(folder, engine):
+    before = pixels("photo.png")
+    assert psal("inpaint", "photo.png", "--mask", "mask.png", "--dilate", 2, "--feather", 4, "-o", "soft.png").exit_code == 0
+    after = pixels("soft.png")
+    rows, columns = np.indices(SIZE[::-1])
+    away = np.hypot(np.clip(np.maximum(20 - rows, rows - 33), 0, None), np.clip(np.maximum(40 - columns, columns - 57), 0, None))
+    assert np.array_equal(engine[0]["mask"].numpy(), away <= 6)
+    assert np.array_equal(after[away > 6], before[away > 6])
+    assert (after[away <= 2] == 255).all()
+    ring = (away > 2) & (away <= 6)
+    assert (after[ring].astype(int) >= before[ring]).all() and (after[ring] < 255).any()
+    assert psal("inpaint", "photo.png", "--mask", "mask.png", "--mask-invert", "-o", "inverse.png").exit_code == 0
+    assert np.array_equal(engine[1]["mask"].numpy(), outside())
+
+
+def test_transparent_pixels_are_no_source_and_alpha_is_kept(folder, engine):
+    picture = np.dstack([pixels("photo.png"), np.full(SIZE[::-1], 200, np.uint8)])
+    picture[:, :10, 3] = 0
+    Image.fromarray(picture).save("layer.png")
+    assert psal("inpaint", "layer.png", "--mask", "mask.png").exit_code == 0
+    assert np.array_equal(engine[0]["source_mask"].numpy(), picture[..., 3] > 0)
+    assert np.array_equal(read_picture("layer_inpainted.png").alpha, picture[..., 3])
+
+
+def test_json_is_one_line_that_says_it_all(folder, engine):
+    done = psal("inpaint", "photo.png", "--mask", "mask.png", "-o", "out.png", "--json", "-q", "--seed", 3)
+    assert done.stderr == "" and done.stdout.count("\n") == 1
+    record = json.loads(done.stdout)
+    assert record.pop("seconds") >= 0 and record.pop("peak_memory_bytes") > 10_000_000
+    digest = hashlib.sha256(Path("out.png").read_bytes()).hexdigest()
+    said = {"input": "photo.png", "output": "out.png", "seed": 3, "engine": "patch", "device": "cpu", "sha256": digest}
+    assert record == said | {"status": "done", "error": None}
+    failed = psal("inpaint", "photo.png", "--mask", "small.png", "-o", "other.png", "--json")
+    record = json.loads(failed.stdout)
+    assert failed.exit_code == 2 and record["status"] == "failed" and record["error"] in failed.stderr
+    assert record["sha256"] is None
+
+
+def test_an_empty_mask_copies_the_input(folder, engine):
+    done = psal("inpaint", "photo.png", "--mask", "empty.png", "--compare", "c.png", "--json")
+    assert done.exit_code == 0 and "marks nothing to fill" in done.stderr
+    assert Path("photo_inpainted.png").read_bytes() == Path("photo.png").read_bytes()
+    assert json.loads(done.stdout)["status"] == "copied"
+    assert psal("inpaint", "photo.png", "--mask", "empty.png", "-o", "copy.tif").exit_code == 0
+    assert np.array_equal(pixels("copy.tif"), pixels("photo.png"))
+    assert not Path("c.png").exists() and engine == []
+
+
+def test_overwriting_the_input_needs_force(folder, engine):
+    before = Path("photo.png").read_bytes()
+    refused = psal("inpaint", "photo.png", "--mask", "mask.png", "-o", "photo.png")
+    assert refused.exit_code == 2 and "photo.png exists: --force" in refused.stderr
+    assert Path("photo.png").read_bytes() == before
+    assert psal("inpaint", "photo.png", "--mask", "mask.png", "-o", "photo.png", "--force").exit_code == 0
+    assert (pixels("photo.png")[HOLE] == 255).all()
+
+
+REFUSALS = {
+    "": "Missing argument 'IMAGE'",
+    "photo.png": "Missing option '--mask'",
+    "photo.png --mask mask.png --msk x": "No such option '--msk'",
+    "none.png --mask mask.png": "none.png: no such file",
+    "text.png --mask mask.png": "text.png is no picture",
+    "photo.png --mask none.png": "none.png: no such file",
+    "photo.png --mask text.png": "text.png is no picture",
+    "photo.png --mask small.png": "small.png is 96x63, the picture is 96x64",
+    "photo.png --mask full.png": "full.png covers the whole picture",
+    "photo.png --mask mask.png --source-mask small.png": "small.png is 96x63",
+    "photo.png --mask mask.png --source-mask empty.png": "empty.png allows nothing to be copied from",
+    "photo.png --mask mask.png -o text.png": "text.png exists: --force",
+    "photo.png --mask mask.png -o none/out.png": "folder",
+    "photo.png --mask mask.png -o out.gif": "the extension .gif",
+    "photo.png --mask mask.png -o out": "no extension",
+    "photo.png --mask mask.png -o folder.png": "folder.png is a folder",
+    "photo.png --mask mask.png -o mask.png --force": "mask.png is an input of the same command",
+    "photo.png --mask mask.png --compare text.png": "text.png exists",
+    "photo.png --mask mask.png --compare photo.png --force": "photo.png is an input",
+    "photo.png --mask mask.png --save-offsets none/o.png": "folder",
+    "photo.png --mask mask.png -o o.png --compare ./o.png": "o.png is another output",
+    "layer.png --mask mask.png -o out.jpg": "JPEG holds no alpha",
+    "photo.png --mask mask.png --device gpu": "'gpu' is no device: auto, cpu, cuda or cuda:N",
+    "photo.png --mask mask.png --patch-size 8": "8 is even: give an odd number, e.g. 9",
+    "photo.png --mask mask.png --patch-size 33": "33 is not in the range",
+    "photo.png --mask mask.png --quality 0": "0 is not in the range",
+    "photo.png --mask mask.png --dilate -1": "-1 is not in the range",
+    "photo.png --mask mask.png --engine lama": "'lama' is not 'patch'",
+    "photo.png --mask mask.png --threads 0": "0 is not in the range",
+}
+
+
+@pytest.mark.parametrize("args", REFUSALS)
+def test_refusals_are_one_line_with_code_2_before_any_work(folder, engine, args):
+    Path("text.png").write_text("no picture")
+    Path("folder.png").mkdir()
+    Image.new("RGBA", SIZE, (1, 2, 3, 100)).save("layer.png")
+    before = {file.name: file.is_file() and file.read_bytes() for file in folder.iterdir()}
+    done = psal("inpaint", *args.split())
+    assert done.exit_code == 2
+    assert REFUSALS[args] in done.stderr and done.stderr.startswith("psal") and done.stderr.count("\n") == 1
+    assert done.stdout == "" and engine == []
+    assert {file.name: file.is_file() and file.read_bytes() for file in folder.iterdir()} == before
+
+
+def test_the_group_refuses_in_one_line_too():
+    for args, words in ((["bogus"], "No such command 'bogus'"), (["--bogus"], "No such option '--bogus'")):
+        done = psal(*args)
+        assert done.exit_code == 2 and words in done.stderr and done.stderr.count("\n") == 1
+    nothing = psal()
+    assert nothing.exit_code == 2 and nothing.stdout == "" and "Usage: psal" in nothing.stderr
+
+
+@pytest.mark.parametrize(
+    ("built", "torch_cuda", "devices", "asked", "words"),
+    [
+        ("", None, 0, "cuda", "psal's library was built without CUDA"),
+        ("80-real", None, 0, "cuda:0", "was built without CUDA"),
+        ("80-real", "12.8", 0, "cuda", "torch sees no CUDA device"),
+        ("80-real", "12.8", 1, "cuda:1", "there are 1 CUDA devices"),
+    ],
+)
+def test_cuda_that_is_not_there_is_refused(folder, engine, monkeypatch, built, torch_cuda, devices, asked, words):
+    monkeypatch.setattr(native, "cuda_architectures", lambda: built)
+    monkeypatch.setattr(torch.version, "cuda", torch_cuda)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: devices > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: devices)
+    done = psal("inpaint", "photo.png", "--mask", "mask.png", "--device", asked)
+    assert done.exit_code == 2 and words in done.stderr and engine == []
+    assert done.stderr.count("\n") == 1 and not Path("photo_inpainted.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (ValueError("patch_size is 31, larger than the key"), 2, "photo.png: patch_size is 31"),
+        (MemoryError(), 4, "out of memory"),
+        (torch.OutOfMemoryError("CUDA out of memory"), 4, "out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), 4, "out of memory"),
+        (RuntimeError("psal search_cpu: std::bad_alloc"), 4, "out of memory"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (TypeError("a bug\nof two lines"), 1, "internal error, TypeError: a bug of two lines"),
+    ],
+)
+def test_what_stops_the_engine(folder, monkeypatch, error, code, words):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(task, "inpaint", fail)
+    before = sorted(folder.iterdir())
+    done = psal("inpaint", "photo.png", "--mask", "mask.png", "--json")
+    assert done.exit_code == code
+    assert words in done.stderr and done.stderr.count("\n") == 1
+    assert words.partition(",")[0] in json.loads(done.stdout)["error"]
+    assert "Traceback" in psal("inpaint", "photo.png", "--mask", "mask.png", "-vv").stderr
+    assert sorted(folder.iterdir()) == before
+
+
+def test_a_failing_disk_is_exit_1(folder, engine, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    before = sorted(folder.iterdir())
+    done = psal("inpaint", "photo.png", "--mask", "mask.png", "-q")
+    assert done.exit_code == 1 and done.stderr.count("\n") == 1
+    assert "cannot write photo_inpainted.png: the disk is full" in done.stderr
+    assert sorted(folder.iterdir()) == before
+
+
+def test_ctrl_c_ends_with_130_and_leaves_nothing(folder):
+    code = """
+import time
+from psal_cli.commands import main
+from psal_cli.tasks import inpaint as task
+def wait(*_, **__): print("working", flush=True); time.sleep(60)
+task.inpaint = wait
+main(["inpaint", "photo.png", "--mask", "mask.png"])
+"""
+    env = {**os.environ, "PYTHONPATH": str(Path(psal_cli.__file__).parent.parent)}
+    before = sorted(folder.iterdir())
+    process = subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with process:
+        assert process.stdout.readline() == "working\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert process.stderr.read().splitlines() == ["psal: interrupted, nothing half-written is left"]
+    assert sorted(folder.iterdir()) == before
+
+
+def test_quiet_and_verbose(folder, engine, threads):
+    assert psal("inpaint", "photo.png", "--mask", "mask.png", "-q", "-o", "1.png").output == ""
+    threads(torch.get_num_threads())
+    loud = psal("inpaint", "photo.png", "--mask", "mask.png", "-v", "-o", "2.png", "--threads", 1, "--device", "cpu").stderr
+    assert "device cpu (asked for), 1 CPU threads" in loud and "PNG, 96x64, 252 pixels to fill" in loud
+    usual = psal("inpaint", "photo.png", "--mask", "mask.png", "-o", "3.png").stderr.splitlines()
+    assert usual[:2] == ["psal: photo.png: level 1 of 2, 48x32", "psal: photo.png: level 2 of 2, 96x64"]
+    assert usual[2].startswith("psal: 3.png: done in") and len(usual) == 3
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_a_terminal_gets_a_bar_and_no_color_is_obeyed(folder, colour):
+    code = """
+from psal_cli.commands import main
+from psal_cli.tasks import inpaint as task
+def fill(image, mask, progress, **_):
+    import time, torch
+    for level in (1, 2): progress(level, 2, "48x32"); time.sleep(0.2)
+    return task.Filled(image, torch.zeros(*mask.shape, 2))
+task.inpaint = fill
+main(["inpaint", "photo.png", "--mask", "mask.png"])
+"""
+    env = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")}
+    env |= {"PYTHONPATH": str(Path(psal_cli.__file__).parent.parent), "TERM": "xterm-256color"} | (
+        {} if colour else {"NO_COLOR": "1"}
+    )
+    controller, terminal = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, stderr=terminal)
+    os.close(terminal)
+    shown = b""
+    with process:
+        while True:
+            try:
+                block = os.read(controller, 4096)
+            except OSError:  # the other end is closed
+                break
+            if not block:
+                break
+            shown += block
+        assert process.stdout.read() == b"" and process.wait() == 0
+    os.close(controller)
+    assert "━".encode() in shown and b"level 2 of 2, 48x32" in shown
+    assert (b"\x1b[38;" in shown or b"\x1b[3" in shown.replace(b"\x1b[39", b"")) == colour
+
+
+def test_names_may_hold_anything(folder, engine):
+    for name in ("Löwenzahn 蒲公英.png", "with space.PNG", "-dash.png", "wei\udcfferd.png"):
+        Path(name).write_bytes(Path("photo.png").read_bytes())
+        done = psal("inpaint", "--mask", "mask.png", "--json", "--", name)
+        assert done.exit_code == 0, done.stderr
+        assert Path(json.loads(done.stdout)["output"]).exists()
+    assert Path("with space_inpainted.PNG").exists()
+
+
+def test_offsets_and_comparison(folder, engine):
+    done = psal("inpaint", "photo.png", "--mask", "mask.png", "--save-offsets", "o.png", "--compare", "c.png")
+    assert done.exit_code == 0, done.stderr
+    drawn = pixels("o.png")
+    assert drawn.shape[0] > 64 and drawn.shape[1] >= 96  # the picture and its legend
+    assert (drawn[HOLE] == (255, 0, 0)).all()  # all sources lie to the right: red
+    assert drawn[:64, :96][outside()].max() < 100  # dimmed
+    row = pixels("c.png")
+    assert row.shape == (64, 3 * 96 + 2 * 8, 3)
+    assert np.array_equal(row[:, :96], pixels("photo.png"))
+    assert np.array_equal(row[:, 208:], pixels("photo_inpainted.png"))
+    marked = row[:, 104:200]
+    assert np.array_equal(marked[outside()], pixels("photo.png")[outside()]) and (marked[HOLE][..., 0] > 200).all()
+
+
+def test_a_comparison_is_of_a_bounded_size(folder, engine):
+    Image.new("L", (3000, 1500), 90).save("large.png")
+    mask = Image.new("L", (3000, 1500))
+    mask.paste(255, (0, 0, 50, 50))
+    mask.save("large_mask.png")
+    assert psal("inpaint", "large.png", "--mask", "large_mask.png", "--compare", "c.jpg").exit_code == 0
+    assert pixels("c.jpg").shape == (600, 3 * 1200 + 2 * 8, 3)
+    assert pixels("large_inpainted.png").shape == (1500, 3000, 1)  # grey stays grey
+
+
+def test_doctor_says_what_is_there():
+    done = psal("doctor", "--json")
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["psal"] == psal_cli.__version__ and found["torch"] == torch.__version__
+    assert found["cpu_kernels"] == native.cpu_isa() and found["cuda_architectures"] == native.cuda_architectures()
+    assert found["threads"] >= 1 and found["device"] in ("cpu", "cuda:0") and found["reason"]
+    text = psal("doctor").stdout
+    assert f"torch               {torch.__version__}" in text.splitlines()
+
+
+def test_doctor_names_a_library_that_does_not_load(monkeypatch):
+    def fail():
+        raise OSError("libgomp.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(native, "cuda_architectures", fail)
+    done = psal("doctor", "--json")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["cpu_kernels"] is None
+    assert "libgomp" in done.stderr and "pip install" in done.stderr and done.stderr.count("\n") == 1
+
+
+def help_of(*command):
+    done = psal(*command, "--help")
+    assert done.exit_code == 0
+    return done.stdout.rstrip().splitlines()
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
+def test_every_help_ends_with_an_example_that_works(command, tmp_path, monkeypatch):
+    *_, label, example = help_of(*command)
+    assert label.strip() == "Example:" and example.strip().startswith("psal ")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    done = psal(*example.split()[1:])
+    assert done.exit_code == 0, done.stderr
