@@ -87,6 +87,13 @@ def nnf(query: Tensor, field: Tensor) -> None:
     _require(field.device == query.device, f"nnf is on {field.device}, expected {query.device}")
 
 
+def value(key: Tensor, value: Tensor, value_scale: int) -> None:
+    _require(value.ndim == 4, f"value has shape {list(value.shape)}, expected [B, C, H, W]")
+    (height, width), (key_height, key_width) = value.shape[2:], key.shape[2:]
+    expected = f"expected {value_scale * key_width}x{value_scale * key_height}: the key is {key_width}x{key_height}, value_scale {value_scale}"
+    _require((height, width) == (value_scale * key_height, value_scale * key_width), f"value is {width}x{height}, {expected}")
+
+
 def aggregate(value: Tensor, field: Tensor, weight: Tensor, patch_size: int, value_scale: int) -> None:
     patch(patch_size, "l2")
     _require(value.ndim == 4, f"value has shape {list(value.shape)}, expected [B, C, H, W]")

@@ -145,6 +145,8 @@ def opened(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
     except UnidentifiedImageError as error:
         raise InputError(f"{path} is no picture that psal reads (JPEG, PNG, WebP, TIFF, BMP)") from error
     except Exception as error:  # decoders raise anything on damaged files
+        if isinstance(error, OSError) and error.strerror:  # the system's, a decoder's OSError has none
+            raise InputError(f"{path} cannot be read: {error.strerror}") from error
         raise InputError(f"{path} is damaged or cut off ({error})") from error
 
 
@@ -274,7 +276,7 @@ def _encoding(name: str, lossless: bool, quality: int | None) -> dict:
 
 
 class _Sink:
-    """A file without a descriptor: Pillow then writes through Python, and a full disk keeps its name."""
+    """A file without a descriptor: Pillow then writes through Python, which sees a disk that fills up in the last block."""
 
     def __init__(self, file: IO[bytes]):
         self.write, self.seek, self.tell, self.flush = file.write, file.seek, file.tell, file.flush

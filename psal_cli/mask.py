@@ -77,8 +77,8 @@ def _values(image: Image.Image, path: Path) -> np.ndarray:
         return np.array(image.convert("RGB" if image.mode in (*PALETTES, "CMYK") else image.mode).convert("L"))
     layer = image.convert("RGBA")
     alpha, light = np.array(layer.getchannel("A")), np.array(layer.convert("L"))
-    if alpha.min() == alpha.max() == 255:
-        return light
+    if alpha.min() == alpha.max():
+        return light if alpha[0, 0] >= HALF else alpha
     painted = np.array(layer.convert("RGB"))[alpha >= HALF]
     if painted.size == 0 or (painted == painted[0]).all():
         log.warning("%s is read from its alpha channel: opaque = white", path)

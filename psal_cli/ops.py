@@ -74,9 +74,7 @@ def search(
     checks.search(query, key, patch_size, k, iterations, similarity, schedule)
     checks.masks(query, key, query_mask, key_mask)
     checks.init(query, k, init)
-    key_valid = None if key_mask is None else valid_keys(key_mask, patch_size)
-    if key_valid is not None:
-        checks.enough_keys(key_valid, k)
+    key_valid = None if key_mask is None else torch.ops.psal.enough_valid_keys(key_mask, patch_size, k)
     return search_valid(query, key, patch_size, k, iterations, similarity, query_mask, key_valid, init, schedule, seed)
 
 
@@ -86,6 +84,19 @@ def valid_keys(key_mask: Tensor, patch_size: int) -> Tensor:
     for window in ((patch_size, 1), (1, patch_size)):
         blocked = F.max_pool2d(F.pad(blocked, _margins(window), value=1.0), window, stride=1)
     return blocked[:, 0] == 0
+
+
+@torch.library.custom_op("psal::enough_valid_keys", mutates_args=())
+def _enough_valid_keys(key_mask: Tensor, patch_size: int, k: int) -> Tensor:
+    """`valid_keys`, refused when fewer than k. An operator, because torch.compile cannot branch on what a tensor holds."""
+    key_valid = valid_keys(key_mask, patch_size)
+    checks.enough_keys(key_valid, k)
+    return key_valid
+
+
+@_enough_valid_keys.register_fake
+def _(key_mask, patch_size, k):
+    return torch.empty_like(key_mask)
 
 
 def _margins(window: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -105,7 +116,7 @@ def search_valid(
         query, key, key_scale, query_mask, key_valid, init, patch_size, k, iterations, product, schedule, seed
     )
     if similarity == "cosine":
-        best = best * inverse_norm(query, patch_size)
+        best = (best * inverse_norm(query, patch_size)).float()
     return nnf, best
 
 
@@ -399,6 +410,8 @@ def _aggregate_backward(ctx, grad, _):
         baseline = (grad.to(weight.dtype) * out.to(weight.dtype)).sum(1) if ctx.softmax else None
         logits = weight if ctx.softmax else None
         grad_weight = torch.ops.psal.gather(grad, value, nnf, ctx.patch_size, "dot", logits, log_total, baseline)
+        if ctx.softmax and ctx.patch_size == 1 and weight.shape[1] == 1:
+            grad_weight.zero_()  # the softmax of one number: a rounding error here is a full step to Adam
     return grad_value, None, grad_weight, None, None
 
 

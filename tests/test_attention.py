@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from psal_cli import reference
+from psal_cli import ops, reference
 from psal_cli.attention import PSAttention, ps_attention
 
 OPTIONS = {
@@ -75,8 +75,9 @@ def test_outside_the_query_mask_is_zero(device, aggregation):
 
 def test_field_on_request_is_differentiable(device):
     query, key, value = features(device)
-    out, (nnf, similarity) = ps_attention(query, key, value, 3, 2, return_field=True)
-    assert out.shape == (2, 3, 14, 12) and nnf.shape == (2, 2, 2, 14, 12) and nnf.dtype == torch.int32
+    out, (nnf, similarity) = ps_attention(query, key, value, 3, 2, 1, schedule="jump-flood", seed=9, return_field=True)
+    assert out.shape == (2, 3, 14, 12)
+    assert torch.equal(nnf, ops.search(query, key, 3, 2, 1, schedule="jump-flood", seed=9)[0])
     torch.testing.assert_close(similarity, reference.similarity_at(query, key, nnf, 3))
     assert all(g.abs().sum() > 0 for g in torch.autograd.grad(similarity.sum(), (query, key)))
 
@@ -172,6 +173,8 @@ def test_value_must_have_the_keys_size():
     x = torch.rand(1, 3, 12, 12)
     with pytest.raises(ValueError, match="value is 6x12, expected 12x12"):
         ps_attention(x, x, x[..., :6], 3)
+    with pytest.raises(ValueError, match=r"value has shape \[3, 12, 12\], expected \[B, C, H, W\]"):
+        ps_attention(x, x, x[0], 3)
     with pytest.raises(ValueError, match="value is 12x12, expected 24x24"):
         ps_attention(x, x, x, 3, value_scale=2)
 

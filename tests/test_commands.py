@@ -1,28 +1,22 @@
-"""The command line: what a user types, what comes out, and what stops it."""
+"""`psal inpaint`: what a user types, what comes out, and what stops it."""
 
 import hashlib
 import json
 import os
-import pty
-import signal
-import subprocess
-import sys
-import tomllib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
 
-import psal_cli
 from psal_cli import native
-from psal_cli.commands import COMMANDS, main
+from psal_cli.commands import main
 from psal_cli.image import read_picture
 from psal_cli.tasks import inpaint as task
 
-ROOT = Path(__file__).parent.parent
 SIZE = (96, 64)  # width, height
 HOLE = np.s_[20:34, 40:58]
 
@@ -31,19 +25,13 @@ def psal(*args):
     return CliRunner().invoke(main, [str(arg) for arg in args])
 
 
-def python(code, **arguments):
-    """Runs code in a fresh interpreter that sees the same package."""
-    env = {**os.environ, "PYTHONPATH": str(Path(psal_cli.__file__).parent.parent)} | arguments.pop("env", {})
-    return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, **arguments)
-
-
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder to work in: photo.png, a texture with a red mark, mask.png over the mark, and other masks."""
+    """A folder to work in: photo.png, a texture with a blue mark, mask.png over the mark, and other masks."""
     monkeypatch.chdir(tmp_path)
     rows, columns = np.indices(SIZE[::-1])
     texture = np.stack([rows % 8 * 16, columns % 8 * 16, (rows + columns) % 8 * 16], 2).astype(np.uint8)
-    texture[HOLE] = (255, 0, 0)
+    texture[HOLE] = (0, 0, 255)
     Image.fromarray(texture).save("photo.png")
     mask = np.zeros(SIZE[::-1], np.uint8)
     mask[HOLE] = 255
@@ -80,21 +68,6 @@ def outside(mask_path="mask.png"):
     return np.asarray(Image.open(mask_path)) < 128
 
 
-def test_import_and_help_are_light():
-    heavy = "{'torch', 'cv2', 'numpy', 'PIL', 'rich'} & set(sys.modules)"
-    for args in ("--help", "inpaint --help", "doctor --help", "--version"):
-        code = f"import sys\nfrom psal_cli.commands import main\ntry: main({args.split()})\nexcept SystemExit as e: assert not e.code\n"
-        assert python(code + f"print({heavy}, file=sys.stderr)").stderr.strip() == "set()", args
-    code = f"import sys, psal_cli\nprint({heavy})\npsal_cli.ps_attention, psal_cli.PSAttention\nprint(dir(psal_cli))"
-    assert python(code).stdout.splitlines() == ["set()", "['PSAttention', '__version__', 'ps_attention']"]
-
-
-def test_version_is_that_of_the_package():
-    with (ROOT / "pyproject.toml").open("rb") as file:
-        assert tomllib.load(file)["project"]["version"] == psal_cli.__version__
-    assert psal("--version").stdout.strip() == f"psal, version {psal_cli.__version__}"
-
-
 def test_inpaint_fills_the_hole_and_nothing_else(folder):
     done = psal("inpaint", "photo.png", "--mask", "mask.png", "--patch-size", 5)
     assert done.exit_code == 0, done.stderr
@@ -104,7 +77,7 @@ def test_inpaint_fills_the_hole_and_nothing_else(folder):
     assert np.array_equal(after[outside()], before[outside()])
     filled = after[~outside()].reshape(-1, 3)
     texture = {tuple(colour) for colour in before[outside()].tolist()}
-    assert np.mean([tuple(colour) in texture for colour in filled.tolist()]) > 0.9  # the source's own pixels, no red
+    assert np.mean([tuple(colour) in texture for colour in filled.tolist()]) > 0.9  # the source's own pixels, no blue
 
 
 def test_options_reach_the_task_and_the_picture_goes_as_it_is(folder, engine):
@@ -188,6 +161,8 @@ REFUSALS = {
     "photo.png": "Missing option '--mask'",
     "photo.png --mask mask.png --msk x": "No such option '--msk'",
     "none.png --mask mask.png": "none.png: no such file",
+    ". --mask mask.png": "has no extension",
+    "folder.png --mask mask.png": "folder.png is a folder",
     "text.png --mask mask.png": "text.png is no picture",
     "photo.png --mask none.png": "none.png: no such file",
     "photo.png --mask text.png": "text.png is no picture",
@@ -227,14 +202,6 @@ def test_refusals_are_one_line_with_code_2_before_any_work(folder, engine, args)
     assert REFUSALS[args] in done.stderr and done.stderr.startswith("psal") and done.stderr.count("\n") == 1
     assert done.stdout == "" and engine == []
     assert {file.name: file.is_file() and file.read_bytes() for file in folder.iterdir()} == before
-
-
-def test_the_group_refuses_in_one_line_too():
-    for args, words in ((["bogus"], "No such command 'bogus'"), (["--bogus"], "No such option '--bogus'")):
-        done = psal(*args)
-        assert done.exit_code == 2 and words in done.stderr and done.stderr.count("\n") == 1
-    nothing = psal()
-    assert nothing.exit_code == 2 and nothing.stdout == "" and "Usage: psal" in nothing.stderr
 
 
 @pytest.mark.parametrize(
@@ -294,69 +261,16 @@ def test_a_failing_disk_is_exit_1(folder, engine, monkeypatch):
     assert sorted(folder.iterdir()) == before
 
 
-def test_ctrl_c_ends_with_130_and_leaves_nothing(folder):
-    code = """
-import time
-from psal_cli.commands import main
-from psal_cli.tasks import inpaint as task
-def wait(*_, **__): print("working", flush=True); time.sleep(60)
-task.inpaint = wait
-main(["inpaint", "photo.png", "--mask", "mask.png"])
-"""
-    env = {**os.environ, "PYTHONPATH": str(Path(psal_cli.__file__).parent.parent)}
-    before = sorted(folder.iterdir())
-    process = subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    with process:
-        assert process.stdout.readline() == "working\n"
-        process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
-        assert process.stderr.read().splitlines() == ["psal: interrupted, nothing half-written is left"]
-    assert sorted(folder.iterdir()) == before
-
-
 def test_quiet_and_verbose(folder, engine, threads):
     assert psal("inpaint", "photo.png", "--mask", "mask.png", "-q", "-o", "1.png").output == ""
     threads(torch.get_num_threads())
     loud = psal("inpaint", "photo.png", "--mask", "mask.png", "-v", "-o", "2.png", "--threads", 1, "--device", "cpu").stderr
+    assert (torch.get_num_threads(), cv2.getNumThreads()) == (1, 1)
+    cv2.setNumThreads(-1)
     assert "device cpu (asked for), 1 CPU threads" in loud and "PNG, 96x64, 252 pixels to fill" in loud
     usual = psal("inpaint", "photo.png", "--mask", "mask.png", "-o", "3.png").stderr.splitlines()
     assert usual[:2] == ["psal: photo.png: level 1 of 2, 48x32", "psal: photo.png: level 2 of 2, 96x64"]
     assert usual[2].startswith("psal: 3.png: done in") and len(usual) == 3
-
-
-@pytest.mark.parametrize("colour", [True, False])
-def test_a_terminal_gets_a_bar_and_no_color_is_obeyed(folder, colour):
-    code = """
-from psal_cli.commands import main
-from psal_cli.tasks import inpaint as task
-def fill(image, mask, progress, **_):
-    import time, torch
-    for level in (1, 2): progress(level, 2, "48x32"); time.sleep(0.2)
-    return task.Filled(image, torch.zeros(*mask.shape, 2))
-task.inpaint = fill
-main(["inpaint", "photo.png", "--mask", "mask.png"])
-"""
-    env = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")}
-    env |= {"PYTHONPATH": str(Path(psal_cli.__file__).parent.parent), "TERM": "xterm-256color"} | (
-        {} if colour else {"NO_COLOR": "1"}
-    )
-    controller, terminal = pty.openpty()
-    process = subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, stderr=terminal)
-    os.close(terminal)
-    shown = b""
-    with process:
-        while True:
-            try:
-                block = os.read(controller, 4096)
-            except OSError:  # the other end is closed
-                break
-            if not block:
-                break
-            shown += block
-        assert process.stdout.read() == b"" and process.wait() == 0
-    os.close(controller)
-    assert "━".encode() in shown and b"level 2 of 2, 48x32" in shown
-    assert (b"\x1b[38;" in shown or b"\x1b[3" in shown.replace(b"\x1b[39", b"")) == colour
 
 
 def test_names_may_hold_anything(folder, engine):
@@ -380,7 +294,7 @@ def test_offsets_and_comparison(folder, engine):
     assert np.array_equal(row[:, :96], pixels("photo.png"))
     assert np.array_equal(row[:, 208:], pixels("photo_inpainted.png"))
     marked = row[:, 104:200]
-    assert np.array_equal(marked[outside()], pixels("photo.png")[outside()]) and (marked[HOLE][..., 0] > 200).all()
+    assert np.array_equal(marked[outside()], pixels("photo.png")[outside()]) and (marked[HOLE] == (170, 0, 85)).all()
 
 
 def test_a_comparison_is_of_a_bounded_size(folder, engine):
@@ -391,41 +305,3 @@ def test_a_comparison_is_of_a_bounded_size(folder, engine):
     assert psal("inpaint", "large.png", "--mask", "large_mask.png", "--compare", "c.jpg").exit_code == 0
     assert pixels("c.jpg").shape == (600, 3 * 1200 + 2 * 8, 3)
     assert pixels("large_inpainted.png").shape == (1500, 3000, 1)  # grey stays grey
-
-
-def test_doctor_says_what_is_there():
-    done = psal("doctor", "--json")
-    assert done.exit_code == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["psal"] == psal_cli.__version__ and found["torch"] == torch.__version__
-    assert found["cpu_kernels"] == native.cpu_isa() and found["cuda_architectures"] == native.cuda_architectures()
-    assert found["threads"] >= 1 and found["device"] in ("cpu", "cuda:0") and found["reason"]
-    text = psal("doctor").stdout
-    assert f"torch               {torch.__version__}" in text.splitlines()
-
-
-def test_doctor_names_a_library_that_does_not_load(monkeypatch):
-    def fail():
-        raise OSError("libgomp.so.1: cannot open shared object file")
-
-    monkeypatch.setattr(native, "cuda_architectures", fail)
-    done = psal("doctor", "--json")
-    assert done.exit_code == 1
-    assert json.loads(done.stdout)["cpu_kernels"] is None
-    assert "libgomp" in done.stderr and "pip install" in done.stderr and done.stderr.count("\n") == 1
-
-
-def help_of(*command):
-    done = psal(*command, "--help")
-    assert done.exit_code == 0
-    return done.stdout.rstrip().splitlines()
-
-
-@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
-def test_every_help_ends_with_an_example_that_works(command, tmp_path, monkeypatch):
-    *_, label, example = help_of(*command)
-    assert label.strip() == "Example:" and example.strip().startswith("psal ")
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
-    done = psal(*example.split()[1:])
-    assert done.exit_code == 0, done.stderr

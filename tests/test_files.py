@@ -75,14 +75,19 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp", "bmp"])
-def test_a_full_disk_is_named(tmp_path, suffix):
-    """A limit on the file's size stops the write in the middle, as a full disk does."""
-    noise = np.random.default_rng(6).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+@pytest.mark.parametrize("missing", [0.9, 10])
+def test_a_full_disk_is_named(tmp_path, suffix, missing):
+    """A limit on the file's size stops the write early or in its last bytes, as a full disk does."""
+    noise = Picture(np.random.default_rng(6).integers(0, 256, (200, 200, 3), dtype=np.uint8))
+    target = tmp_path / f"out.{suffix}"
+    write_picture(noise, target)
+    size = target.stat().st_size
+    target.unlink()
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size - int(missing if missing > 1 else size * missing), before[1]))
     try:
         with pytest.raises(WriteError, match=r"cannot write .*size limit"):
-            write_picture(Picture(noise), tmp_path / f"out.{suffix}")
+            write_picture(noise, target)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []

@@ -182,6 +182,7 @@ def unreadable(tmp_path):
         "folder.png": "a folder",
         "pipe.png": "no regular file",
         "missing.png": "no such file",
+        "x" * 300: "cannot be read: File name too long",
     }
 
 

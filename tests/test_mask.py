@@ -71,6 +71,14 @@ def test_transparency_is_black_where_the_colours_differ(tmp_path):
     assert np.array_equal(read_region(save(tmp_path / "opaque.png", opaque), SIZE), spot())
 
 
+@pytest.mark.parametrize(
+    ("pixel", "white"), [((0, 0, 0, 255), 0), ((255, 255, 255, 255), 1), ((255, 255, 255, 0), 0), ((0, 0, 0, 200), 0)]
+)
+def test_a_single_pixel_value_says_nothing_by_its_alpha_unless_it_is_transparent(tmp_path, pixel, white):
+    path = save(tmp_path / "m.png", np.zeros((*SIZE[::-1], 4), np.uint8) + np.uint8(pixel))
+    assert (read_region(path, SIZE) == bool(white)).all()
+
+
 def test_orientation_is_applied(tmp_path):
     stored = np.rot90(spot(), 1).astype(np.uint8) * 255
     exif = Image.Exif()

@@ -34,14 +34,14 @@ struct Band {
   std::vector<uint32_t> position;                  // [rows, W, kept]
   std::vector<float> value, worst;                 // [rows, W, kept], [rows, W] and a vector
   int stride;                                      // of the rows below: room to read a vector beyond the last column
-  std::vector<float> history, running;             // [patch_size, stride], [stride] with a margin of a radius before it
+  std::vector<float> history, newer, running;      // [patch_size + 1, stride], [stride] twice with a margin of a radius before it
   std::vector<uint16_t> born;                      // of no use here, but a list has it
 
   Band(const Problem<T>& problem, const float* q, const float* k, int band, int kept_)
       : p(problem), query(q), key(k), top(band * kSweepRows), rows(at_most(kSweepRows, p.query_height - top)), kept(kept_),
         position((size_t)rows * p.query_width * kept, kNoPosition), value(position.size(), kNoMatch),
         worst((size_t)rows * p.query_width + Vector::kWidth, kNoMatch), stride(p.query_width + 2 * p.radius + Vector::kWidth),
-        history((size_t)(2 * p.radius + 1) * stride), running(stride), born(kept) {
+        history((size_t)(2 * p.radius + 2) * stride), newer(stride), running(stride), born(kept) {
     for (int y = 0; y < rows; ++y)
       for (int x = 0; x < p.query_width; ++x)
         if (!p.searched((int64_t)(top + y) * p.query_width + x)) worst[(size_t)y * p.query_width + x] = INFINITY;
@@ -56,17 +56,32 @@ struct Band {
     const int first = at_least(top, r - down), last = at_most(top + rows, p.key_height - r - down);
     if (low >= high || first >= last) return;
     std::fill(history.begin(), history.end(), 0.f);
+    std::fill(newer.begin(), newer.end(), 0.f);
     std::fill(running.begin(), running.end(), 0.f);
-    for (int row = first - r; row < last + r; ++row) {
-      float* entering = history.data() + (size_t)((row + size) % size) * stride;  // and what it held leaves
+    for (int row = first - r, slot = 0; row < last + r; ++row, slot = (slot + 1) % size) {
+      if (slot == 0 && row > first - r) start_block(size);
       const bool inside = row >= 0 && row < p.query_height && row + down >= 0 && row + down < p.key_height;
-      advance(inside ? row : -1, down, right, from, end, entering, running.data() + r);
+      advance(inside ? row : -1, down, right, from, end, history.data() + (size_t)slot * stride);
       if (row >= first + r) keep_row(row - r, down, right, low, high);
     }
   }
 
-  // Replaces the oldest row of pixel similarities by those of `row` (none when negative) and updates the running sums.
-  void advance(int row, int down, int right, int from, int end, float* entering, float* sums) const {
+  // The sums over patch_size rows are those of the rows of this block of patch_size so far, `newer`, and of the rest of the
+  // block before, which `history` holds as sums up to its end (van Herk 1992). Nothing is ever subtracted, so one large or
+  // infinite number spoils no sum that does not contain it.
+  void start_block(int size) {
+    for (int slot = size - 2; slot >= 0; --slot) {
+      float* row = history.data() + (size_t)slot * stride;
+#pragma omp simd
+      for (int x = 0; x < stride; ++x) row[x] += row[x + stride];
+    }
+    std::fill(newer.begin(), newer.end(), 0.f);
+  }
+
+  // The pixel similarities of `row` (none when negative) take a place in the history and enter the sums.
+  void advance(int row, int down, int right, int from, int end, float* entering) {
+    float *sums = running.data() + p.radius, *block = newer.data() + p.radius;
+    const float* older = entering + stride;  // beyond the last row of the history is a row of zeros
     constexpr int w = Vector::kWidth;
     const float* a = query + (size_t)at_least(row, 0) * p.channels * p.query_width;
     const float* b = key + (size_t)at_least(row < 0 ? 0 : row + down, 0) * p.channels * p.key_width + right;
@@ -78,9 +93,10 @@ struct Band {
         for (int i = 0; i < 4; ++i)
           add(added[i], Vector::load(a + (size_t)c * p.query_width + x + i * w), Vector::load(b + (size_t)c * p.key_width + x + i * w));
       for (int i = 0; i < 4; ++i) {
-        const Vector sum = Vector::load(sums + x + i * w) - Vector::load(entering + x + i * w) + added[i];
-        sum.store(sums + x + i * w);
         added[i].store(entering + x + i * w);
+        added[i] = Vector::load(block + x + i * w) + added[i];
+        added[i].store(block + x + i * w);
+        (added[i] + Vector::load(older + x + i * w)).store(sums + x + i * w);
       }
     }
     for (; x < end; x += w) {  // beyond `end` the loads are zero, and so stay the sums
@@ -88,9 +104,10 @@ struct Band {
       Vector added = Vector::zero();
       for (int c = 0; c < channels; ++c)
         add(added, Vector::load(a + (size_t)c * p.query_width + x, n), Vector::load(b + (size_t)c * p.key_width + x, n));
-      const Vector sum = Vector::load(sums + x) - Vector::load(entering + x) + added;
-      sum.store(sums + x);
       added.store(entering + x);
+      added = Vector::load(block + x) + added;
+      added.store(block + x);
+      (added + Vector::load(older + x)).store(sums + x);
     }
   }
   void add(Vector& sum, Vector a, Vector b) const {
@@ -127,6 +144,18 @@ struct Band {
     worst[query_at] = list.worst();
   }
 
+  // Features that are not finite have fewer than k similarities above -inf: any further keys will do.
+  void complete(std::vector<std::pair<float, uint32_t>>& ranked) const {
+    for (int row = 0; row < p.key_height; ++row)
+      for (int column = 0; column < p.key_width; ++column) {
+        const uint32_t candidate = pack(row, column);
+        const auto is_it = [&](const std::pair<float, uint32_t>& one) { return one.second == candidate; };
+        if (!p.valid(row, column) || std::any_of(ranked.begin(), ranked.end(), is_it)) continue;
+        ranked.push_back({INFINITY, candidate});
+        if ((int)ranked.size() == p.k) return;
+      }
+  }
+
   // The direct sums decide; equal ones go to the first key in raster order.
   void rank(uint32_t* field, float* similarity) {
     std::vector<std::pair<float, uint32_t>> ranked;
@@ -138,8 +167,11 @@ struct Band {
         ranked.clear();
         for (int i = 0; i < kept; ++i) {
           const uint32_t candidate = position[((size_t)y * p.query_width + x) * kept + i];
-          if (candidate != kNoPosition) ranked.push_back({-one.similarity(unpack(candidate), kNoMatch), candidate});
+          if (candidate == kNoPosition) continue;
+          const float value = one.similarity(unpack(candidate), kNoMatch);
+          ranked.push_back({value == value ? -value : INFINITY, candidate});  // NaN has no place in an order
         }
+        if ((int)ranked.size() < p.k) complete(ranked);
         std::sort(ranked.begin(), ranked.end());
         for (int i = 0; i < p.k; ++i) {
           field[query_at * p.k + i] = ranked[i].second;

@@ -128,6 +128,7 @@ class Buckets {
       for (int m = 0; m < kProjections; ++m) sample[m].insert(sample[m].end(), values[m], values[m] + p.key_width);
     });
     for (int m = 0; m < kProjections; ++m) {
+      std::replace_if(sample[m].begin(), sample[m].end(), [](float v) { return v != v; }, 0.f);  // NaN has no place in an order
       std::sort(sample[m].begin(), sample[m].end());
       for (int level = 1; level < levels; ++level) threshold[m].push_back(sample[m][sample[m].size() * level / levels]);
     }

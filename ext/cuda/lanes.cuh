@@ -127,7 +127,8 @@ template <class G>
 struct GroupLanes {
   // Sum of squared differences over `rows` runs of `run` numbers; may stop once it reaches `limit`.
   template <class T>
-  static __device__ __forceinline__ float squares(const T* a, int64_t a_stride, const T* b, int64_t b_stride, int rows, int run, float limit) {
+  static __device__ __forceinline__ float squares(const T* a, int64_t a_stride, const T* b, int64_t b_stride, int rows, int run,
+                                                  float limit) {
     if (aligned<T>(a, b, a_stride | b_stride | run)) return walk<true, kWide<T>>(a, a_stride, b, b_stride, rows, run, limit);
     return walk<true, 1>(a, a_stride, b, b_stride, rows, run, limit);
   }
@@ -140,7 +141,8 @@ struct GroupLanes {
  private:
   // Two rows at a time, as if they were one: fewer idle lanes at the end, and a look at the limit costs a reduction.
   template <bool kSquares, int kWidth, class T>
-  static __device__ __forceinline__ float walk(const T* a, int64_t a_stride, const T* b, int64_t b_stride, int rows, int run, float limit) {
+  static __device__ __forceinline__ float walk(const T* a, int64_t a_stride, const T* b, int64_t b_stride, int rows, int run,
+                                               float limit) {
     using Term = typename TermOf<T>::type;
     Term part = 0, total = 0;
     for (int row = 0; row < rows; row += 2) {
@@ -160,7 +162,8 @@ struct GroupLanes {
   // round come before its sums, so that they wait for memory together (more than two a round cost more in registers, and
   // so in warps, than they gain); beyond the end a lane reads the last pack again and drops it.
   template <bool kSquares, int kWidth, class T, class Term>
-  static __device__ __forceinline__ void add_rows(Term& part, const T* a, int64_t a_gap, const T* b, int64_t b_gap, int packs, int count) {
+  static __device__ __forceinline__ void add_rows(Term& part, const T* a, int64_t a_gap, const T* b, int64_t b_gap, int packs,
+                                                  int count) {
     constexpr int kRound = 2;
     for (int first = G::lane(); first - G::lane() < count; first += kRound * G::kLanes) {
       Pack<T, kWidth> x[kRound], y[kRound];

@@ -87,7 +87,8 @@ struct GroupList {
     for (int slot = 0; slot < kSlots; ++slot) position[slot] = kNoPosition, similarity[slot] = kNoMatch, born[slot] = 0;
   }
   // `first`: the query's entry 0. The pointers that are NULL are left out.
-  __device__ __forceinline__ void read(const uint32_t* from_position, const float* from_best, const uint16_t* from_born, int64_t first) {
+  __device__ __forceinline__ void read(const uint32_t* from_position, const float* from_best, const uint16_t* from_born,
+                                       int64_t first) {
 #pragma unroll
     for (int slot = 0; slot < kSlots; ++slot) {
       if (index(slot) >= k) continue;
@@ -110,9 +111,15 @@ struct GroupList {
 
 // ------------------------------------------------------------------------------------------------------------- kernels
 
-// Blocks that must fit on a multiprocessor: 80 or 96 registers a lane, which all architectures hold without spilling.
+// Blocks that must fit on a multiprocessor: 72 registers a lane, or 96 with the long list, which the compiler fills without
+// spilling (with 80 for sm_75). Left alone it spills to fit one more.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+constexpr int kResidentShort = 6;
+#else
+constexpr int kResidentShort = 7;
+#endif
 template <int kSlots>
-constexpr int kResident = kSlots == 1 ? 6 : 5;
+constexpr int kResident = kSlots == 1 ? kResidentShort : 5;
 
 // The group's query; `visit` gets it with an empty list, its first entry in the whole field, and that of its image.
 template <class T, class G, int kSlots, class Visit>
@@ -131,7 +138,8 @@ __device__ __forceinline__ void each_query(const psal_search_args& args, int fir
 }
 
 template <class T, class G, int kSlots>
-__global__ void __launch_bounds__(kThreads, kResident<kSlots>) initialise_kernel(psal_search_args args, Field to, int first_image) {
+__global__ void __launch_bounds__(kThreads, kResident<kSlots>)
+initialise_kernel(psal_search_args args, Field to, int first_image) {
   each_query<T, G, kSlots>(args, first_image, [&](auto& query, int64_t entry, int64_t) {
     if (args.has_init) query.list.read(args.field, nullptr, nullptr, entry);
     query.initialise(args.has_init);
@@ -140,7 +148,8 @@ __global__ void __launch_bounds__(kThreads, kResident<kSlots>) initialise_kernel
 }
 
 template <class T, class G, int kSlots>
-__global__ void __launch_bounds__(kThreads, kResident<kSlots>) jump_flood_kernel(psal_search_args args, Field from, Field to, int iteration, int first_image) {
+__global__ void __launch_bounds__(kThreads, kResident<kSlots>)
+jump_flood_kernel(psal_search_args args, Field from, Field to, int iteration, int first_image) {
   each_query<T, G, kSlots>(args, first_image, [&](auto& query, int64_t entry, int64_t image_entry) {
     query.list.read(from.position, args.best, from.born, entry);
     query.jump_flood(from.position + image_entry, from.born + image_entry, iteration);
@@ -149,7 +158,8 @@ __global__ void __launch_bounds__(kThreads, kResident<kSlots>) jump_flood_kernel
 }
 
 template <class T, class G, int kSlots>
-__global__ void __launch_bounds__(kThreads, kResident<kSlots>) exact_kernel(psal_search_args args, int first_row, int last_row, int first_image) {
+__global__ void __launch_bounds__(kThreads, kResident<kSlots>)
+exact_kernel(psal_search_args args, int first_row, int last_row, int first_image) {
   each_query<T, G, kSlots>(args, first_image, [&](auto& query, int64_t entry, int64_t) {
     if (first_row > query.problem.radius) query.list.read(args.field, args.best, nullptr, entry);
     query.exhaustive(first_row, last_row);
@@ -171,7 +181,8 @@ void jump_flood(const psal_search_args& a) {
   launch("initialise", a.place, blocks, a.batch, 1, initialise_kernel<T, G, kSlots>, a, fields[a.iterations % 2]);
   for (int iteration = 1; iteration <= a.iterations; ++iteration) {
     const int target = (a.iterations - iteration) % 2;
-    launch("jump flood", a.place, blocks, a.batch, 1, jump_flood_kernel<T, G, kSlots>, a, fields[1 - target], fields[target], iteration);
+    launch("jump flood", a.place, blocks, a.batch, 1, jump_flood_kernel<T, G, kSlots>, a, fields[1 - target], fields[target],
+           iteration);
   }
 }
 
@@ -179,7 +190,8 @@ void jump_flood(const psal_search_args& a) {
 template <class T, class G, int kSlots>
 void exact(const psal_search_args& a) {
   constexpr double kProducts = 5e11;
-  const double products_a_row = (double)a.batch * a.query_height * a.query_width * a.key_width * a.channels * a.patch_size * a.patch_size;
+  const double queries = (double)a.batch * a.query_height * a.query_width;
+  const double products_a_row = queries * a.key_width * a.channels * a.patch_size * a.patch_size;
   const int rows = (int)std::clamp(kProducts / products_a_row, 1.0, (double)kMaxSide);
   const int radius = a.patch_size / 2, end = a.key_height - radius;
   for (int row = radius; row < end; row += rows)

@@ -1,6 +1,7 @@
 """`psal inpaint`: fill the masked part of a picture."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -44,7 +45,7 @@ def inpaint(**chosen) -> None:
 
 
 def default_output(image: Path) -> Path:
-    return image.with_name(f"{image.stem}_inpainted{image.suffix}")
+    return image.parent / f"{image.stem}_inpainted{image.suffix}"
 
 
 def _one(want: SimpleNamespace, path: Path, target: Path, talk: Talk) -> None:
@@ -61,13 +62,14 @@ def _one(want: SimpleNamespace, path: Path, target: Path, talk: Talk) -> None:
 
 def _outputs(want: SimpleNamespace, path: Path, target: Path) -> Iterator[Path]:
     """The paths to be written; raises InputError for one that is another output or an input besides the picture."""
-    used = {file.resolve(): "an input" for file in (want.mask, want.source_mask) if file}
-    for output, is_target in ((target, True), (want.save_offsets, False), (want.compare, False)):
+    used = {os.path.realpath(file): "an input" for file in (want.mask, want.source_mask) if file}
+    for output in (target, want.save_offsets, want.compare):
         if output is None:
             continue
-        if (clash := used.get(output.resolve())) or (not is_target and output.resolve() == path.resolve()):
-            raise InputError(f"{output} is {clash or 'an input'} of the same command: give another name")
-        used[output.resolve()] = "another output"
+        place = os.path.realpath(output)
+        if place in used:
+            raise InputError(f"{output} is {used[place]} of the same command: give another name")
+        used |= {place: "another output", os.path.realpath(path): "an input"}  # only the result may replace the picture
         yield output
 
 

@@ -1,7 +1,6 @@
 """Options that verbs share, each group a decorator, and what they mean."""
 
 import re
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -71,11 +70,18 @@ mask_options = _group(
 search_options = _group(
     click.option("--patch-size", type=Odd(3, 31), default=7, show_default=True, help="Side of the patches, odd, 3 to 31."),
     click.option("--iterations", type=click.IntRange(1, 1000), help="Rounds of search; default: chosen level by level."),
-    click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Same seed, same result."),
+    click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Same seed, same result."),
 )
 
 device_options = _group(
-    click.option("--device", type=Device(), default="auto", show_default=True, help="auto takes CUDA where it can be used."),
+    click.option(
+        "--device",
+        type=Device(),
+        default="auto",
+        show_default=True,
+        metavar=Device.name,
+        help="auto takes CUDA where it can be used.",
+    ),
     click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads; default: as many as torch takes."),
 )
 
@@ -129,7 +135,8 @@ def set_threads(count: int | None) -> int:
     import torch
 
     if count is not None:
+        import cv2
+
         torch.set_num_threads(count)
-        if "cv2" in sys.modules:
-            sys.modules["cv2"].setNumThreads(count)
+        cv2.setNumThreads(count)
     return torch.get_num_threads()

@@ -3,7 +3,7 @@
 Minimises the sum over those patches of the distance to their nearest neighbour outside the hole, alternating search and
 weighted voting from coarse to fine (Wexler et al. 2007; Kwatra et al. 2005), with the texture features and the
 onion-peel start of Newson et al. 2017 ("Non-local patch-based image inpainting", IPOL). Between levels the field is
-upsampled, not the picture, and the last vote copies: the result is made of the source's own pixels.
+upsampled, not the picture, and the last vote is a copy: the result is made of the source's own pixels.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,8 +19,7 @@ from psal_cli import ops
 from psal_cli.tasks.pyramid import Level, build_pyramid, upsample_field
 
 COARSEST_RADIUS = 4  # the widest hole's inner radius at the coarsest level, in pixels: a hole one or two patches wide
-SHARP = 1e4  # inverse temperature at which a vote becomes a copy from the best patch
-CONFIDENCE = 0.26  # ln 1.3: a patch this much further from the hole's edge by one pixel says so much less (Wexler et al. 2007)
+CONFIDENCE = 1.0  # a patch whose centre lies one pixel deeper in the hole counts e times less (Wexler et al. 2007)
 
 
 @dataclass
@@ -34,6 +33,7 @@ class Hole:
     features: Tensor  # [1, C, h, w], the current estimate
     nnf: Tensor | None = None  # int32 [1, 1, 2, h, w]
     similarity: Tensor | None = None  # float32 [1, 1, h, w]
+    origin: Tensor | None = None  # int64 [h, w, 2], the pixel that each unknown one was copied from; set at the end
 
 
 def crop(x: Tensor, box) -> Tensor:
@@ -66,7 +66,9 @@ def complete(
             else:
                 _peel(one, level, valid, patch_size, seed)
             rounds = iterations or max(2, min(10, 4 + 2 * number))
-            _alternate(one, level, valid, patch_size, rounds, seed, sharp=number == 0)
+            _alternate(one, level, valid, patch_size, rounds, seed)
+    for one in holes:
+        _copy(one, levels[0], patch_size)
     return levels[0], holes
 
 
@@ -139,29 +141,52 @@ def _inherit(one: Hole, parent: Hole, level: Level, patch_size: int) -> None:
     outside = ~one.queries[:, None]
     one.nnf = one.nnf.masked_fill(outside[:, :, None], -1)
     one.similarity = one.similarity.masked_fill(outside, -torch.inf)
-    _vote(one, level, patch_size, sharp=False)
+    _vote(one, level, patch_size)
 
 
-def _vote(one: Hole, level: Level, patch_size: int, sharp: bool) -> None:
-    """Each unknown pixel becomes the mean of what the patches over it paste there, good and outer patches counting more."""
+def _logits(one: Hole) -> Tensor:
+    """[1, 1, h, w]: how much each patch has to say, -inf where there is none: close matches and outer patches count more."""
     cost = -one.similarity
-    usual = cost[one.queries[:, None]].quantile(0.75).clamp_min(1e-6) if one.queries.sum() < 1 << 24 else cost.mean()
-    logits = cost / usual * -0.5 - CONFIDENCE * one.distance
-    logits = torch.where(one.nnf[:, :, 0] >= 0, logits * (SHARP if sharp else 1.0), -torch.inf)
-    pasted = ops.aggregate(level.features, one.nnf, logits, patch_size, softmax=True)
+    usual = cost[one.queries[:, None]].quantile(0.75).clamp_min(1e-6)
+    return torch.where(one.nnf[:, :, 0] >= 0, cost / usual * -0.5 - CONFIDENCE * one.distance, -torch.inf)
+
+
+def _vote(one: Hole, level: Level, patch_size: int) -> None:
+    """Each unknown pixel becomes the weighted mean of what the patches over it paste there."""
+    pasted = ops.aggregate(level.features, one.nnf, _logits(one), patch_size, softmax=True)
     one.features = torch.where(one.unknown, pasted, one.features).contiguous(memory_format=torch.channels_last)
 
 
-def _alternate(one: Hole, level: Level, valid: Tensor, patch_size: int, rounds: int, seed: int, sharp: bool) -> None:
+def _copy(one: Hole, level: Level, patch_size: int) -> None:
+    """Each unknown pixel becomes what the best of the patches over it pastes there: a pixel of the source, unmixed."""
+    radius = patch_size // 2
+    height, width = one.unknown.shape
+    logits = F.pad(_logits(one)[0, 0], (radius,) * 4, value=-torch.inf)
+    field = F.pad(one.nnf[0, 0].long(), (radius,) * 4)
+    best = torch.full((height, width), -torch.inf)
+    one.origin = torch.full((height, width, 2), -1)
+    for down in range(-radius, radius + 1):
+        for right in range(-radius, radius + 1):
+            window = (radius + down, radius + down + height, radius + right, radius + right + width)
+            value = crop(logits, window)
+            better = (value > best) & one.unknown
+            best = torch.where(better, value, best)
+            source = crop(field, window).permute(1, 2, 0) - torch.tensor([down, right])
+            one.origin = torch.where(better[..., None], source, one.origin)
+    row, column = one.origin.clamp_min(0).unbind(2)
+    one.features = torch.where(one.unknown, level.features[:, :, row, column], one.features)
+
+
+def _alternate(one: Hole, level: Level, valid: Tensor, patch_size: int, rounds: int, seed: int) -> None:
+    """Search and vote in turn, until hardly a match changes."""
     for number in range(rounds):
         before = one.nnf
         one.nnf, one.similarity = ops.search_valid(
             one.features, level.features, patch_size, 1, 2, "l2", one.queries, valid, before, "scan", seed + number
         )
-        _vote(one, level, patch_size, sharp and number == rounds - 1)
-        changed = (one.nnf != before).any(2)[one.queries[:, None]].float().mean() if before is not None else 1.0
-        if changed < 0.01 and not sharp:
+        if before is not None and (one.nnf != before).any(2)[one.queries[:, None]].float().mean() < 0.01:
             break
+        _vote(one, level, patch_size)
 
 
 def _peel(one: Hole, level: Level, valid: Tensor, patch_size: int, seed: int) -> None:
@@ -178,7 +203,7 @@ def _peel(one: Hole, level: Level, valid: Tensor, patch_size: int, seed: int) ->
         ring = unknown & (F.max_pool2d(known, 3, 1, 1)[0, 0] > 0)
         query = torch.cat([2 * known * one.features, -known.expand(1, 1, -1, -1)], 1)
         nnf, _ = ops.search_valid(query, key, patch_size, 1, 8, "dot", ring[None], valid, None, schedule, seed)
-        pasted = ops.aggregate(level.features, nnf, torch.zeros_like(nnf[:, :, 0], dtype=torch.float32), 1)
+        pasted = ops.aggregate(level.features, nnf, torch.ones_like(nnf[:, :, 0], dtype=torch.float32))
         one.features = torch.where(ring, pasted, one.features)
         unknown &= ~ring
     one.features = one.features.contiguous(memory_format=torch.channels_last)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from psal_cli.tasks.completion import complete
+from psal_cli.tasks.blend import blended
+from psal_cli.tasks.completion import complete, crop
 
 
 @dataclass
@@ -49,12 +50,13 @@ def inpaint(
     level, holes = complete(image, mask, source, patch_size, iterations, seed, progress)
     out, nnf = image.clone(), torch.full((*mask.shape, 2), -1, dtype=torch.int32)
     for one in holes:
-        top, bottom, left, right = one.box
-        target = out[:, :, top:bottom, left:right]
-        target.copy_(torch.where(one.unknown, one.features[:, : level.colours], target))
-        found = nnf[top:bottom, left:right]
-        found.copy_(torch.where(one.unknown[..., None], one.nnf[0, 0].permute(1, 2, 0), found))
-    return Filled(out.clamp_(0, 1), nnf)
+        fill = one.features[0, : level.colours]
+        if blend:
+            fill = blended(image[0], fill, one.origin, one.unknown, one.box)
+        target, found = crop(out[0], one.box), crop(nnf.permute(2, 0, 1), one.box)
+        target.copy_(torch.where(one.unknown, fill.clamp(0, 1), target))
+        found.copy_(torch.where(one.unknown, one.origin.permute(2, 0, 1).int(), found))
+    return Filled(out, nnf)
 
 
 def _check(image: Tensor, mask: Tensor, source_mask: Tensor | None, patch_size: int) -> None:

@@ -27,7 +27,7 @@ namespace counted {
 struct CountingLanes {
   template <class T>
   static float squares(const T* a, int64_t a_stride, const T* b, int64_t b_stride, int rows, int run, float limit) {
-    // The library looks at the limit after every second row: the first prefix that reaches it is where it stopped.
+    // VectorLanes::squares looks at the limit after every second row: the first prefix that reaches it is where it stopped.
     int summed = 2;
     while (summed < rows && VectorLanes::squares(a, a_stride, b, b_stride, summed, run, INFINITY) < limit) summed += 2;
     add(std::min(summed, rows), run);

@@ -1,0 +1,169 @@
+"""`psal` as a process: quick to answer, a bar on a terminal, Ctrl-C, the doctor, and the examples of its help."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import tomllib
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+import psal_cli
+from psal_cli import native
+from psal_cli.commands import COMMANDS, main
+
+ROOT = Path(__file__).parent.parent
+COLOURS = ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+ENV = {name: value for name, value in os.environ.items() if name not in COLOURS} | {
+    "PYTHONPATH": str(Path(psal_cli.__file__).parent.parent),
+    "TERM": "xterm-256color",
+}
+
+
+def psal(*args):
+    return CliRunner().invoke(main, [str(arg) for arg in args])
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder to work in: photo.png, and mask.png over a part of it."""
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (64, 48), (90, 120, 30)).save("photo.png")
+    mask = np.zeros((48, 64), np.uint8)
+    mask[10:20, 10:20] = 255
+    Image.fromarray(mask).save("mask.png")
+    return tmp_path
+
+
+def python(code):
+    """Runs code in a fresh interpreter that sees the same package."""
+    return subprocess.run([sys.executable, "-c", code], env=ENV, capture_output=True, text=True)
+
+
+def test_import_and_help_are_light():
+    heavy = "{'torch', 'cv2', 'numpy', 'PIL', 'rich'} & set(sys.modules)"
+    for args in ("--help", "inpaint --help", "doctor --help", "--version"):
+        code = f"""
+import sys
+from psal_cli.commands import main
+try: main({args.split()})
+except SystemExit as end: print(end.code, {heavy}, file=sys.stderr)
+"""
+        assert python(code).stderr.strip() == "0 set()", args
+    code = f"import sys, psal_cli\nprint({heavy})\npsal_cli.ps_attention, psal_cli.PSAttention\nprint(dir(psal_cli))"
+    assert python(code).stdout.splitlines() == ["set()", "['PSAttention', '__version__', 'ps_attention']"]
+
+
+def test_version_is_that_of_the_package():
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        assert tomllib.load(file)["project"]["version"] == psal_cli.__version__
+    assert psal("--version").stdout.strip() == f"psal, version {psal_cli.__version__}"
+
+
+def test_the_group_refuses_in_one_line_too():
+    for args, words in ((["bogus"], "No such command 'bogus'"), (["--bogus"], "No such option '--bogus'")):
+        done = psal(*args)
+        assert done.exit_code == 2 and words in done.stderr and done.stderr.count("\n") == 1
+    nothing = psal()
+    assert nothing.exit_code == 2 and nothing.stdout == "" and "Usage: psal" in nothing.stderr
+
+
+def test_ctrl_c_ends_with_130_and_leaves_nothing(folder):
+    code = """
+import time
+from psal_cli.commands import main
+from psal_cli.tasks import inpaint as task
+def wait(*_, **__): print("working", flush=True); time.sleep(60)
+task.inpaint = wait
+main(["inpaint", "photo.png", "--mask", "mask.png"])
+"""
+    before = sorted(folder.iterdir())
+    process = subprocess.Popen([sys.executable, "-c", code], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with process:
+        assert process.stdout.readline() == "working\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert process.stderr.read().splitlines() == ["psal: interrupted, nothing half-written is left"]
+    assert sorted(folder.iterdir()) == before
+
+
+def on_a_terminal(folder, *options, **env):
+    """What `psal inpaint` shows when stderr is a terminal; its engine takes half a second."""
+    code = f"""
+from psal_cli.commands import main
+from psal_cli.tasks import inpaint as task
+def fill(image, mask, progress, **_):
+    import time, torch
+    for level in (1, 2):
+        if progress: progress(level, 2, "48x32")
+        time.sleep(0.2)
+    return task.Filled(image, torch.zeros(*mask.shape, 2))
+task.inpaint = fill
+main(["inpaint", "photo.png", "--mask", "mask.png", *{options}])
+"""
+    controller, terminal = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-c", code], env=ENV | env, stdout=subprocess.PIPE, stderr=terminal)
+    os.close(terminal)
+    shown = b""
+    with process, suppress(OSError):  # raised by Linux when the other end is closed
+        while block := os.read(controller, 4096):
+            shown += block
+    os.close(controller)
+    assert process.returncode == 0 and (folder / "photo_inpainted.png").exists()
+    return shown.decode()
+
+
+@pytest.mark.parametrize("env", [{}, {"NO_COLOR": "1"}])
+def test_a_terminal_gets_a_bar_and_no_color_is_obeyed(folder, env):
+    shown = on_a_terminal(folder, **env)
+    assert "━" in shown and "level 2 of 2, 48x32" in shown
+    colours = re.findall(r"\x1b\[[0-9;]*3[0-8][0-9;]*m", shown)
+    assert bool(colours) == (not env)
+
+
+def test_a_terminal_stays_empty_with_quiet(folder):
+    assert on_a_terminal(folder, "-q") == ""
+
+
+def test_doctor_says_what_is_there():
+    done = psal("doctor", "--json")
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["psal"] == psal_cli.__version__ and found["torch"] == torch.__version__
+    assert found["cpu_kernels"] == native.cpu_isa() and found["cuda_architectures"] == native.cuda_architectures()
+    assert found["threads"] >= 1 and found["device"] in ("cpu", "cuda:0") and found["reason"]
+    text = psal("doctor").stdout
+    assert f"torch               {torch.__version__}" in text.splitlines()
+
+
+def test_doctor_names_a_library_that_does_not_load(monkeypatch):
+    def fail():
+        raise OSError("libgomp.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(native, "cuda_architectures", fail)
+    done = psal("doctor", "--json")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["cpu_kernels"] is None
+    assert "libgomp" in done.stderr and "pip install" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_every_help_ends_with_an_example_that_works(tmp_path, monkeypatch):
+    examples = set()
+    for command in ((), *((name,) for name in COMMANDS)):
+        *_, label, example = psal(*command, "--help").stdout.rstrip().splitlines()
+        assert label.strip() == "Example:" and example.strip().startswith("psal ")
+        examples.add(example)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    for example in examples:
+        done = psal(*example.split()[1:])
+        assert done.exit_code == 0, done.stderr
