@@ -36,6 +36,7 @@ struct Problem {
   const float* key_scale;
   const uint8_t* query_mask;
   const uint8_t* key_valid;
+  const int32_t* key_rows;  // valid keys of each row and all earlier ones; with key_valid
   int query_height, query_width, key_height, key_width, channels, radius, k;
   bool dot;
   uint64_t seed;  // already mixed with the image's index
@@ -70,6 +71,7 @@ HOST_DEVICE Problem<T> problem_of(const psal_search_args& a, int64_t image) {
           a.key_scale ? a.key_scale + image * keys : nullptr,
           a.query_mask ? a.query_mask + image * queries : nullptr,
           a.key_valid ? a.key_valid + image * keys : nullptr,
+          a.key_valid ? a.key_rows + image * a.key_height : nullptr,
           a.query_height, a.query_width, a.key_height, a.key_width, a.channels, a.patch_size / 2, a.k,
           a.similarity == PSAL_DOT,
           mix(a.seed + 0x632be59bd9b4e019ull * (uint64_t)(image + 1))};
@@ -169,23 +171,37 @@ struct Query {
       list.insert(candidate, similarity(unpack(candidate), kNoMatch), 0, i + 1);
     }
   }
-  // Rejection sampling; after 64 misses (a sparse key_valid) the next usable key in raster order.
+  // A uniform valid key that is not among the first i entries: 64 draws, then the next one in raster order.
   HOST_DEVICE uint32_t random_key(int i, int& draw) const {
-    const int r = problem.radius;
-    const int rows = problem.key_height - 2 * r, columns = problem.key_width - 2 * r;
-    Position at = {r, r};
+    Position at = {0, 0};
     for (int attempt = 0; attempt < 64; ++attempt) {
-      const uint64_t bits = random_bits(problem.seed, 0, pixel(), draw++ & 511);
-      at = {between((uint32_t)(bits >> 32), r, r + rows), between((uint32_t)bits, r, r + columns)};
-      if (problem.valid(at.row, at.column) && !list.contains(pack(at.row, at.column), i)) return pack(at.row, at.column);
+      at = any_key(random_bits(problem.seed, 0, pixel(), draw++ & 511));
+      if (!list.contains(pack(at.row, at.column), i)) return pack(at.row, at.column);
     }
     for (;;) {  // ends: the caller has checked that at least k keys are valid
-      if (++at.column >= r + columns) {
-        at.column = r;
-        if (++at.row >= r + rows) at.row = r;
+      if (++at.column >= problem.key_width) {
+        at.column = 0;
+        if (++at.row >= problem.key_height) at.row = 0;
       }
       if (problem.valid(at.row, at.column) && !list.contains(pack(at.row, at.column), i)) return pack(at.row, at.column);
     }
+  }
+  HOST_DEVICE Position any_key(uint64_t bits) const {
+    const int r = problem.radius;
+    if (!problem.key_valid)
+      return {between((uint32_t)(bits >> 32), r, problem.key_height - r), between((uint32_t)bits, r, problem.key_width - r)};
+    // The n-th valid key: its row by bisection of the running counts, its column by counting.
+    int rank = between((uint32_t)(bits >> 32), 0, problem.key_rows[problem.key_height - 1]), row = 0;
+    for (int high = problem.key_height - 1; row < high;) {
+      const int middle = (row + high) / 2;
+      if (problem.key_rows[middle] > rank) high = middle;
+      else row = middle + 1;
+    }
+    if (row > 0) rank -= problem.key_rows[row - 1];
+    const uint8_t* line = problem.key_valid + (int64_t)row * problem.key_width;
+    int column = 0;
+    for (; !line[column] || rank > 0; ++column) rank -= line[column];
+    return {row, column};
   }
 
   // All k matches of another query, moved by the displacement between the two, that are not older than `since`.

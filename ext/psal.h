@@ -40,6 +40,7 @@ typedef struct {
   const float* key_scale;     // [B, Hk, Wk], multiplies a dot product; or NULL
   const uint8_t* query_mask;  // [B, H, W], 1 = search; or NULL for all
   const uint8_t* key_valid;   // [B, Hk, Wk], 1 = whole patch may match; or NULL for all inside
+  const int32_t* key_rows;    // [B, Hk], valid keys of this and all earlier rows; with key_valid only
   uint32_t* field;            // [B, H, W, k] row << 16 | column, best first: initial field in, result out
   float* best;                // [B, H, W, k] similarity of each match, out
   void* scratch;              // CUDA: psal_search_scratch() bytes on the device, so that torch owns every allocation
@@ -81,7 +82,7 @@ PSAL_EXPORT const char* psal_log_total_cpu(const psal_window_args* args);
 PSAL_EXPORT const char* psal_log_total_cuda(const psal_window_args* args);
 
 PSAL_EXPORT const char* psal_cpu_isa(void);              // instruction set chosen: "baseline", "x86-64-v3", "x86-64-v4"
-PSAL_EXPORT const char* psal_cuda_architectures(void);   // e.g. "75;80;86;89;90", empty without CUDA
+PSAL_EXPORT const char* psal_cuda_architectures(void);   // e.g. "75-real 80-real", empty without CUDA
 
 #ifdef __cplusplus
 }

@@ -62,8 +62,8 @@ def masks(query: Tensor, key: Tensor, query_mask: Tensor | None, key_mask: Tenso
         _require(mask.device == x.device, f"{name} is on {mask.device}, expected {x.device}")
 
 
-def enough_keys(key_valid: Tensor, k: int) -> None:
-    fewest = int(key_valid.flatten(1).sum(1).min())
+def enough_keys(key_rows: Tensor, k: int) -> None:
+    fewest = int(key_rows[:, -1].min())
     _require(fewest > 0, "key_mask leaves no valid key: no patch lies whole inside it")
     _require(k <= fewest, f"k is {k}, but key_mask leaves only {fewest} valid keys")
 

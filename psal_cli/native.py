@@ -26,7 +26,8 @@ class SearchArgs(ctypes.Structure):
         *[(name, c_int32) for name in ("query_height", "query_width", "key_height", "key_width")],
         *[(name, c_int32) for name in ("patch_size", "k", "iterations", "has_init")],
         ("seed", c_uint64),
-        *[(name, c_void_p) for name in ("query", "key", "key_scale", "query_mask", "key_valid", "field", "best", "scratch")],
+        *[(name, c_void_p) for name in ("query", "key", "key_scale", "query_mask", "key_valid", "key_rows")],
+        *[(name, c_void_p) for name in ("field", "best", "scratch")],
     ]
 
 

@@ -21,6 +21,10 @@ def _pointer(x: Tensor | None):
     return None if x is None else x.data_ptr()
 
 
+def _dense(*tensors: Tensor | None) -> list[Tensor | None]:
+    return [None if x is None else x.contiguous() for x in tensors]
+
+
 def _term(dtype: torch.dtype) -> torch.dtype:
     """The dtype in which sums over features of `dtype` are kept."""
     return torch.float64 if dtype == torch.float64 else torch.float32
@@ -60,7 +64,7 @@ def search(
         init: int32 [B, k, 2, H, W], a field to start from; unusable entries are drawn anew.
         schedule: "scan" (CPU; the default there), "jump-flood" (Algorithm 1; CPU and CUDA; the default on CUDA) or
             "exact" (all keys).
-        seed: 64 bits. The same seed gives the same field for any number of threads.
+        seed: 63 bits. The same seed gives the same field for any number of threads.
 
     Returns:
         nnf: int32 [B, k, 2, H, W], best first, no duplicates.
@@ -80,17 +84,27 @@ def search(
 
 def valid_keys(key_mask: Tensor, patch_size: int) -> Tensor:
     """bool [B, Hk, Wk] -> bool [B, Hk, Wk]: True where the whole patch lies inside the picture and inside the mask."""
-    blocked = (~key_mask).to(torch.float16 if key_mask.is_cuda else torch.float32)[:, None]
-    for window in ((patch_size, 1), (1, patch_size)):
-        blocked = F.max_pool2d(F.pad(blocked, _margins(window), value=1.0), window, stride=1)
-    return blocked[:, 0] == 0
+    valid = key_mask
+    for axis in (1, 2):
+        covered = 1  # valid[i] tells of `covered` pixels from i on: twice as many with each step
+        while covered < patch_size:
+            step = min(covered, patch_size - covered)
+            size = valid.shape[axis] - step
+            valid = valid.narrow(axis, 0, size) & valid.narrow(axis, step, size)
+            covered += step
+    return F.pad(valid, _margins((patch_size, patch_size)))
+
+
+def keys_by_row(key_valid: Tensor) -> Tensor:
+    """int32 [B, Hk]: how many keys of each row and all earlier ones are valid; what random draws are made from."""
+    return key_valid.sum(2, dtype=torch.int32).cumsum(1, dtype=torch.int32)
 
 
 @torch.library.custom_op("psal::enough_valid_keys", mutates_args=())
 def _enough_valid_keys(key_mask: Tensor, patch_size: int, k: int) -> Tensor:
     """`valid_keys`, refused when fewer than k. An operator, because torch.compile cannot branch on what a tensor holds."""
     key_valid = valid_keys(key_mask, patch_size)
-    checks.enough_keys(key_valid, k)
+    checks.enough_keys(keys_by_row(key_valid), k)
     return key_valid
 
 
@@ -104,17 +118,19 @@ def _margins(window: tuple[int, int]) -> tuple[int, int, int, int]:
 
 
 def search_valid(
-    query, key, patch_size, k, iterations, similarity, query_mask, key_valid, init, schedule, seed
+    query, key, patch_size, k, iterations, similarity, query_mask, key_valid, init, schedule, seed, key_rows=None
 ) -> tuple[Tensor, Tensor]:
-    """`search` without its checks and with key_mask already turned into `valid_keys` (for callers that search often)."""
+    """`search` without its checks, for callers that search one key often: with its `valid_keys` and their `keys_by_row`."""
+    if key_valid is not None and key_rows is None:
+        key_rows = keys_by_row(key_valid)
     key_scale = None
     if similarity in ("cosine", "key_cosine"):
         key_scale = inverse_norm(key, patch_size)[:, 0]
     product = "l2" if similarity == "l2" else "dot"
     seed = seed & 0x7FFFFFFFFFFFFFFF
     nnf, best = torch.ops.psal.search(
-        query, key, key_scale, query_mask, key_valid, init, patch_size, k, iterations, product, schedule, seed
-    )
+        query, key, key_scale, query_mask, key_valid, key_rows, init, patch_size, k, iterations, product, schedule, seed
+    )  # fmt: skip
     if similarity == "cosine":
         best = (best * inverse_norm(query, patch_size)).float()
     return nnf, best
@@ -138,6 +154,7 @@ def _search(
     key_scale: Tensor | None,
     query_mask: Tensor | None,
     key_valid: Tensor | None,
+    key_rows: Tensor | None,
     init: Tensor | None,
     patch_size: int,
     k: int,
@@ -149,13 +166,14 @@ def _search(
     batch, channels, height, width = query.shape
     last_query, last_key = _channels_last(query), _channels_last(key)
     scale = None if key_scale is None else key_scale.float().contiguous()
-    masks = [None if m is None else m.contiguous() for m in (query_mask, key_valid)]
+    query_mask, key_valid, key_rows = _dense(query_mask, key_valid, key_rows)
     field = _packed(init) if init is not None else query.new_empty((batch, height, width, k), dtype=torch.int32)
     best = query.new_empty((batch, height, width, k), dtype=torch.float32)
     args = native.SearchArgs(
         native.Place(), native.DTYPES[query.dtype], native.SIMILARITIES[similarity], native.SCHEDULES[schedule],
         batch, channels, height, width, *key.shape[2:], patch_size, k, iterations, init is not None, seed,
-        last_query.data_ptr(), last_key.data_ptr(), _pointer(scale), _pointer(masks[0]), _pointer(masks[1]),
+        last_query.data_ptr(), last_key.data_ptr(), _pointer(scale), _pointer(query_mask),
+        _pointer(key_valid), _pointer(key_rows),
         field.data_ptr(), best.data_ptr(), None,
     )  # fmt: skip
     if query.is_cuda:
@@ -174,7 +192,8 @@ def _packed(nnf: Tensor) -> Tensor:
     """[B, k, 2, H, W] -> [B, H, W, k], row << 16 | column; what cannot be packed becomes 0xffffffff, which is no key."""
     row, column = nnf.unbind(2)
     packed = (row << 16) | (column & 0xFFFF)
-    return packed.masked_fill_((row < 0) | (column < 0), -1).permute(0, 2, 3, 1).contiguous()
+    outside = (row < 0) | (column < 0) | (row > checks.MAX_SIDE) | (column > checks.MAX_SIDE)
+    return packed.masked_fill_(outside, -1).permute(0, 2, 3, 1).contiguous()
 
 
 def _unpacked(field: Tensor) -> Tensor:
@@ -186,7 +205,7 @@ def _unpacked(field: Tensor) -> Tensor:
 
 
 @_search.register_fake
-def _(query, key, key_scale, query_mask, key_valid, init, patch_size, k, iterations, similarity, schedule, seed):
+def _(query, key, key_scale, query_mask, key_valid, key_rows, init, patch_size, k, iterations, similarity, schedule, seed):
     batch, _, height, width = query.shape
     nnf = query.new_empty((batch, k, 2, height, width), dtype=torch.int32)
     return nnf, query.new_empty((batch, k, height, width), dtype=torch.float32)
@@ -204,10 +223,6 @@ def _window_args(query, key, key_size, nnf, weight, log_total, baseline, order, 
         batch, channels, height, width, *key_size, patch_size, k,
         *[_pointer(x) for x in (query, key, nnf, weight, log_total, baseline, order, first)], centred, out.data_ptr(),
     )  # fmt: skip
-
-
-def _dense(*tensors):
-    return [None if x is None else x.contiguous() for x in tensors]
 
 
 @torch.library.custom_op("psal::gather", mutates_args=(), device_types=("cpu", "cuda"))

@@ -18,7 +18,7 @@ namespace PSAL_ISA {
 
 constexpr int kProjections = 4;  // a box sum, a horizontal slope, a vertical slope, another box sum
 constexpr int kMostLevels = 16;  // per projection: the code fits 16 bits
-constexpr int kHashDraws = 8;
+constexpr int kHashDraws = 6;
 
 template <class T>
 class Buckets {

@@ -56,6 +56,7 @@ def complete(
     for number in reversed(range(len(levels))):
         level, allowed = levels[number], sources[number] & ~levels[number].hole
         valid = ops.valid_keys(allowed[None], patch_size)
+        keys = (valid, ops.keys_by_row(valid))
         coarser, holes = holes, list(_holes(level, patch_size))
         if progress:
             progress(len(levels) - number, len(levels), f"{level.size[1]}x{level.size[0]}")
@@ -64,9 +65,9 @@ def complete(
                 parent = next(c for c in coarser if _contains(c.box, one.box))
                 _inherit(one, parent, level, patch_size)
             else:
-                _peel(one, level, valid, patch_size, seed)
+                _peel(one, level, keys, patch_size, seed)
             rounds = iterations or max(2, min(10, 4 + 2 * number))
-            _alternate(one, level, valid, patch_size, rounds, seed)
+            _alternate(one, level, keys, patch_size, rounds, seed)
     for one in holes:
         _copy(one, levels[0], patch_size)
     return levels[0], holes
@@ -79,8 +80,9 @@ def _depth(hole: Tensor, source: Tensor, patch_size: int) -> int:
     unknown = (hole | ~source).numpy().astype(np.float32)
     for level in range(1, levels):
         unknown = cv2.resize(unknown, (-(-unknown.shape[1] // 2), -(-unknown.shape[0] // 2)), interpolation=cv2.INTER_AREA)
-        free = ops.valid_keys(torch.from_numpy(unknown == 0)[None], patch_size)
-        if min(unknown.shape) < 2 * patch_size or free.sum() < 4 * patch_size**2:
+        if min(unknown.shape) < 2 * patch_size:
+            return level
+        if ops.valid_keys(torch.from_numpy(unknown == 0)[None], patch_size).sum() < 4 * patch_size**2:
             return level
     return levels
 
@@ -177,32 +179,31 @@ def _copy(one: Hole, level: Level, patch_size: int) -> None:
     one.features = torch.where(one.unknown, level.features[:, :, row, column], one.features)
 
 
-def _alternate(one: Hole, level: Level, valid: Tensor, patch_size: int, rounds: int, seed: int) -> None:
+def _alternate(one: Hole, level: Level, keys: tuple[Tensor, Tensor], patch_size: int, rounds: int, seed: int) -> None:
     """Search and vote in turn, until hardly a match changes."""
     for number in range(rounds):
         before = one.nnf
         one.nnf, one.similarity = ops.search_valid(
-            one.features, level.features, patch_size, 1, 2, "l2", one.queries, valid, before, "scan", seed + number
+            one.features, level.features, patch_size, 1, 2, "l2", one.queries, keys[0], before, "scan", seed + number, keys[1]
         )
         if before is not None and (one.nnf != before).any(2)[one.queries[:, None]].float().mean() < 0.01:
             break
         _vote(one, level, patch_size)
 
 
-def _peel(one: Hole, level: Level, valid: Tensor, patch_size: int, seed: int) -> None:
+def _peel(one: Hole, level: Level, keys: tuple[Tensor, Tensor], patch_size: int, seed: int) -> None:
     """First estimate, layer by layer from the edge, comparing only what is known of each patch.
 
     The distance over the known pixels of a patch is a dot product: sum m (q - k)^2 = const - <[2 m q, -m], [k, |k|^2]>.
     """
     key = torch.cat([level.features, level.features.square().sum(1, keepdim=True)], 1).contiguous(memory_format=torch.channels_last)
-    keys = level.hole.numel()
-    schedule = "exact" if keys <= 1 << 14 else "scan"
+    schedule = "exact" if level.hole.numel() <= 1 << 14 else "scan"
     unknown = one.unknown.clone()
     while unknown.any():
         known = (~unknown).float()[None, None]
         ring = unknown & (F.max_pool2d(known, 3, 1, 1)[0, 0] > 0)
         query = torch.cat([2 * known * one.features, -known.expand(1, 1, -1, -1)], 1)
-        nnf, _ = ops.search_valid(query, key, patch_size, 1, 8, "dot", ring[None], valid, None, schedule, seed)
+        nnf, _ = ops.search_valid(query, key, patch_size, 1, 8, "dot", ring[None], keys[0], None, schedule, seed, keys[1])
         pasted = ops.aggregate(level.features, nnf, torch.ones_like(nnf[:, :, 0], dtype=torch.float32))
         one.features = torch.where(ring, pasted, one.features)
         unknown &= ~ring

@@ -68,11 +68,16 @@ def _halve(picture: np.ndarray) -> np.ndarray:
 
 def _gradients(picture: np.ndarray, unknown: np.ndarray) -> np.ndarray:
     """[H, W, 2]: absolute differences of grey to the next row and column, times TEXTURE_WEIGHT; zero across the hole's edge."""
-    grey = picture.mean(axis=2)
+    channels = picture.shape[2]
+    grey = cv2.transform(picture, np.full((1, channels), TEXTURE_WEIGHT / channels, np.float32)).reshape(picture.shape[:2])
     out = np.zeros((*grey.shape, 2), np.float32)
-    out[:-1, :, 0] = np.abs(grey[1:] - grey[:-1]) * ~(unknown[1:] | unknown[:-1])
-    out[:, :-1, 1] = np.abs(grey[:, 1:] - grey[:, :-1]) * ~(unknown[:, 1:] | unknown[:, :-1])
-    return out * np.float32(TEXTURE_WEIGHT)
+    for steps, first, second, hidden in (
+        (out[:-1, :, 0], grey[:-1], grey[1:], unknown[:-1] | unknown[1:]),
+        (out[:, :-1, 1], grey[:, :-1], grey[:, 1:], unknown[:, :-1] | unknown[:, 1:]),
+    ):
+        np.abs(second - first, out=steps)
+        steps[hidden] = 0
+    return out
 
 
 def upsample_field(nnf: Tensor, box, coarse_box, size: tuple[int, int], margin: int) -> Tensor:
