@@ -7,8 +7,9 @@ SOURCES := $(shell find psal_cli ext weights -type f -not -name '*.so' -not -nam
 .PHONY: demo test lint bench clean
 
 demo: $(VENV)/.installed
-	$(VENV)/bin/psal inpaint examples/bridge.jpg --mask examples/bridge_mask.png -o out/bridge.jpg --compare out/bridge_compare.jpg --force
-	@echo "The bridge without the lamp post is in out/bridge.jpg; before, mask and after side by side in out/bridge_compare.jpg"
+	mkdir -p out
+	$(VENV)/bin/psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.png -o out/dandelions.jpg --compare out/compare.png --force
+	@echo "One dandelion less: out/dandelions.jpg. Before, mask and after side by side: out/compare.png"
 
 test: lint
 	$(VENV)/bin/pytest
@@ -33,6 +34,7 @@ $(VENV)/.installed: $(VENV)/.tools $(SOURCES)
 
 $(VENV)/.bench: $(VENV)/.installed
 	$(PIP) install -q -c constraints.txt faiss-cpu scikit-image pypatchmatch
+	$(PIP) install -q --no-deps -c constraints.txt opencv-contrib-python-headless  # the same cv2 and more, for cv2.xphoto
 	touch $@
 
 clean:

@@ -241,7 +241,9 @@ def _gather(
     last_query, last_key = _channels_last(query), _channels_last(key)
     batch, k, _, height, width = nnf.shape
     out = query.new_empty((batch, k, height, width), dtype=_term(query.dtype))
-    args = _window_args(last_query, last_key, key.shape[2:], nnf, weight, log_total, baseline, None, None, patch_size, similarity, 0, out)
+    args = _window_args(
+        last_query, last_key, key.shape[2:], nnf, weight, log_total, baseline, None, None, patch_size, similarity, 0, out
+    )
     native.call("gather", args, nnf.device)
     return out
 
@@ -360,7 +362,9 @@ _gather.register_autograd(_gather_backward, setup_context=_gather_setup)
 # ------------------------------------------------------------------------------------------------------------- aggregate
 
 
-def aggregate(value: Tensor, nnf: Tensor, weight: Tensor, patch_size: int = 1, softmax: bool = False, value_scale: int = 1) -> Tensor:
+def aggregate(
+    value: Tensor, nnf: Tensor, weight: Tensor, patch_size: int = 1, softmax: bool = False, value_scale: int = 1
+) -> Tensor:
     """Weighted sum of the values at each query's matches, over its own matches or over those of its whole patch.
 
     With patch_size 1 each query takes the centre value of its own k matches: PSAL-k, equation 5 with `weight` the
@@ -397,7 +401,9 @@ def _aggregate(value: Tensor, nnf: Tensor, weight: Tensor, patch_size: int, soft
     log_total = weight.new_empty((batch, height, width) if softmax else (0,))
     if softmax:
         dense_nnf, dense_weight = _dense(nnf, weight)
-        args = _window_args(None, None, value.shape[2:], dense_nnf, dense_weight, None, None, None, None, patch_size, "dot", 0, log_total)
+        args = _window_args(
+            None, None, value.shape[2:], dense_nnf, dense_weight, None, None, None, None, patch_size, "dot", 0, log_total
+        )
         native.call("log_total", args, nnf.device)
     return torch.ops.psal.spread(value, nnf, weight, patch_size, log_total if softmax else None), log_total
 

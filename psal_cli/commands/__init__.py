@@ -59,7 +59,7 @@ class Verbs(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Exit codes: 0 done, 1 failed (a file could not be written), 2 usage or unusable input, 4 out of memory, "
     "130 interrupted. Talk goes to stderr, data to stdout.\n\n\b\nExample:\n"
-    "  psal inpaint examples/bridge.jpg --mask examples/bridge_mask.png -o bridge_clean.jpg",
+    "  psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.png -o clean.jpg",
 )
 @click.version_option(__version__, prog_name="psal")
 @click.pass_context

@@ -12,7 +12,7 @@ from psal_cli.commands import options
 from psal_cli.commands.talk import Talk
 from psal_cli.errors import InputError
 
-EXAMPLE = "psal inpaint examples/bridge.jpg --mask examples/bridge_mask.png -o bridge_clean.jpg"
+EXAMPLE = "psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.png -o clean.jpg"
 
 
 @click.command(short_help="Remove something from a photograph.", epilog=f"\b\nExample:\n  {EXAMPLE}")

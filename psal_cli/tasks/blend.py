@@ -5,7 +5,7 @@ from torch import Tensor
 
 # Steps larger than these are edges of the subject, not differences of light, and stay as they are: across the hole's edge,
 # and between two parts of the fill (where evening out every step would cost the fill its texture).
-EDGE, SEAM = 0.5, 0.1
+EDGE, SEAM = 0.5, 0.05
 STEPS = 200  # of conjugate gradients at most; what is then left is a difference too wide to be seen
 
 

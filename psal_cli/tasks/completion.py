@@ -19,7 +19,9 @@ from psal_cli import ops
 from psal_cli.tasks.pyramid import Level, build_pyramid, upsample_field
 
 COARSEST_RADIUS = 4  # the widest hole's inner radius at the coarsest level, in pixels: a hole one or two patches wide
-CONFIDENCE = 1.0  # a patch whose centre lies one pixel deeper in the hole counts e times less (Wexler et al. 2007)
+COARSEST_SIDE = 32  # smaller than this a picture has too few patches left to tell one thing from another
+CONFIDENCE = 0.4  # a patch whose centre lies one pixel deeper in the hole counts e^0.4 times less (Wexler et al. 2007)
+SHARPNESS = 2.0  # of a vote: patches at the usual distance, the third quartile, count e^2 times less than perfect ones
 
 
 @dataclass
@@ -66,7 +68,7 @@ def complete(
                 _inherit(one, parent, level, patch_size)
             else:
                 _peel(one, level, keys, patch_size, seed)
-            rounds = iterations or max(2, min(10, 4 + 2 * number))
+            rounds = iterations or min(8, 2**number)  # fewer where the field is fine already: each vote costs some texture
             _alternate(one, level, keys, patch_size, rounds, seed)
     for one in holes:
         _copy(one, levels[0], patch_size)
@@ -80,7 +82,7 @@ def _depth(hole: Tensor, source: Tensor, patch_size: int) -> int:
     unknown = (hole | ~source).numpy().astype(np.float32)
     for level in range(1, levels):
         unknown = cv2.resize(unknown, (-(-unknown.shape[1] // 2), -(-unknown.shape[0] // 2)), interpolation=cv2.INTER_AREA)
-        if min(unknown.shape) < 2 * patch_size:
+        if min(unknown.shape) < max(COARSEST_SIDE, 2 * patch_size):
             return level
         if ops.valid_keys(torch.from_numpy(unknown == 0)[None], patch_size).sum() < 4 * patch_size**2:
             return level
@@ -90,7 +92,9 @@ def _depth(hole: Tensor, source: Tensor, patch_size: int) -> int:
 def _halved_sources(source: Tensor, sizes) -> list[Tensor]:
     out = [source]
     for height, width in sizes[1:]:
-        grown = F.pad((~out[-1]).float()[None], (0, 2 * width - out[-1].shape[1], 0, 2 * height - out[-1].shape[0]), mode="replicate")
+        grown = F.pad(
+            (~out[-1]).float()[None], (0, 2 * width - out[-1].shape[1], 0, 2 * height - out[-1].shape[0]), mode="replicate"
+        )
         out.append(F.max_pool2d(grown, 2)[0] == 0)
     return out
 
@@ -150,7 +154,7 @@ def _logits(one: Hole) -> Tensor:
     """[1, 1, h, w]: how much each patch has to say, -inf where there is none: close matches and outer patches count more."""
     cost = -one.similarity
     usual = cost[one.queries[:, None]].quantile(0.75).clamp_min(1e-6)
-    return torch.where(one.nnf[:, :, 0] >= 0, cost / usual * -0.5 - CONFIDENCE * one.distance, -torch.inf)
+    return torch.where(one.nnf[:, :, 0] >= 0, cost / usual * -SHARPNESS - CONFIDENCE * one.distance, -torch.inf)
 
 
 def _vote(one: Hole, level: Level, patch_size: int) -> None:
@@ -196,7 +200,9 @@ def _peel(one: Hole, level: Level, keys: tuple[Tensor, Tensor], patch_size: int,
 
     The distance over the known pixels of a patch is a dot product: sum m (q - k)^2 = const - <[2 m q, -m], [k, |k|^2]>.
     """
-    key = torch.cat([level.features, level.features.square().sum(1, keepdim=True)], 1).contiguous(memory_format=torch.channels_last)
+    key = torch.cat([level.features, level.features.square().sum(1, keepdim=True)], 1).contiguous(
+        memory_format=torch.channels_last
+    )
     schedule = "exact" if level.hole.numel() <= 1 << 14 else "scan"
     unknown = one.unknown.clone()
     while unknown.any():

@@ -12,7 +12,7 @@ from torch import Tensor
 
 # Of the texture features beside the colours. Newson et al. 2017 have sqrt(50); a vote is a mean and so smoother than its
 # sources, and with less weight than this on gradients the search takes smooth patches for textured ones.
-TEXTURE_WEIGHT = 30.0
+TEXTURE_WEIGHT = 20.0
 
 
 @dataclass
