@@ -90,8 +90,9 @@ def nnf(query: Tensor, field: Tensor) -> None:
 def value(key: Tensor, value: Tensor, value_scale: int) -> None:
     _require(value.ndim == 4, f"value has shape {list(value.shape)}, expected [B, C, H, W]")
     (height, width), (key_height, key_width) = value.shape[2:], key.shape[2:]
-    expected = f"expected {value_scale * key_width}x{value_scale * key_height}: the key is {key_width}x{key_height}, value_scale {value_scale}"
-    _require((height, width) == (value_scale * key_height, value_scale * key_width), f"value is {width}x{height}, {expected}")
+    expected = (value_scale * key_height, value_scale * key_width)
+    why = f"the key is {key_width}x{key_height}, value_scale {value_scale}"
+    _require((height, width) == expected, f"value is {width}x{height}, expected {expected[1]}x{expected[0]}: {why}")
 
 
 def aggregate(value: Tensor, field: Tensor, weight: Tensor, patch_size: int, value_scale: int) -> None:
@@ -106,7 +107,8 @@ def aggregate(value: Tensor, field: Tensor, weight: Tensor, patch_size: int, val
     term = "torch.float64" if str(value.dtype) == "torch.float64" else "torch.float32"
     _require(str(weight.dtype) == term, f"weight is {weight.dtype}, expected {term} with a {value.dtype} value")
     _require(value.shape[0] == field.shape[0], f"value has batch {value.shape[0]}, nnf has {field.shape[0]}: expected the same")
-    _require(value.device == field.device == weight.device, f"value, nnf and weight are on {value.device}, {field.device} and {weight.device}: expected one device")  # fmt: skip
+    devices = f"{value.device}, {field.device} and {weight.device}"
+    _require(value.device == field.device == weight.device, f"value, nnf and weight are on {devices}: expected one device")
     _require(value_scale in (1, 2, 3, 4), f"value_scale is {value_scale}, expected 1, 2, 3 or 4")
     height, width = value.shape[2:]
     whole = height % value_scale == 0 and width % value_scale == 0

@@ -69,7 +69,7 @@ def outside(mask_path="mask.png"):
 
 
 def test_inpaint_fills_the_hole_and_nothing_else(folder):
-    done = psal("inpaint", "photo.png", "--mask", "mask.png", "--patch-size", 5)
+    done = psal("inpaint", "photo.png", "--mask", "mask.png", "--patch-size", 5, "--no-blend")
     assert done.exit_code == 0, done.stderr
     assert done.stdout == ""
     assert "level 1 of" in done.stderr and done.stderr.splitlines()[-1].startswith("psal: photo_inpainted.png: done in")

@@ -46,7 +46,9 @@ def inpaint(
         ValueError: wrong shapes; an empty mask; no whole patch left to copy from.
     """
     _check(image, mask, source_mask, patch_size)
-    source = torch.ones_like(mask) if source_mask is None else source_mask
+    device = image.device  # the work is many small searches in a row, each over before a GPU had begun: the CPU does it
+    image, mask = image.cpu(), mask.cpu()
+    source = torch.ones_like(mask) if source_mask is None else source_mask.cpu()
     level, holes = complete(image, mask, source, patch_size, iterations, seed, progress)
     out, nnf = image.clone(), torch.full((*mask.shape, 2), -1, dtype=torch.int32)
     for one in holes:
@@ -56,7 +58,7 @@ def inpaint(
         target, found = crop(out[0], one.box), crop(nnf.permute(2, 0, 1), one.box)
         target.copy_(torch.where(one.unknown, fill.clamp(0, 1), target))
         found.copy_(torch.where(one.unknown, one.origin.permute(2, 0, 1).int(), found))
-    return Filled(out, nnf)
+    return Filled(out.to(device), nnf.to(device))
 
 
 def _check(image: Tensor, mask: Tensor, source_mask: Tensor | None, patch_size: int) -> None:

@@ -1,0 +1,171 @@
+"""The search as a torch operator, psal::search."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from psal_cli import checks, native
+from psal_cli.ops.layout import channels_last, dense, inverse_norm, margins, pointer
+
+
+def search(
+    query: Tensor,
+    key: Tensor,
+    patch_size: int = 7,
+    k: int = 3,
+    iterations: int = 5,
+    similarity: str = "l2",
+    query_mask: Tensor | None = None,
+    key_mask: Tensor | None = None,
+    init: Tensor | None = None,
+    schedule: str | None = None,
+    seed: int = 0,
+) -> tuple[Tensor, Tensor]:
+    """Finds, for every query patch, k key patches of high similarity (PatchMatch; Cherel et al. 2022, section 3.2).
+
+    A key is the centre of a patch that lies whole inside the key picture. A query patch that leaves the query picture
+    is clipped: with "l2" the terms outside are left out, with the products they are zero.
+
+    Args:
+        query: [B, C, H, W] float32, float16, bfloat16 or float64.
+        key: [B, C, Hk, Wk], same B, C, dtype and device; Hk, Wk >= patch_size; sides up to 65535.
+        patch_size: odd, 1 to 31.
+        k: neighbours kept for each query, 1 to 64, at most the number of valid keys.
+        iterations: of propagation and random search, 0 to 1000 (unused by "exact").
+        similarity: "l2" (minus the sum of squared differences), "dot", "cosine", or "key_cosine" (the key patch has
+            unit norm, the query patch its own: ContextualAttention, CSNLN).
+        query_mask: bool [B, H, W], True = search here. Elsewhere the nnf is -1 and the similarity -inf.
+        key_mask: bool [B, Hk, Wk], True = may be matched; a key needs its whole patch True.
+        init: int32 [B, k, 2, H, W], a field to start from; unusable entries are drawn anew.
+        schedule: "scan" (CPU; the default there), "jump-flood" (Algorithm 1; CPU and CUDA; the default on CUDA) or
+            "exact" (all keys).
+        seed: 63 bits. The same seed gives the same field for any number of threads.
+
+    Returns:
+        nnf: int32 [B, k, 2, H, W], best first, no duplicates.
+        similarity: float32 [B, k, H, W], larger is closer. Not differentiable: see `similarity_at`.
+
+    Raises:
+        ValueError: for each constraint above, with the offending value and the expected one.
+    """
+    schedule = schedule or ("jump-flood" if query.is_cuda else "scan")
+    checks.features(query, key)
+    checks.search(query, key, patch_size, k, iterations, similarity, schedule)
+    checks.masks(query, key, query_mask, key_mask)
+    checks.init(query, k, init)
+    key_valid = None if key_mask is None else torch.ops.psal.enough_valid_keys(key_mask, patch_size, k)
+    return search_valid(query, key, patch_size, k, iterations, similarity, query_mask, key_valid, init, schedule, seed)
+
+
+def valid_keys(key_mask: Tensor, patch_size: int) -> Tensor:
+    """bool [B, Hk, Wk] -> bool [B, Hk, Wk]: True where the whole patch lies inside the picture and inside the mask."""
+    valid = key_mask
+    for axis in (1, 2):
+        covered = 1  # valid[i] tells of `covered` pixels from i on: twice as many with each step
+        while covered < patch_size:
+            step = min(covered, patch_size - covered)
+            size = valid.shape[axis] - step
+            valid = valid.narrow(axis, 0, size) & valid.narrow(axis, step, size)
+            covered += step
+    return F.pad(valid, margins((patch_size, patch_size)))
+
+
+def keys_by_row(key_valid: Tensor) -> Tensor:
+    """int32 [B, Hk]: how many keys of each row and all earlier ones are valid; what random draws are made from."""
+    return key_valid.sum(2, dtype=torch.int32).cumsum(1, dtype=torch.int32)
+
+
+@torch.library.custom_op("psal::enough_valid_keys", mutates_args=())
+def _enough_valid_keys(key_mask: Tensor, patch_size: int, k: int) -> Tensor:
+    """`valid_keys`, refused when fewer than k. An operator, because torch.compile cannot branch on what a tensor holds."""
+    key_valid = valid_keys(key_mask, patch_size)
+    checks.enough_keys(keys_by_row(key_valid), k)
+    return key_valid
+
+
+@_enough_valid_keys.register_fake
+def _(key_mask, patch_size, k):
+    return torch.empty_like(key_mask)
+
+
+def search_valid(
+    query, key, patch_size, k, iterations, similarity, query_mask, key_valid, init, schedule, seed, key_rows=None
+) -> tuple[Tensor, Tensor]:
+    """`search` without its checks, for callers that search one key often: with its `valid_keys` and their `keys_by_row`."""
+    if key_valid is not None and key_rows is None:
+        key_rows = keys_by_row(key_valid)
+    key_scale = None
+    if similarity in ("cosine", "key_cosine"):
+        key_scale = inverse_norm(key, patch_size)[:, 0]
+    product = "l2" if similarity == "l2" else "dot"
+    seed = seed & 0x7FFFFFFFFFFFFFFF
+    nnf, best = torch.ops.psal.search(
+        query, key, key_scale, query_mask, key_valid, key_rows, init, patch_size, k, iterations, product, schedule, seed
+    )  # fmt: skip
+    if similarity == "cosine":
+        best = (best * inverse_norm(query, patch_size)).float()
+    return nnf, best
+
+
+@torch.library.custom_op("psal::search", mutates_args=(), device_types=("cpu", "cuda"))
+def _search(
+    query: Tensor,
+    key: Tensor,
+    key_scale: Tensor | None,
+    query_mask: Tensor | None,
+    key_valid: Tensor | None,
+    key_rows: Tensor | None,
+    init: Tensor | None,
+    patch_size: int,
+    k: int,
+    iterations: int,
+    similarity: str,
+    schedule: str,
+    seed: int,
+) -> tuple[Tensor, Tensor]:
+    batch, channels, height, width = query.shape
+    last_query, last_key = channels_last(query), channels_last(key)
+    scale = None if key_scale is None else key_scale.float().contiguous()
+    query_mask, key_valid, key_rows = dense(query_mask, key_valid, key_rows)
+    field = _packed(init) if init is not None else query.new_empty((batch, height, width, k), dtype=torch.int32)
+    best = query.new_empty((batch, height, width, k), dtype=torch.float32)
+    args = native.SearchArgs(
+        native.Place(), native.DTYPES[query.dtype], native.SIMILARITIES[similarity], native.SCHEDULES[schedule],
+        batch, channels, height, width, *key.shape[2:], patch_size, k, iterations, init is not None, seed,
+        last_query.data_ptr(), last_key.data_ptr(), pointer(scale), pointer(query_mask),
+        pointer(key_valid), pointer(key_rows),
+        field.data_ptr(), best.data_ptr(), None,
+    )  # fmt: skip
+    if query.is_cuda:
+        scratch = query.new_empty(native.search_scratch(args), dtype=torch.uint8)
+        args.scratch = scratch.data_ptr()
+    native.call("search", args, query.device)
+    del last_query, last_key  # before the unpacked field is made: the copies are the larger part of the memory
+    nnf, best = _unpacked(field), best.permute(0, 3, 1, 2).contiguous()
+    if query_mask is not None:
+        nnf.masked_fill_(~query_mask[:, None, None], -1)
+        best.masked_fill_(~query_mask[:, None], -torch.inf)
+    return nnf, best
+
+
+def _packed(nnf: Tensor) -> Tensor:
+    """[B, k, 2, H, W] -> [B, H, W, k], row << 16 | column; what cannot be packed becomes 0xffffffff, which is no key."""
+    row, column = nnf.unbind(2)
+    packed = (row << 16) | (column & 0xFFFF)
+    outside = (row < 0) | (column < 0) | (row > checks.MAX_SIDE) | (column > checks.MAX_SIDE)
+    return packed.masked_fill_(outside, -1).permute(0, 2, 3, 1).contiguous()
+
+
+def _unpacked(field: Tensor) -> Tensor:
+    batch, height, width, k = field.shape
+    nnf = field.new_empty((batch, k, 2, height, width))
+    nnf[:, :, 0] = ((field >> 16) & 0xFFFF).permute(0, 3, 1, 2)
+    nnf[:, :, 1] = (field & 0xFFFF).permute(0, 3, 1, 2)
+    return nnf
+
+
+@_search.register_fake
+def _(query, key, key_scale, query_mask, key_valid, key_rows, init, patch_size, k, iterations, similarity, schedule, seed):
+    batch, _, height, width = query.shape
+    nnf = query.new_empty((batch, k, 2, height, width), dtype=torch.int32)
+    return nnf, query.new_empty((batch, k, height, width), dtype=torch.float32)
