@@ -76,9 +76,14 @@ def complete(
 
 
 def _depth(hole: Tensor, source: Tensor, patch_size: int) -> int:
-    """Levels until the widest hole is narrow, as long as enough of the picture is left to copy from."""
+    """Levels until the widest hole is narrow, as long as enough of the picture is left to copy from.
+
+    Raises ValueError when nothing is.
+    """
     inner = cv2.distanceTransform(np.pad(hole.numpy().astype(np.uint8), 1), cv2.DIST_L2, 3).max()
     levels = 1 + max(0, int(np.ceil(np.log2(max(inner, 1) / COARSEST_RADIUS))))
+    if min(hole.shape) < patch_size or not ops.valid_keys((source & ~hole)[None], patch_size).any():
+        raise ValueError(f"nothing is left to copy from: no patch of {patch_size}x{patch_size} lies whole outside the mask")
     unknown = (hole | ~source).numpy().astype(np.float32)
     for level in range(1, levels):
         unknown = cv2.resize(unknown, (-(-unknown.shape[1] // 2), -(-unknown.shape[0] // 2)), interpolation=cv2.INTER_AREA)
