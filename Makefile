@@ -19,8 +19,9 @@ lint: $(VENV)/.installed
 	$(VENV)/bin/ruff format --check .
 
 bench: $(VENV)/.bench
-	$(VENV)/bin/python tests/bench/bench_engine.py
-	$(VENV)/bin/python tests/bench/bench_inpaint.py
+	$(VENV)/bin/python tests/bench/bench_engine.py --write-readme
+	$(VENV)/bin/python tests/bench/bench_inpaint.py --write-readme
+	$(VENV)/bin/python tests/bench/bench_command.py --write-readme
 
 $(VENV)/.tools: constraints.txt
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)

@@ -157,11 +157,14 @@ def test_doctor_names_a_library_that_does_not_load(monkeypatch):
 
 
 def test_every_help_ends_with_an_example_that_works(tmp_path, monkeypatch):
-    examples = set()
+    """And every command line of the README and of examples/README.md works too."""
+    pages = [ROOT / "README.md", ROOT / "examples" / "README.md"]
+    examples = {line for page in pages for line in page.read_text().splitlines() if line.startswith("    psal ")}
+    assert len(examples) == 2
     for command in ((), *((name,) for name in COMMANDS)):
         *_, label, example = psal(*command, "--help").stdout.rstrip().splitlines()
         assert label.strip() == "Example:" and example.strip().startswith("psal ")
-        examples.add(example)
+        examples.add(f"    {example.strip()}")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     for example in examples:

@@ -19,7 +19,7 @@ from inpaint_cases import KINDS, Case, cases
 from inpaint_methods import LOADERS, SLOW, Fill
 from inpaint_page import Cell, marked, window_around, write_pages
 from metrics import measure
-from report import header, table
+from report import header, table, write_readme
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -48,6 +48,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of pictures and masks (default: 0)")
     parser.add_argument("--page", type=Path, metavar="DIR", help="write contact sheets of crops there")
     parser.add_argument("--data", type=Path, default=ROOT / "../shared/data/eval", help="folder with B100/ and highres/")
+    parser.add_argument("--write-readme", action="store_true", help="also put the tables into tests/bench/README.md")
     parser.add_argument("--json", type=Path, default=HERE / "results/inpaint.json", help="where the figures go")
     arguments = parser.parse_args()
     left_out = (*SLOW, "PyPatchMatch 31x31") if arguments.quick else SLOW
@@ -203,6 +204,10 @@ def main() -> int:
     }
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+    if arguments.write_readme:
+        where = f"{results['machine']['processor']}, {results['machine']['cores']} cores; {results['date']}."
+        tables = [markdown(summary, kind, missing) for kind in ("all", *KINDS)]
+        write_readme("inpaint", "\n\n".join([where, *tables, verdict(summary)]))
     if arguments.page:
         for path in write_pages(arguments.page, lines):
             print(path, file=sys.stderr)

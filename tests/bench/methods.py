@@ -75,7 +75,7 @@ class Psal(Method):
         args = native.SearchArgs(
             place, native.DTYPES[query.dtype], native.SIMILARITIES["l2"], native.SCHEDULES[self.row["schedule"]],
             1, self.channels, self.height, self.width, self.height, self.width, PATCH, self.k, self.row["iterations"], 0, SEED,
-            query.data_ptr(), key.data_ptr(), None, None, None, field.ctypes.data, best.ctypes.data, None,
+            query.data_ptr(), key.data_ptr(), None, None, None, None, field.ctypes.data, best.ctypes.data, None,
         )  # fmt: skip
         counts = (ctypes.c_int64 * 2)()
         ctypes.CDLL(self.row["counter"]).count_search(ctypes.byref(args), counts)
