@@ -61,7 +61,9 @@ struct Band {
     for (int row = first - r, slot = 0; row < last + r; ++row, slot = (slot + 1) % size) {
       if (slot == 0 && row > first - r) start_block(size);
       const bool inside = row >= 0 && row < p.query_height && row + down >= 0 && row + down < p.key_height;
-      advance(inside ? row : -1, down, right, from, end, history.data() + (size_t)slot * stride);
+      float* entering = history.data() + (size_t)slot * stride;
+      if (p.dot) advance<true>(inside ? row : -1, down, right, from, end, entering);
+      else advance<false>(inside ? row : -1, down, right, from, end, entering);
       if (row >= first + r) keep_row(row - r, down, right, low, high);
     }
   }
@@ -79,6 +81,7 @@ struct Band {
   }
 
   // The pixel similarities of `row` (none when negative) take a place in the history and enter the sums.
+  template <bool kDot>
   void advance(int row, int down, int right, int from, int end, float* entering) {
     float *sums = running.data() + p.radius, *block = newer.data() + p.radius;
     const float* older = entering + stride;  // beyond the last row of the history is a row of zeros
@@ -86,12 +89,13 @@ struct Band {
     const float* a = query + (size_t)at_least(row, 0) * p.channels * p.query_width;
     const float* b = key + (size_t)at_least(row < 0 ? 0 : row + down, 0) * p.channels * p.key_width + right;
     const int channels = row < 0 ? 0 : p.channels;
+    const int64_t a_stride = p.query_width, b_stride = p.key_width;
     int x = from;
     for (; x + 4 * w <= end; x += 4 * w) {  // four registers of sums: the channels pass, the sums stay
       Vector added[4] = {Vector::zero(), Vector::zero(), Vector::zero(), Vector::zero()};
       for (int c = 0; c < channels; ++c)
         for (int i = 0; i < 4; ++i)
-          add(added[i], Vector::load(a + (size_t)c * p.query_width + x + i * w), Vector::load(b + (size_t)c * p.key_width + x + i * w));
+          add<kDot>(added[i], Vector::load(a + c * a_stride + x + i * w), Vector::load(b + c * b_stride + x + i * w));
       for (int i = 0; i < 4; ++i) {
         added[i].store(entering + x + i * w);
         added[i] = Vector::load(block + x + i * w) + added[i];
@@ -103,15 +107,16 @@ struct Band {
       const int n = at_most(w, end - x);
       Vector added = Vector::zero();
       for (int c = 0; c < channels; ++c)
-        add(added, Vector::load(a + (size_t)c * p.query_width + x, n), Vector::load(b + (size_t)c * p.key_width + x, n));
+        add<kDot>(added, Vector::load(a + c * a_stride + x, n), Vector::load(b + c * b_stride + x, n));
       added.store(entering + x);
       added = Vector::load(block + x) + added;
       added.store(block + x);
       (added + Vector::load(older + x)).store(sums + x);
     }
   }
-  void add(Vector& sum, Vector a, Vector b) const {
-    if (p.dot) sum.add_product(a, b);
+  template <bool kDot>
+  static void add(Vector& sum, Vector a, Vector b) {
+    if (kDot) sum.add_product(a, b);
     else sum.add_square(a, b);
   }
 
