@@ -31,7 +31,7 @@ from truth import Truth
 from psal_cli import native
 
 BENCH = Path(__file__).resolve().parent
-RIVAL_SECONDS = 20  # full attention: as many queries as about this much time pays for, the rest by proportion
+RIVAL_SECONDS = 8  # full attention: as many queries as about this much time pays for, the rest by proportion
 COLUMNS = ["", "k", "type", "wall s", "CPU s / threads", "M distances/s", "% of FLOP/s", "% of GB/s", "recall@k"]
 COLUMNS += ["bytes a query", "less a copy"]
 
@@ -177,6 +177,8 @@ def run(arguments) -> dict:
         sources = compile_sources(scratch)
         for size in sizes:
             results["rows"] += measure_size(size, arguments, folder, scratch, sources, peaks)
+            if not arguments.quick:  # an interrupted run keeps the sizes it has done
+                report.write_json("engine", results)
     return results
 
 
