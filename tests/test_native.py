@@ -13,7 +13,7 @@ from psal_cli import native, ops
 
 def in_a_process_of_its_own(code):
     """What the code prints; a crash there is a failed test here."""
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
     assert run.returncode == 0, f"exit code {run.returncode}: {run.stderr[-2000:]}"
     return run.stdout.strip()
 

@@ -46,7 +46,7 @@ def folder(tmp_path, monkeypatch):
 
 def python(code):
     """Runs code in a fresh interpreter that sees the same package."""
-    return subprocess.run([sys.executable, "-c", code], env=ENV, capture_output=True, text=True)
+    return subprocess.run([sys.executable, "-P", "-c", code], env=ENV, capture_output=True, text=True)
 
 
 def test_import_and_help_are_light():
@@ -87,7 +87,9 @@ task.inpaint = wait
 main(["inpaint", "photo.png", "--mask", "mask.png"])
 """
     before = sorted(folder.iterdir())
-    process = subprocess.Popen([sys.executable, "-c", code], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", code], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     with process:
         assert process.stdout.readline() == "working\n"
         process.send_signal(signal.SIGINT)
@@ -111,7 +113,7 @@ task.inpaint = fill
 main(["inpaint", "photo.png", "--mask", "mask.png", *{options}])
 """
     controller, terminal = pty.openpty()
-    process = subprocess.Popen([sys.executable, "-c", code], env=ENV | env, stdout=subprocess.PIPE, stderr=terminal)
+    process = subprocess.Popen([sys.executable, "-P", "-c", code], env=ENV | env, stdout=subprocess.PIPE, stderr=terminal)
     os.close(terminal)
     shown = b""
     with process, suppress(OSError):  # raised by Linux when the other end is closed

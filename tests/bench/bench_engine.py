@@ -172,6 +172,9 @@ def run(arguments) -> dict:
         "quick": arguments.quick, "threads": arguments.threads, "patch_size": PATCH, "isa": native.cpu_isa(),
         "cuda": missing, "peaks": peaks, "rows": [],
     }  # fmt: skip
+    if arguments.resume:
+        results["rows"] = json.loads((report.RESULTS / "engine.json").read_text())["rows"]
+        sizes = [size for size in sizes if list(size) not in [row["size"] for row in results["rows"]]]
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         sources = compile_sources(scratch)
@@ -189,6 +192,7 @@ def main():
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="default: %(default)s, as torch")
     parser.add_argument("--pair", metavar="DIR", help="folder of query.png and key.png")
     parser.add_argument("--write-readme", action="store_true", help="put the tables into README.md")
+    parser.add_argument("--resume", action="store_true", help="keep the sizes that results/engine.json has")
     parser.add_argument("--from-json", action="store_true", help="no measuring: the tables of results/engine.json")
     arguments = parser.parse_args()
     if arguments.quick and arguments.write_readme:
