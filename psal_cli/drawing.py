@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from psal_cli.image import Picture
-from psal_cli.metadata import Metadata
+from psal_cli.image.metadata import Metadata
 
 PANEL = 1200  # the longest side of one panel, pixels
 GAP = 8

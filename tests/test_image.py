@@ -12,8 +12,7 @@ import torch
 from PIL import Image, ImageCms
 
 from psal_cli.errors import InputError
-from psal_cli.image import MAX_PIXELS, Picture, check_holds, read_picture, write_picture
-from psal_cli.metadata import Metadata
+from psal_cli.image import MAX_PIXELS, Metadata, Picture, check_holds, read_picture, write_picture
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 LOSSLESS = ["png", "tif", "webp"]

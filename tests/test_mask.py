@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from psal_cli.errors import InputError
-from psal_cli.mask import read_mask, read_region
+from psal_cli.image import read_mask, read_region
 
 SIZE = (40, 30)  # width, height
 

@@ -83,8 +83,7 @@ def _check(output: Path, force: bool) -> None:
 
 def _fill(want: SimpleNamespace, path: Path, target: Path, talk: Talk) -> str:
     """Reads, fills and writes; returns the status for the report."""
-    from psal_cli.image import check_holds, read_picture, write_picture
-    from psal_cli.mask import read_mask
+    from psal_cli.image import check_holds, read_mask, read_picture, write_picture
 
     picture = read_picture(path)
     check_holds(picture, target)
@@ -105,7 +104,7 @@ def _fill(want: SimpleNamespace, path: Path, target: Path, talk: Talk) -> str:
 
 def _source(want: SimpleNamespace, picture):
     """bool [H, W], what may be copied from, or None for everything: --source-mask, less what is wholly transparent."""
-    from psal_cli.mask import read_region
+    from psal_cli.image import read_region
 
     source = None
     if want.source_mask:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from psal_cli.errors import InputError
-from psal_cli.image import MAX_PIXELS, MODES, PALETTES, decoded, opened
+from psal_cli.image.reading import MAX_PIXELS, MODES, PALETTES, decoded, opened
 
 log = logging.getLogger(__name__)
 

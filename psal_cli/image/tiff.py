@@ -7,7 +7,7 @@ from typing import IO
 
 import numpy as np
 
-from psal_cli.metadata import DESCRIPTIVE, EXIF_IFD, GPS_IFD, XMP_TAG, Metadata
+from psal_cli.image.metadata import DESCRIPTIVE, EXIF_IFD, GPS_IFD, XMP_TAG, Metadata
 
 SHORT, LONG, RATIONAL, BYTE, UNDEFINED = 3, 4, 5, 1, 7
 LETTERS = {SHORT: "H", LONG: "I", RATIONAL: "I"}
