@@ -9,6 +9,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from psal_cli.image import read_picture, write_picture
 
+from .pictures import blocks, finest, save
+
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6" dc:title="Dandelion"/></x:xmpmeta>'
 THUMBNAIL = b"\xff\xd8 the picture before it was edited \xff\xd9"
@@ -46,21 +48,6 @@ def exif_block(orientation=1, order="<"):
     body += directory(200, [(0x0001, 2, 2, ord("N") if order == "<" else ord("N") << 24)], 0).ljust(100, b"\0")
     body += directory(300, [(0x0201, 4, 1, 400), (0x0202, 4, 1, len(THUMBNAIL))], 0).ljust(100, b"\0")
     return b"Exif\0\0" + start + body + THUMBNAIL
-
-
-def blocks(height=40, width=64, channels=3):
-    """Flat blocks of 8 pixels, no two alike: exact in lossless formats, within a few levels in JPEG."""
-    random = np.random.default_rng(7).integers(0, 256, (height // 8, width // 8, channels), dtype=np.uint8)
-    return random.repeat(8, 0).repeat(8, 1)
-
-
-def save(path, array, **arguments):
-    Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array).save(path, **arguments)
-    return path
-
-
-def finest(suffix):
-    return {"webp": {"lossless": True, "exact": True}, "jpg": {"quality": 100, "subsampling": 0}}.get(suffix, {})
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
