@@ -1,16 +1,21 @@
-"""Output files: what can be written is found out before any work, and a target changes only when its content is whole."""
+"""Files in and out: what can be written is found out before any work, and a target changes only when its content is whole."""
 
 import errno
+import functools
 import os
 import secrets
 import stat
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from typing import IO
 
 from psal_cli.errors import InputError, WriteError
 
+STDIO = Path("-")  # stdin as an input, stdout as an output
 CURES = {
     errno.ENOSPC: "the disk is full: free space, or write to another disk with -o",
     errno.EDQUOT: "the disk quota is used up: free space, or write elsewhere with -o",
@@ -18,11 +23,42 @@ CURES = {
     errno.EACCES: "no permission: change it, or write to another folder with -o",
     errno.EPERM: "no permission: change it, or write to another folder with -o",
     errno.EFBIG: "the file would pass the size limit: raise it, or write elsewhere with -o",
+    errno.EPIPE: "the program that was to read it has ended",
 }
+UNNAMED = getattr(os, "O_TMPFILE", 0)  # Linux: a file without a name, which vanishes with the process that writes it
+_PARTS: set[Path] = set()
+_STDIN = threading.Lock()
+
+
+@contextmanager
+def open_input(path: Path) -> Iterator[IO[bytes]]:
+    """A seekable binary file to read. `STDIO` is stdin, read once and kept: it can be opened again. Raises OSError.
+
+    Raises InputError where stdin is a terminal or closed.
+    """
+    with BytesIO(_stdin()) if path == STDIO else open(path, "rb") as file:
+        yield file
+
+
+def _stdin() -> bytes:
+    with _STDIN:  # two threads that ask at once get the same
+        return _read_stdin()
+
+
+@functools.cache
+def _read_stdin() -> bytes:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise InputError("- reads a picture from stdin, where none comes from: pipe one in (< photo.jpg), or name a file")
+    return sys.stdin.buffer.read()
 
 
 def check_output(path: Path, force: bool) -> None:
-    """Raises InputError or WriteError when `path` could not be written, as far as can be seen without writing."""
+    """Raises InputError or WriteError when `path` could not be written, as far as can be seen without writing.
+
+    A target without permission to write is refused with `force` too: whoever took it away meant to keep the file.
+    """
+    if path == STDIO:
+        return _check_stdout()
     with _named(path):
         target = Path(os.path.realpath(path))  # a link stays, what it points to is written
         _check_target(path, target, force)
@@ -33,45 +69,120 @@ def check_output(path: Path, force: bool) -> None:
             raise WriteError(f"{path}: no permission to write in {folder}: change it, or write to another folder with -o")
 
 
-def _check_target(path: Path, target: Path, force: bool) -> None:
+def _check_stdout() -> None:
+    if sys.stdout is None:
+        raise WriteError("cannot write stdout: it is closed")
+    if sys.stdout.isatty():
+        raise InputError("- writes the picture to stdout, which is a terminal: redirect it (> out.png), or name a file with -o")
+
+
+def _check_target(path: Path, target: Path, force: bool) -> int | None:
+    """The permissions of the file that is to be overwritten, None where there is none."""
     try:
         mode = target.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
-        return
+        return None
     if stat.S_ISDIR(mode):
         raise InputError(f"{path} is a folder: name a file in it, e.g. {path / 'picture.png'}")
     if not stat.S_ISREG(mode):
         raise InputError(f"{path} is no regular file: name another with -o")
     if not force:
         raise InputError(f"{path} exists: --force to overwrite it, or name another with -o")
+    if not os.access(target, os.W_OK):
+        raise WriteError(f"{path} is write-protected: make it writable (chmod u+w), or name another with -o")
+    return stat.S_IMODE(mode)
 
 
 @contextmanager
 def atomic_file(path: Path, force: bool) -> Iterator[IO[bytes]]:
     """A binary file to write, which takes the place of `path` when the block ends well and vanishes when it does not.
 
-    Written beside the target, synced to the disk and then renamed over it, so that a crash at any moment leaves the old
-    file or the new one, whole. Keeps an existing target's mode; follows a symbolic link. Raises InputError when the
-    target exists without `force`, WriteError when it cannot be written.
+    Written in the target's folder, synced to the disk and only then given its name, so that a crash at any moment leaves
+    the old file or the new one, whole. Keeps an existing target's mode; follows a symbolic link. Where the system has
+    files without a name (Linux, on most disks), a kill or a power cut leaves nothing else behind either; where not, the
+    file is called `.psal-*.part` until it is whole. `STDIO` is stdout, written when the block ends well.
+    Raises InputError when the target exists without `force`, WriteError when it cannot be written.
     """
     check_output(path, force)
+    if path == STDIO:
+        with _stdout() as file:
+            yield file
+        return
     target = Path(os.path.realpath(path))
     part = target.parent / f".psal-{os.getpid()}-{secrets.token_hex(4)}.part"
+    _PARTS.add(part)
     try:
         with _named(path):
-            with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:  # 0o666 less the umask
+            handle, unnamed = _open_part(part)
+            with open(handle, "wb") as file:
                 yield file
                 file.flush()
-                os.fsync(file.fileno())
-            if target.exists():
-                os.chmod(part, stat.S_IMODE(target.stat().st_mode))
-            _check_target(path, target, force)  # it may have appeared since
-            os.replace(part, target)
-    except BaseException:
+                mode = _check_target(path, target, force)  # it may have appeared or gone since
+                if mode is not None:
+                    os.chmod(handle, mode)
+                os.fsync(handle)
+                if not (unnamed and _linked(handle, target)):
+                    _check_target(path, target, force)
+                    if unnamed:
+                        _link(handle, part)
+                    os.replace(part, target)
+    finally:
         with suppress(OSError):
             part.unlink()
-        raise
+        _PARTS.discard(part)
     _sync_folder(target.parent)
+
+
+def _open_part(part: Path) -> tuple[int, bool]:
+    """A descriptor to write to, and whether its file has no name yet; if it has one, that is `part`."""
+    with suppress(OSError):  # no such files on this system or disk; or something is wrong, which the other way finds too
+        handle = os.open(part.parent, os.O_WRONLY | UNNAMED, 0o666)  # 0o666 less the umask
+        if os.path.exists(_name_of(handle)):
+            return handle, True
+        os.close(handle)
+    return os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), False
+
+
+def _name_of(handle: int) -> str:
+    return f"/proc/self/fd/{handle}"
+
+
+def _link(handle: int, path: Path) -> None:
+    os.link(_name_of(handle), path, src_dir_fd=handle)  # any src_dir_fd makes it linkat(), which follows /proc's link
+
+
+def _linked(handle: int, path: Path) -> bool:
+    """Gives an unnamed file its name, unless there is one of that name: False."""
+    try:
+        _link(handle, path)
+    except FileExistsError:
+        return False
+    return True
+
+
+def remove_parts() -> None:
+    """Removes the temporary files of all threads, for a process that is about to end at once.
+
+    Without a lock: a signal handler would wait for ever for the thread that it interrupted.
+    """
+    for part in list(_PARTS):
+        with suppress(OSError):
+            part.unlink()
+
+
+@contextmanager
+def _stdout() -> Iterator[IO[bytes]]:
+    file = BytesIO()
+    yield file
+    try:
+        with _named(STDIO):
+            sys.stdout.flush()
+            sys.stdout.buffer.write(file.getbuffer())
+            sys.stdout.flush()
+    except WriteError:
+        with suppress(OSError):  # what Python flushes when it ends goes nowhere, instead of into a second error
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
 
 
 def _sync_folder(folder: Path) -> None:
@@ -86,7 +197,7 @@ def _sync_folder(folder: Path) -> None:
 
 def copy_file(source: Path, path: Path, force: bool) -> None:
     """Copies a file byte for byte, atomically. Raises what `atomic_file` raises."""
-    with open(source, "rb") as original, atomic_file(path, force) as copy:
+    with open_input(source) as original, atomic_file(path, force) as copy:
         while block := original.read(1 << 20):
             copy.write(block)
 
@@ -98,4 +209,4 @@ def _named(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         cure = CURES.get(error.errno, error.strerror or str(error))
-        raise WriteError(f"cannot write {path}: {cure}") from error
+        raise WriteError(f"cannot write {'stdout' if path == STDIO else path}: {cure}") from error
