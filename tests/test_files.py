@@ -4,6 +4,10 @@ import errno
 import os
 import resource
 import stat
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +15,28 @@ import pytest
 from psal_cli import files
 from psal_cli.errors import InputError, WriteError
 from psal_cli.image import Picture, read_picture, write_picture
+
+
+@pytest.fixture(autouse=True, params=["unnamed", "named"])
+def way(request, monkeypatch):
+    """Every test runs with files that have no name while they are written, and as on a system that has none of those."""
+    if request.param == "named":
+        monkeypatch.setattr(files, "UNNAMED", 0)
+    return request.param
+
+
+@pytest.fixture
+def common_folder():
+    """A folder as a user without privileges sees it: they are given up until the test ends."""
+    with tempfile.TemporaryDirectory() as folder:
+        users = os.getresuid()
+        if users[0] == 0:
+            os.chown(folder, 65534, -1)
+            os.setresuid(65534, 65534, 0)
+        try:
+            yield Path(folder)
+        finally:
+            os.setresuid(*users)
 
 
 def picture():
@@ -47,6 +73,7 @@ def failing(error):
     return fail
 
 
+@pytest.mark.parametrize("existing", [True, False])
 @pytest.mark.parametrize(
     ("place", "error", "raised", "words"),
     [
@@ -59,8 +86,9 @@ def failing(error):
         ("os.replace", KeyboardInterrupt(), KeyboardInterrupt, ""),
     ],
 )
-@pytest.mark.parametrize("existing", [True, False])
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, place, error, raised, words, existing):
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, way, place, error, raised, words, existing):
+    if place == "os.replace" and way == "unnamed" and not existing:
+        place = "os.link"  # then that alone gives it its name
     target = tmp_path / "out.png"
     if existing:
         target.write_text("precious")
@@ -127,3 +155,163 @@ def test_outputs_that_cannot_be_are_found_before_any_work(tmp_path, monkeypatch)
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(WriteError, match="no permission to write in"):
         files.check_output(tmp_path / "out.png", force=False)
+
+
+def test_what_is_being_written_is_seen_only_where_it_must_have_a_name(tmp_path, monkeypatch, way):
+    class Killed(BaseException):
+        pass
+
+    def write(name):
+        with files.atomic_file(tmp_path / name, force=False) as file:
+            file.write(b"half")
+            shown = leftovers(tmp_path)
+            files.remove_parts()  # before a process ends at once
+            assert list(tmp_path.iterdir()) == []
+            raise Killed(shown)
+
+    with pytest.raises(Killed) as killed:
+        write("a.png")
+    assert len(killed.value.args[0]) == (way == "named")
+    monkeypatch.setattr(files, "_name_of", lambda handle: str(tmp_path / "no /proc here"))
+    with pytest.raises(Killed) as killed:
+        write("b.png")
+    assert len(killed.value.args[0]) == 1
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from psal_cli import files
+for place in sys.argv[3:]:
+    def die(*_, **__): os.kill(os.getpid(), 9)
+    setattr(os, place, die)
+if sys.argv[2] == "named":
+    files.UNNAMED = 0
+with files.atomic_file(Path(sys.argv[1]), force=True) as file:
+    file.write(b"new" * 100_000)
+    file.flush()
+"""
+
+
+@pytest.mark.parametrize("place", ["fsync", "link", "replace"])
+@pytest.mark.parametrize("existing", [True, False])
+def test_a_kill_at_any_moment_leaves_the_old_file_whole(tmp_path, way, place, existing):
+    target = tmp_path / "out.png"
+    if existing:
+        target.write_text("precious")
+    run = subprocess.run([sys.executable, "-P", "-c", KILLED, target, way, place])
+    replaced = place == "replace" and not existing and way == "unnamed"  # linked alone, which is no replacing
+    untouched = place == "link" and way == "named"
+    assert run.returncode == (0 if replaced or untouched else -9)
+    if run.returncode == 0:
+        assert target.read_bytes() == b"new" * 100_000 and leftovers(tmp_path) == []
+    else:
+        assert not existing or target.read_text() == "precious"
+        assert len(leftovers(tmp_path)) == (way == "named" or place == "replace")
+
+
+def test_a_target_that_vanishes_is_written_all_the_same(tmp_path):
+    target = tmp_path / "out.png"
+    target.write_text("old")
+    with files.atomic_file(target, force=True) as file:
+        file.write(b"new")
+        target.unlink()
+    assert target.read_bytes() == b"new" and leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", [b"x" * 251 + b".png", b"caf\xe9.png", "größe 日本.png".encode(), b"-n\n .png"])
+def test_any_name_the_disk_takes_is_written(tmp_path, name):
+    target = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+    for force in (False, True):
+        write_picture(picture(), target, force=force)
+        assert np.array_equal(read_picture(target).pixels, picture().pixels)
+    assert os.listdir(os.fsencode(tmp_path)) == [name]
+
+
+def test_a_link_to_nowhere_is_written_through(tmp_path):
+    (tmp_path / "there").mkdir()
+    link, real = tmp_path / "link.png", tmp_path / "there" / "real.png"
+    link.symlink_to(real)
+    write_picture(picture(), link)
+    assert link.is_symlink() and np.array_equal(read_picture(real).pixels, picture().pixels)
+    (tmp_path / "round.png").symlink_to("round.png")
+    with pytest.raises(WriteError, match=r"cannot write .*round\.png: Too many levels of symbolic links"):
+        files.check_output(tmp_path / "round.png", force=True)
+
+
+def test_without_permission_nothing_is_replaced(common_folder):
+    kept = common_folder / "kept.png"
+    kept.write_text("precious")
+    kept.chmod(0o444)
+    with pytest.raises(WriteError, match=r"kept\.png is write-protected: make it writable"):
+        write_picture(picture(), kept, force=True)
+    kept.chmod(0o644)
+    common_folder.chmod(0o555)
+    for path in (kept, common_folder / "new.png"):
+        with pytest.raises(WriteError, match=f"{path.name}: no permission to write in {common_folder}"):
+            write_picture(picture(), path, force=True)
+    assert kept.read_text() == "precious" and [file.name for file in common_folder.iterdir()] == ["kept.png"]
+    common_folder.chmod(0o300)  # a drop box: files may be put into it, not listed
+    write_picture(picture(), common_folder / "new.png")
+    common_folder.chmod(0o700)
+    assert sorted(file.name for file in common_folder.iterdir()) == ["kept.png", "new.png"]
+
+
+PIPED = """
+import sys
+from psal_cli import files
+from psal_cli.errors import PsalError
+try:
+    for _ in range(2):
+        with files.open_input(files.STDIO) as file:
+            file.seek(3)
+            content = file.read()
+    with files.atomic_file(files.STDIO, force=False) as file:
+        file.write(content[1:])
+        file.seek(0)
+        file.write(content[:1])
+        if content == b"stop":
+            raise KeyError
+    files.copy_file(files.STDIO, files.STDIO, force=False)
+except (PsalError, KeyError) as error:
+    sys.exit(f"{type(error).__name__}: {error}")
+"""
+
+
+def piped(content, **arguments):
+    return subprocess.run([sys.executable, "-P", "-c", PIPED], input=content, stderr=subprocess.PIPE, **arguments)
+
+
+def test_stdin_is_read_once_and_stdout_written_whole_or_not_at_all():
+    run = piped(b"123abcdef" * 50_000, stdout=subprocess.PIPE)
+    expected = bytearray((b"123abcdef" * 50_000)[4:])
+    expected[:1] = b"a"
+    assert (run.stdout, run.stderr, run.returncode) == (expected + b"123abcdef" * 50_000, b"", 0)
+    run = piped(b"123stop", stdout=subprocess.PIPE)
+    assert (run.stdout, run.stderr.decode()) == (b"", "KeyError: \n")
+
+
+@pytest.mark.parametrize("size", [1, 1_000_000])
+def test_a_stdout_that_takes_no_more_costs_one_line(size):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb") as ended, open("/dev/full", "wb") as full:
+        for stdout, words in ((ended, "the program that was to read it has ended"), (full, "the disk is full")):
+            run = piped(b"0123456789" * size, stdout=stdout)
+            assert run.returncode == 1
+            assert run.stderr.decode().startswith(f"WriteError: cannot write stdout: {words}")
+            assert run.stderr.count(b"\n") == 1
+
+
+def test_a_terminal_is_no_picture(monkeypatch):
+    class Terminal:
+        def isatty(self):
+            return True
+
+    for terminal in (Terminal(), None):
+        monkeypatch.setattr(sys, "stdin", terminal)
+        monkeypatch.setattr(sys, "stdout", terminal)
+        with pytest.raises(InputError, match="from stdin, where none comes from: pipe one in"), files.open_input(files.STDIO):
+            pass
+        with pytest.raises((InputError, WriteError), match=r"stdout.*(is a terminal: redirect it|is closed)"):
+            files.check_output(files.STDIO, force=True)
