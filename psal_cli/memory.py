@@ -1,0 +1,106 @@
+"""How much memory there is, how much this process has held, and how much a picture will take."""
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from psal_cli.errors import InputError
+
+UNITS = {"": 1, **{letter: 1024**power for power, letter in enumerate("KMGT", 1)}}
+UNITS |= {f"{letter}IB": UNITS[letter] for letter in "KMGT"} | {f"{letter}B": 1000**n for n, letter in enumerate("KMGT", 1)}
+PROC = Path("/proc")
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a picture will be worked on. bytes: the most memory that the process will hold; reach: None for the whole picture
+    at once, else how many pixels around each hole are looked at; text: both in words, for the user."""
+
+    bytes: int
+    reach: int | None
+    text: str
+
+
+def parse_size(text: str) -> int:
+    """Bytes from "4G", "500M", "1.5GiB" (powers of 1024), "2GB" (powers of 1000) or a plain number; raises InputError."""
+    found = re.fullmatch(r"\s*(\d{1,18}(?:\.\d{0,9})?|\.\d{1,9})\s*([a-z]*)\s*", text, re.IGNORECASE | re.ASCII)
+    unit = UNITS.get(found[2].upper()) if found else None
+    size = 0 if unit is None else int(float(found[1]) * unit)
+    if size <= 0:
+        raise InputError(f"{text!r} is no amount of memory: write it like 4G, 500M or 1.5GiB, or in bytes")
+    return size
+
+
+def in_words(size: int) -> str:
+    """A size as it is read aloud: "1.6 GiB", "280 MiB"."""
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
+
+
+def available() -> int | None:
+    """Bytes that this process can still take before the system swaps or kills it; None where that is unknown.
+
+    What Linux says of itself (MemAvailable), or what the control groups around this process leave of their limits (v1
+    and v2: containers, batch systems), whichever is less.
+    """
+    left = [room for room in (_field(PROC / "meminfo", "MemAvailable"), *_rooms()) if room is not None]
+    return max(min(left), 0) if left else None
+
+
+def _rooms():
+    """What is left below the limit of each control group that this process is in, from its own up to the root."""
+    for line in _text(PROC / "self/cgroup").splitlines():
+        _, controllers, place = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        top = CGROUPS / "memory" if controllers else CGROUPS
+        names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if controllers else ("memory.max", "memory.current")
+        folder = top / place.strip("/")
+        while True:  # inside a container the path is that of the host, and the root is the container's own group
+            limit, used = (_text(folder / name).strip() for name in names)
+            if limit.isdigit() and used.isdigit():
+                cached = re.search(r"^(?:total_)?inactive_file (\d+)", _text(folder / "memory.stat"), re.MULTILINE)
+                yield int(limit) - int(used) + (int(cached[1]) if cached else 0)
+            if folder == top:
+                break
+            folder = folder.parent
+
+
+def resident() -> int | None:
+    """Bytes that this process holds in memory now; None off Linux."""
+    return _field(PROC / "self/status", "VmRSS")
+
+
+def reset_peak() -> None:
+    """From here on `peak` tells of what comes; no effect off Linux."""
+    try:
+        (PROC / "self/clear_refs").write_text("5")
+    except OSError:
+        pass
+
+
+def peak() -> int | None:
+    """The most bytes that this process has held in memory since `reset_peak`; None where the system does not tell (Windows)."""
+    most = _field(PROC / "self/status", "VmHWM")
+    if most is not None:
+        return most
+    try:
+        import resource
+    except ImportError:
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+def _field(file: Path, name: str) -> int | None:
+    """Bytes that a line "name: 123 kB" of a file in /proc states."""
+    found = re.search(rf"^{name}:\s+(\d+) kB$", _text(file), re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError:
+        return ""
