@@ -2,6 +2,7 @@
 
 import re
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,10 +75,8 @@ def resident() -> int | None:
 
 def reset_peak() -> None:
     """From here on `peak` tells of what comes; no effect off Linux."""
-    try:
+    with suppress(OSError):
         (PROC / "self/clear_refs").write_text("5")
-    except OSError:
-        pass
 
 
 def peak() -> int | None:
