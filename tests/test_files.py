@@ -280,7 +280,9 @@ except (PsalError, KeyError) as error:
 
 
 def piped(content, *options, **arguments):
-    return subprocess.run([sys.executable, "-P", "-c", PIPED, *options], input=content, stderr=subprocess.PIPE, **arguments)
+    buffered = os.environ | {"PYTHONUNBUFFERED": ""}  # as users run it
+    command = [sys.executable, "-P", "-c", PIPED, *options]
+    return subprocess.run(command, input=content, stderr=subprocess.PIPE, env=buffered, **arguments)
 
 
 def test_stdin_is_read_once_and_stdout_written_whole_or_not_at_all():
