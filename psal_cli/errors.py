@@ -1,4 +1,4 @@
-"""What stops a command, with its exit code: 1 failed, 2 usage or unusable input, 4 out of memory, 130 interrupted."""
+"""What stops a command and its exit code: 1 failed, 2 unusable input, 3 nothing to do, 4 out of memory, 130 interrupted."""
 
 import sys
 
@@ -15,8 +15,20 @@ class InputError(PsalError):
     exit_code = 2
 
 
+class NothingToDoError(PsalError):
+    """No picture is left to work on."""
+
+    exit_code = 3
+
+
 class WriteError(PsalError):
     """An output file that could not be written; the old one, if any, is whole."""
+
+
+class MemoryLimitError(PsalError):
+    """A picture that cannot be worked on within the memory that it may take."""
+
+    exit_code = 4
 
 
 def outcome(error: BaseException) -> tuple[int, str]:

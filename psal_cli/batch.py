@@ -1,0 +1,258 @@
+"""Batches: which pictures, which mask or reference belongs to each, where each result goes; all settled before any work."""
+
+import glob
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from psal_cli.errors import InputError, PsalError
+from psal_cli.files import STDIO, atomic_file, check_output, open_input
+
+log = logging.getLogger(__name__)
+
+TREE = f"{os.sep}.{os.sep}"  # in a path: what follows it is kept below the output folder, as in rsync --relative
+
+
+@dataclass(eq=False)
+class Item:
+    """One picture of a batch.
+
+    input: its path; tree: its path below the folder that was given, else its name; listed: the two as one text, for lists.
+    partners: option ("mask") -> the file that belongs to this picture. outputs: option -> the file to write.
+    problem: what keeps it from being worked on, found while planning. skipped: its output is there already.
+    """
+
+    input: Path
+    tree: Path
+    listed: str
+    partners: dict[str, Path] = field(default_factory=dict)
+    outputs: dict[str, Path] = field(default_factory=dict)
+    problem: PsalError | None = None
+    skipped: bool = False
+
+    @property
+    def output(self) -> Path:
+        return self.outputs["output"]
+
+
+def as_path(text: str) -> Path:
+    """A path as the user typed it; "-" alone is stdin or stdout, "./-" a file of that name."""
+    path = Path(text)
+    return Path.cwd() / path if path == STDIO and text != "-" else path
+
+
+def find_inputs(
+    arguments: Iterable[str], lists: Iterable[str], recursive: bool, readable: frozenset[str]
+) -> tuple[list[Item], bool]:
+    """The pictures that arguments and lists of files name, each once, folders sorted by name; whether they may be several.
+
+    A folder stands for its files with a `readable` suffix (with `recursive` those of its subfolders too), hidden ones left
+    out. Raises InputError when a list of files cannot be read.
+    """
+    texts = [*arguments, *(line for name in lists for line in _lines(name))]
+    several, items, seen = bool(lists) or len(texts) > 1, [], set()
+    for text in texts:
+        path = as_path(text)
+        folder = path != STDIO and path.is_dir()
+        several |= folder
+        for item in _in_folder(text, recursive, readable) if folder else [_one_file(text, path)]:
+            place = os.path.abspath(item.input)
+            if place not in seen:
+                seen.add(place)
+                items.append(item)
+    return items, several
+
+
+def _lines(name: str) -> list[str]:
+    """File names, one a line, or ended by NUL characters as `find -print0` writes them; "-" is stdin."""
+    try:
+        with open_input(as_path(name)) as file:
+            data = file.read()
+    except OSError as error:
+        raise InputError(f"{name}: the list of files cannot be read: {error.strerror}") from error
+    lines = data.split(b"\0") if b"\0" in data else data.splitlines()
+    return [os.fsdecode(line) for line in lines if line.strip()]
+
+
+def write_list(path: Path, items: Iterable[Item]) -> None:
+    """Writes the inputs as a list that `find_inputs` reads, with their trees, in place of an older list."""
+    names = [os.fsencode(item.listed) for item in items]
+    end = b"\0" if any(b"\n" in name for name in names) else b"\n"
+    with atomic_file(path, force=True) as file:
+        file.write(b"".join(name + end for name in names))
+
+
+def _one_file(text: str, path: Path) -> Item:
+    before, mark, tree = text.rpartition(TREE)
+    kept = mark and before and ".." not in Path(tree).parts
+    return Item(path, Path(tree if kept else path.name), text)
+
+
+def _in_folder(text: str, recursive: bool, readable: frozenset[str]) -> Iterator[Item]:
+    top = Path(text)
+    for folder, below, names in os.walk(top):
+        below[:] = sorted(name for name in below if recursive and not name.startswith("."))
+        for name in sorted(names):
+            path = Path(folder, name)
+            if path.suffix.lower() in readable and not name.startswith("."):
+                tree = path.relative_to(top)
+                yield Item(path, tree, f"{top}{TREE}{tree}")
+
+
+def pair(items: list[Item], wanted: dict[str, str | None], readable: frozenset[str]) -> list[Item]:
+    """Gives each picture its partners; returns the items less those that are partners themselves.
+
+    wanted: option -> one file for all pictures; a folder, where the partner has the picture's place in the tree and its
+    name, or its name before the suffix; or a pattern with {stem}, {name} or {dir} of the picture, which is looked for beside
+    the picture when it names no folder. A partner that is not there becomes the item's problem.
+    Raises InputError for a pattern that names anything else.
+    """
+    wanted = {option: text for option, text in wanted.items() if text is not None}
+    for item in items:
+        for option, text in wanted.items():
+            partner = _partner(item, option, text, readable)
+            if isinstance(partner, InputError):
+                item.problem = item.problem or partner
+            else:
+                item.partners[option] = partner
+    if len(items) < 2:
+        return items
+    used = {os.path.realpath(path) for item in items for path in item.partners.values()}
+    folders = {Path(text).resolve() for text in wanted.values() if as_path(text).is_dir()}
+
+    def is_partner(item: Item) -> bool:
+        place = Path(os.path.realpath(item.input))
+        between = place.parents[: len(item.tree.parts) - 1]  # folders below the one that was given
+        return str(place) in used or (item.problem is not None and not folders.isdisjoint(between))
+
+    return [item for item in items if not is_partner(item)]
+
+
+def _partner(item: Item, option: str, text: str, readable: frozenset[str]) -> Path | InputError:
+    path = as_path(text)
+    if "{" in text:
+        path = _filled_in(item, option, text)
+        found = [path] if path.is_file() else []
+        where = f"no {path}"
+    elif path != STDIO and path.is_dir():
+        folder = path / item.tree.parent
+        same, others = folder / item.tree.name, folder.glob(f"{glob.escape(item.tree.stem)}.*")
+        found = [same] if same.is_file() else [other for other in others if other.suffix.lower() in readable]
+        where = f"no {folder / item.tree.stem} with any suffix of a picture"
+    else:
+        return path  # one for all: what is wrong with it is said when it is read
+    if len(found) == 1 and os.path.realpath(found[0]) != os.path.realpath(item.input):
+        return found[0]
+    if found:
+        where = f"{found[0]} is the picture itself" if len(found) == 1 else f"{' and '.join(map(str, sorted(found)))} both fit"
+    return InputError(f"{item.input}: {where}: name one {option.replace('_', ' ')} for it, see --{option.replace('_', '-')}")
+
+
+def _filled_in(item: Item, option: str, pattern: str) -> Path:
+    try:
+        text = pattern.format(stem=item.tree.stem, name=item.tree.name, dir=item.input.parent)
+    except (LookupError, ValueError, AttributeError) as error:
+        cure = "a pattern may hold {stem}, {name} and {dir}, each as often as you like"
+        raise InputError(f"--{option.replace('_', '-')} {pattern}: {cure}") from error
+    return Path(text) if os.sep in text else item.input.parent / text
+
+
+def place(
+    items: list[Item], wanted: dict[str, str | None], several: bool, suffix: str | None, beside: str, extension: str | None
+) -> list[Item]:
+    """Gives each picture its outputs; returns the items less those that are results of others.
+
+    wanted: option -> a file (one picture), a folder, below which the tree is kept, "-", or None for none; "output" is beside
+    the picture for None. suffix: between name and extension; default none in a folder and `beside` beside the picture.
+    extension: in place of the picture's own. Raises InputError when a file is named for several pictures.
+    """
+    for item in items:
+        for option, text in sorted(wanted.items(), key=lambda pair: pair[0] == "output"):  # the result itself last
+            if text is not None or option == "output":
+                item.outputs[option] = _target(item, option, text, several, suffix, beside, extension)
+    if len(items) < 2:
+        return items
+    results = {os.path.realpath(item.output): item for item in items}
+    out = []
+    for item in items:
+        source = results.get(os.path.realpath(item.input), item)
+        if source is item:
+            out.append(item)
+        else:
+            log.warning("%s is the result of %s: left out", item.input, source.input)
+    return out
+
+
+def _target(
+    item: Item, option: str, text: str | None, several: bool, suffix: str | None, beside: str, extension: str | None
+) -> Path:
+    ending = extension if extension and kind(extension) != kind(item.tree.suffix) else item.tree.suffix
+    if text is None and item.input == STDIO:
+        return STDIO
+    if text is None:
+        return item.input.with_name(f"{item.tree.stem}{beside if suffix is None else suffix}{ending}")
+    path = as_path(text)
+    if path == STDIO or not (several or text.endswith(os.sep) or path.is_dir()):
+        return path
+    flag = f"--{option.replace('_', '-')}"
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{flag} {text} is a file, for several pictures a folder is needed: {flag} {path.stem}{os.sep}")
+    if path.suffix and not path.exists() and not text.endswith(os.sep):
+        raise InputError(f"{flag} {text} names one file, there may be several: for a folder write {flag} {text}{os.sep}")
+    if item.input == STDIO:
+        raise InputError(f"{flag} {text}: what comes from stdin has no name: name the file in it")
+    return path / item.tree.parent / f"{item.tree.stem}{suffix or ''}{ending}"
+
+
+def kind(suffix: str) -> str:
+    """The suffix that stands for all suffixes of a format."""
+    return {".jpeg": ".jpg", ".tiff": ".tif", ".heif": ".heic"}.get(suffix.lower(), suffix.lower())
+
+
+def settle(items: list[Item], several: bool, force: bool, skip_existing: bool) -> None:
+    """Refuses what could not be written, before any work; marks items whose output is there as skipped where asked for.
+
+    Raises InputError: two results in one place, a result in the place of another input, an output that exists without
+    `force`; WriteError: no permission.
+    """
+    inputs = {os.path.realpath(path) for item in items for path in (item.input, *item.partners.values()) if path != STDIO}
+    taken: dict[str, Item] = {}
+    existing = []
+    for item in items:
+        item.skipped = skip_existing and item.output != STDIO and item.output.is_file()
+        for option, path in item.outputs.items():
+            spot = os.path.realpath(path) if path != STDIO else str(STDIO)
+            if spot in taken:
+                raise InputError(_collision(path, taken[spot], item))
+            taken[spot] = item
+            if spot in inputs and not (option == "output" and os.path.realpath(item.input) == spot):
+                raise InputError(f"{path} is an input of the same command: give another name")
+            if not item.skipped and not item.problem:
+                existing += _check(path, several, force)
+    if existing:
+        more = f" and {len(existing) - 1} more exist" if len(existing) > 1 else " exists"
+        raise InputError(f"{existing[0]}{more}: --force to overwrite, --skip-existing to leave what is there")
+
+
+def _collision(path: Path, first: Item, second: Item) -> str:
+    if first is second:
+        return f"{path} is another output of the same command: give another name"
+    cure = "give the folder above them with -r to keep the tree, or run them one after the other"
+    return f"{path} would be written for {first.input} and for {second.input}: {cure}"
+
+
+def _check(path: Path, several: bool, force: bool) -> list[Path]:
+    """Raises what `check_output` does, for several pictures as if their folders were there; returns what exists unforced."""
+    if several and path != STDIO:
+        if path.is_file() and not force:
+            return [path]
+        folder = path.parent
+        while not folder.exists():
+            folder = folder.parent
+        if not folder.is_dir():
+            raise InputError(f"{path}: {folder} is a file, where a folder is needed: give another with -o")
+        path = folder / path.name
+    check_output(path, force)
+    return []

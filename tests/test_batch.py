@@ -1,0 +1,208 @@
+"""Plans of batches: which pictures, which masks, where to; and the pipeline that works through them."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from psal_cli.batch import Item, as_path, find_inputs, pair, place, settle, write_list
+from psal_cli.errors import InputError
+from psal_cli.files import STDIO
+from psal_cli.pipeline import Stop, run
+
+READABLE = frozenset({".jpg", ".png"})
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """A folder to work in: photos/{b,a}.jpg, photos/deep/c.png, and files that are no pictures or hidden."""
+    monkeypatch.chdir(tmp_path)
+    for name in (
+        "photos/b.jpg",
+        "photos/a.jpg",
+        "photos/deep/c.png",
+        "photos/notes.txt",
+        "photos/.hidden.jpg",
+        "photos/.git/d.jpg",
+    ):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    return tmp_path
+
+
+def find(*texts, lists=(), recursive=False):
+    return find_inputs(texts, lists, recursive, READABLE)
+
+
+def planned(items, several=True, output=None, suffix=None, extension=None, force=False, skip=False, **others):
+    items = place(items, {**others, "output": output}, several, suffix, "_done", extension)
+    settle(items, several, force, skip)
+    return [str(item.output) for item in items]
+
+
+def names(items):
+    return [str(item.input) for item in items]
+
+
+def test_folders_stand_for_their_pictures_in_order(tree):
+    items, several = find("photos")
+    assert several and names(items) == ["photos/a.jpg", "photos/b.jpg"]
+    items, _ = find("photos/", "photos/a.jpg", "./photos/b.jpg", recursive=True)
+    assert names(items) == ["photos/a.jpg", "photos/b.jpg", "photos/deep/c.png"]  # each once
+    assert planned(items, output="out") == ["out/a.jpg", "out/b.jpg", "out/deep/c.png"]
+    items, several = find("photos/a.jpg")
+    assert not several and names(items) == ["photos/a.jpg"]
+    assert names(find("photos/none.jpg")[0]) == ["photos/none.jpg"]  # said when it is read, in the words of every file
+    os.symlink(tree / "photos", tree / "photos" / "loop")
+    assert len(find("photos", recursive=True)[0]) == 3
+
+
+def test_lists_of_files(tree):
+    Path("list").write_bytes(b"photos/b.jpg\n\nphotos/./deep/c.png\r\n" + os.fsencode("w\udcffi.jpg") + b"\n")
+    items, several = find(lists=["list"])
+    assert several and names(items) == ["photos/b.jpg", "photos/deep/c.png", "w\udcffi.jpg"]
+    assert planned(items, output="out/") == ["out/b.jpg", "out/deep/c.png", "out/w\udcffi.jpg"]
+    Path("zero").write_bytes(b"two\nlines.jpg\0photos/a.jpg\0")
+    assert names(find(lists=["zero"])[0]) == ["two\nlines.jpg", "photos/a.jpg"]
+    with pytest.raises(InputError, match="none: the list of files cannot be read"):
+        find(lists=["none"])
+
+
+def test_a_written_list_finds_the_same_pictures_and_trees(tree):
+    items, _ = find("photos", recursive=True)
+    for extra in ([], [Item(Path("two\nlines.jpg"), Path("two\nlines.jpg"), "two\nlines.jpg")]):
+        write_list(Path("failed"), items + extra)
+        again, _ = find(lists=["failed"])
+        assert [(item.input, item.tree) for item in again] == [(item.input, item.tree) for item in items + extra]
+
+
+def test_dash_is_stdin_and_a_file_called_so_has_a_folder(tree):
+    assert as_path("-") == STDIO and as_path("./-") == tree / "-"
+    [item], several = find("-")
+    assert item.input == STDIO and not several and planned([item], several) == ["-"]
+    assert planned([item], several, output="out.png") == ["out.png"]
+    with pytest.raises(InputError, match=r"what comes from stdin has no name"):
+        planned([item], several, output="photos")
+
+
+def test_names_of_results(tree):
+    one, _ = find("photos/a.jpg")
+    assert planned(one, False) == ["photos/a_done.jpg"]
+    assert planned(one, False, suffix="-x") == ["photos/a-x.jpg"]
+    assert planned(one, False, output="photos/deep") == ["photos/deep/a.jpg"]
+    assert planned(one, True, output="new/", suffix="-x", extension=".png") == ["new/a-x.png"]
+    assert planned(one, False, output="new.webp") == ["new.webp"]
+    assert planned([Item(Path("a.JPEG"), Path("a.JPEG"), "a.JPEG")], True, output="new", extension=".jpg") == ["new/a.JPEG"]
+    assert not Path("new").exists()  # made when there is something to write
+    both, _ = find("photos")
+    assert planned(both, compare="cmp", output="out") == ["out/a.jpg", "out/b.jpg"]
+    assert [list(item.outputs.items()) for item in both][1] == [("compare", Path("cmp/b.jpg")), ("output", Path("out/b.jpg"))]
+
+
+def test_one_file_is_no_place_for_several(tree):
+    both, _ = find("photos")
+    for output, words in (("out.png", "for a folder write --output out.png/"), ("photos/notes.txt", "is a file")):
+        with pytest.raises(InputError, match=words):
+            planned(both, output=output)
+
+
+def test_masks_for_all_by_folder_and_by_pattern(tree):
+    for name in ("masks/a.jpg", "masks/b.png", "masks/b.txt", "masks/deep/c.png", "photos/a_mask.png", "photos/deep/c_mask.png"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+
+    def masks(text, recursive=True):
+        items = pair(find("photos", recursive=recursive)[0], {"mask": text, "source_mask": None}, READABLE)
+        return {str(item.input): str(item.partners.get("mask") or item.problem) for item in items}
+
+    assert set(masks("masks/a.jpg").values()) == {"masks/a.jpg"}
+    Path("photos/a_mask.png").rename("a_mask.png")
+    Path("photos/deep/c_mask.png").rename("c_mask.png")
+    assert masks("masks") == {
+        "photos/a.jpg": "masks/a.jpg",
+        "photos/b.jpg": "masks/b.png",
+        "photos/deep/c.png": "masks/deep/c.png",
+    }
+    Path("a_mask.png").rename("photos/a_mask.png")
+    Path("c_mask.png").rename("photos/deep/c_mask.png")
+    found = masks("{stem}_mask.png")  # a mask is no picture to work on
+    assert found.pop("photos/b.jpg").startswith("photos/b.jpg: no photos/b_mask.png: name one mask for it, see --mask")
+    assert found == {"photos/a.jpg": "photos/a_mask.png", "photos/deep/c.png": "photos/deep/c_mask.png"}
+    assert masks("{dir}/{stem}_mask.png", False)["photos/a.jpg"] == "photos/a_mask.png"
+    assert masks("masks/{name}", False)["photos/a.jpg"] == "masks/a.jpg"
+    for pattern in ("{stm}.png", "{0}.png", "{stem.x}.png", "{stem"):
+        with pytest.raises(InputError, match=r"a pattern may hold \{stem\}"):
+            masks(pattern)
+
+
+def test_masks_that_are_missing_or_not_clear(tree):
+    Path("masks").mkdir()
+    Path("masks/a.jpg").touch()
+
+    def problems(text):
+        return {str(item.input): str(item.problem) for item in pair(find("photos")[0], {"mask": text}, READABLE)}
+
+    assert problems("masks")["photos/a.jpg"] == "None"
+    assert "no masks/b with any suffix" in problems("masks")["photos/b.jpg"]
+    Path("masks/b.jpeg.png").touch()
+    Path("masks/a.png").touch()
+    assert problems("masks")["photos/a.jpg"] == "None"  # the same name goes first
+    Path("masks/a.jpg").rename("masks/a.JPG")
+    assert "masks/a.JPG and masks/a.png both fit" in problems("masks")["photos/a.jpg"]
+    assert "photos/a.jpg is the picture itself" in problems("photos")["photos/a.jpg"]
+
+
+def test_masks_below_the_photos_are_no_photos(tree):
+    for name in ("photos/masks/a.jpg", "photos/masks/b.jpg", "photos/masks/left_over.jpg"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    items = pair(find("photos", recursive=True)[0], {"mask": "photos/masks"}, READABLE)
+    assert names(items) == ["photos/a.jpg", "photos/b.jpg", "photos/deep/c.png"]
+
+
+def test_results_of_an_earlier_run_are_no_input(tree, caplog):
+    Path("photos/a_done.jpg").touch()
+    assert planned(find("photos")[0], skip=True) == ["photos/a_done.jpg", "photos/b_done.jpg"]
+    assert "photos/a_done.jpg is the result of photos/a.jpg: left out" in caplog.text
+    assert planned(find("photos")[0], output="photos", force=True) == ["photos/a.jpg", "photos/a_done.jpg", "photos/b.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "options", "words"),
+    [
+        (["photos/a.jpg", "other/a.jpg"], {"output": "out"}, "would be written for photos/a.jpg and for other/a.jpg"),
+        (["photos/a.jpg", "a.png"], {"output": "out", "extension": ".png"}, "out/a.png would be written for"),
+        (["photos/a.jpg", "photos/b.jpg"], {"output": "-"}, "- would be written for"),
+        (["photos/a.jpg"], {"output": "o.png", "compare": "o.png", "several": False}, "o.png is another output"),
+        (["photos/a.jpg"], {"output": "o.png", "compare": "photos/a.jpg", "several": False, "force": True}, "is an input of"),
+        (["photos/a.jpg", "x/b.jpg"], {"output": "photos", "force": True}, "photos/b.jpg is an input of the same command"),
+        (["photos/a.jpg", "photos/b.jpg"], {"output": "out"}, r"out/a.jpg and 1 more exist: --force .*--skip-existing"),
+        (["photos/a.jpg", "q.jpg"], {"output": "out"}, r"out/a.jpg exists: --force"),
+        (["q.jpg", "r.jpg"], {"output": "photos/notes.txt/"}, "is a file"),
+        (["photos/a.jpg"], {"output": "none/a.jpg", "several": False}, "the folder .* does not exist"),
+    ],
+)
+def test_collisions_are_found_before_any_work(tree, texts, options, words):
+    for name in ("out/a.jpg", "out/b.jpg", "other/a.jpg", "x/b.jpg"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    if words.startswith("photos/b.jpg is an input"):
+        texts = [*texts, "photos/b.jpg"]
+    items, _ = find(*texts)
+    with pytest.raises(InputError, match=words):
+        planned(items, **options)
+
+
+def test_a_mask_is_never_overwritten(tree):
+    items = pair(find("photos")[0], {"mask": "photos/deep/c.png"}, READABLE)
+    with pytest.raises(InputError, match=r"photos/deep/c.png is an input"):
+        planned(items[:1], False, output="photos/deep/c.png", force=True)
+
+
+def test_existing_results_are_skipped_or_overwritten(tree):
+    Path("out").mkdir()
+    Path("out/a.jpg").touch()
+    items, _ = find("photos")
+    assert planned(items, output="out", force=True) and [item.skipped for item in items] == [False, False]
+    assert planned(items, output="out", skip=True) and [item.skipped for item in items] == [True, False]

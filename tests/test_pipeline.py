@@ -1,0 +1,155 @@
+"""The pipeline of a batch: in order, beside each other, stopped by failures and signals without losing anything."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import psal_cli
+from psal_cli.batch import Item
+from psal_cli.pipeline import Stop, run
+
+NAMES = "abcdefgh"
+
+
+def items(names=NAMES):
+    return [Item(Path(name), Path(name), name) for name in names]
+
+
+class Steps:
+    """Steps that only note what they do; `fail` is the step and name that raises."""
+
+    def __init__(self, fail=(), act=()):
+        self.fail, self.act, self.said, self.lock = dict(fail), dict(act), [], threading.Lock()
+        self.read_ahead = self.behind = self.most_ahead = self.most_behind = 0
+
+    def _step(self, step, item):
+        name = str(item.input)
+        self.said.append(step + name)
+        if (step, name) in self.act:
+            self.act[step, name]()
+        if (step, name) in self.fail:
+            raise self.fail[step, name]
+        return name
+
+    def read(self, item):
+        with self.lock:
+            self.read_ahead += 1
+            self.most_ahead = max(self.most_ahead, self.read_ahead)
+        return self._step("read ", item)
+
+    def work(self, item, loaded):
+        assert threading.current_thread() is threading.main_thread() and loaded == str(item.input)
+        with self.lock:
+            self.read_ahead -= 1
+        self._step("work ", item)
+        with self.lock:
+            self.behind += 1
+            self.most_behind = max(self.most_behind, self.behind)
+        return loaded.upper()
+
+    def write(self, item, result):
+        time.sleep(0.01)
+        self._step("write ", item)
+        with self.lock:
+            self.behind -= 1
+        return result + "!"
+
+    def outcomes(self, jobs=1, keep_going=True, names=NAMES):
+        with Stop() as stop:
+            return list(run(items(names), self.read, self.work, self.write, stop, jobs, keep_going))
+
+
+@pytest.fixture(params=[1, 2, 5])
+def jobs(request):
+    return request.param
+
+
+def test_every_item_goes_through_in_order(jobs):
+    steps = Steps()
+    done = steps.outcomes(jobs)
+    assert [(str(one.item.input), one.result, one.error) for one in done] == [(name, name.upper() + "!", None) for name in NAMES]
+    assert [said for said in steps.said if said.startswith("work")] == [f"work {name}" for name in NAMES]
+    assert all(one.seconds >= 0.01 and one.peak > 10_000_000 for one in done)
+    assert steps.most_ahead <= jobs and steps.most_behind <= jobs  # no more pictures than that are held in memory
+
+
+def test_reading_and_writing_go_on_beside_the_work():
+    released = threading.Event()
+    steps = Steps(act={("write ", "a"): lambda: released.wait(20), ("read ", "c"): released.set})
+    done = steps.outcomes(2)  # a is written until c has been read, which is only begun when b is worked on
+    assert [one.error for one in done] == [None] * len(NAMES)
+
+
+@pytest.mark.parametrize("step", ["read ", "work ", "write "])
+def test_a_failure_concerns_its_item_only(jobs, step):
+    error = OSError("broken")
+    done = Steps(fail={(step, "c"): error}).outcomes(jobs)
+    assert [one.error for one in done] == [error if name == "c" else None for name in NAMES]
+    assert [one.result for one in done if one.error is None] == [name.upper() + "!" for name in NAMES if name != "c"]
+
+
+@pytest.mark.parametrize("step", ["read ", "work ", "write "])
+def test_fail_fast_begins_nothing_after_a_failure_and_ends_what_is_begun(jobs, step):
+    steps = Steps(fail={(step, "c"): ValueError("broken")})
+    done = steps.outcomes(jobs, keep_going=False)
+    reached = [str(one.item.input) for one in done]
+    assert reached == list(NAMES[: len(reached)]) and len(reached) <= 2 + jobs
+    assert [one.error is not None for one in done] == [name == "c" for name in reached]
+    assert {said for said in steps.said if said.startswith("write")} >= {f"write {name}" for name in reached if name != "c"}
+
+
+def kill(number):
+    return lambda: os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_work_at_hand_and_what_is_written_ends(jobs, number):
+    before = signal.getsignal(number)
+    steps = Steps(act={("work ", "c"): kill(number)})
+    done = steps.outcomes(jobs)
+    assert [(str(one.item.input), type(one.error)) for one in done] == [
+        ("a", type(None)),
+        ("b", type(None)),
+        ("c", KeyboardInterrupt),
+    ]
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_while_writing_lets_the_file_end(tmp_path):
+    steps = Steps(act={("write ", "b"): kill(signal.SIGTERM)})
+    done = steps.outcomes()
+    assert [(str(one.item.input), one.result, one.error) for one in done] == [("a", "A!", None), ("b", "B!", None)]
+
+
+def test_a_second_signal_leaves_at_once_and_leaves_nothing(tmp_path):
+    code = """
+import os, signal, sys, time
+from pathlib import Path
+from psal_cli import files
+from psal_cli.batch import Item
+from psal_cli.pipeline import Stop, run
+files.UNNAMED = 0
+def write(item, result):
+    with files.atomic_file(Path("out"), False) as file:
+        file.write(b"half"); file.flush()
+        print(len(list(Path().iterdir())), flush=True)
+        time.sleep(60)
+with Stop() as stop:
+    list(run([Item(Path("a"), Path("a"), "a")], lambda item: 1, lambda item, loaded: 1, write, stop))
+"""
+    env = os.environ | {"PYTHONPATH": str(Path(psal_cli.__file__).parent.parent)}
+    process = subprocess.Popen([sys.executable, "-P", "-c", code], cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True)
+    with process:
+        assert process.stdout.readline() == "1\n"
+        process.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.3)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+    assert list(tmp_path.iterdir()) == []
