@@ -151,6 +151,7 @@ def operator_samples(device):
     asking = [x.clone().requires_grad_() for x in (query, key, weight)]
     yield ps.search, (query, key, None, None, None, None, None, 3, 2, 2, "l2", method, 0)
     yield ps.search, (query, key, one_value, mask, inner, ops.keys_by_row(inner), nnf, 3, 2, 2, "dot", "jump-flood", 1)
+    yield ps.enough_valid_keys, (inner, 3, 2)
     yield ps.gather, (*asking[:2], nnf, 3, "l2")
     yield ps.gather, (*asking[:2], nnf, 3, "dot")
     yield ps.gather, (query, key, nnf, 3, "dot", weight, log_total, log_total)

@@ -53,8 +53,10 @@ def search(
     checks.search(query, key, patch_size, k, iterations, similarity, schedule)
     checks.masks(query, key, query_mask, key_mask)
     checks.init(query, k, init)
-    key_valid = None if key_mask is None else torch.ops.psal.enough_valid_keys(key_mask, patch_size, k)
-    return search_valid(query, key, patch_size, k, iterations, similarity, query_mask, key_valid, init, schedule, seed)
+    key_valid = key_rows = None
+    if key_mask is not None:
+        key_valid, key_rows = torch.ops.psal.enough_valid_keys(key_mask, patch_size, k)
+    return search_valid(query, key, patch_size, k, iterations, similarity, query_mask, key_valid, init, schedule, seed, key_rows)
 
 
 def valid_keys(key_mask: Tensor, patch_size: int) -> Tensor:
@@ -76,24 +78,26 @@ def keys_by_row(key_valid: Tensor) -> Tensor:
 
 
 @torch.library.custom_op("psal::enough_valid_keys", mutates_args=())
-def _enough_valid_keys(key_mask: Tensor, patch_size: int, k: int) -> Tensor:
-    """`valid_keys`, refused when fewer than k. An operator, because torch.compile cannot branch on what a tensor holds."""
+def _enough_valid_keys(key_mask: Tensor, patch_size: int, k: int) -> tuple[Tensor, Tensor]:
+    """`valid_keys` and their `keys_by_row`, refused when fewer than k.
+
+    An operator, because torch.compile cannot branch on what a tensor holds.
+    """
     key_valid = valid_keys(key_mask, patch_size)
-    checks.enough_keys(keys_by_row(key_valid), k)
-    return key_valid
+    key_rows = keys_by_row(key_valid)
+    checks.enough_keys(key_rows, k)
+    return key_valid, key_rows
 
 
 @_enough_valid_keys.register_fake
 def _(key_mask, patch_size, k):
-    return torch.empty_like(key_mask)
+    return torch.empty_like(key_mask), key_mask.new_empty(key_mask.shape[:2], dtype=torch.int32)
 
 
 def search_valid(
-    query, key, patch_size, k, iterations, similarity, query_mask, key_valid, init, schedule, seed, key_rows=None
+    query, key, patch_size, k, iterations, similarity, query_mask, key_valid, init, schedule, seed, key_rows
 ) -> tuple[Tensor, Tensor]:
     """`search` without its checks, for callers that search one key often: with its `valid_keys` and their `keys_by_row`."""
-    if key_valid is not None and key_rows is None:
-        key_rows = keys_by_row(key_valid)
     key_scale = None
     if similarity in ("cosine", "key_cosine"):
         key_scale = inverse_norm(key, patch_size)[:, 0]
