@@ -77,10 +77,7 @@ def ps_attention(
         nnf, _ = ops.search(query, key, patch_size, k, iterations, similarity, query_mask, key_mask, init, schedule, seed)
     found = ops.similarity_at(query, key, nnf, patch_size, similarity)  # [B, k, H, W]
     logits = (found / temperature).to(torch.float64 if value.dtype == torch.float64 else torch.float32)
-    if aggregation:
-        out = ops.aggregate(value, nnf, logits, patch_size, softmax=True, value_scale=value_scale)
-    else:
-        out = ops.aggregate(value, nnf, logits, 1, softmax=True, value_scale=value_scale)
+    out = ops.aggregate(value, nnf, logits, patch_size if aggregation else 1, softmax=True, value_scale=value_scale)
     return (out, Field(nnf, found)) if return_field else out
 
 
