@@ -8,15 +8,45 @@ from psal_cli import checks, native
 from psal_cli.ops.layout import channels_last, dense, inverse_norm, pointer, term
 
 
-def _window_args(query, key, key_size, nnf, weight, log_total, baseline, order, first, patch_size, similarity, centred, out):
+def _call(
+    name: str,
+    nnf: Tensor,  # [B, k, 2, H, W]
+    out: Tensor,
+    key_size: tuple[int, int],
+    patch_size: int,
+    *,
+    query: Tensor | None = None,  # [B, H, W, C], and key [B, Hk, Wk, C]: channels-last and dense
+    key: Tensor | None = None,
+    weight: Tensor | None = None,
+    log_total: Tensor | None = None,
+    baseline: Tensor | None = None,
+    order: Tensor | None = None,
+    first: Tensor | None = None,
+    similarity: str = "dot",
+    centred: bool = False,
+) -> Tensor:
+    """Runs psal_<name>, which fills `out`; what the arguments mean is in ext/psal.h. Returns `out`."""
     batch, k, _, height, width = nnf.shape
     features = next((x for x in (query, key) if x is not None), None)
     dtype, channels = (weight.dtype, 0) if features is None else (features.dtype, features.shape[3])
-    return native.WindowArgs(
+    nnf, weight, log_total, baseline = dense(nnf, weight, log_total, baseline)
+    tensors = (query, key, nnf, weight, log_total, baseline, order, first)
+    args = native.WindowArgs(
         native.Place(), native.DTYPES[dtype], native.SIMILARITIES[similarity],
-        batch, channels, height, width, *key_size, patch_size, k,
-        *[pointer(x) for x in (query, key, nnf, weight, log_total, baseline, order, first)], centred, out.data_ptr(),
+        batch, channels, height, width, *key_size, patch_size, k, *map(pointer, tensors), centred, out.data_ptr(),
     )  # fmt: skip
+    native.call(name, args, nnf.device)
+    return out
+
+
+def _gathered(query: Tensor, nnf: Tensor) -> Tensor:
+    """Room for a number of each match: [B, k, H, W]."""
+    return query.new_empty((*nnf.shape[:2], *nnf.shape[3:]), dtype=term(query.dtype))
+
+
+def _vectors(like: Tensor, height: int, width: int) -> Tensor:
+    """Room for a vector of each pixel, with the batch, channels and dtype of `like`: [B, H, W, C]."""
+    return like.new_empty((like.shape[0], height, width, like.shape[1]))
 
 
 @torch.library.custom_op("psal::gather", mutates_args=(), device_types=("cpu", "cuda"))
@@ -31,21 +61,15 @@ def _gather(
     baseline: Tensor | None = None,
 ) -> Tensor:
     """[B, k, H, W]: similarity of the patches at each match; with a baseline, the gradient of a softmax's logits."""
-    nnf, weight, log_total, baseline = dense(nnf, weight, log_total, baseline)
-    last_query, last_key = channels_last(query), channels_last(key)
-    batch, k, _, height, width = nnf.shape
-    out = query.new_empty((batch, k, height, width), dtype=term(query.dtype))
-    args = _window_args(
-        last_query, last_key, key.shape[2:], nnf, weight, log_total, baseline, None, None, patch_size, similarity, 0, out
-    )
-    native.call("gather", args, nnf.device)
-    return out
+    return _call(
+        "gather", nnf, _gathered(query, nnf), key.shape[2:], patch_size, query=channels_last(query), key=channels_last(key),
+        weight=weight, log_total=log_total, baseline=baseline, similarity=similarity,
+    )  # fmt: skip
 
 
 @_gather.register_fake
 def _(query, key, nnf, patch_size, similarity, weight=None, log_total=None, baseline=None):
-    batch, k, _, height, width = nnf.shape
-    return query.new_empty((batch, k, height, width), dtype=term(query.dtype))
+    return _gathered(query, nnf)
 
 
 @torch.library.custom_op("psal::spread", mutates_args=(), device_types=("cpu", "cuda"))
@@ -53,33 +77,17 @@ def _spread(
     value: Tensor, nnf: Tensor, weight: Tensor, patch_size: int, log_total: Tensor | None = None, centre: Tensor | None = None
 ) -> Tensor:
     """[B, C, H, W]: at each query the weighted sum of what the surrounding matches paste there, minus `centre`."""
-    nnf, weight, log_total = dense(nnf, weight, log_total)
-    last_value, last_centre = channels_last(value), None if centre is None else channels_last(centre)
-    batch, _, _, height, width = nnf.shape
-    out = value.new_empty((batch, height, width, value.shape[1]))
-    args = _window_args(
-        last_centre,
-        last_value,
-        value.shape[2:],
-        nnf,
-        weight,
-        log_total,
-        None,
-        None,
-        None,
-        patch_size,
-        "dot",
-        centre is not None,
-        out,
-    )
-    native.call("spread", args, nnf.device)
+    out = _call(
+        "spread", nnf, _vectors(value, *nnf.shape[3:]), value.shape[2:], patch_size,
+        query=None if centre is None else channels_last(centre), key=channels_last(value),
+        weight=weight, log_total=log_total, centred=centre is not None,
+    )  # fmt: skip
     return out.permute(0, 3, 1, 2)
 
 
 @_spread.register_fake
 def _(value, nnf, weight, patch_size, log_total=None, centre=None):
-    batch, _, _, height, width = nnf.shape
-    return value.new_empty((batch, height, width, value.shape[1])).permute(0, 3, 1, 2)
+    return _vectors(value, *nnf.shape[3:]).permute(0, 3, 1, 2)
 
 
 @torch.library.custom_op("psal::scatter", mutates_args=(), device_types=("cpu", "cuda"))
@@ -94,37 +102,23 @@ def _scatter(
     centre: Tensor | None = None,
 ) -> Tensor:
     """[B, C, Hk, Wk]: the transpose of `_spread`. The matches are sorted by key first, so that every key adds up its own."""
-    nnf, weight, log_total = dense(nnf, weight, log_total)
-    last_query, last_centre = channels_last(query), None if centre is None else channels_last(centre)
     row, column = nnf.unbind(2)
     keys = key_height * key_width
     place = (row.long() * key_width + column).masked_fill_((row < 0) | (column < 0), keys).flatten(1)
     place, order = place.sort(dim=1, stable=True)
     bounds = torch.arange(keys + 1, device=nnf.device).expand(nnf.shape[0], -1).contiguous()
     first = torch.searchsorted(place, bounds)
-    out = query.new_empty((nnf.shape[0], key_height, key_width, query.shape[1]))
-    args = _window_args(
-        last_query,
-        last_centre,
-        (key_height, key_width),
-        nnf,
-        weight,
-        log_total,
-        None,
-        order,
-        first,
-        patch_size,
-        "dot",
-        centre is not None,
-        out,
-    )
-    native.call("scatter", args, nnf.device)
+    out = _call(
+        "scatter", nnf, _vectors(query, key_height, key_width), (key_height, key_width), patch_size,
+        query=channels_last(query), key=None if centre is None else channels_last(centre),
+        weight=weight, log_total=log_total, order=order, first=first, centred=centre is not None,
+    )  # fmt: skip
     return out.permute(0, 3, 1, 2)
 
 
 @_scatter.register_fake
 def _(query, nnf, weight, patch_size, key_height, key_width, log_total=None, centre=None):
-    return query.new_empty((nnf.shape[0], key_height, key_width, query.shape[1])).permute(0, 3, 1, 2)
+    return _vectors(query, key_height, key_width).permute(0, 3, 1, 2)
 
 
 def similarity_at(query: Tensor, key: Tensor, nnf: Tensor, patch_size: int = 7, similarity: str = "l2") -> Tensor:
@@ -211,24 +205,22 @@ def aggregate(
     return F.pixel_shuffle(out, value_scale) if value_scale > 1 else out
 
 
+def _log_totals(nnf: Tensor, weight: Tensor, softmax: bool) -> Tensor:
+    """Room for the softmax's denominators: [B, H, W], or nothing."""
+    return weight.new_empty((nnf.shape[0], *nnf.shape[3:]) if softmax else (0,))
+
+
 @torch.library.custom_op("psal::aggregate", mutates_args=(), device_types=("cpu", "cuda"))
 def _aggregate(value: Tensor, nnf: Tensor, weight: Tensor, patch_size: int, softmax: bool) -> tuple[Tensor, Tensor]:
-    batch, _, _, height, width = nnf.shape
-    log_total = weight.new_empty((batch, height, width) if softmax else (0,))
+    log_total = _log_totals(nnf, weight, softmax)
     if softmax:
-        dense_nnf, dense_weight = dense(nnf, weight)
-        args = _window_args(
-            None, None, value.shape[2:], dense_nnf, dense_weight, None, None, None, None, patch_size, "dot", 0, log_total
-        )
-        native.call("log_total", args, nnf.device)
+        _call("log_total", nnf, log_total, value.shape[2:], patch_size, weight=weight)
     return torch.ops.psal.spread(value, nnf, weight, patch_size, log_total if softmax else None), log_total
 
 
 @_aggregate.register_fake
 def _(value, nnf, weight, patch_size, softmax):
-    batch, _, _, height, width = nnf.shape
-    out = value.new_empty((batch, height, width, value.shape[1])).permute(0, 3, 1, 2)
-    return out, weight.new_empty((batch, height, width) if softmax else (0,))
+    return _vectors(value, *nnf.shape[3:]).permute(0, 3, 1, 2), _log_totals(nnf, weight, softmax)
 
 
 def _aggregate_setup(ctx, inputs, output):
