@@ -1,141 +1,255 @@
-"""What a picture carries beside its pixels: ICC profile, EXIF, XMP and resolution, from file to file.
+"""What a picture carries beside its pixels: profile, EXIF, XMP, IPTC, texts and resolution, from file to file.
 
-The pixels are turned upright when read, so EXIF and XMP are rewritten to say so. The embedded thumbnail is dropped: it
-shows the picture before it was edited.
+The pixels are turned upright when read, so EXIF and XMP are rewritten to say so. Embedded thumbnails and previews are
+dropped: they show the picture before it was edited.
 """
 
 import logging
 import math
 import re
 import struct
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from PIL import Image, PngImagePlugin
 
+from psal_cli.files import open_input
+from psal_cli.image import chunks as png
+from psal_cli.image.exif import ORIENTATION, exif_block, upright_exif, without_orientation
+
 log = logging.getLogger(__name__)
 
-ORIENTATION, EXIF_IFD, GPS_IFD, XMP_TAG = 0x0112, 0x8769, 0x8825, 700
-THUMBNAIL_AT, THUMBNAIL_LENGTH = 0x0201, 0x0202
-WIDTH_TAGS, HEIGHT_TAGS = (0x0100, 0xA002), (0x0101, 0xA003)
-# The tags of a TIFF's first directory that describe the picture; the others say how its pixels are stored.
-DESCRIPTIVE = {269, 270, 271, 272, 282, 283, 285, 296, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096)}
-JPEG_LIMIT = 65_502  # bytes that one JPEG segment holds beside its headers
+XMP_TAG, IPTC_TAG, IPTC_RESOURCE = 700, 33723, 0x0404
+IPTC_PREVIEWS = {(2, number) for number in (200, 201, 202)}
+JPEG_SEGMENT = 65_502  # bytes that one JPEG segment holds beside its headers
+# What each format holds; `colour` is what a PNG file says about its colours where it has no profile.
+HOLDS = {
+    "JPEG": {"icc", "exif", "xmp", "iptc", "comment", "dpi"},
+    "PNG": {"icc", "exif", "xmp", "iptc", "comment", "dpi", "texts", "colour"},
+    "TIFF": {"icc", "exif", "xmp", "iptc", "dpi"},
+    "WEBP": {"icc", "exif", "xmp"},
+    "AVIF": {"icc", "exif", "xmp"},
+    "HEIF": {"icc", "exif", "xmp"},
+    "JXL": {"exif", "xmp"},
+    "BMP": {"dpi"},
+}
+MOST = {"JPEG": {"icc": 255 * (JPEG_SEGMENT - 16)} | dict.fromkeys(("exif", "xmp", "iptc", "comment"), JPEG_SEGMENT)}
+WORDS = {"icc": "ICC profile", "exif": "EXIF", "xmp": "XMP", "iptc": "IPTC", "comment": "comment", "texts": "PNG texts"}
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """icc, exif (starting with b"Exif\\0\\0", orientation 1), xmp: bytes; dpi: dots an inch across and down."""
+    """icc, exif (starting with b"Exif\\0\\0", orientation 1), xmp, iptc (records of IIM), comment (a JPEG file's): bytes.
+
+    dpi: dots an inch across and down; texts, colour: chunks of a PNG file (type, data), colour only counts without icc.
+    """
 
     icc: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
+    iptc: bytes | None = None
+    comment: bytes | None = None
     dpi: tuple[float, float] | None = None
+    texts: tuple[png.Chunk, ...] = ()
+    colour: tuple[png.Chunk, ...] = ()
+
+    def stripped(self) -> "Metadata":
+        """Without what tells of people, places and tools; what the numbers of the pixels mean stays."""
+        return Metadata(icc=self.icc, dpi=self.dpi, colour=self.colour)
 
 
 def read_metadata(image: Image.Image, orientation: int, size: tuple[int, int], name: str) -> Metadata:
-    """The metadata of a decoded Pillow image, rewritten for pixels turned upright, of `size` (width, height)."""
+    """The metadata of a decoded Pillow image, rewritten for pixels turned upright, of `size` (width, height).
+
+    What is damaged is not kept, with a warning about the file `name`; no metadata stops a picture.
+    """
+
+    def kept(what: str, read: Callable[..., Any], *arguments) -> Any:
+        try:
+            return read(*arguments)
+        except Exception as error:  # whatever a damaged block provokes: the picture itself is sound
+            log.warning("%s: its %s damaged and not kept (%s)", name, what, error)
+            return None
+
     info = image.info
-    dpi = tuple(float(value) for value in info.get("dpi", ()))
-    if len(dpi) != 2 or not all(math.isfinite(value) and value > 1 for value in dpi):  # Pillow says 1 for "unknown"
-        dpi = None
-    elif orientation >= 5:
-        dpi = dpi[::-1]
-    try:
-        exif = _exif_block(image)
-        exif = upright_exif(exif, size) if exif else None
-    except Exception as error:  # whatever a damaged block provokes: the picture itself is sound
-        log.warning("%s: its EXIF block is damaged and is not kept (%s)", name, error)
-        exif = None
-    xmp = info.get("xmp")
-    xmp = xmp.encode() if isinstance(xmp, str) else xmp
-    return Metadata(info.get("icc_profile") or None, exif, upright_xmp(xmp) if xmp else None, dpi)
+    chunks = kept("texts are", _png_chunks, name) or [] if image.format == "PNG" else []
+    exif = kept("EXIF block is", exif_block, image)
+    xmp = info.get("xmp") or kept("XMP packet is", png.xmp_block, chunks)
+    iptc = kept("IPTC block is", _iptc_block, image, chunks)
+    return Metadata(
+        icc=info.get("icc_profile") or None,
+        exif=kept("EXIF block is", upright_exif, exif, size) if exif else None,
+        xmp=kept("XMP packet is", upright_xmp, xmp) if xmp else None,
+        iptc=kept("IPTC block is", without_preview, iptc) if iptc else None,
+        comment=kept("comment is", _comment, image, chunks) or None,
+        dpi=kept("resolution is", _dpi, info, orientation),
+        texts=tuple(chunk for chunk in chunks if chunk[0] in png.TEXT and not _has_a_place(chunk)),
+        colour=tuple(chunk for chunk in chunks if chunk[0] in png.COLOUR) or kept("colour is", _nclx, info) or (),
+    )
 
 
 def orientation_of(image: Image.Image, name: str) -> int:
     """1 to 8, as the picture is still to be turned (Pillow turns TIFF files itself when it decodes them)."""
     try:
-        orientation = image.getexif().get(ORIENTATION, 1)
+        exif = image.getexif()
+        if image.format == "AVIF":  # the container tells, which Pillow puts into the block; XMP does not count
+            exif = Image.Exif()
+            exif.load(image.info.get("exif", b""))
+        orientation = exif.get(ORIENTATION, 1)
     except Exception as error:
         log.warning("%s: its EXIF block cannot be read, the picture is taken to be upright (%s)", name, error)
         return 1
     return orientation if orientation in range(1, 9) else 1
 
 
-def _exif_block(image: Image.Image) -> bytes | None:
-    if image.format != "TIFF":
-        block = image.info.get("exif")
-        if block or not len(image.getexif()):
-            return block
-        return image.getexif().tobytes()  # a PNG's text form, or an orientation that only its XMP gives
-    return _described(image.getexif()).tobytes()
+def upright_xmp(xmp: bytes | str) -> bytes:
+    """The XMP packet with orientation 1, without thumbnails and without what is said to lie in further JPEG segments."""
+    xmp = xmp.encode() if isinstance(xmp, str) else xmp
+    xmp = re.sub(rb"""(tiff:Orientation\s*(?:=\s*["']|>)\s*)[2-8]""", rb"\g<1>1", xmp)
+    xmp = re.sub(rb"""\s(?:xmpNote:HasExtendedXMP|GImage:Data)\s*=\s*(?:"[^"]*"|'[^']*')""", b"", xmp)
+    for element in (rb"<(\w+:Thumbnails)\b", rb"<(GImage:Data)\b", rb"<(xmpNote:HasExtendedXMP)\b"):
+        while start := re.search(element, xmp):
+            end = re.compile(rb"</%s\s*>|(?<=/)>" % start[1]).search(xmp, start.end())
+            if end is None:
+                raise ValueError(f"{start[1].decode()} has no end")
+            xmp = xmp[: start.start()] + xmp[end.end() :]
+    return xmp
 
 
-def _described(exif: Image.Exif) -> Image.Exif:
-    """A copy with what describes the picture, without what a TIFF writer lays out itself."""
-    kept = Image.Exif()
-    for tag in exif:
-        if tag in DESCRIPTIVE:
-            kept[tag] = exif[tag]
-    for tag in (EXIF_IFD, GPS_IFD):
-        if directory := exif.get_ifd(tag):
-            kept[tag] = dict(directory)
+def without_preview(iptc: bytes) -> bytes:
+    """The IPTC records without those that hold a small picture. Raises ValueError when they are damaged."""
+    kept, at = b"", 0
+    while iptc[at : at + 1] == b"\x1c":
+        record, number, length = struct.unpack_from(">BBH", iptc, at + 1)
+        start = at + 5
+        if length & 0x8000:  # the length of the length
+            start += length & 0x7FFF
+            length = int.from_bytes(iptc[at + 5 : start])
+        if start + length > len(iptc):
+            raise ValueError("it is cut off")
+        if (record, number) not in IPTC_PREVIEWS:
+            kept += iptc[at : start + length]
+        at = start + length
+    if iptc[at:].strip(b"\0"):
+        raise ValueError("no record where one should begin")
     return kept
 
 
-def upright_exif(block: bytes, size: tuple[int, int]) -> bytes:
-    """The EXIF block with orientation 1, the picture's size (width, height) and no thumbnail; all else byte for byte.
-
-    Rewritten in place, not parsed and composed again: camera makers' notes hold offsets that must stay true.
-    Raises ValueError or struct.error when the block is no EXIF.
-    """
-    data = bytearray(re.sub(rb"^(Exif\0\0)+", b"", block))
-    order = {b"II": "<", b"MM": ">"}.get(bytes(data[:2]))
-    if order is None:
-        raise ValueError("no byte order mark")
-
-    def directory(at: int):
-        """Yields (tag, type, where its value lies) and last (None, None, where the next directory's offset lies)."""
-        (count,) = struct.unpack_from(order + "H", data, at)
-        for entry in range(at + 2, at + 2 + 12 * count, 12):
-            tag, kind = struct.unpack_from(order + "HH", data, entry)
-            yield tag, kind, entry + 8
-        yield None, None, at + 2 + 12 * count
-
-    def number(kind: int, at: int) -> int:
-        return struct.unpack_from(order + ("H" if kind == 3 else "I"), data, at)[0]
-
-    def put(kind: int, at: int, value: int) -> None:
-        if kind == 4 or (kind == 3 and value <= 0xFFFF):
-            struct.pack_into(order + ("H" if kind == 3 else "I"), data, at, value)
-
-    todo, seen = [number(4, 4)], set()
-    while todo:
-        at = todo.pop()
-        if at in seen:
-            raise ValueError("a directory that contains itself")
-        seen.add(at)
-        for tag, kind, where in directory(at):
-            if tag == ORIENTATION:
-                put(kind, where, 1)
-            elif tag in WIDTH_TAGS or tag in HEIGHT_TAGS:
-                put(kind, where, size[tag in HEIGHT_TAGS])
-            elif tag == EXIF_IFD:
-                todo.append(number(kind, where))
-            elif tag is None and len(seen) == 1 and where + 4 <= len(data) and number(4, where):
-                _clear_thumbnail(data, {t: number(k, w) for t, k, w in directory(number(4, where)) if t})
-                put(4, where, 0)
-    return b"Exif\0\0" + bytes(data)
+def _png_chunks(name: str) -> list[png.Chunk]:
+    with open_input(Path(name)) as file:
+        return png.read_chunks(file)
 
 
-def _clear_thumbnail(data: bytearray, entries: dict[int, int]) -> None:
-    start = entries.get(THUMBNAIL_AT, 0)
-    end = start + entries.get(THUMBNAIL_LENGTH, 0)
-    if 8 <= start < end <= len(data):
-        data[start:end] = b"" if end == len(data) else bytes(end - start)
+def _has_a_place(chunk: png.Chunk) -> bool:
+    """Whether what the text says is in another field of Metadata, or is the profile in a second form."""
+    return png.keyword(chunk) in (png.XMP_KEYWORD, png.COMMENT_KEYWORD) or png.keyword(chunk).startswith(png.RAW_KEYWORD)
 
 
-def upright_xmp(xmp: bytes) -> bytes:
-    return re.sub(rb"""(tiff:Orientation\s*(?:=\s*["']|>)\s*)[2-8]""", rb"\g<1>1", xmp)
+def _iptc_block(image: Image.Image, chunks: list[png.Chunk]) -> bytes | None:
+    if image.format == "TIFF":
+        return _tiff_iptc(image.tag_v2.get(IPTC_TAG), image.tag_v2.prefix)
+    if image.format == "PNG":
+        block = png.raw_block(chunks, b"iptc", b"8bim")
+        return _resource(block) if block and block.startswith((b"8BIM", b"Photoshop 3.0\0")) else block
+    return image.info.get("photoshop", {}).get(IPTC_RESOURCE)
+
+
+def _tiff_iptc(value: Any, prefix: bytes) -> bytes | None:
+    """Photoshop and others call the bytes 32-bit numbers, and some writers turn those round."""
+    if isinstance(value, int | tuple):
+        numbers = (value,) if isinstance(value, int) else value
+        value = struct.pack(f"{'<' if prefix == b'II' else '>'}{len(numbers)}I", *numbers)
+    if value and value[0] != 0x1C and value[3:4] == b"\x1c":
+        value = b"".join(value[at : at + 4][::-1] for at in range(0, len(value), 4))
+    return value
+
+
+def _resource(block: bytes) -> bytes | None:
+    """The IPTC records among Photoshop's resources."""
+    at = block.index(b"8BIM")
+    while block[at : at + 4] == b"8BIM":
+        (kind,), name = struct.unpack_from(">H", block, at + 4), block[at + 6]
+        start = at + 6 + name + 2 - name % 2  # the name and its length take an even number of bytes
+        (length,) = struct.unpack_from(">I", block, start)
+        if kind == IPTC_RESOURCE:
+            return block[start + 4 : start + 4 + length]
+        at = start + 4 + length + length % 2
+    return None
+
+
+def _as_resource(iptc: bytes) -> bytes:
+    return struct.pack(">4sHHI", b"8BIM", IPTC_RESOURCE, 0, len(iptc)) + iptc + bytes(len(iptc) % 2)
+
+
+def _comment(image: Image.Image, chunks: list[png.Chunk]) -> bytes | None:
+    if image.format == "PNG":
+        return b"\n".join(png.text_of(chunk) for chunk in chunks if png.keyword(chunk) == png.COMMENT_KEYWORD)
+    return b"\n".join(data for marker, data in getattr(image, "applist", ()) if marker == "COM")
+
+
+def _dpi(info: dict, orientation: int) -> tuple[float, float] | None:
+    dpi = tuple(float(value) for value in info.get("dpi", ()))
+    if len(dpi) != 2 or not all(math.isfinite(value) and value > 1 for value in dpi):  # Pillow says 1 for "unknown"
+        return None
+    return dpi[::-1] if orientation >= 5 else dpi
+
+
+def _nclx(info: dict) -> tuple[png.Chunk, ...]:
+    """What a HEIC file says about its colours without a profile, as a PNG file says it; the decoder made them RGB."""
+    if "nclx_profile" not in info:
+        return ()
+    return ((b"cICP", bytes([info["nclx_profile"]["color_primaries"], info["nclx_profile"]["transfer_characteristics"], 0, 1])),)
+
+
+def held(metadata: Metadata, target_format: str, name: str) -> Metadata:
+    """What `target_format` holds of the metadata; what it does not is logged as one warning about the file `name`."""
+    most = MOST.get(target_format, {})
+    lost, long, dropped = [], [], {}
+    for what, empty in vars(Metadata()).items():
+        value = getattr(metadata, what)
+        if value == empty or (what in HOLDS[target_format] and len(value) <= most.get(what, math.inf)):
+            continue
+        dropped[what] = empty
+        if what in HOLDS[target_format]:
+            long.append(f"{-(-most[what] // 1024)} kB of {WORDS[what]} (this has {-(-len(value) // 1024)})")
+        elif what == "colour":
+            lost += [] if metadata.icc or all(map(png.is_srgb, value)) else [chunk[0].decode() for chunk in value]
+        elif what == "texts":
+            lost.append(f"PNG texts ({', '.join(png.keyword(chunk).decode('latin-1') for chunk in value[:5])})")
+        elif what != "dpi":  # a number that only printers ask for, and that EXIF repeats
+            lost.append(WORDS[what])
+    holds = [f"no {' nor '.join(lost)}"] * bool(lost) + [f"at most {' and '.join(long)}"] * bool(long)
+    if holds:
+        log.warning("%s: %s holds %s: not kept (PNG holds all)", name, target_format, " and ".join(holds))
+    return replace(metadata, **dropped)
+
+
+def png_chunks(metadata: Metadata) -> list[png.Chunk]:
+    """The (type, data) of the chunks that keep `metadata` in a PNG file, to be written before the pixels."""
+    colour = [(b"iCCP", b"ICC Profile\0\0" + zlib.compress(metadata.icc))] if metadata.icc else list(metadata.colour)
+    out = list({kind: (kind, data) for kind, data in colour}.values())  # each may come once
+    if metadata.dpi:
+        out.append((b"pHYs", struct.pack(">IIB", *(round(value / 0.0254) for value in metadata.dpi), 1)))
+    if metadata.exif:
+        out.append((b"eXIf", metadata.exif.removeprefix(b"Exif\0\0")))
+    if metadata.xmp:
+        out.append(png.text_chunk(png.XMP_KEYWORD, metadata.xmp))
+    if metadata.iptc:
+        out.append(png.raw_chunk(b"iptc", _as_resource(metadata.iptc)))
+    if metadata.comment:
+        out.append(png.text_chunk(png.COMMENT_KEYWORD, _utf8(metadata.comment)))
+    return out + list(metadata.texts)
+
+
+def _utf8(text: bytes) -> bytes:
+    """A comment does not say how it is encoded: UTF-8 or else Latin-1."""
+    try:
+        return text.decode().encode()
+    except UnicodeDecodeError:
+        return text.decode("latin-1").encode()
 
 
 def save_arguments(metadata: Metadata, target_format: str, name: str) -> dict:
@@ -143,29 +257,27 @@ def save_arguments(metadata: Metadata, target_format: str, name: str) -> dict:
 
     What `target_format` cannot hold is logged as a warning.
     """
-    exif, xmp, icc = metadata.exif, metadata.xmp, metadata.icc
-    arguments = {"dpi": metadata.dpi} if metadata.dpi and target_format != "WEBP" else {}
-    if target_format == "BMP":
-        lost = [word for word, value in (("ICC profile", icc), ("EXIF", exif), ("XMP", xmp)) if value]
-        if lost:
-            log.warning("%s: BMP holds no %s: not kept (PNG and TIFF hold all)", name, " nor ".join(lost))
-        return arguments
-    if target_format == "JPEG":
-        if exif and len(exif) > JPEG_LIMIT:
-            log.warning("%s: JPEG holds at most 64 kB of EXIF, this is %d kB: not kept", name, len(exif) // 1000)
-            exif = None
-        if xmp and len(xmp) > JPEG_LIMIT:
-            log.warning("%s: JPEG holds at most 64 kB of XMP, this is %d kB: not kept", name, len(xmp) // 1000)
-            xmp = None
-    if icc and target_format == "WEBP" and icc[16:20] == b"GRAY":
+    if target_format == "WEBP" and metadata.icc and metadata.icc[16:20] == b"GRAY":
         log.warning("%s: WebP holds no grey pictures, so its grey ICC profile is not kept (PNG and TIFF hold it)", name)
-    elif icc:
-        arguments["icc_profile"] = icc
-    if exif:
-        arguments["exif"] = exif
-    if xmp and target_format == "PNG":
+        metadata = replace(metadata, icc=None)
+    metadata = held(metadata, target_format, name)
+    arguments = {"dpi": metadata.dpi, "icc_profile": metadata.icc, "exif": metadata.exif, "xmp": metadata.xmp}
+    if target_format == "PNG":
         arguments["pnginfo"] = PngImagePlugin.PngInfo()
-        arguments["pnginfo"].add_itxt("XML:com.adobe.xmp", xmp.decode("utf-8", "replace"))
-    elif xmp:
-        arguments["xmp"] = xmp
-    return arguments
+        for kind, data in png_chunks(metadata):
+            if kind in png.TEXT + png.COLOUR:  # the others are Pillow's own arguments
+                arguments["pnginfo"].add(kind, data)
+    if target_format == "JPEG":
+        arguments["comment"] = metadata.comment
+        arguments["extra"] = _segment(metadata.iptc) if metadata.iptc else None
+    if target_format == "AVIF" and metadata.exif:
+        arguments["exif"] = without_orientation(metadata.exif)  # else Pillow composes the block anew
+    if target_format == "JXL" and metadata.exif:
+        arguments["exif"] = bytes(4) + metadata.exif.removeprefix(b"Exif\0\0")  # its plugin forgets where TIFF begins
+    return {key: value for key, value in arguments.items() if value}
+
+
+def _segment(iptc: bytes) -> bytes:
+    """A JPEG file's segment of IPTC records."""
+    data = b"Photoshop 3.0\0" + _as_resource(iptc)
+    return b"\xff\xed" + struct.pack(">H", len(data) + 2) + data

@@ -7,7 +7,8 @@ from typing import IO
 
 import numpy as np
 
-from psal_cli.image.metadata import DESCRIPTIVE, EXIF_IFD, GPS_IFD, XMP_TAG, Metadata
+from psal_cli.image.exif import DESCRIPTIVE, EXIF_IFD, GPS_IFD
+from psal_cli.image.metadata import IPTC_TAG, XMP_TAG, Metadata
 
 SHORT, LONG, RATIONAL, BYTE, UNDEFINED = 3, 4, 5, 1, 7
 LETTERS = {SHORT: "H", LONG: "I", RATIONAL: "I"}
@@ -17,14 +18,17 @@ LEVEL = 5  # of deflate: 4 % larger than the usual 6, in less than half of its t
 LIMIT = 1 << 32  # bytes that TIFF's offsets reach
 
 
-def write_tiff(file: IO[bytes], pixels: np.ndarray, alpha: np.ndarray | None, metadata: Metadata) -> None:
+def write_tiff(
+    file: IO[bytes], pixels: np.ndarray, alpha: np.ndarray | None, metadata: Metadata, level: int | None = None
+) -> None:
     """Writes one picture to a seekable file.
 
     The file begins with the EXIF block as it is, which is a TIFF file without pixels: its directories and makers' notes
     keep their places, so their offsets stay true. Behind it come the pixels and a new first directory, with the EXIF's
     own entries and those for the pixels.
 
-    pixels: uint8 or uint16 [H, W, C], C = 1 or 3; alpha: None or the same dtype [H, W].
+    pixels: uint8 or uint16 [H, W, C], C = 1 or 3; alpha: None or the same dtype [H, W]; level: 0 (not compressed) to 9,
+    of deflate.
     Raises OverflowError above 4 GB, which TIFF cannot address.
     """
     out = _Directory(file, re.sub(rb"^(Exif\0\0)+", b"", metadata.exif or b"") or b"II*\0\x08\0\0\0\0\0")
@@ -33,7 +37,7 @@ def write_tiff(file: IO[bytes], pixels: np.ndarray, alpha: np.ndarray | None, me
     rows = max(1, STRIP // (width * samples * pixels.itemsize))
     places, lengths = [], []
     for top in range(0, height, rows):
-        strip = _strip(pixels[top : top + rows], None if alpha is None else alpha[top : top + rows], out.order)
+        strip = _strip(pixels[top : top + rows], None if alpha is None else alpha[top : top + rows], out.order, level)
         places.append(out.place(strip))
         lengths.append(len(strip))
     out.add(256, LONG, width)
@@ -55,15 +59,17 @@ def write_tiff(file: IO[bytes], pixels: np.ndarray, alpha: np.ndarray | None, me
         out.add(296, SHORT, 2)  # dots an inch
     if metadata.xmp:
         out.add_bytes(XMP_TAG, BYTE, metadata.xmp)
+    if metadata.iptc:
+        out.add_bytes(IPTC_TAG, UNDEFINED, metadata.iptc)
     if metadata.icc:
         out.add_bytes(ICC_TAG, UNDEFINED, metadata.icc)
     out.finish()
 
 
-def _strip(pixels: np.ndarray, alpha: np.ndarray | None, order: str) -> bytes:
+def _strip(pixels: np.ndarray, alpha: np.ndarray | None, order: str, level: int | None) -> bytes:
     block = pixels.copy() if alpha is None else np.dstack([pixels, alpha])
     block[:, 1:] -= block[:, :-1].copy()
-    return zlib.compress(block.astype(block.dtype.newbyteorder(order), copy=False).tobytes(), LEVEL)
+    return zlib.compress(block.astype(block.dtype.newbyteorder(order), copy=False).tobytes(), LEVEL if level is None else level)
 
 
 class _Directory:

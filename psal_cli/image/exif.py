@@ -1,0 +1,132 @@
+"""EXIF blocks, rewritten for pixels that were turned upright and edited.
+
+Rewritten in place, not parsed and composed again: camera makers' notes hold offsets that must stay true.
+"""
+
+import re
+import struct
+from collections.abc import Iterator
+
+from PIL import Image
+
+ORIENTATION, EXIF_IFD, GPS_IFD = 0x0112, 0x8769, 0x8825
+THUMBNAIL_AT, THUMBNAIL_LENGTH = 0x0201, 0x0202
+WIDTH_TAGS, HEIGHT_TAGS = (0x0100, 0xA002), (0x0101, 0xA003)
+# The tags of a TIFF's first directory that describe the picture; the others say how its pixels are stored.
+DESCRIPTIVE = {269, 270, 271, 272, 282, 283, 285, 296, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096)}
+
+
+def exif_block(image: Image.Image) -> bytes | None:
+    """The EXIF block of a Pillow image, starting with b"Exif\\0\\0" or the byte order; of a TIFF, what describes it."""
+    if image.format == "TIFF":
+        return _described(image.getexif()).tobytes()
+    block = image.info.get("exif")
+    if block or not len(image.getexif()):
+        return block
+    return image.getexif().tobytes()  # a PNG's text form, or an orientation that only its XMP gives
+
+
+def _described(exif: Image.Exif) -> Image.Exif:
+    """A copy with what describes the picture, without what a TIFF writer lays out itself."""
+    kept = Image.Exif()
+    for tag in exif:
+        if tag in DESCRIPTIVE:
+            kept[tag] = exif[tag]
+    for tag in (EXIF_IFD, GPS_IFD):
+        if directory := exif.get_ifd(tag):
+            kept[tag] = dict(directory)
+    return kept
+
+
+def upright_exif(block: bytes, size: tuple[int, int]) -> bytes:
+    """The EXIF block with orientation 1, the picture's size (width, height) and no thumbnail; all else byte for byte.
+
+    Pictures in makers' notes are overwritten with zeros. Raises ValueError or struct.error when the block is no EXIF.
+    """
+    block = _Block(block)
+    todo, seen = [block.number(4, 4)], set()
+    while todo:
+        at = todo.pop()
+        if at in seen:
+            raise ValueError("a directory that contains itself")
+        seen.add(at)
+        for tag, kind, where in block.directory(at):
+            if tag == ORIENTATION:
+                block.put(kind, where, 1)
+            elif tag in WIDTH_TAGS or tag in HEIGHT_TAGS:
+                block.put(kind, where, size[tag in HEIGHT_TAGS])
+            elif tag == EXIF_IFD:
+                todo.append(block.number(kind, where))
+        after = block.end(at)
+        if len(seen) == 1 and after + 4 <= len(block.data) and block.number(4, after):
+            block.clear_thumbnail(
+                {tag: block.number(kind, where) for tag, kind, where in block.directory(block.number(4, after))}
+            )
+            block.put(4, after, 0)
+    block.clear_previews()
+    return b"Exif\0\0" + bytes(block.data)
+
+
+def without_orientation(block: bytes) -> bytes:
+    """The EXIF block without its orientation tag, which means upright, for writers that compose the block anew if it is there."""
+    block = _Block(block)
+    first = block.number(4, 4)
+    for tag, _, where in block.directory(first):
+        if tag == ORIENTATION:
+            after = block.end(first) + 4  # the entries behind it and the offset of the next directory move up
+            block.data[where - 8 : after] = block.data[where + 4 : after] + bytes(12)
+            count = struct.unpack_from(block.order + "H", block.data, first)[0]
+            struct.pack_into(block.order + "H", block.data, first, count - 1)
+            break
+    return b"Exif\0\0" + bytes(block.data)
+
+
+class _Block:
+    """The bytes of an EXIF block, from the byte order on, read and changed in place."""
+
+    def __init__(self, block: bytes):
+        self.data = bytearray(re.sub(rb"^(Exif\0\0)+", b"", block))
+        self.order = {b"II": "<", b"MM": ">"}.get(bytes(self.data[:2]))
+        if self.order is None:
+            raise ValueError("no byte order mark")
+
+    def end(self, at: int) -> int:
+        """Where the offset of the next directory lies."""
+        return at + 2 + 12 * struct.unpack_from(self.order + "H", self.data, at)[0]
+
+    def directory(self, at: int) -> Iterator[tuple[int, int, int]]:
+        """Yields (tag, type, where its value lies)."""
+        for entry in range(at + 2, self.end(at), 12):
+            yield *struct.unpack_from(self.order + "HH", self.data, entry), entry + 8
+
+    def number(self, kind: int, at: int) -> int:
+        return struct.unpack_from(self.order + ("H" if kind == 3 else "I"), self.data, at)[0]
+
+    def put(self, kind: int, at: int, value: int) -> None:
+        if kind == 4 or (kind == 3 and value <= 0xFFFF):
+            struct.pack_into(self.order + ("H" if kind == 3 else "I"), self.data, at, value)
+
+    def clear_thumbnail(self, entries: dict[int, int]) -> None:
+        start = entries.get(THUMBNAIL_AT, 0)
+        end = start + entries.get(THUMBNAIL_LENGTH, 0)
+        if 8 <= start < end <= len(self.data):
+            self.data[start:end] = b"" if end == len(self.data) else bytes(end - start)
+
+    def clear_previews(self) -> None:
+        """Overwrites the JPEG pictures that makers' notes hold with zeros."""
+        at = 0
+        while (start := self.data.find(b"\xff\xd8\xff", at)) >= 0:
+            at = self._end_of_jpeg(start)
+            self.data[start:at] = bytes(at - start)
+            at = max(at, start + 1)
+
+    def _end_of_jpeg(self, start: int) -> int:
+        """Where the JPEG picture ends that may begin at `start`; `start` where none does."""
+        at = start + 2
+        while self.data[at : at + 1] == b"\xff" and self.data[at + 1 : at + 2] >= b"\xc0":
+            scan, length = self.data[at + 1] == 0xDA, int.from_bytes(self.data[at + 2 : at + 4])
+            at += 2 + max(length, 2)
+            if scan:
+                end = self.data.find(b"\xff\xd9", at)
+                return end + 2 if end >= 0 else len(self.data)
+        return start
