@@ -157,12 +157,10 @@ def test_overwriting_the_input_needs_force(folder, engine):
 
 
 REFUSALS = {
-    "": "Missing argument 'IMAGE'",
+    "--mask mask.png": "Missing argument 'IMAGE...'",
     "photo.png": "Missing option '--mask'",
     "photo.png --mask mask.png --msk x": "No such option '--msk'",
     "none.png --mask mask.png": "none.png: no such file",
-    ". --mask mask.png": "has no extension",
-    "folder.png --mask mask.png": "folder.png is a folder",
     "text.png --mask mask.png": "text.png is no picture",
     "photo.png --mask none.png": "none.png: no such file",
     "photo.png --mask text.png": "text.png is no picture",
@@ -174,7 +172,6 @@ REFUSALS = {
     "photo.png --mask mask.png -o none/out.png": "folder",
     "photo.png --mask mask.png -o out.gif": "the extension .gif",
     "photo.png --mask mask.png -o out": "no extension",
-    "photo.png --mask mask.png -o folder.png": "folder.png is a folder",
     "photo.png --mask mask.png -o mask.png --force": "mask.png is an input of the same command",
     "photo.png --mask mask.png --compare text.png": "text.png exists",
     "photo.png --mask mask.png --compare photo.png --force": "photo.png is an input",
@@ -253,7 +250,7 @@ def test_a_failing_disk_is_exit_1(folder, engine, monkeypatch):
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "replace", fail)
+    monkeypatch.setattr(os, "fsync", fail)
     before = sorted(folder.iterdir())
     done = psal("inpaint", "photo.png", "--mask", "mask.png", "-q")
     assert done.exit_code == 1 and done.stderr.count("\n") == 1

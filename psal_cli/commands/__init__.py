@@ -10,7 +10,7 @@ import click
 from psal_cli import __version__
 from psal_cli.errors import outcome
 
-COMMANDS = ("inpaint", "doctor")
+COMMANDS = ("inpaint", "doctor", "help", "completion")
 # Threads that have nothing to do sleep instead of spinning: several psal beside each other are many times faster for it.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 VERBOSITY = "psal_cli.verbosity"  # where -v leaves its count, in the context that all commands share
@@ -60,8 +60,8 @@ class Verbs(click.Group):
     name="psal",
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Exit codes: 0 done, 1 failed (a file could not be written), 2 usage or unusable input, 4 out of memory, "
-    "130 interrupted. Talk goes to stderr, data to stdout.\n\n\b\nExample:\n"
+    epilog="Exit codes: 0 all done; 1 a file could not be written, or of several pictures some failed; 2 usage or unusable "
+    "input; 3 nothing to do; 4 out of memory; 130 interrupted. Talk goes to stderr, data to stdout.\n\n\b\nExample:\n"
     "  psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.png -o clean.jpg",
 )
 @click.version_option(__version__, prog_name="psal")

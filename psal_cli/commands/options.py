@@ -8,8 +8,33 @@ from pathlib import Path
 import click
 
 from psal_cli.errors import InputError, PsalError
+from psal_cli.files import STDIO
 
-PICTURE = click.Path(path_type=Path)  # whether it is one is found out when it is read, in the same words for every file
+FORMATS = ("jpg", "png", "webp", "tif", "avif", "bmp", "heic", "jxl")
+PIXELS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+
+
+class File(click.ParamType):
+    """The name of a file or folder. Whether it is one is found out when it is read, in the same words for every file."""
+
+    name = "file"
+
+    def shell_complete(self, ctx, param, incomplete):
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="file")]
+
+
+PICTURE = File()
+
+
+class Pixels(click.ParamType):
+    name = "pixels"
+
+    def convert(self, value, param, ctx) -> int:
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([kmg]?)", str(value).lower())
+        number = round(float(found[1]) * PIXELS[found[2]]) if found else 0
+        return number or self.fail(f"{value!r} is no number of pixels: e.g. 600M", param, ctx)
 
 
 class Device(click.ParamType):
@@ -38,13 +63,51 @@ def _group(*options: Callable) -> Callable:
     return decorate
 
 
+input_options = _group(
+    click.argument("images", type=PICTURE, nargs=-1, metavar="IMAGE..."),
+    click.option("-r", "--recursive", is_flag=True, help="Take the pictures in subfolders of folders too; the tree is kept."),
+    click.option(
+        "--from-file",
+        type=PICTURE,
+        multiple=True,
+        help="A list of pictures, one a line or as find -print0 writes them; - is stdin.",
+    ),
+    click.option("--max-pixels", type=Pixels(), default="600M", show_default=True, help="Refuse larger pictures unopened."),
+)
+
 output_options = _group(
-    click.option("-o", "--output", type=PICTURE, help="Where to write; the extension says the format: jpg, png, webp, tif, bmp."),
+    click.option(
+        "-o",
+        "--output",
+        type=PICTURE,
+        help="Where to write: a file, whose extension says the format; a folder, for several pictures; - is stdout.",
+    ),
+    click.option("--suffix", help="Put this between name and extension of the results, e.g. _clean."),
+    click.option("--format", type=click.Choice(FORMATS), help="The format on stdout, or of all results in a folder."),
     click.option("--force", is_flag=True, help="Overwrite outputs that exist."),
+    click.option("--skip-existing", is_flag=True, help="Leave out pictures whose output exists: results are always whole."),
     click.option(
         "--quality",
         type=click.IntRange(1, 100),
-        help="Of JPEG (default 95) and WebP (default: lossless when the input's format is, else 95).",
+        help="Of JPEG, AVIF and HEIC (default 95), WebP and JPEG XL (default: lossless when the input's format is, else 95).",
+    ),
+    click.option("--compression", type=click.IntRange(0, 9), help="Effort for PNG and TIFF, which stay lossless."),
+    click.option("--background", metavar="COLOUR", help="Lay alpha over it where the format has none: white, #ff8800."),
+    click.option("--strip-metadata", is_flag=True, help="Drop EXIF, XMP, IPTC, comments and the ICC profile."),
+)
+
+batch_options = _group(
+    click.option(
+        "--keep-going/--fail-fast", default=True, show_default=True, help="After a failure: go on, or begin no further picture."
+    ),
+    click.option("--failed-list", type=PICTURE, help="Write the pictures that failed or were not reached, for --from-file."),
+    click.option("--dry-run", is_flag=True, help="Print what would be done, with sizes and memory, and do nothing."),
+    click.option(
+        "--jobs",
+        type=click.IntRange(1, 64),
+        default=1,
+        show_default=True,
+        help="Read and write up to N - 1 pictures beside the work, each of which takes memory.",
     ),
 )
 
@@ -53,8 +116,8 @@ mask_options = _group(
         "--mask",
         type=PICTURE,
         required=True,
-        help="Picture of the input's size: white = fill (from half on). A layer painted in one colour on transparency counts "
-        "as white where it is opaque.",
+        help="Picture of the input's size: white = fill (from half on); or a layer painted in one colour on transparency. One "
+        "for all, a folder with the inputs' names, or a pattern such as {stem}_mask.png.",
     ),
     click.option("--mask-invert", is_flag=True, help="Black = fill."),
     click.option("--dilate", type=click.IntRange(0, 10_000), default=0, metavar="PX", help="Grow the hole by PX pixels."),
@@ -83,10 +146,11 @@ device_options = _group(
         help="auto takes CUDA where it can be used.",
     ),
     click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads; default: as many as torch takes."),
+    click.option("--max-memory", metavar="SIZE", help="Choose a plan that needs no more than e.g. 4G, or refuse."),
 )
 
 talk_options = _group(
-    click.option("--json", "as_json", is_flag=True, help="One line of JSON about the result on stdout."),
+    click.option("--json", "as_json", is_flag=True, help="One line of JSON a picture on stdout."),
     click.option("-q", "--quiet", is_flag=True, help="Errors only."),
     click.option("-v", "--verbose", count=True, help="Say more; -vv: a traceback when something fails."),
 )
@@ -140,3 +204,13 @@ def set_threads(count: int | None) -> int:
         torch.set_num_threads(count)
         cv2.setNumThreads(count)
     return torch.get_num_threads()
+
+
+def encoding(want, path: Path, source: str):
+    """How `path` is written: psal_cli.image.Encoding. source: the input's format, which stdout gets unless --format asks."""
+    from psal_cli.image import Encoding, check_format
+
+    name = None
+    if path == STDIO:
+        name = check_format(Path(f"picture.{want.format}")) if want.format else source
+    return Encoding(want.quality, want.compression, want.background, want.strip_metadata, name)

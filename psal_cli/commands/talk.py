@@ -1,10 +1,10 @@
-"""What a command says: notices and progress on stderr, one line of JSON on stdout."""
+"""What a command says: notices, failures and progress on stderr, lines of JSON on stdout."""
 
 import json
 import logging
 import os
 import sys
-import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -16,18 +16,15 @@ from psal_cli.errors import outcome
 Progress = Callable[[int, int, str], None]
 
 
-class _Stderr(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        click.echo(f"psal: {record.getMessage()}", err=True)
-
-
 class Talk:
     """Notices of the library (its log) go to stderr while this is entered: warnings, with -v more, with -q none."""
 
     def __init__(self, quiet: bool, verbose: int, as_json: bool):
         self.quiet, self.verbose, self.as_json = quiet, verbose > 0 and not quiet, as_json
+        self.traceback = verbose > 1
         self.level = logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING
-        self.handler = _Stderr()
+        self.handler = _Handler(self)
+        self.live = None
         click.get_current_context().meta[VERBOSITY] = verbose
 
     def __enter__(self) -> "Talk":
@@ -44,61 +41,79 @@ class Talk:
         log.setLevel(self.before[0])
         log.propagate = self.before[1]
 
+    def line(self, text: str) -> None:
+        """One line on stderr, above the bar where there is one."""
+        if self.live:
+            self.live.console.print(_printable(f"psal: {text}"), markup=False, highlight=False, soft_wrap=True)
+        else:
+            click.echo(f"psal: {text}", err=True)
+
     def say(self, text: str) -> None:
         if not self.quiet:
-            click.echo(f"psal: {text}", err=True)
+            self.line(text)
 
     def detail(self, text: str) -> None:
         if self.verbose:
             self.say(text)
 
-    @contextmanager
-    def progress(self, title: str) -> Iterator[Progress | None]:
-        """Yields what a task calls with (level, levels, text): a bar on a terminal, lines elsewhere, None with -q."""
-        if self.quiet:
-            yield None
-        elif not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-            yield lambda level, levels, text: self.say(f"{title}: level {level} of {levels}, {text}")
-        else:
-            with _bar(title) as update:
-                yield update
+    def failure(self, error: BaseException, about: str = "", cure: str = "") -> tuple[int, str]:
+        """Says what went wrong, on one line that begins with `about` unless it names it; returns exit code and line."""
+        code, line = outcome(error)
+        line = line + cure if about in line else f"{about}: {line}{cure}"
+        if self.traceback:
+            click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+        self.line(line)
+        return code, line
+
+    def data(self, record: dict) -> None:
+        if self.as_json:
+            click.echo(json.dumps(record))
 
     @contextmanager
-    def report(self, record: dict) -> Iterator[dict]:
-        """Completes `record` with status, error, seconds and peak memory, and prints it as JSON where that is asked for."""
-        started = time.perf_counter()
-        record |= {"status": "failed", "error": None}
-        try:
-            yield record
-        except BaseException as error:
-            record["error"] = outcome(error)[1]
-            raise
-        finally:
-            record |= {"seconds": round(time.perf_counter() - started, 3), "peak_memory_bytes": peak_memory()}
-            if self.as_json:
-                click.echo(json.dumps(record))
+    def bar(self, total: int) -> Iterator[None]:
+        """A bar over `total` pictures while entered, on a terminal only."""
+        if self.quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+            yield
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+        columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+        console = Console(stderr=True)  # rich obeys NO_COLOR
+        with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as self.live:
+            self.task = self.live.add_task("", total=total)
+            try:
+                yield
+            finally:
+                self.live = None
 
-@contextmanager
-def _bar(title: str) -> Iterator[Progress]:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:  # rich obeys NO_COLOR
-        task = bar.add_task(title, total=None)
+    def progress(self, number: int, total: int, name: str) -> Progress | None:
+        """What a task calls with (level, levels, text) for picture `number` of `total`: the bar, lines elsewhere."""
+        count = f"{number} of {total}, " if total > 1 else ""
+        if self.live:
+            self.live.update(self.task, total=total, completed=number - 1, description=_printable(f"{count}{name}"))
+        elif self.quiet or (total > 1 and not self.verbose):
+            return None
 
         def update(level: int, levels: int, text: str) -> None:
-            bar.update(task, total=levels, completed=level - 1, description=f"{title} · level {level} of {levels}, {text}")
+            if self.live:
+                done, shown = number - 1 + (level - 1) / levels, f"{count}{name} · level {level} of {levels}, {text}"
+                self.live.update(self.task, completed=done, description=_printable(shown))
+            else:
+                self.say(f"{count}{name}: level {level} of {levels}, {text}")
 
-        yield update
+        return update
 
 
-def peak_memory() -> int | None:
-    """The most memory that this process has held so far, in bytes; None where the system does not tell (Windows)."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+class _Handler(logging.Handler):
+    def __init__(self, talk: Talk):
+        super().__init__()
+        self.talk = talk
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.talk.line(record.getMessage())
+
+
+def _printable(text: str) -> str:
+    """Names that are no UTF-8 hold surrogates, which rich cannot print."""
+    return text.encode("utf-8", "replace").decode()

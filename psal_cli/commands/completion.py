@@ -1,0 +1,24 @@
+"""`psal completion`: what a shell needs to complete psal's verbs and options."""
+
+import click
+from click.shell_completion import get_completion_class
+
+WHERE = {
+    "bash": "psal completion bash > ~/.local/share/bash-completion/completions/psal",
+    "zsh": 'psal completion zsh > "${fpath[1]}/_psal"',
+    "fish": "psal completion fish > ~/.config/fish/completions/psal.fish",
+}
+
+
+@click.command(
+    short_help="Completion for bash, zsh or fish.",
+    epilog="\b\nPut it where the shell looks for it:\n  "
+    + "\n  ".join(WHERE.values())
+    + "\n\n\b\nExample:\n  psal completion bash",
+)
+@click.argument("shell", type=click.Choice(tuple(WHERE)))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print the completion script of SHELL."""
+    group = ctx.find_root().command
+    click.echo(get_completion_class(shell)(group, {}, "psal", "_PSAL_COMPLETE").source())

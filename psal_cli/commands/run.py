@@ -1,0 +1,196 @@
+"""What every verb that edits pictures does around its work: the plan, one file after another, the report, the exit code."""
+
+import hashlib
+import time
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+import click
+
+from psal_cli import batch
+from psal_cli.commands import options
+from psal_cli.commands.talk import Progress, Talk
+from psal_cli.errors import InputError, NothingToDoError, is_out_of_memory
+from psal_cli.files import STDIO
+from psal_cli.pipeline import INTERRUPTED, Outcome, Stop, run
+
+
+class Verb(Protocol):
+    """One verb: how it reads, works and writes. Each step may raise PsalError, which concerns that picture only."""
+
+    beside: str  # between name and extension of a result beside its picture
+    partners: tuple[str, ...]  # options that name a file for each picture: a file, a folder or a pattern
+    outputs: tuple[str, ...]  # options that name what is written beside the result
+
+    def read(self, item: batch.Item) -> Any: ...
+    def work(self, item: batch.Item, loaded: Any, progress: Progress | None) -> Any: ...
+    def write(self, item: batch.Item, result: Any) -> str:
+        """Returns the status: "done" or "copied"."""
+        ...
+
+    def preview(self, item: batch.Item) -> dict:
+        """What can be told without decoding the picture: size, memory. Raises PsalError for what would be refused."""
+        ...
+
+    def estimate(self, item: batch.Item) -> int | None:
+        """Bytes that the item was expected to need, None when its work had not begun."""
+        ...
+
+
+def run_verb(want: SimpleNamespace, make: type) -> None:
+    """Runs a verb over what the command's options say, and leaves with the exit code.
+
+    want: the options; make: called with (want, talk), gives the Verb.
+    """
+    with Talk(want.quiet, want.verbose, want.as_json) as talk, Stop() as stop:
+        verb: Verb = make(want, talk)
+        items, several = _planned(want, verb)
+        if want.dry_run:
+            code = _preview(want, verb, items, several, talk)
+        else:
+            want.device, why = options.choose_device(want.device)
+            talk.detail(f"device {want.device} ({why}), {options.set_threads(want.threads)} CPU threads")
+            code = _run(want, verb, items, several, talk, stop)
+    click.get_current_context().exit(code)
+
+
+def _planned(want: SimpleNamespace, verb: Verb) -> tuple[list[batch.Item], bool]:
+    from psal_cli.image import READABLE, check_format
+
+    if not want.images and not want.from_file:
+        raise click.UsageError("Missing argument 'IMAGE...': files or folders, - for stdin, or --from-file LIST")
+    items, several = batch.find_inputs(want.images, want.from_file, want.recursive, READABLE)
+    partners = {name: getattr(want, name) for name in verb.partners}
+    _check_streams(want, partners, items)
+    items = batch.pair(items, partners, READABLE)
+    outputs = {name: getattr(want, name) for name in (*verb.outputs, "output")}
+    extension = f".{want.format}" if want.format else None
+    items = batch.place(items, outputs, several, want.suffix, verb.beside, extension)
+    if not items:
+        cure = "" if want.recursive else "; -r looks into subfolders too"
+        raise NothingToDoError(f"nothing to do: no picture in {', '.join(want.images) or 'the list'}{cure}")
+    for item in items:
+        for path in item.outputs.values():
+            if path != STDIO:
+                check_format(path)
+    if want.format and items[0].output != STDIO and batch.kind(items[0].output.suffix) != batch.kind(extension):
+        raise InputError(f"--format {want.format}, but -o {items[0].output} ends otherwise: give one of the two")
+    batch.settle(items, several, want.force, want.skip_existing)
+    return items, several
+
+
+def _check_streams(want: SimpleNamespace, partners: dict, items: list[batch.Item]) -> None:
+    readers = [*want.from_file, *(text for text in partners.values() if text), *(str(i.input) for i in items)]
+    if readers.count("-") > 1:
+        raise InputError("- stands for stdin more than once: only one of picture, list and other files can come from there")
+    if want.as_json and (want.output == "-" or (want.output is None and any(item.input == STDIO for item in items))):
+        raise InputError("--json and the picture would both go to stdout: name a file with -o")
+
+
+def _preview(want: SimpleNamespace, verb: Verb, items: list[batch.Item], several: bool, talk: Talk) -> int:
+    codes = []
+    for item in items:
+        record = {"input": str(item.input), "output": str(item.output), "status": "skip" if item.skipped else "do", "error": None}
+        record |= {name: str(path) for name, path in item.partners.items()}
+        try:
+            if item.problem:
+                raise item.problem
+            record |= {} if item.skipped else verb.preview(item)
+        except Exception as error:
+            code, line = talk.failure(error, str(item.input))
+            codes.append(code)
+            record |= {"status": "refuse", "error": line}
+        talk.data(record)
+        if not want.as_json:
+            click.echo(_plan_line(record))
+    count = Counter("refused" if item.problem else "skipped" if item.skipped else "to do" for item in items)
+    if several:
+        talk.say(f"dry run: {len(items) - len(codes) - count['skipped']} to do, {count['skipped']} skipped, {len(codes)} refused")
+    return _exit_code(codes, several, count["skipped"] == len(items))
+
+
+def _plan_line(record: dict) -> str:
+    facts = [f"{record['width']}x{record['height']}, {record['memory_bytes'] / 1e9:.2f} GB"] if "memory_bytes" in record else []
+    facts += [f"{name} {record[name]}" for name in ("mask", "source_mask") if name in record]
+    return f"{record['status']}: {record['input']} -> {record['output']}" + (f" ({', '.join(facts)})" if facts else "")
+
+
+def _run(want: SimpleNamespace, verb: Verb, items: list[batch.Item], several: bool, talk: Talk, stop: Stop) -> int:
+    todo = [item for item in items if not item.skipped]
+    numbers = {item: number for number, item in enumerate(todo, 1)}
+    rest = dict.fromkeys(todo)
+    codes, statuses = [], Counter(skipped=len(items) - len(todo))
+    started = time.perf_counter()
+
+    def read(item: batch.Item) -> Any:
+        if item.problem:
+            raise item.problem
+        return verb.read(item)
+
+    def work(item: batch.Item, loaded: Any) -> Any:
+        return verb.work(item, loaded, talk.progress(numbers[item], len(todo), item.input.name))
+
+    for item in items:
+        if item.skipped:
+            talk.data(_record(want, item, "skipped"))
+    with talk.bar(len(todo)):
+        for done in run(todo, read, work, verb.write, stop, want.jobs, want.keep_going):
+            if done.error is None:
+                del rest[done.item]
+            code = _report(want, verb, done, talk, f"[{numbers[done.item]}/{len(todo)}] " if several else "")
+            codes += [code] if code else []
+            statuses["done" if not code else "interrupted" if code == INTERRUPTED else "failed"] += 1
+    if want.failed_list:
+        batch.write_list(Path(want.failed_list), rest)
+    if several:
+        talk.say(_summary(statuses, len(rest), time.perf_counter() - started, want.failed_list))
+    return INTERRUPTED if stop.asked else _exit_code(codes, several, not todo)
+
+
+def _report(want: SimpleNamespace, verb: Verb, done: Outcome, talk: Talk, count: str) -> int:
+    """One picture's line and record; returns its exit code."""
+    code, status, line = 0, done.result, None
+    if done.error is not None:
+        cure = ""
+        if is_out_of_memory(done.error) and (bytes_needed := verb.estimate(done.item)):
+            cure = f" (the estimate was {bytes_needed / 1e9:.2f} GB; --max-memory picks a smaller plan)"
+        code, line = talk.failure(done.error, str(done.item.input), cure)
+        status = "interrupted" if code == INTERRUPTED else "failed"
+    else:
+        talk.say(f"{count}{done.item.output}: {status} in {done.seconds:.1f} s")
+    facts = {"error": line, "seconds": round(done.seconds, 3), "peak_memory_bytes": done.peak}
+    talk.data(
+        _record(want, done.item, status) | facts | {"sha256": None if code or not want.as_json else _digest(done.item.output)}
+    )
+    return code
+
+
+def _record(want: SimpleNamespace, item: batch.Item, status: str) -> dict:
+    facts = {"error": None, "seconds": 0.0, "peak_memory_bytes": None}
+    about = {"seed": want.seed, "engine": want.engine, "device": want.device, "sha256": None}
+    return {"input": str(item.input), "output": str(item.output), "status": status} | facts | about
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _summary(statuses: Counter, rest: int, seconds: float, failed_list: str | None) -> str:
+    missed = rest - statuses["failed"] - statuses["interrupted"]
+    words = [f"{statuses['done']} done", f"{statuses['failed']} failed"]
+    words += [f"{statuses[name]} {name}" for name in ("skipped", "interrupted") if statuses[name]]
+    words += [f"{missed} not reached"] if missed else []
+    again = f"; those that are not done are listed in {failed_list}" if failed_list and rest else ""
+    return f"{', '.join(words)} in {seconds:.1f} s{again}"
+
+
+def _exit_code(codes: list[int], several: bool, nothing: bool) -> int:
+    """That of the picture where one was given; of several 1 when any failed, 4 when only memory was short."""
+    if nothing:
+        return NothingToDoError.exit_code
+    if not codes:
+        return 0
+    return codes[0] if not several or set(codes) == {4} else 1

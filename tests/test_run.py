@@ -1,0 +1,398 @@
+"""`psal inpaint` over many pictures: what a shell script can rely on."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import psal_cli
+from psal_cli import files
+from psal_cli.commands import main
+from psal_cli.tasks import inpaint as task
+
+ENV = os.environ | {"PYTHONPATH": str(Path(psal_cli.__file__).parent.parent)}
+SIZE = (40, 30)  # width, height
+
+
+def psal(*args, stdin=None):
+    files._read_stdin.cache_clear()
+    return CliRunner().invoke(main, [str(arg) for arg in args], input=stdin)
+
+
+def process(*args, **options):
+    """psal as a process of its own; stdin, stdout and stderr as given to Popen."""
+    command = [sys.executable, "-P", "-c", "from psal_cli.commands import main; main()", *map(str, args)]
+    return subprocess.Popen(command, env=ENV, **options)
+
+
+def texture(number):
+    rows, columns = np.indices(SIZE[::-1])
+    return np.stack([rows % 5 * 40, (columns + number) % 7 * 30, (rows + columns) % 3 * (number % 8) * 10], 2).astype(np.uint8)
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """A function that fills photos/ with so many pictures, every third one in a subfolder; mask.png fits all."""
+    monkeypatch.chdir(tmp_path)
+    mask = np.zeros(SIZE[::-1], np.uint8)
+    mask[10:16, 12:20] = 255
+    Image.fromarray(mask).save("mask.png")
+
+    def make(count):
+        for number in range(count):
+            path = Path("photos", *(["deep"] if number % 3 == 2 else []), f"{number:03}.png")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(texture(number)).save(path)
+        return tmp_path
+
+    return make
+
+
+@pytest.fixture
+def stopped(monkeypatch):
+    """A function that makes the task call something for the picture of that number, before it does its work."""
+
+    def at(number, act):
+        work, calls = task.inpaint, []
+
+        def counted(*args, **options):
+            calls.append(0)
+            if len(calls) == number:
+                act()
+            return work(*args, **options)
+
+        monkeypatch.setattr(task, "inpaint", counted)
+
+    return at
+
+
+def lines(done):
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def tree(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()}
+
+
+def test_a_folder_goes_through_with_its_tree(photos):
+    photos(6)
+    done = psal("inpaint", "photos", "-r", "--mask", "mask.png", "-o", "out", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert tree("out").keys() == tree("photos").keys()
+    for record in lines(done):
+        assert record["status"] == "done" and record["error"] is None and record["seconds"] > 0
+        assert record["output"] == record["input"].replace("photos", "out")
+        assert record["peak_memory_bytes"] > 10_000_000 and record["device"] == "cpu" and record["seed"] == 0
+        assert record["sha256"] == hashlib.sha256(Path(record["output"]).read_bytes()).hexdigest()
+    *each, summary = done.stderr.splitlines()
+    assert [line.split(":")[1].strip() for line in each] == [
+        f"[{n}/6] {record['output']}" for n, record in enumerate(lines(done), 1)
+    ]
+    assert summary.startswith("psal: 6 done, 0 failed in ")
+    assert psal("inpaint", "photos", "-r", "--mask", "mask.png", "-o", "out2", "-q").output == ""
+
+
+def test_the_same_file_gives_the_same_pixels_anywhere_in_a_batch(photos):
+    photos(5)
+    alone = {}
+    for path in sorted(Path("photos").rglob("*.png")):
+        assert psal("inpaint", path, "--mask", "mask.png", "-o", "alone.png", "--force").exit_code == 0
+        alone[path.name] = Path("alone.png").read_bytes()
+    paths = sorted(map(str, Path("photos").rglob("*.png")))
+    for number, (order, jobs) in enumerate(((paths, 1), (paths[::-1], 1), (paths, 4), (paths[::-1], 2))):
+        assert psal("inpaint", *order, "--mask", "mask.png", "-o", f"out{number}", "--jobs", jobs).exit_code == 0
+        assert tree(f"out{number}") == alone
+
+
+BAD = {
+    "truncated": "is damaged or cut off",
+    "text": "is no picture that psal reads",
+    "empty": "is no picture that psal reads",
+    "huge": "more than the limit",
+    "wrong_mask": "the picture is 40x30",
+    "no_mask": "name one mask for it",
+    "full_mask": "covers the whole picture",
+    "text_mask": "is no picture that psal reads",
+    "forbidden": "no permission to read it",
+    "corrupt": "is damaged or cut off",
+}
+
+
+def spoil(name, path, mask):
+    whole = path.read_bytes()
+    if name == "truncated":
+        path.write_bytes(whole[: len(whole) // 2])
+    elif name == "text":
+        path.write_text("not a picture")
+    elif name == "empty":
+        path.write_bytes(b"")
+    elif name == "huge":  # a header that promises 100,000 x 100,000 pixels
+        path.write_bytes(whole[:16] + (100_000).to_bytes(4, "big") * 2 + whole[24:])
+    elif name == "corrupt":
+        path.write_bytes(whole[:50] + bytes(len(whole) - 50))
+    elif name == "wrong_mask":
+        Image.new("L", (7, 7)).save(mask)
+    elif name == "no_mask":
+        mask.unlink()
+    elif name == "full_mask":
+        Image.new("L", SIZE, 255).save(mask)
+    elif name == "text_mask":
+        mask.write_text("not a mask")
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_ten_bad_pictures_of_200_are_named_and_the_rest_is_done(photos, monkeypatch, jobs):
+    photos(200)
+    for path in Path("photos").rglob("*.png"):
+        mask = Path("masks", path.relative_to("photos"))
+        mask.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy("mask.png", mask)
+    paths = sorted(Path("photos").rglob("*.png"))
+    bad = dict(zip(paths[5::19], BAD, strict=False))
+    for path, name in bad.items():
+        spoil(name, path, Path("masks", path.relative_to("photos")))
+    forbidden = next(path for path, name in bad.items() if name == "forbidden")
+
+    def guarded(path):  # as root, no mode forbids reading
+        if path == forbidden:
+            raise PermissionError(13, "Permission denied")
+        return opened(path)
+
+    opened = files.open_input
+    monkeypatch.setattr(files, "open_input", guarded)
+    monkeypatch.setattr("psal_cli.image.reading.open_input", guarded)
+    run = ("inpaint", "photos", "-r", "--mask", "masks", "-o", "out", "--json", "--jobs", jobs)
+    done = psal(*run, "--failed-list", "failed.txt", "--iterations", 1)
+    assert done.exit_code == 1
+    assert [Path(record["input"]) for record in lines(done)] == paths
+    failed = {record["input"]: record["error"] for record in lines(done) if record["status"] == "failed"}
+    assert failed.keys() == {str(path) for path in bad}
+    for path, name in bad.items():
+        assert BAD[name] in failed[str(path)] and failed[str(path)] in done.stderr
+    assert "190 done, 10 failed in" in done.stderr.splitlines()[-1]
+    assert len(tree("out")) == 190 and not [name for name in tree(".") if ".part" in name]
+    assert Path("failed.txt").read_text().splitlines() == [f"photos/./{path.relative_to('photos')}" for path in bad]
+    monkeypatch.undo()
+    os.chdir(Path("out").absolute().parent)
+    again = psal("inpaint", "--from-file", "failed.txt", "--mask", "mask.png", "-o", "out", "--failed-list", "failed.txt")
+    assert again.exit_code == 1 and "5 done, 5 failed in" in again.stderr.splitlines()[-1]  # the masks were bad of five
+    assert len(tree("out")) == 195 and len(Path("failed.txt").read_text().splitlines()) == 5
+
+
+def test_fail_fast_and_the_list_of_what_was_not_reached(photos):
+    photos(6)
+    Path("photos/001.png").write_text("no picture")
+    run = ("inpaint", "photos", "-r", "--mask", "mask.png", "-o", "out", "--failed-list", "failed.txt")
+    done = psal(*run, "--fail-fast")
+    assert done.exit_code == 1
+    assert "1 done, 1 failed, 4 not reached in" in done.stderr and "listed in failed.txt" in done.stderr
+    assert list(tree("out")) == ["000.png"]
+    assert len(Path("failed.txt").read_text().splitlines()) == 5
+    assert psal("inpaint", "--from-file", "failed.txt", "--mask", "mask.png", "-o", "out").exit_code == 1
+    assert sorted(tree("out")) == ["000.png", "003.png", "004.png", "deep/002.png", "deep/005.png"]
+    Image.fromarray(texture(1)).save("photos/001.png")
+    done = psal(*run, "--skip-existing", "--json")
+    assert done.exit_code == 0 and "1 done, 0 failed, 5 skipped" in done.stderr
+    assert [record["status"] for record in lines(done)] == ["skipped"] * 5 + ["done"]
+    assert Path("failed.txt").read_text() == ""
+
+
+def test_nothing_to_do_is_exit_3(photos):
+    photos(2)
+    Path("void").mkdir()
+    Path("void.txt").write_text("\n")
+    assert psal("inpaint", "photos", "--mask", "mask.png", "-o", "out").exit_code == 0
+    for args, words in (
+        (["photos", "-o", "out", "--skip-existing"], "0 done, 0 failed, 2 skipped"),
+        (["void", "-o", "out"], "no picture in void; -r looks into subfolders too"),
+        (["--from-file", "void.txt", "-o", "out"], "no picture in the list"),
+    ):
+        done = psal("inpaint", *args, "--mask", "mask.png")
+        assert done.exit_code == 3 and words in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_refusals_come_before_any_work(photos):
+    photos(4)
+    refusals = {
+        "photos -o out.png": "for a folder write",
+        "photos -o out --mask {stm}.png": "a pattern may hold",
+        "photos photos/deep -o -": "- would be written for",
+        "- - -o out.png": "Missing option",
+        "photos/000.png -o out.png --format jpg": "--format jpg, but -o out.png ends otherwise",
+        "photos/000.png -o - --json": "--json and the picture would both go to stdout",
+        "- --json": "would both go to stdout",
+        "photos -o out --max-pixels none": "no number of pixels",
+        "photos -o out --jobs 0": "not in the range",
+        "photos -o out --format gif": "'gif' is not one of",
+        "--from-file none.txt -o out": "none.txt: the list of files cannot be read",
+    }
+    before = tree(".")
+    for args, words in refusals.items():
+        mask = [] if "--mask" in args or words == "Missing option" else ["--mask", "mask.png"]
+        done = psal("inpaint", *args.split(), *mask)
+        assert done.exit_code == 2 and words in done.stderr and done.stderr.count("\n") == 1, (args, done.stderr)
+    done = psal("inpaint", "-", "--mask", "-", "-o", "out.png")
+    assert done.exit_code == 2 and "stdin more than once" in done.stderr
+    assert tree(".") == before
+
+
+def test_dry_run_tells_and_does_nothing(photos):
+    photos(3)
+    Path("photos/001.png").write_text("no picture")
+    before = tree(".")
+    run = ("inpaint", "photos", "-r", "--mask", "mask.png", "-o", "out", "--dry-run")
+    done = psal(*run)
+    assert done.exit_code == 1 and tree(".") == before
+    assert done.stdout.splitlines()[0].startswith("do: photos/000.png -> out/000.png (40x30, 0.")
+    assert done.stdout.splitlines()[0].endswith("GB, mask mask.png)")
+    assert done.stdout.splitlines()[1] == "refuse: photos/001.png -> out/001.png (mask mask.png)"
+    assert "photos/001.png is no picture" in done.stderr
+    assert done.stderr.splitlines()[-1] == "psal: dry run: 2 to do, 0 skipped, 1 refused"
+    record = lines(psal(*run, "--json"))[0]
+    assert (record["width"], record["height"], record["status"], record["mask"]) == (40, 30, "do", "mask.png")
+    assert 10**8 < record["memory_bytes"] < 10**9
+    Path("out").mkdir()
+    shutil.copy("mask.png", "out/000.png")
+    assert "skip: photos/000.png" in psal(*run, "--skip-existing").stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_batch_reports_and_resumes(photos, stopped, monkeypatch, number):
+    photos(6)
+    run = ("inpaint", "photos", "-r", "--mask", "mask.png", "-o", "out", "--json")
+    with monkeypatch.context():
+        stopped(3, lambda: os.kill(os.getpid(), number))
+        done = psal(*run, "--failed-list", "failed.txt")
+        monkeypatch.undo()
+    os.chdir(photos(0))
+    assert done.exit_code == 130
+    assert [record["status"] for record in lines(done)] == ["done", "done", "interrupted"]
+    assert "2 done, 0 failed, 1 interrupted, 3 not reached in" in done.stderr
+    assert len(Path("failed.txt").read_text().splitlines()) == 4
+    first = tree("out")
+    assert len(first) == 2
+    again = psal(*run, "--skip-existing")
+    assert again.exit_code == 0 and first.items() <= tree("out").items() and len(tree("out")) == 6
+
+
+def test_stdin_and_stdout(photos):
+    photos(1)
+    source = Path("photos/000.png").read_bytes()
+    assert psal("inpaint", "photos/000.png", "--mask", "mask.png", "-o", "file.png").exit_code == 0
+    with process("inpaint", "-", "--mask", "mask.png", "-q", stdin=-1, stdout=-1, stderr=-1) as piped:
+        out, err = piped.communicate(source)
+    assert (out, err, piped.returncode) == (Path("file.png").read_bytes(), b"", 0)
+    with Path("photos/000.png").open("rb") as stdin, Path("out.jpg").open("wb") as stdout:
+        piped = process("inpaint", "-", "--mask", "mask.png", "-o", "-", "--format", "jpg", stdin=stdin, stdout=stdout, stderr=-1)
+        assert piped.wait(60) == 0, piped.stderr.read()
+        piped.stderr.close()
+    with Image.open("out.jpg") as image:
+        assert image.format == "JPEG" and image.size == SIZE
+    assert psal("inpaint", "-", "--mask", "mask.png", "-o", "named.tif", stdin=source).exit_code == 0
+    assert (
+        psal("inpaint", "photos/000.png", "--mask", "-", "-o", "masked.png", stdin=Path("mask.png").read_bytes()).exit_code == 0
+    )
+    assert Path("masked.png").read_bytes() == Path("file.png").read_bytes()
+    listed = psal("inpaint", "--from-file", "-", "--mask", "mask.png", "-o", "out", stdin=b"photos/000.png\n")
+    assert listed.exit_code == 0 and Path("out/000.png").read_bytes() == Path("file.png").read_bytes()
+
+
+def test_an_empty_mask_copies_what_comes_from_stdin(photos):
+    photos(1)
+    Image.new("L", SIZE).save("empty.png")
+    source = Path("photos/000.png").read_bytes()
+    with process("inpaint", "-", "--mask", "empty.png", stdin=-1, stdout=-1, stderr=-1) as piped:
+        out, err = piped.communicate(source)
+    assert out == source and b"is copied" in err
+
+
+def test_a_reader_that_has_gone_is_one_line(photos):
+    photos(1)
+    read, write = os.pipe()
+    os.close(read)
+    gone = process("inpaint", "photos/000.png", "--mask", "mask.png", "-o", "-", stdout=write, stderr=-1, text=True)
+    os.close(write)
+    with gone:
+        assert gone.stderr.read().splitlines()[-1] == "psal: cannot write stdout: the program that was to read it has ended"
+        assert gone.wait(60) == 1
+
+
+def test_encoding_options(photos):
+    photos(1)
+    Image.merge("RGBA", [*Image.open("photos/000.png").split(), Image.new("L", SIZE, 100)]).save("layer.png")
+    args = ("--mask", "mask.png", "--background", "#204060", "-o", "flat.jpg")
+    done = psal("inpaint", "layer.png", *args)
+    assert done.exit_code == 0 and "flat.jpg" in done.stderr
+    assert psal("inpaint", "layer.png", "--mask", "mask.png", "-o", "x.jpg").exit_code == 2
+    assert "--background" in psal("inpaint", "layer.png", "--mask", "mask.png", "-o", "x.jpg").stderr
+    sizes = []
+    for level in (0, 9):
+        assert psal("inpaint", "layer.png", "--mask", "mask.png", "--compression", level, "-o", f"{level}.tif").exit_code == 0
+        sizes.append(Path(f"{level}.tif").stat().st_size)
+    assert sizes[1] < sizes[0]
+    Image.open("photos/000.png").save("exif.png", exif=b"Exif\0\0II*\0\x08\0\0\0\1\0\x0f\1\2\0\4\0\0\0abc\0\0\0\0\0")
+    for option, kept in (([], True), (["--strip-metadata"], False)):
+        assert psal("inpaint", "exif.png", "--mask", "mask.png", "-o", f"{kept}.png", *option).exit_code == 0
+        assert bool(Image.open(f"{kept}.png").getexif()) == kept
+    assert psal("inpaint", "photos", "--mask", "mask.png", "-o", "webp", "--format", "webp", "--suffix", "_x").exit_code == 0
+    assert list(tree("webp")) == ["000_x.webp"]
+
+
+def test_results_about_the_result_go_to_folders_too(photos):
+    photos(2)
+    done = psal("inpaint", "photos", "--mask", "mask.png", "-o", "out", "--compare", "cmp", "--save-offsets", "field/")
+    assert done.exit_code == 0, done.stderr
+    assert tree("out").keys() == tree("cmp").keys() == tree("field").keys() == {"000.png", "001.png"}
+
+
+def test_memory_that_runs_out_concerns_one_picture(photos, stopped):
+    photos(3)
+
+    def short():
+        raise MemoryError
+
+    stopped(2, short)
+    done = psal("inpaint", "photos", "-r", "--mask", "mask.png", "-o", "out")
+    assert done.exit_code == 4 and "photos/001.png: out of memory" in done.stderr and "2 done, 1 failed" in done.stderr
+    assert "the estimate was 0." in done.stderr and "--max-memory" in done.stderr
+
+
+def test_max_pixels(photos):
+    photos(2)
+    done = psal("inpaint", "photos", "--mask", "mask.png", "-o", "out", "--max-pixels", "1.1k")
+    assert done.exit_code == 1 and "photos/000.png is 40x30" in done.stderr and "--max-pixels" in done.stderr
+    assert psal("inpaint", "photos/000.png", "--mask", "mask.png", "--max-pixels", 1100).exit_code == 2
+    assert psal("inpaint", "photos/000.png", "--mask", "mask.png", "--max-pixels", 1200).exit_code == 0
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell):
+    script = psal("completion", shell)
+    assert script.exit_code == 0 and f"_PSAL_COMPLETE={shell}_complete" in script.stdout
+    words = {"bash": ("COMP_WORDS", "COMP_CWORD"), "zsh": ("COMP_WORDS", "COMP_CWORD"), "fish": ("COMP_WORDS", "COMP_CWORD")}
+    for line, number, expected in (("psal inp", "1", "inpaint"), ("psal inpaint --skip", "2", "--skip-existing")):
+        word = line.split()[-1] if shell == "fish" else number
+        env = ENV | {"_PSAL_COMPLETE": f"{shell}_complete", words[shell][0]: line, words[shell][1]: word}
+        code = "from psal_cli.commands import main; main(prog_name='psal')"
+        done = subprocess.run([sys.executable, "-P", "-c", code], env=env, capture_output=True, text=True)
+        assert expected in done.stdout, done.stderr
+    if shutil.which(shell):
+        assert subprocess.run([shell, "-n"], input=script.stdout, text=True).returncode == 0
+
+
+def test_help_says_what_help_says():
+    for verb in ("inpaint", "doctor"):
+        assert psal("help", verb).stdout == psal(verb, "--help").stdout != ""
+    assert psal("help").stdout == psal("--help").stdout
+    assert psal("help", "nothing").exit_code == 2
+    for code in ("0 all done", "2 usage", "3 nothing to do", "4 out of memory", "130 interrupted"):
+        assert code in " ".join(psal("--help").stdout.split())
