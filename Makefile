@@ -4,7 +4,7 @@ VENV := .venv
 PIP := $(VENV)/bin/pip --disable-pip-version-check
 SOURCES := $(shell find psal_cli ext weights -type f -not -name '*.so' -not -name '*.pyc' 2>/dev/null) pyproject.toml README.md
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench sanitize clean
 
 demo: $(VENV)/.installed
 	mkdir -p out
@@ -23,9 +23,13 @@ bench: $(VENV)/.bench
 	$(VENV)/bin/python tests/bench/bench_inpaint.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_command.py --write-readme
 
+# The engine's tests under AddressSanitizer and UndefinedBehaviorSanitizer, about seven minutes on two cores.
+sanitize: $(VENV)/.tools
+	.ci/sanitize
+
 $(VENV)/.tools: constraints.txt
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install -q -c constraints.txt torch numpy pillow opencv-python-headless click rich tqdm pytest ruff scikit-build-core cmake ninja
+	$(PIP) install -q -c constraints.txt torch numpy pillow opencv-python-headless click rich tqdm pytest hypothesis ruff scikit-build-core cmake ninja
 	touch $@
 
 # A real install, not an editable one: what is tested is what a user gets.

@@ -63,15 +63,21 @@ HOST_DEVICE int between(uint32_t bits, int low, int high) {  // uniform in [low,
   return low + (int)(((uint64_t)bits * (uint64_t)(high - low)) >> 32);
 }
 
+// One image of a tensor that has `size` numbers an image; a tensor that was left out stays NULL.
+template <class T>
+HOST_DEVICE const T* image_of(const void* tensor, int64_t image, int64_t size) {
+  return tensor ? (const T*)tensor + image * size : nullptr;
+}
+
 template <class T>
 HOST_DEVICE Problem<T> problem_of(const psal_search_args& a, int64_t image) {
   const int64_t queries = (int64_t)a.query_height * a.query_width, keys = (int64_t)a.key_height * a.key_width;
-  return {(const T*)a.query + image * queries * a.channels,
-          (const T*)a.key + image * keys * a.channels,
-          a.key_scale ? a.key_scale + image * keys : nullptr,
-          a.query_mask ? a.query_mask + image * queries : nullptr,
-          a.key_valid ? a.key_valid + image * keys : nullptr,
-          a.key_valid ? a.key_rows + image * a.key_height : nullptr,
+  return {image_of<T>(a.query, image, queries * a.channels),
+          image_of<T>(a.key, image, keys * a.channels),
+          image_of<float>(a.key_scale, image, keys),
+          image_of<uint8_t>(a.query_mask, image, queries),
+          image_of<uint8_t>(a.key_valid, image, keys),
+          image_of<int32_t>(a.key_rows, image, a.key_height),
           a.query_height, a.query_width, a.key_height, a.key_width, a.channels, a.patch_size / 2, a.k,
           a.similarity == PSAL_DOT,
           mix(a.seed + 0x632be59bd9b4e019ull * (uint64_t)(image + 1))};

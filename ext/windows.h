@@ -35,14 +35,14 @@ struct Windows {
 
   static HOST_DEVICE Windows of(const psal_window_args& a, int64_t image) {
     const int64_t queries = (int64_t)a.query_height * a.query_width, keys = (int64_t)a.key_height * a.key_width;
-    return {(const T*)a.query + image * queries * a.channels,
-            (const T*)a.key + image * keys * a.channels,
-            a.nnf + image * queries * a.k * 2,
-            (const Term*)a.weight + image * queries * a.k,
-            a.log_total ? (const Term*)a.log_total + image * queries : nullptr,
-            a.baseline ? (const Term*)a.baseline + image * queries : nullptr,
-            a.order ? a.order + image * queries * a.k : nullptr,
-            a.first ? a.first + image * (keys + 1) : nullptr,
+    return {image_of<T>(a.query, image, queries * a.channels),
+            image_of<T>(a.key, image, keys * a.channels),
+            image_of<int32_t>(a.nnf, image, queries * a.k * 2),
+            image_of<Term>(a.weight, image, queries * a.k),
+            image_of<Term>(a.log_total, image, queries),
+            image_of<Term>(a.baseline, image, queries),
+            image_of<int64_t>(a.order, image, queries * a.k),
+            image_of<int64_t>(a.first, image, keys + 1),
             a.channels, a.query_height, a.query_width, a.key_height, a.key_width, a.patch_size / 2, a.k,
             a.similarity == PSAL_DOT, a.centred != 0};
   }

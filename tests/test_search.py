@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from psal_cli import ops, reference
 
@@ -106,6 +108,46 @@ def test_field_is_sorted_distinct_and_valid(sample, schedule):
     valid = whole.gather(1, place.clamp_min(0).flatten(1)).view_as(place).all(1)
     assert (valid | ~searched).all()
     assert (nnf.amax((1, 2)) == -1)[~searched].all() and (similarity.amax(1) == -torch.inf)[~searched].all()
+
+
+@st.composite
+def shapes(draw):
+    """(query, key, arguments of search): any sizes down to one pixel, with and without masks and a field to start from."""
+    patch_size = draw(st.sampled_from([1, 3, 5, 9]))
+    batch, channels = draw(st.integers(1, 2)), draw(st.integers(1, 36))
+    query_size = draw(st.integers(1, 40)), draw(st.integers(1, 20))
+    key_size = [draw(st.integers(patch_size, patch_size + 20)) for _ in range(2)]
+    dtype = draw(st.sampled_from([torch.float32, HALF, BRAIN, DOUBLE]))
+    key_mask = torch.ones(batch, *key_size, dtype=torch.bool)
+    if draw(st.booleans()):
+        key_mask[:, patch_size:] = False  # the first rows of keys are left
+    keys = int(reference.whole_keys(key_mask[:, None].float(), patch_size, key_mask)[0].sum())
+    arguments = {"patch_size": patch_size, "k": draw(st.integers(1, min(64, keys))), "seed": draw(st.integers(0, 2**63 - 1))}
+    arguments |= {"similarity": draw(st.sampled_from(["l2", "dot", "key_cosine"])), "iterations": draw(st.integers(0, 4))}
+    arguments |= {"key_mask": draw(st.sampled_from([None, key_mask])) if key_mask.all() else key_mask}
+    if draw(st.booleans()):
+        arguments["query_mask"] = torch.rand(batch, *query_size) < draw(st.sampled_from([0.1, 0.7]))
+    if draw(st.booleans()):
+        far = draw(st.sampled_from([30, 2**31 - 1]))
+        arguments["init"] = torch.randint(-far, far, (batch, arguments["k"], 2, *query_size), dtype=torch.int32)
+    query, key = torch.randn(batch, channels, *query_size).to(dtype), torch.randn(batch, channels, *key_size).to(dtype)
+    return query, key, arguments
+
+
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@given(shapes(), st.sampled_from([*RANDOM, "exact"]))
+def test_any_shape_gives_distinct_keys_and_their_similarity(sample, schedule):
+    query, key, arguments = sample
+    nnf, similarity = ops.search(query, key, schedule=schedule, **arguments)
+    at = query.double(), key.double(), nnf, *patch_and_similarity(arguments)
+    assert_same(similarity, reference.similarity_at(*at), rounding(*at))
+    place = (nnf[:, :, 0].long() * key.shape[3] + nnf[:, :, 1]).flatten(2)  # [B, k, H * W]
+    searched = arguments.get("query_mask", torch.ones_like(place[:, 0], dtype=torch.bool)).flatten(1)
+    whole = reference.whole_keys(key, arguments["patch_size"], arguments["key_mask"]).flatten(1)
+    for item in range(len(query)):
+        found = place[item].T[searched[item]]  # [searched queries, k]
+        assert whole[item][found].all()
+        assert all(len(set(matches)) == arguments["k"] for matches in found.tolist())
 
 
 def test_same_seed_same_field(sample, schedule):

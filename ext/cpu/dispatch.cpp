@@ -16,10 +16,8 @@ namespace psal {
   void log_total(const psal_window_args&);       \
   }
 DECLARE(baseline)
-#ifdef PSAL_X86
 DECLARE(x86_64_v3)
 DECLARE(x86_64_v4)
-#endif
 
 namespace {
 
@@ -35,11 +33,12 @@ struct Kernels {
 #define KERNELS(NAME, ISA) {NAME, ISA::search, ISA::gather, ISA::spread, ISA::scatter, ISA::log_total}
 
 Kernels choose() {
-#ifdef PSAL_X86
-  __builtin_cpu_init();
+#ifdef PSAL_x86_64_v4
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512cd"))
     return KERNELS("x86-64-v4", x86_64_v4);
+#endif
+#ifdef PSAL_x86_64_v3
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
     return KERNELS("x86-64-v3", x86_64_v3);
 #endif
