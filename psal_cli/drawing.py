@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from psal_cli.image import Picture
+from psal_cli.image.fitting import rounded
 from psal_cli.image.metadata import Metadata
 
 PANEL = 1200  # the longest side of one panel, pixels
@@ -69,12 +70,12 @@ def _legend(side: int, far: float) -> np.ndarray:
 
 
 def _flat(picture: Picture) -> np.ndarray:
-    """uint8 [H, W, 3], a copy: alpha over white."""
+    """uint8 [H, W, 3], a copy: alpha over white, 16 bits rounded to 8."""
     pixels = np.repeat(picture.pixels, 3, 2) if picture.pixels.shape[2] == 1 else picture.pixels.copy()
-    if picture.alpha is None:
-        return pixels
-    share = picture.alpha[..., None].astype(np.float32) / picture.white
-    return np.rint(pixels * share + picture.white * (1 - share)).astype(np.uint8)
+    if picture.alpha is not None:
+        share = picture.alpha[..., None].astype(np.float32) / picture.white
+        pixels = np.rint(pixels * share + picture.white * (1 - share)).astype(pixels.dtype)
+    return pixels if pixels.dtype == np.uint8 else rounded(pixels)
 
 
 def _panel(image: np.ndarray) -> np.ndarray:

@@ -137,7 +137,7 @@ def test_refusals(tmp_path):
         (save(tmp_path / "spot.png", spot().astype(np.uint8) * 255), {"dilate": 60}, "covers the whole picture with --dilate"),
         (small, {}, "is 41x30, the picture is 40x30: give a mask of the same size"),
         (turned, {}, r"is 30x40, the picture is 40x30 \(turned by 90 degrees it would fit\)"),
-        (floats, {}, "colour mode F"),
+        (floats, {}, "floating-point numbers"),
         (text, {}, "no picture that psal reads"),
         (tmp_path / "none.png", {}, "no such file"),
     ]

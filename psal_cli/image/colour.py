@@ -1,25 +1,99 @@
-"""What the numbers of a picture mean: conversions between ICC profiles."""
+"""What the numbers of a picture mean: conversions between ICC profiles, and colours that users name."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from io import BytesIO
+from itertools import product
 from pathlib import Path
 
-from PIL import Image, ImageCms
+import numpy as np
+from PIL import Image, ImageCms, ImageColor
 
 from psal_cli.errors import InputError
 from psal_cli.image.metadata import Metadata
 
 log = logging.getLogger(__name__)
 
+BAND = 1 << 20  # pixels
+ALIKE = 2  # of 255: profiles that differ by no more mean the same
+ENCODED = ("L", "RGB")  # Pillow's modes of 1 and 3 channels
 
-def cmyk_to_srgb(image: Image.Image, metadata: Metadata, path: Path) -> tuple[Image.Image, Metadata]:
-    if metadata.icc is None:
-        raise InputError(f"{path} is CMYK without an ICC profile, its colours are anyone's guess: convert it to RGB first")
-    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+
+@cache
+def _srgb() -> ImageCms.ImageCmsProfile:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+
+
+class Inks:
+    """Turns crops of a CMYK image into sRGB. Raises InputError where its profile is missing or unusable."""
+
+    def __init__(self, icc: bytes | None, path: Path):
+        if not icc:
+            raise InputError(f"{path} is CMYK without an ICC profile, its colours are anyone's guess: convert it to RGB first")
+        try:
+            source = ImageCms.ImageCmsProfile(BytesIO(icc))
+            self.transform = ImageCms.buildTransform(source, _srgb(), "CMYK", "RGB")
+        except (ImageCms.PyCMSError, OSError) as error:
+            raise InputError(f"{path} is CMYK with an unusable ICC profile ({error}): convert it to RGB first") from error
+        self.path = path
+
+    def __call__(self, crop: Image.Image) -> Image.Image:
+        return self.transform.apply(crop)
+
+    def profiled(self, metadata: Metadata) -> Metadata:
+        log.warning("%s is CMYK: it becomes sRGB", self.path)
+        return replace(metadata, icc=_srgb().tobytes())
+
+
+def _transform(icc: bytes, channels: int, back: bool = False) -> ImageCms.ImageCmsTransform | None:
+    """From a profile to sRGB, or `back`; None when the profile cannot be used for so many channels."""
     try:
-        converted = ImageCms.profileToProfile(image, ImageCms.ImageCmsProfile(BytesIO(metadata.icc)), srgb, outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError) as error:
-        raise InputError(f"{path} is CMYK with an unusable ICC profile ({error}): convert it to RGB first") from error
-    log.warning("%s is CMYK: it becomes sRGB", path)
-    return converted, replace(metadata, icc=srgb.tobytes())
+        profile = ImageCms.ImageCmsProfile(BytesIO(icc))
+        if back:
+            return ImageCms.buildTransform(_srgb(), profile, "RGB", ENCODED[channels > 1])
+        return ImageCms.buildTransform(profile, _srgb(), ENCODED[channels > 1], "RGB")
+    except (ImageCms.PyCMSError, OSError):
+        return None
+
+
+def meaning_of(icc: bytes, channels: int) -> str:
+    """ "sRGB" where colours mean in this profile what they mean without one, else "other"; or "unusable"."""
+    transform = _transform(icc, channels)
+    if transform is None:
+        return "unusable"
+    grid = np.array(list(product(range(0, 256, 51), repeat=channels)), np.uint8)[None]
+    meant = np.asarray(transform.apply(Image.fromarray(grid[..., 0] if channels == 1 else grid))).astype(int)
+    return "sRGB" if np.abs(meant - grid).max() <= ALIKE else "other"
+
+
+def to_srgb(pixels: np.ndarray, icc: bytes) -> np.ndarray:
+    """uint8 [H, W, C] in the colours of a usable profile -> uint8 [H, W, 3] in sRGB."""
+    transform, out = _transform(icc, pixels.shape[2]), np.empty((*pixels.shape[:2], 3), np.uint8)
+    for rows in _slices(pixels):
+        out[rows] = transform.apply(Image.fromarray(pixels[rows, :, 0] if pixels.shape[2] == 1 else pixels[rows]))
+    return out
+
+
+def _slices(pixels: np.ndarray) -> Iterator[slice]:
+    step = max(1, BAND // pixels.shape[1])
+    for top in range(0, pixels.shape[0], step):
+        yield slice(top, top + step)
+
+
+def parse_colour(text: str) -> tuple[int, int, int]:
+    """A CSS colour ("white", "#1e90ff") as (red, green, blue) of sRGB. Raises InputError for any other text."""
+    try:
+        red, green, blue = ImageColor.getrgb(text)
+    except ValueError:
+        raise InputError(f"--background {text} is no colour: give a CSS name (white) or #rrggbb") from None
+    return red, green, blue
+
+
+def in_profile(colour: tuple[int, int, int], icc: bytes | None, channels: int) -> np.ndarray:
+    """uint8 [C]: the numbers that mean an sRGB colour in a profile (None: sRGB), of grey its lightness."""
+    pixel = Image.new("RGB", (1, 1), colour)
+    transform = _transform(icc, channels, back=True) if icc else None
+    pixel = transform.apply(pixel) if transform else pixel.convert(ENCODED[channels > 1])
+    return np.asarray(pixel).reshape(channels)

@@ -1,19 +1,102 @@
-"""The file formats: which are read, which extension asks for which, and what each can hold."""
+"""The file formats: how each is recognised, which extension asks for which, what each holds, and who decodes it."""
 
+import importlib
 from pathlib import Path
 
 from psal_cli.errors import InputError
+from psal_cli.files import STDIO
 
-READS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
-WRITES = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP"}
+WRITES = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+    ".avif": "AVIF",
+    ".bmp": "BMP",
+    ".heic": "HEIF",
+    ".heif": "HEIF",
+    ".jxl": "JXL",
+}
+READABLE = frozenset(WRITES) | {".jpe", ".jfif", ".apng", ".hif", ".dib"}
+WORDS = {"WEBP": "WebP", "HEIF": "HEIC", "JXL": "JPEG XL"}  # where Pillow's name of a format is not what people say
+PLUGINS = {"HEIF": ("pillow_heif", "heif"), "JXL": ("pillow_jxl", "jxl")}  # module, extra that installs it
+
+DEEP = ("PNG", "TIFF")
 NO_ALPHA = ("JPEG", "BMP")
-LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}
+NO_GREY = ("WEBP",)
+NO_GREY_WITH_ALPHA = ("WEBP", "AVIF", "HEIF")
+NO_PROFILE = ("BMP", "JXL")  # JPEG XL itself holds one, its Pillow plugin writes none
+LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383, "AVIF": 32_768, "HEIF": 16_384}
+
+AVIF_BRANDS = {b"avif", b"avis"}
+HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+STARTS = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",
+    b"MM\0+": "TIFF",
+    b"BM": "BMP",
+    b"\xff\x0a": "JXL",
+    b"\0\0\0\x0cJXL \r\n\x87\n": "JXL",
+    b"GIF8": "GIF",
+    b"8BPS": "PSD",
+}
 
 
-def check_format(path: Path) -> str:
-    """The format that the output's extension asks for. Raises InputError when it is none that psal writes."""
-    name = WRITES.get(path.suffix.lower())
+def word(name: str) -> str:
+    """What people call the format that Pillow calls `name`."""
+    return WORDS.get(name, name)
+
+
+def holds_grey(name: str, alpha: bool) -> bool:
+    return name not in (NO_GREY_WITH_ALPHA if alpha else NO_GREY)
+
+
+def readable() -> str:
+    return ", ".join(word(name) for name in dict.fromkeys(WRITES.values()))
+
+
+def detect(head: bytes) -> str | None:
+    """The format of a file that begins with `head` (64 bytes or more), as Pillow names it; None for none known here."""
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WEBP"
+    if head[4:8] == b"ftyp":
+        length = min(int.from_bytes(head[:4]), len(head))
+        brands = {head[8:12], *(head[at : at + 4] for at in range(16, length - 3, 4))}
+        return "AVIF" if brands & AVIF_BRANDS else "HEIF" if brands & HEIF_BRANDS else None
+    return next((name for start, name in STARTS.items() if head.startswith(start)), None)
+
+
+def load_plugin(name: str, path: Path) -> None:
+    """Makes Pillow read and write `name`; only now, because these imports are slow. InputError when it is not installed."""
+    if name not in PLUGINS:
+        return
+    module, extra = PLUGINS[name]
+    try:
+        plugin = importlib.import_module(module)
+    except ImportError as error:
+        raise InputError(f"{path} is {word(name)}, which needs a package of its own: pip install 'psal[{extra}]'") from error
+    if name == "HEIF":
+        plugin.register_heif_opener(thumbnails=False)
+
+
+def check_format(path: Path, format: str | None = None) -> str:
+    """The format to write, as Pillow names it: the one given (an extension without its dot), else what the extension says.
+
+    Raises InputError when it is none that psal writes, or its plugin is not installed.
+    """
+    name = WRITES.get(f".{format.lower()}" if format else path.suffix.lower())
+    known = ", ".join(WRITES) if not format else ", ".join(suffix[1:] for suffix in WRITES)
+    if name is None and format:
+        raise InputError(f"--format {format} is no format that psal writes: {known}")
+    if name is None and path == STDIO:
+        raise InputError("- writes to stdout, which has no extension: say the format with --format, e.g. --format png")
     if name is None:
         asked = f"the extension {path.suffix}" if path.suffix else "no extension"
-        raise InputError(f"{path} has {asked}: psal writes {', '.join(WRITES)}; name the output with -o")
+        raise InputError(f"{path} has {asked}: psal writes {known}; name the output with -o, or say --format")
+    load_plugin(name, path)
     return name

@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from psal_cli.errors import InputError
-from psal_cli.image.reading import MAX_PIXELS, MODES, PALETTES, decoded, opened
+from psal_cli.image.reading import MAX_PIXELS, read_plain
 
 log = logging.getLogger(__name__)
 
 HALF = 128
-DEEP = ("I;16", "I;16B", "I;16L")
+LUMA = (19595, 38470, 7471)  # of red, green, blue, of 65536 together: ITU-R 601, as Pillow rounds it
+BAND = 1 << 20  # pixels
 GREY_SHARE = 0.1  # with more pixels than that between black and white, a mask is probably not one
 
 
@@ -54,9 +54,8 @@ def read_region(path: str | Path, size: tuple[int, int], max_pixels: int = MAX_P
     Raises InputError: no such file, no picture, another size, a colour mode that is no mask.
     """
     path = Path(path)
-    with opened(path, max_pixels) as image:
-        upright, _ = decoded(image, path)
-        values = _values(upright, path)
+    pixels, alpha = read_plain(path, max_pixels)
+    values = _values(pixels, alpha, path)
     if (values.shape[1], values.shape[0]) != tuple(size):
         height, width = values.shape
         turned = " (turned by 90 degrees it would fit)" if (height, width) == tuple(size) else ""
@@ -67,23 +66,30 @@ def read_region(path: str | Path, size: tuple[int, int], max_pixels: int = MAX_P
     return values >= HALF
 
 
-def _values(image: Image.Image, path: Path) -> np.ndarray:
+def _values(pixels: np.ndarray, alpha: np.ndarray | None, path: Path) -> np.ndarray:
     """uint8 [H, W], 255 = white."""
-    if image.mode in DEEP:
-        return (np.array(image) >> 8).astype(np.uint8)
-    if image.mode not in (*MODES, *PALETTES, "CMYK"):
-        raise InputError(f"{path} has the colour mode {image.mode}, which is no mask: save it as 8-bit grey")
-    if not image.has_transparency_data:
-        return np.array(image.convert("RGB" if image.mode in (*PALETTES, "CMYK") else image.mode).convert("L"))
-    layer = image.convert("RGBA")
-    alpha, light = np.array(layer.getchannel("A")), np.array(layer.convert("L"))
+    if pixels.dtype == np.uint16:
+        pixels, alpha = (pixels >> 8).astype(np.uint8), None if alpha is None else (alpha >> 8).astype(np.uint8)
+    if alpha is None:
+        return _light(pixels)
     if alpha.min() == alpha.max():
-        return light if alpha[0, 0] >= HALF else alpha
-    painted = np.array(layer.convert("RGB"))[alpha >= HALF]
+        return _light(pixels) if alpha[0, 0] >= HALF else alpha
+    painted = pixels[alpha >= HALF]
     if painted.size == 0 or (painted == painted[0]).all():
         log.warning("%s is read from its alpha channel: opaque = white", path)
         return alpha
-    return (light.astype(np.uint16) * alpha // 255).astype(np.uint8)
+    return (_light(pixels).astype(np.uint16) * alpha // 255).astype(np.uint8)
+
+
+def _light(pixels: np.ndarray) -> np.ndarray:
+    """uint8 [H, W, C] -> uint8 [H, W]."""
+    if pixels.shape[2] == 1:
+        return pixels[..., 0]
+    out = np.empty(pixels.shape[:2], np.uint8)
+    step = max(1, BAND // out.shape[1])
+    for top in range(0, len(out), step):
+        out[top : top + step] = (pixels[top : top + step] @ np.array(LUMA, np.uint32) + 0x8000) >> 16
+    return out
 
 
 def _grown(hole: np.ndarray, dilate: int, feather: int) -> Mask:

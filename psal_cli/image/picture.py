@@ -11,7 +11,8 @@ from psal_cli.image.metadata import Metadata
 class Picture:
     """A picture as it is looked at: upright.
 
-    pixels: uint8 [H, W, C], C = 1 (grey) or 3 (red, green, blue, not multiplied by alpha); alpha: uint8 [H, W] or None.
+    pixels: uint8 or uint16 [H, W, C], C = 1 (grey) or 3 (red, green, blue, not multiplied by alpha); alpha: None or the
+    same dtype [H, W].
     format: of the file it came from, as Pillow names it; lossless: whether that format keeps pixels exactly.
     """
 
@@ -28,7 +29,7 @@ class Picture:
 
     @property
     def white(self) -> int:
-        """The largest value of a pixel: 255."""
+        """The largest value of a pixel: 255 or 65535."""
         return int(np.iinfo(self.pixels.dtype).max)
 
     def tensor(self):

@@ -1,78 +1,139 @@
-"""Picture files to arrays: upright pixels, alpha apart, metadata kept."""
+"""Picture files to arrays: what a file is, whether psal reads it, and its picture, upright, with its metadata."""
 
 import logging
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from psal_cli.errors import InputError, PsalError
-from psal_cli.image.colour import cmyk_to_srgb
-from psal_cli.image.formats import READS
+from psal_cli.files import STDIO, open_input
+from psal_cli.image import jxl
+from psal_cli.image.colour import Inks
+from psal_cli.image.decoding import BITS, EXTRA_SAMPLES, PHOTOMETRIC, SAMPLE_FORMAT, Layout, arrays, layout_of, load, refusal
+from psal_cli.image.formats import detect, load_plugin, readable, word
 from psal_cli.image.metadata import Metadata, orientation_of, read_metadata
 from psal_cli.image.picture import Picture
+from psal_cli.image.png import late_exif
 
 log = logging.getLogger(__name__)
 
 MAX_PIXELS = 600_000_000
-# Pillow's own guard refuses honest panoramas (179 megapixels); `opened` checks our limit, from the header, instead.
-Image.MAX_IMAGE_PIXELS = None
-
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+HEAD = 1 << 16  # bytes in which an AVIF file's own header ends
+NUMBERS = {2: " signed", 3: " floating-point"}
+PHOTOMETRICS = {
+    0: "grey",
+    1: "grey",
+    2: "RGB",
+    3: "palette",
+    5: "CMYK",
+    6: "YCbCr",
+    8: "CIELab",
+    9: "ICCLab",
+    32844: "LogL",
+    32845: "LogLuv",
 }
-# Pillow's mode -> (mode of the colours, has alpha); palettes, transparency keys and CMYK are handled by name.
-MODES = {"1": "L", "L": "L", "LA": "LA", "La": "LA", "RGB": "RGB", "RGBX": "RGB", "YCbCr": "RGB", "RGBA": "RGBA", "RGBa": "RGBA"}
-PALETTES = ("P", "PA")
+CURE = "save it as RGB or grey with 8 or 16 bits"
+
+
+class Header(NamedTuple):
+    """What a file says before it is decoded: format as Pillow names it; width, height of the upright picture; channels of
+    colour (1 or 3), bits (8 or 16) and alpha of the picture that psal makes of it."""
+
+    format: str
+    width: int
+    height: int
+    channels: int
+    bits: int
+    alpha: bool
+
+
+def read_header(path: str | Path, max_pixels: int = MAX_PIXELS) -> Header:
+    """Reads what a file says of its picture, without decoding it. Raises InputError for all that shows there."""
+    path = Path(path)
+    with opened(path) as (file, name):
+        header = _header(file, name, path, max_pixels)
+        return _turned(header, file, path)
 
 
 def read_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Reads an 8-bit JPEG, PNG, WebP, TIFF or BMP file, grey or in colour, with or without alpha.
+    """Reads a JPEG, PNG, TIFF, WebP, AVIF, BMP, HEIC or JPEG XL file, 8 or 16 bits, grey or colour, with or without alpha.
 
     The orientation tag is applied and reset. A palette becomes red, green, blue (and alpha); CMYK is converted to sRGB
-    through its ICC profile. What is not kept (further frames) is logged as a warning.
-    Raises InputError: no such file, no picture, damaged, more than `max_pixels` (checked before decoding), more than 8
-    bits a channel, CMYK without a profile, another colour space.
+    through its ICC profile. What is not kept (further frames, bits) is logged as a warning.
+    Raises InputError: no such file, no picture, damaged, more than `max_pixels` (checked before decoding), floating-point
+    or more than 16 bits, CMYK without a profile, another colour space, a plugin that is not installed.
     """
     path = Path(path)
-    with opened(path, max_pixels) as image:
-        bits = _bits(image, path)
-        if bits > 8:
-            raise InputError(f"{path} has {bits} bits a channel, psal reads 8 so far: save a copy with 8 bits and give that")
-        if getattr(image, "n_frames", 1) > 1:
-            log.warning("%s holds %d pictures: only the first is used", path, image.n_frames)
-        name = "JPEG" if image.format == "MPO" else image.format  # MPO: a JPEG file with a second picture in it
-        lossless = name != "JPEG" and not (name == "WEBP" and _webp_is_lossy(path))
-        upright, metadata = decoded(image, path)
-        if upright.mode == "CMYK":
-            upright, metadata = cmyk_to_srgb(upright, metadata, path)
-        colours, alpha = _channels(upright, path)
-        return Picture(colours, alpha, metadata, name, lossless)
+    with opened(path) as (file, name):
+        _header(file, name, path, max_pixels)
+        _warn_of_losses(file, name, path)
+        with _image(file, name) as image:
+            inks = Inks(image.info.get("icc_profile"), path) if image.mode == "CMYK" else None
+            pixels, alpha, metadata = decoded(image, file, path, inks)
+            return Picture(pixels, alpha, inks.profiled(metadata) if inks else metadata, name, _is_lossless(file, image))
+
+
+def read_plain(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, np.ndarray | None]:
+    """The upright pixels and alpha as `read_picture` reads them, of CMYK without a profile too; for masks."""
+    with opened(path) as (file, name):
+        _header(file, name, path, max_pixels, profiles=False)
+        with _image(file, name) as image:
+            return decoded(image, file, path)[:2]
+
+
+def _warn_of_losses(file: IO[bytes], name: str, path: Path) -> None:
+    """Says what of the file will not be in the picture."""
+    frames, bits, extra = 1, 8, ()
+    if name == "JXL":
+        head = jxl.read_head(file)
+        frames, bits = "several" if head.animated else 1, head.bits if not head.grey or head.alpha else 8
+    else:
+        with _image(file, name) as image:
+            frames = getattr(image, "n_frames", 1)
+            if name in ("AVIF", "HEIF"):
+                bits = image.info["bit_depth"] if name == "HEIF" else _avif_bits(file)
+            elif name == "TIFF":
+                extra = image.tag_v2.get(EXTRA_SAMPLES, ())
+    if frames != 1:
+        log.warning("%s holds %s pictures: only the first is used", path, frames)
+    if bits > 8:
+        log.warning("%s has %d bits a channel: psal reads %s with 8", path, bits, word(name))
+    if 0 in extra:
+        log.warning("%s has a channel beside its colours that it does not explain: it is not kept", path)
+
+
+def decoded(image: Image.Image, file: IO[bytes], path: Path, inks=None) -> tuple[np.ndarray, np.ndarray | None, Metadata]:
+    """The upright pixels [H, W, C], alpha [H, W] or None (uint8 or uint16), and the metadata, which says upright.
+
+    inks: turns a crop of CMYK into RGB; without it, the conversion that needs no profile.
+    """
+    layout = _layout(image, path)
+    load(image, layout)
+    turned = image.format == "JXL" and not image.jpeg  # its decoder turns it, whatever its EXIF says
+    orientation = 1 if turned else orientation_of(image, str(path))
+    pixels, alpha = arrays(image, file, layout, orientation, inks or (lambda crop: crop.convert("RGB")))
+    return pixels, alpha, read_metadata(image, orientation, (pixels.shape[1], pixels.shape[0]), str(path))
 
 
 @contextmanager
-def opened(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
-    """The file as a Pillow image, its header read; whatever its decoder stumbles over in the block is an InputError."""
+def opened(path: Path) -> Iterator[tuple[IO[bytes], str]]:
+    """The file, and its format as its first bytes tell; what a decoder stumbles over in the block is an InputError."""
     try:
-        if path.exists() and not path.is_file():
+        if path != STDIO and path.exists() and not path.is_file():
             raise InputError(f"{path} is {'a folder' if path.is_dir() else 'no regular file'}, expected a picture")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damaged metadata, which metadata.py reports itself
-            with Image.open(path, formats=READS) as image:
-                width, height = image.size
-                if width * height > max_pixels:
-                    limit = f"more than the limit of {max_pixels / 1e6:.0f}"
-                    raise InputError(f"{path} is {width}x{height}, {width * height / 1e6:.0f} megapixels, {limit}: scale it down")
-                yield image
+        with open_input(path) as file:
+            name = detect(file.read(64))
+            file.seek(0)
+            if name in ("GIF", "PSD"):
+                raise InputError(f"{path} is a {name} file, psal reads {readable()}: save it as one of these")
+            if name is None:
+                raise InputError(f"{path} is no picture that psal reads ({readable()})")
+            load_plugin(name, path)
+            yield file, name
     except (PsalError, MemoryError):
         raise
     except FileNotFoundError:
@@ -80,55 +141,105 @@ def opened(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
     except PermissionError as error:
         raise InputError(f"{path}: no permission to read it") from error
     except UnidentifiedImageError as error:
-        raise InputError(f"{path} is no picture that psal reads (JPEG, PNG, WebP, TIFF, BMP)") from error
-    except Exception as error:  # decoders raise anything on damaged files
+        raise InputError(f"{path} is damaged or cut off, or a {word(name)} file of a kind that psal does not read") from error
+    except BaseException as error:  # decoders raise anything on damaged files, that of JPEG XL what is no Exception
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         if isinstance(error, OSError) and error.strerror:  # the system's, a decoder's OSError has none
             raise InputError(f"{path} cannot be read: {error.strerror}") from error
         raise InputError(f"{path} is damaged or cut off ({error})") from error
 
 
-def decoded(image: Image.Image, path: Path) -> tuple[Image.Image, Metadata]:
-    """The decoded image turned upright, and its metadata, which says so."""
-    image.load()
-    orientation = orientation_of(image, str(path))
-    upright = image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
-    return upright, read_metadata(image, orientation, upright.size, str(path))
+def _image(file: IO[bytes], name: str) -> Image.Image:
+    file.seek(0)
+    return Image.open(file, formats=[name])
 
 
-def _bits(image: Image.Image, path: Path) -> int:
-    """Bits a channel in the file: Pillow opens 16-bit colour as 8-bit without a word."""
-    if image.format == "PNG":
-        with open(path, "rb") as file:
-            return file.read(25)[24]
-    if image.format == "TIFF":
-        return max(image.tag_v2.get(258, (1,)))
-    return 8
+def _header(file: IO[bytes], name: str, path: Path, max_pixels: int, profiles: bool = True) -> Header:
+    """The header, its width and height as stored. Refuses what psal does not read; with `profiles`, CMYK without one too."""
+    if name == "JXL":  # opening would decode it
+        head = jxl.read_head(file)
+        _check_size(head.width, head.height, path, max_pixels)
+        if head.float:
+            raise InputError(f"{path} has floating-point numbers, which psal does not read: {CURE}")
+        bits = 16 if head.bits > 8 and head.grey and not head.alpha else 8
+        return Header(name, head.width, head.height, 1 if head.grey else 3, bits, head.alpha)
+    try:
+        image = _image(file, name)
+    except UnidentifiedImageError:
+        if name == "TIFF" and (kind := _tiff_kind(file)):
+            raise InputError(f"{path} is a TIFF file of a kind that psal does not read ({kind}): {CURE}") from None
+        raise
+    with image:
+        _check_size(*image.size, path, max_pixels)
+        layout = _layout(image, path)
+        if image.mode == "CMYK" and profiles:
+            Inks(image.info.get("icc_profile"), path)
+        return Header(name, *image.size, layout.channels, layout.bits, layout.alpha)
 
 
-def _webp_is_lossy(path: Path) -> bool:
+def _turned(header: Header, file: IO[bytes], path: Path) -> Header:
+    """The header with width and height as the picture is looked at."""
+    if header.format in ("TIFF", "JXL"):  # these come turned
+        return header
+    with _image(file, header.format) as image:
+        if header.format == "PNG" and "exif" not in image.info:
+            image.info["exif"] = late_exif(file)  # Pillow would decode the picture to get there
+        turned = orientation_of(image, str(path)) >= 5
+    return header._replace(width=header.height, height=header.width) if turned else header
+
+
+def _check_size(width: int, height: int, path: Path, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        limit = f"more than the limit of {max_pixels / 1e6:g}"
+        cure = "scale it down, or raise --max-pixels"
+        raise InputError(f"{path} is {width}x{height}, {width * height / 1e6:.1f} megapixels, {limit}: {cure}")
+
+
+def _layout(image: Image.Image, path: Path) -> Layout:
+    if words := refusal(image):
+        raise InputError(f"{path} {words}, which psal does not read: {CURE}")
+    return layout_of(image)
+
+
+def _is_lossless(file: IO[bytes], image: Image.Image) -> bool:
+    """Whether the file keeps the pixels it was given. Of HEIC and AVIF it cannot be told: they are taken for lossy."""
+    if image.format == "WEBP":
+        return not _webp_is_lossy(file)
+    if image.format == "JXL":
+        return not (jxl.read_head(file).lossy or image.jpeg)
+    return image.format in ("PNG", "TIFF", "BMP")
+
+
+def _webp_is_lossy(file: IO[bytes]) -> bool:
     """Whether any chunk of pixels in a WebP file (of a frame, where it is animated) is of the lossy kind."""
-    with open(path, "rb") as file:
-        file.seek(12)
-        while len(head := file.read(8)) == 8:
-            if head[:4] == b"VP8 ":
-                return True
-            length = int.from_bytes(head[4:], "little")
-            # A frame's chunks lie inside it, after 16 bytes about the frame.
-            file.seek(16 if head[:4] == b"ANMF" else length + length % 2, 1)
+    file.seek(12)
+    while len(head := file.read(8)) == 8:
+        if head[:4] == b"VP8 ":
+            return True
+        length = int.from_bytes(head[4:], "little")
+        # A frame's chunks lie inside it, after 16 bytes about the frame.
+        file.seek(16 if head[:4] == b"ANMF" else length + length % 2, 1)
     return False
 
 
-def _channels(image: Image.Image, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    transparent = image.has_transparency_data
-    if image.mode in PALETTES:
-        mode = "RGBA" if transparent else "RGB"
-        log.info("%s has a palette: it becomes %s", path, mode)
-    elif image.mode in MODES:
-        mode = MODES[image.mode]
-        mode = mode + "A" if transparent and not mode.endswith("A") else mode  # one colour is marked as transparent
-    else:
-        raise InputError(f"{path} has the colour mode {image.mode}, which psal does not read: convert it to RGB or grey first")
-    image = image if image.mode == mode else image.convert(mode)
-    alpha = np.array(image.getchannel("A")) if mode.endswith("A") else None
-    colours = np.array(image.convert(mode.removesuffix("A")) if alpha is not None else image)
-    return colours if colours.ndim == 3 else colours[..., None], alpha
+def _avif_bits(file: IO[bytes]) -> int:
+    file.seek(0)
+    head = file.read(HEAD)
+    at = head.find(b"av1C")  # the decoder's configuration: its third byte has the depth
+    flags = head[at + 6] if 0 <= at < len(head) - 6 else 0
+    return 8 if not flags & 0x40 else 12 if flags & 0x20 else 10
+
+
+def _tiff_kind(file: IO[bytes]) -> str | None:
+    """What a TIFF file that Pillow does not open is, None when its directory cannot be read."""
+    file.seek(0)
+    try:
+        directory = TiffImagePlugin.ImageFileDirectory_v2(file.read(8))
+        file.seek(directory.next)
+        directory.load(file)
+        bits, colours = max(directory[BITS]), directory[PHOTOMETRIC]
+        numbers = NUMBERS.get(directory.get(SAMPLE_FORMAT, (1,))[0], "")
+    except Exception:
+        return None
+    return f"{PHOTOMETRICS.get(colours, f'photometric interpretation {colours}')}, {bits}-bit{numbers}"

@@ -1,6 +1,7 @@
 """Pictures to files: in the format of the path's extension, atomically, with their metadata."""
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -8,9 +9,12 @@ from PIL import Image
 
 from psal_cli.errors import InputError, WriteError
 from psal_cli.files import atomic_file
-from psal_cli.image.formats import LONGEST_SIDE, NO_ALPHA, check_format
-from psal_cli.image.metadata import save_arguments
+from psal_cli.image.colour import parse_colour
+from psal_cli.image.fitting import fitted
+from psal_cli.image.formats import LONGEST_SIDE, NO_ALPHA, check_format, word
+from psal_cli.image.metadata import png_chunks, save_arguments
 from psal_cli.image.picture import Picture
+from psal_cli.image.png import write_png
 from psal_cli.image.tiff import write_tiff
 
 log = logging.getLogger(__name__)
@@ -18,61 +22,87 @@ log = logging.getLogger(__name__)
 QUALITY = 95
 
 
-def check_holds(picture: Picture, path: Path) -> None:
-    """Raises InputError when the format that `path` asks for cannot hold the picture: alpha, size."""
-    name = check_format(path)
-    if picture.alpha is not None and name in NO_ALPHA and picture.alpha.min() < picture.white:
-        raise InputError(f"{path}: {name} holds no alpha and the picture has some: write PNG, WebP or TIFF with -o")
+@dataclass(frozen=True)
+class Encoding:
+    """How a picture is written.
+
+    quality: 1 to 100 of the lossy formats (default 95; see `write_picture`); compression: 0 (none) to 9, of PNG and TIFF;
+    background: a CSS colour that shows through where the format holds no alpha; strip_metadata: drop EXIF, XMP, comments,
+    resolution and ICC profile; format: an extension without its dot, which counts instead of the path's.
+    """
+
+    quality: int | None = None
+    compression: int | None = None
+    background: str | None = None
+    strip_metadata: bool = False
+    format: str | None = None
+
+
+def check_holds(picture: Picture, path: Path, encoding: Encoding = Encoding()) -> None:
+    """Raises InputError when the format that is asked for cannot hold the picture: alpha without a background, size."""
+    name = check_format(path, encoding.format)
+    if encoding.background is not None:
+        parse_colour(encoding.background)
+    elif picture.alpha is not None and name in NO_ALPHA and picture.alpha.min() < picture.white:
+        cure = "write PNG, WebP or TIFF with -o, or say what shows through with --background white"
+        raise InputError(f"{path}: {name} holds no alpha and the picture has some: {cure}")
     longest = LONGEST_SIDE.get(name, max(picture.size))
     if max(picture.size) > longest:
         width, height = picture.size
         cure = "write PNG or TIFF with -o"
-        raise InputError(f"{path}: {name} holds sides up to {longest}, the picture is {width}x{height}: {cure}")
+        raise InputError(f"{path}: {word(name)} holds sides up to {longest}, the picture is {width}x{height}: {cure}")
 
 
-def write_picture(picture: Picture, path: str | Path, force: bool = False, quality: int | None = None) -> None:
+def write_picture(picture: Picture, path: str | Path, force: bool = False, encoding: Encoding = Encoding()) -> None:
     """Writes a picture in the format of the path's extension, atomically, with its metadata.
 
-    JPEG has quality 95 and full colour resolution (4:4:4). WebP is lossless where the picture came from a lossless format
-    (PNG, TIFF, BMP, lossless WebP) and else has quality 95; a `quality` that is given makes it lossy. PNG, TIFF and BMP
-    are lossless. What the format cannot hold is logged as a warning.
+    PNG, TIFF and BMP are lossless. WebP, HEIC and JPEG XL are where the picture came from a lossless format and no quality
+    is given; AVIF then has its best quality, which Pillow cannot make lossless. Lossy files have quality 95 and full
+    colour resolution (4:4:4; lossy WebP has none to give). What the format cannot hold is logged as a warning.
     Raises InputError: unknown extension, alpha or size that the format cannot hold, the file exists and not `force`;
     WriteError: it could not be written (disk full, no permission); the old file is then whole.
     """
     path = Path(path)
-    check_holds(picture, path)
-    name = check_format(path)
+    check_holds(picture, path, encoding)
+    name = check_format(path, encoding.format)
+    picture = fitted(picture, name, path, encoding.background, encoding.strip_metadata)
     with atomic_file(path, force) as file:
         try:
             if name == "TIFF":
-                write_tiff(file, picture.pixels, picture.alpha, picture.metadata)
+                write_tiff(file, picture.pixels, picture.alpha, picture.metadata, encoding.compression)
+            elif name == "PNG":
+                write_png(file, picture.pixels, picture.alpha, png_chunks(picture.metadata), encoding.compression)
             else:
-                _save(picture, file, name, path, quality)
+                _save(picture, file, name, path, encoding.quality)
         except (OSError, MemoryError):
             raise
         except Exception as error:  # encoders raise anything
-            raise WriteError(f"cannot write {path} as {name} ({error})") from error
+            raise WriteError(f"cannot write {path} as {word(name)} ({error})") from error
 
 
 def _save(picture: Picture, file: IO[bytes], name: str, path: Path, quality: int | None) -> None:
     grey = picture.pixels.shape[2] == 1
     image = Image.fromarray(picture.pixels[..., 0] if grey else picture.pixels)
-    if grey and name == "WEBP":
-        log.warning("%s: WebP holds no grey pictures: written as RGB with equal channels", path)
-    if picture.alpha is not None and name not in NO_ALPHA:
+    if picture.alpha is not None:
         image.putalpha(Image.fromarray(picture.alpha))
-    arguments = save_arguments(picture.metadata, name, str(path)) | _encoding(name, picture.lossless, quality)
+    arguments = save_arguments(picture.metadata, name, str(path)) | _encoding(name, grey, picture.lossless, quality)
     image.save(_Sink(file), format=name, **arguments)
 
 
-def _encoding(name: str, lossless: bool, quality: int | None) -> dict:
+def _encoding(name: str, grey: bool, lossless: bool, quality: int | None) -> dict:
+    lossless = lossless and quality is None
+    quality = quality or QUALITY
     if name == "JPEG":
-        return {"quality": quality or QUALITY, "subsampling": 0}
-    if name == "WEBP" and lossless and quality is None:
-        return {"lossless": True, "exact": True, "quality": 50}  # exact: colours under full transparency too
-    if name == "WEBP":
-        return {"quality": quality or QUALITY, "exact": True}
-    return {"compress_level": 4} if name == "PNG" else {}  # 5 % larger than the usual 6, in less than half of its time
+        return {"quality": quality, "subsampling": 0}
+    if name == "WEBP":  # exact: colours under full transparency too
+        return {"exact": True} | ({"lossless": True, "quality": 50} if lossless else {"quality": quality})
+    if name == "AVIF":
+        return {"quality": 100 if lossless else quality, "subsampling": "4:0:0" if grey else "4:4:4"}
+    if name == "HEIF":
+        return {"chroma": 444} | ({"quality": -1, "matrix_coefficients": 0} if lossless else {"quality": quality})
+    if name == "JXL":
+        return {"lossless": True} if lossless else {"quality": quality}
+    return {}
 
 
 class _Sink:

@@ -1,0 +1,82 @@
+"""A picture made to fit a format: without alpha, with 8 bits, with three channels, in sRGB, each with a notice."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from psal_cli.image.colour import in_profile, meaning_of, parse_colour, to_srgb
+from psal_cli.image.formats import DEEP, NO_ALPHA, NO_GREY, NO_PROFILE, holds_grey, word
+from psal_cli.image.metadata import Metadata, held
+from psal_cli.image.picture import Picture
+
+log = logging.getLogger(__name__)
+
+BAND = 1 << 20  # pixels
+
+
+def fitted(picture: Picture, name: str, path: Path, background: str | None, strip_metadata: bool) -> Picture:
+    """What of the picture the format `name` holds; all that is lost but alpha that is opaque is logged as a warning."""
+    if picture.alpha is not None and name in NO_ALPHA:
+        picture = _flattened(picture, path, background)
+    if picture.pixels.dtype == np.uint16 and name not in DEEP:
+        log.warning("%s: %s is written with 8 bits a channel, the picture has 16: it is rounded", path, word(name))
+        alpha = None if picture.alpha is None else rounded(picture.alpha)
+        picture = replace(picture, pixels=rounded(picture.pixels), alpha=alpha)
+    picture = _without_profile(picture, name, path, strip_metadata)
+    if picture.pixels.shape[2] == 1 and not holds_grey(name, picture.alpha is not None):
+        kind = "grey pictures" if name in NO_GREY else "grey pictures with alpha"
+        log.warning("%s: %s holds no %s: written as RGB with equal channels", path, word(name), kind)
+        picture = replace(picture, pixels=picture.pixels.repeat(3, 2))
+    return replace(picture, metadata=Metadata() if strip_metadata else held(picture.metadata, name, str(path)))
+
+
+def _flattened(picture: Picture, path: Path, background: str | None) -> Picture:
+    if background is None or picture.alpha.min() == picture.white:
+        return replace(picture, alpha=None)
+    log.warning("%s: its alpha is flattened, %s shows through", path, background)
+    channels, white = picture.pixels.shape[2], picture.white
+    under = in_profile(parse_colour(background), picture.metadata.icc, channels) * np.float32(white // 255)
+    pixels = np.empty_like(picture.pixels)
+    step = max(1, BAND // pixels.shape[1])
+    for top in range(0, len(pixels), step):
+        rows = slice(top, top + step)
+        share = picture.alpha[rows, :, None] / np.float32(white)
+        pixels[rows] = np.rint(picture.pixels[rows] * share + under * (1 - share))
+    return replace(picture, pixels=pixels, alpha=None)
+
+
+def rounded(values: np.ndarray) -> np.ndarray:
+    """uint16 -> uint8, to the nearest."""
+    out = np.empty(values.shape, np.uint8)
+    step = max(1, BAND // values.shape[1])
+    for top in range(0, len(out), step):
+        out[top : top + step] = (values[top : top + step].astype(np.uint32) + 128) // 257
+    return out
+
+
+def _without_profile(picture: Picture, name: str, path: Path, strip_metadata: bool) -> Picture:
+    """In sRGB where the profile cannot come along: the format holds none, or none for grey that becomes RGB."""
+    icc, channels = picture.metadata.icc, picture.pixels.shape[2]
+    if icc is None:
+        return picture
+    meaning = meaning_of(icc, channels)
+    if strip_metadata and name not in NO_PROFILE:
+        if meaning != "sRGB":
+            log.warning("%s: its ICC profile is dropped and is not sRGB: the colours will look different", path)
+        return picture
+    bare = replace(picture, metadata=replace(picture.metadata, icc=None))
+    if name in NO_PROFILE:
+        reason = f"{word(name)} is written without an ICC profile"
+    elif channels == 1 and not holds_grey(name, picture.alpha is not None):
+        reason = "a grey ICC profile fits no RGB picture"
+    else:
+        return picture
+    if meaning == "unusable":
+        log.warning("%s: its ICC profile is unusable and is not kept", path)
+    if meaning != "other":
+        return bare
+    log.warning("%s: %s: the colours are converted to sRGB", path, reason)
+    pixels = to_srgb(picture.pixels, icc)
+    return replace(bare, pixels=pixels[..., :1] if channels == 1 else pixels)  # grey stays grey: its channels are equal

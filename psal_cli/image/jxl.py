@@ -1,0 +1,155 @@
+"""What the header of a JPEG XL file says, read without decoding: its Pillow plugin decodes the picture when it opens it."""
+
+from typing import IO, NamedTuple
+
+CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
+RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # width : height
+SIZES = ((9, 1), (13, 1), (18, 1), (30, 1))
+ENUM = ((0, 0), (0, 1), (4, 2), (6, 18))
+GREY = 1  # of the colour spaces
+HEADER = 4096  # bytes of the codestream that are looked at
+ALPHA, SPOT, CFA = 0, 2, 5  # of the kinds of extra channels
+
+
+class Head(NamedTuple):
+    """width and height are of the upright picture; xmp: the packet, None where there is none or it is compressed."""
+
+    width: int
+    height: int
+    bits: int
+    float: bool
+    grey: bool
+    alpha: bool
+    animated: bool
+    lossy: bool
+    xmp: bytes | None
+
+
+class _Bits:
+    """Numbers from a codestream, each from its lowest bit on."""
+
+    def __init__(self, data: bytes):
+        self.number, self.left = int.from_bytes(data, "little"), 8 * len(data)
+
+    def take(self, count: int) -> int:
+        if count > self.left:
+            raise ValueError("its header is cut off")
+        value = self.number & ((1 << count) - 1)
+        self.number >>= count
+        self.left -= count
+        return value
+
+    def choose(self, *ways: tuple[int, int]) -> int:
+        """One of four ways, named by two bits: (bits to read, number to add)."""
+        count, base = ways[self.take(2)]
+        return base + self.take(count)
+
+
+def read_head(file: IO[bytes]) -> Head:
+    """Raises ValueError when the header is damaged."""
+    codestream, xmp = _boxes(file)
+    if codestream[:2] != b"\xff\x0a":
+        raise ValueError("it holds no picture")
+    bits = _Bits(codestream[2:])
+    width, height = _size(bits)
+    animated = False
+    if bits.take(1):  # all of what follows is as usual: 8 bits, red, green, blue
+        return Head(width, height, 8, False, False, False, animated, True, xmp)
+    if bits.take(1):
+        if bits.take(3) >= 4:  # orientation, counted from 0
+            width, height = height, width
+        if bits.take(1):
+            _size(bits)  # at which it is meant to be shown
+        if bits.take(1):
+            _preview(bits)
+        animated = bool(bits.take(1))
+        if animated:
+            _animation(bits)
+    depth, is_float = _depth(bits)
+    bits.take(1)
+    channels = [_extra(bits) for _ in range(bits.choose((0, 0), (0, 1), (4, 2), (12, 1)))]
+    lossy, grey = bool(bits.take(1)), False  # XYB, a colour space that only lossy pictures use
+    if not bits.take(1):  # the colour space is not as usual, sRGB
+        bits.take(1)
+        grey = bits.choose(*ENUM) == GREY
+    return Head(width, height, depth, is_float, grey, ALPHA in channels, animated, lossy, xmp)
+
+
+def _boxes(file: IO[bytes]) -> tuple[bytes, bytes | None]:
+    """The beginning of the codestream, and the XMP packet."""
+    file.seek(0)
+    start = file.read(len(CONTAINER))
+    if start != CONTAINER:
+        return start + file.read(HEADER), None
+    codestream, xmp, at = b"", None, len(CONTAINER)
+    while len(head := file.read(8)) == 8:
+        length, kind, body = int.from_bytes(head[:4]), head[4:], 8
+        if length == 1:
+            length, body = int.from_bytes(file.read(8)), 16
+        if kind in (b"jxlc", b"jxlp") and len(codestream) < HEADER:
+            file.seek(4 * (kind == b"jxlp"), 1)  # the number of the part
+            inside = length - body - 4 * (kind == b"jxlp") if length else HEADER
+            codestream += file.read(min(max(inside, 0), HEADER))
+        elif kind == b"xml " and xmp is None:
+            xmp = file.read(length - body if length else -1)
+        at += length
+        if length < body:  # 0: it reaches to the end of the file
+            break
+        file.seek(at)
+    return codestream, xmp
+
+
+def _size(bits: _Bits) -> tuple[int, int]:
+    """(width, height), each a small number of eights or any number."""
+    small = bits.take(1)
+
+    def side() -> int:
+        return 8 * (1 + bits.take(5)) if small else bits.choose(*SIZES)
+
+    height = side()
+    ratio = bits.take(3)
+    if not ratio:
+        return side(), height
+    across, down = RATIOS[ratio - 1]
+    return height * across // down, height
+
+
+def _preview(bits: _Bits) -> None:
+    eighths = bits.take(1)
+    ways = ((0, 16), (0, 32), (5, 1), (9, 33)) if eighths else ((6, 1), (8, 65), (10, 321), (12, 1345))
+    bits.choose(*ways)
+    if not bits.take(3):
+        bits.choose(*ways)
+
+
+def _animation(bits: _Bits) -> None:
+    bits.choose((0, 100), (0, 1000), (10, 1), (30, 1))
+    bits.choose((0, 1), (0, 1001), (8, 1), (10, 1))
+    bits.choose((0, 0), (3, 0), (16, 0), (32, 0))
+    bits.take(1)
+
+
+def _depth(bits: _Bits) -> tuple[int, bool]:
+    """(bits a channel, whether they are floating-point numbers)."""
+    if not bits.take(1):
+        return bits.choose((0, 8), (0, 10), (0, 12), (6, 1)), False
+    depth = bits.choose((0, 32), (0, 16), (0, 24), (6, 1))
+    bits.take(4)
+    return depth, True
+
+
+def _extra(bits: _Bits) -> int:
+    """The kind of an extra channel."""
+    if bits.take(1):
+        return ALPHA
+    kind = bits.choose(*ENUM)
+    _depth(bits)
+    bits.choose((0, 0), (0, 3), (0, 4), (3, 1))
+    bits.take(8 * bits.choose((0, 0), (4, 0), (5, 16), (10, 48)))  # its name
+    if kind == ALPHA:
+        bits.take(1)
+    elif kind == SPOT:
+        bits.take(64)
+    elif kind == CFA:
+        bits.choose((0, 1), (2, 0), (4, 3), (8, 19))
+    return kind
