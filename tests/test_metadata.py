@@ -1,13 +1,19 @@
 """What a picture carries beside its pixels comes out with it, and says that they are upright."""
 
+import io
 import struct
+import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from PIL.IptcImagePlugin import getiptcinfo
 from PIL.PngImagePlugin import PngInfo
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from psal_cli.image import read_picture, write_picture
+from psal_cli.image.metadata import read_metadata
 
 from .pictures import blocks, finest, save
 
@@ -120,3 +126,175 @@ def test_a_damaged_exif_block_costs_the_block_not_the_picture(tmp_path, caplog, 
     assert picture.pixels.size == blocks().size
     assert picture.metadata.exif is None
     assert "EXIF block" in caplog.text
+
+
+def iptc(*records):
+    """IIM records: (dataset, value); the long form of the length where it asks for it."""
+    out = b""
+    for dataset, value in records:
+        length = struct.pack(">H", len(value)) if len(value) < 0x8000 else struct.pack(">HI", 0x8004, len(value))
+        out += b"\x1c\x02" + bytes([dataset]) + length + value
+    return out
+
+
+def photoshop(**resources):
+    """Photoshop's resources, e.g. r0404=b"..." of IPTC, each with an even number of bytes and the second with a name."""
+    out = b""
+    for place, (number, data) in enumerate(resources.items()):
+        name = b"\x04name\0" if place else b"\0\0"
+        out += b"8BIM" + bytes.fromhex(number[1:]) + name + struct.pack(">I", len(data)) + data + bytes(len(data) % 2)
+    return out
+
+
+def segment(marker, data):
+    return bytes([0xFF, marker]) + struct.pack(">H", len(data) + 2) + data
+
+
+RECORDS = [(80, "Françoise".encode()), (25, b"weeds"), (25, b"dandelion"), (120, b"caption " * 1500)]
+CREDITS, PREVIEWED = iptc(*RECORDS), iptc(*RECORDS[:1], (202, THUMBNAIL * 1000), *RECORDS[1:])
+
+
+@pytest.mark.parametrize("kind", ["iptc", "8bim", "plain"])
+@pytest.mark.parametrize("suffix", ["jpg", "tif", "png"])
+def test_iptc_is_kept_without_its_preview(tmp_path, suffix, kind):
+    block = photoshop(r0425=b"digest", r0404=PREVIEWED, r040c=THUMBNAIL)
+    source = tmp_path / f"in.{suffix}"
+    if suffix == "jpg":
+        save(source, blocks(), extra=segment(0xED, b"Photoshop 3.0\0" + block))
+    elif suffix == "tif":
+        value = PREVIEWED + bytes(-len(PREVIEWED) % 4)
+        if kind == "plain":
+            value = b"".join(value[at : at + 4][::-1] for at in range(0, len(value), 4))
+        directory = ImageFileDirectory_v2()
+        directory.tagtype[33723] = 7
+        directory[33723] = value
+        save(source, blocks(), tiffinfo=directory)
+        if kind != "iptc":  # Photoshop says that these are 32-bit numbers
+            entry, numbers = (struct.pack("<HHI", 33723, *of) for of in ((7, len(value)), (4, len(value) // 4)))
+            source.write_bytes(source.read_bytes().replace(entry, numbers))
+    else:
+        profile = PREVIEWED if kind == "plain" else block
+        digits = profile.hex()
+        lines = "\n".join(digits[at : at + 72] for at in range(0, len(digits), 72))
+        info = PngInfo()
+        name = "8bim" if kind == "8bim" else "iptc"
+        info.add_text(f"Raw profile type {name}", f"\n{name}\n{len(profile):8}\n{lines}\n", zip=True)
+        save(source, blocks(), pnginfo=info)
+    for step, target in enumerate(("jpg", "png", "tif", "png", "jpg", "tif")):
+        write_picture(read_picture(source), tmp_path / f"{step}.{target}")
+        source = tmp_path / f"{step}.{target}"
+        assert read_picture(source).metadata.iptc == CREDITS
+        assert b"before it was edited" not in source.read_bytes()
+        if target != "png":
+            with Image.open(source) as raw:
+                records = getiptcinfo(raw)
+            assert records[(2, 80)] == "Françoise".encode() and records[(2, 25)] == [b"weeds", b"dandelion"]
+            assert records[(2, 120)] == b"caption " * 1500
+
+
+@pytest.mark.parametrize("block", [CREDITS[:-9], CREDITS + b"rubbish", b"\x1c", b"\x1c\x02\x50\xff\xff", b"rubbish"])
+def test_damaged_iptc_costs_the_block_not_the_picture(tmp_path, caplog, block):
+    source = save(tmp_path / "in.jpg", blocks(), extra=segment(0xED, b"Photoshop 3.0\0" + photoshop(r0404=block)))
+    assert read_picture(source).metadata.iptc is None
+    assert "in.jpg: its IPTC block is damaged and not kept" in caplog.text
+
+
+def test_comments_go_from_jpeg_to_png_and_back(tmp_path):
+    save(tmp_path / "two.jpg", blocks(), comment="zweite, größer".encode(), extra=segment(0xFE, b"first"))
+    save(tmp_path / "latin.jpg", blocks(), comment=b"caf\xe9")
+    for name, kept, text in (("two", "first\nzweite, größer".encode(), "first\nzweite, größer"), ("latin", b"caf\xe9", "café")):
+        for first, then in (("jpg", "png"), ("png", "jpg")):
+            write_picture(read_picture(tmp_path / f"{name}.jpg"), tmp_path / f"{name}1.{first}")
+            write_picture(read_picture(tmp_path / f"{name}1.{first}"), tmp_path / f"{name}2.{then}")
+            with Image.open(tmp_path / f"{name}{1 if first == 'jpg' else 2}.jpg") as raw:
+                assert raw.info["comment"] == (kept if first == "jpg" else text.encode())
+            with Image.open(tmp_path / f"{name}{2 if first == 'jpg' else 1}.png") as raw:
+                assert raw.text == {"Comment": text}
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_with(path, before=b"", after=b""):
+    """A PNG file with chunks of its own before its pixels and behind them."""
+    whole = save(path, blocks()).read_bytes()
+    path.write_bytes(whole[:33] + before + whole[33:-12] + after + whole[-12:])
+    return path
+
+
+TEXTS = [
+    chunk(b"tEXt", b"Title\0Dandelion"),
+    chunk(b"zTXt", b"Description\0\0" + zlib.compress(b"yellow " * 1000)),
+    chunk(b"iTXt", b"Author\0\1\0de\0Autor\0" + zlib.compress("Jürgen".encode())),
+    chunk(b"iTXt", b"Title\0\0\0cs\0\0" + "Pampeliška".encode()),
+]
+
+
+def test_png_texts_stay_in_png_and_are_named_elsewhere(tmp_path, caplog):
+    stale = chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(b"\nexif\n 4\n00000000\n"))
+    source = png_with(tmp_path / "in.png", before=TEXTS[0] + stale + TEXTS[1], after=TEXTS[2] + TEXTS[3])
+    write_picture(read_picture(source), tmp_path / "out.png")
+    out = (tmp_path / "out.png").read_bytes()
+    assert all(text in out for text in TEXTS) and b"Raw profile" not in out
+    with Image.open(tmp_path / "out.png") as raw:
+        assert (raw.text["Author"], raw.text["Author"].lang, raw.text["Author"].tkey) == ("Jürgen", "de", "Autor")
+    caplog.clear()
+    write_picture(read_picture(tmp_path / "out.png"), tmp_path / "out.webp")
+    assert "out.webp: WebP holds no PNG texts (Title, Description, Author, Title): not kept" in caplog.text
+
+
+def test_texts_that_explode_cost_the_text_not_the_memory(tmp_path, caplog):
+    bomb = chunk(b"iTXt", b"Comment\0\1\0\0\0" + zlib.compress(bytes(1 << 25)))
+    image = Image.open(png_with(tmp_path / "in.png"))
+    png_with(tmp_path / "in.png", before=TEXTS[0] + bomb)
+    metadata = read_metadata(image, 1, image.size, str(tmp_path / "in.png"))
+    assert metadata.comment is None and len(metadata.texts) == 1
+    assert "its comment is damaged and not kept (a text of more than 17 MB)" in caplog.text
+    image.close()
+
+
+GAMMA = chunk(b"gAMA", (100_000).to_bytes(4))
+PRIMARIES = chunk(b"cHRM", b"".join(n.to_bytes(4) for n in (31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)))
+
+
+def test_what_png_says_about_colour_stays_in_png_and_is_named_elsewhere(tmp_path, caplog):
+    for name, chunks, said in (
+        ("linear", GAMMA, "gAMA"),
+        ("p3", chunk(b"gAMA", (45455).to_bytes(4)) + PRIMARIES, "gAMA nor cHRM"),
+        ("bt2020", chunk(b"cICP", bytes([9, 16, 0, 1])), "cICP"),
+        ("srgb", chunk(b"sRGB", b"\0") + chunk(b"gAMA", (45455).to_bytes(4)), None),
+    ):
+        picture = read_picture(png_with(tmp_path / f"{name}.png", before=chunks))
+        write_picture(picture, tmp_path / f"{name}_out.png")
+        assert chunks in (tmp_path / f"{name}_out.png").read_bytes()
+        caplog.clear()
+        write_picture(picture, tmp_path / f"{name}.jpg")
+        assert (f"{name}.jpg: JPEG holds no {said}: not kept" in caplog.text) if said else caplog.text == ""
+        profiled = replace(picture, metadata=replace(picture.metadata, icc=SRGB))
+        write_picture(profiled, tmp_path / f"{name}_icc.png")
+        assert chunks not in (tmp_path / f"{name}_icc.png").read_bytes()  # the profile says it all
+        write_picture(profiled, tmp_path / f"{name}_icc.jpg")
+        assert "not kept" not in caplog.text.replace(f"{said}: not kept", "", 1)
+
+
+def test_thumbnails_in_xmp_and_previews_in_makers_notes_are_dropped(tmp_path):
+    jpeg = io.BytesIO()
+    save(jpeg, blocks(16, 16), format="JPEG", exif=exif_block(), comment=b"before it was edited")
+    preview = jpeg.getvalue()
+    note = b"Maker\0" + preview + b"after" + b"\xff\xd8\xff no picture"
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x927C] = note
+    xmp = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description dc:title="Dandelion" xmpNote:HasExtendedXMP="0123" '
+        b"GImage:Data='before it was edited'><xmp:Thumbnails><rdf:Alt>before it was edited</rdf:Alt></xmp:Thumbnails>"
+        b'<a:b/><xap:Thumbnails rdf:resource="before it was edited"/><c:d/></rdf:Description></x:xmpmeta>'
+    )
+    save(tmp_path / "in.jpg", blocks(), exif=exif, xmp=xmp)
+    write_picture(read_picture(tmp_path / "in.jpg"), tmp_path / "out.jpg")
+    written = (tmp_path / "out.jpg").read_bytes()
+    assert b"before it was edited" not in written and written.count(b"\xff\xd8\xff") == 2  # its own, and no picture
+    with Image.open(tmp_path / "out.jpg") as raw:
+        assert raw.getexif().get_ifd(0x8769)[0x927C] == note.replace(preview, bytes(len(preview)))
+        described = b'<rdf:Description dc:title="Dandelion"><a:b/><c:d/></rdf:Description>'
+        assert described in raw.info["xmp"]

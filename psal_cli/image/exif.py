@@ -38,6 +38,15 @@ def _described(exif: Image.Exif) -> Image.Exif:
     return kept
 
 
+def orientation_in(block: bytes) -> int | None:
+    """The orientation that an EXIF block tells, None where it tells none. Raises ValueError or struct.error: it is no EXIF."""
+    block = _Block(block)
+    for tag, kind, where in block.directory(block.number(4, 4)):
+        if tag == ORIENTATION:
+            return block.number(kind, where)
+    return None
+
+
 def upright_exif(block: bytes, size: tuple[int, int]) -> bytes:
     """The EXIF block with orientation 1, the picture's size (width, height) and no thumbnail; all else byte for byte.
 

@@ -14,16 +14,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from psal_cli.files import open_input
 from psal_cli.image import chunks as png
-from psal_cli.image.exif import ORIENTATION, exif_block, upright_exif, without_orientation
+from psal_cli.image.exif import ORIENTATION, exif_block, orientation_in, upright_exif, without_orientation
+from psal_cli.image.formats import word
 
 log = logging.getLogger(__name__)
 
 XMP_TAG, IPTC_TAG, IPTC_RESOURCE = 700, 33723, 0x0404
 IPTC_PREVIEWS = {(2, number) for number in (200, 201, 202)}
+XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation\s*(?:=\s*["']|>)\s*)([2-8])""")
 JPEG_SEGMENT = 65_502  # bytes that one JPEG segment holds beside its headers
 # What each format holds; `colour` is what a PNG file says about its colours where it has no profile.
 HOLDS = {
@@ -55,10 +57,6 @@ class Metadata:
     dpi: tuple[float, float] | None = None
     texts: tuple[png.Chunk, ...] = ()
     colour: tuple[png.Chunk, ...] = ()
-
-    def stripped(self) -> "Metadata":
-        """Without what tells of people, places and tools; what the numbers of the pixels mean stays."""
-        return Metadata(icc=self.icc, dpi=self.dpi, colour=self.colour)
 
 
 def read_metadata(image: Image.Image, orientation: int, size: tuple[int, int], name: str) -> Metadata:
@@ -93,22 +91,27 @@ def read_metadata(image: Image.Image, orientation: int, size: tuple[int, int], n
 
 def orientation_of(image: Image.Image, name: str) -> int:
     """1 to 8, as the picture is still to be turned (Pillow turns TIFF files itself when it decodes them)."""
+    block, xmp = image.info.get("exif"), image.info.get("xmp") or b""
     try:
-        exif = image.getexif()
-        if image.format == "AVIF":  # the container tells, which Pillow puts into the block; XMP does not count
-            exif = Image.Exif()
-            exif.load(image.info.get("exif", b""))
-        orientation = exif.get(ORIENTATION, 1)
+        if block:
+            orientation = orientation_in(block) or (1 if image.format == "AVIF" else _xmp_orientation(xmp))
+        else:  # a TIFF, a PNG's text form, XMP alone
+            orientation = 1 if image.format == "AVIF" else image.getexif().get(ORIENTATION, 1)
     except Exception as error:
         log.warning("%s: its EXIF block cannot be read, the picture is taken to be upright (%s)", name, error)
         return 1
     return orientation if orientation in range(1, 9) else 1
 
 
+def _xmp_orientation(xmp: bytes | str) -> int:
+    found = XMP_ORIENTATION.search(xmp.encode() if isinstance(xmp, str) else xmp)
+    return int(found[2]) if found else 1
+
+
 def upright_xmp(xmp: bytes | str) -> bytes:
     """The XMP packet with orientation 1, without thumbnails and without what is said to lie in further JPEG segments."""
     xmp = xmp.encode() if isinstance(xmp, str) else xmp
-    xmp = re.sub(rb"""(tiff:Orientation\s*(?:=\s*["']|>)\s*)[2-8]""", rb"\g<1>1", xmp)
+    xmp = XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
     xmp = re.sub(rb"""\s(?:xmpNote:HasExtendedXMP|GImage:Data)\s*=\s*(?:"[^"]*"|'[^']*')""", b"", xmp)
     for element in (rb"<(\w+:Thumbnails)\b", rb"<(GImage:Data)\b", rb"<(xmpNote:HasExtendedXMP)\b"):
         while start := re.search(element, xmp):
@@ -150,21 +153,18 @@ def _has_a_place(chunk: png.Chunk) -> bool:
 
 def _iptc_block(image: Image.Image, chunks: list[png.Chunk]) -> bytes | None:
     if image.format == "TIFF":
-        return _tiff_iptc(image.tag_v2.get(IPTC_TAG), image.tag_v2.prefix)
+        return _in_order(image.tag_v2._tagdata.get(IPTC_TAG))  # tag_v2 gives the first number of many
     if image.format == "PNG":
         block = png.raw_block(chunks, b"iptc", b"8bim")
         return _resource(block) if block and block.startswith((b"8BIM", b"Photoshop 3.0\0")) else block
     return image.info.get("photoshop", {}).get(IPTC_RESOURCE)
 
 
-def _tiff_iptc(value: Any, prefix: bytes) -> bytes | None:
-    """Photoshop and others call the bytes 32-bit numbers, and some writers turn those round."""
-    if isinstance(value, int | tuple):
-        numbers = (value,) if isinstance(value, int) else value
-        value = struct.pack(f"{'<' if prefix == b'II' else '>'}{len(numbers)}I", *numbers)
-    if value and value[0] != 0x1C and value[3:4] == b"\x1c":
-        value = b"".join(value[at : at + 4][::-1] for at in range(0, len(value), 4))
-    return value
+def _in_order(iptc: bytes | None) -> bytes | None:
+    """Photoshop calls the bytes 32-bit numbers in a TIFF file, and some writers turned those round."""
+    if iptc and iptc[0] != 0x1C and iptc[3:4] == b"\x1c":
+        return b"".join(iptc[at : at + 4][::-1] for at in range(0, len(iptc), 4))
+    return iptc
 
 
 def _resource(block: bytes) -> bytes | None:
@@ -223,7 +223,7 @@ def held(metadata: Metadata, target_format: str, name: str) -> Metadata:
             lost.append(WORDS[what])
     holds = [f"no {' nor '.join(lost)}"] * bool(lost) + [f"at most {' and '.join(long)}"] * bool(long)
     if holds:
-        log.warning("%s: %s holds %s: not kept (PNG holds all)", name, target_format, " and ".join(holds))
+        log.warning("%s: %s holds %s: not kept (PNG holds all)", name, word(target_format), " and ".join(holds))
     return replace(metadata, **dropped)
 
 
@@ -252,21 +252,9 @@ def _utf8(text: bytes) -> bytes:
         return text.decode("latin-1").encode()
 
 
-def save_arguments(metadata: Metadata, target_format: str, name: str) -> dict:
-    """The arguments of Pillow's save() that keep `metadata` (TIFF has its own writer).
-
-    What `target_format` cannot hold is logged as a warning.
-    """
-    if target_format == "WEBP" and metadata.icc and metadata.icc[16:20] == b"GRAY":
-        log.warning("%s: WebP holds no grey pictures, so its grey ICC profile is not kept (PNG and TIFF hold it)", name)
-        metadata = replace(metadata, icc=None)
-    metadata = held(metadata, target_format, name)
+def save_arguments(metadata: Metadata, target_format: str) -> dict:
+    """The arguments of Pillow's save() that keep what `held` gives (PNG and TIFF have their own writers)."""
     arguments = {"dpi": metadata.dpi, "icc_profile": metadata.icc, "exif": metadata.exif, "xmp": metadata.xmp}
-    if target_format == "PNG":
-        arguments["pnginfo"] = PngImagePlugin.PngInfo()
-        for kind, data in png_chunks(metadata):
-            if kind in png.TEXT + png.COLOUR:  # the others are Pillow's own arguments
-                arguments["pnginfo"].add(kind, data)
     if target_format == "JPEG":
         arguments["comment"] = metadata.comment
         arguments["extra"] = _segment(metadata.iptc) if metadata.iptc else None

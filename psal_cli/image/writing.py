@@ -73,19 +73,19 @@ def write_picture(picture: Picture, path: str | Path, force: bool = False, encod
             elif name == "PNG":
                 write_png(file, picture.pixels, picture.alpha, png_chunks(picture.metadata), encoding.compression)
             else:
-                _save(picture, file, name, path, encoding.quality)
+                _save(picture, file, name, encoding.quality)
         except (OSError, MemoryError):
             raise
         except Exception as error:  # encoders raise anything
             raise WriteError(f"cannot write {path} as {word(name)} ({error})") from error
 
 
-def _save(picture: Picture, file: IO[bytes], name: str, path: Path, quality: int | None) -> None:
+def _save(picture: Picture, file: IO[bytes], name: str, quality: int | None) -> None:
     grey = picture.pixels.shape[2] == 1
     image = Image.fromarray(picture.pixels[..., 0] if grey else picture.pixels)
     if picture.alpha is not None:
         image.putalpha(Image.fromarray(picture.alpha))
-    arguments = save_arguments(picture.metadata, name, str(path)) | _encoding(name, grey, picture.lossless, quality)
+    arguments = save_arguments(picture.metadata, name) | _encoding(name, grey, picture.lossless, quality)
     image.save(_Sink(file), format=name, **arguments)
 
 
