@@ -12,8 +12,9 @@ from PIL.IptcImagePlugin import getiptcinfo
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from psal_cli.image import read_picture, write_picture
-from psal_cli.image.metadata import read_metadata
+from psal_cli.image import Picture, read_picture, write_picture
+from psal_cli.image.exif import orientation_in
+from psal_cli.image.metadata import read_metadata, upright_xmp
 
 from .pictures import blocks, finest, save
 
@@ -196,7 +197,7 @@ def test_iptc_is_kept_without_its_preview(tmp_path, suffix, kind):
 def test_damaged_iptc_costs_the_block_not_the_picture(tmp_path, caplog, block):
     source = save(tmp_path / "in.jpg", blocks(), extra=segment(0xED, b"Photoshop 3.0\0" + photoshop(r0404=block)))
     assert read_picture(source).metadata.iptc is None
-    assert "in.jpg: its IPTC block is damaged and not kept" in caplog.text
+    assert "in.jpg: its IPTC block is unusable and not kept" in caplog.text
 
 
 def test_comments_go_from_jpeg_to_png_and_back(tmp_path):
@@ -250,7 +251,7 @@ def test_texts_that_explode_cost_the_text_not_the_memory(tmp_path, caplog):
     png_with(tmp_path / "in.png", before=TEXTS[0] + bomb)
     metadata = read_metadata(image, 1, image.size, str(tmp_path / "in.png"))
     assert metadata.comment is None and len(metadata.texts) == 1
-    assert "its comment is damaged and not kept (a text of more than 17 MB)" in caplog.text
+    assert "its comment is unusable and not kept (a text of more than 17 MB)" in caplog.text
     image.close()
 
 
@@ -298,3 +299,57 @@ def test_thumbnails_in_xmp_and_previews_in_makers_notes_are_dropped(tmp_path):
         assert raw.getexif().get_ifd(0x8769)[0x927C] == note.replace(preview, bytes(len(preview)))
         described = b'<rdf:Description dc:title="Dandelion"><a:b/><c:d/></rdf:Description>'
         assert described in raw.info["xmp"]
+
+
+MODERN = ["avif", "heic", "jxl"]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("suffix", MODERN)
+def test_modern_formats_keep_exif_xmp_and_profile(tmp_path, suffix, order):
+    exif = exif_block(6, order)
+    picture = read_picture(save(tmp_path / "in.png", blocks(), exif=exif, icc_profile=SRGB))
+    picture = replace(picture, metadata=replace(picture.metadata, xmp=upright_xmp(XMP)))
+    write_picture(picture, tmp_path / f"out.{suffix}")
+    again = read_picture(tmp_path / f"out.{suffix}")
+    assert again.pixels.shape == picture.pixels.shape
+    assert b'dc:title="Dandelion"' in again.metadata.xmp
+    if suffix != "jxl":  # its decoder makes a profile of its own
+        assert again.metadata.icc == SRGB
+    if suffix == "avif":  # the container says upright, so the tag is gone; all else has its place
+        assert orientation_in(again.metadata.exif) is None
+        assert len(again.metadata.exif) == len(picture.metadata.exif)
+        assert again.metadata.exif[100:] == picture.metadata.exif[100:]
+        make, details = struct.unpack_from(order + "H", again.metadata.exif, 16)[0], again.metadata.exif.count(b"psal-cam\0")
+        assert (make, details) == (0x010F, 1)
+    else:
+        assert again.metadata.exif == picture.metadata.exif
+    if suffix == "jxl":  # a number says where TIFF begins behind it
+        assert b"Exif\0\0\0\0" + picture.metadata.exif[6:] in (tmp_path / "out.jxl").read_bytes()
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+@pytest.mark.parametrize("suffix", MODERN)
+def test_modern_formats_are_turned_once(tmp_path, suffix, orientation):
+    """HEIC and AVIF turn in the container, where their writers put what EXIF says; JPEG XL in the codestream, EXIF is ignored."""
+    write_picture(Picture(blocks()), tmp_path / f"plugin.{suffix}")  # loads it
+    stored, best = Image.fromarray(blocks()), {"lossless": True, "xmp": XMP} if suffix == "jxl" else {"quality": 100}
+    stored.save(tmp_path / f"in.{suffix}", exif=exif_block(orientation)[6 * (suffix == "jxl") :], **best)
+    picture = read_picture(tmp_path / f"in.{suffix}")
+    expected = blocks() if suffix == "jxl" else TURNED[orientation](blocks())
+    assert picture.pixels.shape == expected.shape
+    assert np.abs(picture.pixels.astype(int) - expected)[4::8, 4::8].mean() < 10
+    assert (orientation_in(picture.metadata.exif) or 1) == 1
+    write_picture(picture, tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as raw:
+        assert raw.size == picture.size and raw.getexif().get(0x0112, 1) == 1
+
+
+def test_compressed_blocks_of_jpeg_xl_are_named(tmp_path, caplog):
+    save(tmp_path / "plugin.png", blocks())
+    write_picture(read_picture(tmp_path / "plugin.png"), tmp_path / "plugin.jxl")  # loads it
+    exif, xmp = bytes(4) + exif_block()[6:], XMP + b" " * 1000
+    save(tmp_path / "in.jxl", blocks(), lossless=True, exif=exif, xmp=xmp, compress_metadata=True)
+    picture = read_picture(tmp_path / "in.jxl")
+    assert np.array_equal(picture.pixels, blocks())
+    assert "in.jxl: psal does not read EXIF and XMP that is compressed with Brotli: not kept" in caplog.text

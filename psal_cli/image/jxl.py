@@ -8,11 +8,13 @@ SIZES = ((9, 1), (13, 1), (18, 1), (30, 1))
 ENUM = ((0, 0), (0, 1), (4, 2), (6, 18))
 GREY = 1  # of the colour spaces
 HEADER = 4096  # bytes of the codestream that are looked at
+LONGEST = 1 << 24  # bytes of XMP
+BLOCKS = {b"Exif": "EXIF", b"xml ": "XMP"}
 ALPHA, SPOT, CFA = 0, 2, 5  # of the kinds of extra channels
 
 
 class Head(NamedTuple):
-    """width and height are of the upright picture; xmp: the packet, None where there is none or it is compressed."""
+    """width and height are of the upright picture; xmp: the packet; packed: which of EXIF and XMP are compressed with Brotli."""
 
     width: int
     height: int
@@ -23,6 +25,7 @@ class Head(NamedTuple):
     animated: bool
     lossy: bool
     xmp: bytes | None
+    packed: tuple[str, ...]
 
 
 class _Bits:
@@ -47,14 +50,14 @@ class _Bits:
 
 def read_head(file: IO[bytes]) -> Head:
     """Raises ValueError when the header is damaged."""
-    codestream, xmp = _boxes(file)
+    codestream, *blocks = _boxes(file)
     if codestream[:2] != b"\xff\x0a":
         raise ValueError("it holds no picture")
     bits = _Bits(codestream[2:])
     width, height = _size(bits)
     animated = False
     if bits.take(1):  # all of what follows is as usual: 8 bits, red, green, blue
-        return Head(width, height, 8, False, False, False, animated, True, xmp)
+        return Head(width, height, 8, False, False, False, animated, True, *blocks)
     if bits.take(1):
         if bits.take(3) >= 4:  # orientation, counted from 0
             width, height = height, width
@@ -72,16 +75,16 @@ def read_head(file: IO[bytes]) -> Head:
     if not bits.take(1):  # the colour space is not as usual, sRGB
         bits.take(1)
         grey = bits.choose(*ENUM) == GREY
-    return Head(width, height, depth, is_float, grey, ALPHA in channels, animated, lossy, xmp)
+    return Head(width, height, depth, is_float, grey, ALPHA in channels, animated, lossy, *blocks)
 
 
-def _boxes(file: IO[bytes]) -> tuple[bytes, bytes | None]:
-    """The beginning of the codestream, and the XMP packet."""
+def _boxes(file: IO[bytes]) -> tuple[bytes, bytes | None, tuple[str, ...]]:
+    """The beginning of the codestream, the XMP packet, and the names of blocks that are compressed."""
     file.seek(0)
     start = file.read(len(CONTAINER))
     if start != CONTAINER:
-        return start + file.read(HEADER), None
-    codestream, xmp, at = b"", None, len(CONTAINER)
+        return start + file.read(HEADER), None, ()
+    codestream, xmp, packed, at = b"", None, (), len(CONTAINER)
     while len(head := file.read(8)) == 8:
         length, kind, body = int.from_bytes(head[:4]), head[4:], 8
         if length == 1:
@@ -91,12 +94,14 @@ def _boxes(file: IO[bytes]) -> tuple[bytes, bytes | None]:
             inside = length - body - 4 * (kind == b"jxlp") if length else HEADER
             codestream += file.read(min(max(inside, 0), HEADER))
         elif kind == b"xml " and xmp is None:
-            xmp = file.read(length - body if length else -1)
+            xmp = file.read(min(length - body, LONGEST) if length else LONGEST)
+        elif kind == b"brob" and (name := BLOCKS.get(file.read(4))):
+            packed += (name,)
         at += length
         if length < body:  # 0: it reaches to the end of the file
             break
         file.seek(at)
-    return codestream, xmp
+    return codestream, xmp, packed
 
 
 def _size(bits: _Bits) -> tuple[int, int]:

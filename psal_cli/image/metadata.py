@@ -18,6 +18,7 @@ from PIL import Image
 
 from psal_cli.files import open_input
 from psal_cli.image import chunks as png
+from psal_cli.image import jxl
 from psal_cli.image.exif import ORIENTATION, exif_block, orientation_in, upright_exif, without_orientation
 from psal_cli.image.formats import word
 
@@ -69,13 +70,13 @@ def read_metadata(image: Image.Image, orientation: int, size: tuple[int, int], n
         try:
             return read(*arguments)
         except Exception as error:  # whatever a damaged block provokes: the picture itself is sound
-            log.warning("%s: its %s damaged and not kept (%s)", name, what, error)
+            log.warning("%s: its %s unusable and not kept (%s)", name, what, error)
             return None
 
     info = image.info
     chunks = kept("texts are", _png_chunks, name) or [] if image.format == "PNG" else []
     exif = kept("EXIF block is", exif_block, image)
-    xmp = info.get("xmp") or kept("XMP packet is", png.xmp_block, chunks)
+    xmp = info.get("xmp") or kept("XMP packet is", _hidden_xmp, image, name, chunks)
     iptc = kept("IPTC block is", _iptc_block, image, chunks)
     return Metadata(
         icc=info.get("icc_profile") or None,
@@ -144,6 +145,17 @@ def without_preview(iptc: bytes) -> bytes:
 def _png_chunks(name: str) -> list[png.Chunk]:
     with open_input(Path(name)) as file:
         return png.read_chunks(file)
+
+
+def _hidden_xmp(image: Image.Image, name: str, chunks: list[png.Chunk]) -> bytes | None:
+    """The XMP packet where Pillow has not looked."""
+    if image.format != "JXL" or image.jpeg:
+        return png.xmp_block(chunks)
+    with open_input(Path(name)) as file:
+        head = jxl.read_head(file)
+    if head.packed:
+        log.warning("%s: psal does not read %s that is compressed with Brotli: not kept", name, " and ".join(head.packed))
+    return head.xmp
 
 
 def _has_a_place(chunk: png.Chunk) -> bool:
