@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from psal_cli.tasks import blend, completion, pyramid
+from psal_cli.tasks import blend, completion, parts, pyramid
 from psal_cli.tasks.inpaint import inpaint
 
 
@@ -79,62 +79,117 @@ def test_grey_pictures_keep_one_channel():
     assert inpaint(image, hole_of(image, (30, 60, 40, 80))).image.shape == image.shape
 
 
-def test_a_seam_of_light_is_evened_out_and_an_edge_is_not():
+def test_a_seam_of_light_is_evened_out_and_an_edge_is_not(monkeypatch):
     """Two halves of one ramp, the right one darker by `step`: inside the hole the right half was copied from the dark side."""
+    monkeypatch.setattr(blend, "EDGE", 0.1)
     for step, kept in ((0.04, 0.01), (0.3, 0.29)):
-        image = torch.full((3, 40, 40), 0.5)
-        image[:, 20:] -= step
-        fill = image[:, :20].clone()
+        pixels = np.full((40, 40, 3), 0.5, np.float32)
+        pixels[20:] -= step
         unknown = torch.zeros(20, 40, dtype=torch.bool)
         unknown[5:15, 5:35] = True
-        rows, columns = torch.meshgrid(torch.arange(20), torch.arange(40), indexing="ij")
-        origin = torch.stack([rows + 20 * (columns >= 20), columns], 2)  # the right half comes from 20 rows below
-        fill[:, unknown] = image[:, origin[..., 0][unknown], origin[..., 1][unknown]]
-        before = blend.EDGE
-        blend.EDGE = 0.1
-        try:
-            out = blend.blended(image, fill, origin, unknown, (0, 20, 0, 40))
-        finally:
-            blend.EDGE = before
+        rows, columns = unknown.nonzero().unbind(1)
+        origin = torch.stack([rows + 20 * (columns >= 20), columns], 1).int()  # the right half comes from 20 rows below
+        fill = torch.from_numpy(pixels[:20].copy()).permute(2, 0, 1).contiguous()
+        fill[:, unknown] = torch.from_numpy(pixels[origin[:, 0], origin[:, 1]]).T
+        before = fill.clone()
+        out = blend.blended(pixels, fill, origin, unknown, (0, 20, 0, 40))
         seam = (out[:, 10, 19] - out[:, 10, 20]).abs().max()
         assert seam <= kept if step < 0.1 else seam >= kept
-        assert torch.equal(out[:, ~unknown], fill[:, ~unknown])
+        assert torch.equal(out[:, ~unknown], before[:, ~unknown])
 
 
 def test_hidden_pixels_never_reach_a_known_pixel_of_the_pyramid():
-    image, other = noise(), noise()
-    mask = hole_of(image, (31, 60, 41, 80))
-    other[0][:, mask] = 1e3
-    for one, two in zip(pyramid.build_pyramid(image, mask, 4), pyramid.build_pyramid(other, mask, 4), strict=True):
-        assert torch.equal(one.features, two.features)
-        assert (one.features[0][:, one.hole] == 0).all()
+    image, mask = noise()[0].permute(1, 2, 0).numpy(), hole_of(noise(), (31, 60, 41, 80)).numpy()
+    other = np.where(mask[..., None], np.float32(1e3), image)
+    holes = [mask]
+    for _ in range(3):
+        holes.append(pyramid.halve_mask(holes[-1]))
+    one, two = pyramid.Pyramid(image, holes), pyramid.Pyramid(other, holes)
+    for number, hole in enumerate(holes):
+        features = one.features(number)
+        assert torch.equal(features, two.features(number))
+        assert (features[0][:, hole] == 0).all()
+        assert (features[0][:, ~hole] > 0).any(0).all()
+
+
+def test_levels_made_in_strips_are_those_made_whole(monkeypatch):
+    image, mask = noise(61, 47)[0].permute(1, 2, 0).numpy(), hole_of(noise(61, 47), (20, 33, 10, 21)).numpy()
+    holes = [mask, pyramid.halve_mask(mask), pyramid.halve_mask(pyramid.halve_mask(mask))]
+    whole = pyramid.Pyramid(image, holes)
+    monkeypatch.setattr(pyramid, "STRIP", 6 * 47)
+    strips = pyramid.Pyramid(image, holes)
+    for number in range(3):
+        for energy in (False, True):
+            assert torch.equal(whole.features(number, energy), strips.features(number, energy))
+    plain = whole.features(0)[0, :, :-1]
+    steps = (plain[:3, 1:] - plain[:3, :-1]).mean(0).abs() * pyramid.TEXTURE_WEIGHT
+    apart = ~(mask[1:] | mask[:-1])[:-1]
+    assert torch.allclose(plain[3, :-1][torch.from_numpy(apart)], steps[torch.from_numpy(apart)], atol=1e-5)
 
 
 def test_upsampled_matches_keep_their_place_in_their_pixel():
-    coarse = torch.tensor([[5, 6], [7, 8]], dtype=torch.int32)
-    nnf = torch.stack([coarse, coarse + 10])[None, None]
-    fine = pyramid.upsample_field(nnf, (4, 8, 2, 6), (2, 4, 1, 3), (100, 100), 3)
-    assert fine[0, 0, 0].tolist() == [[10, 10, 12, 12], [11, 11, 13, 13], [14, 14, 16, 16], [15, 15, 17, 17]]
-    assert fine[0, 0, 1].tolist() == [[30, 31, 32, 33], [30, 31, 32, 33], [34, 35, 36, 37], [34, 35, 36, 37]]
+    coarse = torch.tensor([[5, 6], [7, -1]], dtype=torch.int32)
+    nnf = torch.stack([coarse, torch.where(coarse < 0, -1, coarse + 10)])[None, None]
+    similarity = torch.tensor([[[[-1.0, -2.0], [-3.0, -torch.inf]]]])
+    fine, similar = pyramid.upsample_field(nnf, similarity, (4, 8, 2, 6), (2, 4, 1, 3), (100, 100), 3)
+    assert fine[0, 0, 0].tolist() == [[10, 10, 12, 12], [11, 11, 13, 13], [14, 14, -1, -1], [15, 15, -1, -1]]
+    assert fine[0, 0, 1].tolist() == [[30, 31, 32, 33], [30, 31, 32, 33], [34, 35, -1, -1], [34, 35, -1, -1]]
+    assert similar[0, 0].tolist() == 2 * [[-1, -1, -2, -2]] + 2 * [[-3, -3, -torch.inf, -torch.inf]]
 
 
 def test_the_first_estimate_is_made_of_source_colours():
     """Peeling compares only what is known of a patch: a hole between two plain halves keeps both."""
     image = torch.zeros(1, 3, 64, 64)
     image[..., 32:] = 1.0
-    mask = hole_of(image, (20, 40, 20, 44))
-    level = pyramid.build_pyramid(image, mask, 1)[0]
-    valid = completion.ops.valid_keys(~mask[None], 7)
-    (one,) = completion._holes(level, 7)
-    completion._peel(one, level, (valid, completion.ops.keys_by_row(valid)), 7, 0)
+    hole = hole_of(image, (20, 40, 20, 44)).numpy()
+    (holes, keys), (box,) = completion._masks(hole, None, 7), parts.part_boxes(hole, 7)
+    key = completion.Key(pyramid.Pyramid(image[0].permute(1, 2, 0).numpy(), holes[:1]).features(0, energy=True), *keys[0])
+    one = completion._hole(hole, box, 7)
+    completion._peel(one, key, 7, 0)
     found = one.features[0, 0][one.unknown]
     assert set(found.unique().tolist()) == {0.0, 1.0}
     assert abs(found.mean() - 0.5) < 0.2
 
 
+def test_the_third_quartile_is_torchs():
+    for size in (1, 2, 3, 4, 10, 101, 1000, 70001):
+        values = noise(1, size)[0, 0, 0] ** 3
+        assert completion._third_quartile(values.numpy().copy()) == values.quantile(0.75)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_boxes_are_united_until_none_overlap(seed):
+    rng = np.random.default_rng(seed)
+    corner, size = rng.integers(0, 200, (60, 2)), rng.integers(1, 25, (60, 2))
+    boxes = [(int(y), int(y + h), int(x), int(x + w)) for (y, x), (h, w) in zip(corner, size, strict=True)]
+    out = parts.merged(boxes)
+    taken = np.zeros((230, 230), int)
+    for top, bottom, left, right in out:
+        taken[top:bottom, left:right] += 1
+    assert taken.max() == 1
+    assert all(taken[top:bottom, left:right].all() for top, bottom, left, right in boxes)
+    assert 1 < len(out) < 60
+    assert sorted(parts.merged(boxes[::-1])) == sorted(out)
+
+
+@pytest.mark.parametrize(("dtype", "white"), [(torch.uint8, 255), (torch.uint16, 65535)])
+def test_integer_pictures_are_filled_as_their_floats_are(dtype, white):
+    whole = (noise() * white).round()
+    pixels = whole.to(torch.int32).to(dtype)
+    mask = hole_of(whole, (30, 60, 40, 80), (0, 9, 0, 9))
+    one, two = inpaint(pixels, mask), inpaint(whole / white, mask)
+    assert torch.equal(one.values, two.values)
+    assert torch.equal(one.image, two.image)
+    assert torch.equal(one.nnf, two.nnf)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (
+            {"image": torch.rand(1, 3, 32, 32).double()},
+            "image is torch.float64, expected torch.float32, torch.uint8 or torch.uint16",
+        ),
         ({"image": torch.rand(3, 32, 32)}, r"image has shape \[3, 32, 32\], expected \[1, C, H, W\]"),
         ({"mask": torch.zeros(16, 32, dtype=torch.bool)}, r"mask is torch.bool \[16, 32\], expected torch.bool \[32, 32\]"),
         ({"mask": torch.zeros(32, 32, dtype=torch.bool)}, "mask is empty"),

@@ -1,7 +1,11 @@
 """Seams: a fill copied from elsewhere meets its surroundings in light as well as in texture (Perez et al. 2003)."""
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from psal_cli.tasks.parts import Box
+from psal_cli.tasks.pyramid import floats, strips
 
 # Steps larger than these are edges of the subject, not differences of light, and stay as they are: across the hole's edge,
 # and between two parts of the fill (where evening out every step would cost the fill its texture).
@@ -9,39 +13,45 @@ EDGE, SEAM = 0.5, 0.05
 STEPS = 200  # of conjugate gradients at most; what is then left is a difference too wide to be seen
 
 
-def blended(image: Tensor, fill: Tensor, origin: Tensor, unknown: Tensor, box: tuple[int, int, int, int]) -> Tensor:
+def blended(pixels: np.ndarray, fill: Tensor, origin: Tensor, unknown: Tensor, box: Box) -> Tensor:
     """The fill, corrected so that its gradients are those of its sources wherever copies from two places meet.
 
     Solves the Poisson equation for the correction: it is zero on the known pixels around the hole, and between two
     neighbours it makes up for the step that their sources do not have.
 
     Args:
-        image: float32 [C, H, W], the whole picture. fill: float32 [C, h, w], the crop `box` of it, filled.
-        origin: int64 [h, w, 2], where each unknown pixel was copied from. unknown: bool [h, w].
+        pixels: [H, W, C], what `floats` takes. fill: float32 [C, h, w], the crop `box` of it, filled; is overwritten.
+        origin: int32 [n, 2], where each unknown pixel was copied from, in raster order. unknown: bool [h, w].
         box: (top, bottom, left, right).
 
     Returns:
         float32 [C, h, w], equal to `fill` outside `unknown`.
     """
-    rows, columns = torch.arange(box[0], box[1]), torch.arange(box[2], box[3])
-    own = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), 2)
-    source = torch.where(unknown[..., None], origin, own)
-    steps = [_missing_step(image, fill, source, unknown, axis) for axis in (1, 2)]
+    height, width = unknown.shape
+    source = torch.empty((height, width, 2), dtype=torch.int32)
+    source[..., 0] = torch.arange(box[0], box[1])[:, None]
+    source[..., 1] = torch.arange(box[2], box[3])
+    source[unknown] = origin
     right_side = torch.zeros_like(fill)
-    for axis, step in zip((1, 2), steps, strict=True):
-        right_side.narrow(axis, 0, step.shape[axis]).sub_(step)
-        right_side.narrow(axis, 1, step.shape[axis]).add_(step)
-    return fill + _solve(right_side, unknown)
+    for axis in (1, 2):
+        for top, bottom in strips(height, width):
+            rows = slice(top, bottom + (axis == 1))  # a step down leads to the next row
+            step = _missing_step(pixels, fill[:, rows], source[rows], unknown[rows], axis)
+            part = right_side[:, rows]
+            part.narrow(axis, 0, step.shape[axis]).sub_(step)
+            part.narrow(axis, 1, step.shape[axis]).add_(step)
+    del source
+    return fill.add_(_solve(right_side, unknown))
 
 
-def _missing_step(image: Tensor, fill: Tensor, source: Tensor, unknown: Tensor, axis: int) -> Tensor:
+def _missing_step(pixels: np.ndarray, fill: Tensor, source: Tensor, unknown: Tensor, axis: int) -> Tensor:
     """[C, ...]: what must be added to the step from each pixel to the next one along `axis`; zero where both are known."""
     size = fill.shape[axis] - 1
     first, second = source.narrow(axis - 1, 0, size), source.narrow(axis - 1, 1, size)
     move = torch.tensor([1, 0] if axis == 1 else [0, 1])
-    limit = torch.tensor(image.shape[1:]) - 1
-    after_first = _look_up(image, torch.minimum(first + move, limit))
-    before_second = _look_up(image, (second - move).clamp_min(0))
+    limit = torch.tensor(pixels.shape[:2]) - 1
+    after_first = _look_up(pixels, torch.minimum(first + move, limit))
+    before_second = _look_up(pixels, (second - move).clamp_min(0))
     step_here = fill.narrow(axis, 1, size) - fill.narrow(axis, 0, size)
     # The mean of the two sources' own steps; a known pixel is its own source, so its step may only be read inside the fill.
     known_first, known_second = ~unknown.narrow(axis - 1, 0, size), ~unknown.narrow(axis - 1, 1, size)
@@ -53,13 +63,16 @@ def _missing_step(image: Tensor, fill: Tensor, source: Tensor, unknown: Tensor, 
     return missing * usable
 
 
-def _look_up(image: Tensor, position: Tensor) -> Tensor:
-    row, column = position.unbind(2)
-    return image[:, row, column]
+def _look_up(pixels: np.ndarray, position: Tensor) -> Tensor:
+    row, column = position.numpy().transpose(2, 0, 1)
+    return torch.from_numpy(floats(pixels[row, column])).permute(2, 0, 1)
 
 
 def _solve(right_side: Tensor, unknown: Tensor) -> Tensor:
-    """Conjugate gradients for -laplacian(c) = right_side inside the hole, c = 0 on known pixels, free at the crop's border."""
+    """Conjugate gradients for -laplacian(c) = right_side inside the hole, c = 0 on known pixels, free at the crop's border.
+
+    right_side is overwritten.
+    """
     inside = unknown.float()
     neighbours = torch.full_like(inside, 4.0)
     neighbours[0] -= 1
@@ -73,9 +86,9 @@ def _solve(right_side: Tensor, unknown: Tensor) -> Tensor:
         y[:, :-1] -= x[:, 1:]
         y[:, :, 1:] -= x[:, :, :-1]
         y[:, :, :-1] -= x[:, :, 1:]
-        return y * inside
+        return y.mul_(inside)
 
-    residual = right_side * inside
+    residual = right_side.mul_(inside)
     solution, direction = torch.zeros_like(residual), residual.clone()
     energy = start = residual.square().sum()
     for _ in range(STEPS):
@@ -86,5 +99,5 @@ def _solve(right_side: Tensor, unknown: Tensor) -> Tensor:
         solution += rate * direction
         residual -= rate * moved
         energy, before = residual.square().sum(), energy
-        direction = residual + direction * (energy / before)
+        direction.mul_(energy / before).add_(residual)
     return solution

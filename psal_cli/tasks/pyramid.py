@@ -1,9 +1,10 @@
 """Pyramids of pictures with holes, and fields carried from one level to the next.
 
 Feature maps here are float32 [1, C, H, W] in torch.channels_last memory, so that the engine reads them without a copy.
+They are many times larger than the picture's own pixels, so each is made only when it is wanted, a strip of rows at a time.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -13,64 +14,109 @@ from torch import Tensor
 # Of the texture features beside the colours. Newson et al. 2017 have sqrt(50); a vote is a mean and so smoother than its
 # sources, and with less weight than this on gradients the search takes smooth patches for textured ones.
 TEXTURE_WEIGHT = 20.0
+TEXTURES = 2  # channels
+STRIP = 1 << 18  # pixels: what is worked on at a time is a few MB
 
 
-@dataclass
-class Level:
-    """One resolution: features [1, C, H, W] (colours, then texture; zero in the hole) and hole, bool [H, W]."""
-
-    features: Tensor
-    hole: Tensor
-    colours: int
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return tuple(self.hole.shape)
+def floats(pixels: np.ndarray) -> np.ndarray:
+    """uint8 or uint16 pixels as float32 in [0, 1]; float32 ones as they are, a copy."""
+    out = pixels.astype(np.float32)
+    if pixels.dtype.kind == "u":
+        out /= np.iinfo(pixels.dtype).max
+    return out
 
 
-def build_pyramid(image: Tensor, hole: Tensor, levels: int) -> list[Level]:
-    """Halves a picture `levels - 1` times, finest level first.
+def strips(height: int, width: int) -> Iterator[tuple[int, int]]:
+    """(top, bottom) of strips of an even number of rows, the last one as it comes."""
+    rows = max(STRIP // width, 2) & ~1
+    for top in range(0, height, rows):
+        yield top, min(top + rows, height)
+
+
+class Pyramid:
+    """A picture with holes at several resolutions, 0 the finest.
 
     A coarse pixel is the mean of its four pixels; it belongs to the hole when any of them does, so that what lies in the
     hole never reaches a known pixel. Texture features are the mean absolute gradients of the finest level under each
     coarse pixel: what a coarse level could not see otherwise (Newson et al. 2017).
-
-    Args:
-        image: float32 [1, C, H, W]. hole: bool [H, W].
-        levels: >= 1.
     """
-    picture = image[0].permute(1, 2, 0).contiguous().numpy()
-    unknown = hole.numpy()
-    texture = _gradients(picture, unknown)
-    out = []
-    for level in range(levels):
-        known = np.concatenate([picture, texture], axis=2)
-        known[unknown] = 0
-        out.append(Level(_maps(known), torch.from_numpy(unknown), picture.shape[2]))
-        if level + 1 < levels:
-            picture, texture = _halve(picture), _halve(texture)
-            unknown = _halve(unknown.astype(np.float32))[..., 0] > 0
-    return out
+
+    def __init__(self, pixels: np.ndarray, holes: list[np.ndarray]):
+        """pixels: [H, W, C], what `floats` takes; holes: bool [H, W] of each level, halved (`halve_mask`)."""
+        self.pixels, self.holes, self.coarse = pixels, holes, [None]
+        for number in range(1, len(holes)):
+            self.coarse.append(self._halved(number))
+
+    def features(self, number: int, energy: bool = False) -> Tensor:
+        """float32 [1, C + 2, H, W] of a level: colours, then texture; zero in the hole. With `energy` their sum of squares is
+        one channel more."""
+        known = self.coarse[number]
+        if known is None or energy:
+            height, width = self.holes[number].shape
+            colours = self.pixels.shape[2] + TEXTURES
+            known = np.empty((height, width, colours + energy), np.float32)
+            for top, bottom in strips(height, width):
+                part = self._known(number, top, bottom)
+                known[top:bottom, :, :colours] = part
+                if energy:
+                    known[top:bottom, :, colours] = _maps(part).square().sum(1)[0].numpy()
+        return _maps(known)
+
+    def drop(self, number: int) -> None:
+        """Frees what is kept of a level."""
+        self.coarse[number] = None
+
+    def _known(self, number: int, top: int, bottom: int) -> np.ndarray:
+        """[bottom - top, W, C + 2]: rows of a level, zero in the hole."""
+        if number:
+            return self.coarse[number][top:bottom]
+        hole = self.holes[0][top : bottom + 1]  # a row more, where there is one: the gradients of the last row need it
+        picture = floats(self.pixels[top : bottom + 1])
+        known = np.concatenate([picture, _gradients(picture, hole)], axis=2)[: bottom - top]
+        known[hole[: bottom - top]] = 0
+        return known
+
+    def _halved(self, number: int) -> np.ndarray:
+        """A level from the next finer one."""
+        height, width = self.holes[number - 1].shape
+        colours = self.pixels.shape[2]
+        out = np.empty((*self.holes[number].shape, colours + TEXTURES), np.float32)
+        for top, bottom in strips(height, width):
+            known = self._known(number - 1, top, bottom)
+            rows = slice(top // 2, -(-bottom // 2))
+            out[rows, :, :colours], out[rows, :, colours:] = _halve(known[..., :colours]), _halve(known[..., colours:])
+        out[self.holes[number]] = 0
+        return out
 
 
-def _maps(picture: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None]
+def _maps(known: np.ndarray) -> Tensor:
+    return torch.from_numpy(known).permute(2, 0, 1)[None]
 
 
 def _halve(picture: np.ndarray) -> np.ndarray:
     """[H, W, C] -> [ceil(H / 2), ceil(W / 2), C]: means of 2x2 pixels, the last row and column repeated where odd."""
     height, width = picture.shape[:2]
+    picture = np.ascontiguousarray(picture)
     if height % 2 or width % 2:
         picture = cv2.copyMakeBorder(picture, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
     half = cv2.resize(picture, (picture.shape[1] // 2, picture.shape[0] // 2), interpolation=cv2.INTER_AREA)
     return half.reshape(*half.shape[:2], -1)
 
 
+def halve_mask(mask: np.ndarray) -> np.ndarray:
+    """bool [H, W] -> bool [ceil(H / 2), ceil(W / 2)]: True where any of the four pixels is."""
+    rows = mask[::2].copy()
+    rows[: len(mask) // 2] |= mask[1::2]
+    out = rows[:, ::2].copy()
+    out[:, : mask.shape[1] // 2] |= rows[:, 1::2]
+    return out
+
+
 def _gradients(picture: np.ndarray, unknown: np.ndarray) -> np.ndarray:
     """[H, W, 2]: absolute differences of grey to the next row and column, times TEXTURE_WEIGHT; zero across the hole's edge."""
     channels = picture.shape[2]
     grey = cv2.transform(picture, np.full((1, channels), TEXTURE_WEIGHT / channels, np.float32)).reshape(picture.shape[:2])
-    out = np.zeros((*grey.shape, 2), np.float32)
+    out = np.zeros((*grey.shape, TEXTURES), np.float32)
     for steps, first, second, hidden in (
         (out[:-1, :, 0], grey[:-1], grey[1:], unknown[:-1] | unknown[1:]),
         (out[:, :-1, 1], grey[:, :-1], grey[:, 1:], unknown[:, :-1] | unknown[:, 1:]),
@@ -80,20 +126,21 @@ def _gradients(picture: np.ndarray, unknown: np.ndarray) -> np.ndarray:
     return out
 
 
-def upsample_field(nnf: Tensor, box, coarse_box, size: tuple[int, int], margin: int) -> Tensor:
-    """A coarse field at twice the resolution: each match keeps its place inside its coarse pixel.
+def upsample_field(nnf: Tensor, similarity: Tensor, box, coarse_box, size: tuple[int, int], margin: int) -> tuple[Tensor, Tensor]:
+    """A coarse field at twice the resolution: each match keeps its place inside its coarse pixel, and its similarity.
 
     Args:
-        nnf: int32 [1, 1, 2, h, w], the field of the crop coarse_box of the coarser level.
+        nnf: int32 [1, 1, 2, h, w] and similarity: float32 [1, 1, h, w], the field of the crop coarse_box of the coarser level.
         box: (top, bottom, left, right) of the crop at the finer level; every pixel of it lies in a pixel of coarse_box or
             beside it.
         size: (Hk, Wk) of the finer key; margin: matches are kept so far from its border.
     """
-    top, bottom, left, right = box
-    rows, columns = torch.arange(top, bottom), torch.arange(left, right)
-    coarse = nnf[0, 0].index_select(1, (rows // 2 - coarse_box[0]).clamp(0, nnf.shape[3] - 1))
-    coarse = coarse.index_select(2, (columns // 2 - coarse_box[2]).clamp(0, nnf.shape[4] - 1))
-    fine = torch.stack([coarse[0] * 2 + (rows % 2)[:, None], coarse[1] * 2 + columns % 2]).int()
-    for axis in (0, 1):
-        fine[axis].clamp_(margin, size[axis] - 1 - margin)
-    return fine.masked_fill_(coarse[:1] < 0, -1)[None, None]
+    rows, columns = (torch.arange(*box[i : i + 2], dtype=torch.int32) for i in (0, 2))
+    above = (rows // 2 - coarse_box[0]).clamp(0, nnf.shape[3] - 1)
+    left = (columns // 2 - coarse_box[2]).clamp(0, nnf.shape[4] - 1)
+    fine = nnf.index_select(3, above).index_select(4, left)
+    outside = fine[0, 0, 0] < 0
+    fine.mul_(2)
+    for axis, place in enumerate(((rows % 2)[:, None], columns % 2)):
+        fine[0, 0, axis].add_(place).clamp_(margin, size[axis] - 1 - margin)
+    return fine.masked_fill_(outside, -1), similarity.index_select(2, above).index_select(3, left)

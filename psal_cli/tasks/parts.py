@@ -1,0 +1,59 @@
+"""The parts of a hole: which pixels belong together, and the box of each on the picture."""
+
+import cv2
+import numpy as np
+
+Box = tuple[int, int, int, int]  # top, bottom, left, right
+
+
+def crop(x, box: Box):
+    return x[..., box[0] : box[1], box[2] : box[3]]
+
+
+def grown(box: Box, by: int, size: tuple[int, int]) -> Box:
+    """The box with a margin on all sides, as far as the picture of `size` (height, width) goes."""
+    top, bottom, left, right = box
+    return max(top - by, 0), min(bottom + by, size[0]), max(left - by, 0), min(right + by, size[1])
+
+
+def part_boxes(hole: np.ndarray, patch_size: int) -> list[Box]:
+    """Boxes around all patches that touch a hole, bool [H, W], with a margin for those patches; no two overlap."""
+    radius = patch_size // 2
+    whole = grown(_bounds(hole), radius, hole.shape)
+    queries = cv2.dilate(crop(hole, whole).astype(np.uint8), np.ones((patch_size, patch_size), np.uint8))
+    _, _, stats, _ = cv2.connectedComponentsWithStats(queries, connectivity=8)
+    top, left = whole[0], whole[2]
+    boxes = [
+        (top + y - radius, top + y + h + radius, left + x - radius, left + x + w + radius) for x, y, w, h, _ in stats[1:].tolist()
+    ]
+    return [grown(box, 0, hole.shape) for box in merged(boxes)]
+
+
+def merged(boxes: list[Box]) -> list[Box]:
+    """Unites boxes that overlap, until none do."""
+    out = np.empty((len(boxes), 4), int)
+    count = 0
+    for box in boxes:
+        while True:
+            others = out[:count]
+            over = (others[:, 0] < box[1]) & (box[0] < others[:, 1]) & (others[:, 2] < box[3]) & (box[2] < others[:, 3])
+            if not over.any():
+                break
+            group = np.vstack([others[over], box])
+            box = (group[:, 0].min(), group[:, 1].max(), group[:, 2].min(), group[:, 3].max())
+            rest = others[~over]
+            count = len(rest)
+            out[:count] = rest
+        out[count], count = box, count + 1
+    return [tuple(box) for box in out[:count].tolist()]
+
+
+def inner_radius(hole: np.ndarray) -> float:
+    """The distance of the hole's innermost pixel to its edge."""
+    inside = crop(hole, _bounds(hole)).astype(np.uint8)
+    return float(cv2.distanceTransform(np.pad(inside, 1), cv2.DIST_L2, 3).max())
+
+
+def _bounds(hole: np.ndarray) -> Box:
+    rows, columns = np.flatnonzero(hole.any(1)), np.flatnonzero(hole.any(0))
+    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
