@@ -7,14 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from PIL.IptcImagePlugin import getiptcinfo
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from psal_cli.image import Picture, read_picture, write_picture
-from psal_cli.image.exif import orientation_in
-from psal_cli.image.metadata import read_metadata, upright_xmp
+from psal_cli.image import Metadata, Picture, check_format, read_picture, write_picture
+from psal_cli.image.exif import orientation_in, upright_exif
+from psal_cli.image.metadata import HOLDS, orientation_of, read_metadata, upright_xmp
 
 from .pictures import blocks, finest, save
 
@@ -274,9 +276,26 @@ def test_what_png_says_about_colour_stays_in_png_and_is_named_elsewhere(tmp_path
         assert (f"{name}.jpg: JPEG holds no {said}: not kept" in caplog.text) if said else caplog.text == ""
         profiled = replace(picture, metadata=replace(picture.metadata, icc=SRGB))
         write_picture(profiled, tmp_path / f"{name}_icc.png")
-        assert chunks not in (tmp_path / f"{name}_icc.png").read_bytes()  # the profile says it all
+        counts = said == "cICP"  # else the profile says it all
+        assert (chunks in (tmp_path / f"{name}_icc.png").read_bytes()) == counts
         write_picture(profiled, tmp_path / f"{name}_icc.jpg")
         assert "not kept" not in caplog.text.replace(f"{said}: not kept", "", 1)
+
+
+def test_the_colours_of_heic_without_a_profile_are_kept_or_named(tmp_path, caplog):
+    p3 = replace(read_picture(save(tmp_path / "in.png", blocks())), lossless=False)
+    p3 = replace(p3, metadata=replace(p3.metadata, cicp=bytes([12, 13, 0, 1])))
+    write_picture(p3, tmp_path / "p3.heic")
+    with Image.open(tmp_path / "p3.heic") as raw:
+        assert (raw.info["nclx_profile"]["color_primaries"], raw.info["nclx_profile"]["transfer_characteristics"]) == (12, 13)
+    write_picture(read_picture(tmp_path / "p3.heic"), tmp_path / "p3.png")
+    assert chunk(b"cICP", bytes([12, 13, 0, 1])) in (tmp_path / "p3.png").read_bytes()
+    assert caplog.text == ""
+    write_picture(read_picture(tmp_path / "p3.heic"), tmp_path / "p3.jpg")
+    assert "p3.jpg: JPEG holds no cICP: not kept" in caplog.text
+    for name, icc in (("srgb", None), ("profiled", SRGB)):
+        write_picture(replace(p3, metadata=replace(p3.metadata, cicp=None, icc=icc)), tmp_path / f"{name}.heic")
+        assert read_picture(tmp_path / f"{name}.heic").metadata.cicp is None
 
 
 def test_thumbnails_in_xmp_and_previews_in_makers_notes_are_dropped(tmp_path):
@@ -353,3 +372,64 @@ def test_compressed_blocks_of_jpeg_xl_are_named(tmp_path, caplog):
     picture = read_picture(tmp_path / "in.jxl")
     assert np.array_equal(picture.pixels, blocks())
     assert "in.jxl: psal does not read EXIF and XMP that is compressed with Brotli: not kept" in caplog.text
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from("<>"),
+    st.lists(st.tuples(st.integers(0, 420), st.binary(min_size=1, max_size=6)), max_size=8),
+    st.integers(0, 500),
+)
+def test_no_exif_block_stops_a_picture(order, changes, end):
+    block = bytearray(exif_block(6, order)[6:])
+    for at, data in changes:
+        block[at : at + len(data)] = data
+    image = Image.new("RGB", (8, 8))
+    image.format, image.info["exif"] = "JPEG", b"Exif\0\0" + bytes(block[:end])
+    assert orientation_of(image, "mutated.jpg") in range(1, 9)
+    kept = read_metadata(image, 6, (8, 8), "mutated.jpg").exif
+    assert kept is None or len(kept) <= len(image.info["exif"])
+    image.info["exif"] = kept
+    assert orientation_of(image, "mutated.jpg") == 1 or changes  # a number of an unheard-of type is left alone
+
+
+words = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=300).map(str.encode)
+any_metadata = st.fixed_dictionaries(
+    {
+        "icc": st.sampled_from([None, SRGB]),
+        "exif": st.sampled_from([None, *(upright_exif(exif_block(6, order), (8, 16)) for order in "<>")]),
+        "xmp": words.map(lambda text: b"<x:xmpmeta>" + text + b"</x:xmpmeta>"),
+        "iptc": st.lists(st.tuples(st.sampled_from([5, 25, 120]), st.binary(max_size=20_000)), max_size=3).map(
+            lambda r: iptc(*r) or None
+        ),
+        "comment": st.none() | words,
+        "dpi": st.sampled_from([None, (300.0, 150.0)]),
+        "texts": st.lists(words.map(lambda text: (b"iTXt", b"Title\0\0\0\0\0" + text)), max_size=3).map(tuple),
+    }
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(wanted=any_metadata)
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp", "avif", "heic", "jxl", "bmp"])
+def test_whatever_a_format_holds_comes_back_from_it(tmp_path_factory, suffix, wanted):
+    target = tmp_path_factory.getbasetemp() / f"any.{suffix}"
+    picture = Picture(np.zeros((16, 8, 3), np.uint8), metadata=Metadata(**wanted))
+    write_picture(picture, target, force=True)
+    again = read_picture(target).metadata
+    holds = HOLDS[check_format(target)]
+    for what, value in wanted.items():
+        if what == "exif" and suffix in ("avif", "tif"):  # composed anew, without the tag or by Pillow
+            assert tags(again.exif) == tags(value)
+        elif what == "dpi":
+            assert value is None or what not in holds or again.dpi == pytest.approx(value, abs=0.02)
+        elif what != "icc" or suffix != "jxl":  # its decoder makes a profile of its own
+            assert getattr(again, what) == (value if what in holds else getattr(Metadata(), what))
+
+
+def tags(block):
+    """What an EXIF block says, but for the orientation, which is 1, and the resolution, which a TIFF file has there."""
+    exif = Image.Exif()
+    exif.load(block or b"")
+    first = {tag: value for tag, value in exif.items() if tag not in (0x0112, 282, 283, 296, 0x8769, 0x8825)}
+    return first, dict(exif.get_ifd(0x8769)), dict(exif.get_ifd(0x8825))

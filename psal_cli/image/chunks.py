@@ -3,7 +3,7 @@
 import zlib
 from typing import IO
 
-COLOUR = (b"cICP", b"mDCV", b"cLLI", b"sRGB", b"gAMA", b"cHRM")
+COLOUR = (b"mDCV", b"cLLI", b"sRGB", b"gAMA", b"cHRM")
 TEXT = (b"tEXt", b"zTXt", b"iTXt")
 XMP_KEYWORD, RAW_KEYWORD, COMMENT_KEYWORD = b"XML:com.adobe.xmp", b"Raw profile type ", b"Comment"
 SRGB = {  # chunks that say no more than that the colours are sRGB, as a picture without any is read
@@ -23,7 +23,7 @@ def read_chunks(file: IO[bytes]) -> list[Chunk]:
     file.seek(8)
     while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
         length, kind = int.from_bytes(head[:4]), head[4:]
-        if kind not in COLOUR + TEXT:
+        if kind not in (b"cICP", *COLOUR, *TEXT):
             file.seek(length + 4, 1)
             continue
         if length > LONGEST:

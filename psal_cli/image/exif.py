@@ -19,7 +19,8 @@ DESCRIPTIVE = {269, 270, 271, 272, 282, 283, 285, 296, 305, 306, 315, 316, 18246
 def exif_block(image: Image.Image) -> bytes | None:
     """The EXIF block of a Pillow image, starting with b"Exif\\0\\0" or the byte order; of a TIFF, what describes it."""
     if image.format == "TIFF":
-        return _described(image.getexif()).tobytes()
+        described = _described(image.getexif())
+        return described.tobytes() if len(described) else None
     block = image.info.get("exif")
     if block or not len(image.getexif()):
         return block

@@ -31,11 +31,11 @@ JPEG_SEGMENT = 65_502  # bytes that one JPEG segment holds beside its headers
 # What each format holds; `colour` is what a PNG file says about its colours where it has no profile.
 HOLDS = {
     "JPEG": {"icc", "exif", "xmp", "iptc", "comment", "dpi"},
-    "PNG": {"icc", "exif", "xmp", "iptc", "comment", "dpi", "texts", "colour"},
+    "PNG": {"icc", "exif", "xmp", "iptc", "comment", "cicp", "dpi", "texts", "colour"},
     "TIFF": {"icc", "exif", "xmp", "iptc", "dpi"},
     "WEBP": {"icc", "exif", "xmp"},
     "AVIF": {"icc", "exif", "xmp"},
-    "HEIF": {"icc", "exif", "xmp"},
+    "HEIF": {"icc", "exif", "xmp", "cicp"},
     "JXL": {"exif", "xmp"},
     "BMP": {"dpi"},
 }
@@ -47,7 +47,8 @@ WORDS = {"icc": "ICC profile", "exif": "EXIF", "xmp": "XMP", "iptc": "IPTC", "co
 class Metadata:
     """icc, exif (starting with b"Exif\\0\\0", orientation 1), xmp, iptc (records of IIM), comment (a JPEG file's): bytes.
 
-    dpi: dots an inch across and down; texts, colour: chunks of a PNG file (type, data), colour only counts without icc.
+    cicp: what a PNG's cICP chunk says about colour, primaries and transfer function first; dpi: dots an inch across and down;
+    texts, colour: other chunks of a PNG file (type, data), colour only counts without icc.
     """
 
     icc: bytes | None = None
@@ -55,6 +56,7 @@ class Metadata:
     xmp: bytes | None = None
     iptc: bytes | None = None
     comment: bytes | None = None
+    cicp: bytes | None = None
     dpi: tuple[float, float] | None = None
     texts: tuple[png.Chunk, ...] = ()
     colour: tuple[png.Chunk, ...] = ()
@@ -86,7 +88,8 @@ def read_metadata(image: Image.Image, orientation: int, size: tuple[int, int], n
         comment=kept("comment is", _comment, image, chunks) or None,
         dpi=kept("resolution is", _dpi, info, orientation),
         texts=tuple(chunk for chunk in chunks if chunk[0] in png.TEXT and not _has_a_place(chunk)),
-        colour=tuple(chunk for chunk in chunks if chunk[0] in png.COLOUR) or kept("colour is", _nclx, info) or (),
+        cicp=kept("colour is", _cicp, info, chunks),
+        colour=tuple(chunk for chunk in chunks if chunk[0] in png.COLOUR),
     )
 
 
@@ -209,11 +212,13 @@ def _dpi(info: dict, orientation: int) -> tuple[float, float] | None:
     return dpi[::-1] if orientation >= 5 else dpi
 
 
-def _nclx(info: dict) -> tuple[png.Chunk, ...]:
-    """What a HEIC file says about its colours without a profile, as a PNG file says it; the decoder made them RGB."""
-    if "nclx_profile" not in info:
-        return ()
-    return ((b"cICP", bytes([info["nclx_profile"]["color_primaries"], info["nclx_profile"]["transfer_characteristics"], 0, 1])),)
+def _cicp(info: dict, chunks: list[png.Chunk]) -> bytes | None:
+    """Of a HEIC file only where it has no profile, beside which it tells how the colours were encoded."""
+    nclx, cicp = info.get("nclx_profile"), dict(chunks).get(b"cICP")
+    if nclx and not info.get("icc_profile"):
+        cicp = bytes([nclx["color_primaries"], nclx["transfer_characteristics"], 0, 1])
+        return None if png.is_srgb((b"cICP", cicp)) else cicp
+    return cicp if cicp and len(cicp) == 4 else None
 
 
 def held(metadata: Metadata, target_format: str, name: str) -> Metadata:
@@ -227,8 +232,9 @@ def held(metadata: Metadata, target_format: str, name: str) -> Metadata:
         dropped[what] = empty
         if what in HOLDS[target_format]:
             long.append(f"{-(-most[what] // 1024)} kB of {WORDS[what]} (this has {-(-len(value) // 1024)})")
-        elif what == "colour":
-            lost += [] if metadata.icc or all(map(png.is_srgb, value)) else [chunk[0].decode() for chunk in value]
+        elif what in ("cicp", "colour"):
+            chunks = [(b"cICP", value)] if what == "cicp" else value
+            lost += [] if metadata.icc or all(map(png.is_srgb, chunks)) else [kind.decode() for kind, _ in chunks]
         elif what == "texts":
             lost.append(f"PNG texts ({', '.join(png.keyword(chunk).decode('latin-1') for chunk in value[:5])})")
         elif what != "dpi":  # a number that only printers ask for, and that EXIF repeats
@@ -241,8 +247,9 @@ def held(metadata: Metadata, target_format: str, name: str) -> Metadata:
 
 def png_chunks(metadata: Metadata) -> list[png.Chunk]:
     """The (type, data) of the chunks that keep `metadata` in a PNG file, to be written before the pixels."""
-    colour = [(b"iCCP", b"ICC Profile\0\0" + zlib.compress(metadata.icc))] if metadata.icc else list(metadata.colour)
-    out = list({kind: (kind, data) for kind, data in colour}.values())  # each may come once
+    colour = {b"cICP": metadata.cicp} if metadata.cicp else {}  # counts before the profile
+    colour |= {b"iCCP": b"ICC Profile\0\0" + zlib.compress(metadata.icc)} if metadata.icc else dict(metadata.colour)
+    out = list(colour.items())
     if metadata.dpi:
         out.append((b"pHYs", struct.pack(">IIB", *(round(value / 0.0254) for value in metadata.dpi), 1)))
     if metadata.exif:
@@ -272,6 +279,10 @@ def save_arguments(metadata: Metadata, target_format: str) -> dict:
         arguments["extra"] = _segment(metadata.iptc) if metadata.iptc else None
     if target_format == "AVIF" and metadata.exif:
         arguments["exif"] = without_orientation(metadata.exif)  # else Pillow composes the block anew
+    if target_format == "HEIF" and metadata.cicp:
+        primaries, transfer, *_ = metadata.cicp
+        arguments |= {"color_primaries": primaries, "transfer_characteristics": transfer, "matrix_coefficients": 6}
+        arguments["full_range_flag"] = 1
     if target_format == "JXL" and metadata.exif:
         arguments["exif"] = bytes(4) + metadata.exif.removeprefix(b"Exif\0\0")  # its plugin forgets where TIFF begins
     return {key: value for key, value in arguments.items() if value}
