@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from psal_cli.errors import InputError, PsalError
+from psal_cli.errors import InputError, PsalError, WriteError
 from psal_cli.files import STDIO, atomic_file, check_output, open_input
 
 log = logging.getLogger(__name__)
@@ -256,3 +256,12 @@ def _check(path: Path, several: bool, force: bool) -> list[Path]:
         path = folder / path.name
     check_output(path, force)
     return []
+
+
+def make_folders(item: Item) -> None:
+    """Makes the folders that the item's outputs go to. Raises WriteError."""
+    for path in item.outputs.values():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WriteError(f"{path}: the folder {path.parent} cannot be made: {error.strerror}") from error

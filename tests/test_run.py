@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -136,7 +137,8 @@ def spoil(name, path, mask):
     elif name == "empty":
         path.write_bytes(b"")
     elif name == "huge":  # a header that promises 100,000 x 100,000 pixels
-        path.write_bytes(whole[:16] + (100_000).to_bytes(4, "big") * 2 + whole[24:])
+        header = b"IHDR" + (100_000).to_bytes(4, "big") * 2 + whole[24:29]
+        path.write_bytes(whole[:12] + header + zlib.crc32(header).to_bytes(4, "big") + whole[33:])
     elif name == "corrupt":
         path.write_bytes(whole[:50] + bytes(len(whole) - 50))
     elif name == "wrong_mask":
@@ -151,7 +153,7 @@ def spoil(name, path, mask):
 
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_ten_bad_pictures_of_200_are_named_and_the_rest_is_done(photos, monkeypatch, jobs):
-    photos(200)
+    root = photos(200)
     for path in Path("photos").rglob("*.png"):
         mask = Path("masks", path.relative_to("photos"))
         mask.parent.mkdir(parents=True, exist_ok=True)
@@ -182,7 +184,7 @@ def test_ten_bad_pictures_of_200_are_named_and_the_rest_is_done(photos, monkeypa
     assert len(tree("out")) == 190 and not [name for name in tree(".") if ".part" in name]
     assert Path("failed.txt").read_text().splitlines() == [f"photos/./{path.relative_to('photos')}" for path in bad]
     monkeypatch.undo()
-    os.chdir(Path("out").absolute().parent)
+    monkeypatch.chdir(root)
     again = psal("inpaint", "--from-file", "failed.txt", "--mask", "mask.png", "-o", "out", "--failed-list", "failed.txt")
     assert again.exit_code == 1 and "5 done, 5 failed in" in again.stderr.splitlines()[-1]  # the masks were bad of five
     assert len(tree("out")) == 195 and len(Path("failed.txt").read_text().splitlines()) == 5
@@ -267,13 +269,12 @@ def test_dry_run_tells_and_does_nothing(photos):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_batch_reports_and_resumes(photos, stopped, monkeypatch, number):
-    photos(6)
+    root = photos(6)
     run = ("inpaint", "photos", "-r", "--mask", "mask.png", "-o", "out", "--json")
-    with monkeypatch.context():
-        stopped(3, lambda: os.kill(os.getpid(), number))
-        done = psal(*run, "--failed-list", "failed.txt")
-        monkeypatch.undo()
-    os.chdir(photos(0))
+    stopped(3, lambda: os.kill(os.getpid(), number))
+    done = psal(*run, "--failed-list", "failed.txt")
+    monkeypatch.undo()
+    monkeypatch.chdir(root)
     assert done.exit_code == 130
     assert [record["status"] for record in lines(done)] == ["done", "done", "interrupted"]
     assert "2 done, 0 failed, 1 interrupted, 3 not reached in" in done.stderr
@@ -321,14 +322,17 @@ def test_a_reader_that_has_gone_is_one_line(photos):
     os.close(read)
     gone = process("inpaint", "photos/000.png", "--mask", "mask.png", "-o", "-", stdout=write, stderr=-1, text=True)
     os.close(write)
+    gone_line = "cannot write stdout: the program that was to read it has ended"
     with gone:
-        assert gone.stderr.read().splitlines()[-1] == "psal: cannot write stdout: the program that was to read it has ended"
+        assert gone.stderr.read().splitlines()[-1] == f"psal: photos/000.png: {gone_line}"
         assert gone.wait(60) == 1
 
 
 def test_encoding_options(photos):
     photos(1)
-    Image.merge("RGBA", [*Image.open("photos/000.png").split(), Image.new("L", SIZE, 100)]).save("layer.png")
+    with Image.open("photos/000.png") as photo:
+        Image.merge("RGBA", [*photo.split(), Image.new("L", SIZE, 100)]).save("layer.png")
+        photo.save("exif.png", exif=b"Exif\0\0II*\0\x08\0\0\0\1\0\x0f\1\2\0\4\0\0\0abc\0\0\0\0\0")
     args = ("--mask", "mask.png", "--background", "#204060", "-o", "flat.jpg")
     done = psal("inpaint", "layer.png", *args)
     assert done.exit_code == 0 and "flat.jpg" in done.stderr
@@ -339,10 +343,10 @@ def test_encoding_options(photos):
         assert psal("inpaint", "layer.png", "--mask", "mask.png", "--compression", level, "-o", f"{level}.tif").exit_code == 0
         sizes.append(Path(f"{level}.tif").stat().st_size)
     assert sizes[1] < sizes[0]
-    Image.open("photos/000.png").save("exif.png", exif=b"Exif\0\0II*\0\x08\0\0\0\1\0\x0f\1\2\0\4\0\0\0abc\0\0\0\0\0")
     for option, kept in (([], True), (["--strip-metadata"], False)):
         assert psal("inpaint", "exif.png", "--mask", "mask.png", "-o", f"{kept}.png", *option).exit_code == 0
-        assert bool(Image.open(f"{kept}.png").getexif()) == kept
+        with Image.open(f"{kept}.png") as result:
+            assert bool(result.getexif()) == kept
     assert psal("inpaint", "photos", "--mask", "mask.png", "-o", "webp", "--format", "webp", "--suffix", "_x").exit_code == 0
     assert list(tree("webp")) == ["000_x.webp"]
 

@@ -208,9 +208,7 @@ def set_threads(count: int | None) -> int:
 
 def encoding(want, path: Path, source: str):
     """How `path` is written: psal_cli.image.Encoding. source: the input's format, which stdout gets unless --format asks."""
-    from psal_cli.image import Encoding, check_format
+    from psal_cli.image import Encoding
 
-    name = None
-    if path == STDIO:
-        name = check_format(Path(f"picture.{want.format}")) if want.format else source
+    name = (want.format or source.lower()) if path == STDIO else None
     return Encoding(want.quality, want.compression, want.background, want.strip_metadata, name)

@@ -132,11 +132,15 @@ def _run(want: SimpleNamespace, verb: Verb, items: list[batch.Item], several: bo
     def work(item: batch.Item, loaded: Any) -> Any:
         return verb.work(item, loaded, talk.progress(numbers[item], len(todo), item.input.name))
 
+    def write(item: batch.Item, result: Any) -> str:
+        batch.make_folders(item)
+        return verb.write(item, result)
+
     for item in items:
         if item.skipped:
             talk.data(_record(want, item, "skipped"))
     with talk.bar(len(todo)):
-        for done in run(todo, read, work, verb.write, stop, want.jobs, want.keep_going):
+        for done in run(todo, read, work, write, stop, want.jobs, want.keep_going):
             if done.error is None:
                 del rest[done.item]
             code = _report(want, verb, done, talk, f"[{numbers[done.item]}/{len(todo)}] " if several else "")
