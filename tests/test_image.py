@@ -2,7 +2,6 @@
 
 import io
 import os
-import struct
 from dataclasses import replace
 
 import cv2
@@ -14,23 +13,11 @@ from PIL import Image, ImageCms
 from psal_cli.errors import InputError
 from psal_cli.image import MAX_PIXELS, Encoding, Metadata, Picture, check_holds, read_picture, write_picture
 
+from .pictures import blocks, finest, save
+from .raw_files import cmyk_profile
+
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 LOSSLESS = ["png", "tif", "webp"]
-
-
-def blocks(height=40, width=64, channels=3):
-    """Flat blocks of 8 pixels, no two alike: exact in lossless formats, within a few levels in JPEG."""
-    random = np.random.default_rng(7).integers(0, 256, (height // 8, width // 8, channels), dtype=np.uint8)
-    return random.repeat(8, 0).repeat(8, 1)
-
-
-def save(path, array, **arguments):
-    Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array).save(path, **arguments)
-    return path
-
-
-def finest(suffix):
-    return {"webp": {"lossless": True, "exact": True}, "jpg": {"quality": 100, "subsampling": 0}}.get(suffix, {})
 
 
 @pytest.mark.parametrize("suffix", LOSSLESS)
@@ -109,22 +96,6 @@ def test_one_bit_and_colour_key_pictures(tmp_path):
     assert np.array_equal(read_picture(tmp_path / "bit.png").pixels[..., 0], np.eye(8, dtype=np.uint8) * 255)
     save(tmp_path / "key.png", blocks(8, 16), transparency=tuple(int(v) for v in blocks(8, 16)[0, 0]))
     assert read_picture(tmp_path / "key.png").alpha[0].tolist() == [0] * 8 + [255] * 8
-
-
-def cmyk_profile():
-    """A small but valid ICC profile: CMYK to Lab through a table of 2x2x2x2 colours."""
-    table = []
-    for index in range(16):
-        c, m, y, k = (index >> shift & 1 for shift in (3, 2, 1, 0))
-        light = 255 * (1 - k) * (1 - 0.2 * (c + m + y))
-        table += [light, 128 + 70 * (m - c) * (1 - k), 128 + 70 * (y - m / 2 - c / 2) * (1 - k)]
-    ramp = bytes(range(256))
-    lut = b"mft1\0\0\0\0" + bytes([4, 3, 2, 0]) + struct.pack(">9i", *[65536 if i % 4 == 0 else 0 for i in range(9)])
-    lut += ramp * 4 + bytes(int(value) for value in table) + ramp * 3
-    lut += bytes(-len(lut) % 4)
-    head = struct.pack(">I4sI4s4s4s12x4s", 144 + len(lut), b"lcms", 0x02400000, b"prtr", b"CMYK", b"Lab ", b"acsp")
-    head = head.ljust(68, b"\0") + struct.pack(">3I", 0xF6D6, 0x10000, 0xD32D)
-    return head.ljust(128, b"\0") + struct.pack(">I4sII", 1, b"A2B0", 144, len(lut)) + lut
 
 
 def test_cmyk_goes_through_its_profile(tmp_path, caplog):

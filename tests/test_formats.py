@@ -1,0 +1,331 @@
+"""Every format: recognised by its content, known before it is decoded, and with what it keeps, as README.md says."""
+
+import importlib.util
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pillow_heif
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from psal_cli.errors import InputError
+from psal_cli.image import READABLE, Encoding, Metadata, Picture, check_format, read_header, read_picture, write_picture
+from psal_cli.image.formats import WRITES, detect, load_plugin
+
+from .pictures import blocks
+from .raw_files import png_file, profile, tiff_file
+
+ROOT = Path(__file__).parent.parent
+LOSSLESS = {"png": (8, 16), "tif": (8, 16), "webp": (8,), "bmp": (8,), "heic": (8,), "jxl": (8,)}
+NO_GREY = {"webp": (1, 2), "heic": (2,)}
+HOLDS_NO_ALPHA = ("bmp",)
+PROPERTY = settings(
+    derandomize=True, deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / "bench" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+format_table = load("format_table")
+EXIF = format_table.FIELDS["exif"]
+
+
+def test_the_table_in_the_readme_is_what_is_measured():
+    text = (ROOT / "README.md").read_text()
+    assert text.split("<!-- formats -->\n")[1].split("\n<!-- /formats -->")[0] == format_table.table()
+
+
+# ----------------------------------------------------------------------------------------------- what goes in comes out
+@st.composite
+def pictures(draw, depths=(8, 16)):
+    """A picture of any size up to 40, depth and channels, with metadata or none."""
+    height, width = draw(st.integers(1, 40)), draw(st.integers(1, 40))
+    channels, depth = draw(st.integers(1, 4)), draw(st.sampled_from(depths))
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    values = random.integers(0, 1 << depth, (height, width, channels), dtype=f"uint{depth}")
+    if draw(st.booleans()):
+        values[...] = values[:1, :1]  # all one colour
+    metadata = Metadata(
+        icc=profile("RGB " if channels > 2 else "GRAY") if draw(st.booleans()) else None,
+        exif=EXIF if draw(st.booleans()) else None,
+        xmp=b"<x:xmpmeta/>" if draw(st.booleans()) else None,
+    )
+    alpha = channels in (2, 4)
+    return Picture(values[..., : channels - alpha], values[..., -1] if alpha else None, metadata)
+
+
+def description(block):
+    exif = Image.Exif()
+    exif.load(block or b"")
+    return exif.get(0x010E)
+
+
+@PROPERTY
+@given(pictures(), st.sampled_from(sorted(LOSSLESS)))
+def test_lossless_formats_keep_all_that_they_hold(tmp_path, picture, suffix):
+    channels = picture.pixels.shape[2] + (picture.alpha is not None)
+    if picture.pixels.itemsize * 8 not in LOSSLESS[suffix] or channels in NO_GREY.get(suffix, ()):
+        return
+    if suffix in HOLDS_NO_ALPHA:
+        picture = replace(picture, alpha=None)
+    if suffix in ("bmp", "jxl"):
+        picture = replace(picture, metadata=replace(picture.metadata, icc=None))
+    path = tmp_path / f"out.{suffix}"
+    write_picture(picture, path, force=True)
+    header, again = read_header(path), read_picture(path)
+    assert again.pixels.dtype == picture.pixels.dtype and np.array_equal(again.pixels, picture.pixels)
+    assert again.alpha is picture.alpha is None or np.array_equal(again.alpha, picture.alpha)
+    assert header[1:] == (*picture.size, picture.pixels.shape[2], 8 * picture.pixels.itemsize, picture.alpha is not None)
+    if suffix != "bmp":
+        assert again.metadata.xmp == picture.metadata.xmp
+        assert description(again.metadata.exif) == description(picture.metadata.exif)
+        assert suffix == "jxl" or again.metadata.icc == picture.metadata.icc
+
+
+@PROPERTY
+@given(pictures(), st.integers(1, 8), st.sampled_from(["png", "late", "tif"]))
+def test_any_orientation_at_any_depth_comes_out_upright(tmp_path, picture, orientation, kind):
+    stored = picture.pixels if picture.alpha is None else np.dstack([picture.pixels, picture.alpha])
+    path = tmp_path / "in"
+    tag = Image.Exif()
+    tag[0x0112] = orientation
+    if kind == "tif":
+        extra = 2 if picture.alpha is not None else None
+        path.write_bytes(tiff_file(stored, extra=extra, tags=[(274, 3, [orientation])]))
+    else:  # some programs write the block behind the pixels
+        chunk = [(b"eXIf", tag.tobytes()[6:])]
+        path.write_bytes(png_file(stored, chunks=chunk if kind == "png" else (), late=chunk if kind == "late" else ()))
+    expected = format_table.TURNED[orientation](stored)
+    again, header = read_picture(path), read_header(path)
+    joined = again.pixels if again.alpha is None else np.dstack([again.pixels, again.alpha])
+    assert joined.dtype == stored.dtype and np.array_equal(joined, expected)
+    assert (header.width, header.height) == again.size
+    write_picture(again, tmp_path / "out.png", force=True)
+    assert read_picture(tmp_path / "out.png").size == again.size
+
+
+@PROPERTY
+@given(pictures(), st.data())
+def test_nothing_outside_the_mask_changes(picture, data):
+    height, width, channels = picture.pixels.shape
+    random = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    mask = random.random((height, width)) < data.draw(st.sampled_from([0, 0.1, 0.9, 1]))
+    soft = random.random((height, width), np.float32) if data.draw(st.booleans()) else None
+    image = torch.from_numpy(random.normal(0.5, 1, (1, channels, height, width)).astype(np.float32))
+    result = picture.replaced(image, mask, soft)
+    assert result.pixels.dtype == picture.pixels.dtype and np.array_equal(result.pixels[~mask], picture.pixels[~mask])
+    if soft is None:
+        expected = np.rint(image[0].permute(1, 2, 0).numpy() * np.float32(picture.white)).clip(0, picture.white)
+        assert np.array_equal(result.pixels[mask], expected[mask].astype(picture.pixels.dtype))
+
+
+# --------------------------------------------------------------------------------------------------- which format it is
+def written(tmp_path, suffix, picture=None):
+    path = tmp_path / f"picture.{suffix}"
+    write_picture(picture or Picture(blocks()), path, force=True)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [suffix[1:] for suffix in WRITES])
+def test_the_content_counts_not_the_name(tmp_path, suffix):
+    name = WRITES[f".{suffix}"]
+    path = written(tmp_path, suffix)
+    assert f".{suffix}" in READABLE and detect(path.read_bytes()[:64]) == name
+    wrong = path.rename(tmp_path / "photo.txt")
+    assert read_header(wrong) == (name, 64, 40, 3, 8, False)
+    assert read_picture(wrong).format == name
+
+
+def test_stdout_needs_a_format_and_a_format_counts_before_the_extension(tmp_path):
+    write_picture(Picture(blocks()), tmp_path / "photo.jpg", encoding=Encoding(format="PNG"))
+    assert read_header(tmp_path / "photo.jpg").format == "PNG"
+    assert check_format(Path("-"), "tif") == "TIFF"
+    for path, format, words in (
+        ("-", None, "--format png"),
+        ("a.gif", None, r"extension \.gif"),
+        ("a.png", "gif", "--format gif"),
+    ):
+        with pytest.raises(InputError, match=words):
+            check_format(Path(path), format)
+
+
+def test_plugins_load_when_a_file_asks_for_them_and_say_how_to_get_them(tmp_path, monkeypatch):
+    code = """if True:
+        import sys
+        from psal_cli.image import read_picture
+        read_picture(sys.argv[1])
+        print(*{"pillow_heif", "pillow_jxl", "torch", "cv2"} & set(sys.modules))
+    """
+    done = subprocess.run([sys.executable, "-P", "-c", code, written(tmp_path, "jpg")], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "\n", "")
+    for suffix, module, extra in (("heic", "pillow_heif", "heif"), ("jxl", "pillow_jxl", "jxl")):
+        path = written(tmp_path, suffix)
+        monkeypatch.setitem(sys.modules, module, None)  # an import then fails
+        for action in (
+            lambda path=path: read_header(path),
+            lambda path=path: read_picture(path),
+            lambda path=path: check_format(path),
+        ):
+            with pytest.raises(InputError, match=rf"{path} is .*pip install 'psal\[{extra}\]'"):
+                action()
+
+
+@pytest.mark.parametrize("suffix", [suffix[1:] for suffix in WRITES])
+def test_the_size_limit_holds_before_decoding(tmp_path, suffix):
+    """Of the file only the header is left: nothing could be decoded."""
+    path = written(tmp_path, suffix, Picture(np.random.default_rng(0).integers(0, 256, (99, 120, 3), dtype=np.uint8)))
+    whole = path.read_bytes()
+    if suffix not in ("tif", "tiff", "webp", "avif", "heic", "heif"):  # these are opened whole, and decoded later
+        path.write_bytes(whole[: max(60, len(whole) // 20)])
+    for read in (read_header, read_picture):
+        with pytest.raises(InputError, match=r"120x99, 0\.0 megapixels, more than the limit of 0\.01.*--max-pixels"):
+            read(path, max_pixels=11_879)
+    path.write_bytes(whole)
+    assert read_header(path, max_pixels=11_880).width == 120
+
+
+@pytest.mark.parametrize("bits", [10, 12])
+def test_more_bits_than_8_are_named(tmp_path, caplog, monkeypatch, bits):
+    monkeypatch.setattr(pillow_heif.options, "SAVE_HDR_TO_12_BIT", bits == 12)
+    deep = np.random.default_rng(0).integers(0, 65536, (40, 64, 3), dtype=np.uint16)
+    pillow_heif.from_bytes("RGB;16", (64, 40), deep.tobytes()).save(tmp_path / "deep.heic", quality=90)
+    assert read_picture(tmp_path / "deep.heic").pixels.dtype == np.uint8
+    assert f"deep.heic has {bits} bits a channel: psal reads HEIC with 8" in caplog.text
+    cv2.imwrite(str(tmp_path / "deep.avif"), deep >> (16 - bits), [cv2.IMWRITE_AVIF_DEPTH, bits])
+    assert read_picture(tmp_path / "deep.avif").pixels.dtype == np.uint8
+    assert f"deep.avif has {bits} bits a channel: psal reads AVIF with 8" in caplog.text
+
+
+def test_a_grey_jpeg_xl_file_of_16_bits_is_read_whole(tmp_path):
+    deep = np.random.default_rng(0).integers(0, 65536, (40, 64), dtype=np.uint16)
+    load_plugin("JXL", tmp_path)
+    Image.fromarray(deep).save(tmp_path / "deep.jxl", lossless=True)
+    assert read_header(tmp_path / "deep.jxl") == ("JXL", 64, 40, 1, 16, False)
+    assert np.array_equal(read_picture(tmp_path / "deep.jxl").pixels[..., 0], deep)
+
+
+@pytest.mark.parametrize("suffix", ["heic", "jxl", "webp", "avif"])
+def test_formats_that_can_be_lossless_are_when_the_source_was(tmp_path, suffix):
+    noise = np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    path = tmp_path / f"out.{suffix}"
+
+    def far(picture, **arguments):
+        write_picture(picture, path, force=True, encoding=Encoding(**arguments))
+        return np.abs(read_picture(path).pixels.astype(int) - noise).max()
+
+    exact = far(Picture(noise))
+    assert exact == 0 if suffix != "avif" else exact <= 4
+    assert read_picture(path).lossless == (suffix in ("jxl", "webp"))  # of the others it cannot be told
+    assert far(Picture(noise, lossless=False)) > 4 and far(Picture(noise), quality=50) > 4
+    small = path.stat().st_size
+    far(Picture(noise))
+    assert path.stat().st_size > 1.5 * small
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_compression(tmp_path, suffix):
+    sizes = []
+    for level in (0, None, 9):
+        path = tmp_path / f"{level}.{suffix}"
+        write_picture(Picture(blocks(400, 640)), path, encoding=Encoding(compression=level))
+        assert np.array_equal(read_picture(path).pixels, blocks(400, 640))
+        sizes.append(path.stat().st_size)
+    assert sizes[0] > blocks(400, 640).size and sizes[0] > 2 * sizes[1] > 2 * 0.9 * sizes[2]
+
+
+# ------------------------------------------------------------------------------------------ what a format does not hold
+def test_alpha_over_a_background(tmp_path, caplog):
+    """The colour is meant as sRGB, whatever the picture's profile: half of 188 of 255 in light is 128 of a linear profile."""
+    half = np.full((40, 64), 51, np.uint8)
+    half[:20] = 0
+    for icc, channels, under in ((None, 3, 188), (profile(), 3, 128), (profile("GRAY"), 1, 128), (None, 1, 188)):
+        for scale, depth in ((1, np.uint8), (257, np.uint16)):
+            caplog.clear()
+            picture = Picture(np.full((40, 64, channels), 50 * scale, depth), half.astype(depth) * depth(scale), Metadata(icc))
+            write_picture(picture, tmp_path / "out.jpg", force=True, encoding=Encoding(background="#bcbcbc"))
+            pixels = read_picture(tmp_path / "out.jpg").pixels.astype(int)
+            assert np.abs(pixels[:18] - under).max() <= 2 and np.abs(pixels[22:] - (50 * 0.2 + under * 0.8)).max() <= 2
+            assert "its alpha is flattened, #bcbcbc shows through" in caplog.text
+    caplog.clear()
+    write_picture(
+        replace(picture, alpha=np.full((40, 64), 65535, np.uint16)), tmp_path / "opaque.jpg", encoding=Encoding(background="red")
+    )
+    assert "flattened" not in caplog.text
+    for colour in ("bluish", "#12", "#11223344"):
+        with pytest.raises(InputError, match=f"--background {colour} is no colour"):
+            write_picture(picture, tmp_path / "no.jpg", encoding=Encoding(background=colour))
+    write_picture(picture, tmp_path / "kept.png", encoding=Encoding(background="white"))
+    assert read_picture(tmp_path / "kept.png").alpha is not None
+
+
+def test_a_profile_that_cannot_be_kept_is_converted_not_forgotten(tmp_path, caplog):
+    linear = np.full((40, 64, 3), 128, np.uint8)
+    for suffix, channels in (("bmp", 3), ("bmp", 1), ("jxl", 3), ("jxl", 1), ("webp", 1)):
+        caplog.clear()
+        icc = profile("RGB " if channels == 3 else "GRAY")
+        write_picture(
+            Picture(linear[..., :channels], metadata=Metadata(icc)),
+            tmp_path / "out",
+            encoding=Encoding(format=suffix),
+            force=True,
+        )
+        again = read_picture(tmp_path / "out")
+        assert (again.pixels == 188).all() and again.metadata.icc != icc
+        assert again.pixels.shape[2] == (3 if suffix == "webp" else channels)
+        assert "the colours are converted to sRGB" in caplog.text
+    caplog.clear()
+    srgb = Picture(linear, metadata=Metadata(icc=format_srgb()))
+    write_picture(srgb, tmp_path / "out.bmp")
+    assert (read_picture(tmp_path / "out.bmp").pixels == 128).all() and "converted" not in caplog.text
+
+
+def format_srgb():
+    from PIL import ImageCms
+
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def test_strip_metadata_drops_all_and_names_a_profile_that_mattered(tmp_path, caplog):
+    full = Metadata(
+        icc=profile(), exif=EXIF, xmp=b"<x:xmpmeta/>", iptc=b"\x1c\x02\x50\x00\x04psal", comment=b"me", dpi=(300.0, 300.0)
+    )
+    for suffix in ("png", "jpg", "tif"):
+        caplog.clear()
+        write_picture(Picture(blocks(), metadata=full), tmp_path / f"out.{suffix}", encoding=Encoding(strip_metadata=True))
+        again = read_picture(tmp_path / f"out.{suffix}").metadata
+        assert (again.icc, again.xmp, again.iptc, again.comment) == (None,) * 4 and (suffix == "tif" or again.exif is None)
+        assert "its ICC profile is dropped and is not sRGB: the colours will look different" in caplog.text
+    caplog.clear()
+    write_picture(
+        Picture(blocks(), metadata=replace(full, icc=format_srgb())), tmp_path / "b.png", encoding=Encoding(strip_metadata=True)
+    )
+    assert caplog.text == ""
+
+
+def test_several_pictures_are_read_at_once_and_pillow_is_silent(tmp_path):
+    """Damaged metadata makes Pillow warn, print and log; psal silences that once, not around each file, and says its own."""
+    paths = [str(tmp_path / f"{number}.jpg") for number in range(12)]
+    for path in paths:
+        Image.fromarray(blocks()).save(path, exif=b"Exif\0\0II*\0\xff\xff\xff\x7f")
+    code = """if True:
+        import sys
+        from concurrent.futures import ThreadPoolExecutor
+        from psal_cli.image import read_picture
+        with ThreadPoolExecutor(4) as pool:
+            print(set(pool.map(lambda path: read_picture(path).size, sys.argv[1:] * 3)))
+    """
+    done = subprocess.run([sys.executable, "-P", "-W", "default", "-c", code, *paths], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "{(64, 40)}\n")
+    assert {line.split(": ")[0] for line in done.stderr.splitlines()} == set(paths)  # each line is psal's and names a file
