@@ -80,9 +80,9 @@ def failing(error):
         ("os.fsync", OSError(errno.ENOSPC, "No space left on device"), WriteError, "the disk is full"),
         ("os.replace", OSError(errno.EROFS, "Read-only file system"), WriteError, "read-only"),
         ("os.open", PermissionError(errno.EACCES, "Permission denied"), WriteError, "no permission"),
-        ("PIL.Image.Image.save", ValueError("too large"), WriteError, "too large"),
-        ("PIL.Image.Image.save", OSError("encoder error -2"), WriteError, "encoder error"),
-        ("PIL.Image.Image.save", MemoryError(), MemoryError, ""),
+        ("psal_cli.image.writing.write_png", ValueError("too large"), WriteError, "too large"),
+        ("psal_cli.image.writing.write_png", OSError("encoder error -2"), WriteError, "encoder error"),
+        ("psal_cli.image.writing.write_png", MemoryError(), MemoryError, ""),
         ("os.replace", KeyboardInterrupt(), KeyboardInterrupt, ""),
     ],
 )

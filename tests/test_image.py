@@ -191,6 +191,8 @@ def test_what_a_format_cannot_hold(tmp_path, caplog):
     write_picture(replace(half, alpha=np.full((40, 64), 255, np.uint8)), tmp_path / "opaque.jpg")
     with pytest.raises(InputError, match="WebP holds sides up to 16383, the picture is 17000x1"):
         check_holds(Picture(np.zeros((1, 17000, 3), np.uint8)), tmp_path / "long.webp")
+    with pytest.raises(InputError, match="AVIF holds up to 268 megapixels, the picture is 20000x20000"):
+        check_holds(Picture(np.broadcast_to(np.uint8(0), (20_000, 20_000, 3))), tmp_path / "large.avif")
     with pytest.raises(InputError, match=r"the extension \.gif"):
         write_picture(half, tmp_path / "out.gif")
     with pytest.raises(InputError, match="no extension"):

@@ -3,6 +3,8 @@
 import importlib
 from pathlib import Path
 
+import PIL
+
 from psal_cli.errors import InputError
 from psal_cli.files import STDIO
 
@@ -25,9 +27,10 @@ PLUGINS = {"HEIF": ("pillow_heif", "heif"), "JXL": ("pillow_jxl", "jxl")}  # mod
 
 DEEP = ("PNG", "TIFF")
 NO_ALPHA = ("JPEG", "BMP")
-NO_GREY = ("WEBP",)
+NO_GREY = ("WEBP",) if int(PIL.__version__.split(".")[0]) >= 13 else ("WEBP", "AVIF")  # Pillow 13 writes grey AVIF
 NO_GREY_WITH_ALPHA = ("WEBP", "AVIF", "HEIF")
 NO_PROFILE = ("BMP", "JXL")  # JPEG XL itself holds one, its Pillow plugin writes none
+MOST_PIXELS = {"AVIF": 1 << 28}  # that decoders take
 LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383, "AVIF": 32_768, "HEIF": 16_384}
 
 AVIF_BRANDS = {b"avif", b"avis"}

@@ -11,7 +11,7 @@ from psal_cli.errors import InputError, WriteError
 from psal_cli.files import atomic_file
 from psal_cli.image.colour import parse_colour
 from psal_cli.image.fitting import fitted
-from psal_cli.image.formats import LONGEST_SIDE, NO_ALPHA, check_format, word
+from psal_cli.image.formats import LONGEST_SIDE, MOST_PIXELS, NO_ALPHA, check_format, word
 from psal_cli.image.metadata import png_chunks, save_arguments
 from psal_cli.image.picture import Picture
 from psal_cli.image.png import write_png
@@ -46,11 +46,11 @@ def check_holds(picture: Picture, path: Path, encoding: Encoding = Encoding()) -
     elif picture.alpha is not None and name in NO_ALPHA and picture.alpha.min() < picture.white:
         cure = "write PNG, WebP or TIFF with -o, or say what shows through with --background white"
         raise InputError(f"{path}: {name} holds no alpha and the picture has some: {cure}")
-    longest = LONGEST_SIDE.get(name, max(picture.size))
-    if max(picture.size) > longest:
-        width, height = picture.size
-        cure = "write PNG or TIFF with -o"
-        raise InputError(f"{path}: {word(name)} holds sides up to {longest}, the picture is {width}x{height}: {cure}")
+    width, height = picture.size
+    longest, most = LONGEST_SIDE.get(name, width + height), MOST_PIXELS.get(name, width * height)
+    if max(width, height) > longest or width * height > most:
+        limit = f"sides up to {longest}" if max(width, height) > longest else f"up to {most / 1e6:.0f} megapixels"
+        raise InputError(f"{path}: {word(name)} holds {limit}, the picture is {width}x{height}: write PNG or TIFF with -o")
 
 
 def write_picture(picture: Picture, path: str | Path, force: bool = False, encoding: Encoding = Encoding()) -> None:
