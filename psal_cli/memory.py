@@ -10,6 +10,11 @@ from psal_cli.errors import InputError
 
 UNITS = {"": 1, **{letter: 1024**power for power, letter in enumerate("KMGT", 1)}}
 UNITS |= {f"{letter}IB": UNITS[letter] for letter in "KMGT"} | {f"{letter}B": 1000**n for n, letter in enumerate("KMGT", 1)}
+# What the libraries hold beside the pixels that they hand over or are given: bytes a pixel, measured.
+DECODING = {"WEBP": 9, "AVIF": 5, "HEIF": 4, "JXL": 5}
+ENCODING = {"WEBP": 8, "AVIF": 38, "HEIF": 30, "JXL": 19}
+EXACT_WEBP = 16  # more, without loss or with alpha
+STREAMED = ("PNG", "TIFF")  # written a band of rows at a time
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
 
@@ -35,8 +40,24 @@ def parse_size(text: str) -> int:
 
 
 def in_words(size: int) -> str:
-    """A size as it is read aloud: "1.6 GiB", "280 MiB"."""
-    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
+    """A size as it is read aloud: "1.65 GB"."""
+    return f"{size / 1e9:.2f} GB"
+
+
+def reading(pixels: int, channels: int, itemsize: int, alpha: bool, format: str) -> int:
+    """The most bytes held while a file of so many pixels is decoded, the picture itself among them.
+
+    channels of colour, without alpha; itemsize: bytes a channel; format: as Pillow names it.
+    """
+    stored = itemsize if channels == 1 and not alpha else 4 * itemsize  # Pillow: grey, or four bytes for red, green, blue
+    return pixels * (itemsize * (channels + alpha) + stored + DECODING.get(format, 0))
+
+
+def writing(pixels: int, channels: int, alpha: bool, format: str, lossless: bool = False) -> int:
+    """The most bytes held while a picture is encoded, the picture itself not among them."""
+    stored = 0 if format in STREAMED or (channels == 1 and not alpha) else 4
+    exact = EXACT_WEBP if format == "WEBP" and (lossless or alpha) else 0
+    return pixels * (stored + ENCODING.get(format, 0) + exact)
 
 
 def available() -> int | None:

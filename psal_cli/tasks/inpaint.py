@@ -7,12 +7,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from psal_cli import memory
+from psal_cli.errors import MemoryLimitError
+from psal_cli.tasks import costs
 from psal_cli.tasks.blend import blended
 from psal_cli.tasks.completion import complete
-from psal_cli.tasks.parts import Box, crop, grown, merged, part_boxes
+from psal_cli.tasks.parts import Box, crop, part_boxes, windows
 from psal_cli.tasks.pyramid import floats
 
 DEPTHS = (torch.uint8, torch.uint16, torch.float32)
+REACHES = tuple(int(2 ** (n / 2)) for n in range(30, 13, -1))  # 32768 to 128, each 0.7 of the one before
+GRAIN = 400_000_000  # bytes: a plan counts on the libraries in such steps, so that one limit always gives one plan
 
 
 @dataclass
@@ -72,20 +77,26 @@ def inpaint(
 
     Raises:
         ValueError: wrong shapes; an empty mask; no whole patch left to copy from.
+        MemoryLimitError: none within the reach.
     """
-    _check(image, mask, source_mask, patch_size)
+    _check(image, mask, source_mask, patch_size, reach)
     # The work is many small searches in a row, each over before a GPU had begun: the CPU does it.
     pixels, hole = _pixels(image), mask.cpu().numpy()
     source = None if source_mask is None else source_mask.cpu().numpy()
     inside = np.flatnonzero(hole)
     values = np.empty((len(inside), pixels.shape[2]), np.float32)
     origins = np.empty((len(inside), 2), np.int32)
-    boxes = windows(hole, patch_size, reach)
+    boxes = windows(hole.shape, part_boxes(hole, patch_size) if reach else [], reach)
     for number, window in enumerate(boxes, 1):
         view = np.s_[window[0] : window[1], window[2] : window[3]]
         say = progress and _numbered(progress, number, len(boxes))
         part = None if source is None else source[view]
-        found = complete(pixels[view], hole[view], part, patch_size, iterations, seed, say)
+        try:
+            found = complete(pixels[view], hole[view], part, patch_size, iterations, seed, say)
+        except ValueError as error:
+            if reach is None:
+                raise
+            raise MemoryLimitError(f"{error}, {reach} pixels around: allow more with --max-memory") from error
         while found:
             box, origin = found.pop()
             place = _places(hole[view], box, window, hole.shape[1])
@@ -95,11 +106,51 @@ def inpaint(
     return Filled(*(torch.from_numpy(x).to(image.device) for x in (values, origins)), image, mask)
 
 
-def windows(hole: np.ndarray, patch_size: int, reach: int | None) -> list[Box]:
-    """The parts of the picture that are worked on one after the other; no two overlap, together they hold the whole hole."""
-    if reach is None:
-        return [(0, hole.shape[0], 0, hole.shape[1])]
-    return merged([grown(box, reach, hole.shape) for box in part_boxes(hole, patch_size)])
+def plan(
+    size: tuple[int, int],
+    channels: int,
+    itemsize: int,
+    hole: np.ndarray | None = None,
+    *,
+    alpha: bool = False,
+    source: bool = False,
+    soft: bool = False,
+    patch_size: int = 7,
+    reads: str = "JPEG",
+    writes: str = "JPEG",
+    limit: int | None = None,
+) -> memory.Plan:
+    """The most memory that a process will hold that reads, fills and writes one picture, and the reach that keeps to a limit.
+
+    Args:
+        size: (height, width). channels: 1 or 3; itemsize: bytes a channel of the picture's pixels; alpha: whether it has some.
+        hole: bool [H, W]; where it is None or empty, a small one is assumed.
+        source, soft: whether there are a source mask and a feathered mask.
+        reads, writes: the formats of the files, as Pillow names them.
+        limit: bytes. The whole picture at once where that allows it, else the largest reach that it allows.
+
+    Raises:
+        MemoryLimitError: even the smallest reach that leaves enough to copy from takes more.
+    """
+    about = costs.measured(hole, patch_size)
+    files = costs.Files(size[0] * size[1], channels, itemsize, alpha, source, soft, reads, writes)
+
+    def needed(reach: int | None) -> int:
+        boxes = windows(size, about.boxes or [(0, 1, 0, 1)], reach)
+        return costs.whole(files, about, max(costs.window(box, about, channels) for box in boxes))
+
+    least = max([REACHES[-1], *(min(bottom - top, right - left) // 2 for top, bottom, left, right in about.boxes)])
+    reaches = [None, *(reach for reach in REACHES if least <= reach < max(size))]
+    libraries = -(-costs.baseline() // GRAIN) * GRAIN
+    fitting = [reach for reach in reaches if limit is None or libraries + needed(reach) <= limit]
+    if not fitting:
+        lowest, given = memory.in_words(libraries + needed(reaches[-1])), memory.in_words(limit)
+        cure = "allow more with --max-memory, or give a smaller picture"
+        raise MemoryLimitError(f"{size[1]}x{size[0]} takes {lowest} at least, {given} are allowed: {cure}")
+    reach = fitting[0]
+    most = costs.baseline() + needed(reach)
+    how = "the whole picture at once" if reach is None else f"{reach} pixels around each hole"
+    return memory.Plan(most, reach, f"{memory.in_words(most)}, {how}{'' if about.boxes else ' (for a small hole)'}")
 
 
 def _numbered(progress: Callable[[int, int, str], None], number: int, count: int) -> Callable[[int, int, str], None]:
@@ -130,7 +181,7 @@ def _pixels(image: Tensor) -> np.ndarray:
     return image[0].cpu().permute(1, 2, 0).numpy()
 
 
-def _check(image: Tensor, mask: Tensor, source_mask: Tensor | None, patch_size: int) -> None:
+def _check(image: Tensor, mask: Tensor, source_mask: Tensor | None, patch_size: int, reach: int | None) -> None:
     if image.ndim != 4 or image.shape[0] != 1:
         raise ValueError(f"image has shape {list(image.shape)}, expected [1, C, H, W]")
     if image.dtype not in DEPTHS:
@@ -144,3 +195,5 @@ def _check(image: Tensor, mask: Tensor, source_mask: Tensor | None, patch_size: 
         raise ValueError("mask covers the whole picture: nothing is left to copy from")
     if not (3 <= patch_size <= 31 and patch_size % 2):
         raise ValueError(f"patch_size is {patch_size}, expected an odd number from 3 to 31")
+    if reach is not None and reach < 1:
+        raise ValueError(f"reach is {reach}, expected at least 1 pixel")

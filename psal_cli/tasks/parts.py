@@ -10,6 +10,10 @@ def crop(x, box: Box):
     return x[..., box[0] : box[1], box[2] : box[3]]
 
 
+def area(box: Box) -> int:
+    return (box[1] - box[0]) * (box[3] - box[2])
+
+
 def grown(box: Box, by: int, size: tuple[int, int]) -> Box:
     """The box with a margin on all sides, as far as the picture of `size` (height, width) goes."""
     top, bottom, left, right = box
@@ -19,7 +23,7 @@ def grown(box: Box, by: int, size: tuple[int, int]) -> Box:
 def part_boxes(hole: np.ndarray, patch_size: int) -> list[Box]:
     """Boxes around all patches that touch a hole, bool [H, W], with a margin for those patches; no two overlap."""
     radius = patch_size // 2
-    whole = grown(_bounds(hole), radius, hole.shape)
+    whole = grown(bounds(hole), radius, hole.shape)
     queries = cv2.dilate(crop(hole, whole).astype(np.uint8), np.ones((patch_size, patch_size), np.uint8))
     _, _, stats, _ = cv2.connectedComponentsWithStats(queries, connectivity=8)
     top, left = whole[0], whole[2]
@@ -27,6 +31,14 @@ def part_boxes(hole: np.ndarray, patch_size: int) -> list[Box]:
         (top + y - radius, top + y + h + radius, left + x - radius, left + x + w + radius) for x, y, w, h, _ in stats[1:].tolist()
     ]
     return [grown(box, 0, hole.shape) for box in merged(boxes)]
+
+
+def windows(size: tuple[int, int], boxes: list[Box], reach: int | None) -> list[Box]:
+    """The windows of a picture of `size` (height, width) that reach so far around the boxes, united where they overlap; with
+    None the whole picture."""
+    if reach is None:
+        return [(0, size[0], 0, size[1])]
+    return merged([grown(box, reach, size) for box in boxes])
 
 
 def merged(boxes: list[Box]) -> list[Box]:
@@ -50,10 +62,11 @@ def merged(boxes: list[Box]) -> list[Box]:
 
 def inner_radius(hole: np.ndarray) -> float:
     """The distance of the hole's innermost pixel to its edge."""
-    inside = crop(hole, _bounds(hole)).astype(np.uint8)
+    inside = crop(hole, bounds(hole)).astype(np.uint8)
     return float(cv2.distanceTransform(np.pad(inside, 1), cv2.DIST_L2, 3).max())
 
 
-def _bounds(hole: np.ndarray) -> Box:
+def bounds(hole: np.ndarray) -> Box:
+    """The smallest box around a hole, bool [H, W] and not empty."""
     rows, columns = np.flatnonzero(hole.any(1)), np.flatnonzero(hole.any(0))
     return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1

@@ -1,0 +1,87 @@
+"""What a fill costs in memory: bytes at each of its steps, from the sizes of the picture and of its hole.
+
+The figures are those of the arrays in completion.py, pyramid.py, blend.py and inpaint.py; tests/bench/bench_memory.py
+compares their sum with what is measured.
+"""
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+from psal_cli import memory
+from psal_cli.tasks.completion import COARSEST_RADIUS, complete
+from psal_cli.tasks.parts import Box, area, bounds, inner_radius, part_boxes
+from psal_cli.tasks.pyramid import TEXTURES
+
+UNKNOWN = 300_000_000  # bytes of the libraries, where the system does not tell
+STRIPS = 30_000_000  # of all that is made a strip or a band of rows at a time, and of what the allocator keeps
+MASK = 5  # bytes a pixel while a mask is read
+LOSSLESS = ("PNG", "TIFF", "BMP")  # what comes from these is written without loss, unless a quality is given
+
+
+@cache
+def baseline() -> int:
+    """Bytes that the process holds when the engine has run once and no picture is loaded: to be called before any is."""
+    pixels, hole = np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), bool)
+    hole[24:40, 24:40] = True
+    complete(pixels, hole, None, 7, None, 0)
+    return memory.resident() or UNKNOWN
+
+
+class Hole(NamedTuple):
+    """What of a hole matters. boxes: of its parts; bounds: pixels of the box around all of it; pixels: its own; thin: whether
+    its first estimate is made at the finest level."""
+
+    boxes: list[Box]
+    bounds: int
+    pixels: int
+    thin: bool
+
+
+class Files(NamedTuple):
+    """What of the files matters; see `inpaint.plan`."""
+
+    pixels: int
+    channels: int
+    itemsize: int
+    alpha: bool
+    source: bool
+    soft: bool
+    reads: str
+    writes: str
+
+
+def measured(hole: np.ndarray | None, patch_size: int) -> Hole:
+    """hole: bool [H, W]; None or empty: a hole that costs nothing."""
+    if hole is None or not hole.any():
+        return Hole([], 0, 0, False)
+    thin = inner_radius(hole) <= COARSEST_RADIUS
+    return Hole(part_boxes(hole, patch_size), area(bounds(hole)), int(np.count_nonzero(hole)), thin)
+
+
+def window(box: Box, hole: Hole, channels: int) -> int:
+    """Bytes that are taken, at most, while a window of the picture is filled, beside the picture and the whole hole."""
+    size, features = area(box), 4 * (channels + TEXTURES)
+    parts = [area(part) for part in hole.boxes if box[0] <= part[0] < box[1] and box[2] <= part[2] < box[3]]
+    largest = max(parts, default=0)
+    masks = 2 * size if hole.thin else 27 * size // 10  # keys that are valid, holes of coarser levels
+    key = (features + 4 * hole.thin) * size  # a first estimate needs a channel more
+    table = 2 * size if 4 * largest >= size else 0  # of keys by their hash, where there are queries enough
+    fields = 21 * sum(parts)  # match, similarity, masks, distance, and what is left of the coarser level
+    search = masks + key + table + fields + (2 * features + 20) * largest
+    blending = 8 * sum(parts) + (28 * channels + 16) * largest
+    return max(search, blending)
+
+
+def whole(files: Files, hole: Hole, filling: int) -> int:
+    """Bytes at the most expensive of: reading the files, filling (`filling` beside what is kept), writing."""
+    pixels, channels, itemsize, alpha, source, soft, reads, writes = files
+    picture = pixels * itemsize * (channels + alpha)
+    reading = max(memory.reading(pixels, channels, itemsize, alpha, reads), picture + MASK * pixels)
+    result = (16 + 4 * channels) * hole.pixels  # places, colours and origins
+    kept = picture + pixels * (1 + source + 4 * soft) + result
+    inspection = 7 * hole.bounds  # while its parts are found
+    encoder = memory.writing(pixels, channels, alpha, writes, reads in LOSSLESS)
+    writing = kept + pixels * itemsize * channels + result + encoder
+    return STRIPS + max(reading, kept + max(filling, inspection), writing)
