@@ -89,6 +89,7 @@ def test_exif_is_kept_byte_for_byte_but_for_what_changed(tmp_path, order):
     assert len(picture.metadata.exif) == len(upright) - len(THUMBNAIL)
     different = [i for i, (a, b) in enumerate(zip(picture.metadata.exif, upright, strict=False)) if a != b]
     assert len(different) <= 4  # width, height (5x8 became 40x64's turn) and the way to the thumbnail
+    assert struct.unpack_from(order + "I", picture.metadata.exif, 6 + 8 + 2 + 4 * 12) == (0,)  # the way to the thumbnail
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -202,6 +203,42 @@ def test_damaged_iptc_costs_the_block_not_the_picture(tmp_path, caplog, block):
     assert "in.jpg: its IPTC block is unusable and not kept" in caplog.text
 
 
+def test_a_turned_picture_has_its_resolution_turned_and_no_exif_is_made_up(tmp_path):
+    assert read_picture(save(tmp_path / "in.jpg", blocks(), exif=exif_block(6), dpi=(300, 150))).metadata.dpi == (150, 300)
+    assert read_picture(save(tmp_path / "in.tif", blocks())).metadata.exif is None
+
+
+def test_an_exif_directory_that_contains_itself_costs_the_block(tmp_path, caplog):
+    block = exif_block(6).replace(struct.pack("<HHII", 0x8769, 4, 1, 100), struct.pack("<HHII", 0x8769, 4, 1, 8))
+    picture = read_picture(save(tmp_path / "in.jpg", blocks(), exif=block))
+    assert picture.size == (40, 64) and picture.metadata.exif is None
+    assert "a directory that contains itself" in caplog.text
+
+
+def test_what_pillow_has_not_looked_at(tmp_path, caplog):
+    """XMP in the text form of ImageMagick; a colour code beside a profile; XMP beside a container that says upright."""
+    packet = upright_xmp(XMP)
+    raw = b"\nxmp\n%8d\n%s00ff\n" % (len(packet), packet.hex().encode())
+    text = chunk(b"zTXt", b"Raw profile type xmp\0\0" + zlib.compress(raw))
+    assert read_picture(png_with(tmp_path / "in.png", before=text)).metadata.xmp == packet
+    huge = png_with(tmp_path / "huge.png", before=TEXTS[0], after=chunk(b"tEXt", b"Title\0" + bytes(1 << 24)))
+    assert read_picture(huge).metadata.texts == ()
+    assert "huge.png: its texts are unusable and not kept (a text of 17 MB)" in caplog.text
+    image = Image.new("RGB", (8, 8))
+    image.format, image.info["icc_profile"] = "HEIF", SRGB
+    image.info["nclx_profile"] = {"color_primaries": 12, "transfer_characteristics": 13}
+    assert read_metadata(image, 1, (8, 8), "in.heic").cicp is None
+    image = Image.new("RGB", (8, 8))
+    image.format, image.info["xmp"] = "AVIF", XMP
+    assert orientation_of(image, "in.avif") == 1
+    image.info["exif"] = exif_block(1).replace(struct.pack("<H", 0x0112), struct.pack("<H", 0x0111))
+    assert orientation_of(image, "in.avif") == 1
+    image.format = "JPEG"
+    assert orientation_of(image, "in.jpg") == 6
+    image.info["xmp"] = XMP.replace(b"/>", b"><xmp:Thumbnails>/>")
+    assert read_metadata(image, 1, (8, 8), "in.jpg").xmp is None and "xmp:Thumbnails has no end" in caplog.text
+
+
 def test_comments_go_from_jpeg_to_png_and_back(tmp_path):
     save(tmp_path / "two.jpg", blocks(), comment="zweite, größer".encode(), extra=segment(0xFE, b"first"))
     save(tmp_path / "latin.jpg", blocks(), comment=b"caf\xe9")
@@ -307,7 +344,7 @@ def test_thumbnails_in_xmp_and_previews_in_makers_notes_are_dropped(tmp_path):
     exif.get_ifd(0x8769)[0x927C] = note
     xmp = (
         b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description dc:title="Dandelion" xmpNote:HasExtendedXMP="0123" '
-        b"GImage:Data='before it was edited'><xmp:Thumbnails><rdf:Alt>before it was edited</rdf:Alt></xmp:Thumbnails>"
+        b"GImage:Data='before it was edited'><xmp:Thumbnails><rdf:li a='b'/>before it was edited</xmp:Thumbnails>"
         b'<a:b/><xap:Thumbnails rdf:resource="before it was edited"/><c:d/></rdf:Description></x:xmpmeta>'
     )
     save(tmp_path / "in.jpg", blocks(), exif=exif, xmp=xmp)

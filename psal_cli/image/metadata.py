@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 XMP_TAG, IPTC_TAG, IPTC_RESOURCE = 700, 33723, 0x0404
 IPTC_PREVIEWS = {(2, number) for number in (200, 201, 202)}
 XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation\s*(?:=\s*["']|>)\s*)([2-8])""")
+XMP_PICTURE = re.compile(rb"<(\w+:Thumbnails|GImage:Data|xmpNote:HasExtendedXMP)(?=[\s/>])[^<>]*?(/?)>")
 JPEG_SEGMENT = 65_502  # bytes that one JPEG segment holds beside its headers
 # What each format holds; `colour` is what a PNG file says about its colours where it has no profile.
 HOLDS = {
@@ -117,13 +118,15 @@ def upright_xmp(xmp: bytes | str) -> bytes:
     xmp = xmp.encode() if isinstance(xmp, str) else xmp
     xmp = XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
     xmp = re.sub(rb"""\s(?:xmpNote:HasExtendedXMP|GImage:Data)\s*=\s*(?:"[^"]*"|'[^']*')""", b"", xmp)
-    for element in (rb"<(\w+:Thumbnails)\b", rb"<(GImage:Data)\b", rb"<(xmpNote:HasExtendedXMP)\b"):
-        while start := re.search(element, xmp):
-            end = re.compile(rb"</%s\s*>|(?<=/)>" % start[1]).search(xmp, start.end())
-            if end is None:
-                raise ValueError(f"{start[1].decode()} has no end")
-            xmp = xmp[: start.start()] + xmp[end.end() :]
-    return xmp
+    kept, at = [], 0
+    while start := XMP_PICTURE.search(xmp, at):
+        close = b"" if start[2] else b"</%s>" % start[1]
+        end = xmp.find(close, start.end())
+        if end < 0:
+            raise ValueError(f"{start[1].decode()} has no end")
+        kept.append(xmp[at : start.start()])
+        at = end + len(close)
+    return b"".join(kept) + xmp[at:]
 
 
 def without_preview(iptc: bytes) -> bytes:
