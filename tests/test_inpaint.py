@@ -1,11 +1,14 @@
 """The patch engine: what it promises of every fill, and that a fill looks like its surroundings."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
 
+from psal_cli.errors import MemoryLimitError
 from psal_cli.tasks import blend, completion, parts, pyramid
-from psal_cli.tasks.inpaint import inpaint
+from psal_cli.tasks.inpaint import inpaint, plan
 
 
 def stripes(height=96, width=128, period=8):
@@ -217,3 +220,110 @@ def test_a_hole_as_wide_as_the_picture_is_filled():
     mask = hole_of(image, (25, 35, 0, 80))
     filled = inpaint(image, mask, blend=False).image
     assert (filled - image).abs().max() < 0.1
+
+
+HOLES = (10, 22, 14, 30), (60, 75, 90, 110), (0, 6, 100, 112)  # the last at the border
+
+
+def test_a_reach_of_the_whole_picture_changes_nothing():
+    image, mask = noise(), hole_of(noise(), *HOLES)
+    whole = inpaint(image, mask, seed=3)
+    reached = inpaint(image, mask, seed=3, reach=128)
+    assert torch.equal(reached.image, whole.image)
+    assert torch.equal(reached.nnf, whole.nnf)
+
+
+def test_within_a_reach_nothing_further_away_counts(threads):
+    """A hole's patches begin 6 pixels around it, so that with a reach of 20 what is 26 pixels away counts."""
+    image, mask = noise(), hole_of(noise(), *HOLES)
+    around = [(max(top - 26, 0), bottom + 26, max(left - 26, 0), right + 26) for top, bottom, left, right in HOLES]
+    other = torch.where(hole_of(image, *around), image, 0.5)
+    threads(1)
+    one = inpaint(image, mask, reach=20, blend=False)
+    threads(2)
+    assert torch.equal(one.nnf, inpaint(other, mask, reach=20, blend=False).nnf)
+    row, column = one.nnf[mask].long().unbind(1)
+    assert torch.equal(one.values, image[0][:, row, column].T)
+    assert not mask[row, column].any()
+    for hole, (top, bottom, left, right) in zip(HOLES, around, strict=True):
+        inside = hole_of(image, hole)
+        row, column = one.nnf[inside].unbind(1)
+        assert row.min() >= top and row.max() < bottom and column.min() >= left and column.max() < right
+        assert torch.equal(one.nnf[inside], inpaint(image, inside, reach=20, blend=False).nnf[inside])
+
+
+def test_holes_that_share_their_surroundings_are_filled_together():
+    boxes = [(10, 20, 10, 20), (10, 20, 40, 50), (60, 70, 100, 110)]
+    assert parts.windows((80, 120), boxes, 9) == [(1, 29, 1, 29), (1, 29, 31, 59), (51, 79, 91, 119)]
+    assert sorted(parts.windows((80, 120), boxes, 11)) == [(0, 31, 0, 61), (49, 80, 89, 120)]
+    assert parts.windows((80, 120), boxes, 200) == parts.windows((80, 120), boxes, None) == [(0, 80, 0, 120)]
+
+
+def test_progress_within_a_reach_names_the_part():
+    image, seen = noise(), []
+    inpaint(image, hole_of(image, *HOLES), reach=12, progress=lambda *level: seen.append(level))
+    assert seen[-1][2].endswith(", part 3 of 3")
+
+
+def test_nothing_to_copy_within_the_reach_is_a_want_of_memory():
+    image, mask = noise(), hole_of(noise(), (30, 40, 30, 40))
+    source = hole_of(image, (0, 96, 100, 128))
+    inpaint(image, mask, source_mask=source)
+    with pytest.raises(MemoryLimitError, match=r"no patch of 7x7 lies .* 20 pixels around: allow more with --max-memory"):
+        inpaint(image, mask, source_mask=source, reach=20)
+
+
+LARGE = 6000, 8000
+
+
+def large_mask(*boxes):
+    return hole_of(torch.empty(1, 1, *LARGE), *boxes).numpy()
+
+
+def test_the_largest_reach_that_a_limit_allows_is_planned():
+    mask = large_mask((1000, 1200, 1000, 1300), (1500, 1600, 1000, 1050))
+    assert plan(LARGE, 3, 1, mask).reach is None
+    reaches = []
+    for limit in range(24 * 10**8, 0, -(10**8)):
+        try:
+            found = plan(LARGE, 3, 1, mask, limit=limit)
+        except MemoryLimitError as error:
+            message = str(error)
+            break
+        assert found.bytes <= limit
+        assert ("whole picture" if found.reach is None else f"{found.reach} pixels around") in found.text
+        reaches.append(found.reach or 10**6)
+    assert reaches[0] == 10**6 and len(set(reaches)) > 3
+    assert reaches == sorted(reaches, reverse=True)
+    least = float(re.fullmatch(r"8000x6000 takes (.*) GB at least, .* are allowed: allow more with --max-memory, .*", message)[1])
+    assert limit < least * 1e9 < limit + 1.1e8
+    assert plan(LARGE, 3, 1, mask, limit=int(least * 1e9) + 10**7).reach >= 128
+    assert MemoryLimitError.exit_code == 4
+
+
+def test_the_least_reach_has_half_of_the_widest_hole():
+    mask = large_mask((1000, 3000, 1000, 2900))
+    with pytest.raises(MemoryLimitError) as refused:
+        plan(LARGE, 3, 1, mask, limit=10**8)
+    least = float(re.search(r"takes (.*?) GB", str(refused.value))[1]) * 1e9 + 10**7
+    assert plan(LARGE, 3, 1, mask, limit=int(least)).reach == 1024
+
+
+def test_plans_tell_of_what_they_know():
+    small, wide = large_mask((1000, 1200, 1000, 1300)), large_mask((500, 2500, 500, 3500))
+
+    def bytes_of(*arguments, **more):
+        return plan(LARGE, *arguments, **more).bytes
+
+    assert plan(LARGE, 3, 1).text.endswith("(for a small hole)") and "small" not in plan(LARGE, 3, 1, small).text
+    assert bytes_of(1, 1) < bytes_of(3, 1) < bytes_of(3, 1, small) < bytes_of(3, 2, small) < bytes_of(3, 2, wide)
+    assert bytes_of(3, 1) < bytes_of(3, 1, alpha=True) < bytes_of(3, 1, alpha=True, source=True, soft=True)
+    assert bytes_of(3, 1, writes="AVIF") > bytes_of(3, 1, writes="PNG")
+    assert bytes_of(3, 1) > LARGE[0] * LARGE[1] * 5 * 4  # the features alone
+
+
+@pytest.mark.parametrize("reach", [0, -5])
+def test_a_reach_of_nothing_is_refused(reach):
+    image = noise()
+    with pytest.raises(ValueError, match=f"reach is {reach}, expected at least 1"):
+        inpaint(image, hole_of(image, (30, 40, 30, 40)), reach=reach)
