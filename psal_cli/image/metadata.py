@@ -131,7 +131,7 @@ def upright_xmp(xmp: bytes | str) -> bytes:
 
 def without_preview(iptc: bytes) -> bytes:
     """The IPTC records without those that hold a small picture. Raises ValueError when they are damaged."""
-    kept, at = b"", 0
+    kept, at = [], 0
     while iptc[at : at + 1] == b"\x1c":
         record, number, length = struct.unpack_from(">BBH", iptc, at + 1)
         start = at + 5
@@ -141,11 +141,11 @@ def without_preview(iptc: bytes) -> bytes:
         if start + length > len(iptc):
             raise ValueError("it is cut off")
         if (record, number) not in IPTC_PREVIEWS:
-            kept += iptc[at : start + length]
+            kept.append(iptc[at : start + length])
         at = start + length
     if iptc[at:].strip(b"\0"):
         raise ValueError("no record where one should begin")
-    return kept
+    return b"".join(kept)
 
 
 def _png_chunks(name: str) -> list[png.Chunk]:
