@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from psal_cli.errors import InputError
+from psal_cli.errors import InputError, MemoryLimitError
 
 UNITS = {"": 1, **{letter: 1024**power for power, letter in enumerate("KMGT", 1)}}
 UNITS |= {f"{letter}IB": UNITS[letter] for letter in "KMGT"} | {f"{letter}B": 1000**n for n, letter in enumerate("KMGT", 1)}
@@ -68,6 +68,14 @@ def available() -> int | None:
     """
     left = [room for room in (_field(PROC / "meminfo", "MemAvailable"), *_rooms()) if room is not None]
     return max(min(left), 0) if left else None
+
+
+def check_available(needed: int) -> None:
+    """Raises MemoryLimitError when this process cannot come to hold so many bytes, before the system kills it for trying."""
+    room = available()
+    if room is not None and needed > room + (resident() or 0):
+        cure = f"close other programs, or give --max-memory {room // 2**20}M for a smaller plan"
+        raise MemoryLimitError(f"it takes {in_words(needed)} of memory, {in_words(room)} are free: {cure}")
 
 
 def _rooms():

@@ -219,18 +219,20 @@ def test_tensor_and_back_changes_only_the_mask(tmp_path):
         stored = np.random.default_rng(5).integers(0, 256, (31, 47, channels), dtype=np.uint8)
         picture = Picture(stored, alpha=stored[..., 0])
         image = picture.tensor()
-        assert image.shape == (1, channels, 31, 47) and image.dtype == torch.float32
-        assert torch.equal((image[0] * 255).round().byte(), torch.from_numpy(stored).permute(2, 0, 1))
+        assert image.shape == (1, channels, 31, 47) and image.dtype == torch.uint8
+        assert torch.equal(image[0], torch.from_numpy(stored).permute(2, 0, 1))
         mask = np.zeros((31, 47), bool)
         mask[3:9, 40:] = mask[30, 0] = True
-        result = picture.replaced(torch.full_like(image, 0.501), mask)
+        values = np.ones((mask.sum(), channels), np.float32)
+        result = picture.replaced(0.501 * values, mask)
         assert (result.pixels[mask] == 128).all()
         assert np.array_equal(result.pixels[~mask], stored[~mask]) and np.array_equal(result.alpha, stored[..., 0])
-        beyond = picture.replaced(torch.full_like(image, 1.7), mask)
-        assert (beyond.pixels[mask] == 255).all()
+        ramp = np.linspace(-0.7, 1.7, len(values), dtype=np.float32)
+        beyond = picture.replaced(ramp[:, None] * values, mask).pixels[mask]  # in raster order
+        assert np.array_equal(beyond, np.rint(ramp.clip(0, 1) * 255).astype(np.uint8)[:, None].repeat(channels, 1))
         soft = mask * np.float32(0.25)
-        mixed = picture.replaced(torch.ones_like(image), mask, soft).pixels
+        mixed = picture.replaced(values, mask, soft).pixels
         assert np.array_equal(mixed[mask], np.rint(stored[mask] * 0.75 + 255 * 0.25).astype(np.uint8))
         assert np.array_equal(mixed[~mask], stored[~mask])
-    with pytest.raises(ValueError, match=r"expected \[1, 3, 31, 47\]"):
-        picture.replaced(image[:, :1], mask)
+    with pytest.raises(ValueError, match=r"expected a mask of \[31, 47\] and values \[43, 3\]"):
+        picture.replaced(values[:, :1], mask)

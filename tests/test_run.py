@@ -253,8 +253,8 @@ def test_dry_run_tells_and_does_nothing(photos):
     run = ("inpaint", "photos", "-r", "--mask", "mask.png", "-o", "out", "--dry-run")
     done = psal(*run)
     assert done.exit_code == 1 and tree(".") == before
-    assert done.stdout.splitlines()[0].startswith("do: photos/000.png -> out/000.png (40x30, 0.")
-    assert done.stdout.splitlines()[0].endswith("GB, mask mask.png)")
+    assert done.stdout.splitlines()[0].startswith("do: photos/000.png -> out/000.png (40x30, ")
+    assert done.stdout.splitlines()[0].endswith(" GB, mask mask.png)")
     assert done.stdout.splitlines()[1] == "refuse: photos/001.png -> out/001.png (mask mask.png)"
     assert "photos/001.png is no picture" in done.stderr
     assert done.stderr.splitlines()[-1] == "psal: dry run: 2 to do, 0 skipped, 1 refused"

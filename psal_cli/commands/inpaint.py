@@ -42,6 +42,7 @@ class Loaded(NamedTuple):
     picture: Any  # psal_cli.image.Picture
     mask: Any  # psal_cli.image.Mask
     source: Any  # bool [H, W], what may be copied from, or None for everything
+    reach: int | None  # see psal_cli.tasks.inpaint
 
 
 class Result(NamedTuple):
@@ -59,12 +60,46 @@ class Inpaint:
         self.want, self.talk = want, talk
         self.estimates: dict[Item, int] = {}
 
-    def read(self, item: Item) -> Loaded:
-        from psal_cli.image import check_holds, read_picture
+    def start(self) -> None:
+        from psal_cli.tasks.costs import baseline
 
+        baseline()  # before any picture is in memory
+
+    def read(self, item: Item) -> Loaded:
+        from psal_cli.image import check_holds, read_header, read_picture
+
+        header = read_header(item.input, self.want.max_pixels)
+        self._plan(item, header)  # what cannot fit is not even decoded
         picture = read_picture(item.input, self.want.max_pixels)
-        check_holds(picture, item.output, self._encoding(item, picture))
-        return Loaded(picture, self._mask(item, picture.size), self._source(item, picture))
+        check_holds(picture, item.output, self._encoding(item, picture.format))
+        mask, source = self._mask(item, picture.size), self._source(item, picture)
+        plan = self._plan(item, header, mask, source is not None)
+        self.talk.detail(f"{item.input}: {plan.text}")
+        return Loaded(picture, mask, source, plan.reach)
+
+    def _plan(self, item: Item, header, mask=None, source: bool = False):
+        """psal_cli.memory.Plan for a picture with this header. Raises MemoryLimitError when it cannot fit."""
+        from psal_cli import memory
+        from psal_cli.image import check_format
+        from psal_cli.tasks.inpaint import plan
+
+        found = plan(
+            (header.height, header.width),
+            header.channels,
+            header.bits // 8,
+            None if mask is None else mask.hole,
+            alpha=header.alpha,
+            source=source,
+            soft=mask is not None and mask.soft is not None,
+            patch_size=self.want.patch_size,
+            reads=header.format,
+            writes=check_format(item.output, self._encoding(item, header.format).format),
+            limit=self.want.max_memory,
+        )
+        self.estimates[item] = found.bytes
+        if self.want.max_memory is None:
+            memory.check_available(found.bytes)
+        return found
 
     def _mask(self, item: Item, size: tuple[int, int]):
         from psal_cli.image import read_mask
@@ -94,6 +129,9 @@ class Inpaint:
             return Result(picture, mask, None)
         width, height = picture.size
         self.talk.detail(f"{item.input}: {picture.format}, {width}x{height}, {mask.hole.sum()} pixels to fill")
+        if loaded.reach is not None:
+            limit = f"--max-memory lets {loaded.reach} pixels around each hole be copied from"
+            self.talk.say(f"{item.input}: {limit}, not the whole picture")
         return Result(picture, mask, self._filled(item, loaded, progress))
 
     def _filled(self, item: Item, loaded: Loaded, progress: Progress | None):
@@ -116,6 +154,7 @@ class Inpaint:
                 iterations=want.iterations,
                 seed=want.seed,
                 blend=not want.no_blend,
+                reach=loaded.reach,
                 progress=progress,
             )
         except ValueError as error:
@@ -128,16 +167,16 @@ class Inpaint:
         if filled is None:
             self._copy(item, picture)
             return "copied"
-        done = picture.replaced(filled.image, mask.hole, mask.soft)
+        done = picture.replaced(filled.values.cpu().numpy(), mask.hole, mask.soft)
         self._write_about(item, picture, mask.hole, filled.nnf, done)
-        write_picture(done, item.output, self.want.force, self._encoding(item, picture))
+        write_picture(done, item.output, self.want.force, self._encoding(item, picture.format))
         return "done"
 
     def _copy(self, item: Item, picture) -> None:
         from psal_cli.files import copy_file
         from psal_cli.image import Encoding, check_format, write_picture
 
-        encoding = self._encoding(item, picture)
+        encoding = self._encoding(item, picture.format)
         if encoding == Encoding(format=encoding.format) and picture.format == check_format(item.output, encoding.format):
             copy_file(item.input, item.output, self.want.force)
         else:
@@ -155,15 +194,16 @@ class Inpaint:
 
             write_picture(side_by_side(picture, hole, done), path, self.want.force)
 
-    def _encoding(self, item: Item, picture):
-        return options.encoding(self.want, item.output, picture.format)
+    def _encoding(self, item: Item, source: str):
+        return options.encoding(self.want, item.output, source)
 
     def preview(self, item: Item) -> dict:
         from psal_cli.image import read_header
 
         header = read_header(item.input, self.want.max_pixels)
-        self._mask(item, (header.width, header.height))
-        return {"width": header.width, "height": header.height}
+        mask = self._mask(item, (header.width, header.height))
+        plan = self._plan(item, header, mask, "source_mask" in item.partners)
+        return {"width": header.width, "height": header.height, "memory_bytes": plan.bytes, "reach": plan.reach}
 
     def estimate(self, item: Item) -> int | None:
         return self.estimates.get(item)

@@ -9,6 +9,7 @@ import click
 
 from psal_cli.errors import InputError, PsalError
 from psal_cli.files import STDIO
+from psal_cli.memory import parse_size
 
 FORMATS = ("jpg", "png", "webp", "tif", "avif", "bmp", "heic", "jxl")
 PIXELS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
@@ -61,6 +62,16 @@ def _group(*options: Callable) -> Callable:
         return command
 
     return decorate
+
+
+class Memory(click.ParamType):
+    name = "size"
+
+    def convert(self, value, param, ctx) -> int:
+        try:
+            return parse_size(str(value))
+        except InputError as error:
+            self.fail(str(error), param, ctx)
 
 
 input_options = _group(
@@ -146,7 +157,7 @@ device_options = _group(
         help="auto takes CUDA where it can be used.",
     ),
     click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads; default: as many as torch takes."),
-    click.option("--max-memory", metavar="SIZE", help="Choose a plan that needs no more than e.g. 4G, or refuse."),
+    click.option("--max-memory", type=Memory(), metavar="SIZE", help="Choose a plan that needs no more than e.g. 4G, or refuse."),
 )
 
 talk_options = _group(

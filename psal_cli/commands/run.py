@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import click
 
-from psal_cli import batch
+from psal_cli import batch, memory
 from psal_cli.commands import options
 from psal_cli.commands.talk import Progress, Talk
 from psal_cli.errors import InputError, NothingToDoError, is_out_of_memory
@@ -23,6 +23,10 @@ class Verb(Protocol):
     beside: str  # between name and extension of a result beside its picture
     partners: tuple[str, ...]  # options that name a file for each picture: a file, a folder or a pattern
     outputs: tuple[str, ...]  # options that name what is written beside the result
+
+    def start(self) -> None:
+        """What is to be done once, before the first picture."""
+        ...
 
     def read(self, item: batch.Item) -> Any: ...
     def work(self, item: batch.Item, loaded: Any, progress: Progress | None) -> Any: ...
@@ -47,6 +51,7 @@ def run_verb(want: SimpleNamespace, make: type) -> None:
     with Talk(want.quiet, want.verbose, want.as_json) as talk, Stop() as stop:
         verb: Verb = make(want, talk)
         items, several = _planned(want, verb)
+        verb.start()
         if want.dry_run:
             code = _preview(want, verb, items, several, talk)
         else:
@@ -112,8 +117,9 @@ def _preview(want: SimpleNamespace, verb: Verb, items: list[batch.Item], several
 
 
 def _plan_line(record: dict) -> str:
-    facts = [f"{record['width']}x{record['height']}, {record['memory_bytes'] / 1e9:.2f} GB"] if "memory_bytes" in record else []
-    facts += [f"{name} {record[name]}" for name in ("mask", "source_mask") if name in record]
+    facts = [f"{name} {record[name]}" for name in ("mask", "source_mask") if name in record]
+    if "memory_bytes" in record:
+        facts = [f"{record['width']}x{record['height']}, {memory.in_words(record['memory_bytes'])}", *facts]
     return f"{record['status']}: {record['input']} -> {record['output']}" + (f" ({', '.join(facts)})" if facts else "")
 
 
@@ -139,8 +145,9 @@ def _run(want: SimpleNamespace, verb: Verb, items: list[batch.Item], several: bo
     for item in items:
         if item.skipped:
             talk.data(_record(want, item, "skipped"))
+    jobs = want.jobs if want.max_memory is None else 1  # pictures that wait would take what the plan does not count
     with talk.bar(len(todo)):
-        for done in run(todo, read, work, write, stop, want.jobs, want.keep_going):
+        for done in run(todo, read, work, write, stop, jobs, want.keep_going):
             if done.error is None:
                 del rest[done.item]
             code = _report(want, verb, done, talk, f"[{numbers[done.item]}/{len(todo)}] " if several else "")
@@ -159,7 +166,7 @@ def _report(want: SimpleNamespace, verb: Verb, done: Outcome, talk: Talk, count:
     if done.error is not None:
         cure = ""
         if is_out_of_memory(done.error) and (bytes_needed := verb.estimate(done.item)):
-            cure = f" (the estimate was {bytes_needed / 1e9:.2f} GB; --max-memory picks a smaller plan)"
+            cure = f" (the estimate was {memory.in_words(bytes_needed)}; --max-memory picks a smaller plan)"
         code, line = talk.failure(done.error, str(done.item.input), cure)
         status = "interrupted" if code == INTERRUPTED else "failed"
     else:

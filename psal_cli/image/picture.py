@@ -33,28 +33,23 @@ class Picture:
         return int(np.iinfo(self.pixels.dtype).max)
 
     def tensor(self):
-        """float32 [1, C, H, W] in [0, 1], a copy."""
+        """uint8 or uint16 [1, C, H, W], white = 255 or 65535: the pixels themselves, no copy."""
         import torch
 
-        height, width, channels = self.pixels.shape
-        out = torch.empty(1, channels, height, width)
-        out[0].copy_(torch.from_numpy(self.pixels).permute(2, 0, 1))
-        return out.div_(self.white)
+        return torch.from_numpy(self.pixels).permute(2, 0, 1)[None]
 
-    def replaced(self, image, mask: np.ndarray, soft: np.ndarray | None = None) -> "Picture":
-        """This picture with the pixels inside `mask` taken from `image`, rounded; all others stay bit for bit.
+    def replaced(self, values: np.ndarray, mask: np.ndarray, soft: np.ndarray | None = None) -> "Picture":
+        """This picture with the n pixels inside `mask` in raster order set to `values`, rounded; all others bit for bit.
 
-        image: float tensor [1, C, H, W] in [0, 1]; mask: bool [H, W]; soft: float32 [H, W] in [0, 1], how much of `image`
-        a pixel inside the mask takes (default all). Costs time and memory by the size of the mask, beside one copy.
+        values: float32 [n, C] in [0, 1]; mask: bool [H, W]; soft: float32 [H, W] in [0, 1], how much of its value a pixel
+        inside the mask takes (default all). Costs time and memory by the size of the mask, beside one copy.
         """
-        import torch
-
-        height, width, channels = self.pixels.shape
-        if tuple(image.shape) != (1, channels, height, width) or mask.shape != (height, width):
-            expected = f"[1, {channels}, {height}, {width}]"
-            raise ValueError(f"image has shape {list(image.shape)} and mask {list(mask.shape)}, expected {expected}")
         inside = np.flatnonzero(mask)
-        values = image[0].reshape(channels, -1)[:, torch.from_numpy(inside).to(image.device)].T.cpu().numpy() * self.white
+        channels = self.pixels.shape[2]
+        if mask.shape != self.pixels.shape[:2] or values.shape != (len(inside), channels):
+            expected = f"a mask of {list(self.pixels.shape[:2])} and values [{len(inside)}, {channels}]"
+            raise ValueError(f"mask has shape {list(mask.shape)} and values {list(values.shape)}, expected {expected}")
+        values = values * self.white
         pixels = self.pixels.copy()
         flat = pixels.reshape(-1, channels)
         if soft is not None:
