@@ -378,6 +378,7 @@ def test_modern_formats_keep_exif_xmp_and_profile(tmp_path, suffix, order):
         assert again.metadata.exif[100:] == picture.metadata.exif[100:]
         make, details = struct.unpack_from(order + "H", again.metadata.exif, 16)[0], again.metadata.exif.count(b"psal-cam\0")
         assert (make, details) == (0x010F, 1)
+        assert b"Exif\0\0" + picture.metadata.exif[6:10] not in (tmp_path / "out.avif").read_bytes()
     else:
         assert again.metadata.exif == picture.metadata.exif
     if suffix == "jxl":  # a number says where TIFF begins behind it

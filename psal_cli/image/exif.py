@@ -78,7 +78,10 @@ def upright_exif(block: bytes, size: tuple[int, int]) -> bytes:
 
 
 def without_orientation(block: bytes) -> bytes:
-    """The EXIF block without its orientation tag, which means upright, for writers that compose the block anew if it is there."""
+    """The EXIF block, from its byte order on, without the tag of orientation, which means upright.
+
+    For writers that compose the block anew where the tag is in it.
+    """
     block = _Block(block)
     first = block.number(4, 4)
     for tag, _, where in block.directory(first):
@@ -88,7 +91,7 @@ def without_orientation(block: bytes) -> bytes:
             count = struct.unpack_from(block.order + "H", block.data, first)[0]
             struct.pack_into(block.order + "H", block.data, first, count - 1)
             break
-    return b"Exif\0\0" + bytes(block.data)
+    return bytes(block.data)
 
 
 class _Block:
