@@ -1,7 +1,6 @@
 """Plans of batches: which pictures, which masks, where to; and the pipeline that works through them."""
 
 import os
-import threading
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,6 @@ import pytest
 from psal_cli.batch import Item, as_path, find_inputs, pair, place, settle, write_list
 from psal_cli.errors import InputError
 from psal_cli.files import STDIO
-from psal_cli.pipeline import Stop, run
 
 READABLE = frozenset({".jpg", ".png"})
 
