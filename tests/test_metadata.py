@@ -129,7 +129,7 @@ def test_a_damaged_exif_block_costs_the_block_not_the_picture(tmp_path, caplog, 
     picture = read_picture(save(tmp_path / "in.jpg", blocks(), exif=block))
     assert picture.pixels.size == blocks().size
     assert picture.metadata.exif is None
-    assert "EXIF block" in caplog.text
+    assert "in.jpg: its EXIF block is unusable and not kept" in caplog.text and len(caplog.records) == 1
 
 
 def iptc(*records):
@@ -230,11 +230,11 @@ def test_what_pillow_has_not_looked_at(tmp_path, caplog):
     assert read_metadata(image, 1, (8, 8), "in.heic").cicp is None
     image = Image.new("RGB", (8, 8))
     image.format, image.info["xmp"] = "AVIF", XMP
-    assert orientation_of(image, "in.avif") == 1
+    assert orientation_of(image) == 1
     image.info["exif"] = exif_block(1).replace(struct.pack("<H", 0x0112), struct.pack("<H", 0x0111))
-    assert orientation_of(image, "in.avif") == 1
+    assert orientation_of(image) == 1
     image.format = "JPEG"
-    assert orientation_of(image, "in.jpg") == 6
+    assert orientation_of(image) == 6
     image.info["xmp"] = XMP.replace(b"/>", b"><xmp:Thumbnails>/>")
     assert read_metadata(image, 1, (8, 8), "in.jpg").xmp is None and "xmp:Thumbnails has no end" in caplog.text
 
@@ -424,11 +424,11 @@ def test_no_exif_block_stops_a_picture(order, changes, end):
         block[at : at + len(data)] = data
     image = Image.new("RGB", (8, 8))
     image.format, image.info["exif"] = "JPEG", b"Exif\0\0" + bytes(block[:end])
-    assert orientation_of(image, "mutated.jpg") in range(1, 9)
+    assert orientation_of(image) in range(1, 9)
     kept = read_metadata(image, 6, (8, 8), "mutated.jpg").exif
     assert kept is None or len(kept) <= len(image.info["exif"])
     image.info["exif"] = kept
-    assert orientation_of(image, "mutated.jpg") == 1 or changes  # a number of an unheard-of type is left alone
+    assert orientation_of(image) == 1 or changes  # a number of an unheard-of type is left alone
 
 
 words = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=300).map(str.encode)

@@ -94,16 +94,18 @@ def read_metadata(image: Image.Image, orientation: int, size: tuple[int, int], n
     )
 
 
-def orientation_of(image: Image.Image, name: str) -> int:
-    """1 to 8, as the picture is still to be turned (Pillow turns TIFF files itself when it decodes them)."""
+def orientation_of(image: Image.Image) -> int:
+    """1 to 8, as the picture is still to be turned (Pillow turns TIFF files itself when it decodes them).
+
+    1 where the EXIF block is damaged, of which `read_metadata` warns.
+    """
     block, xmp = image.info.get("exif"), image.info.get("xmp") or b""
     try:
         if block:
             orientation = orientation_in(block) or (1 if image.format == "AVIF" else _xmp_orientation(xmp))
         else:  # a TIFF, a PNG's text form, XMP alone
             orientation = 1 if image.format == "AVIF" else image.getexif().get(ORIENTATION, 1)
-    except Exception as error:
-        log.warning("%s: its EXIF block cannot be read, the picture is taken to be upright (%s)", name, error)
+    except Exception:
         return 1
     return orientation if orientation in range(1, 9) else 1
 

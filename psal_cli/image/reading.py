@@ -114,7 +114,7 @@ def decoded(image: Image.Image, file: IO[bytes], path: Path, inks=None) -> tuple
     layout = _layout(image, path)
     load(image, layout)
     turned = image.format == "JXL" and not image.jpeg  # its decoder turns it, whatever its EXIF says
-    orientation = 1 if turned else orientation_of(image, str(path))
+    orientation = 1 if turned else orientation_of(image)
     pixels, alpha = arrays(image, file, layout, orientation, inks or (lambda crop: crop.convert("RGB")))
     return pixels, alpha, read_metadata(image, orientation, (pixels.shape[1], pixels.shape[0]), str(path))
 
@@ -185,7 +185,7 @@ def _turned(header: Header, file: IO[bytes], path: Path) -> Header:
     with _image(file, header.format) as image:
         if header.format == "PNG" and "exif" not in image.info:
             image.info["exif"] = late_exif(file)  # Pillow would decode the picture to get there
-        turned = orientation_of(image, str(path)) >= 5
+        turned = orientation_of(image) >= 5
     return header._replace(width=header.height, height=header.width) if turned else header
 
 
