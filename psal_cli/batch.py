@@ -1,5 +1,6 @@
 """Batches: which pictures, which mask or reference belongs to each, where each result goes; all settled before any work."""
 
+import codecs
 import glob
 import logging
 import os
@@ -12,6 +13,7 @@ from psal_cli.files import STDIO, atomic_file, check_output, open_input
 
 log = logging.getLogger(__name__)
 
+LONGEST = 4096  # bytes of a path
 TREE = f"{os.sep}.{os.sep}"  # in a path: what follows it is kept below the output folder, as in rsync --relative
 
 
@@ -43,6 +45,21 @@ def as_path(text: str) -> Path:
     return Path.cwd() / path if path == STDIO and text != "-" else path
 
 
+def is_folder(path: Path) -> bool:
+    """False too for names that the system cannot look up, too long ones: what is wrong is said when they are read."""
+    try:
+        return path != STDIO and path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def find_inputs(
     arguments: Iterable[str], lists: Iterable[str], recursive: bool, readable: frozenset[str]
 ) -> tuple[list[Item], bool]:
@@ -55,7 +72,7 @@ def find_inputs(
     several, items, seen = bool(lists) or len(texts) > 1, [], set()
     for text in texts:
         path = as_path(text)
-        folder = path != STDIO and path.is_dir()
+        folder = is_folder(path)
         several |= folder
         for item in _in_folder(text, recursive, readable) if folder else [_one_file(text, path)]:
             place = os.path.abspath(item.input)
@@ -72,14 +89,20 @@ def _lines(name: str) -> list[str]:
             data = file.read()
     except OSError as error:
         raise InputError(f"{name}: the list of files cannot be read: {error.strerror}") from error
-    lines = data.split(b"\0") if b"\0" in data else data.splitlines()
+    if data.startswith(codecs.BOM_UTF16_LE) or data.startswith(codecs.BOM_UTF16_BE):
+        raise InputError(f"{name} is a list in UTF-16: save it as UTF-8")
+    data = data.removeprefix(codecs.BOM_UTF8)
+    lines = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
+    if any(len(line) > LONGEST for line in lines):
+        raise InputError(f"{name} is no list of file names, one a line: give pictures as arguments")
     return [os.fsdecode(line) for line in lines if line.strip()]
 
 
 def write_list(path: Path, items: Iterable[Item]) -> None:
     """Writes the inputs as a list that `find_inputs` reads, with their trees, in place of an older list."""
     names = [os.fsencode(item.listed) for item in items]
-    end = b"\0" if any(b"\n" in name for name in names) else b"\n"
+    end = b"\0" if any(b"\n" in name or b"\r" in name for name in names) else b"\n"
+    make_folders([path])
     with atomic_file(path, force=True) as file:
         file.write(b"".join(name + end for name in names))
 
@@ -120,7 +143,7 @@ def pair(items: list[Item], wanted: dict[str, str | None], readable: frozenset[s
     if len(items) < 2:
         return items
     used = {os.path.realpath(path) for item in items for path in item.partners.values()}
-    folders = {Path(text).resolve() for text in wanted.values() if as_path(text).is_dir()}
+    folders = {Path(text).resolve() for text in wanted.values() if is_folder(as_path(text))}
 
     def is_partner(item: Item) -> bool:
         place = Path(os.path.realpath(item.input))
@@ -134,12 +157,12 @@ def _partner(item: Item, option: str, text: str, readable: frozenset[str]) -> Pa
     path = as_path(text)
     if "{" in text:
         path = _filled_in(item, option, text)
-        found = [path] if path.is_file() else []
+        found = [path] if is_file(path) else []
         where = f"no {path}"
-    elif path != STDIO and path.is_dir():
+    elif is_folder(path):
         folder = path / item.tree.parent
         same, others = folder / item.tree.name, folder.glob(f"{glob.escape(item.tree.stem)}.*")
-        found = [same] if same.is_file() else [other for other in others if other.suffix.lower() in readable]
+        found = [same] if is_file(same) else [other for other in others if other.suffix.lower() in readable]
         where = f"no {folder / item.tree.stem} with any suffix of a picture"
     else:
         return path  # one for all: what is wrong with it is said when it is read
@@ -194,12 +217,12 @@ def _target(
     if text is None:
         return item.input.with_name(f"{item.tree.stem}{beside if suffix is None else suffix}{ending}")
     path = as_path(text)
-    if path == STDIO or not (several or text.endswith(os.sep) or path.is_dir()):
+    if path == STDIO or not (several or text.endswith(os.sep) or is_folder(path)):
         return path
     flag = f"--{option.replace('_', '-')}"
-    if path.exists() and not path.is_dir():
+    if is_file(path):
         raise InputError(f"{flag} {text} is a file, for several pictures a folder is needed: {flag} {path.stem}{os.sep}")
-    if path.suffix and not path.exists() and not text.endswith(os.sep):
+    if path.suffix and not is_folder(path) and not text.endswith(os.sep):
         raise InputError(f"{flag} {text} names one file, there may be several: for a folder write {flag} {text}{os.sep}")
     if item.input == STDIO:
         raise InputError(f"{flag} {text}: what comes from stdin has no name: name the file in it")
@@ -211,17 +234,17 @@ def kind(suffix: str) -> str:
     return {".jpeg": ".jpg", ".tiff": ".tif", ".heif": ".heic"}.get(suffix.lower(), suffix.lower())
 
 
-def settle(items: list[Item], several: bool, force: bool, skip_existing: bool) -> None:
+def settle(items: list[Item], folders: bool, force: bool, skip_existing: bool) -> None:
     """Refuses what could not be written, before any work; marks items whose output is there as skipped where asked for.
 
-    Raises InputError: two results in one place, a result in the place of another input, an output that exists without
-    `force`; WriteError: no permission.
+    folders: folders that are missing will be made. Raises InputError: two results in one place, a result in the place of
+    another input, an output that exists without `force`; WriteError: no permission.
     """
     inputs = {os.path.realpath(path) for item in items for path in (item.input, *item.partners.values()) if path != STDIO}
     taken: dict[str, Item] = {}
     existing = []
     for item in items:
-        item.skipped = skip_existing and item.output != STDIO and item.output.is_file()
+        item.skipped = skip_existing and item.output != STDIO and is_file(item.output)
         for option, path in item.outputs.items():
             spot = os.path.realpath(path) if path != STDIO else str(STDIO)
             if spot in taken:
@@ -230,7 +253,7 @@ def settle(items: list[Item], several: bool, force: bool, skip_existing: bool) -
             if spot in inputs and not (option == "output" and os.path.realpath(item.input) == spot):
                 raise InputError(f"{path} is an input of the same command: give another name")
             if not item.skipped and not item.problem:
-                existing += _check(path, several, force)
+                existing += _check(path, folders, force)
     if existing:
         more = f" and {len(existing) - 1} more exist" if len(existing) > 1 else " exists"
         raise InputError(f"{existing[0]}{more}: --force to overwrite, --skip-existing to leave what is there")
@@ -243,10 +266,10 @@ def _collision(path: Path, first: Item, second: Item) -> str:
     return f"{path} would be written for {first.input} and for {second.input}: {cure}"
 
 
-def _check(path: Path, several: bool, force: bool) -> list[Path]:
-    """Raises what `check_output` does, for several pictures as if their folders were there; returns what exists unforced."""
-    if several and path != STDIO:
-        if path.is_file() and not force:
+def _check(path: Path, folders: bool, force: bool) -> list[Path]:
+    """Raises what `check_output` does, with `folders` as if those of the path were there; returns what exists unforced."""
+    if folders and path != STDIO:
+        if is_file(path) and not force:
             return [path]
         folder = path.parent
         while not folder.exists():
@@ -258,9 +281,17 @@ def _check(path: Path, several: bool, force: bool) -> list[Path]:
     return []
 
 
-def make_folders(item: Item) -> None:
-    """Makes the folders that the item's outputs go to. Raises WriteError."""
-    for path in item.outputs.values():
+def check_list(path: Path, items: list[Item], readable: frozenset[str]) -> None:
+    """Refuses a list of files that could not be written, or would take a picture's place. Raises InputError, WriteError."""
+    files = (file for item in items for file in (item.input, *item.partners.values(), *item.outputs.values()))
+    if path == STDIO or path.suffix.lower() in readable or os.path.realpath(path) in map(os.path.realpath, files):
+        raise InputError(f"--failed-list {path}: the list needs a file of its own: name one, e.g. failed.txt")
+    _check(path, True, force=True)
+
+
+def make_folders(paths: Iterable[Path]) -> None:
+    """Makes the folders that the files go to. Raises WriteError."""
+    for path in paths:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -31,11 +31,16 @@ class MemoryLimitError(PsalError):
     exit_code = 4
 
 
+def printable(text: str) -> str:
+    """The text on one line and harmless to a terminal: what cannot be printed, in names of files, is escaped."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def outcome(error: BaseException) -> tuple[int, str]:
     """The exit code and the one line for whatever stopped a command."""
     if isinstance(error, PsalError):
-        code, text = error.exit_code, str(error)
-    elif isinstance(error, KeyboardInterrupt):
+        return error.exit_code, printable(str(error))
+    if isinstance(error, KeyboardInterrupt):
         code, text = 130, "interrupted, nothing half-written is left"
     elif is_out_of_memory(error):
         code, text = 4, "out of memory: close other programs, or give a smaller picture"
@@ -49,7 +54,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     torch = sys.modules.get("torch")  # not imported: then the error is not its own
     if isinstance(error, MemoryError) or (torch and isinstance(error, torch.OutOfMemoryError)):
         return True
-    words = ("can't allocate memory", "not enough memory", "bad_alloc", "out of memory")  # torch's and libpsal's
-    if isinstance(error, RuntimeError):
-        return any(word in str(error) for word in words)
-    return type(error).__module__ == "cv2" and "Insufficient memory" in str(error)
+    words = ("can't allocate memory", "not enough memory", "bad_alloc", "out of memory", "Insufficient memory")
+    plain = isinstance(error, RuntimeError) or type(error).__module__ == "cv2"  # torch, libpsal, OpenCV
+    return plain and any(word in str(error) for word in words)

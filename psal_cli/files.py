@@ -48,7 +48,7 @@ def _stdin() -> bytes:
 @functools.cache
 def _read_stdin() -> bytes:
     if sys.stdin is None or sys.stdin.isatty():
-        raise InputError("- reads a picture from stdin, where none comes from: pipe one in (< photo.jpg), or name a file")
+        raise InputError("- reads stdin, where nothing comes from: pipe something in (< photo.jpg), or name a file")
     return sys.stdin.buffer.read()
 
 

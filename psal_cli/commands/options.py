@@ -1,5 +1,6 @@
 """Options that verbs share, each group a decorator, and what they mean."""
 
+import os
 import re
 import warnings
 from collections.abc import Callable
@@ -20,6 +21,9 @@ class File(click.ParamType):
 
     name = "file"
 
+    def convert(self, value, param, ctx) -> str:
+        return value or self.fail("the name is empty", param, ctx)  # an unset variable of a script is not this folder
+
     def shell_complete(self, ctx, param, incomplete):
         from click.shell_completion import CompletionItem
 
@@ -27,6 +31,15 @@ class File(click.ParamType):
 
 
 PICTURE = File()
+
+
+class Suffix(click.ParamType):
+    name = "text"
+
+    def convert(self, value, param, ctx) -> str:
+        if os.sep in value or "\0" in value:
+            self.fail(f"{value!r} is no part of a name: it goes between name and extension", param, ctx)
+        return value
 
 
 class Pixels(click.ParamType):
@@ -93,7 +106,7 @@ output_options = _group(
         type=PICTURE,
         help="Where to write: a file, whose extension says the format; a folder, for several pictures; - is stdout.",
     ),
-    click.option("--suffix", help="Put this between name and extension of the results, e.g. _clean."),
+    click.option("--suffix", type=Suffix(), help="Put this between name and extension of the results, e.g. _clean."),
     click.option("--format", type=click.Choice(FORMATS), help="The format on stdout, or of all results in a folder."),
     click.option("--force", is_flag=True, help="Overwrite outputs that exist."),
     click.option("--skip-existing", is_flag=True, help="Leave out pictures whose output exists: results are always whole."),

@@ -1,6 +1,7 @@
 """What every verb that edits pictures does around its work: the plan, one file after another, the report, the exit code."""
 
 import hashlib
+import os
 import time
 from collections import Counter
 from pathlib import Path
@@ -12,7 +13,7 @@ import click
 from psal_cli import batch, memory
 from psal_cli.commands import options
 from psal_cli.commands.talk import Progress, Talk
-from psal_cli.errors import InputError, NothingToDoError, is_out_of_memory
+from psal_cli.errors import InputError, NothingToDoError, is_out_of_memory, printable
 from psal_cli.files import STDIO
 from psal_cli.pipeline import INTERRUPTED, Outcome, Stop, run
 
@@ -74,15 +75,23 @@ def _planned(want: SimpleNamespace, verb: Verb) -> tuple[list[batch.Item], bool]
     extension = f".{want.format}" if want.format else None
     items = batch.place(items, outputs, several, want.suffix, verb.beside, extension)
     if not items:
-        cure = "" if want.recursive else "; -r looks into subfolders too"
+        cure = "; -r looks into subfolders too" if want.images and not want.recursive else ""
         raise NothingToDoError(f"nothing to do: no picture in {', '.join(want.images) or 'the list'}{cure}")
     for item in items:
-        for path in item.outputs.values():
-            if path != STDIO:
-                check_format(path)
+        try:
+            for path in item.outputs.values():
+                if path != STDIO:
+                    check_format(path)
+        except InputError as error:
+            if not several:
+                raise
+            item.problem = item.problem or error
     if want.format and items[0].output != STDIO and batch.kind(items[0].output.suffix) != batch.kind(extension):
         raise InputError(f"--format {want.format}, but -o {items[0].output} ends otherwise: give one of the two")
-    batch.settle(items, several, want.force, want.skip_existing)
+    folder = several or bool(want.output and want.output.endswith(os.sep))  # then it is made where it is missing
+    batch.settle(items, folder, want.force, want.skip_existing)
+    if want.failed_list:
+        batch.check_list(batch.as_path(want.failed_list), items, READABLE)
     return items, several
 
 
@@ -109,7 +118,7 @@ def _preview(want: SimpleNamespace, verb: Verb, items: list[batch.Item], several
             record |= {"status": "refuse", "error": line}
         talk.data(record)
         if not want.as_json:
-            click.echo(_plan_line(record))
+            click.echo(printable(_plan_line(record)))
     count = Counter("refused" if item.problem else "skipped" if item.skipped else "to do" for item in items)
     if several:
         talk.say(f"dry run: {len(items) - len(codes) - count['skipped']} to do, {count['skipped']} skipped, {len(codes)} refused")
@@ -139,7 +148,7 @@ def _run(want: SimpleNamespace, verb: Verb, items: list[batch.Item], several: bo
         return verb.work(item, loaded, talk.progress(numbers[item], len(todo), item.input.name))
 
     def write(item: batch.Item, result: Any) -> str:
-        batch.make_folders(item)
+        batch.make_folders(item.outputs.values())
         return verb.write(item, result)
 
     for item in items:
@@ -154,7 +163,7 @@ def _run(want: SimpleNamespace, verb: Verb, items: list[batch.Item], several: bo
             codes += [code] if code else []
             statuses["done" if not code else "interrupted" if code == INTERRUPTED else "failed"] += 1
     if want.failed_list:
-        batch.write_list(Path(want.failed_list), rest)
+        batch.write_list(batch.as_path(want.failed_list), rest)
     if several:
         talk.say(_summary(statuses, len(rest), time.perf_counter() - started, want.failed_list))
     return INTERRUPTED if stop.asked else _exit_code(codes, several, not todo)

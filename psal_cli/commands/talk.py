@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import click
 
 from psal_cli.commands import VERBOSITY
-from psal_cli.errors import outcome
+from psal_cli.errors import outcome, printable
 
 Progress = Callable[[int, int, str], None]
 
@@ -43,10 +43,11 @@ class Talk:
 
     def line(self, text: str) -> None:
         """One line on stderr, above the bar where there is one."""
+        text = printable(f"psal: {text}")
         if self.live:
-            self.live.console.print(_printable(f"psal: {text}"), markup=False, highlight=False, soft_wrap=True)
+            self.live.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
-            click.echo(f"psal: {text}", err=True)
+            click.echo(text, err=True)
 
     def say(self, text: str) -> None:
         if not self.quiet:
@@ -59,7 +60,7 @@ class Talk:
     def failure(self, error: BaseException, about: str = "", cure: str = "") -> tuple[int, str]:
         """Says what went wrong, on one line that begins with `about` unless it names it; returns exit code and line."""
         code, line = outcome(error)
-        line = line + cure if about in line else f"{about}: {line}{cure}"
+        line = line + cure if printable(about) in line else f"{printable(about)}: {line}{cure}"
         if self.traceback:
             click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
         self.line(line)
@@ -91,14 +92,14 @@ class Talk:
         """What a task calls with (level, levels, text) for picture `number` of `total`: the bar, lines elsewhere."""
         count = f"{number} of {total}, " if total > 1 else ""
         if self.live:
-            self.live.update(self.task, total=total, completed=number - 1, description=_printable(f"{count}{name}"))
+            self.live.update(self.task, total=total, completed=number - 1, description=printable(f"{count}{name}"))
         elif self.quiet or (total > 1 and not self.verbose):
             return None
 
         def update(level: int, levels: int, text: str) -> None:
             if self.live:
                 done, shown = number - 1 + (level - 1) / levels, f"{count}{name} · level {level} of {levels}, {text}"
-                self.live.update(self.task, completed=done, description=_printable(shown))
+                self.live.update(self.task, completed=done, description=printable(shown))
             else:
                 self.say(f"{count}{name}: level {level} of {levels}, {text}")
 
@@ -112,8 +113,3 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.talk.line(record.getMessage())
-
-
-def _printable(text: str) -> str:
-    """Names that are no UTF-8 hold surrogates, which rich cannot print."""
-    return text.encode("utf-8", "replace").decode()
