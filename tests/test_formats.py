@@ -194,6 +194,16 @@ def test_the_size_limit_holds_before_decoding(tmp_path, suffix):
     assert read_header(path, max_pixels=11_880).width == 120
 
 
+@pytest.mark.parametrize("suffix", [suffix[1:] for suffix in WRITES])
+def test_a_file_that_is_cut_off_is_refused_in_one_line(tmp_path, suffix):
+    whole = written(tmp_path, suffix).read_bytes()
+    for end in range(64, len(whole) // 2, len(whole) // 40):
+        (tmp_path / "cut").write_bytes(whole[:end])
+        with pytest.raises(InputError, match=r"^[^\n]*cut is damaged or cut off[^\n]*\Z") as refusal:
+            read_picture(tmp_path / "cut")
+        assert "libjxl" not in str(refusal.value)
+
+
 @pytest.mark.parametrize("bits", [10, 12])
 def test_more_bits_than_8_are_named(tmp_path, caplog, monkeypatch, bits):
     monkeypatch.setattr(pillow_heif.options, "SAVE_HDR_TO_12_BIT", bits == 12)

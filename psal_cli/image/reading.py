@@ -122,6 +122,7 @@ def decoded(image: Image.Image, file: IO[bytes], path: Path, inks=None) -> tuple
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[IO[bytes], str]]:
     """The file, and its format as its first bytes tell; what a decoder stumbles over in the block is an InputError."""
+    name = None
     try:
         if path != STDIO and path.exists() and not path.is_file():
             raise InputError(f"{path} is {'a folder' if path.is_dir() else 'no regular file'}, expected a picture")
@@ -147,7 +148,8 @@ def opened(path: Path) -> Iterator[tuple[IO[bytes], str]]:
             raise
         if isinstance(error, OSError) and error.strerror:  # the system's, a decoder's OSError has none
             raise InputError(f"{path} cannot be read: {error.strerror}") from error
-        raise InputError(f"{path} is damaged or cut off ({error})") from error
+        words = "" if name == "JXL" else f" ({' '.join(str(error).split())})"  # that of JPEG XL speaks of how it was built
+        raise InputError(f"{path} is damaged or cut off{words}") from error
 
 
 def _image(file: IO[bytes], name: str) -> Image.Image:
