@@ -15,7 +15,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from psal_cli.errors import InputError
-from psal_cli.image import READABLE, Encoding, Metadata, Picture, check_format, read_header, read_picture, write_picture
+from psal_cli.image import (
+    READABLE,
+    Encoding,
+    Metadata,
+    Picture,
+    check_format,
+    read_header,
+    read_picture,
+    read_region,
+    write_picture,
+)
 from psal_cli.image.formats import WRITES, detect, load_plugin
 
 from .pictures import blocks
@@ -202,6 +212,19 @@ def test_a_file_that_is_cut_off_is_refused_in_one_line(tmp_path, suffix):
         with pytest.raises(InputError, match=r"^[^\n]*cut is damaged or cut off[^\n]*\Z") as refusal:
             read_picture(tmp_path / "cut")
         assert "libjxl" not in str(refusal.value)
+
+
+def test_pixels_of_another_size_than_the_header_says_are_refused(tmp_path):
+    """What the size limit and the memory estimate look at is the header."""
+    path = written(tmp_path, "heic")  # encoded as 64x64
+    data = bytearray(path.read_bytes())
+    cut = data.index(b"clap") + 4
+    data[cut + 20 : cut + 28] = bytes.fromhex("0000005790ffffe0")  # where the picture lies in that: far above
+    path.write_bytes(data)
+    assert read_header(path)[1:3] == (64, 40)
+    for read in (read_picture, lambda path: read_region(path, (64, 40))):
+        with pytest.raises(InputError, match="picture.heic is damaged: its header says 64x40, its pixels are 64x64"):
+            read(path)
 
 
 @pytest.mark.parametrize("bits", [10, 12])

@@ -69,20 +69,20 @@ def read_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Picture:
     """
     path = Path(path)
     with opened(path) as (file, name):
-        _header(file, name, path, max_pixels)
+        header = _header(file, name, path, max_pixels)
         _warn_of_losses(file, name, path)
         with _image(file, name) as image:
             inks = Inks(image.info.get("icc_profile"), path) if image.mode == "CMYK" else None
-            pixels, alpha, metadata = decoded(image, file, path, inks)
+            pixels, alpha, metadata = decoded(image, header, file, path, inks)
             return Picture(pixels, alpha, inks.profiled(metadata) if inks else metadata, name, _is_lossless(file, image))
 
 
 def read_plain(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, np.ndarray | None]:
     """The upright pixels and alpha as `read_picture` reads them, of CMYK without a profile too; for masks."""
     with opened(path) as (file, name):
-        _header(file, name, path, max_pixels, profiles=False)
+        header = _header(file, name, path, max_pixels, profiles=False)
         with _image(file, name) as image:
-            return decoded(image, file, path)[:2]
+            return decoded(image, header, file, path)[:2]
 
 
 def _warn_of_losses(file: IO[bytes], name: str, path: Path) -> None:
@@ -106,13 +106,18 @@ def _warn_of_losses(file: IO[bytes], name: str, path: Path) -> None:
         log.warning("%s has a channel beside its colours that it does not explain: it is not kept", path)
 
 
-def decoded(image: Image.Image, file: IO[bytes], path: Path, inks=None) -> tuple[np.ndarray, np.ndarray | None, Metadata]:
+def decoded(
+    image: Image.Image, header: Header, file: IO[bytes], path: Path, inks=None
+) -> tuple[np.ndarray, np.ndarray | None, Metadata]:
     """The upright pixels [H, W, C], alpha [H, W] or None (uint8 or uint16), and the metadata, which says upright.
 
     inks: turns a crop of CMYK into RGB; without it, the conversion that needs no profile.
     """
     layout = _layout(image, path)
     load(image, layout)
+    if sorted(image.size) != sorted((header.width, header.height)):  # JPEG XL's header is upright, its picture may lie
+        size = f"{image.size[0]}x{image.size[1]}"
+        raise InputError(f"{path} is damaged: its header says {header.width}x{header.height}, its pixels are {size}")
     turned = image.format == "JXL" and not image.jpeg  # its decoder turns it, whatever its EXIF says
     orientation = 1 if turned else orientation_of(image)
     pixels, alpha = arrays(image, file, layout, orientation, inks or (lambda crop: crop.convert("RGB")))
