@@ -125,6 +125,15 @@ def test_any_orientation_at_any_depth_comes_out_upright(tmp_path, picture, orien
     assert read_picture(tmp_path / "out.png").size == again.size
 
 
+def test_an_orientation_behind_the_end_of_a_png_file_counts_for_no_one(tmp_path):
+    tag = Image.Exif()
+    tag[0x0112] = 6
+    whole = png_file(blocks(), late=[(b"eXIf", tag.tobytes()[6:])])
+    end, chunk = whole[-12:], whole[whole.index(b"eXIf") - 4 : -12]
+    (tmp_path / "in.png").write_bytes(whole.removesuffix(chunk + end) + end + chunk)
+    assert read_header(tmp_path / "in.png")[1:3] == read_picture(tmp_path / "in.png").size == (64, 40)
+
+
 @PROPERTY
 @given(pictures(), st.data())
 def test_nothing_outside_the_mask_changes(picture, data):

@@ -73,7 +73,7 @@ def _write_chunk(file: IO[bytes], name: bytes, data: bytes) -> None:
 def late_exif(file: IO[bytes]) -> bytes | None:
     """The EXIF block of a PNG file, wherever it lies in it: behind the pixels too, where Pillow looks only once it decodes."""
     file.seek(len(SIGNATURE))
-    while len(head := file.read(8)) == 8:
+    while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
         length = int.from_bytes(head[:4])
         if head[4:] == b"eXIf":
             return b"Exif\0\0" + file.read(length)
