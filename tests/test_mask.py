@@ -129,6 +129,7 @@ def test_refusals(tmp_path):
     small = save(tmp_path / "small.png", np.zeros((30, 41), np.uint8))
     turned = save(tmp_path / "turned.png", np.zeros(SIZE, np.uint8))
     floats = save(tmp_path / "float.tif", np.zeros(SIZE[::-1], np.float32))
+    small.write_bytes(small.read_bytes()[:45])  # the header alone: nothing that could be decoded
     text = tmp_path / "text.png"
     text.write_text("white")
     refusals = [

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from psal_cli.errors import InputError
-from psal_cli.image.reading import MAX_PIXELS, read_plain
+from psal_cli.image.reading import MAX_PIXELS, read_header, read_plain
 
 log = logging.getLogger(__name__)
 
@@ -51,19 +51,24 @@ def read_region(path: str | Path, size: tuple[int, int], max_pixels: int = MAX_P
 
     The orientation tag is applied. Where it has transparency, what is not painted is black; when all that is painted has
     one colour, whichever, it is a layer painted over the picture, and the opaque pixels count as white.
-    Raises InputError: no such file, no picture, another size, a colour mode that is no mask.
+    Raises InputError: no such file, no picture, another size (checked before decoding), a colour mode that is no mask.
     """
     path = Path(path)
+    header = read_header(path, max_pixels, profiles=False)
+    _check_size(header.width, header.height, size, path)
     pixels, alpha = read_plain(path, max_pixels)
     values = _values(pixels, alpha, path)
-    if (values.shape[1], values.shape[0]) != tuple(size):
-        height, width = values.shape
-        turned = " (turned by 90 degrees it would fit)" if (height, width) == tuple(size) else ""
-        raise InputError(f"{path} is {width}x{height}, the picture is {size[0]}x{size[1]}{turned}: give a mask of the same size")
+    _check_size(values.shape[1], values.shape[0], size, path)  # the file may tell late that it is to be turned
     grey = np.count_nonzero((values > 32) & (values < 224)) / values.size
     if grey > GREY_SHARE:
         log.warning("%s is not black and white, %.0f %% of it is grey: taken as white from half on", path, 100 * grey)
     return values >= HALF
+
+
+def _check_size(width: int, height: int, size: tuple[int, int], path: Path) -> None:
+    if (width, height) != tuple(size):
+        turned = " (turned by 90 degrees it would fit)" if (height, width) == tuple(size) else ""
+        raise InputError(f"{path} is {width}x{height}, the picture is {size[0]}x{size[1]}{turned}: give a mask of the same size")
 
 
 def _values(pixels: np.ndarray, alpha: np.ndarray | None, path: Path) -> np.ndarray:

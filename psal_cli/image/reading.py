@@ -51,11 +51,14 @@ class Header(NamedTuple):
     alpha: bool
 
 
-def read_header(path: str | Path, max_pixels: int = MAX_PIXELS) -> Header:
-    """Reads what a file says of its picture, without decoding it. Raises InputError for all that shows there."""
+def read_header(path: str | Path, max_pixels: int = MAX_PIXELS, profiles: bool = True) -> Header:
+    """Reads what a file says of its picture, without decoding it. Raises InputError for all that shows there.
+
+    profiles: CMYK needs one that can be used.
+    """
     path = Path(path)
     with opened(path) as (file, name):
-        header = _header(file, name, path, max_pixels)
+        header = _header(file, name, path, max_pixels, profiles)
         return _turned(header, file, path)
 
 
