@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from psal_cli.errors import InputError, PsalError, WriteError
-from psal_cli.files import STDIO, atomic_file, check_output, open_input
+from psal_cli.files import STDIO, atomic_file, check_folder, check_output, open_input
 
 log = logging.getLogger(__name__)
 
@@ -198,13 +198,10 @@ def place(
     if len(items) < 2:
         return items
     results = {os.path.realpath(item.output): item for item in items}
-    out = []
-    for item in items:
-        source = results.get(os.path.realpath(item.input), item)
-        if source is item:
-            out.append(item)
-        else:
-            log.warning("%s is the result of %s: left out", item.input, source.input)
+    out = [item for item in items if results.get(os.path.realpath(item.input), item) is item]
+    if left := [item.input for item in items if item not in out]:
+        more = f" and {len(left) - 1} more are results" if len(left) > 1 else " is the result"
+        log.warning("%s%s of other pictures here: left out", left[0], more)
     return out
 
 
@@ -274,9 +271,9 @@ def _check(path: Path, folders: bool, force: bool) -> list[Path]:
         folder = path.parent
         while not folder.exists():
             folder = folder.parent
-        if not folder.is_dir():
-            raise InputError(f"{path}: {folder} is a file, where a folder is needed: give another with -o")
-        path = folder / path.name
+        if folder != path.parent:
+            check_folder(path, folder)
+            return []
     check_output(path, force)
     return []
 

@@ -62,11 +62,17 @@ def check_output(path: Path, force: bool) -> None:
     with _named(path):
         target = Path(os.path.realpath(path))  # a link stays, what it points to is written
         _check_target(path, target, force)
-        folder = target.parent
-        if not folder.is_dir():
-            raise InputError(f"{path}: the folder {folder} does not exist: create it, or give another with -o")
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise WriteError(f"{path}: no permission to write in {folder}: change it, or write to another folder with -o")
+        check_folder(path, target.parent)
+
+
+def check_folder(path: Path, folder: Path) -> None:
+    """Raises InputError or WriteError when nothing could be written in `folder`, where `path` or its own folder will lie."""
+    if not folder.exists():
+        raise InputError(f"{path}: the folder {folder} does not exist: create it, or give another with -o")
+    if not folder.is_dir():
+        raise InputError(f"{path}: {folder} is a file, where a folder is needed: give another with -o")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise WriteError(f"{path}: no permission to write in {folder}: change it, or write to another folder with -o")
 
 
 def _check_stdout() -> None:
@@ -180,9 +186,14 @@ def _stdout() -> Iterator[IO[bytes]]:
             sys.stdout.buffer.write(file.getbuffer())
             sys.stdout.flush()
     except WriteError:
-        with suppress(OSError):  # what Python flushes when it ends goes nowhere, instead of into a second error
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up_stdout()
         raise
+
+
+def give_up_stdout() -> None:
+    """After a failed write: what Python flushes when it ends goes nowhere, instead of into a second error."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _sync_folder(folder: Path) -> None:
@@ -208,5 +219,10 @@ def _named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        cure = CURES.get(error.errno, error.strerror or str(error))
-        raise WriteError(f"cannot write {'stdout' if path == STDIO else path}: {cure}") from error
+        raise unwritten(path, error) from error
+
+
+def unwritten(path: Path, error: OSError) -> WriteError:
+    """The system's error as one line about `path`."""
+    cure = CURES.get(error.errno, error.strerror or str(error))
+    return WriteError(f"cannot write {'stdout' if path == STDIO else path}: {cure}")

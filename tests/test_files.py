@@ -145,7 +145,7 @@ def test_outputs_that_cannot_be_are_found_before_any_work(tmp_path, monkeypatch)
         tmp_path: "is a folder",
         tmp_path / "pipe.png": "no regular file",
         tmp_path / "none" / "out.png": "does not exist: create it",
-        tmp_path / "pipe.png" / "out.png": "does not exist: create it",
+        tmp_path / "pipe.png" / "out.png": "pipe.png is a file, where a folder is needed",
     }
     for path, words in refusals.items():
         with pytest.raises(InputError, match=words):
@@ -314,7 +314,7 @@ def test_a_terminal_is_no_picture(monkeypatch):
     for terminal in (Terminal(), None):
         monkeypatch.setattr(sys, "stdin", terminal)
         monkeypatch.setattr(sys, "stdout", terminal)
-        with pytest.raises(InputError, match="from stdin, where none comes from: pipe one in"), files.open_input(files.STDIO):
+        with pytest.raises(InputError, match="reads stdin, where nothing comes from: pipe something in"), files.open_input(files.STDIO):
             pass
         with pytest.raises((InputError, WriteError), match=r"stdout.*(is a terminal: redirect it|is closed)"):
             files.check_output(files.STDIO, force=True)

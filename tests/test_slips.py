@@ -1,6 +1,9 @@
 """Slips of the hand and strange names: nothing is lost, nothing hides, and the rest goes on."""
 
 import codecs
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +11,11 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+import psal_cli
 from psal_cli.commands import main
 from psal_cli.errors import printable
+
+ENV = os.environ | {"PYTHONPATH": str(Path(psal_cli.__file__).parent.parent)}
 
 
 def psal(*args, stdin=None):
@@ -27,6 +33,12 @@ def photos(tmp_path, monkeypatch):
     for name in "ab":
         Image.fromarray(np.indices((30, 40)).sum(0).astype(np.uint8) % 7 * 30).save(f"photos/{name}.png")
     return tmp_path
+
+
+def process(*args, **options):
+    """psal as a process of its own."""
+    command = [sys.executable, "-P", "-c", "from psal_cli.commands import main; main()", *map(str, args)]
+    return subprocess.Popen(command, env=ENV, text=True, **options)
 
 
 def everything():
@@ -115,3 +127,52 @@ def test_nothing_in_a_list_is_no_matter_of_subfolders(photos):
     Path("void.txt").write_text("\n")
     done = psal("--from-file", "void.txt", "--mask", "mask.png", "-o", "out")
     assert done.exit_code == 3 and done.stderr == "psal: nothing to do: no picture in the list\n"
+
+
+def test_a_new_folder_below_the_pictures_is_no_collision_with_them(photos, monkeypatch):
+    monkeypatch.chdir("photos")
+    done = psal("a.png", "b.png", "--mask", "../mask.png", "-o", "new")
+    assert done.exit_code == 0, done.stderr
+    assert sorted(path.name for path in Path("new").iterdir()) == ["a.png", "b.png"]
+
+
+def test_results_that_are_left_out_are_one_line(photos):
+    assert psal("photos", "--mask", "mask.png").exit_code == 0
+    done = psal("photos", "--mask", "mask.png", "--skip-existing")
+    assert done.exit_code == 3 and done.stderr.count("\n") == 2
+    assert "photos/a_inpainted.png and 1 more are results of other pictures here: left out" in done.stderr
+
+
+@pytest.mark.parametrize("end", ["no reader", "full disk"])
+def test_a_stdout_that_takes_no_more_loses_no_picture(photos, end):
+    Path("photos/c.png").write_text("no picture")
+    read, write = os.pipe()
+    os.close(read)
+    with Path("/dev/full").open("wb") as full:
+        out = full if end == "full disk" else write
+        run = ("inpaint", "photos", "--mask", "mask.png", "-o", "out", "--json", "--failed-list", "failed.txt")
+        with process(*run, stdout=out, stderr=-1) as done:
+            said = done.stderr.read().splitlines()
+    os.close(write)
+    assert done.returncode == 1 and sum("cannot write stdout" in line for line in said) == 1
+    assert "2 done, 1 failed" in said[-1] and len(said) == 5
+    assert sorted(path.name for path in Path("out").iterdir()) == ["a.png", "b.png"]
+    assert Path("failed.txt").read_text() == "photos/./c.png\n"
+
+
+def test_a_stderr_that_takes_nothing_stops_nothing(photos):
+    with Path("/dev/full").open("wb") as full, process("inpaint", "photos", "--mask", "mask.png", "-o", "1", stderr=full) as done:
+        assert done.wait(60) == 0
+    script = f'"{sys.executable}" -P -c "from psal_cli.commands import main; main()" "$@" 2>&-'
+    closed = subprocess.run(["sh", "-c", script, "sh", "inpaint", "photos", "--mask", "mask.png", "-o", "2"], env=ENV)
+    assert closed.returncode == 0
+    assert len(list(Path("1").iterdir())) == len(list(Path("2").iterdir())) == 2
+
+
+@pytest.mark.parametrize("args", [["--help"], ["doctor"], ["help", "inpaint"], ["completion", "bash"]])
+def test_text_that_cannot_be_written_is_one_line(args):
+    with Path("/dev/full").open("wb") as full, process(*args, stdout=full, stderr=-1) as done:
+        assert done.stderr.read().splitlines() == [
+            "psal: cannot write stdout: the disk is full: free space, or write to another disk with -o"
+        ]
+    assert done.returncode == 1

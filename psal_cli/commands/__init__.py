@@ -4,11 +4,13 @@ import importlib
 import os
 import sys
 import traceback
+from contextlib import suppress
 
 import click
 
 from psal_cli import __version__
 from psal_cli.errors import outcome
+from psal_cli.files import CURES, STDIO, give_up_stdout, unwritten
 
 COMMANDS = ("inpaint", "doctor", "help", "completion")
 # Threads that have nothing to do sleep instead of spinning: several psal beside each other are many times faster for it.
@@ -35,6 +37,8 @@ class Verbs(click.Group):
         except (Exception, KeyboardInterrupt) as error:
             if ctx.meta.get(VERBOSITY, 0) >= 2:
                 traceback.print_exc()
+            if isinstance(error, OSError) and error.filename is None and error.errno in CURES:
+                raise  # of stdout, see main
             code, line = outcome(error)
             click.echo(f"psal: {line}", err=True)
             ctx.exit(code)
@@ -52,6 +56,11 @@ class Verbs(click.Group):
         except click.Abort:
             click.echo("psal: interrupted", err=True)
             code = 130
+        except OSError as error:  # of what --help, doctor and the like print
+            give_up_stdout()
+            with suppress(OSError):
+                click.echo(f"psal: {unwritten(STDIO, error)}", err=True)
+            code = 1
         sys.exit(code if isinstance(code, int) else 0)
 
 

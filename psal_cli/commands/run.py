@@ -116,13 +116,13 @@ def _preview(want: SimpleNamespace, verb: Verb, items: list[batch.Item], several
             code, line = talk.failure(error, str(item.input))
             codes.append(code)
             record |= {"status": "refuse", "error": line}
-        talk.data(record)
+        talk.record(record)
         if not want.as_json:
-            click.echo(printable(_plan_line(record)))
+            talk.data(printable(_plan_line(record)))
     count = Counter("refused" if item.problem else "skipped" if item.skipped else "to do" for item in items)
     if several:
         talk.say(f"dry run: {len(items) - len(codes) - count['skipped']} to do, {count['skipped']} skipped, {len(codes)} refused")
-    return _exit_code(codes, several, count["skipped"] == len(items))
+    return _exit_code(codes, several, count["skipped"] == len(items)) or int(talk.lost)
 
 
 def _plan_line(record: dict) -> str:
@@ -153,7 +153,7 @@ def _run(want: SimpleNamespace, verb: Verb, items: list[batch.Item], several: bo
 
     for item in items:
         if item.skipped:
-            talk.data(_record(want, item, "skipped"))
+            talk.record(_record(want, item, "skipped"))
     jobs = want.jobs if want.max_memory is None else 1  # pictures that wait would take what the plan does not count
     with talk.bar(len(todo)):
         for done in run(todo, read, work, write, stop, jobs, want.keep_going):
@@ -166,7 +166,7 @@ def _run(want: SimpleNamespace, verb: Verb, items: list[batch.Item], several: bo
         batch.write_list(batch.as_path(want.failed_list), rest)
     if several:
         talk.say(_summary(statuses, len(rest), time.perf_counter() - started, want.failed_list))
-    return INTERRUPTED if stop.asked else _exit_code(codes, several, not todo)
+    return INTERRUPTED if stop.asked else _exit_code(codes, several, not todo) or int(talk.lost)
 
 
 def _report(want: SimpleNamespace, verb: Verb, done: Outcome, talk: Talk, count: str) -> int:
@@ -181,7 +181,7 @@ def _report(want: SimpleNamespace, verb: Verb, done: Outcome, talk: Talk, count:
     else:
         talk.say(f"{count}{done.item.output}: {status} in {done.seconds:.1f} s")
     facts = {"error": line, "seconds": round(done.seconds, 3), "peak_memory_bytes": done.peak}
-    talk.data(
+    talk.record(
         _record(want, done.item, status) | facts | {"sha256": None if code or not want.as_json else _digest(done.item.output)}
     )
     return code

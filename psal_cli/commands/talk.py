@@ -6,12 +6,13 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import click
 
 from psal_cli.commands import VERBOSITY
 from psal_cli.errors import outcome, printable
+from psal_cli.files import STDIO, give_up_stdout, unwritten
 
 Progress = Callable[[int, int, str], None]
 
@@ -24,7 +25,7 @@ class Talk:
         self.traceback = verbose > 1
         self.level = logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING
         self.handler = _Handler(self)
-        self.live = None
+        self.live, self.lost = None, False
         click.get_current_context().meta[VERBOSITY] = verbose
 
     def __enter__(self) -> "Talk":
@@ -47,7 +48,8 @@ class Talk:
         if self.live:
             self.live.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
-            click.echo(text, err=True)
+            with suppress(OSError):  # a full log or a reader that has gone loses the talk, not the work
+                click.echo(text, err=True)
 
     def say(self, text: str) -> None:
         if not self.quiet:
@@ -62,18 +64,31 @@ class Talk:
         code, line = outcome(error)
         line = line + cure if printable(about) in line else f"{printable(about)}: {line}{cure}"
         if self.traceback:
-            click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+            with suppress(OSError):
+                click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
         self.line(line)
         return code, line
 
-    def data(self, record: dict) -> None:
+    def data(self, text: str) -> None:
+        """A line on stdout. Once that fails, it is said, and no more is written there: the pictures go on."""
+        if self.lost:
+            return
+        try:
+            click.echo(text)
+            sys.stdout.flush()
+        except OSError as error:
+            self.lost = True
+            give_up_stdout()
+            self.line(str(unwritten(STDIO, error)))
+
+    def record(self, record: dict) -> None:
         if self.as_json:
-            click.echo(json.dumps(record))
+            self.data(json.dumps(record))
 
     @contextmanager
     def bar(self, total: int) -> Iterator[None]:
         """A bar over `total` pictures while entered, on a terminal only."""
-        if self.quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        if self.quiet or sys.stderr is None or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
             yield
             return
         from rich.console import Console
