@@ -1,5 +1,8 @@
 """What psal knows of memory: sizes as users write them, what is left, what it has held."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -85,3 +88,51 @@ def test_a_system_that_does_not_tell_is_not_guessed_at(tmp_path, monkeypatch):
     assert memory.resident() is None
     memory.reset_peak()
     assert memory.peak() > 1 << 20
+
+
+STARVED = """
+import resource
+import cv2, numpy as np, torch
+from psal_cli import memory, ops
+from psal_cli.errors import is_out_of_memory
+from psal_cli.tasks import costs
+from psal_cli.tasks.inpaint import inpaint
+
+torch.set_num_threads(2)
+costs.baseline()
+image = torch.rand(1, 3, 1200, 1600)
+mask = torch.zeros(1200, 1600, dtype=torch.bool)
+mask[100:103, 100:300] = True
+key = torch.rand(1, 64, 400, 400).contiguous(memory_format=torch.channels_last)  # 41 MB, which an exact search copies
+squares = np.zeros((3000, 3000), np.uint8)
+squares[::2, ::2] = 1
+
+def attempt(run, room):
+    size = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + room, resource.RLIM_INFINITY))
+    try:
+        run()
+        return "done"
+    except BaseException as error:
+        return "refused" if is_out_of_memory(error) else repr(error)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
+
+for run, rooms in (
+    (lambda: inpaint(image, mask), (3, 8, 30)),
+    (lambda: ops.search(key[:, :, :3, :3], key, 3, 1, schedule='exact'), (10, 30)),
+    (lambda: cv2.connectedComponentsWithStats(squares, connectivity=8), (10, 38)),
+):
+    print(*(attempt(run, room << 20) for room in (*rooms, 1000)), sep="\\n")
+    print("next")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits what a process may allocate")
+def test_a_want_of_memory_is_always_an_error_that_is_recognised():
+    done = subprocess.run([sys.executable, "-P", "-c", STARVED], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    for outcomes in done.stdout.split("next\n")[:-1]:
+        first, *_, last = outcomes.splitlines()
+        assert (first, last) == ("refused", "done")
+        assert set(outcomes.splitlines()) == {"refused", "done"}

@@ -9,14 +9,13 @@ upsampled, not the picture, and the last vote is a copy: the result is made of t
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from psal_cli import ops
-from psal_cli.tasks.parts import Box, crop, inner_radius, part_boxes
+from psal_cli.tasks.parts import Box, crop, depth, inner_radius, part_boxes, touched
 from psal_cli.tasks.pyramid import Pyramid, halve_mask, upsample_field
 
 COARSEST_RADIUS = 4  # the widest hole's inner radius at the coarsest level, in pixels: a hole one or two patches wide
@@ -125,9 +124,8 @@ def _keys(barred: np.ndarray, patch_size: int) -> tuple[Tensor, Tensor]:
 def _hole(hole: np.ndarray, box: Box, patch_size: int) -> Hole:
     """A part of the hole of a level, with the patches that touch it."""
     unknown = np.ascontiguousarray(crop(hole, box))
-    queries = cv2.dilate(unknown.view(np.uint8), np.ones((patch_size, patch_size), np.uint8))
-    distance = cv2.distanceTransform(np.pad(unknown.view(np.uint8), 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
-    return Hole(box, torch.from_numpy(unknown), torch.from_numpy(queries.view(bool))[None], torch.from_numpy(distance.copy()))
+    queries, distance = touched(unknown, patch_size)[None], depth(unknown).copy()
+    return Hole(box, *(torch.from_numpy(x) for x in (unknown, queries, distance)))
 
 
 def _contains(coarse: Box, fine: Box) -> bool:

@@ -24,8 +24,9 @@ def part_boxes(hole: np.ndarray, patch_size: int) -> list[Box]:
     """Boxes around all patches that touch a hole, bool [H, W], with a margin for those patches; no two overlap."""
     radius = patch_size // 2
     whole = grown(bounds(hole), radius, hole.shape)
-    queries = cv2.dilate(crop(hole, whole).astype(np.uint8), np.ones((patch_size, patch_size), np.uint8))
-    _, _, stats, _ = cv2.connectedComponentsWithStats(queries, connectivity=8)
+    queries = touched(crop(hole, whole), patch_size).view(np.uint8)
+    labels = np.empty(queries.shape, np.int32)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(queries, labels, connectivity=8)
     top, left = whole[0], whole[2]
     boxes = [
         (top + y - radius, top + y + h + radius, left + x - radius, left + x + w + radius) for x, y, w, h, _ in stats[1:].tolist()
@@ -62,8 +63,23 @@ def merged(boxes: list[Box]) -> list[Box]:
 
 def inner_radius(hole: np.ndarray) -> float:
     """The distance of the hole's innermost pixel to its edge."""
-    inside = crop(hole, bounds(hole)).astype(np.uint8)
-    return float(cv2.distanceTransform(np.pad(inside, 1), cv2.DIST_L2, 3).max())
+    return float(depth(crop(hole, bounds(hole))).max())
+
+
+# OpenCV crashes where it cannot allocate what it returns: here and elsewhere it is given the place for it.
+def touched(hole: np.ndarray, patch_size: int) -> np.ndarray:
+    """bool [H, W]: the centres of the patches that touch a hole, bool [H, W]."""
+    out = np.empty(hole.shape, np.uint8)
+    cv2.dilate(hole.astype(np.uint8), np.ones((patch_size, patch_size), np.uint8), out)
+    return out.view(bool)
+
+
+def depth(hole: np.ndarray) -> np.ndarray:
+    """float32 [H, W]: the distance of each pixel of a hole, bool [H, W], to its edge, which the picture's is too; 0 outside."""
+    inside = np.pad(hole.astype(np.uint8), 1)
+    out = np.empty(inside.shape, np.float32)
+    cv2.distanceTransform(inside, cv2.DIST_L2, 3, out)
+    return out[1:-1, 1:-1]
 
 
 def bounds(hole: np.ndarray) -> Box:

@@ -95,12 +95,11 @@ def _maps(known: np.ndarray) -> Tensor:
 
 def _halve(picture: np.ndarray) -> np.ndarray:
     """[H, W, C] -> [ceil(H / 2), ceil(W / 2), C]: means of 2x2 pixels, the last row and column repeated where odd."""
-    height, width = picture.shape[:2]
-    picture = np.ascontiguousarray(picture)
-    if height % 2 or width % 2:
-        picture = cv2.copyMakeBorder(picture, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-    half = cv2.resize(picture, (picture.shape[1] // 2, picture.shape[0] // 2), interpolation=cv2.INTER_AREA)
-    return half.reshape(*half.shape[:2], -1)
+    height, width, channels = picture.shape
+    picture = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
+    out = np.empty((picture.shape[0] // 2, picture.shape[1] // 2, channels), np.float32)
+    cv2.resize(picture, out.shape[1::-1], out, interpolation=cv2.INTER_AREA)
+    return out
 
 
 def halve_mask(mask: np.ndarray) -> np.ndarray:
@@ -115,7 +114,8 @@ def halve_mask(mask: np.ndarray) -> np.ndarray:
 def _gradients(picture: np.ndarray, unknown: np.ndarray) -> np.ndarray:
     """[H, W, 2]: absolute differences of grey to the next row and column, times TEXTURE_WEIGHT; zero across the hole's edge."""
     channels = picture.shape[2]
-    grey = cv2.transform(picture, np.full((1, channels), TEXTURE_WEIGHT / channels, np.float32)).reshape(picture.shape[:2])
+    grey = np.empty(picture.shape[:2], np.float32)
+    cv2.transform(picture, np.full((1, channels), TEXTURE_WEIGHT / channels, np.float32), grey)
     out = np.zeros((*grey.shape, TEXTURES), np.float32)
     for steps, first, second, hidden in (
         (out[:-1, :, 0], grey[:-1], grey[1:], unknown[:-1] | unknown[1:]),
