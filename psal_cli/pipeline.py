@@ -16,6 +16,7 @@ from psal_cli.batch import Item
 from psal_cli.files import remove_parts
 
 INTERRUPTED = 130  # exit code
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @dataclass
@@ -31,29 +32,48 @@ class Outcome:
 
 
 class Stop:
-    """SIGINT and SIGTERM while entered: the first one stops reading and work at once and lets a write at hand end; a second
-    one leaves without delay, temporary files removed."""
+    """SIGINT, SIGTERM and SIGHUP while entered: the first one stops reading and work at once and lets a write at hand end; a
+    second one leaves without delay, temporary files removed. A signal that was ignored before stays so (nohup)."""
 
     def __init__(self) -> None:
         self.asked = self.held = False
+        self.before: dict[int, Any] = {}
 
     def __enter__(self) -> "Stop":
-        self.before = {}
-        if threading.current_thread() is threading.main_thread():  # elsewhere Python allows no handlers
-            self.before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        if threading.current_thread() is not threading.main_thread():  # elsewhere Python allows no handlers
+            return self
+        listening = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        self.before = {number: signal.signal(number, self._handle) for number in listening}
+        seen, self.pipe = os.pipe()
+        os.set_blocking(self.pipe, False)
+        self.wakeup = signal.set_wakeup_fd(self.pipe, warn_on_full_buffer=False)
+        threading.Thread(target=self._watch, args=(seen,), daemon=True).start()
         return self
 
     def __exit__(self, *_) -> None:
+        if self.before:
+            signal.set_wakeup_fd(self.wakeup)
+            os.close(self.pipe)
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
     def _handle(self, *_) -> None:
-        if self.asked:
-            remove_parts()
-            os._exit(INTERRUPTED)
-        self.asked = True
-        if not self.held:
-            raise KeyboardInterrupt
+        if not self.asked:
+            self.asked = True
+            if not self.held:
+                raise KeyboardInterrupt
+
+    def _watch(self, seen: int) -> None:
+        """Leaves at the second signal. In a thread: Python calls handlers only when the engine's call has returned."""
+        count = 0
+        while byte := os.read(seen, 1):
+            count += byte[0] in self.before
+            if count == 2:
+                remove_parts()
+                if os.isatty(2):
+                    os.write(2, b"\x1b[?25h\n")  # a bar has hidden the cursor
+                os._exit(INTERRUPTED)
+        os.close(seen)
 
     @contextmanager
     def hold(self, held: bool = True) -> Iterator[None]:

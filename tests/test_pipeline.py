@@ -108,7 +108,7 @@ def kill(number):
     return lambda: os.kill(os.getpid(), number)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_the_work_at_hand_and_what_is_written_ends(jobs, number):
     before = signal.getsignal(number)
     steps = Steps(act={("work ", "c"): kill(number)})
@@ -127,29 +127,56 @@ def test_a_signal_while_writing_lets_the_file_end(tmp_path):
     assert [(str(one.item.input), one.result, one.error) for one in done] == [("a", "A!", None), ("b", "B!", None)]
 
 
-def test_a_second_signal_leaves_at_once_and_leaves_nothing(tmp_path):
-    code = """
-import os, signal, sys, time
+START = """
+import hashlib, os, signal, sys, time
 from pathlib import Path
 from psal_cli import files
 from psal_cli.batch import Item
 from psal_cli.pipeline import Stop, run
 files.UNNAMED = 0
+ITEMS = [Item(Path("a"), Path("a"), "a")]
+"""
+WRITING = """
 def write(item, result):
     with files.atomic_file(Path("out"), False) as file:
         file.write(b"half"); file.flush()
         print(len(list(Path().iterdir())), flush=True)
         time.sleep(60)
 with Stop() as stop:
-    list(run([Item(Path("a"), Path("a"), "a")], lambda item: 1, lambda item, loaded: 1, write, stop))
+    list(run(ITEMS, lambda item: 1, lambda item, loaded: 1, write, stop))
 """
+WORKING = """
+def work(item, loaded):
+    print(0, flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # a native call of minutes, as the engine's may be
+with Stop() as stop:
+    list(run(ITEMS, lambda item: 1, work, lambda item, result: 1, stop))
+"""
+
+
+def started(folder, code, **options):
     env = os.environ | {"PYTHONPATH": str(Path(psal_cli.__file__).parent.parent)}
-    process = subprocess.Popen([sys.executable, "-P", "-c", code], cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True)
-    with process:
-        assert process.stdout.readline() == "1\n"
+    return subprocess.Popen([sys.executable, "-P", "-c", START + code], cwd=folder, env=env, stdout=-1, text=True, **options)
+
+
+@pytest.mark.parametrize("code", [WRITING, WORKING])
+def test_a_second_signal_leaves_at_once_and_leaves_nothing(tmp_path, code):
+    with started(tmp_path, code) as process:
+        assert process.stdout.readline() == f"{int(code == WRITING)}\n"
         process.send_signal(signal.SIGTERM)
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.3)
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_that_the_shell_has_ignored_stays_ignored(tmp_path):
+    code = """
+with Stop() as stop:
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        print(signal.getsignal(number) is signal.SIG_IGN, flush=True)
+"""
+    ignoring = ["sh", "-c", 'trap \'\' INT HUP; exec "$0" "$@"', sys.executable, "-P", "-c", START + code]
+    env = os.environ | {"PYTHONPATH": str(Path(psal_cli.__file__).parent.parent)}
+    assert subprocess.run(ignoring, env=env, capture_output=True, text=True).stdout.split() == ["True", "True", "False"]
