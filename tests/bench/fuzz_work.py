@@ -16,7 +16,7 @@ import fuzz_seeds
 
 LIMIT = 10  # seconds
 MAX_PIXELS = 50_000_000  # a header that claims more is refused: else an honest decoder may take longer than the limit
-LARGEST = 4_000_000  # pixels of pictures that are written again
+LARGEST = 500_000  # pixels of pictures that are written again
 ADDRESSES = 16 << 30  # bytes: what a worker may ask for, so that a mistake does not take the machine down
 SUFFIXES = (".png", ".tif", ".jpg", ".webp", ".bmp", ".avif", ".heic", ".jxl")
 PSAL = "import sys; from psal_cli.commands import main; sys.argv[0] = 'psal'; main()"
