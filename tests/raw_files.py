@@ -8,8 +8,11 @@ import numpy as np
 ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))  # row, column, steps
 
 
-def png_file(array, interlaced=False, chunks=(), late=()):
-    """A PNG file of uint8 or uint16 [H, W, 1 to 4], no line filtered; chunks before and `late` ones behind the pixels."""
+def png_file(array, interlaced=False, chunks=(), late=(), cut=0):
+    """A PNG file of uint8 or uint16 [H, W, 1 to 4], no line filtered; chunks before and `late` ones behind the pixels.
+
+    cut: bytes of the last rows that its stream of pixels lacks, though it ends as it should.
+    """
 
     def chunk(name, data):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -18,6 +21,7 @@ def png_file(array, interlaced=False, chunks=(), late=()):
     array = array.astype(array.dtype.newbyteorder(">"))
     parts = [array[row::down, column::across] for row, column, down, across in ADAM7] if interlaced else [array]
     lines = b"".join(b"\0" + line.tobytes() for part in parts if part.size for line in part)
+    lines = lines[: len(lines) - cut]
     head = struct.pack(">IIBBBBB", width, height, 8 * array.itemsize, {1: 0, 2: 4, 3: 2, 4: 6}[samples], 0, 0, int(interlaced))
     body = [(b"IHDR", head), *chunks, (b"IDAT", zlib.compress(lines)), *late, (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*one) for one in body)

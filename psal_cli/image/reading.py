@@ -17,7 +17,7 @@ from psal_cli.image.decoding import BITS, EXTRA_SAMPLES, PHOTOMETRIC, SAMPLE_FOR
 from psal_cli.image.formats import detect, load_plugin, readable, word
 from psal_cli.image.metadata import Metadata, orientation_of, read_metadata
 from psal_cli.image.picture import Picture
-from psal_cli.image.png import late_exif
+from psal_cli.image.png import is_too_short, lacks_rows, late_exif
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +121,8 @@ def decoded(
     if sorted(image.size) != sorted((header.width, header.height)):  # JPEG XL's header is upright, its picture may lie
         size = f"{image.size[0]}x{image.size[1]}"
         raise InputError(f"{path} is damaged: its header says {header.width}x{header.height}, its pixels are {size}")
+    if image.format == "PNG" and lacks_rows(image, file):
+        raise InputError(f"{path} is damaged or cut off: its pixels end before the last of its {image.size[1]} rows")
     turned = image.format == "JXL" and not image.jpeg  # its decoder turns it, whatever its EXIF says
     orientation = 1 if turned else orientation_of(image)
     pixels, alpha = arrays(image, file, layout, orientation, inks or (lambda crop: crop.convert("RGB")))
@@ -182,6 +184,8 @@ def _header(file: IO[bytes], name: str, path: Path, max_pixels: int, profiles: b
         raise
     with image:
         _check_size(*image.size, path, max_pixels)
+        if name == "PNG" and is_too_short(file):
+            raise InputError(f"{path} is damaged or cut off: too short for the {image.size[1]} rows that it promises")
         layout = _layout(image, path)
         if image.mode == "CMYK" and profiles:
             Inks(image.info.get("icc_profile"), path)
