@@ -5,11 +5,13 @@ Rewritten in place, not parsed and composed again: camera makers' notes hold off
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from PIL import Image
 
-ORIENTATION, EXIF_IFD, GPS_IFD = 0x0112, 0x8769, 0x8825
+ORIENTATION, RESOLUTION, EXIF_IFD, GPS_IFD = 0x0112, 0x011A, 0x8769, 0x8825
+SHORT = 3
+SIZES = {1: 1, 2: 1, SHORT: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}  # bytes of a number, by its type
 THUMBNAIL_AT, THUMBNAIL_LENGTH = 0x0201, 0x0202
 WIDTH_TAGS, HEIGHT_TAGS = (0x0100, 0xA002), (0x0101, 0xA003)
 # The tags of a TIFF's first directory that describe the picture; the others say how its pixels are stored.
@@ -61,8 +63,8 @@ def upright_exif(block: bytes, size: tuple[int, int]) -> bytes:
             raise ValueError("a directory that contains itself")
         seen.add(at)
         for tag, kind, where in block.directory(at):
-            if tag == ORIENTATION:
-                block.put(kind, where, 1)
+            if tag == ORIENTATION:  # whatever its type was
+                struct.pack_into(block.order + "HIHH", block.data, where - 6, SHORT, 1, 1, 0)
             elif tag in WIDTH_TAGS or tag in HEIGHT_TAGS:
                 block.put(kind, where, size[tag in HEIGHT_TAGS])
             elif tag == EXIF_IFD:
@@ -83,15 +85,19 @@ def without_orientation(block: bytes) -> bytes:
     For writers that compose the block anew where the tag is in it.
     """
     block = _Block(block)
-    first = block.number(4, 4)
-    for tag, _, where in block.directory(first):
-        if tag == ORIENTATION:
-            after = block.end(first) + 4  # the entries behind it and the offset of the next directory move up
-            block.data[where - 8 : after] = block.data[where + 4 : after] + bytes(12)
-            count = struct.unpack_from(block.order + "H", block.data, first)[0]
-            struct.pack_into(block.order + "H", block.data, first, count - 1)
-            break
+    block.drop(block.number(4, 4), lambda tag, where: tag == ORIENTATION)
     return bytes(block.data)
+
+
+def without_lost_values(block: bytes) -> bytes:
+    """The EXIF block without entries whose values, or directories, should lie behind its end."""
+    block = _Block(block)
+    first = block.number(4, 4)
+    block.drop(first, block.is_lost)
+    for tag, kind, where in list(block.directory(first)):
+        if tag in (EXIF_IFD, GPS_IFD):
+            block.drop(block.number(kind, where), block.is_lost)
+    return b"Exif\0\0" + bytes(block.data)
 
 
 class _Block:
@@ -99,9 +105,9 @@ class _Block:
 
     def __init__(self, block: bytes):
         self.data = bytearray(re.sub(rb"^(Exif\0\0)+", b"", block))
-        self.order = {b"II": "<", b"MM": ">"}.get(bytes(self.data[:2]))
+        self.order = {b"II*\0": "<", b"MM\0*": ">"}.get(bytes(self.data[:4]))
         if self.order is None:
-            raise ValueError("no byte order mark")
+            raise ValueError("it does not begin as TIFF does")
 
     def end(self, at: int) -> int:
         """Where the offset of the next directory lies."""
@@ -111,6 +117,21 @@ class _Block:
         """Yields (tag, type, where its value lies)."""
         for entry in range(at + 2, self.end(at), 12):
             yield *struct.unpack_from(self.order + "HH", self.data, entry), entry + 8
+
+    def drop(self, at: int, unwanted: Callable[[int, int], bool]) -> None:
+        """Removes the entries of a directory of which unwanted(tag, where its value lies) is true; the others move up."""
+        kept = [self.data[where - 8 : where + 4] for tag, _, where in self.directory(at) if not unwanted(tag, where)]
+        after = self.end(at) + 4  # with the offset of the next directory
+        body = struct.pack(self.order + "H", len(kept)) + b"".join(kept) + self.data[after - 4 : after]
+        self.data[at:after] = body.ljust(min(after, len(self.data)) - at, b"\0")
+
+    def is_lost(self, tag: int, where: int) -> bool:
+        kind, count, offset = struct.unpack_from(self.order + "HII", self.data, where - 6)
+        if tag in (EXIF_IFD, GPS_IFD):
+            offset = self.number(kind, where)
+            return offset + 2 > len(self.data) or self.end(offset) > len(self.data)
+        size = SIZES.get(kind, 0) * count
+        return size > 4 and offset + size > len(self.data)
 
     def number(self, kind: int, at: int) -> int:
         return struct.unpack_from(self.order + ("H" if kind == 3 else "I"), self.data, at)[0]

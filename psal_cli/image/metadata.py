@@ -19,7 +19,7 @@ from PIL import Image
 from psal_cli.files import open_input
 from psal_cli.image import chunks as png
 from psal_cli.image import jxl
-from psal_cli.image.exif import ORIENTATION, exif_block, orientation_in, upright_exif, without_orientation
+from psal_cli.image.exif import ORIENTATION, exif_block, orientation_in, upright_exif, without_lost_values, without_orientation
 from psal_cli.image.formats import word
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ def read_metadata(image: Image.Image, orientation: int, size: tuple[int, int], n
     iptc = kept("IPTC block is", _iptc_block, image, chunks)
     return Metadata(
         icc=info.get("icc_profile") or None,
-        exif=kept("EXIF block is", upright_exif, exif, size) if exif else None,
+        exif=kept("EXIF block is", _whole_exif, exif, size, name) if exif else None,
         xmp=kept("XMP packet is", upright_xmp, xmp) if xmp else None,
         iptc=kept("IPTC block is", without_preview, iptc) if iptc else None,
         comment=kept("comment is", _comment, image, chunks) or None,
@@ -164,6 +164,14 @@ def _hidden_xmp(image: Image.Image, name: str, chunks: list[png.Chunk]) -> bytes
     if head.packed:
         log.warning("%s: psal does not read %s that is compressed with Brotli: not kept", name, " and ".join(head.packed))
     return head.xmp
+
+
+def _whole_exif(block: bytes, size: tuple[int, int], name: str) -> bytes:
+    upright = upright_exif(block, size)
+    whole = without_lost_values(upright)
+    if whole != upright:
+        log.warning("%s: its EXIF block is damaged: values that lie outside it are not kept", name)
+    return whole
 
 
 def _has_a_place(chunk: png.Chunk) -> bool:
