@@ -152,6 +152,15 @@ def test_values_outside_the_exif_block_are_dropped_and_the_rest_kept(tmp_path, c
             assert raw.getexif().get_ifd(0x8769) == {0xA002: 40, 0xA003: 64} and raw.getexif().get_ifd(0x8825)[1] == "N"
 
 
+def test_a_lost_gps_directory_costs_that_alone(tmp_path, caplog):
+    block = exif_block(6).replace(struct.pack("<HHII", 0x8825, 4, 1, 200), struct.pack("<HHII", 0x8825, 4, 1, 434))
+    picture = read_picture(save(tmp_path / "in.png", blocks(), exif=block))
+    assert "values that lie outside it are not kept" in caplog.text
+    write_picture(picture, tmp_path / "out.tif")
+    with Image.open(tmp_path / "out.tif") as raw:
+        assert raw.getexif()[0x010F] == "psal-cam" and 0x8825 not in raw.getexif()
+
+
 def test_an_orientation_of_a_damaged_type_becomes_upright(tmp_path):
     block = exif_block(6).replace(struct.pack("<HHI", 0x0112, 3, 1), struct.pack("<HHI", 0x0112, 0xFF, 7))
     picture = read_picture(save(tmp_path / "in.jpg", blocks(), exif=block))
