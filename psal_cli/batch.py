@@ -107,21 +107,34 @@ def write_list(path: Path, items: Iterable[Item]) -> None:
         file.write(b"".join(name + end for name in names))
 
 
-def _one_file(text: str, path: Path) -> Item:
+def _split(text: str) -> tuple[str, Path]:
+    """What lies before the mark in a path, and the tree behind it; without one all of it and nothing."""
     before, mark, tree = text.rpartition(TREE)
-    kept = mark and before and ".." not in Path(tree).parts
-    return Item(path, Path(tree if kept else path.name), text)
+    return (before, Path(tree)) if mark and before and ".." not in Path(tree).parts else (text, Path())
+
+
+def _one_file(text: str, path: Path) -> Item:
+    _, tree = _split(text)
+    return Item(path, tree if tree.name else Path(path.name), text)
 
 
 def _in_folder(text: str, recursive: bool, readable: frozenset[str]) -> Iterator[Item]:
-    top = Path(text)
-    for folder, below, names in os.walk(top):
+    above, kept = _split(text)
+    top, unread = Path(text), []
+
+    def item(path: Path, **more) -> Item:
+        tree = kept / path.relative_to(top)
+        return Item(path, tree, f"{Path(above)}{TREE}{tree}", **more)
+
+    for folder, below, names in os.walk(top, onerror=unread.append):
         below[:] = sorted(name for name in below if recursive and not name.startswith("."))
         for name in sorted(names):
             path = Path(folder, name)
             if path.suffix.lower() in readable and not name.startswith("."):
-                tree = path.relative_to(top)
-                yield Item(path, tree, f"{top}{TREE}{tree}")
+                yield item(path)
+    for error in unread:
+        path = Path(error.filename)
+        yield item(path, problem=InputError(f"{path}: the folder cannot be read: {error.strerror}"))
 
 
 def pair(items: list[Item], wanted: dict[str, str | None], readable: frozenset[str]) -> list[Item]:

@@ -55,5 +55,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or (torch and isinstance(error, torch.OutOfMemoryError)):
         return True
     words = ("can't allocate memory", "not enough memory", "bad_alloc", "out of memory", "Insufficient memory")
+    if isinstance(error, ImportError):
+        return "failed to map segment" in str(error)
     plain = isinstance(error, RuntimeError) or type(error).__module__ == "cv2"  # torch, libpsal, OpenCV
     return plain and any(word in str(error) for word in words)

@@ -204,3 +204,21 @@ def test_existing_results_are_skipped_or_overwritten(tree):
     items, _ = find("photos")
     assert planned(items, output="out", force=True) and [item.skipped for item in items] == [False, False]
     assert planned(items, output="out", skip=True) and [item.skipped for item in items] == [True, False]
+
+
+def test_a_folder_that_cannot_be_read_is_a_failure_with_a_name(tree, monkeypatch):
+    def closed(path):  # as root, no mode forbids reading
+        if os.fspath(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scan(path)
+
+    scan = os.scandir
+    monkeypatch.setattr(os, "scandir", closed)
+    items, _ = find("photos", recursive=True)
+    assert names(items) == ["photos/a.jpg", "photos/b.jpg", "photos/deep"]
+    assert str(items[2].problem) == "photos/deep: the folder cannot be read: Permission denied"
+    write_list(Path("failed"), items[2:])
+    monkeypatch.undo()
+    monkeypatch.chdir(tree)
+    [item] = find(lists=["failed"])[0]
+    assert (str(item.input), str(item.tree), item.listed) == ("photos/deep/c.png", "deep/c.png", "photos/./deep/c.png")

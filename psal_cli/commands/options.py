@@ -170,7 +170,12 @@ device_options = _group(
         help="auto takes CUDA where it can be used.",
     ),
     click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads; default: as many as torch takes."),
-    click.option("--max-memory", type=Memory(), metavar="SIZE", help="Choose a plan that needs no more than e.g. 4G, or refuse."),
+    click.option(
+        "--max-memory",
+        type=Memory(),
+        metavar="SIZE",
+        help="Choose a plan that needs no more than e.g. 4G, a picture at a time, or refuse.",
+    ),
 )
 
 talk_options = _group(
