@@ -314,6 +314,16 @@ def test_formats_that_can_be_lossless_are_when_the_source_was(tmp_path, suffix):
     assert path.stat().st_size > 1.5 * small
 
 
+@pytest.mark.parametrize(("width", "height"), [(5000, 1), (31, 4300), (4300, 32)])
+def test_narrow_pictures_are_written_as_heic(tmp_path, width, height):
+    """Where the encoder writes them without loss alone, the quality does not count."""
+    noise = np.random.default_rng(3).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    for picture, quality in ((Picture(noise, lossless=False), None), (Picture(noise), 60)):
+        write_picture(picture, tmp_path / "out.heic", force=True, encoding=Encoding(quality=quality))
+        again = read_picture(tmp_path / "out.heic")
+        assert again.size == (width, height) and np.array_equal(again.pixels, noise) == (min(width, height) < 32)
+
+
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_compression(tmp_path, suffix):
     sizes = []
@@ -392,6 +402,17 @@ def test_strip_metadata_drops_all_and_names_a_profile_that_mattered(tmp_path, ca
         Picture(blocks(), metadata=replace(full, icc=format_srgb())), tmp_path / "b.png", encoding=Encoding(strip_metadata=True)
     )
     assert caplog.text == ""
+    p3, linear = bytes([12, 13, 0, 1]), ((b"gAMA", (100_000).to_bytes(4)),)
+    for suffix in ("png", "jxl"):
+        for said, word in (
+            ({"cicp": p3}, "cICP"),
+            ({"colour": linear}, "gAMA"),
+            ({"cicp": p3, "colour": linear}, "cICP and gAMA"),
+        ):
+            caplog.clear()
+            picture = Picture(blocks(), metadata=Metadata(**said))
+            write_picture(picture, tmp_path / f"c.{suffix}", force=True, encoding=Encoding(strip_metadata=True))
+            assert f"its {word} is dropped and is not sRGB: the colours will look different" in caplog.text
 
 
 def test_several_pictures_are_read_at_once_and_pillow_is_silent(tmp_path):

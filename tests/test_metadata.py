@@ -245,6 +245,18 @@ def test_a_turned_picture_has_its_resolution_turned_and_no_exif_is_made_up(tmp_p
     assert read_picture(save(tmp_path / "in.tif", blocks())).metadata.exif is None
 
 
+def test_a_jpeg_file_without_a_resolution_gets_none(tmp_path):
+    """Pillow says 72 of those that have EXIF; where the file says 72 itself, it stays."""
+    told = Image.Exif()
+    told[0x011A], told[0x011B], told[0x0128] = 72.0, 72.0, 2
+    for exif, arguments, dpi in ((exif_block(), {}, None), (exif_block(), {"dpi": (72, 72)}, (72, 72)), (told, {}, (72, 72))):
+        picture = read_picture(save(tmp_path / "in.jpg", blocks(), exif=exif, **arguments))
+        assert picture.metadata.dpi == dpi
+        write_picture(picture, tmp_path / "out.png", force=True)
+        with Image.open(tmp_path / "out.png") as raw:
+            assert ("dpi" in raw.info) == (dpi is not None)
+
+
 def test_an_exif_directory_that_contains_itself_costs_the_block(tmp_path, caplog):
     block = exif_block(6).replace(struct.pack("<HHII", 0x8769, 4, 1, 100), struct.pack("<HHII", 0x8769, 4, 1, 8))
     picture = read_picture(save(tmp_path / "in.jpg", blocks(), exif=block))

@@ -44,10 +44,15 @@ def _described(exif: Image.Exif) -> Image.Exif:
 def orientation_in(block: bytes) -> int | None:
     """The orientation that an EXIF block tells, None where it tells none. Raises ValueError or struct.error: it is no EXIF."""
     block = _Block(block)
-    for tag, kind, where in block.directory(block.number(4, 4)):
-        if tag == ORIENTATION:
-            return block.number(kind, where)
-    return None
+    return next(
+        (block.number(kind, where) for tag, kind, where in block.directory(block.number(4, 4)) if tag == ORIENTATION), None
+    )
+
+
+def has_resolution(block: bytes) -> bool:
+    """Whether a sound EXIF block tells dots an inch."""
+    block = _Block(block)
+    return any(tag == RESOLUTION for tag, *_ in block.directory(block.number(4, 4)))
 
 
 def upright_exif(block: bytes, size: tuple[int, int]) -> bytes:

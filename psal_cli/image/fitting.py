@@ -8,7 +8,7 @@ import numpy as np
 
 from psal_cli.image.colour import in_profile, meaning_of, parse_colour, to_srgb
 from psal_cli.image.formats import DEEP, NO_ALPHA, NO_GREY, NO_PROFILE, holds_grey, word
-from psal_cli.image.metadata import Metadata, held
+from psal_cli.image.metadata import held, stripped
 from psal_cli.image.picture import Picture
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,8 @@ def fitted(picture: Picture, name: str, path: Path, background: str | None, stri
         kind = "grey pictures" if name in NO_GREY else "grey pictures with alpha"
         log.warning("%s: %s holds no %s: written as RGB with equal channels", path, word(name), kind)
         picture = replace(picture, pixels=picture.pixels.repeat(3, 2))
-    return replace(picture, metadata=Metadata() if strip_metadata else held(picture.metadata, name, str(path)))
+    metadata = stripped(picture.metadata, str(path)) if strip_metadata else held(picture.metadata, name, str(path))
+    return replace(picture, metadata=metadata)
 
 
 def _flattened(picture: Picture, path: Path, background: str | None) -> Picture:

@@ -32,6 +32,7 @@ NO_GREY_WITH_ALPHA = ("WEBP", "AVIF", "HEIF")
 NO_PROFILE = ("BMP", "JXL")  # JPEG XL itself holds one, its Pillow plugin writes none
 MOST_PIXELS = {"AVIF": 1 << 28}  # that decoders take
 LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383, "AVIF": 32_768, "HEIF": 16_384}
+NARROW, LONG = 32, 4096  # sides: x265, which writes HEIC, refuses lossy pictures with one below and the other above
 
 AVIF_BRANDS = {b"avif", b"avis"}
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}

@@ -19,7 +19,15 @@ from PIL import Image
 from psal_cli.files import open_input
 from psal_cli.image import chunks as png
 from psal_cli.image import jxl
-from psal_cli.image.exif import ORIENTATION, exif_block, orientation_in, upright_exif, without_lost_values, without_orientation
+from psal_cli.image.exif import (
+    ORIENTATION,
+    exif_block,
+    has_resolution,
+    orientation_in,
+    upright_exif,
+    without_lost_values,
+    without_orientation,
+)
 from psal_cli.image.formats import word
 
 log = logging.getLogger(__name__)
@@ -79,15 +87,16 @@ def read_metadata(image: Image.Image, orientation: int, size: tuple[int, int], n
     info = image.info
     chunks = kept("texts are", _png_chunks, name) or [] if image.format == "PNG" else []
     exif = kept("EXIF block is", exif_block, image)
+    exif = kept("EXIF block is", _whole_exif, exif, size, name) if exif else None
     xmp = info.get("xmp") or kept("XMP packet is", _hidden_xmp, image, name, chunks)
     iptc = kept("IPTC block is", _iptc_block, image, chunks)
     return Metadata(
         icc=info.get("icc_profile") or None,
-        exif=kept("EXIF block is", _whole_exif, exif, size, name) if exif else None,
+        exif=exif,
         xmp=kept("XMP packet is", upright_xmp, xmp) if xmp else None,
         iptc=kept("IPTC block is", without_preview, iptc) if iptc else None,
         comment=kept("comment is", _comment, image, chunks) or None,
-        dpi=kept("resolution is", _dpi, info, orientation),
+        dpi=kept("resolution is", _dpi, info, orientation, exif),
         texts=tuple(chunk for chunk in chunks if chunk[0] in png.TEXT and not _has_a_place(chunk)),
         cicp=kept("colour is", _cicp, info, chunks),
         colour=tuple(chunk for chunk in chunks if chunk[0] in png.COLOUR),
@@ -218,7 +227,9 @@ def _comment(image: Image.Image, chunks: list[png.Chunk]) -> bytes | None:
     return b"\n".join(data for marker, data in getattr(image, "applist", ()) if marker == "COM")
 
 
-def _dpi(info: dict, orientation: int) -> tuple[float, float] | None:
+def _dpi(info: dict, orientation: int, exif: bytes | None) -> tuple[float, float] | None:
+    if info.get("dpi") == (72, 72) and info.get("jfif_unit") not in (1, 2) and not (exif and has_resolution(exif)):
+        return None  # made up by Pillow, of a JPEG file that tells none
     dpi = tuple(float(value) for value in info.get("dpi", ()))
     if len(dpi) != 2 or not all(math.isfinite(value) and value > 1 for value in dpi):  # Pillow says 1 for "unknown"
         return None
@@ -246,8 +257,7 @@ def held(metadata: Metadata, target_format: str, name: str) -> Metadata:
         if what in HOLDS[target_format]:
             long.append(f"{-(-most[what] // 1024)} kB of {WORDS[what]} (this has {-(-len(value) // 1024)})")
         elif what in ("cicp", "colour"):
-            chunks = [(b"cICP", value)] if what == "cicp" else value
-            lost += [] if metadata.icc or all(map(png.is_srgb, chunks)) else [kind.decode() for kind, _ in chunks]
+            lost += _colours_said(metadata, what)
         elif what == "texts":
             lost.append(f"PNG texts ({', '.join(png.keyword(chunk).decode('latin-1') for chunk in value[:5])})")
         elif what != "dpi":  # a number that only printers ask for, and that EXIF repeats
@@ -256,6 +266,19 @@ def held(metadata: Metadata, target_format: str, name: str) -> Metadata:
     if holds:
         log.warning("%s: %s holds %s: not kept (PNG holds all)", name, word(target_format), " and ".join(holds))
     return replace(metadata, **dropped)
+
+
+def _colours_said(metadata: Metadata, what: str) -> list[str]:
+    """The chunks of a PNG file in "cicp" or "colour" that say that the colours are not sRGB, if no profile does."""
+    chunks = metadata.colour if what == "colour" else [(b"cICP", metadata.cicp)] if metadata.cicp else []
+    return [] if metadata.icc or all(map(png.is_srgb, chunks)) else [kind.decode() for kind, _ in chunks]
+
+
+def stripped(metadata: Metadata, name: str) -> Metadata:
+    """No metadata; that colours lose their meaning with it is logged as a warning about the file `name`."""
+    if said := _colours_said(metadata, "cicp") + _colours_said(metadata, "colour"):
+        log.warning("%s: its %s is dropped and is not sRGB: the colours will look different", name, " and ".join(said))
+    return Metadata()
 
 
 def png_chunks(metadata: Metadata) -> list[png.Chunk]:

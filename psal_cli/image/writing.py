@@ -11,7 +11,7 @@ from psal_cli.errors import InputError, WriteError
 from psal_cli.files import atomic_file
 from psal_cli.image.colour import parse_colour
 from psal_cli.image.fitting import fitted
-from psal_cli.image.formats import LONGEST_SIDE, MOST_PIXELS, NO_ALPHA, check_format, word
+from psal_cli.image.formats import LONG, LONGEST_SIDE, MOST_PIXELS, NARROW, NO_ALPHA, check_format, word
 from psal_cli.image.metadata import png_chunks, save_arguments
 from psal_cli.image.picture import Picture
 from psal_cli.image.png import write_png
@@ -27,8 +27,8 @@ class Encoding:
     """How a picture is written.
 
     quality: 1 to 100 of the lossy formats (default 95; see `write_picture`); compression: 0 (none) to 9, of PNG and TIFF;
-    background: a CSS colour that shows through where the format holds no alpha; strip_metadata: drop EXIF, XMP, comments,
-    resolution and ICC profile; format: an extension without its dot, which counts instead of the path's.
+    background: a CSS colour that shows through where the format holds no alpha; strip_metadata: drop all of Metadata;
+    format: an extension without its dot, which counts instead of the path's.
     """
 
     quality: int | None = None
@@ -57,8 +57,9 @@ def write_picture(picture: Picture, path: str | Path, force: bool = False, encod
     """Writes a picture in the format of the path's extension, atomically, with its metadata.
 
     PNG, TIFF and BMP are lossless. WebP, HEIC and JPEG XL are where the picture came from a lossless format and no quality
-    is given; AVIF then has its best quality, which Pillow cannot make lossless. Lossy files have quality 95 and full
-    colour resolution (4:4:4; lossy WebP has none to give). What the format cannot hold is logged as a warning.
+    is given, HEIC of very narrow pictures always is; AVIF then has its best quality, which Pillow cannot make lossless.
+    Lossy files have quality 95 and full colour resolution (4:4:4; lossy WebP has none to give).
+    What the format cannot hold is logged as a warning.
     Raises InputError: unknown extension, alpha or size that the format cannot hold, the file exists and not `force`;
     WriteError: it could not be written (disk full, no permission); the old file is then whole.
     """
@@ -85,13 +86,14 @@ def _save(picture: Picture, file: IO[bytes], name: str, quality: int | None) -> 
     image = Image.fromarray(picture.pixels[..., 0] if grey else picture.pixels)
     if picture.alpha is not None:
         image.putalpha(Image.fromarray(picture.alpha))
-    arguments = save_arguments(picture.metadata, name) | _encoding(name, grey, picture.lossless, quality)
+    lossless = picture.lossless and quality is None
+    if name == "HEIF" and min(picture.size) < NARROW and max(picture.size) > LONG:
+        lossless = True
+    arguments = save_arguments(picture.metadata, name) | _encoding(name, grey, lossless, quality or QUALITY)
     image.save(_Sink(file), format=name, **arguments)
 
 
-def _encoding(name: str, grey: bool, lossless: bool, quality: int | None) -> dict:
-    lossless = lossless and quality is None
-    quality = quality or QUALITY
+def _encoding(name: str, grey: bool, lossless: bool, quality: int) -> dict:
     if name == "JPEG":
         return {"quality": quality, "subsampling": 0}
     if name == "WEBP":  # exact: colours under full transparency too
