@@ -1,0 +1,125 @@
+"""The memory that `psal inpaint` says it will take, beside what it takes at its peak.
+
+For each row a photograph (mirrored where it is too small), a mask, and the whole command in a process of its own: first with
+--dry-run, which prints the estimate, then in earnest, which prints the most memory that the process held. Prints a row each,
+writes results/memory.json, and with --write-readme puts the table into README.md. Other load on the machine does not matter.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from features import ROOT
+from PIL import Image
+from report import header, table, write_json, write_readme
+
+PHOTO = ROOT.parent / "shared/data/eval/highres/seeding_by_Clements_Engelhardt.jpg"
+SMALL = (0.4, 0.3, 0.05, 0.05), (0.7, 0.8, 0.03, 0.06)  # top, left, height, width: shares of the picture's height
+WIDE = ((0.2, 0.2, 0.5, 0.6),)
+SCRATCH = ((0.1, 0.4, 0.8, 0.001),)
+# megapixels, bits, channels, extension, holes, options
+ROWS = [
+    (0.3, 8, 3, "jpg", SMALL, []),
+    (1, 8, 3, "jpg", SMALL, []),
+    (4, 8, 3, "jpg", SMALL, []),
+    (16, 8, 3, "jpg", SMALL, []),
+    (60, 8, 3, "jpg", SMALL, []),
+    (150, 8, 3, "jpg", SMALL, []),
+    (1, 8, 3, "png", WIDE, []),
+    (4, 8, 3, "jpg", WIDE, []),
+    (16, 8, 3, "jpg", SCRATCH, []),
+    (16, 8, 1, "png", SMALL, []),
+    (16, 16, 3, "png", SMALL, []),
+    (60, 16, 3, "tif", SMALL, []),
+    (16, 8, 3, "webp", SMALL, []),
+    (16, 8, 3, "jpg", SMALL, ["--feather", "20"]),
+    (16, 8, 3, "jpg", SMALL, ["--max-memory", "600M"]),
+    (60, 8, 3, "jpg", SMALL, ["--max-memory", "1.2G"]),
+    (60, 16, 3, "tif", SMALL, ["--max-memory", "1.6G"]),
+    (150, 8, 3, "jpg", SMALL, ["--max-memory", "2G"]),
+]
+
+
+def photograph(height: int, width: int, channels: int) -> np.ndarray:
+    """uint8 [height, width, channels]: the photograph, mirrored at its borders as often as it takes."""
+    source = np.array(Image.open(PHOTO).convert("RGB"))[..., :channels]
+    rows, columns = (np.arange(2 * size) for size in source.shape[:2])
+    rows, columns = (np.where(index < len(index) // 2, index, len(index) - 1 - index) for index in (rows, columns))
+    return source[np.resize(rows, height)[:, None], np.resize(columns, width)]
+
+
+def make(folder: Path, megapixels: float, bits: int, channels: int, extension: str, holes) -> tuple[int, int]:
+    """Writes photo.EXT and mask.png; returns (width, height)."""
+    from psal_cli.image import Picture, write_picture
+
+    height = round((megapixels * 1e6 / 1.5) ** 0.5)
+    width = round(height * 1.5)
+    pixels = photograph(height, width, channels)
+    if bits == 16:
+        pixels = pixels.astype(np.uint16) * 257
+    write_picture(Picture(pixels, lossless=False), folder / f"photo.{extension}")
+    mask = np.zeros((height, width), np.uint8)
+    for top, left, tall, wide in holes:
+        top, left = round(top * height), round(left * height)
+        mask[top : top + max(round(tall * height), 3), left : left + max(round(wide * height), 3)] = 255
+    Image.fromarray(mask).save(folder / "mask.png")
+    return width, height
+
+
+def run(folder: Path, *options: str) -> dict:
+    command = [str(Path(sys.executable).parent / "psal"), "inpaint", *options, "--force", "--json", "-q"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}: {done.stdout}{done.stderr}")
+    return json.loads(done.stdout)
+
+
+def measure(megapixels: float, bits: int, channels: int, extension: str, holes, options: list[str]) -> dict:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        width, height = make(folder, megapixels, bits, channels, extension, holes)
+        arguments = [f"photo.{extension}", "--mask", "mask.png", "-o", f"out.{extension}", *options]
+        planned = run(folder, *arguments, "--dry-run")
+        peak = run(folder, *arguments)["peak_memory_bytes"]
+    kind = {SMALL: "two small holes", WIDE: "a hole of a fifth", SCRATCH: "a scratch"}[holes]
+    what = f"{width * height / 1e6:.1f} MP, {bits}-bit {'colour' if channels == 3 else 'grey'} {extension.upper()}, {kind}"
+    return {
+        "name": " ".join([what, *options]),
+        "estimate_bytes": planned["memory_bytes"],
+        "peak_bytes": peak,
+        "relative_error": planned["memory_bytes"] / peak - 1,
+        "reach": planned["reach"],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write-readme", action="store_true", help="also put the table into README.md")
+    arguments = parser.parse_args()
+    rows = []
+    for row in ROWS:
+        rows.append(measure(*row))
+        print(json.dumps(rows[-1]), flush=True)
+    write_json("memory", {**header("torch", "opencv-python-headless", "Pillow", "psal"), "rows": rows})
+    cells = [
+        [
+            row["name"],
+            f"{row['estimate_bytes'] / 1e9:.2f}",
+            f"{row['peak_bytes'] / 1e9:.2f}",
+            f"{100 * row['relative_error']:+.0f} %",
+            row["reach"],
+        ]
+        for row in rows
+    ]
+    text = table(["`psal inpaint`, whole command", "estimate, GB", "measured, GB", "error", "reach, pixels"], cells)
+    print(text)
+    if arguments.write_readme:
+        write_readme("memory", text)
+
+
+if __name__ == "__main__":
+    main()
