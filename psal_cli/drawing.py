@@ -12,37 +12,39 @@ from psal_cli.image.metadata import Metadata
 
 PANEL = 1200  # the longest side of one panel, pixels
 GAP = 8
+BAND = 256  # rows
 DIMMED = 0.35
 RED = np.array([255, 0, 0], np.uint8)
 
 
 def side_by_side(before: Picture, mask: np.ndarray, after: Picture) -> Picture:
     """Input, input with the mask (bool [H, W]) in red, and result, each at most 1200 pixels long, on white."""
-    marked = _flat(before)
-    marked[mask] = marked[mask] // 3 + RED // 3 * 2
-    panels = [_panel(image) for image in (_flat(before), marked, _flat(after))]
-    gap = np.full((panels[0].shape[0], GAP, 3), 255, np.uint8)
-    joined = np.concatenate([panels[0], gap, panels[1], gap, panels[2]], 1)
+    first, last = _panel(before), _panel(after)
+    share = _shrunk(np.where(mask, np.uint8(255), np.uint8(0)))[..., None].astype(np.float32) * (2 / 3 / 255)
+    marked = np.rint(first * (1 - share) + RED * share).astype(np.uint8)
+    gap = np.full((first.shape[0], GAP, 3), 255, np.uint8)
     icc = before.metadata.icc if before.pixels.shape[2] == 3 else None  # a grey profile does not fit the red
-    return Picture(joined, metadata=Metadata(icc=icc))
+    return Picture(np.concatenate([first, gap, marked, gap, last], 1), metadata=Metadata(icc=icc))
 
 
-def offset_wheel(nnf: np.ndarray, mask: np.ndarray, picture: Picture) -> Picture:
+def offset_wheel(origin: np.ndarray, mask: np.ndarray, picture: Picture) -> Picture:
     """The field over the dimmed picture, at its size and place, with its legend in a strip below.
 
-    nnf: int32 [H, W, 2], absolute (row, column); mask: bool [H, W], where it is drawn. Hue is the direction to the source,
-    saturation the distance: white is near, full colour the distance that only 5 % of the offsets pass.
+    origin: int32 [n, 2], the (row, column) that each of the n pixels in mask, bool [H, W], comes from, in raster order. Hue is
+    the direction to the source, saturation the distance: white is near, full colour the distance that only 5 % pass.
     """
     height, width = mask.shape
-    grey = np.clip(cv2.cvtColor(_flat(picture), cv2.COLOR_RGB2GRAY) * DIMMED, 0, 255).astype(np.uint8)
-    drawn = np.repeat(grey[..., None], 3, 2)
     rows, columns = np.nonzero(mask)
-    offset = nnf[rows, columns] - np.stack([rows, columns], 1)
+    offset = origin - np.stack([rows, columns], 1)
     far = max(float(np.percentile(np.hypot(offset[:, 0], offset[:, 1]), 95)), 1)
-    drawn[rows, columns] = _colours(offset, far)
     legend = _legend(int(np.clip(height // 8, 48, 240)), far)
     canvas = np.zeros((height + legend.shape[0], max(width, legend.shape[1]), 3), np.uint8)
-    canvas[:height, :width] = drawn
+    for top in range(0, height, BAND):  # what is made on the way takes a multiple of the picture
+        band = slice(top, min(top + BAND, height))
+        alpha = None if picture.alpha is None else picture.alpha[band]
+        grey = cv2.cvtColor(_flat(picture.pixels[band], alpha), cv2.COLOR_RGB2GRAY)
+        canvas[band, :width] = (grey * np.float32(DIMMED)).astype(np.uint8)[..., None]
+    canvas[rows, columns] = _colours(offset, far)
     canvas[height:, : legend.shape[1]] = legend
     return Picture(canvas)
 
@@ -69,16 +71,23 @@ def _legend(side: int, far: float) -> np.ndarray:
     return np.asarray(strip)
 
 
-def _flat(picture: Picture) -> np.ndarray:
-    """uint8 [H, W, 3], a copy: alpha over white, 16 bits rounded to 8."""
-    pixels = np.repeat(picture.pixels, 3, 2) if picture.pixels.shape[2] == 1 else picture.pixels.copy()
-    if picture.alpha is not None:
-        share = picture.alpha[..., None].astype(np.float32) / picture.white
-        pixels = np.rint(pixels * share + picture.white * (1 - share)).astype(pixels.dtype)
-    return pixels if pixels.dtype == np.uint8 else rounded(pixels)
+def _flat(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
+    """uint8 [H, W, 3]: alpha over white, 16 bits rounded to 8."""
+    if alpha is not None:
+        white = np.iinfo(pixels.dtype).max
+        share = alpha[..., None].astype(np.float32) / white
+        pixels = np.rint(pixels * share + white * (1 - share)).astype(pixels.dtype)
+    pixels = pixels if pixels.dtype == np.uint8 else rounded(pixels)
+    return np.repeat(pixels, 3, 2) if pixels.shape[2] == 1 else pixels
 
 
-def _panel(image: np.ndarray) -> np.ndarray:
+def _panel(picture: Picture) -> np.ndarray:
+    """uint8 [H, W, 3]: the picture on white, shrunk."""
+    pixels, alpha = _shrunk(picture.pixels), None if picture.alpha is None else _shrunk(picture.alpha)
+    return _flat(pixels.reshape(*pixels.shape[:2], -1), alpha)  # OpenCV drops the channel of a grey picture
+
+
+def _shrunk(image: np.ndarray) -> np.ndarray:
     height, width = image.shape[:2]
     scale = min(PANEL / max(height, width), 1)
     size = (max(round(width * scale), 1), max(round(height * scale), 1))

@@ -53,11 +53,14 @@ def reading(pixels: int, channels: int, itemsize: int, alpha: bool, format: str)
     return pixels * (itemsize * (channels + alpha) + stored + DECODING.get(format, 0))
 
 
-def writing(pixels: int, channels: int, alpha: bool, format: str, lossless: bool = False) -> int:
+def writing(pixels: int, channels: int, itemsize: int, alpha: bool, format: str, lossless: bool = False) -> int:
     """The most bytes held while a picture is encoded, the picture itself not among them."""
-    stored = 0 if format in STREAMED or (channels == 1 and not alpha) else 4
+    if format in STREAMED:
+        return 0
+    rounded = channels + alpha if itemsize > 1 else 0
+    stored = 0 if channels == 1 and not alpha else 9 if alpha else 4  # with alpha: without it, with it, and it alone
     exact = EXACT_WEBP if format == "WEBP" and (lossless or alpha) else 0
-    return pixels * (stored + ENCODING.get(format, 0) + exact)
+    return pixels * (rounded + stored + ENCODING.get(format, 0) + exact)
 
 
 def available() -> int | None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -367,6 +368,30 @@ def test_memory_that_runs_out_concerns_one_picture(photos, stopped):
     done = psal("inpaint", "photos", "-r", "--mask", "mask.png", "-o", "out")
     assert done.exit_code == 4 and "photos/001.png: out of memory" in done.stderr and "2 done, 1 failed" in done.stderr
     assert "the estimate was 0." in done.stderr and "--max-memory" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells the peak of a process")
+def test_a_limit_of_memory_is_kept_and_the_estimate_is_what_is_held(photos):
+    """The libraries take a third of a gigabyte, this picture 0.3 at once."""
+    photos(0)
+    large = np.random.default_rng(5).integers(0, 256, (3000, 4000, 3), dtype=np.uint8)
+    Image.fromarray(large).save("large.png", compress_level=1)
+    mask = np.zeros(large.shape[:2], np.uint8)
+    mask[1000:1060, 2000:2090] = 255
+    Image.fromarray(mask).save("large_mask.png", compress_level=1)
+    run = ("inpaint", "large.png", "--mask", "large_mask.png", "--force", "--json", "-v", "--max-memory")
+    for limit, how, beside in (
+        ("3GB", "the whole picture at once", []),
+        ("580MB", "pixels around each hole", ["--save-offsets", "field.png", "--compare", "both.jpg"]),
+    ):
+        with process(*run, limit, *beside, stdout=-1, stderr=-1, text=True) as done:
+            out, err = done.communicate()
+        estimate, peak = re.search(rf"large.png: ([\d.]+) GB.* {how}", err), json.loads(out)["peak_memory_bytes"]
+        assert done.returncode == 0 and 0.8 < 1e9 * float(estimate[1]) / peak < 1.25
+    assert peak < 580e6
+    before = tree(".")
+    done = psal(*run, "100MB")
+    assert done.exit_code == 4 and "are allowed: allow more with --max-memory" in done.stderr and tree(".") == before
 
 
 def test_max_pixels(photos):

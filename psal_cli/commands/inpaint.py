@@ -94,6 +94,7 @@ class Inpaint:
             patch_size=self.want.patch_size,
             reads=header.format,
             writes=check_format(item.output, self._encoding(item, header.format).format),
+            draws=check_format(item.outputs["save_offsets"]) if "save_offsets" in item.outputs else None,
             limit=self.want.max_memory,
         )
         self.estimates[item] = found.bytes
@@ -168,7 +169,7 @@ class Inpaint:
             self._copy(item, picture)
             return "copied"
         done = picture.replaced(filled.values.cpu().numpy(), mask.hole, mask.soft)
-        self._write_about(item, picture, mask.hole, filled.nnf, done)
+        self._write_about(item, result, done)
         write_picture(done, item.output, self.want.force, self._encoding(item, picture.format))
         return "done"
 
@@ -182,13 +183,14 @@ class Inpaint:
         else:
             write_picture(picture, item.output, self.want.force, encoding)
 
-    def _write_about(self, item: Item, picture, hole, nnf, done) -> None:
+    def _write_about(self, item: Item, result: Result, done) -> None:
         from psal_cli.image import write_picture
 
+        picture, hole = result.picture, result.mask.hole
         if path := item.outputs.get("save_offsets"):
             from psal_cli.drawing import offset_wheel
 
-            write_picture(offset_wheel(nnf.cpu().numpy(), hole, picture), path, self.want.force)
+            write_picture(offset_wheel(result.filled.origin.cpu().numpy(), hole, picture), path, self.want.force)
         if path := item.outputs.get("compare"):
             from psal_cli.drawing import side_by_side
 

@@ -40,7 +40,7 @@ class Hole(NamedTuple):
 
 
 class Files(NamedTuple):
-    """What of the files matters; see `inpaint.plan`."""
+    """What of the files matters; see `inpaint.plan`. draws: the format of a picture of the field, None where there is none."""
 
     pixels: int
     channels: int
@@ -50,6 +50,7 @@ class Files(NamedTuple):
     soft: bool
     reads: str
     writes: str
+    draws: str | None
 
 
 def measured(hole: np.ndarray | None, patch_size: int) -> Hole:
@@ -76,12 +77,13 @@ def window(box: Box, hole: Hole, channels: int) -> int:
 
 def whole(files: Files, hole: Hole, filling: int) -> int:
     """Bytes at the most expensive of: reading the files, filling (`filling` beside what is kept), writing."""
-    pixels, channels, itemsize, alpha, source, soft, reads, writes = files
+    pixels, channels, itemsize, alpha, source, soft, reads, writes, draws = files
     picture = pixels * itemsize * (channels + alpha)
     reading = max(memory.reading(pixels, channels, itemsize, alpha, reads), picture + MASK * pixels)
     result = (16 + 4 * channels) * hole.pixels  # places, colours and origins
     kept = picture + pixels * (1 + source + 4 * soft) + result
     inspection = 7 * hole.bounds  # while its parts are found
-    encoder = memory.writing(pixels, channels, alpha, writes, reads in LOSSLESS)
-    writing = kept + pixels * itemsize * channels + result + encoder
+    drawing = 3 * pixels + memory.writing(pixels, 3, 1, False, draws) if draws else 0
+    encoder = memory.writing(pixels, channels, itemsize, alpha, writes, reads in LOSSLESS)
+    writing = kept + pixels * itemsize * channels + result + max(drawing, encoder)
     return STRIPS + max(reading, kept + max(filling, inspection), writing)

@@ -118,6 +118,7 @@ def plan(
     patch_size: int = 7,
     reads: str = "JPEG",
     writes: str = "JPEG",
+    draws: str | None = None,
     limit: int | None = None,
 ) -> memory.Plan:
     """The most memory that a process will hold that reads, fills and writes one picture, and the reach that keeps to a limit.
@@ -126,14 +127,15 @@ def plan(
         size: (height, width). channels: 1 or 3; itemsize: bytes a channel of the picture's pixels; alpha: whether it has some.
         hole: bool [H, W]; where it is None or empty, a small one is assumed.
         source, soft: whether there are a source mask and a feathered mask.
-        reads, writes: the formats of the files, as Pillow names them.
+        reads, writes, draws: the formats of the picture, of the result, and of a picture of the field where one is written, as
+            Pillow names them.
         limit: bytes. The whole picture at once where that allows it, else the largest reach that it allows.
 
     Raises:
         MemoryLimitError: even the smallest reach that leaves enough to copy from takes more.
     """
     about = costs.measured(hole, patch_size)
-    files = costs.Files(size[0] * size[1], channels, itemsize, alpha, source, soft, reads, writes)
+    files = costs.Files(size[0] * size[1], channels, itemsize, alpha, source, soft, reads, writes, draws)
 
     def needed(reach: int | None) -> int:
         boxes = windows(size, about.boxes or [(0, 1, 0, 1)], reach)

@@ -36,7 +36,11 @@ ROWS = [
     (16, 16, 3, "png", SMALL, []),
     (60, 16, 3, "tif", SMALL, []),
     (16, 8, 3, "webp", SMALL, []),
+    (16, 8, 4, "png", SMALL, []),
+    (16, 8, 4, "webp", SMALL, []),
+    (16, 16, 3, "png", SMALL, ["-o", "out.jpg"]),
     (16, 8, 3, "jpg", SMALL, ["--feather", "20"]),
+    (60, 8, 3, "jpg", SMALL, ["--save-offsets", "field.png", "--compare", "compare.jpg"]),
     (16, 8, 3, "jpg", SMALL, ["--max-memory", "600M"]),
     (60, 8, 3, "jpg", SMALL, ["--max-memory", "1.2G"]),
     (60, 16, 3, "tif", SMALL, ["--max-memory", "1.6G"]),
@@ -58,10 +62,11 @@ def make(folder: Path, megapixels: float, bits: int, channels: int, extension: s
 
     height = round((megapixels * 1e6 / 1.5) ** 0.5)
     width = round(height * 1.5)
-    pixels = photograph(height, width, channels)
+    pixels = photograph(height, width, min(channels, 3))
+    alpha = np.resize(np.arange(255, 99, -1, np.uint8), (height, width)) if channels == 4 else None
     if bits == 16:
         pixels = pixels.astype(np.uint16) * 257
-    write_picture(Picture(pixels, lossless=False), folder / f"photo.{extension}")
+    write_picture(Picture(pixels, alpha, lossless=False), folder / f"photo.{extension}")
     mask = np.zeros((height, width), np.uint8)
     for top, left, tall, wide in holes:
         top, left = round(top * height), round(left * height)
@@ -86,7 +91,8 @@ def measure(megapixels: float, bits: int, channels: int, extension: str, holes, 
         planned = run(folder, *arguments, "--dry-run")
         peak = run(folder, *arguments)["peak_memory_bytes"]
     kind = {SMALL: "two small holes", WIDE: "a hole of a fifth", SCRATCH: "a scratch"}[holes]
-    what = f"{width * height / 1e6:.1f} MP, {bits}-bit {'colour' if channels == 3 else 'grey'} {extension.upper()}, {kind}"
+    colours = {1: "grey", 3: "colour", 4: "colour with alpha"}[channels]
+    what = f"{width * height / 1e6:.1f} MP, {bits}-bit {colours} {extension.upper()}, {kind}"
     return {
         "name": " ".join([what, *options]),
         "estimate_bytes": planned["memory_bytes"],
