@@ -1,5 +1,6 @@
 """How much memory there is, how much this process has held, and how much a picture will take."""
 
+import math
 import re
 import sys
 from contextlib import suppress
@@ -40,8 +41,13 @@ def parse_size(text: str) -> int:
 
 
 def in_words(size: int) -> str:
-    """A size as it is read aloud: "1.65 GB"."""
-    return f"{size / 1e9:.2f} GB"
+    """What is needed, as it is read aloud: "1.65 GB", rounded up, so that a limit of that much suffices."""
+    return f"{math.ceil(size / 1e7) / 100:.2f} GB"
+
+
+def at_most(size: int) -> str:
+    """What there is, as it is read aloud: rounded down."""
+    return f"{size // 10**7 / 100:.2f} GB" if size >= 10**7 else f"{size} bytes"
 
 
 def reading(pixels: int, channels: int, itemsize: int, alpha: bool, format: str) -> int:
@@ -78,7 +84,7 @@ def check_available(needed: int) -> None:
     room = available()
     if room is not None and needed > room + (resident() or 0):
         cure = f"close other programs, or give --max-memory {room // 2**20}M for a smaller plan"
-        raise MemoryLimitError(f"it takes {in_words(needed)} of memory, {in_words(room)} are free: {cure}")
+        raise MemoryLimitError(f"it takes {in_words(needed)} of memory, {at_most(room)} are free: {cure}")
 
 
 def _rooms():

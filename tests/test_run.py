@@ -349,6 +349,9 @@ def test_encoding_options(photos):
             assert bool(result.getexif()) == kept
     assert psal("inpaint", "photos", "--mask", "mask.png", "-o", "webp", "--format", "webp", "--suffix", "_x").exit_code == 0
     assert list(tree("webp")) == ["000_x.webp"]
+    assert psal("inpaint", "photos/000.png", "--mask", "mask.png", "-o", "bare", "--format", "webp").exit_code == 0
+    with Image.open("bare") as result:
+        assert result.format == "WEBP"
 
 
 def test_results_about_the_result_go_to_folders_too(photos):

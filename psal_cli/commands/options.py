@@ -107,7 +107,11 @@ output_options = _group(
         help="Where to write: a file, whose extension says the format; a folder, for several pictures; - is stdout.",
     ),
     click.option("--suffix", type=Suffix(), help="Put this between name and extension of the results, e.g. _clean."),
-    click.option("--format", type=click.Choice(FORMATS), help="The format on stdout, or of all results in a folder."),
+    click.option(
+        "--format",
+        type=click.Choice(FORMATS),
+        help="The format on stdout, of all results in a folder, or of a result without extension.",
+    ),
     click.option("--force", is_flag=True, help="Overwrite outputs that exist."),
     click.option("--skip-existing", is_flag=True, help="Leave out pictures whose output exists: results are always whole."),
     click.option(
@@ -236,8 +240,9 @@ def set_threads(count: int | None) -> int:
 
 
 def encoding(want, path: Path, source: str):
-    """How `path` is written: psal_cli.image.Encoding. source: the input's format, which stdout gets unless --format asks."""
+    """How `path`, the result, is written: psal_cli.image.Encoding. Its extension counts; where it has none, --format, and on
+    stdout without that the input's format, `source`."""
     from psal_cli.image import Encoding
 
-    name = (want.format or source.lower()) if path == STDIO else None
+    name = None if path.suffix else want.format or (source.lower() if path == STDIO else None)
     return Encoding(want.quality, want.compression, want.background, want.strip_metadata, name)

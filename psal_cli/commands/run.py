@@ -79,14 +79,14 @@ def _planned(want: SimpleNamespace, verb: Verb) -> tuple[list[batch.Item], bool]
         raise NothingToDoError(f"nothing to do: no picture in {', '.join(want.images) or 'the list'}{cure}")
     for item in items:
         try:
-            for path in item.outputs.values():
+            for option, path in item.outputs.items():
                 if path != STDIO:
-                    check_format(path)
+                    check_format(path, want.format if option == "output" and not path.suffix else None)
         except InputError as error:
             if not several:
                 raise
             item.problem = item.problem or error
-    if want.format and items[0].output != STDIO and batch.kind(items[0].output.suffix) != batch.kind(extension):
+    if want.format and items[0].output.suffix and batch.kind(items[0].output.suffix) != batch.kind(extension):
         raise InputError(f"--format {want.format}, but -o {items[0].output} ends otherwise: give one of the two")
     folder = several or bool(want.output and want.output.endswith(os.sep))  # then it is made where it is missing
     batch.settle(items, folder, want.force, want.skip_existing)

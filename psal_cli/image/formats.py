@@ -101,6 +101,6 @@ def check_format(path: Path, format: str | None = None) -> str:
         raise InputError("- writes to stdout, which has no extension: say the format with --format, e.g. --format png")
     if name is None:
         asked = f"the extension {path.suffix}" if path.suffix else "no extension"
-        raise InputError(f"{path} has {asked}: psal writes {known}; name the output with -o, or say --format")
+        raise InputError(f"{path} has {asked}: psal writes {known}; give -o a name that ends in one of these, or say --format")
     load_plugin(name, path)
     return name

@@ -135,7 +135,8 @@ def opened(path: Path) -> Iterator[tuple[IO[bytes], str]]:
     name = None
     try:
         if path != STDIO and path.exists() and not path.is_file():
-            raise InputError(f"{path} is {'a folder' if path.is_dir() else 'no regular file'}, expected a picture")
+            kind = "a folder, expected a picture" if path.is_dir() else "no regular file: give what comes from a pipe as -"
+            raise InputError(f"{path} is {kind}")
         with open_input(path) as file:
             name = detect(file.read(64))
             file.seek(0)
@@ -205,9 +206,10 @@ def _turned(header: Header, file: IO[bytes], path: Path) -> Header:
 
 def _check_size(width: int, height: int, path: Path, max_pixels: int) -> None:
     if width * height > max_pixels:
-        limit = f"more than the limit of {max_pixels / 1e6:g}"
-        cure = "scale it down, or raise --max-pixels"
-        raise InputError(f"{path} is {width}x{height}, {width * height / 1e6:.1f} megapixels, {limit}: {cure}")
+        size = f"{width}x{height}, {width * height / 1e6:.1f} megapixels, more than the limit of {max_pixels / 1e6:g}"
+        if max_pixels < 1e5:
+            size = f"{width}x{height}, {width * height} pixels, more than the limit of {max_pixels}"
+        raise InputError(f"{path} is {size}: scale it down, or raise --max-pixels")
 
 
 def _layout(image: Image.Image, path: Path) -> Layout:

@@ -17,7 +17,7 @@ from psal_cli.tasks.pyramid import floats
 
 DEPTHS = (torch.uint8, torch.uint16, torch.float32)
 REACHES = tuple(int(2 ** (n / 2)) for n in range(30, 13, -1))  # 32768 to 128, each 0.7 of the one before
-GRAIN = 400_000_000  # bytes: a plan counts on the libraries in such steps, so that one limit always gives one plan
+GRAIN = 60_000_000  # bytes: the libraries are counted in such steps, so that one limit always gives one plan
 
 
 @dataclass
@@ -146,11 +146,11 @@ def plan(
     libraries = -(-costs.baseline() // GRAIN) * GRAIN
     fitting = [reach for reach in reaches if limit is None or libraries + needed(reach) <= limit]
     if not fitting:
-        lowest, given = memory.in_words(libraries + needed(reaches[-1])), memory.in_words(limit)
+        lowest, given = memory.in_words(libraries + needed(reaches[-1])), memory.at_most(limit)
         cure = "allow more with --max-memory, or give a smaller picture"
         raise MemoryLimitError(f"{size[1]}x{size[0]} takes {lowest} at least, {given} are allowed: {cure}")
     reach = fitting[0]
-    most = costs.baseline() + needed(reach)
+    most = libraries + needed(reach)
     how = "the whole picture at once" if reach is None else f"{reach} pixels around each hole"
     return memory.Plan(most, reach, f"{memory.in_words(most)}, {how}{'' if about.boxes else ' (for a small hole)'}")
 
