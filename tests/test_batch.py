@@ -54,6 +54,14 @@ def test_folders_stand_for_their_pictures_in_order(tree):
     assert names(find("photos/none.jpg")[0]) == ["photos/none.jpg"]  # said when it is read, in the words of every file
     os.symlink(tree / "photos", tree / "photos" / "loop")
     assert len(find("photos", recursive=True)[0]) == 3
+    assert names(find("photos/a.jpg", str(tree / "photos/a.jpg"), "photos/deep/../a.jpg")[0]) == ["photos/a.jpg"]
+
+
+def test_subfolders_come_in_order_and_suffixes_in_any_case(tree):
+    for name in ("c", "a", "f", "b", "e", "d"):
+        Path("trip", name).mkdir(parents=True)
+        Path("trip", name, "IMG.JPG").touch()
+    assert names(find("trip", recursive=True)[0]) == [f"trip/{name}/IMG.JPG" for name in "abcdef"]
 
 
 def test_lists_of_files(tree):
@@ -63,6 +71,9 @@ def test_lists_of_files(tree):
     assert planned(items, output="out/") == ["out/b.jpg", "out/deep/c.png", "out/w\udcffi.jpg"]
     Path("zero").write_bytes(b"two\nlines.jpg\0photos/a.jpg\0")
     assert names(find(lists=["zero"])[0]) == ["two\nlines.jpg", "photos/a.jpg"]
+    Path("one").write_text("photos/./../photos/a.jpg\n")
+    items, several = find(lists=["one"])
+    assert several and planned(items, output="out") == ["out/a.jpg"]  # no list leads out of the output folder
     with pytest.raises(InputError, match="none: the list of files cannot be read"):
         find(lists=["none"])
 
@@ -73,6 +84,9 @@ def test_a_written_list_finds_the_same_pictures_and_trees(tree):
         write_list(Path("failed"), items + extra)
         again, _ = find(lists=["failed"])
         assert [(item.input, item.tree) for item in again] == [(item.input, item.tree) for item in items + extra]
+    items, _ = find(f"/.{tree}/photos")
+    write_list(Path("failed"), items)
+    assert names(find(lists=["failed"])[0]) == names(items) == [f"{tree}/photos/a.jpg", f"{tree}/photos/b.jpg"]
 
 
 def test_dash_is_stdin_and_a_file_called_so_has_a_folder(tree):
@@ -91,7 +105,9 @@ def test_names_of_results(tree):
     assert planned(one, False, output="photos/deep") == ["photos/deep/a.jpg"]
     assert planned(one, True, output="new/", suffix="-x", extension=".png") == ["new/a-x.png"]
     assert planned(one, False, output="new.webp") == ["new.webp"]
-    assert planned([Item(Path("a.JPEG"), Path("a.JPEG"), "a.JPEG")], True, output="new", extension=".jpg") == ["new/a.JPEG"]
+    for name, extension in (("a.JPEG", ".jpg"), ("a.tiff", ".tif"), ("a.heif", ".heic")):
+        assert planned([Item(Path(name), Path(name), name)], True, output="new", extension=extension) == [f"new/{name}"]
+    assert planned(one, False, suffix="", force=True) == ["photos/a.jpg"]
     assert not Path("new").exists()  # made when there is something to write
     both, _ = find("photos")
     assert planned(both, compare="cmp", output="out") == ["out/a.jpg", "out/b.jpg"]
@@ -149,6 +165,16 @@ def test_masks_that_are_missing_or_not_clear(tree):
     Path("masks/a.jpg").rename("masks/a.JPG")
     assert "masks/a.JPG and masks/a.png both fit" in problems("masks")["photos/a.jpg"]
     assert "photos/a.jpg is the picture itself" in problems("photos")["photos/a.jpg"]
+    [alone] = pair(find("photos/a.jpg")[0], {"mask": "photos/a.jpg"}, READABLE)
+    assert str(alone.partners["mask"]) == "photos/a.jpg"  # asked for by name
+
+
+def test_brackets_in_names_are_no_pattern(tree):
+    for name in ("photos/a[1].jpg", "masks/a[1].png", "masks/a1.png"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    [item] = pair(find("photos/a[1].jpg")[0], {"mask": "masks"}, READABLE)
+    assert str(item.partners["mask"]) == "masks/a[1].png"
 
 
 def test_masks_below_the_photos_are_no_photos(tree):
@@ -178,6 +204,9 @@ def test_results_of_an_earlier_run_are_no_input(tree, caplog):
         (["photos/a.jpg", "photos/b.jpg"], {"output": "out"}, r"out/a.jpg and 1 more exist: --force .*--skip-existing"),
         (["photos/a.jpg", "q.jpg"], {"output": "out"}, r"out/a.jpg exists: --force"),
         (["q.jpg", "r.jpg"], {"output": "photos/notes.txt/"}, "is a file"),
+        (["q.jpg", "r.jpg"], {"output": "photos/notes.txt/new/"}, "notes.txt is a file, where a folder is needed"),
+        (["q.jpg", "r.jpg"], {"output": "new", "compare": "linked/new"}, "^new/q.jpg is another output"),
+        (["x/b.jpg", "photos/b.jpg"], {"output": "linked/photos", "suffix": ""}, "is an input of the same command"),
         (["photos/a.jpg"], {"output": "none/a.jpg", "several": False}, "the folder .* does not exist"),
     ],
 )
@@ -185,6 +214,7 @@ def test_collisions_are_found_before_any_work(tree, texts, options, words):
     for name in ("out/a.jpg", "out/b.jpg", "other/a.jpg", "x/b.jpg"):
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).touch()
+    os.symlink(tree, "linked")
     if words.startswith("photos/b.jpg is an input"):
         texts = [*texts, "photos/b.jpg"]
     items, _ = find(*texts)
@@ -204,6 +234,18 @@ def test_existing_results_are_skipped_or_overwritten(tree):
     items, _ = find("photos")
     assert planned(items, output="out", force=True) and [item.skipped for item in items] == [False, False]
     assert planned(items, output="out", skip=True) and [item.skipped for item in items] == [True, False]
+    Path("out/b.jpg").mkdir()
+    with pytest.raises(InputError, match=r"out/b.jpg is a folder"):  # no result, whatever its name
+        planned(items, output="out", skip=True)
+
+
+def test_the_old_result_of_a_picture_without_a_mask_stops_no_other(tree):
+    for name in ("masks/a.jpg", "out/b.jpg"):
+        Path(name).parent.mkdir()
+        Path(name).touch()
+    items = pair(find("photos")[0], {"mask": "masks", "source_mask": "none/{name}"}, READABLE)
+    assert planned(items[1:], output="out") == ["out/b.jpg"]
+    assert "no masks/b with any suffix" in str(items[1].problem)  # the first of two
 
 
 def test_a_folder_that_cannot_be_read_is_a_failure_with_a_name(tree, monkeypatch):

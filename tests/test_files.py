@@ -210,6 +210,28 @@ def test_a_kill_at_any_moment_leaves_the_old_file_whole(tmp_path, way, place, ex
         assert len(leftovers(tmp_path)) == (way == "named" or place == "replace")
 
 
+def test_the_content_and_then_the_name_are_synced(tmp_path, monkeypatch):
+    """A power cut leaves the old file or the new one."""
+    synced, sync = [], os.fsync
+
+    def seen(handle):
+        synced.append((stat.S_ISDIR(os.fstat(handle).st_mode), os.fstat(handle).st_size, (tmp_path / "out").exists()))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", seen)
+    with files.atomic_file(tmp_path / "out", force=False) as file:
+        file.write(b"all of it")
+    (content, size, named), (folder, _, renamed) = synced
+    assert (content, size, named) == (False, 9, False) and folder and renamed
+
+
+def test_a_large_file_is_copied_whole(tmp_path):
+    content = os.urandom(3_000_000)
+    (tmp_path / "in.jpg").write_bytes(content)
+    files.copy_file(tmp_path / "in.jpg", tmp_path / "out.jpg", force=False)
+    assert (tmp_path / "out.jpg").read_bytes() == content
+
+
 def test_a_target_that_vanishes_is_written_all_the_same(tmp_path):
     target = tmp_path / "out.png"
     target.write_text("old")

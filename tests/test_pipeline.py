@@ -104,6 +104,19 @@ def test_fail_fast_begins_nothing_after_a_failure_and_ends_what_is_begun(jobs, s
     assert {said for said in steps.said if said.startswith("write")} >= {f"write {name}" for name in reached if name != "c"}
 
 
+def test_fail_fast_does_not_wait_for_what_is_written_before_it_stops():
+    steps = Steps(fail={("work ", "c"): ValueError("broken")}, act={("write ", "a"): lambda: time.sleep(0.3)})
+    done = steps.outcomes(5, keep_going=False)
+    assert [(str(one.item.input), one.error is None) for one in done] == [("a", True), ("b", True), ("c", False)]
+    assert "work d" not in steps.said
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells the peak of a process")
+def test_the_peak_is_that_of_the_item():
+    first, second = Steps(act={("work ", "a"): lambda: len(bytes(range(256)) * 400_000)}).outcomes(names="ab")
+    assert first.peak > second.peak + 50_000_000
+
+
 def kill(number):
     return lambda: os.kill(os.getpid(), number)
 
@@ -128,7 +141,7 @@ def test_a_signal_while_writing_lets_the_file_end(tmp_path):
 
 
 START = """
-import hashlib, os, signal, sys, time
+import hashlib, os, signal, sys, threading, time
 from pathlib import Path
 from psal_cli import files
 from psal_cli.batch import Item
@@ -147,7 +160,7 @@ with Stop() as stop:
 """
 WORKING = """
 def work(item, loaded):
-    print(0, flush=True)
+    threading.Timer(0.3, print, (0,), {"flush": True}).start()  # while what follows is under way
     hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # a native call of minutes, as the engine's may be
 with Stop() as stop:
     list(run(ITEMS, lambda item: 1, work, lambda item, result: 1, stop))
