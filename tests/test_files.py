@@ -7,6 +7,8 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -230,6 +232,38 @@ def test_a_large_file_is_copied_whole(tmp_path):
     (tmp_path / "in.jpg").write_bytes(content)
     files.copy_file(tmp_path / "in.jpg", tmp_path / "out.jpg", force=False)
     assert (tmp_path / "out.jpg").read_bytes() == content
+
+
+def test_a_disk_without_unnamed_files_costs_no_descriptors(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_name_of", lambda handle: str(tmp_path / "no /proc here"))
+    before = os.dup(1)
+    os.close(before)
+    for number in range(3):
+        with files.atomic_file(tmp_path / f"{number}", force=False) as file:
+            file.write(b"whole")
+    after = os.dup(1)
+    os.close(after)
+    assert after == before and sorted(os.listdir(tmp_path)) == ["0", "1", "2"]
+
+
+def test_threads_that_read_stdin_at_once_get_the_same(monkeypatch):
+    class Slow:
+        left = b"a mask"
+        buffer = property(lambda self: self)
+
+        def isatty(self):
+            return False
+
+        def read(self):
+            time.sleep(0.1)
+            content, self.left = self.left, b""
+            return content
+
+    monkeypatch.setattr(sys, "stdin", Slow())
+    files._read_stdin.cache_clear()
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(lambda _: files._stdin(), range(2))) == [b"a mask"] * 2
+    files._read_stdin.cache_clear()
 
 
 def test_a_target_that_vanishes_is_written_all_the_same(tmp_path):

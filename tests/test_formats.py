@@ -21,6 +21,8 @@ from psal_cli.image import (
     Metadata,
     Picture,
     check_format,
+    check_holds,
+    jxl,
     read_header,
     read_picture,
     read_region,
@@ -207,7 +209,7 @@ def test_the_size_limit_holds_before_decoding(tmp_path, suffix):
     if suffix not in ("tif", "tiff", "webp", "avif", "heic", "heif"):  # these are opened whole, and decoded later
         path.write_bytes(whole[: max(60, len(whole) // 20)])
     for read in (read_header, read_picture):
-        with pytest.raises(InputError, match="120x99, 11880 pixels, more than the limit of 11879: .*--max-pixels"):
+        with pytest.raises(InputError, match=r"120x99, 11880 pixels, more than the limit of 11879: .*--max-pixels"):
             read(path, max_pixels=11_879)
     path.write_bytes(whole)
     assert read_header(path, max_pixels=11_880).width == 120
@@ -324,6 +326,41 @@ def test_narrow_pictures_are_written_as_heic(tmp_path, width, height):
         assert again.size == (width, height) and np.array_equal(again.pixels, noise) == (min(width, height) < 32)
 
 
+def test_what_was_lossless_is_known(tmp_path):
+    moving = {"save_all": True, "append_images": [Image.fromarray(blocks()[::-1])]}
+    profiled = {"icc_profile": profile() + bytes(1 - len(profile()) % 2)}  # an odd number of bytes before the pixels
+    for name, arguments, lossless in (
+        ("a.bmp", {}, True),
+        ("b.webp", moving, False),
+        ("c.webp", moving | {"lossless": True}, True),
+        ("d.webp", profiled, False),
+        ("e.webp", profiled | {"lossless": True}, True),
+    ):
+        Image.fromarray(blocks()).save(tmp_path / name, **arguments)
+        assert read_picture(tmp_path / name).lossless == lossless, name
+
+
+def test_what_is_not_read_is_named(tmp_path, caplog, monkeypatch):
+    (tmp_path / "in.tif").write_bytes(tiff_file(blocks(channels=4), extra=0))
+    assert read_picture(tmp_path / "in.tif").alpha is None
+    assert "in.tif has a channel beside its colours that it does not explain: it is not kept" in caplog.text
+    path, read_head = written(tmp_path, "jxl"), jxl.read_head
+    monkeypatch.setattr(jxl, "read_head", lambda file: read_head(file)._replace(animated=True))
+    assert read_picture(path).size == (64, 40)
+    assert "picture.jxl holds several pictures: only the first is used" in caplog.text
+
+
+def test_memory_that_runs_out_is_no_damage(tmp_path, monkeypatch):
+    path = written(tmp_path, "png")
+
+    def short(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("psal_cli.image.reading.load", short)
+    with pytest.raises(MemoryError):
+        read_picture(path)
+
+
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_compression(tmp_path, suffix):
     sizes = []
@@ -356,8 +393,26 @@ def test_alpha_over_a_background(tmp_path, caplog):
     for colour in ("bluish", "#12", "#11223344"):
         with pytest.raises(InputError, match=f"--background {colour} is no colour"):
             write_picture(picture, tmp_path / "no.jpg", encoding=Encoding(background=colour))
+        with pytest.raises(InputError, match="is no colour"):  # without alpha and before any work too
+            check_holds(Picture(blocks()), tmp_path / "no.jpg", Encoding(background=colour))
     write_picture(picture, tmp_path / "kept.png", encoding=Encoding(background="white"))
     assert read_picture(tmp_path / "kept.png").alpha is not None
+
+
+def test_16_bits_are_rounded_with_their_alpha_band_by_band(tmp_path):
+    deep = np.random.default_rng(4).integers(0, 65536, (1100, 1000, 4), dtype=np.uint16)
+    expected = np.rint(deep / 257).astype(np.uint8)
+    write_picture(Picture(deep[..., :1].copy()), tmp_path / "out.bmp")
+    assert np.array_equal(read_picture(tmp_path / "out.bmp").pixels, expected[..., :1])
+    write_picture(Picture(deep[:40, ..., :3].copy(), deep[:40, ..., 3].copy()), tmp_path / "out.webp")
+    again = read_picture(tmp_path / "out.webp")
+    assert np.array_equal(again.pixels, expected[:40, ..., :3]) and np.array_equal(again.alpha, expected[:40, ..., 3])
+    write_picture(
+        Picture(deep[..., :1].copy(), deep[..., 3].copy()), tmp_path / "flat.bmp", encoding=Encoding(background="white")
+    )
+    share = deep[..., 3:] / 65535
+    flat = np.rint(np.rint(deep[..., :1] * share + 65535 * (1 - share)) / 257)
+    assert np.abs(read_picture(tmp_path / "flat.bmp").pixels - flat).max() <= 1
 
 
 def test_a_profile_that_cannot_be_kept_is_converted_not_forgotten(tmp_path, caplog):
@@ -375,6 +430,9 @@ def test_a_profile_that_cannot_be_kept_is_converted_not_forgotten(tmp_path, capl
         assert (again.pixels == 188).all() and again.metadata.icc != icc
         assert again.pixels.shape[2] == (3 if suffix == "webp" else channels)
         assert "the colours are converted to sRGB" in caplog.text
+    stripping = Encoding(strip_metadata=True)
+    write_picture(Picture(linear, metadata=Metadata(profile())), tmp_path / "stripped.bmp", encoding=stripping)
+    assert (read_picture(tmp_path / "stripped.bmp").pixels == 188).all()
     caplog.clear()
     srgb = Picture(linear, metadata=Metadata(icc=format_srgb()))
     write_picture(srgb, tmp_path / "out.bmp")

@@ -11,13 +11,15 @@ import sys
 import zlib
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 
 import psal_cli
-from psal_cli import files
+from psal_cli import files, image, memory
 from psal_cli.commands import main
 from psal_cli.tasks import inpaint as task
 
@@ -244,6 +246,8 @@ def test_refusals_come_before_any_work(photos):
         assert done.exit_code == 2 and words in done.stderr and done.stderr.count("\n") == 1, (args, done.stderr)
     done = psal("inpaint", "-", "--mask", "-", "-o", "out.png")
     assert done.exit_code == 2 and "stdin more than once" in done.stderr
+    done = psal("inpaint", "-", "--from-file", "-", "--mask", "mask.png", "-o", "out")
+    assert done.exit_code == 2 and "stdin more than once" in done.stderr
     assert tree(".") == before
 
 
@@ -265,6 +269,25 @@ def test_dry_run_tells_and_does_nothing(photos):
     Path("out").mkdir()
     shutil.copy("mask.png", "out/000.png")
     assert "skip: photos/000.png" in psal(*run, "--skip-existing").stdout
+    shutil.copy("mask.png", "out/001.png")
+    done = psal(*run, "--skip-existing")  # what is left out is not looked at
+    assert done.exit_code == 0 and done.stderr == "psal: dry run: 1 to do, 2 skipped, 0 refused\n"
+    assert psal("inpaint", "photos", "--mask", "mask.png", "-o", "out", "--dry-run", "--skip-existing").exit_code == 3
+
+
+def test_dry_run_looks_at_the_masks(photos):
+    photos(3)
+    Path("masks").mkdir()
+    shutil.copy("mask.png", "masks/000.png")
+    Image.new("L", (7, 7)).save("masks/001.png")
+    run = ("inpaint", "photos", "--dry-run", "--json", "--mask")
+    first, second = lines(psal(*run, "masks"))
+    assert first["status"] == "do" and second["status"] == "refuse" and "the picture is 40x30" in second["error"]
+    Path("masks/001.png").unlink()
+    second = lines(psal(*run, "masks"))[1]
+    assert second["status"] == "refuse" and "no masks/001 with any suffix" in second["error"]
+    more = lines(psal(*run, "mask.png", "--source-mask", "mask.png"))[0]
+    assert more["memory_bytes"] > lines(psal(*run, "mask.png"))[0]["memory_bytes"] and more["source_mask"] == "mask.png"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -307,6 +330,21 @@ def test_stdin_and_stdout(photos):
     assert listed.exit_code == 0 and Path("out/000.png").read_bytes() == Path("file.png").read_bytes()
 
 
+def test_an_empty_mask_copies_as_the_options_say(photos):
+    photos(1)
+    Image.new("L", SIZE).save("empty.png")
+    with Image.open("photos/000.png") as photo:
+        photo.save("exif.png", exif=b"Exif\0\0II*\0\x08\0\0\0\1\0\x0f\1\2\0\4\0\0\0abc\0\0\0\0\0")
+    for name, option, format, kept in (
+        ("a.png", "-q", "PNG", 1),
+        ("b.png", "--strip-metadata", "PNG", 0),
+        ("c.tif", "-q", "TIFF", 1),
+    ):
+        assert psal("inpaint", "exif.png", "--mask", "empty.png", "-o", name, option).exit_code == 0
+        with Image.open(name) as copy:
+            assert copy.format == format and (0x010F in copy.getexif()) == kept
+
+
 def test_an_empty_mask_copies_what_comes_from_stdin(photos):
     photos(1)
     Image.new("L", SIZE).save("empty.png")
@@ -338,6 +376,18 @@ def test_encoding_options(photos):
     assert done.exit_code == 0 and "flat.jpg" in done.stderr
     assert psal("inpaint", "layer.png", "--mask", "mask.png", "-o", "x.jpg").exit_code == 2
     assert "--background" in psal("inpaint", "layer.png", "--mask", "mask.png", "-o", "x.jpg").stderr
+    for quality in (20, 90):
+        assert (
+            psal(
+                "inpaint", "photos", "--mask", "mask.png", "-o", f"{quality}/", "--format", "jpg", "--quality", quality
+            ).exit_code
+            == 0
+        )
+    assert 1.5 * Path("20/000.jpg").stat().st_size < Path("90/000.jpg").stat().st_size
+    assert psal("inpaint", "20/000.jpg", "--mask", "mask.png", "-o", "-", "-q").stdout_bytes[:3] == b"\xff\xd8\xff"
+    for format in ("png", "tif", "webp", "avif", "bmp", "heic", "jxl"):
+        planned = psal("inpaint", "photos", "--mask", "mask.png", "-o", "new", "--format", format, "--dry-run")
+        assert planned.exit_code == 0 and f"-> new/000.{format} " in planned.stdout
     sizes = []
     for level in (0, 9):
         assert psal("inpaint", "layer.png", "--mask", "mask.png", "--compression", level, "-o", f"{level}.tif").exit_code == 0
@@ -373,6 +423,97 @@ def test_memory_that_runs_out_concerns_one_picture(photos, stopped):
     assert "the estimate was 0." in done.stderr and "--max-memory" in done.stderr
 
 
+def test_several_reasons_are_exit_1_and_only_short_memory_speaks_of_an_estimate(photos, stopped):
+    photos(3)
+    spoil("corrupt", Path("photos/000.png"), None)  # found when it is decoded, after the estimate
+
+    def short():
+        raise MemoryError
+
+    stopped(1, short)
+    done = psal("inpaint", "photos", "-r", "--mask", "mask.png", "-o", "out", "--json")
+    assert done.exit_code == 1 and "1 done, 2 failed" in done.stderr
+    assert ["the estimate was" in (record["error"] or "") for record in lines(done)] == [False, True, False]
+
+
+def test_memory_that_is_not_there_is_found_before_decoding(photos, monkeypatch):
+    photos(1)
+    Image.fromarray(texture(0)).save("cut.jpg")
+    Path("cut.jpg").write_bytes(Path("cut.jpg").read_bytes()[:-300])
+    monkeypatch.setattr(memory, "resident", lambda: 1 << 20)
+    for room, code in ((0, 4), (1 << 34, 2), (None, 2)):
+        monkeypatch.setattr(memory, "available", lambda room=room: room)
+        assert psal("inpaint", "cut.jpg", "--mask", "mask.png").exit_code == code
+    monkeypatch.setattr(memory, "available", lambda: 3 << 20)
+    assert "give --max-memory 3M for a smaller plan" in psal("inpaint", "cut.jpg", "--mask", "mask.png").stderr
+    assert psal("inpaint", "photos/000.png", "--mask", "mask.png", "--max-memory", "4G").exit_code == 0  # who says so knows
+    memory.check_available(4 << 20)  # what is held counts
+    with pytest.raises(memory.MemoryLimitError):
+        memory.check_available((4 << 20) + 1)
+
+
+def test_with_a_limit_of_memory_one_picture_is_held_at_a_time(photos, stopped, monkeypatch):
+    photos(3)
+    order, read, work = [], image.read_picture, task.inpaint
+    monkeypatch.setattr(image, "read_picture", lambda *args: [order.append("read"), read(*args)][1])
+    monkeypatch.setattr(task, "inpaint", lambda *args, **options: [order.append("work"), work(*args, **options)][1])
+    run = ("inpaint", "photos", "-r", "--mask", "mask.png", "-o", "out", "--jobs", 4)
+    assert psal(*run, "--max-memory", "4G").exit_code == 0 and order == ["read", "work"] * 3
+
+
+def test_records_that_cannot_be_written_are_exit_1(photos, monkeypatch):
+    photos(2)
+    said, echo = [], click.echo
+
+    def full(text=None, err=False, **options):
+        if not err:
+            said.append(text)
+            raise OSError(28, "No space left on device")
+        echo(text, err=True, **options)
+
+    monkeypatch.setattr(click, "echo", full)
+    run = ("inpaint", "photos", "--mask", "mask.png", "-o", "out", "--json")
+    for more in (["--dry-run"], []):
+        done = psal(*run, *more)
+        assert done.exit_code == 1 and done.stderr.count("cannot write stdout: the disk is full") == 1
+    assert len(said) == 2 and len(tree("out")) == 2  # once a command
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    """Stands in for the task: fills with white; `calls` holds the masks that it was given."""
+    calls = []
+
+    def fill(picture, mask, *, source_mask, **_):
+        calls.append((mask.numpy(), source_mask.numpy() if source_mask is not None else None))
+        count = int(mask.sum())
+        return task.Filled(torch.ones(count, picture.shape[1]), torch.zeros(count, 2).int(), picture, mask)
+
+    monkeypatch.setattr(task, "inpaint", fill)
+    return calls
+
+
+def test_what_may_be_copied_from_is_in_the_source_mask_and_visible(photos, engine):
+    photos(1)
+    alpha, allowed = np.full(SIZE[::-1], 100, np.uint8), np.zeros(SIZE[::-1], np.uint8)
+    alpha[:, :10], allowed[:12] = 0, 255
+    Image.fromarray(np.dstack([texture(0), alpha])).save("layer.png")
+    Image.fromarray(allowed).save("allowed.png")
+    assert psal("inpaint", "layer.png", "--mask", "mask.png", "--source-mask", "allowed.png").exit_code == 0
+    assert np.array_equal(engine[0][1], (allowed > 0) & (alpha > 0))
+
+
+def test_dilate_is_filled_and_feather_fades(photos, engine):
+    photos(1)
+    run = ("inpaint", "photos/000.png", "--mask", "mask.png", "-o", "out.png")
+    assert psal(*run, "--dilate", 1, "--feather", 5).exit_code == 0
+    with Image.open("out.png") as result:
+        row = np.asarray(result)[12, :, 2]  # the mask ends before column 20
+    before = texture(0)[12, :, 2]
+    assert (row[12:21] == 255).all() and (row[22:25] < 255).all() and (row[22:25] > before[22:25]).all()
+    assert np.array_equal(row[26:], before[26:])
+
+
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells the peak of a process")
 def test_a_limit_of_memory_is_kept_and_the_estimate_is_what_is_held(photos):
     """The libraries take a third of a gigabyte, this picture 0.3 at once."""
@@ -402,7 +543,13 @@ def test_max_pixels(photos):
     done = psal("inpaint", "photos", "--mask", "mask.png", "-o", "out", "--max-pixels", "1.1k")
     assert done.exit_code == 1 and "photos/000.png is 40x30" in done.stderr and "--max-pixels" in done.stderr
     assert psal("inpaint", "photos/000.png", "--mask", "mask.png", "--max-pixels", 1100).exit_code == 2
-    assert psal("inpaint", "photos/000.png", "--mask", "mask.png", "--max-pixels", 1200).exit_code == 0
+    assert psal("inpaint", "photos/000.png", "--mask", "mask.png", "--max-pixels", "0.0012M").exit_code == 0
+    for width, refused in ((25_000, False), (30_001, True)):  # headers alone
+        header = b"IHDR" + width.to_bytes(4) + (20_000).to_bytes(4) + bytes([8, 2, 0, 0, 0])
+        whole = Path("photos/000.png").read_bytes()
+        Path("large.png").write_bytes(whole[:12] + header + zlib.crc32(header).to_bytes(4) + whole[33:])
+        done = psal("inpaint", "large.png", "--mask", "mask.png")
+        assert done.exit_code == 2 and ("more than the limit of 600" in done.stderr) == refused
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -1,11 +1,14 @@
 """Slips of the hand and strange names: nothing is lost, nothing hides, and the rest goes on."""
 
 import codecs
+import io
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -13,6 +16,7 @@ from PIL import Image
 
 import psal_cli
 from psal_cli.commands import main
+from psal_cli.commands.talk import Talk
 from psal_cli.errors import printable
 
 ENV = os.environ | {"PYTHONPATH": str(Path(psal_cli.__file__).parent.parent)}
@@ -45,10 +49,15 @@ def everything():
     return {str(path): path.read_bytes() for path in Path().rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("name", ["photos/a.png", "mask.png", "out/a.png", "new.jpg", "-", "photos", "photos/a.png/x.txt"])
+NAMES = ["photos/a.png", "mask.png", "mask", "linked", "out/a.png", "new.jpg", "-", "photos", "photos/a.png/x.txt"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_list_of_failures_takes_no_other_place(photos, name):
+    shutil.copy("mask.png", "mask")
+    Path("linked").symlink_to("photos/a.png")
     before = everything()
-    done = psal("photos", "--mask", "mask.png", "-o", "out", "--failed-list", name)
+    done = psal("photos", "--mask", "mask" if name == "mask" else "mask.png", "-o", "out", "--failed-list", name)
     assert done.exit_code == 2 and name in done.stderr and done.stderr.count("\n") == 1
     assert everything() == before
 
@@ -119,8 +128,28 @@ def test_strange_names_are_shown_on_one_line_and_fed_back(photos, name):
     Path("photos/a.png").rename(Path("photos", name))
     again = psal("--from-file", "failed.txt", "--mask", "mask.png", "-o", "out", "--dry-run")
     assert again.exit_code == 0 and again.stdout.split("\n")[0].startswith(f"do: photos/{printable(name)} -> out/")
-    assert psal("--from-file", "failed.txt", "--mask", "mask.png", "-o", "out").exit_code == 0
+    done = psal("--from-file", "failed.txt", "--mask", "mask.png", "-o", "out")
+    assert done.exit_code == 0 and len(done.stderr.split("\n")) == 4 and "\x1b" not in done.stderr
     assert Path("out", name).exists()
+
+
+def test_a_dumb_terminal_gets_lines_instead_of_a_bar(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    for kind, has_bar in (("dumb", False), ("xterm", True)):
+        monkeypatch.setenv("TERM", kind)
+        with click.Context(main), Talk(False, 0, False) as talk, talk.bar(2):
+            assert bool(talk.live) == has_bar
+
+
+def test_quiet_says_nothing_of_what_is_lost(photos):
+    Image.fromarray(np.zeros((30, 40), np.uint16)).save("deep.png")
+    for option, said in (("-v", True), ("-q", False)):
+        done = psal("deep.png", "--mask", "mask.png", "-o", "out.jpg", "--force", option)
+        assert done.exit_code == 0 and ("it is rounded" in done.stderr) == said == bool(done.stderr)
 
 
 def test_nothing_in_a_list_is_no_matter_of_subfolders(photos):
