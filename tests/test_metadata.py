@@ -152,6 +152,12 @@ def test_values_outside_the_exif_block_are_dropped_and_the_rest_kept(tmp_path, c
             assert raw.getexif().get_ifd(0x8769) == {0xA002: 40, 0xA003: 64} and raw.getexif().get_ifd(0x8825)[1] == "N"
 
 
+def test_a_side_that_its_field_cannot_hold_costs_no_exif():
+    exif = Image.Exif()
+    exif.load(upright_exif(exif_block(), (70_000, 70_000)))
+    assert exif.get_ifd(0x8769) == {0x927C: b"\1secret\2", 0xA002: 70_000, 0xA003: 5}  # the height has 16 bits
+
+
 def test_a_lost_gps_directory_costs_that_alone(tmp_path, caplog):
     block = exif_block(6).replace(struct.pack("<HHII", 0x8825, 4, 1, 200), struct.pack("<HHII", 0x8825, 4, 1, 434))
     picture = read_picture(save(tmp_path / "in.png", blocks(), exif=block))
@@ -406,6 +412,17 @@ def test_thumbnails_in_xmp_and_previews_in_makers_notes_are_dropped(tmp_path):
         assert described in raw.info["xmp"]
 
 
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_what_just_fits_a_jpeg_segment_is_kept_and_more_is_named(tmp_path, caplog, beyond):
+    size = 65_502 + beyond
+    block, dataset = upright_exif(exif_block(), (64, 40)), b"\x1c\x02\x78" + struct.pack(">HI", 0x8004, size - 9)
+    full = {"exif": block.ljust(size, b"\0"), "xmp": b"x" * size, "iptc": dataset.ljust(size, b"y"), "comment": b"z" * size}
+    write_picture(Picture(blocks(), metadata=Metadata(**full)), tmp_path / "out.jpg")
+    again = read_picture(tmp_path / "out.jpg").metadata
+    assert {name: getattr(again, name) for name in full} == (dict.fromkeys(full) if beyond else full)
+    assert ("kB of EXIF" in caplog.text) == ("kB of IPTC" in caplog.text) == bool(beyond)
+
+
 MODERN = ["avif", "heic", "jxl"]
 
 
@@ -505,11 +522,12 @@ def test_whatever_a_format_holds_comes_back_from_it(tmp_path_factory, suffix, wa
     write_picture(picture, target, force=True)
     again = read_picture(target).metadata
     holds = HOLDS[check_format(target)]
+    repeated = "dpi" not in holds and "exif" in holds and wanted["exif"] is None  # in a block of its own
     for what, value in wanted.items():
-        if what == "exif" and suffix in ("avif", "tif"):  # composed anew, without the tag or by Pillow
+        if what == "exif" and (suffix in ("avif", "tif") or repeated):  # composed anew, without the tag or by Pillow
             assert tags(again.exif) == tags(value)
         elif what == "dpi":
-            assert value is None or what not in holds or again.dpi == pytest.approx(value, abs=0.02)
+            assert again.dpi == (pytest.approx(value, abs=0.02) if value and (what in holds or repeated) else None)
         elif what != "icc" or suffix != "jxl":  # its decoder makes a profile of its own
             assert getattr(again, what) == (value if what in holds else getattr(Metadata(), what))
 
