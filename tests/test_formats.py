@@ -350,6 +350,18 @@ def test_what_is_not_read_is_named(tmp_path, caplog, monkeypatch):
     assert "picture.jxl holds several pictures: only the first is used" in caplog.text
 
 
+def test_masks_of_many_pixels_and_of_16_bits(tmp_path):
+    """Colours are weighed as the eye does, a band of rows at a time; an alpha of a quarter is not painted."""
+    rows = np.zeros((1100, 1000, 3), np.uint8)
+    rows[500:] = (255, 120, 0)  # 147 of 255; with red and blue exchanged 100
+    Image.fromarray(rows).save(tmp_path / "mask.png", compress_level=1)
+    assert np.array_equal(read_region(tmp_path / "mask.png", (1000, 1100)), rows[..., 0] > 0)
+    layer = np.full((40, 64, 2), 0x4000, np.uint16)
+    layer[:20, :, 1] = 0xC000
+    (tmp_path / "layer.png").write_bytes(png_file(layer))
+    assert np.array_equal(read_region(tmp_path / "layer.png", (64, 40)), layer[..., 1] > 0x8000)
+
+
 def test_memory_that_runs_out_is_no_damage(tmp_path, monkeypatch):
     path = written(tmp_path, "png")
 

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 
 from PIL import Image
 
-ORIENTATION, RESOLUTION, EXIF_IFD, GPS_IFD = 0x0112, 0x011A, 0x8769, 0x8825
-SHORT = 3
-SIZES = {1: 1, 2: 1, SHORT: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}  # bytes of a number, by its type
+ORIENTATION, EXIF_IFD, GPS_IFD = 0x0112, 0x8769, 0x8825
+X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
+SHORT, RATIONAL = 3, 5
+INCHES = {2: 1, 3: 1 / 2.54}  # in a unit of resolution
+SIZES = {1: 1, 2: 1, SHORT: 2, 4: 4, RATIONAL: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}  # bytes of a number, by its type
 THUMBNAIL_AT, THUMBNAIL_LENGTH = 0x0201, 0x0202
 WIDTH_TAGS, HEIGHT_TAGS = (0x0100, 0xA002), (0x0101, 0xA003)
 # The tags of a TIFF's first directory that describe the picture; the others say how its pixels are stored.
@@ -49,10 +51,23 @@ def orientation_in(block: bytes) -> int | None:
     )
 
 
-def has_resolution(block: bytes) -> bool:
-    """Whether a sound EXIF block tells dots an inch."""
+def resolution_in(block: bytes) -> tuple[float, float] | None:
+    """Dots an inch across and down that a sound EXIF block tells, None where it tells none."""
     block = _Block(block)
-    return any(tag == RESOLUTION for tag, *_ in block.directory(block.number(4, 4)))
+    found = {tag: (kind, where) for tag, kind, where in block.directory(block.number(4, 4))}
+    across, down = found.get(X_RESOLUTION, (0, 0)), found.get(Y_RESOLUTION, (0, 0))
+    inches = INCHES.get(block.number(*found[RESOLUTION_UNIT]) if RESOLUTION_UNIT in found else 2)
+    if across[0] != RATIONAL or down[0] != RATIONAL or inches is None:
+        return None
+    return block.fraction(across[1]) / inches, block.fraction(down[1]) / inches
+
+
+def resolution_block(dpi: tuple[float, float]) -> bytes:
+    """An EXIF block that tells dots an inch across and down, and nothing else."""
+    entries = ((X_RESOLUTION, RATIONAL, 1, 50), (Y_RESOLUTION, RATIONAL, 1, 58), (RESOLUTION_UNIT, SHORT, 1, 2))
+    directory = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    values = struct.pack("<IIII", round(dpi[0] * 1000), 1000, round(dpi[1] * 1000), 1000)
+    return b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(entries)) + directory + bytes(4) + values
 
 
 def upright_exif(block: bytes, size: tuple[int, int]) -> bytes:
@@ -140,6 +155,11 @@ class _Block:
 
     def number(self, kind: int, at: int) -> int:
         return struct.unpack_from(self.order + ("H" if kind == 3 else "I"), self.data, at)[0]
+
+    def fraction(self, at: int) -> float:
+        """The rational number whose place lies at `at`; 0 for those without a value."""
+        above, below = struct.unpack_from(self.order + "II", self.data, self.number(4, at))
+        return above / below if below else 0.0
 
     def put(self, kind: int, at: int, value: int) -> None:
         if kind == 4 or (kind == 3 and value <= 0xFFFF):

@@ -22,8 +22,9 @@ from psal_cli.image import jxl
 from psal_cli.image.exif import (
     ORIENTATION,
     exif_block,
-    has_resolution,
     orientation_in,
+    resolution_block,
+    resolution_in,
     upright_exif,
     without_lost_values,
     without_orientation,
@@ -49,7 +50,7 @@ HOLDS = {
     "BMP": {"dpi"},
 }
 MOST = {"JPEG": {"icc": 255 * (JPEG_SEGMENT - 16)} | dict.fromkeys(("exif", "xmp", "iptc", "comment"), JPEG_SEGMENT)}
-WORDS = {"icc": "ICC profile", "exif": "EXIF", "xmp": "XMP", "iptc": "IPTC", "comment": "comment", "texts": "PNG texts"}
+WORDS = {"icc": "ICC profile", "exif": "EXIF", "xmp": "XMP", "iptc": "IPTC", "comment": "comment", "dpi": "resolution"}
 
 
 @dataclass(frozen=True)
@@ -228,12 +229,12 @@ def _comment(image: Image.Image, chunks: list[png.Chunk]) -> bytes | None:
 
 
 def _dpi(info: dict, orientation: int, exif: bytes | None) -> tuple[float, float] | None:
-    if info.get("dpi") == (72, 72) and info.get("jfif_unit") not in (1, 2) and not (exif and has_resolution(exif)):
-        return None  # made up by Pillow, of a JPEG file that tells none
-    dpi = tuple(float(value) for value in info.get("dpi", ()))
-    if len(dpi) != 2 or not all(math.isfinite(value) and value > 1 for value in dpi):  # Pillow says 1 for "unknown"
-        return None
-    return dpi[::-1] if orientation >= 5 else dpi
+    made_up = info.get("dpi") == (72, 72) and info.get("jfif_unit") not in (1, 2)  # by Pillow, of a JPEG file that tells none
+    told = () if made_up else tuple(map(float, info.get("dpi", ())))
+    for dpi in (told, resolution_in(exif) if exif else ()):
+        if dpi and all(math.isfinite(value) and value > 1 for value in dpi):  # Pillow says 1 for "unknown"
+            return dpi[::-1] if orientation >= 5 else dpi
+    return None
 
 
 def _cicp(info: dict, chunks: list[png.Chunk]) -> bytes | None:
@@ -260,7 +261,9 @@ def held(metadata: Metadata, target_format: str, name: str) -> Metadata:
             lost += _colours_said(metadata, what)
         elif what == "texts":
             lost.append(f"PNG texts ({', '.join(png.keyword(chunk).decode('latin-1') for chunk in value[:5])})")
-        elif what != "dpi":  # a number that only printers ask for, and that EXIF repeats
+        elif what == "dpi" and "exif" in HOLDS[target_format] and (not metadata.exif or resolution_in(metadata.exif)):
+            dropped["exif"] = metadata.exif or resolution_block(metadata.dpi)
+        else:
             lost.append(WORDS[what])
     holds = [f"no {' nor '.join(lost)}"] * bool(lost) + [f"at most {' and '.join(long)}"] * bool(long)
     if holds:
@@ -313,6 +316,8 @@ def save_arguments(metadata: Metadata, target_format: str) -> dict:
     if target_format == "JPEG":
         arguments["comment"] = metadata.comment
         arguments["extra"] = _segment(metadata.iptc) if metadata.iptc else None
+    if target_format == "BMP":
+        arguments["dpi"] = metadata.dpi or (0, 0)  # else Pillow makes one up
     if target_format == "AVIF" and metadata.exif:
         arguments["exif"] = without_orientation(metadata.exif)  # else Pillow composes the block anew
     if target_format == "HEIF" and metadata.cicp:
