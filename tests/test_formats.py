@@ -24,6 +24,7 @@ from psal_cli.image import (
     check_holds,
     jxl,
     read_header,
+    read_mask,
     read_picture,
     read_region,
     write_picture,
@@ -360,6 +361,15 @@ def test_masks_of_many_pixels_and_of_16_bits(tmp_path):
     layer[:20, :, 1] = 0xC000
     (tmp_path / "layer.png").write_bytes(png_file(layer))
     assert np.array_equal(read_region(tmp_path / "layer.png", (64, 40)), layer[..., 1] > 0x8000)
+
+
+def test_an_inverted_mask_grows_where_it_is_filled(tmp_path):
+    kept = np.zeros((40, 64), np.uint8)
+    kept[10:30, 10:30] = 255
+    Image.fromarray(kept).save(tmp_path / "mask.png")
+    expected = np.ones((40, 64), bool)
+    expected[13:27, 13:27] = False
+    assert np.array_equal(read_mask(tmp_path / "mask.png", (64, 40), invert=True, dilate=3).hole, expected)
 
 
 def test_memory_that_runs_out_is_no_damage(tmp_path, monkeypatch):

@@ -423,6 +423,17 @@ def test_what_just_fits_a_jpeg_segment_is_kept_and_more_is_named(tmp_path, caplo
     assert ("kB of EXIF" in caplog.text) == ("kB of IPTC" in caplog.text) == bool(beyond)
 
 
+def test_a_preview_that_is_cut_off_is_dropped_too(tmp_path):
+    jpeg = io.BytesIO()
+    save(jpeg, blocks(64, 64), format="JPEG")
+    cut = jpeg.getvalue()[:-40]
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x927C] = b"Maker\0" + cut
+    save(tmp_path / "in.jpg", blocks(), exif=exif)
+    kept = read_picture(tmp_path / "in.jpg").metadata.exif
+    assert b"Maker\0" in kept and cut[-40:] not in kept
+
+
 MODERN = ["avif", "heic", "jxl"]
 
 

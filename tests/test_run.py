@@ -452,6 +452,14 @@ def test_memory_that_is_not_there_is_found_before_decoding(photos, monkeypatch):
         memory.check_available((4 << 20) + 1)
 
 
+def test_the_estimate_counts_how_results_are_written():
+    def estimate(**formats):
+        return task.plan((3000, 4000), 3, 1, **formats).bytes
+
+    assert estimate(reads="PNG", writes="WEBP") > estimate(reads="JPEG", writes="WEBP")  # without loss
+    assert estimate(writes="PNG", draws="AVIF") > estimate(writes="PNG")
+
+
 def test_with_a_limit_of_memory_one_picture_is_held_at_a_time(photos, stopped, monkeypatch):
     photos(3)
     order, read, work = [], image.read_picture, task.inpaint
