@@ -29,7 +29,7 @@ PSAL = "import sys; import psal_cli.files as files; {}; from psal_cli.commands i
 WAYS = {"unnamed": "pass", "named": "files.UNNAMED = 0", "over": "pass"}
 SUFFIXES = (".png", ".jpg", ".tif", ".webp", ".bmp")
 OLD = b"an older output\n"
-PATIENCE = 60  # seconds that a run may take
+PATIENCE = 300  # seconds that a run may take
 
 
 def make_inputs(folder: Path, count: int) -> None:
@@ -91,12 +91,13 @@ class Batch:
         while process.poll() is None and identities(folder) == before and time.perf_counter() < deadline:
             time.sleep(0.001)
 
-    def kill(self, way: str, seconds: float) -> int | None:
-        """Runs the batch, kills it at a moment up to `seconds` after its first output; the exit code if it was faster."""
+    def kill(self, way: str, seconds: float | None) -> int | None:
+        """Runs the batch, kills it at a moment up to `seconds` after its first output (None: when it hangs); the exit code if
+        it was faster."""
         process = self.start(way)
         self._first(process, self.out)
         try:
-            process.wait(self.rng.uniform(0, seconds))
+            process.wait(PATIENCE if seconds is None else self.rng.uniform(0, seconds))
         except subprocess.TimeoutExpired:
             process.kill()
         said = process.communicate()[1]
@@ -163,7 +164,7 @@ def kill_until_complete(batch: Batch, way: str, expected: dict[str, str], second
             batch.wipe(way, expected)
             before = 0
         left = 0.9 * seconds * (1 if way == "over" else 1 - done / len(expected))
-        ended = batch.kill(way, left if number < most else PATIENCE)
+        ended = batch.kill(way, left if number < most else None)
         done, parts, wrong = check(files_in(batch.out), expected, way)
         tally.outputs += done
         tally.failures += [f"batch {tally.batches}, run {number}, {way}: {what}" for what in wrong]
