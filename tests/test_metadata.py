@@ -249,6 +249,7 @@ def test_damaged_iptc_costs_the_block_not_the_picture(tmp_path, caplog, block):
 def test_a_turned_picture_has_its_resolution_turned_and_no_exif_is_made_up(tmp_path):
     assert read_picture(save(tmp_path / "in.jpg", blocks(), exif=exif_block(6), dpi=(300, 150))).metadata.dpi == (150, 300)
     assert read_picture(save(tmp_path / "in.tif", blocks())).metadata.exif is None
+    assert read_picture(save(tmp_path / "one.tif", blocks(), dpi=(1, 1))).metadata.dpi is None  # says that nobody knows
 
 
 def test_a_jpeg_file_without_a_resolution_gets_none(tmp_path):

@@ -111,6 +111,11 @@ def test_fail_fast_does_not_wait_for_what_is_written_before_it_stops():
     assert "work d" not in steps.said
 
 
+def test_seconds_are_those_of_all_steps():
+    [done] = Steps(act={("read ", "a"): lambda: time.sleep(0.1), ("work ", "a"): lambda: time.sleep(0.1)}).outcomes(names="a")
+    assert done.seconds >= 0.21
+
+
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells the peak of a process")
 def test_the_peak_is_that_of_the_item():
     first, second = Steps(act={("work ", "a"): lambda: len(bytes(range(256)) * 400_000)}).outcomes(names="ab")
