@@ -4,6 +4,7 @@ import codecs
 import glob
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,24 +67,29 @@ def find_inputs(
     """The pictures that arguments and lists of files name, each once, folders sorted by name; whether they may be several.
 
     A folder stands for its files with a `readable` suffix (with `recursive` those of its subfolders too), hidden ones left
-    out. Raises InputError when a list of files cannot be read.
+    out; how many others there are is logged as a warning. Raises InputError when a list of files cannot be read.
     """
     texts = [*arguments, *(line for name in lists for line in _lines(name))]
-    several, items, seen = bool(lists) or len(texts) > 1, [], set()
+    several, items, seen, others = bool(lists) or len(texts) > 1, [], set(), Counter()
     for text in texts:
         path = as_path(text)
         folder = is_folder(path)
         several |= folder
-        for item in _in_folder(text, recursive, readable) if folder else [_one_file(text, path)]:
+        for item in _in_folder(text, recursive, readable, others) if folder else [_one_file(text, path)]:
             place = os.path.abspath(item.input)
             if place not in seen:
                 seen.add(place)
                 items.append(item)
+    if others:
+        kinds = ", ".join(f"{count} {suffix or 'without extension'}" for suffix, count in others.most_common(5))
+        log.warning("left out what psal does not read: %s%s", kinds, " and more" if len(others) > 5 else "")
     return items, several
 
 
 def _lines(name: str) -> list[str]:
     """File names, one a line, or ended by NUL characters as `find -print0` writes them; "-" is stdin."""
+    from psal_cli.image.formats import detect  # only now: --help has no need of what reads pictures
+
     try:
         with open_input(as_path(name)) as file:
             data = file.read()
@@ -91,6 +97,8 @@ def _lines(name: str) -> list[str]:
         raise InputError(f"{name}: the list of files cannot be read: {error.strerror}") from error
     if data.startswith(codecs.BOM_UTF16_LE) or data.startswith(codecs.BOM_UTF16_BE):
         raise InputError(f"{name} is a list in UTF-16: save it as UTF-8")
+    if detect(data[:64]):
+        raise InputError(f"{name} is a picture, --from-file takes a list of file names: give it as an argument")
     data = data.removeprefix(codecs.BOM_UTF8)
     lines = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
     if any(len(line) > LONGEST for line in lines):
@@ -115,10 +123,18 @@ def _split(text: str) -> tuple[str, Path]:
 
 def _one_file(text: str, path: Path) -> Item:
     _, tree = _split(text)
-    return Item(path, tree if tree.name else Path(path.name), text)
+    item = Item(path, tree if tree.name else Path(path.name), text)
+    try:
+        if path != STDIO:
+            path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        item.problem = InputError(f"{path}: no such file or folder")
+    except (OSError, ValueError):  # said when it is read
+        pass
+    return item
 
 
-def _in_folder(text: str, recursive: bool, readable: frozenset[str]) -> Iterator[Item]:
+def _in_folder(text: str, recursive: bool, readable: frozenset[str], others: Counter) -> Iterator[Item]:
     above, kept = _split(text)
     top, unread = Path(text), []
 
@@ -130,8 +146,12 @@ def _in_folder(text: str, recursive: bool, readable: frozenset[str]) -> Iterator
         below[:] = sorted(name for name in below if recursive and not name.startswith("."))
         for name in sorted(names):
             path = Path(folder, name)
-            if path.suffix.lower() in readable and not name.startswith("."):
+            if name.startswith("."):
+                continue
+            if path.suffix.lower() in readable:
                 yield item(path)
+            else:
+                others[path.suffix.lower()] += 1
     for error in unread:
         path = Path(error.filename)
         yield item(path, problem=InputError(f"{path}: the folder cannot be read: {error.strerror}"))
@@ -272,7 +292,11 @@ def settle(items: list[Item], folders: bool, force: bool, skip_existing: bool) -
 def _collision(path: Path, first: Item, second: Item) -> str:
     if first is second:
         return f"{path} is another output of the same command: give another name"
-    cure = "give the folder above them with -r to keep the tree, or run them one after the other"
+    cure = f"to keep the tree, give the folder above them with -r, or mark where it begins: top{TREE}{first.tree}"
+    if path == STDIO:
+        cure = "name a folder with -o"
+    elif first.tree.name != second.tree.name:
+        cure = "leave --format out, or give each kind a folder of its own with -o"
     return f"{path} would be written for {first.input} and for {second.input}: {cure}"
 
 

@@ -2,6 +2,8 @@
 
 import sys
 
+INTERRUPTED = 130
+
 
 class PsalError(Exception):
     """One line that names the file or value and the cure."""
@@ -41,7 +43,7 @@ def outcome(error: BaseException) -> tuple[int, str]:
     if isinstance(error, PsalError):
         return error.exit_code, printable(str(error))
     if isinstance(error, KeyboardInterrupt):
-        code, text = 130, "interrupted, nothing half-written is left"
+        code, text = INTERRUPTED, "interrupted, nothing half-written is left"
     elif is_out_of_memory(error):
         code, text = 4, "out of memory: close other programs, or give a smaller picture"
     else:

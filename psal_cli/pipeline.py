@@ -13,9 +13,9 @@ from typing import Any
 
 from psal_cli import memory
 from psal_cli.batch import Item
+from psal_cli.errors import INTERRUPTED
 from psal_cli.files import remove_parts
 
-INTERRUPTED = 130  # exit code
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 

@@ -51,10 +51,25 @@ def test_folders_stand_for_their_pictures_in_order(tree):
     assert planned(items, output="out") == ["out/a.jpg", "out/b.jpg", "out/deep/c.png"]
     items, several = find("photos/a.jpg")
     assert not several and names(items) == ["photos/a.jpg"]
-    assert names(find("photos/none.jpg")[0]) == ["photos/none.jpg"]  # said when it is read, in the words of every file
     os.symlink(tree / "photos", tree / "photos" / "loop")
     assert len(find("photos", recursive=True)[0]) == 3
     assert names(find("photos/a.jpg", str(tree / "photos/a.jpg"), "photos/deep/../a.jpg")[0]) == ["photos/a.jpg"]
+
+
+def test_what_is_not_there_is_said_before_anything_about_its_mask(tree):
+    items = pair(find("fotos/", "photos/none.jpg", "photos/a.jpg/b")[0], {"mask": "photos/deep"}, READABLE)
+    assert [str(item.problem) for item in items] == [
+        "fotos: no such file or folder",
+        "photos/none.jpg: no such file or folder",
+        "photos/a.jpg/b: no such file or folder",
+    ]
+
+
+def test_files_of_a_folder_that_are_no_pictures_are_counted(tree, caplog):
+    for name in ("a.CR2", "b.cr2", "README", ".hidden.psd"):
+        Path("photos", name).touch()
+    find("photos", "photos/b.jpg")
+    assert caplog.messages == ["left out what psal does not read: 2 .cr2, 1 without extension, 1 .txt"]
 
 
 def test_subfolders_come_in_order_and_suffixes_in_any_case(tree):
@@ -195,9 +210,9 @@ def test_results_of_an_earlier_run_are_no_input(tree, caplog):
 @pytest.mark.parametrize(
     ("texts", "options", "words"),
     [
-        (["photos/a.jpg", "other/a.jpg"], {"output": "out"}, "would be written for photos/a.jpg and for other/a.jpg"),
-        (["photos/a.jpg", "a.png"], {"output": "out", "extension": ".png"}, "out/a.png would be written for"),
-        (["photos/a.jpg", "photos/b.jpg"], {"output": "-"}, "- would be written for"),
+        (["photos/a.jpg", "other/a.jpg"], {"output": "out"}, r"for photos/a.jpg and for other/a.jpg: .* top/\./a.jpg"),
+        (["photos/a.jpg", "a.png"], {"output": "out", "extension": ".png"}, "out/a.png would .* leave --format out"),
+        (["photos/a.jpg", "photos/b.jpg"], {"output": "-"}, "- would be written for .* name a folder with -o"),
         (["photos/a.jpg"], {"output": "o.png", "compare": "o.png", "several": False}, "o.png is another output"),
         (["photos/a.jpg"], {"output": "o.png", "compare": "photos/a.jpg", "several": False, "force": True}, "is an input of"),
         (["photos/a.jpg", "x/b.jpg"], {"output": "photos", "force": True}, "photos/b.jpg is an input of the same command"),
@@ -211,7 +226,7 @@ def test_results_of_an_earlier_run_are_no_input(tree, caplog):
     ],
 )
 def test_collisions_are_found_before_any_work(tree, texts, options, words):
-    for name in ("out/a.jpg", "out/b.jpg", "other/a.jpg", "x/b.jpg"):
+    for name in ("out/a.jpg", "out/b.jpg", "other/a.jpg", "x/b.jpg", "q.jpg", "r.jpg"):
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).touch()
     os.symlink(tree, "linked")

@@ -56,10 +56,11 @@ def test_the_page_has_the_recipes_that_are_tested():
 
 
 def test_find_and_xargs(shell, tmp_path):
-    for recipe in RECIPES[:2]:
+    (tmp_path / "photos" / ".hidden.jpg").write_text("no picture")
+    for recipe, last in zip(RECIPES, ("c.jpg", "deep/c.jpg"), strict=False):
         done = shell(recipe)
         assert done.returncode == 0, done.stderr
-        assert results(tmp_path) == ["a.jpg", "b.jpg", "c.jpg"]
+        assert results(tmp_path) == ["a.jpg", "b.jpg", last]
         shutil.rmtree(tmp_path / "out")
 
 

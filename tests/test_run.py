@@ -217,6 +217,7 @@ def test_nothing_to_do_is_exit_3(photos):
     assert psal("inpaint", "photos", "--mask", "mask.png", "-o", "out").exit_code == 0
     for args, words in (
         (["photos", "-o", "out", "--skip-existing"], "0 done, 0 failed, 2 skipped"),
+        (["photos/000.png", "-o", "out/000.png", "--skip-existing"], "out/000.png exists: skipped"),
         (["void", "-o", "out"], "no picture in void; -r looks into subfolders too"),
         (["--from-file", "void.txt", "-o", "out"], "no picture in the list"),
     ):
@@ -232,6 +233,9 @@ def test_refusals_come_before_any_work(photos):
         "photos photos/deep -o -": "- would be written for",
         "- - -o out.png": "Missing option",
         "photos/000.png -o out.png --format jpg": "--format jpg, but -o out.png ends otherwise",
+        "photos/000.png -o out.png --suffix _x": "--suffix _x, but -o out.png is the whole name",
+        "photos -o out --background nocolour": "nocolour is no colour",
+        "fotos/ -o out/ --mask photos": "fotos: no such file or folder",
         "photos/000.png -o - --json": "--json and the picture would both go to stdout",
         "- --json": "would both go to stdout",
         "photos -o out --max-pixels none": "no number of pixels",
@@ -299,13 +303,34 @@ def test_an_interrupted_batch_reports_and_resumes(photos, stopped, monkeypatch, 
     monkeypatch.undo()
     monkeypatch.chdir(root)
     assert done.exit_code == 130
-    assert [record["status"] for record in lines(done)] == ["done", "done", "interrupted"]
+    assert [record["status"] for record in lines(done)] == ["done", "done", "interrupted", *["not reached"] * 3]
     assert "2 done, 0 failed, 1 interrupted, 3 not reached in" in done.stderr
     assert len(Path("failed.txt").read_text().splitlines()) == 4
     first = tree("out")
     assert len(first) == 2
     again = psal(*run, "--skip-existing")
     assert again.exit_code == 0 and first.items() <= tree("out").items() and len(tree("out")) == 6
+
+
+AT_THE_START = """
+import atexit, os, signal
+from psal_cli.commands import inpaint, main
+atexit.register(print, "taken down")
+inpaint.Inpaint.start = lambda self: os.kill(os.getpid(), signal.SIGTERM)
+main()
+"""
+
+
+def test_a_signal_before_the_first_picture_leaves_the_list_and_waits_for_nothing(photos):
+    photos(3)
+    run = ("inpaint", "photos", "-r", "--mask", "mask.png", "-o", "out", "--json", "--failed-list", "failed.txt")
+    done = subprocess.run([sys.executable, "-P", "-c", AT_THE_START, *run], env=ENV, capture_output=True, text=True)
+    assert done.returncode == 130 and "0 done, 0 failed, 3 not reached" in done.stderr
+    assert [json.loads(line)["status"] for line in done.stdout.splitlines()] == ["not reached"] * 3
+    assert len(Path("failed.txt").read_text().splitlines()) == 3 and not Path("out").exists()
+    one = ("inpaint", "photos/000.png", "--mask", "mask.png")
+    done = subprocess.run([sys.executable, "-P", "-c", AT_THE_START, *one], env=ENV, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "psal: interrupted, nothing half-written is left\n")
 
 
 def test_stdin_and_stdout(photos):

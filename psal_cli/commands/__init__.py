@@ -9,7 +9,7 @@ from contextlib import suppress
 import click
 
 from psal_cli import __version__
-from psal_cli.errors import outcome
+from psal_cli.errors import INTERRUPTED, outcome
 from psal_cli.files import CURES, STDIO, give_up_stdout, unwritten
 
 COMMANDS = ("inpaint", "doctor", "help", "completion")
@@ -20,6 +20,17 @@ VERBOSITY = "psal_cli.verbosity"  # where -v leaves its count, in the context th
 
 class Verbs(click.Group):
     """A group whose commands are the modules of this package; each holds a command of its own name."""
+
+    def __call__(self, *args, **kwargs):
+        """The process's own entry. After a signal it ends at once: a second one would meet libraries that are taken down."""
+        try:
+            super().__call__(*args, **kwargs)
+        except SystemExit as end:
+            if end.code == INTERRUPTED:
+                with suppress(OSError):
+                    sys.stdout.flush()
+                os._exit(INTERRUPTED)
+            raise
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -55,7 +66,7 @@ class Verbs(click.Group):
             code = error.exit_code
         except click.Abort:
             click.echo("psal: interrupted", err=True)
-            code = 130
+            code = INTERRUPTED
         except OSError as error:  # of what --help, doctor and the like print
             give_up_stdout()
             with suppress(OSError):
@@ -76,7 +87,7 @@ class Verbs(click.Group):
 @click.version_option(__version__, prog_name="psal")
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """Edit photographs at their native resolution with networks whose attention is PatchMatch."""
+    """Edit photographs at their native resolution, with PatchMatch at the core."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help(), err=True)
         ctx.exit(2)

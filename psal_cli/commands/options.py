@@ -117,11 +117,11 @@ output_options = _group(
     click.option(
         "--quality",
         type=click.IntRange(1, 100),
-        help="Of JPEG, AVIF and HEIC (default 95), WebP and JPEG XL (default: lossless when the input's format is, else 95).",
+        help="Of lossy formats (default 95; of an input without loss, WebP, HEIC and JPEG XL lose nothing and AVIF has 100).",
     ),
-    click.option("--compression", type=click.IntRange(0, 9), help="Effort for PNG and TIFF, which stay lossless."),
+    click.option("--compression", type=click.IntRange(0, 9), help="Effort for PNG (default 4) and TIFF (5), both lossless."),
     click.option("--background", metavar="COLOUR", help="Lay alpha over it where the format has none: white, #ff8800."),
-    click.option("--strip-metadata", is_flag=True, help="Drop EXIF, XMP, IPTC, comments and the ICC profile."),
+    click.option("--strip-metadata", is_flag=True, help="Drop EXIF, XMP, IPTC, texts, resolution and the ICC profile."),
 )
 
 batch_options = _group(
@@ -145,7 +145,8 @@ mask_options = _group(
         type=PICTURE,
         required=True,
         help="Picture of the input's size: white = fill (from half on); or a layer painted in one colour on transparency. One "
-        "for all, a folder with the inputs' names, or a pattern such as {stem}_mask.png.",
+        "for all; a folder with the inputs' tree and names; or a pattern with {stem}, {name} or {dir} of the input, such as "
+        "{stem}_mask.png, which is beside it when no folder is named.",
     ),
     click.option("--mask-invert", is_flag=True, help="Black = fill."),
     click.option("--dilate", type=click.IntRange(0, 10_000), default=0, metavar="PX", help="Grow the hole by PX pixels."),
@@ -178,7 +179,7 @@ device_options = _group(
         "--max-memory",
         type=Memory(),
         metavar="SIZE",
-        help="Choose a plan that needs no more than e.g. 4G, a picture at a time, or refuse.",
+        help="Choose a plan that needs no more than e.g. 4G (of 1024s; 4GB: of 1000s), a picture at a time, or refuse.",
     ),
 )
 

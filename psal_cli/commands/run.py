@@ -4,6 +4,7 @@ import hashlib
 import os
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -13,9 +14,9 @@ import click
 from psal_cli import batch, memory
 from psal_cli.commands import options
 from psal_cli.commands.talk import Progress, Talk
-from psal_cli.errors import InputError, NothingToDoError, is_out_of_memory, printable
+from psal_cli.errors import INTERRUPTED, InputError, NothingToDoError, is_out_of_memory, printable
 from psal_cli.files import STDIO
-from psal_cli.pipeline import INTERRUPTED, Outcome, Stop, run
+from psal_cli.pipeline import Outcome, Stop, run
 
 
 class Verb(Protocol):
@@ -52,21 +53,18 @@ def run_verb(want: SimpleNamespace, make: type) -> None:
     with Talk(want.quiet, want.verbose, want.as_json) as talk, Stop() as stop:
         verb: Verb = make(want, talk)
         items, several = _planned(want, verb)
-        verb.start()
-        if want.dry_run:
-            code = _preview(want, verb, items, several, talk)
-        else:
-            want.device, why = options.choose_device(want.device)
-            talk.detail(f"device {want.device} ({why}), {options.set_threads(want.threads)} CPU threads")
-            code = _run(want, verb, items, several, talk, stop)
+        code = _preview(want, verb, items, several, talk) if want.dry_run else _run(want, verb, items, several, talk, stop)
     click.get_current_context().exit(code)
 
 
 def _planned(want: SimpleNamespace, verb: Verb) -> tuple[list[batch.Item], bool]:
     from psal_cli.image import READABLE, check_format
+    from psal_cli.image.colour import parse_colour
 
     if not want.images and not want.from_file:
         raise click.UsageError("Missing argument 'IMAGE...': files or folders, - for stdin, or --from-file LIST")
+    if want.background is not None:
+        parse_colour(want.background)
     items, several = batch.find_inputs(want.images, want.from_file, want.recursive, READABLE)
     partners = {name: getattr(want, name) for name in verb.partners}
     _check_streams(want, partners, items)
@@ -80,12 +78,14 @@ def _planned(want: SimpleNamespace, verb: Verb) -> tuple[list[batch.Item], bool]
     for item in items:
         try:
             for option, path in item.outputs.items():
-                if path != STDIO:
+                if path != STDIO and not item.problem:
                     check_format(path, want.format if option == "output" and not path.suffix else None)
         except InputError as error:
             if not several:
                 raise
             item.problem = item.problem or error
+    if want.suffix and want.output and items[0].output == batch.as_path(want.output):
+        raise InputError(f"--suffix {want.suffix}, but -o {want.output} is the whole name: give one of the two")
     if want.format and items[0].output.suffix and batch.kind(items[0].output.suffix) != batch.kind(extension):
         raise InputError(f"--format {want.format}, but -o {items[0].output} ends otherwise: give one of the two")
     folder = several or bool(want.output and want.output.endswith(os.sep))  # then it is made where it is missing
@@ -105,6 +105,7 @@ def _check_streams(want: SimpleNamespace, partners: dict, items: list[batch.Item
 
 def _preview(want: SimpleNamespace, verb: Verb, items: list[batch.Item], several: bool, talk: Talk) -> int:
     codes = []
+    verb.start()
     for item in items:
         record = {"input": str(item.input), "output": str(item.output), "status": "skip" if item.skipped else "do", "error": None}
         record |= {name: str(path) for name, path in item.partners.items()}
@@ -128,14 +129,15 @@ def _preview(want: SimpleNamespace, verb: Verb, items: list[batch.Item], several
 def _plan_line(record: dict) -> str:
     facts = [f"{name} {record[name]}" for name in ("mask", "source_mask") if name in record]
     if "memory_bytes" in record:
-        facts = [f"{record['width']}x{record['height']}, {memory.in_words(record['memory_bytes'])}", *facts]
+        near = "" if record["reach"] is None else f", {record['reach']} pixels around each hole"
+        facts = [f"{record['width']}x{record['height']}, {memory.in_words(record['memory_bytes'])}{near}", *facts]
     return f"{record['status']}: {record['input']} -> {record['output']}" + (f" ({', '.join(facts)})" if facts else "")
 
 
 def _run(want: SimpleNamespace, verb: Verb, items: list[batch.Item], several: bool, talk: Talk, stop: Stop) -> int:
     todo = [item for item in items if not item.skipped]
     numbers = {item: number for number, item in enumerate(todo, 1)}
-    rest = dict.fromkeys(todo)
+    rest, missed = dict.fromkeys(todo), dict.fromkeys(todo)
     codes, statuses = [], Counter(skipped=len(items) - len(todo))
     started = time.perf_counter()
 
@@ -151,21 +153,33 @@ def _run(want: SimpleNamespace, verb: Verb, items: list[batch.Item], several: bo
         batch.make_folders(item.outputs.values())
         return verb.write(item, result)
 
+    with suppress(KeyboardInterrupt):  # of a signal, which `stop` has seen: then no picture is begun
+        verb.start()
+        want.device, why = options.choose_device(want.device)
+        talk.detail(f"device {want.device} ({why}), {options.set_threads(want.threads)} CPU threads")
     for item in items:
         if item.skipped:
             talk.record(_record(want, item, "skipped"))
+    if not several and not todo:
+        talk.say(f"{items[0].output} exists: skipped")
     jobs = want.jobs if want.max_memory is None else 1  # pictures that wait would take what the plan does not count
     with talk.bar(len(todo)):
         for done in run(todo, read, work, write, stop, jobs, want.keep_going):
+            del missed[done.item]
             if done.error is None:
                 del rest[done.item]
             code = _report(want, verb, done, talk, f"[{numbers[done.item]}/{len(todo)}] " if several else "")
             codes += [code] if code else []
             statuses["done" if not code else "interrupted" if code == INTERRUPTED else "failed"] += 1
+    for item in missed:
+        talk.record(_record(want, item, "not reached"))
     if want.failed_list:
         batch.write_list(batch.as_path(want.failed_list), rest)
     if several:
-        talk.say(_summary(statuses, len(rest), time.perf_counter() - started, want.failed_list))
+        listed = want.failed_list if rest else None
+        talk.say(_summary(statuses, len(missed), time.perf_counter() - started, listed))
+    elif missed:
+        talk.failure(KeyboardInterrupt())
     return INTERRUPTED if stop.asked else _exit_code(codes, several, not todo) or int(talk.lost)
 
 
@@ -198,12 +212,11 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _summary(statuses: Counter, rest: int, seconds: float, failed_list: str | None) -> str:
-    missed = rest - statuses["failed"] - statuses["interrupted"]
+def _summary(statuses: Counter, missed: int, seconds: float, listed: str | None) -> str:
     words = [f"{statuses['done']} done", f"{statuses['failed']} failed"]
     words += [f"{statuses[name]} {name}" for name in ("skipped", "interrupted") if statuses[name]]
     words += [f"{missed} not reached"] if missed else []
-    again = f"; those that are not done are listed in {failed_list}" if failed_list and rest else ""
+    again = f"; those that are not done are listed in {listed}" if listed else ""
     return f"{', '.join(words)} in {seconds:.1f} s{again}"
 
 
