@@ -1,4 +1,4 @@
-"""What the tests share: where they run, and the pictures that may be shipped."""
+"""What the tests share: where they run, the pictures that may be shipped, batches of small ones."""
 
 import os
 from pathlib import Path
@@ -13,6 +13,9 @@ import torch.nn.functional as F
 from PIL import Image
 
 from psal_cli import native
+from psal_cli.tasks import inpaint as task
+
+from .photos import SIZE, texture
 
 DATA = Path(__file__).parent / "data"
 
@@ -67,3 +70,39 @@ def pair_features(pair):
     """size -> the frames of `pair` convolved with one seeded random 3x3 bank of 16 filters, [1, 16, size, size] each."""
     bank = torch.randn(16, 3, 3, 3, generator=torch.Generator().manual_seed(0)) / 27**0.5
     return lambda size: tuple(F.conv2d(F.pad(frame, (1, 1, 1, 1), mode="replicate"), bank) for frame in pair(size))
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """A function that fills photos/ with so many pictures, every third one in a subfolder; mask.png fits all."""
+    monkeypatch.chdir(tmp_path)
+    mask = np.zeros(SIZE[::-1], np.uint8)
+    mask[10:16, 12:20] = 255
+    Image.fromarray(mask).save("mask.png")
+
+    def make(count):
+        for number in range(count):
+            path = Path("photos", *(["deep"] if number % 3 == 2 else []), f"{number:03}.png")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(texture(number)).save(path)
+        return tmp_path
+
+    return make
+
+
+@pytest.fixture
+def stopped(monkeypatch):
+    """A function that makes the task call something for the picture of that number, before it does its work."""
+
+    def at(number, act):
+        work, calls = task.inpaint, []
+
+        def counted(*args, **options):
+            calls.append(0)
+            if len(calls) == number:
+                act()
+            return work(*args, **options)
+
+        monkeypatch.setattr(task, "inpaint", counted)
+
+    return at

@@ -144,7 +144,7 @@ def unreadable(tmp_path):
         "cut.tif": "damaged or cut off",
         "cut.webp": "cut",  # libwebp may refuse it as no picture at all
         "text.png": "no picture that psal reads",
-        "empty.png": "no picture that psal reads",
+        "empty.png": "is empty, expected a picture",
         "moving.gif": "is a GIF file",
         "folder.png": "a folder",
         "pipe.png": "no regular file",

@@ -125,8 +125,9 @@ class Inpaint:
     def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
         picture, mask = loaded.picture, loaded.mask
         if not mask.hole.any():
-            about = "nothing to fill (white = fill)"
-            self.talk.say(f"{item.partners['mask']} marks {about}: {item.input} is copied, no offsets or comparison are written")
+            about = f"{item.partners['mask']} marks nothing to fill (white = fill)"
+            how = "copied byte for byte" if self._is_kept(item, picture) else "written anew with its own pixels"
+            self.talk.say(f"{about}: {item.input} is {how}, no offsets or comparison are written")
             return Result(picture, mask, None)
         width, height = picture.size
         self.talk.detail(f"{item.input}: {picture.format}, {width}x{height}, {mask.hole.sum()} pixels to fill")
@@ -175,13 +176,19 @@ class Inpaint:
 
     def _copy(self, item: Item, picture) -> None:
         from psal_cli.files import copy_file
-        from psal_cli.image import Encoding, check_format, write_picture
+        from psal_cli.image import write_picture
 
-        encoding = self._encoding(item, picture.format)
-        if encoding == Encoding(format=encoding.format) and picture.format == check_format(item.output, encoding.format):
+        if self._is_kept(item, picture):
             copy_file(item.input, item.output, self.want.force)
         else:
-            write_picture(picture, item.output, self.want.force, encoding)
+            write_picture(picture, item.output, self.want.force, self._encoding(item, picture.format))
+
+    def _is_kept(self, item: Item, picture) -> bool:
+        """Whether a picture that nothing is done to keeps its file: the format stays and no option asks for another one."""
+        from psal_cli.image import Encoding, check_format
+
+        encoding = self._encoding(item, picture.format)
+        return encoding == Encoding(format=encoding.format) and picture.format == check_format(item.output, encoding.format)
 
     def _write_about(self, item: Item, result: Result, done) -> None:
         from psal_cli.image import write_picture

@@ -38,6 +38,8 @@ IPTC_PREVIEWS = {(2, number) for number in (200, 201, 202)}
 XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation\s*(?:=\s*["']|>)\s*)([2-8])""")
 XMP_PICTURE = re.compile(rb"<(\w+:Thumbnails|GImage:Data|xmpNote:HasExtendedXMP)(?=[\s/>])[^<>]*?(/?)>")
 JPEG_SEGMENT = 65_502  # bytes that one JPEG segment holds beside its headers
+TIFF_ONLY = {37724: "Photoshop layers", 34735: "GeoTIFF"}
+JPEG_ONLY = {("APP11", b"jumb"): "Content Credentials", ("APP1", b"http://ns.adobe.com/xmp/extension/"): "extended XMP"}
 # What each format holds; `colour` is what a PNG file says about its colours where it has no profile.
 HOLDS = {
     "JPEG": {"icc", "exif", "xmp", "iptc", "comment", "dpi"},
@@ -102,6 +104,14 @@ def read_metadata(image: Image.Image, orientation: int, size: tuple[int, int], n
         cicp=kept("colour is", _cicp, info, chunks),
         colour=tuple(chunk for chunk in chunks if chunk[0] in png.COLOUR),
     )
+
+
+def left_behind(image: Image.Image) -> list[str]:
+    """What an opened JPEG or TIFF file has beside the picture that `Metadata` has no place for, in words."""
+    if image.format == "TIFF":
+        return [words for tag, words in TIFF_ONLY.items() if tag in image.tag_v2]
+    segments = getattr(image, "applist", ())
+    return [words for (name, start), words in JPEG_ONLY.items() if any(n == name and start in data[:64] for n, data in segments)]
 
 
 def orientation_of(image: Image.Image) -> int:

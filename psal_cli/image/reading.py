@@ -15,7 +15,7 @@ from psal_cli.image import jxl
 from psal_cli.image.colour import Inks
 from psal_cli.image.decoding import BITS, EXTRA_SAMPLES, PHOTOMETRIC, SAMPLE_FORMAT, Layout, arrays, layout_of, load, refusal
 from psal_cli.image.formats import detect, load_plugin, readable, word
-from psal_cli.image.metadata import Metadata, orientation_of, read_metadata
+from psal_cli.image.metadata import Metadata, left_behind, orientation_of, read_metadata
 from psal_cli.image.picture import Picture
 from psal_cli.image.png import is_too_short, lacks_rows, late_exif
 
@@ -90,19 +90,21 @@ def read_plain(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, np
 
 def _warn_of_losses(file: IO[bytes], name: str, path: Path) -> None:
     """Says what of the file will not be in the picture."""
-    frames, bits, extra = 1, 8, ()
+    frames, bits, extra, others = 1, 8, (), []
     if name == "JXL":
         head = jxl.read_head(file)
         frames, bits = "several" if head.animated else 1, head.bits if not head.grey or head.alpha else 8
     else:
         with _image(file, name) as image:
-            frames = getattr(image, "n_frames", 1)
+            frames, others = getattr(image, "n_frames", 1), left_behind(image)
             if name in ("AVIF", "HEIF"):
                 bits = image.info["bit_depth"] if name == "HEIF" else _avif_bits(file)
             elif name == "TIFF":
                 extra = image.tag_v2.get(EXTRA_SAMPLES, ())
     if frames != 1:
         log.warning("%s holds %s pictures: only the first is used", path, frames)
+    if others:
+        log.warning("%s: its %s not kept", path, " and ".join(others) + (" is" if len(others) == 1 else " are"))
     if bits > 8:
         log.warning("%s has %d bits a channel: psal reads %s with 8", path, bits, word(name))
     if 0 in extra:
@@ -138,8 +140,11 @@ def opened(path: Path) -> Iterator[tuple[IO[bytes], str]]:
             kind = "a folder, expected a picture" if path.is_dir() else "no regular file: give what comes from a pipe as -"
             raise InputError(f"{path} is {kind}")
         with open_input(path) as file:
-            name = detect(file.read(64))
+            head = file.read(64)
+            name = detect(head)
             file.seek(0)
+            if not head:
+                raise InputError(f"{path} is empty, expected a picture")
             if name in ("GIF", "PSD"):
                 raise InputError(f"{path} is a {name} file, psal reads {readable()}: save it as one of these")
             if name is None:
