@@ -1,4 +1,4 @@
-"""What both benchmarks write: the machine, the versions, JSON files and the tables in README.md."""
+"""What the benchmarks write: the machine, the versions, JSON files and the tables in README.md."""
 
 import json
 import os
