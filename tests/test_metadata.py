@@ -117,6 +117,16 @@ def test_damaged_iptc_costs_the_block_not_the_picture(tmp_path, caplog, block):
     assert "in.jpg: its IPTC block is unusable and not kept" in caplog.text
 
 
+@pytest.mark.parametrize("suffix", ["tif", "jpg", "png", "webp", "bmp"])
+def test_a_resolution_that_cannot_be_stops_no_picture(tmp_path, suffix):
+    path = save(tmp_path / "in.bmp", blocks(), dpi=(300, 300))
+    whole = bytearray(path.read_bytes())
+    whole[38:46] = b"\xff\xff\xff\x7f" * 2  # pixels a metre
+    path.write_bytes(whole)
+    write_picture(read_picture(path), tmp_path / f"out.{suffix}")
+    assert read_picture(tmp_path / f"out.{suffix}").metadata.dpi is None
+
+
 def test_what_has_no_place_is_said(tmp_path, caplog):
     layers = ImageFileDirectory_v2()
     layers.tagtype[37724], layers.tagtype[34735] = 7, 3

@@ -37,6 +37,7 @@ XMP_TAG, IPTC_TAG, IPTC_RESOURCE = 700, 33723, 0x0404
 IPTC_PREVIEWS = {(2, number) for number in (200, 201, 202)}
 XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation\s*(?:=\s*["']|>)\s*)([2-8])""")
 XMP_PICTURE = re.compile(rb"<(\w+:Thumbnails|GImage:Data|xmpNote:HasExtendedXMP)(?=[\s/>])[^<>]*?(/?)>")
+MOST_DPI = 65_535  # that a JPEG file holds; what is more is damage
 JPEG_SEGMENT = 65_502  # bytes that one JPEG segment holds beside its headers
 TIFF_ONLY = {37724: "Photoshop layers", 34735: "GeoTIFF"}
 JPEG_ONLY = {("APP11", b"jumb"): "Content Credentials", ("APP1", b"http://ns.adobe.com/xmp/extension/"): "extended XMP"}
@@ -242,7 +243,7 @@ def _dpi(info: dict, orientation: int, exif: bytes | None) -> tuple[float, float
     made_up = info.get("dpi") == (72, 72) and info.get("jfif_unit") not in (1, 2)  # by Pillow, of a JPEG file that tells none
     told = () if made_up else tuple(map(float, info.get("dpi", ())))
     for dpi in (told, resolution_in(exif) if exif else ()):
-        if dpi and all(math.isfinite(value) and value > 1 for value in dpi):  # Pillow says 1 for "unknown"
+        if dpi and all(1 < value <= MOST_DPI for value in dpi):  # Pillow says 1 for "unknown"
             return dpi[::-1] if orientation >= 5 else dpi
     return None
 
