@@ -1,20 +1,23 @@
 """Batches: which pictures, which mask or reference belongs to each, where each result goes; all settled before any work."""
 
 import codecs
-import glob
+import functools
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from psal_cli.errors import InputError, PsalError, WriteError
-from psal_cli.files import STDIO, atomic_file, check_folder, check_output, open_input
+from psal_cli.files import STDIO, atomic_file, check_folder, check_output, open_input, unwritten
 
 log = logging.getLogger(__name__)
 
 LONGEST = 4096  # bytes of a path
+KINDS = {".jpeg": ".jpg", ".jpe": ".jpg", ".jfif": ".jpg", ".apng": ".png", ".tiff": ".tif", ".heif": ".heic", ".hif": ".heic"}
+KINDS[".dib"] = ".bmp"
 TREE = f"{os.sep}.{os.sep}"  # in a path: what follows it is kept below the output folder, as in rsync --relative
 
 
@@ -97,7 +100,7 @@ def _lines(name: str) -> list[str]:
         raise InputError(f"{name}: the list of files cannot be read: {error.strerror}") from error
     if data.startswith(codecs.BOM_UTF16_LE) or data.startswith(codecs.BOM_UTF16_BE):
         raise InputError(f"{name} is a list in UTF-16: save it as UTF-8")
-    if detect(data[:64]):
+    if detect(data[:64]) and (not data[:64].isascii() or b"\0\0" in data[:64]):  # names may begin with BM, or GIF8, too
         raise InputError(f"{name} is a picture, --from-file takes a list of file names: give it as an argument")
     data = data.removeprefix(codecs.BOM_UTF8)
     lines = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
@@ -166,9 +169,10 @@ def pair(items: list[Item], wanted: dict[str, str | None], readable: frozenset[s
     Raises InputError for a pattern that names anything else.
     """
     wanted = {option: text for option, text in wanted.items() if text is not None}
+    alike = functools.cache(lambda folder: _by_stem(folder, readable))
     for item in items:
         for option, text in wanted.items():
-            partner = _partner(item, option, text, readable)
+            partner = _partner(item, option, text, alike)
             if isinstance(partner, InputError):
                 item.problem = item.problem or partner
             else:
@@ -186,16 +190,26 @@ def pair(items: list[Item], wanted: dict[str, str | None], readable: frozenset[s
     return [item for item in items if not is_partner(item)]
 
 
-def _partner(item: Item, option: str, text: str, readable: frozenset[str]) -> Path | InputError:
+def _by_stem(folder: Path, readable: frozenset[str]) -> dict[str, list[Path]]:
+    """The pictures in a folder by their names without suffix."""
+    found: dict[str, list[Path]] = {}
+    with suppress(OSError):  # no such folder: no picture in it
+        for path in folder.iterdir():
+            if path.suffix.lower() in readable:
+                found.setdefault(path.stem, []).append(path)
+    return found
+
+
+def _partner(item: Item, option: str, text: str, alike: Callable[[Path], dict[str, list[Path]]]) -> Path | InputError:
     path = as_path(text)
-    if "{" in text:
+    if "{" in text and not is_file(path):
         path = _filled_in(item, option, text)
         found = [path] if is_file(path) else []
         where = f"no {path}"
     elif is_folder(path):
         folder = path / item.tree.parent
-        same, others = folder / item.tree.name, folder.glob(f"{glob.escape(item.tree.stem)}.*")
-        found = [same] if is_file(same) else [other for other in others if other.suffix.lower() in readable]
+        same = folder / item.tree.name
+        found = [same] if is_file(same) else alike(folder).get(item.tree.stem, [])
         where = f"no {folder / item.tree.stem} with any suffix of a picture"
     else:
         return path  # one for all: what is wrong with it is said when it is read
@@ -231,8 +245,9 @@ def place(
     if len(items) < 2:
         return items
     results = {os.path.realpath(item.output): item for item in items}
-    out = [item for item in items if results.get(os.path.realpath(item.input), item) is item]
-    if left := [item.input for item in items if item not in out]:
+    makers = [results.get(os.path.realpath(item.input), item) for item in items]
+    out = [item for item, maker in zip(items, makers, strict=True) if maker is item]
+    if left := [item.input for item, maker in zip(items, makers, strict=True) if maker is not item]:
         more = f" and {len(left) - 1} more are results" if len(left) > 1 else " is the result"
         log.warning("%s%s of other pictures here: left out", left[0], more)
     return out
@@ -261,7 +276,7 @@ def _target(
 
 def kind(suffix: str) -> str:
     """The suffix that stands for all suffixes of a format."""
-    return {".jpeg": ".jpg", ".tiff": ".tif", ".heif": ".heic"}.get(suffix.lower(), suffix.lower())
+    return KINDS.get(suffix.lower(), suffix.lower())
 
 
 def settle(items: list[Item], folders: bool, force: bool, skip_existing: bool) -> None:
@@ -306,8 +321,11 @@ def _check(path: Path, folders: bool, force: bool) -> list[Path]:
         if is_file(path) and not force:
             return [path]
         folder = path.parent
-        while not folder.exists():
-            folder = folder.parent
+        try:
+            while not folder.exists():
+                folder = folder.parent
+        except OSError as error:
+            raise unwritten(path, error) from error
         if folder != path.parent:
             check_folder(path, folder)
             return []

@@ -1,5 +1,6 @@
 """What stops a command and its exit code: 1 failed, 2 unusable input, 3 nothing to do, 4 out of memory, 130 interrupted."""
 
+import re
 import sys
 
 INTERRUPTED = 130
@@ -56,8 +57,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     torch = sys.modules.get("torch")  # not imported: then the error is not its own
     if isinstance(error, MemoryError) or (torch and isinstance(error, torch.OutOfMemoryError)):
         return True
-    words = ("can't allocate memory", "not enough memory", "bad_alloc", "out of memory", "Insufficient memory")
+    words = "can.?t allocate memory|cannot allocate memory|not enough memory|bad_alloc|out of memory|insufficient memory"
+    words += r"|encoding error 1\b"  # libwebp
     if isinstance(error, ImportError):
         return "failed to map segment" in str(error)
-    plain = isinstance(error, RuntimeError) or type(error).__module__ == "cv2"  # torch, libpsal, OpenCV
-    return plain and any(word in str(error) for word in words)
+    plain = isinstance(error, (RuntimeError, ValueError, OSError)) or type(error).__module__ == "cv2"  # torch, libpsal, Pillow
+    return plain and bool(re.search(words, str(error), re.IGNORECASE))

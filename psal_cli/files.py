@@ -192,7 +192,7 @@ def _stdout() -> Iterator[IO[bytes]]:
 
 def give_up_stdout() -> None:
     """After a failed write: what Python flushes when it ends goes nowhere, instead of into a second error."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, AttributeError):  # None where the shell has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -82,8 +82,9 @@ def available() -> int | None:
 def check_available(needed: int) -> None:
     """Raises MemoryLimitError when this process cannot come to hold so many bytes, before the system kills it for trying."""
     room = available()
-    if room is not None and needed > room + (resident() or 0):
-        cure = f"close other programs, or give --max-memory {room // 2**20}M for a smaller plan"
+    most = None if room is None else room + (resident() or 0)
+    if most is not None and needed > most:
+        cure = f"close other programs, or give --max-memory {most // 2**20}M for a smaller plan"
         raise MemoryLimitError(f"it takes {in_words(needed)} of memory, {at_most(room)} are free: {cure}")
 
 

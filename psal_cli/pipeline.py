@@ -136,16 +136,24 @@ def run(
                 future = Future()
                 future.set_exception(error)
                 going = keep_going
-            result = None  # a picture is large: none is kept longer than needed
             writes.append((outcome, future))
+            result = future = None  # a picture is large: none is kept longer than needed
             outcome.peak = memory.peak()
             while writes and (len(writes) >= jobs or writes[0][1].done()):
                 yield (done := _finished(*writes.popleft()))
                 going = keep_going or (going and done.error is None)
+                _forget(done.error)
         for _, future in reads:
             future.cancel()
         while writes:
-            yield _finished(*writes.popleft())
+            yield (done := _finished(*writes.popleft()))
+            _forget(done.error)
+
+
+def _forget(error: BaseException | None) -> None:
+    """Cuts what led to an error: its frames hold the picture, in a cycle that Python may find only many pictures later."""
+    while error is not None:
+        error.__traceback__, error = None, error.__cause__ or error.__context__
 
 
 def _timed(outcome: Outcome, step: Callable, *args) -> Any:
@@ -160,4 +168,5 @@ def _finished(outcome: Outcome, future: Future) -> Outcome:
     outcome.error = future.exception()
     if outcome.error is None:
         outcome.result = future.result()
+    outcome.peak = max((peak for peak in (outcome.peak, memory.peak()) if peak is not None), default=None)
     return outcome

@@ -8,8 +8,7 @@ import pytest
 from psal_cli.batch import Item, as_path, find_inputs, pair, place, settle, write_list
 from psal_cli.errors import InputError
 from psal_cli.files import STDIO
-
-READABLE = frozenset({".jpg", ".png"})
+from psal_cli.image import READABLE, check_format
 
 
 @pytest.fixture
@@ -190,6 +189,25 @@ def test_brackets_in_names_are_no_pattern(tree):
         Path(name).touch()
     [item] = pair(find("photos/a[1].jpg")[0], {"mask": "masks"}, READABLE)
     assert str(item.partners["mask"]) == "masks/a[1].png"
+
+
+def test_names_that_look_like_others(tree):
+    """IMG.edit is no IMG, a list of BMW/ no picture, a file with brackets no pattern; all suffixes of a format go by its name."""
+    Path("masks").mkdir()
+    for name in ("IMG", "IMG.edit"):
+        Path("photos", f"{name}.jpg").touch()
+        Path("masks", f"{name}.png").touch()
+    items = pair(find("photos/IMG.jpg", "photos/IMG.edit.jpg")[0], {"mask": "masks"}, READABLE)
+    assert [str(item.partners.get("mask")) for item in items] == ["masks/IMG.png", "masks/IMG.edit.png"]
+    Path("m{1}.png").touch()
+    assert pair(items, {"mask": "m{1}.png"}, READABLE)[0].partners["mask"] == Path("m{1}.png")
+    Path("list.txt").write_text("BMW/x.jpg\n")
+    assert names(find(lists=["list.txt"])[0]) == ["BMW/x.jpg"]
+    for suffix, other in ((".jfif", ".jpg"), (".apng", ".png"), (".hif", ".heic"), (".dib", ".bmp")):
+        Path("photos", f"x{suffix}").touch()
+        item = find(f"photos/x{suffix}")[0]
+        assert planned(item, output="out", extension=other) == [f"out/x{suffix}"]
+        assert check_format(item[0].output) == check_format(Path(f"x{other}"))
 
 
 def test_masks_below_the_photos_are_no_photos(tree):

@@ -3,6 +3,7 @@
 import struct
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
 
 import cv2
@@ -53,6 +54,17 @@ def test_one_transparent_colour(tmp_path, channels):
     key = struct.pack(f">{channels}H", *array[0, 0].tolist())
     (tmp_path / "in.png").write_bytes(png_file(array, chunks=[(b"tRNS", key)]))
     check(tmp_path / "in.png", array, np.where((array == array[0, 0]).all(2), 0, 65535))
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_one_transparent_grey_of_few_bits(tmp_path, bits):
+    top = 2**bits - 1
+    file = bytearray(png_file(np.array([[[(top << (8 - bits)) & 0xFF]], [[0]]], np.uint8), chunks=[(b"tRNS", bytes([0, top]))]))
+    file[24] = bits
+    file[29:33] = struct.pack(">I", zlib.crc32(file[12:29]))
+    (tmp_path / "in.png").write_bytes(file)
+    picture = read_picture(tmp_path / "in.png")
+    assert picture.pixels.ravel().tolist() == [255, 0] and picture.alpha.ravel().tolist() == [0, 255]
 
 
 TIFFS = [

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from psal_cli import memory
-from psal_cli.errors import InputError
+from psal_cli.errors import InputError, is_out_of_memory
 
 
 @pytest.mark.parametrize(
@@ -126,6 +126,20 @@ for run, rooms in (
     print(*(attempt(run, room << 20) for room in (*rooms, 1000)), sep="\\n")
     print("next")
 """
+
+
+@pytest.mark.parametrize(
+    ("error", "short"),
+    [
+        (ValueError("Pixel allocation failed: Out of memory"), True),  # libavif
+        (ValueError("encoding error 1"), True),  # libwebp
+        (ValueError("encoding error 10"), False),
+        (OSError("broken data stream"), False),
+        (KeyError("out of memory"), False),
+    ],
+)
+def test_decoders_that_lack_memory_are_known_from_damage(error, short):
+    assert is_out_of_memory(error) == short
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits what a process may allocate")

@@ -127,6 +127,12 @@ def test_a_resolution_that_cannot_be_stops_no_picture(tmp_path, suffix):
     assert read_picture(tmp_path / f"out.{suffix}").metadata.dpi is None
 
 
+def test_a_large_profile_comes_back_from_png(tmp_path):
+    large = Picture(blocks(), metadata=Metadata(icc=SRGB + np.random.default_rng(0).bytes(1_500_000)))
+    write_picture(large, tmp_path / "out.png")
+    assert read_picture(tmp_path / "out.png").metadata.icc == large.metadata.icc
+
+
 def test_what_has_no_place_is_said(tmp_path, caplog):
     layers = ImageFileDirectory_v2()
     layers.tagtype[37724], layers.tagtype[34735] = 7, 3

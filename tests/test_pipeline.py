@@ -1,11 +1,13 @@
 """The pipeline of a batch: in order, beside each other, stopped by failures and signals without losing anything."""
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,38 @@ NAMES = "abcdefgh"
 
 def items(names=NAMES):
     return [Item(Path(name), Path(name), name) for name in names]
+
+
+class Large:
+    """Stands for a picture."""
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+@pytest.mark.parametrize("failing", ["work", "write"])
+def test_what_failed_is_not_kept_in_memory(jobs, failing):
+    alive = []
+
+    def read(_):
+        large = Large()
+        alive.append(weakref.ref(large))
+        return large
+
+    def step(item, large, name):
+        if failing == name:
+            try:
+                raise OSError(large)
+            except OSError as error:
+                raise ValueError(name) from error
+        return large
+
+    gc.disable()  # which would hide it for a while
+    try:
+        with Stop() as stop:
+            done = run(items(), read, lambda *of: step(*of, "work"), lambda *of: step(*of, "write"), stop, jobs)
+            errors = [type(one.error) for one in done]
+        assert errors == [ValueError] * len(NAMES) and sum(one() is not None for one in alive) <= 1
+    finally:
+        gc.enable()
 
 
 class Steps:

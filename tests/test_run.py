@@ -168,6 +168,7 @@ def test_refusals_come_before_any_work(photos):
         "photos/000.png -o out.png --suffix _x": "--suffix _x, but -o out.png is the whole name",
         "photos -o out --background nocolour": "nocolour is no colour",
         "fotos/ -o out/ --mask photos": "fotos: no such file or folder",
+        "photos/000.png -o out.png --compare -": "--compare -: only the picture itself goes to stdout",
         "photos/000.png -o - --json": "--json and the picture would both go to stdout",
         "- --json": "would both go to stdout",
         "photos -o out --max-pixels none": "no number of pixels",
@@ -209,6 +210,9 @@ def test_dry_run_tells_and_does_nothing(photos):
     done = psal(*run, "--skip-existing")  # what is left out is not looked at
     assert done.exit_code == 0 and done.stderr == "psal: dry run: 1 to do, 2 skipped, 0 refused\n"
     assert psal("inpaint", "photos", "--mask", "mask.png", "-o", "out", "--dry-run", "--skip-existing").exit_code == 3
+    Path("masks").mkdir()  # nor is its mask
+    assert psal("inpaint", "photos", "--mask", "masks", "-o", "out", "--dry-run", "--skip-existing").exit_code == 3
+    assert psal("inpaint", "photos", "--mask", "mask.png", "-o", "new", "--dry-run", "--device", "cuda:99").exit_code == 2
 
 
 def test_dry_run_looks_at_the_masks(photos):

@@ -108,6 +108,23 @@ def test_names_that_the_system_cannot_look_up(photos):
     assert done.exit_code == 2 and "long.txt is no list of file names" in done.stderr
 
 
+def test_folders_that_cannot_be_made(photos):
+    for folder in (f"{'x' * 300}/", f"{'x' * 300}/y/"):
+        for option in ("-o", "--failed-list"):
+            where = [option, f"{folder}list.txt", "-o", "out"] if option == "--failed-list" else ["-o", folder]
+            done = psal("photos", "--mask", "mask.png", *where)
+            assert done.exit_code == 1 and "File name too long" in done.stderr and "internal error" not in done.stderr
+            assert done.stderr.count("\n") == 1
+
+
+def test_a_closed_stdout_loses_no_picture(photos):
+    script = f'"{sys.executable}" -P -c "from psal_cli.commands import main; main()" "$@" >&-'
+    command = ["sh", "-c", script, "sh", "inpaint", "photos", "--mask", "mask.png", "-o", "out", "--json"]
+    done = subprocess.run(command, env=ENV, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.count("cannot write stdout") == 1 and "internal error" not in done.stderr
+    assert len(list(Path("out").iterdir())) == 2
+
+
 def test_lists_from_other_systems(photos):
     for start, text in ((codecs.BOM_UTF8, b"photos/a.png\r\nphotos/b.png\r\n"), (b"", b"photos/a.png\n\nphotos/b.png")):
         Path("list.txt").write_bytes(start + text)

@@ -27,7 +27,7 @@ class Verbs(click.Group):
             super().__call__(*args, **kwargs)
         except SystemExit as end:
             if end.code == INTERRUPTED:
-                with suppress(OSError):
+                with suppress(OSError, AttributeError):
                     sys.stdout.flush()
                 os._exit(INTERRUPTED)
             raise

@@ -95,12 +95,31 @@ class Inpaint:
             reads=header.format,
             writes=check_format(item.output, self._encoding(item, header.format).format),
             draws=check_format(item.outputs["save_offsets"]) if "save_offsets" in item.outputs else None,
+            mask=self._mask_cost(item),
+            streams=self._streams(item, header),
             limit=self.want.max_memory,
         )
         self.estimates[item] = found.bytes
-        if self.want.max_memory is None:
+        if self.want.max_memory is None:  # who names a limit may know more, of swap for instance
             memory.check_available(found.bytes)
         return found
+
+    def _mask_cost(self, item: Item) -> int:
+        """Bytes a pixel, at most, while one of the masks is decoded."""
+        from psal_cli import memory
+        from psal_cli.image import read_header
+
+        headers = [read_header(path, self.want.max_pixels, profiles=False) for path in item.partners.values()]
+        return max(memory.reading(1, head.channels, head.bits // 8, head.alpha, head.format) for head in headers)
+
+    def _streams(self, item: Item, header) -> int:
+        """Bytes of what is piped in, kept to the end, and of what is piped out, made whole before: about half of its pixels'."""
+        from psal_cli.files import STDIO, open_input
+
+        with open_input(item.input) as file:
+            size = file.seek(0, 2)
+        out = max(size, header.width * header.height * header.channels * header.bits // 16) if item.output == STDIO else 0
+        return out + (size if item.input == STDIO else 0)
 
     def _mask(self, item: Item, size: tuple[int, int]):
         from psal_cli.image import read_mask
@@ -211,7 +230,7 @@ class Inpaint:
 
         header = read_header(item.input, self.want.max_pixels)
         mask = self._mask(item, (header.width, header.height))
-        plan = self._plan(item, header, mask, "source_mask" in item.partners)
+        plan = self._plan(item, header, mask, "source_mask" in item.partners or header.alpha)
         return {"width": header.width, "height": header.height, "memory_bytes": plan.bytes, "reach": plan.reach}
 
     def estimate(self, item: Item) -> int | None:

@@ -67,7 +67,7 @@ def _planned(want: SimpleNamespace, verb: Verb) -> tuple[list[batch.Item], bool]
         parse_colour(want.background)
     items, several = batch.find_inputs(want.images, want.from_file, want.recursive, READABLE)
     partners = {name: getattr(want, name) for name in verb.partners}
-    _check_streams(want, partners, items)
+    _check_streams(want, partners, items, {name: getattr(want, name) for name in verb.outputs})
     items = batch.pair(items, partners, READABLE)
     outputs = {name: getattr(want, name) for name in (*verb.outputs, "output")}
     extension = f".{want.format}" if want.format else None
@@ -95,7 +95,10 @@ def _planned(want: SimpleNamespace, verb: Verb) -> tuple[list[batch.Item], bool]
     return items, several
 
 
-def _check_streams(want: SimpleNamespace, partners: dict, items: list[batch.Item]) -> None:
+def _check_streams(want: SimpleNamespace, partners: dict, items: list[batch.Item], beside: dict[str, str | None]) -> None:
+    for name, text in beside.items():
+        if text == "-":
+            raise InputError(f"--{name.replace('_', '-')} -: only the picture itself goes to stdout: name a file")
     readers = [*want.from_file, *(text for text in partners.values() if text), *(str(i.input) for i in items)]
     if readers.count("-") > 1:
         raise InputError("- stands for stdin more than once: only one of picture, list and other files can come from there")
@@ -106,11 +109,12 @@ def _check_streams(want: SimpleNamespace, partners: dict, items: list[batch.Item
 def _preview(want: SimpleNamespace, verb: Verb, items: list[batch.Item], several: bool, talk: Talk) -> int:
     codes = []
     verb.start()
+    options.choose_device(want.device)
     for item in items:
         record = {"input": str(item.input), "output": str(item.output), "status": "skip" if item.skipped else "do", "error": None}
         record |= {name: str(path) for name, path in item.partners.items()}
         try:
-            if item.problem:
+            if item.problem and not item.skipped:
                 raise item.problem
             record |= {} if item.skipped else verb.preview(item)
         except Exception as error:
@@ -120,10 +124,10 @@ def _preview(want: SimpleNamespace, verb: Verb, items: list[batch.Item], several
         talk.record(record)
         if not want.as_json:
             talk.data(printable(_plan_line(record)))
-    count = Counter("refused" if item.problem else "skipped" if item.skipped else "to do" for item in items)
+    skipped = sum(item.skipped for item in items)
     if several:
-        talk.say(f"dry run: {len(items) - len(codes) - count['skipped']} to do, {count['skipped']} skipped, {len(codes)} refused")
-    return _exit_code(codes, several, count["skipped"] == len(items)) or int(talk.lost)
+        talk.say(f"dry run: {len(items) - len(codes) - skipped} to do, {skipped} skipped, {len(codes)} refused")
+    return _exit_code(codes, several, skipped == len(items)) or int(talk.lost)
 
 
 def _plan_line(record: dict) -> str:
@@ -157,29 +161,29 @@ def _run(want: SimpleNamespace, verb: Verb, items: list[batch.Item], several: bo
         verb.start()
         want.device, why = options.choose_device(want.device)
         talk.detail(f"device {want.device} ({why}), {options.set_threads(want.threads)} CPU threads")
-    for item in items:
-        if item.skipped:
-            talk.record(_record(want, item, "skipped"))
-    if not several and not todo:
-        talk.say(f"{items[0].output} exists: skipped")
-    jobs = want.jobs if want.max_memory is None else 1  # pictures that wait would take what the plan does not count
-    with talk.bar(len(todo)):
-        for done in run(todo, read, work, write, stop, jobs, want.keep_going):
-            del missed[done.item]
-            if done.error is None:
-                del rest[done.item]
-            code = _report(want, verb, done, talk, f"[{numbers[done.item]}/{len(todo)}] " if several else "")
-            codes += [code] if code else []
-            statuses["done" if not code else "interrupted" if code == INTERRUPTED else "failed"] += 1
-    for item in missed:
-        talk.record(_record(want, item, "not reached"))
-    if want.failed_list:
-        batch.write_list(batch.as_path(want.failed_list), rest)
-    if several:
-        listed = want.failed_list if rest else None
-        talk.say(_summary(statuses, len(missed), time.perf_counter() - started, listed))
-    elif missed:
-        talk.failure(KeyboardInterrupt())
+    with stop.hold():  # what is said and listed at the end is so after a signal too
+        for item in items:
+            if item.skipped:
+                talk.record(_record(want, item, "skipped"))
+        if not several and not todo:
+            talk.say(f"{items[0].output} exists: skipped")
+        jobs = want.jobs if want.max_memory is None else 1  # pictures that wait would take what the plan does not count
+        with talk.bar(len(todo)):
+            for done in run(todo, read, work, write, stop, jobs, want.keep_going):
+                del missed[done.item]
+                if done.error is None:
+                    del rest[done.item]
+                code = _report(want, verb, done, talk, f"[{numbers[done.item]}/{len(todo)}] " if several else "")
+                codes += [code] if code else []
+                statuses["done" if not code else "interrupted" if code == INTERRUPTED else "failed"] += 1
+        for item in missed:
+            talk.record(_record(want, item, "not reached"))
+        if want.failed_list:
+            batch.write_list(batch.as_path(want.failed_list), rest)
+        if several:
+            talk.say(_summary(statuses, len(missed), time.perf_counter() - started, want.failed_list if rest else None))
+        elif missed:
+            talk.failure(KeyboardInterrupt())
     return INTERRUPTED if stop.asked else _exit_code(codes, several, not todo) or int(talk.lost)
 
 

@@ -1,5 +1,6 @@
 """What a command says: notices, failures and progress on stderr, lines of JSON on stdout."""
 
+import errno
 import json
 import logging
 import os
@@ -74,6 +75,8 @@ class Talk:
         if self.lost:
             return
         try:
+            if sys.stdout is None:  # closed by the shell: >&-
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             click.echo(text)
             sys.stdout.flush()
         except OSError as error:

@@ -14,10 +14,12 @@ from contextlib import suppress
 from typing import IO, NamedTuple
 
 import numpy as np
-from PIL import Image, TiffImagePlugin
+from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 # `reading` checks a limit of its own; Pillow's refuses honest panoramas (179 megapixels).
 Image.MAX_IMAGE_PIXELS = None
+# Bytes of a profile or text in a PNG file, unpacked: its own limits refuse pictures with large profiles.
+PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = 1 << 25, 1 << 26
 # What Pillow and libtiff find odd in a file: what matters is raised too. Once for all, since threads read side by side.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 logging.getLogger("PIL").setLevel(logging.CRITICAL + 1)
@@ -115,6 +117,8 @@ def _bits(image: Image.Image) -> int:
 
 def load(image: Image.Image, layout: Layout) -> None:
     """Decodes an opened image; of 16-bit colour, the high bytes."""
+    if _raw(image) in ("L;2", "L;4") and isinstance(key := image.info.get("transparency"), int):
+        image.info["transparency"] = key * (0xFF // (2 ** int(_raw(image)[-1]) - 1))  # Pillow widens the pixels, not the key
     if layout.pairs:
         _set_raw(image, "RGBA")
     elif layout.bits == 16 and layout.channels == 3:

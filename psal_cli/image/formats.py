@@ -11,17 +11,22 @@ from psal_cli.files import STDIO
 WRITES = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
     ".png": "PNG",
+    ".apng": "PNG",
     ".tif": "TIFF",
     ".tiff": "TIFF",
     ".webp": "WEBP",
     ".avif": "AVIF",
     ".bmp": "BMP",
+    ".dib": "BMP",
     ".heic": "HEIF",
     ".heif": "HEIF",
+    ".hif": "HEIF",
     ".jxl": "JXL",
 }
-READABLE = frozenset(WRITES) | {".jpe", ".jfif", ".apng", ".hif", ".dib"}
+READABLE = frozenset(WRITES)
 WORDS = {"WEBP": "WebP", "HEIF": "HEIC", "JXL": "JPEG XL"}  # where Pillow's name of a format is not what people say
 PLUGINS = {"HEIF": ("pillow_heif", "heif"), "JXL": ("pillow_jxl", "jxl")}  # module, extra that installs it
 

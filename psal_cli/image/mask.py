@@ -1,6 +1,7 @@
 """Mask files: which pixels to fill, grown and feathered."""
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,8 +57,7 @@ def read_region(path: str | Path, size: tuple[int, int], max_pixels: int = MAX_P
     path = Path(path)
     header = read_header(path, max_pixels, profiles=False)
     _check_size(header.width, header.height, size, path)
-    pixels, alpha = read_plain(path, max_pixels)
-    values = _values(pixels, alpha, path)
+    values = _values(*read_plain(path, max_pixels), path)
     _check_size(values.shape[1], values.shape[0], size, path)  # the file may tell late that it is to be turned
     grey = np.count_nonzero((values > 32) & (values < 224)) / values.size
     if grey > GREY_SHARE:
@@ -73,28 +73,45 @@ def _check_size(width: int, height: int, size: tuple[int, int], path: Path) -> N
 
 def _values(pixels: np.ndarray, alpha: np.ndarray | None, path: Path) -> np.ndarray:
     """uint8 [H, W], 255 = white."""
-    if pixels.dtype == np.uint16:
-        pixels, alpha = (pixels >> 8).astype(np.uint8), None if alpha is None else (alpha >> 8).astype(np.uint8)
-    if alpha is None:
-        return _light(pixels)
-    if alpha.min() == alpha.max():
-        return _light(pixels) if alpha[0, 0] >= HALF else alpha
-    painted = pixels[alpha >= HALF]
-    if painted.size == 0 or (painted == painted[0]).all():
+    varies = alpha is not None and alpha.min() < alpha.max()
+    layer = alpha is not None and _is_layer(pixels, alpha, varies)
+    if layer and varies:
         log.warning("%s is read from its alpha channel: opaque = white", path)
-        return alpha
-    return (_light(pixels).astype(np.uint16) * alpha // 255).astype(np.uint8)
+    out = np.empty(pixels.shape[:2], np.uint8)
+    for rows in _bands(*out.shape):
+        out[rows] = _high(alpha[rows]) if layer else _light(_high(pixels[rows]))
+        if varies and not layer:
+            out[rows] = out[rows].astype(np.uint16) * _high(alpha[rows]) // 255
+    return out
+
+
+def _is_layer(pixels: np.ndarray, alpha: np.ndarray, varies: bool) -> bool:
+    """Whether all that is opaque has one colour, or nothing is."""
+    if not varies:
+        return bool(_high(alpha[:1, :1]) < HALF)
+    colour = None
+    for rows in _bands(*alpha.shape):
+        painted = _high(pixels[rows])[_high(alpha[rows]) >= HALF]
+        if len(painted):
+            colour = painted[0] if colour is None else colour
+            if (painted != colour).any():
+                return False
+    return True
+
+
+def _bands(height: int, width: int) -> Iterator[slice]:
+    step = max(1, BAND // width)
+    return (slice(top, top + step) for top in range(0, height, step))
+
+
+def _high(values: np.ndarray) -> np.ndarray:
+    """uint8: the high bytes of uint16."""
+    return values if values.dtype == np.uint8 else (values >> 8).astype(np.uint8)
 
 
 def _light(pixels: np.ndarray) -> np.ndarray:
-    """uint8 [H, W, C] -> uint8 [H, W]."""
-    if pixels.shape[2] == 1:
-        return pixels[..., 0]
-    out = np.empty(pixels.shape[:2], np.uint8)
-    step = max(1, BAND // out.shape[1])
-    for top in range(0, len(out), step):
-        out[top : top + step] = (pixels[top : top + step] @ np.array(LUMA, np.uint32) + 0x8000) >> 16
-    return out
+    """uint8 [H, W, C] -> [H, W]."""
+    return pixels[..., 0] if pixels.shape[2] == 1 else (pixels @ np.array(LUMA, np.uint32) + 0x8000) >> 16
 
 
 def _grown(hole: np.ndarray, dilate: int, feather: int) -> Mask:

@@ -9,7 +9,7 @@ from typing import IO, NamedTuple
 import numpy as np
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-from psal_cli.errors import InputError, PsalError
+from psal_cli.errors import InputError, PsalError, is_out_of_memory
 from psal_cli.files import STDIO, open_input
 from psal_cli.image import jxl
 from psal_cli.image.colour import Inks
@@ -162,6 +162,8 @@ def opened(path: Path) -> Iterator[tuple[IO[bytes], str]]:
     except BaseException as error:  # decoders raise anything on damaged files, that of JPEG XL what is no Exception
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
+        if is_out_of_memory(error):
+            raise MemoryError from error
         if isinstance(error, OSError) and error.strerror:  # the system's, a decoder's OSError has none
             raise InputError(f"{path} cannot be read: {error.strerror}") from error
         words = "" if name == "JXL" else f" ({' '.join(str(error).split())})"  # that of JPEG XL speaks of how it was built

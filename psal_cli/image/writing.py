@@ -7,7 +7,7 @@ from typing import IO
 
 from PIL import Image
 
-from psal_cli.errors import InputError, WriteError
+from psal_cli.errors import InputError, WriteError, is_out_of_memory
 from psal_cli.files import atomic_file
 from psal_cli.image.colour import parse_colour
 from psal_cli.image.fitting import fitted
@@ -78,6 +78,8 @@ def write_picture(picture: Picture, path: str | Path, force: bool = False, encod
         except (OSError, MemoryError):
             raise
         except Exception as error:  # encoders raise anything
+            if is_out_of_memory(error):
+                raise MemoryError from error
             raise WriteError(f"cannot write {path} as {word(name)} ({error})") from error
 
 

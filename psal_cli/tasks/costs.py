@@ -16,7 +16,7 @@ from psal_cli.tasks.pyramid import TEXTURES
 
 UNKNOWN = 300_000_000  # bytes of the libraries, where the system does not tell
 STRIPS = 30_000_000  # of all that is made a strip or a band of rows at a time, and of what the allocator keeps
-MASK = 5  # bytes a pixel while a mask is read
+MASK = 5  # bytes a pixel while a mask is looked at
 LOSSLESS = ("PNG", "TIFF", "BMP")  # what comes from these is written without loss, unless a quality is given
 
 
@@ -40,7 +40,8 @@ class Hole(NamedTuple):
 
 
 class Files(NamedTuple):
-    """What of the files matters; see `inpaint.plan`. draws: the format of a picture of the field, None where there is none."""
+    """What of the files matters; see `inpaint.plan`. draws: the format of a picture of the field, None where there is none;
+    mask: bytes a pixel while a mask is decoded; streams: bytes of what is piped in and out."""
 
     pixels: int
     channels: int
@@ -51,6 +52,8 @@ class Files(NamedTuple):
     reads: str
     writes: str
     draws: str | None
+    mask: int
+    streams: int
 
 
 def measured(hole: np.ndarray | None, patch_size: int) -> Hole:
@@ -77,13 +80,14 @@ def window(box: Box, hole: Hole, channels: int) -> int:
 
 def whole(files: Files, hole: Hole, filling: int) -> int:
     """Bytes at the most expensive of: reading the files, filling (`filling` beside what is kept), writing."""
-    pixels, channels, itemsize, alpha, source, soft, reads, writes, draws = files
+    pixels, channels, itemsize, alpha, source, soft, reads, writes, draws, mask, streams = files
     picture = pixels * itemsize * (channels + alpha)
-    reading = max(memory.reading(pixels, channels, itemsize, alpha, reads), picture + MASK * pixels)
+    masks = pixels * (max(mask, MASK) + source * (1 + 4 * soft))
+    reading = max(memory.reading(pixels, channels, itemsize, alpha, reads), picture + masks)
     result = (16 + 4 * channels) * hole.pixels  # places, colours and origins
     kept = picture + pixels * (1 + source + 4 * soft) + result
     inspection = 7 * hole.bounds  # while its parts are found
     drawing = 3 * pixels + memory.writing(pixels, 3, 1, False, draws) if draws else 0
     encoder = memory.writing(pixels, channels, itemsize, alpha, writes, reads in LOSSLESS)
     writing = kept + pixels * itemsize * channels + result + max(drawing, encoder)
-    return STRIPS + max(reading, kept + max(filling, inspection), writing)
+    return STRIPS + streams + max(reading, kept + max(filling, inspection), writing)

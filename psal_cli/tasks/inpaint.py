@@ -119,6 +119,8 @@ def plan(
     reads: str = "JPEG",
     writes: str = "JPEG",
     draws: str | None = None,
+    mask: int = 0,
+    streams: int = 0,
     limit: int | None = None,
 ) -> memory.Plan:
     """The most memory that a process will hold that reads, fills and writes one picture, and the reach that keeps to a limit.
@@ -129,13 +131,14 @@ def plan(
         source, soft: whether there are a source mask and a feathered mask.
         reads, writes, draws: the formats of the picture, of the result, and of a picture of the field where one is written, as
             Pillow names them.
+        mask: bytes a pixel while the mask's file is decoded; streams: bytes that are piped in and out.
         limit: bytes. The whole picture at once where that allows it, else the largest reach that it allows.
 
     Raises:
         MemoryLimitError: even the smallest reach that leaves enough to copy from takes more.
     """
     about = costs.measured(hole, patch_size)
-    files = costs.Files(size[0] * size[1], channels, itemsize, alpha, source, soft, reads, writes, draws)
+    files = costs.Files(size[0] * size[1], channels, itemsize, alpha, source, soft, reads, writes, draws, mask, streams)
 
     def needed(reach: int | None) -> int:
         boxes = windows(size, about.boxes or [(0, 1, 0, 1)], reach)

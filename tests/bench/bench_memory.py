@@ -39,10 +39,12 @@ ROWS = [
     (16, 8, 4, "png", SMALL, []),
     (16, 8, 4, "webp", SMALL, []),
     (16, 16, 3, "png", SMALL, ["-o", "out.jpg"]),
+    (16, 8, 3, "jpg", SMALL, ["--mask", "layer.png"]),
     (16, 8, 3, "jpg", SMALL, ["--feather", "20"]),
     (60, 8, 3, "jpg", SMALL, ["--save-offsets", "field.png", "--compare", "compare.jpg"]),
     (16, 8, 3, "jpg", SMALL, ["--max-memory", "600M"]),
     (60, 8, 3, "jpg", SMALL, ["--max-memory", "1.2G"]),
+    (60, 8, 3, "jpg", SMALL, ["--max-memory", "1.2G", "--mask", "layer.png"]),
     (60, 16, 3, "tif", SMALL, ["--max-memory", "1.6G"]),
     (150, 8, 3, "jpg", SMALL, ["--max-memory", "2G"]),
 ]
@@ -57,7 +59,7 @@ def photograph(height: int, width: int, channels: int) -> np.ndarray:
 
 
 def make(folder: Path, megapixels: float, bits: int, channels: int, extension: str, holes) -> tuple[int, int]:
-    """Writes photo.EXT and mask.png; returns (width, height)."""
+    """Writes photo.EXT, mask.png and the same as a layer of one colour, layer.png; returns (width, height)."""
     from psal_cli.image import Picture, write_picture
 
     height = round((megapixels * 1e6 / 1.5) ** 0.5)
@@ -72,6 +74,7 @@ def make(folder: Path, megapixels: float, bits: int, channels: int, extension: s
         top, left = round(top * height), round(left * height)
         mask[top : top + max(round(tall * height), 3), left : left + max(round(wide * height), 3)] = 255
     Image.fromarray(mask).save(folder / "mask.png")
+    Image.fromarray(np.dstack([np.full_like(pixels[..., :1], 200, np.uint8).repeat(3, 2), mask])).save(folder / "layer.png")
     return width, height
 
 

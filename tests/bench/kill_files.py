@@ -129,6 +129,8 @@ def check(found: dict[str, str], expected: dict[str, str], way: str) -> tuple[in
             done += 1
         elif way != "over" or digest != old:
             wrong.append(f"half-written or different: {name}")
+    if way == "unnamed":
+        wrong += [f"left behind: {name}" for name in parts]
     if way == "over":
         wrong += [f"lost: {name}" for name in expected.keys() - found.keys()]
     return done, len(parts), wrong
