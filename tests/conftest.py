@@ -1,6 +1,7 @@
 """What the tests share: where they run, the pictures that may be shipped, batches of small ones."""
 
 import os
+import signal
 from pathlib import Path
 
 # Before torch loads OpenMP: idle threads sleep instead of spinning, which on a busy machine slows small pictures tenfold.
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from psal_cli import native
+from psal_cli.pipeline import SIGNALS
 from psal_cli.tasks import inpaint as task
 
 from .photos import SIZE, texture
@@ -25,6 +27,17 @@ def pytest_generate_tests(metafunc):
     chosen = any("schedule" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
     if "schedule" in metafunc.fixturenames and not chosen:
         metafunc.parametrize("schedule", ["scan", "jump-flood", "exact"])
+
+
+@pytest.fixture(autouse=True)
+def heard_signals():
+    """The tests send signals, which a suite that runs in the background, or under nohup, would ignore, and psal with it."""
+    ignored = [number for number in SIGNALS if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.fixture(params=["cpu", "cuda"])
