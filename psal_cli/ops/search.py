@@ -6,6 +6,7 @@ from torch import Tensor
 
 from psal_cli import checks, native
 from psal_cli.ops.layout import channels_last, dense, inverse_norm, margins, pointer
+from psal_cli.ops.operator import operator
 
 
 def search(
@@ -77,7 +78,7 @@ def keys_by_row(key_valid: Tensor) -> Tensor:
     return key_valid.sum(2, dtype=torch.int32).cumsum(1, dtype=torch.int32)
 
 
-@torch.library.custom_op("psal::enough_valid_keys", mutates_args=())
+@operator("enough_valid_keys")
 def _enough_valid_keys(key_mask: Tensor, patch_size: int, k: int) -> tuple[Tensor, Tensor]:
     """`valid_keys` and their `keys_by_row`, refused when fewer than k.
 
@@ -89,7 +90,7 @@ def _enough_valid_keys(key_mask: Tensor, patch_size: int, k: int) -> tuple[Tenso
     return key_valid, key_rows
 
 
-@_enough_valid_keys.register_fake
+@torch.library.register_fake("psal::enough_valid_keys")
 def _(key_mask, patch_size, k):
     return torch.empty_like(key_mask), key_mask.new_empty(key_mask.shape[:2], dtype=torch.int32)
 
@@ -111,7 +112,7 @@ def search_valid(
     return nnf, best
 
 
-@torch.library.custom_op("psal::search", mutates_args=(), device_types=("cpu", "cuda"))
+@operator("search")
 def _search(
     query: Tensor,
     key: Tensor,
@@ -168,7 +169,7 @@ def _unpacked(field: Tensor) -> Tensor:
     return nnf
 
 
-@_search.register_fake
+@torch.library.register_fake("psal::search")
 def _(query, key, key_scale, query_mask, key_valid, key_rows, init, patch_size, k, iterations, similarity, schedule, seed):
     batch, _, height, width = query.shape
     nnf = query.new_empty((batch, k, 2, height, width), dtype=torch.int32)

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from psal_cli import checks, native
 from psal_cli.ops.layout import channels_last, dense, inverse_norm, pointer, term
+from psal_cli.ops.operator import operator
 
 
 def _call(
@@ -49,7 +50,7 @@ def _vectors(like: Tensor, height: int, width: int) -> Tensor:
     return like.new_empty((like.shape[0], height, width, like.shape[1]))
 
 
-@torch.library.custom_op("psal::gather", mutates_args=(), device_types=("cpu", "cuda"))
+@operator("gather", differentiable=True)
 def _gather(
     query: Tensor,
     key: Tensor,
@@ -67,12 +68,12 @@ def _gather(
     )  # fmt: skip
 
 
-@_gather.register_fake
+@torch.library.register_fake("psal::gather")
 def _(query, key, nnf, patch_size, similarity, weight=None, log_total=None, baseline=None):
     return _gathered(query, nnf)
 
 
-@torch.library.custom_op("psal::spread", mutates_args=(), device_types=("cpu", "cuda"))
+@operator("spread")
 def _spread(
     value: Tensor, nnf: Tensor, weight: Tensor, patch_size: int, log_total: Tensor | None = None, centre: Tensor | None = None
 ) -> Tensor:
@@ -85,12 +86,12 @@ def _spread(
     return out.permute(0, 3, 1, 2)
 
 
-@_spread.register_fake
+@torch.library.register_fake("psal::spread")
 def _(value, nnf, weight, patch_size, log_total=None, centre=None):
     return _vectors(value, *nnf.shape[3:]).permute(0, 3, 1, 2)
 
 
-@torch.library.custom_op("psal::scatter", mutates_args=(), device_types=("cpu", "cuda"))
+@operator("scatter")
 def _scatter(
     query: Tensor,
     nnf: Tensor,
@@ -116,7 +117,7 @@ def _scatter(
     return out.permute(0, 3, 1, 2)
 
 
-@_scatter.register_fake
+@torch.library.register_fake("psal::scatter")
 def _(query, nnf, weight, patch_size, key_height, key_width, log_total=None, centre=None):
     return _vectors(query, key_height, key_width).permute(0, 3, 1, 2)
 
@@ -169,7 +170,7 @@ def _gather_backward(ctx, grad):
     return grad_query, grad_key, None, None, None, None, None, None
 
 
-_gather.register_autograd(_gather_backward, setup_context=_gather_setup)
+torch.library.register_autograd("psal::gather", _gather_backward, setup_context=_gather_setup)
 
 
 def aggregate(
@@ -210,7 +211,7 @@ def _log_totals(nnf: Tensor, weight: Tensor, softmax: bool) -> Tensor:
     return weight.new_empty((nnf.shape[0], *nnf.shape[3:]) if softmax else (0,))
 
 
-@torch.library.custom_op("psal::aggregate", mutates_args=(), device_types=("cpu", "cuda"))
+@operator("aggregate", differentiable=True)
 def _aggregate(value: Tensor, nnf: Tensor, weight: Tensor, patch_size: int, softmax: bool) -> tuple[Tensor, Tensor]:
     log_total = _log_totals(nnf, weight, softmax)
     if softmax:
@@ -218,7 +219,7 @@ def _aggregate(value: Tensor, nnf: Tensor, weight: Tensor, patch_size: int, soft
     return torch.ops.psal.spread(value, nnf, weight, patch_size, log_total if softmax else None), log_total
 
 
-@_aggregate.register_fake
+@torch.library.register_fake("psal::aggregate")
 def _(value, nnf, weight, patch_size, softmax):
     return _vectors(value, *nnf.shape[3:]).permute(0, 3, 1, 2), _log_totals(nnf, weight, softmax)
 
@@ -244,4 +245,4 @@ def _aggregate_backward(ctx, grad, _):
     return grad_value, None, grad_weight, None, None
 
 
-_aggregate.register_autograd(_aggregate_backward, setup_context=_aggregate_setup)
+torch.library.register_autograd("psal::aggregate", _aggregate_backward, setup_context=_aggregate_setup)
