@@ -6,7 +6,7 @@ Prints rows as they are measured (stderr), then a table for each size (stdout), 
 says what the columns mean. Every row is measured by measure.py in a process of its own; a row is a dictionary:
     name, method        how the table calls it; which class of methods.py measures it
     size, k, dtype      (height, width), neighbours, "float32" or "float16"
-    schedule, iterations, pca, nprobe    what a method needs to know (nprobe 0: all cells)
+    schedule, iterations, pca, nprobe    what a method needs to know
     device, threads, repeats, flop_budget
     features, found, counter, planar     files: the features, where matches go, the two compiled sources
 """

@@ -188,7 +188,7 @@ class Faiss(Method):
         dimensions = self.dimensions if self.row["pca"] else whole
         quantiser = faiss.IndexFlatL2(dimensions)
         self.file = faiss.IndexIVFFlat(quantiser, dimensions, cells)
-        self.file.nprobe = self.row["nprobe"] or cells
+        self.file.nprobe = self.row["nprobe"]
         self.parts = [quantiser, self.file]  # faiss's Python objects own these; IndexRefine and PreTransform only point to them
         if self.row["pca"]:
             pca = faiss.PCAMatrix(whole, dimensions)
