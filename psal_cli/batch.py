@@ -16,8 +16,6 @@ from psal_cli.files import STDIO, atomic_file, check_folder, check_output, open_
 log = logging.getLogger(__name__)
 
 LONGEST = 4096  # bytes of a path
-KINDS = {".jpeg": ".jpg", ".jpe": ".jpg", ".jfif": ".jpg", ".apng": ".png", ".tiff": ".tif", ".heif": ".heic", ".hif": ".heic"}
-KINDS[".dib"] = ".bmp"
 TREE = f"{os.sep}.{os.sep}"  # in a path: what follows it is kept below the output folder, as in rsync --relative
 
 
@@ -256,6 +254,8 @@ def place(
 def _target(
     item: Item, option: str, text: str | None, several: bool, suffix: str | None, beside: str, extension: str | None
 ) -> Path:
+    from psal_cli.image.formats import kind
+
     ending = extension if extension and kind(extension) != kind(item.tree.suffix) else item.tree.suffix
     if text is None and item.input == STDIO:
         return STDIO
@@ -272,11 +272,6 @@ def _target(
     if item.input == STDIO:
         raise InputError(f"{flag} {text}: what comes from stdin has no name: name the file in it")
     return path / item.tree.parent / f"{item.tree.stem}{suffix or ''}{ending}"
-
-
-def kind(suffix: str) -> str:
-    """The suffix that stands for all suffixes of a format."""
-    return KINDS.get(suffix.lower(), suffix.lower())
 
 
 def settle(items: list[Item], folders: bool, force: bool, skip_existing: bool) -> None:

@@ -3,6 +3,17 @@
 import numpy as np
 from PIL import Image
 
+TURNED = {  # how a stored picture with this orientation is looked at
+    1: lambda a: a,
+    2: np.fliplr,
+    3: lambda a: np.rot90(a, 2),
+    4: np.flipud,
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
+    8: lambda a: np.rot90(a, 1),
+}
+
 
 def blocks(height=40, width=64, channels=3):
     """Flat blocks of 8 pixels, no two alike: exact in lossless formats, within a few levels in JPEG."""

@@ -9,20 +9,16 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from PIL import Image
 
 from psal_cli import native
-from psal_cli.commands import main
 from psal_cli.image import read_picture
 from psal_cli.tasks import inpaint as task
 
+from .photos import psal
+
 SIZE = (96, 64)  # width, height
 HOLE = np.s_[20:34, 40:58]
-
-
-def psal(*args):
-    return CliRunner().invoke(main, [str(arg) for arg in args])
 
 
 @pytest.fixture

@@ -14,18 +14,8 @@ from psal_cli.image.exif import orientation_in, upright_exif
 from psal_cli.image.metadata import orientation_of, read_metadata
 
 from .metadata_blocks import THUMBNAIL, XMP, exif_block
-from .pictures import blocks, finest, save
+from .pictures import TURNED, blocks, finest, save
 
-TURNED = {  # how a stored picture with this orientation is looked at
-    1: lambda a: a,
-    2: np.fliplr,
-    3: lambda a: np.rot90(a, 2),
-    4: np.flipud,
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: np.rot90(a, -1),
-    7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
-    8: lambda a: np.rot90(a, 1),
-}
 LOSSLESS = ["png", "tif", "webp"]
 
 

@@ -29,7 +29,7 @@ from psal_cli.image import (
 )
 from psal_cli.image.formats import WRITES, detect, load_plugin
 
-from .pictures import blocks
+from .pictures import TURNED, blocks
 from .raw_files import png_file, profile, tiff_file
 
 ROOT = Path(__file__).parent.parent
@@ -127,7 +127,7 @@ def test_any_orientation_at_any_depth_comes_out_upright(tmp_path, picture, orien
     else:  # some programs write the block behind the pixels
         chunk = [(b"eXIf", tag.tobytes()[6:])]
         path.write_bytes(png_file(stored, chunks=chunk if kind == "png" else (), late=chunk if kind == "late" else ()))
-    expected = format_table.TURNED[orientation](stored)
+    expected = TURNED[orientation](stored)
     again, header = read_picture(path), read_header(path)
     joined = again.pixels if again.alpha is None else np.dstack([again.pixels, again.alpha])
     assert joined.dtype == stored.dtype and np.array_equal(joined, expected)

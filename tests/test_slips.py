@@ -11,19 +11,18 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
-import psal_cli
 from psal_cli.commands import main
 from psal_cli.commands.talk import Talk
 from psal_cli.errors import printable
 
-ENV = os.environ | {"PYTHONPATH": str(Path(psal_cli.__file__).parent.parent)}
+from . import photos as batches
+from .photos import ENV, process
 
 
 def psal(*args, stdin=None):
-    return CliRunner().invoke(main, ["inpaint", *map(str, args)], input=stdin)
+    return batches.psal("inpaint", *args, stdin=stdin)
 
 
 @pytest.fixture
@@ -37,12 +36,6 @@ def photos(tmp_path, monkeypatch):
     for name in "ab":
         Image.fromarray(np.indices((30, 40)).sum(0).astype(np.uint8) % 7 * 30).save(f"photos/{name}.png")
     return tmp_path
-
-
-def process(*args, **options):
-    """psal as a process of its own."""
-    command = [sys.executable, "-P", "-c", "from psal_cli.commands import main; main()", *map(str, args)]
-    return subprocess.Popen(command, env=ENV, text=True, **options)
 
 
 def everything():
@@ -197,7 +190,7 @@ def test_a_stdout_that_takes_no_more_loses_no_picture(photos, end):
     with Path("/dev/full").open("wb") as full:
         out = full if end == "full disk" else write
         run = ("inpaint", "photos", "--mask", "mask.png", "-o", "out", "--json", "--failed-list", "failed.txt")
-        with process(*run, stdout=out, stderr=-1) as done:
+        with process(*run, stdout=out, stderr=-1, text=True) as done:
             said = done.stderr.read().splitlines()
     os.close(write)
     assert done.returncode == 1 and sum("cannot write stdout" in line for line in said) == 1
@@ -217,7 +210,7 @@ def test_a_stderr_that_takes_nothing_stops_nothing(photos):
 
 @pytest.mark.parametrize("args", [["--help"], ["doctor"], ["help", "inpaint"], ["completion", "bash"]])
 def test_text_that_cannot_be_written_is_one_line(args):
-    with Path("/dev/full").open("wb") as full, process(*args, stdout=full, stderr=-1) as done:
+    with Path("/dev/full").open("wb") as full, process(*args, stdout=full, stderr=-1, text=True) as done:
         assert done.stderr.read().splitlines() == [
             "psal: cannot write stdout: the disk is full: free space, or write to another disk with -o"
         ]

@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from PIL import Image
 
 import psal_cli
 from psal_cli import native
-from psal_cli.commands import COMMANDS, main
+from psal_cli.commands import COMMANDS
+
+from .photos import psal
 
 ROOT = Path(__file__).parent.parent
 COLOURS = ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
@@ -28,10 +29,6 @@ ENV = {name: value for name, value in os.environ.items() if name not in COLOURS}
     "PYTHONPATH": str(Path(psal_cli.__file__).parent.parent),
     "TERM": "xterm-256color",
 }
-
-
-def psal(*args):
-    return CliRunner().invoke(main, [str(arg) for arg in args])
 
 
 @pytest.fixture

@@ -69,15 +69,16 @@ class Inpaint:
         from psal_cli.image import check_holds, read_header, read_picture
 
         header = read_header(item.input, self.want.max_pixels)
-        self._plan(item, header)  # what cannot fit is not even decoded
+        files = self._files(item, header)
+        self._plan(item, header, files)  # what cannot fit is not even decoded
         picture = read_picture(item.input, self.want.max_pixels)
         check_holds(picture, item.output, self._encoding(item, picture.format))
         mask, source = self._mask(item, picture.size), self._source(item, picture)
-        plan = self._plan(item, header, mask, source is not None)
+        plan = self._plan(item, header, files, mask, source is not None)
         self.talk.detail(f"{item.input}: {plan.text}")
         return Loaded(picture, mask, source, plan.reach)
 
-    def _plan(self, item: Item, header, mask=None, source: bool = False):
+    def _plan(self, item: Item, header, files: dict[str, int], mask=None, source: bool = False):
         """psal_cli.memory.Plan for a picture with this header. Raises MemoryLimitError when it cannot fit."""
         from psal_cli import memory
         from psal_cli.image import check_format
@@ -95,14 +96,17 @@ class Inpaint:
             reads=header.format,
             writes=check_format(item.output, self._encoding(item, header.format).format),
             draws=check_format(item.outputs["save_offsets"]) if "save_offsets" in item.outputs else None,
-            mask=self._mask_cost(item),
-            streams=self._streams(item, header),
+            **files,
             limit=self.want.max_memory,
         )
         self.estimates[item] = found.bytes
         if self.want.max_memory is None:  # who names a limit may know more, of swap for instance
             memory.check_available(found.bytes)
         return found
+
+    def _files(self, item: Item, header) -> dict[str, int]:
+        """What of the files costs memory beside the pixels, as psal_cli.tasks.inpaint.plan calls it."""
+        return {"mask": self._mask_cost(item), "streams": self._streams(item, header)}
 
     def _mask_cost(self, item: Item) -> int:
         """Bytes a pixel, at most, while one of the masks is decoded."""
@@ -230,7 +234,7 @@ class Inpaint:
 
         header = read_header(item.input, self.want.max_pixels)
         mask = self._mask(item, (header.width, header.height))
-        plan = self._plan(item, header, mask, "source_mask" in item.partners or header.alpha)
+        plan = self._plan(item, header, self._files(item, header), mask, "source_mask" in item.partners or header.alpha)
         return {"width": header.width, "height": header.height, "memory_bytes": plan.bytes, "reach": plan.reach}
 
     def estimate(self, item: Item) -> int | None:

@@ -60,6 +60,7 @@ def run_verb(want: SimpleNamespace, make: type) -> None:
 def _planned(want: SimpleNamespace, verb: Verb) -> tuple[list[batch.Item], bool]:
     from psal_cli.image import READABLE, check_format
     from psal_cli.image.colour import parse_colour
+    from psal_cli.image.formats import kind
 
     if not want.images and not want.from_file:
         raise click.UsageError("Missing argument 'IMAGE...': files or folders, - for stdin, or --from-file LIST")
@@ -86,7 +87,7 @@ def _planned(want: SimpleNamespace, verb: Verb) -> tuple[list[batch.Item], bool]
             item.problem = item.problem or error
     if want.suffix and want.output and items[0].output == batch.as_path(want.output):
         raise InputError(f"--suffix {want.suffix}, but -o {want.output} is the whole name: give one of the two")
-    if want.format and items[0].output.suffix and batch.kind(items[0].output.suffix) != batch.kind(extension):
+    if want.format and items[0].output.suffix and kind(items[0].output.suffix) != kind(extension):
         raise InputError(f"--format {want.format}, but -o {items[0].output} ends otherwise: give one of the two")
     folder = several or bool(want.output and want.output.endswith(os.sep))  # then it is made where it is missing
     batch.settle(items, folder, want.force, want.skip_existing)

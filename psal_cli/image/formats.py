@@ -65,6 +65,11 @@ def holds_grey(name: str, alpha: bool) -> bool:
     return name not in (NO_GREY_WITH_ALPHA if alpha else NO_GREY)
 
 
+def kind(suffix: str) -> str:
+    """What all suffixes of one format have in common: Pillow's name of it; of an unknown one, itself."""
+    return WRITES.get(suffix.lower(), suffix.lower())
+
+
 def readable() -> str:
     return ", ".join(word(name) for name in dict.fromkeys(WRITES.values()))
 

@@ -22,6 +22,7 @@ from psal_cli.image.formats import LONGEST_SIDE, WRITES, load_plugin, word
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
 import report  # noqa: E402
+from pictures import TURNED  # noqa: E402
 from raw_files import cmyk_profile, profile  # noqa: E402
 
 README = Path(__file__).resolve().parents[2] / "README.md"
@@ -38,16 +39,6 @@ FIELDS = {
 }
 NEARLY = 4  # of 255
 LONG = 100_000
-TURNED: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # how a stored picture with this orientation is looked at
-    1: lambda a: a,
-    2: np.fliplr,
-    3: lambda a: np.rot90(a, 2),
-    4: np.flipud,
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: np.rot90(a, -1),
-    7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
-    8: lambda a: np.rot90(a, 1),
-}
 
 
 def noise(channels: int, depth: type = np.uint8, size: tuple[int, int] = (24, 40)) -> np.ndarray:
