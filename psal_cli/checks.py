@@ -113,3 +113,17 @@ def aggregate(value: Tensor, field: Tensor, weight: Tensor, patch_size: int, val
     height, width = value.shape[2:]
     whole = height % value_scale == 0 and width % value_scale == 0
     _require(whole, f"value is {width}x{height}, expected sides that are multiples of value_scale {value_scale}")
+
+
+def dense_attention(query: Tensor, key: Tensor, value: Tensor, patch_size: int, similarity: str, temperature: float) -> None:
+    """What `full_attention` and `local_attention` refuse."""
+    features(query, key)
+    patch(patch_size, similarity)
+    _require(similarity in ("l2", "dot"), f"similarity is {similarity!r}, expected l2 or dot")
+    _require(temperature > 0, f"temperature is {temperature}, expected a number above 0")
+    _require(value.ndim == 4, f"value has shape {list(value.shape)}, expected [B, C, H, W]")
+    _require(value.shape[2:] == key.shape[2:], f"value is {value.shape[3]}x{value.shape[2]}, expected the size of the key")
+    _require(value.shape[0] == key.shape[0], f"value has batch {value.shape[0]}, key has {key.shape[0]}: expected the same")
+    _require(value.dtype == key.dtype, f"value is {value.dtype}, key is {key.dtype}: expected the same dtype")
+    height, width = key.shape[2:]
+    _require(min(height, width) >= patch_size, f"patch_size is {patch_size}, larger than the key ({width}x{height})")

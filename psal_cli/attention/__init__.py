@@ -1,5 +1,7 @@
 """Attention layers with one calling convention: layer(query, key, value) on [B, C, H, W]."""
 
+from psal_cli.attention.full import FullAttention, full_attention
+from psal_cli.attention.local import LocalAttention, local_attention
 from psal_cli.attention.psal import PSAttention, ps_attention
 
-__all__ = ["PSAttention", "ps_attention"]
+__all__ = ["FullAttention", "LocalAttention", "PSAttention", "full_attention", "local_attention", "ps_attention"]

@@ -1,0 +1,1 @@
+"""Networks: nothing but nn.Modules, with the parameter names of published checkpoints."""

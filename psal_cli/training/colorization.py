@@ -1,0 +1,119 @@
+"""Trains the colorization network with one attention layer (Cherel et al., arXiv 2202.03163, sections 4.3 and 4.7).
+
+    python -m psal_cli.training.colorization aggregation --data ../shared/data --output out/training
+
+As in the paper: 256x256 pairs, batch 1, Adam, mean squared error inside a frame of 7 pixels. Unlike it: the error of a step is
+taken in one window of the target, at a place drawn anew, so that 20,000 steps take an hour on one core where whole pictures
+took a day (full attention: a week); the reference is always whole. Pair, window and random search depend on the number of the
+step alone: every layer sees the same.
+"""
+
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from psal_cli.attention import FullAttention, LocalAttention, PSAttention
+from psal_cli.networks.colorization import ColorizationNetwork, grey
+from psal_cli.training import loop
+from psal_cli.training.pairs import Pair, Pairs
+
+PATCH = 7
+FRAME = 7  # pixels at the border that no error is taken of
+SIDE = 256
+
+LAYERS = {
+    "psal1": lambda: PSAttention(PATCH, k=1),
+    "psal3": lambda: PSAttention(PATCH, k=3),
+    "psal7": lambda: PSAttention(PATCH, k=7),
+    "psal15": lambda: PSAttention(PATCH, k=15),
+    "aggregation": lambda: PSAttention(PATCH, k=1, aggregation=True),
+    "full": lambda: FullAttention(PATCH, stride=3),
+    "full_dot": lambda: FullAttention(PATCH, stride=3, similarity="dot"),
+    "psal3_dot": lambda: PSAttention(PATCH, k=3, similarity="dot"),
+    "local": lambda: LocalAttention(PATCH, window=49),
+}
+
+
+def tensors(pair: Pair) -> tuple[Tensor, Tensor]:
+    """target and reference as [1, 3, H, W]."""
+    return tuple(torch.from_numpy(np.ascontiguousarray(x)).permute(2, 0, 1)[None] for x in pair)
+
+
+def window_error(network: nn.Module, pair: Pair, side: int, random: np.random.Generator, device: str) -> Tensor:
+    """Mean squared error of RGB in a window of side x side at a random place inside the frame; 0 = all inside the frame."""
+    target, reference = (x.to(device) for x in tensors(pair))
+    height, width = target.shape[2:]
+    if side:
+        top, left = (int(random.integers(FRAME, size - FRAME - side + 1)) for size in (height, width))
+        bottom, right = top + side, left + side
+    else:
+        top, left, bottom, right = FRAME, FRAME, height - FRAME, width - FRAME
+    margin = 1 + (PATCH // 2 if getattr(network.attention, "aggregation", False) else 0)  # of the last convolution; of patches
+    mask = torch.zeros((1, height, width), dtype=torch.bool, device=device)
+    mask[:, max(top - margin, 0) : bottom + margin, max(left - margin, 0) : right + margin] = True
+    colours = network(grey(target), reference, mask)
+    return F.mse_loss(colours[:, :, top:bottom, left:right], target[:, :, top:bottom, left:right])
+
+
+@torch.no_grad()
+def validation_error(network: nn.Module, pairs: list[Pair], device: str) -> float:
+    """Mean of `window_error` over pairs, in windows of 96 x 96 that stay the same."""
+    random = np.random.default_rng(0)
+    if hasattr(network.attention, "seed"):
+        network.attention.seed = 0
+    return float(np.mean([float(window_error(network, pair, 96, random, device)) for pair in pairs]))
+
+
+@click.command()
+@click.argument("layer", type=click.Choice(list(LAYERS)))
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="The folder with video/ and photos/.")
+@click.option("--output", type=click.Path(path_type=Path), default="out/training", show_default=True)
+@click.option("--steps", type=click.IntRange(1), default=20_000, show_default=True, help="In all, of this run and earlier ones.")
+@click.option("--minutes", type=float, help="Stop after so long; run again to go on.")
+@click.option("--window", type=click.IntRange(0, SIDE - 2 * FRAME), default=40, show_default=True, help="0 = whole pictures.")
+@click.option("--rate", type=float, default=1e-3, show_default=True, help="Learning rate; falls along a cosine to a hundredth.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--threads", type=int, default=1, show_default=True)
+def main(layer, data, output, steps, minutes, window, rate, seed, device, threads) -> None:
+    """Trains with LAYER. Checkpoint and log are OUTPUT/colorization_LAYER.pt and .jsonl; a run that was stopped goes on."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    network = ColorizationNetwork(LAYERS[layer]()).to(device)
+    optimizer = torch.optim.Adam(network.parameters(), lr=rate)
+    recipe = {"layer": layer, "steps": steps, "window": window, "rate": rate, "seed": seed}
+    checkpoint, log = output / f"colorization_{layer}.pt", output / f"colorization_{layer}.jsonl"
+    first = loop.restore(checkpoint, network, optimizer, recipe)
+    pairs = Pairs(data, (SIDE, SIDE), seed)
+    held_out = pairs.validation(12)
+    started, errors = time.monotonic(), []
+    for step in range(first, steps):
+        for group in optimizer.param_groups:
+            group["lr"] = rate * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * step / steps)))
+        if hasattr(network.attention, "seed"):
+            network.attention.seed = step
+        random = np.random.default_rng([seed, step, 1])
+        error = window_error(network, pairs.pair(step), window, random, device)
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
+        errors.append(error.item())
+        done = step + 1
+        out_of_time = minutes is not None and time.monotonic() - started > minutes * 60
+        if done % 1000 == 0 or done == steps or out_of_time:
+            loop.save(checkpoint, network, optimizer, recipe, done)
+            seconds = round(time.monotonic() - started, 1)
+            row = {"step": done, "training": float(np.mean(errors)), "seconds": seconds}
+            loop.log(log, **row, validation=validation_error(network, held_out, device))
+            errors = []
+        if out_of_time:
+            break
+
+
+if __name__ == "__main__":
+    main()

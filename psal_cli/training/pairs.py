@@ -1,0 +1,102 @@
+"""Pairs of pictures of the same scene: two frames of a clip, or a photograph and its warped, relit self."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+FARTHEST = 4  # stored frames between the two of a pair; clips store every 3rd to 20th frame
+HELD_OUT = ("aot_1007", "asl_help", "bedroom", "dog")  # clips kept for validation
+PHOTO_SHARE = 0.25  # of the pairs
+PHOTO_SIDE = 384  # photographs are kept with this short side, so that crops of 256 px see different parts
+
+
+class Pair(NamedTuple):
+    """target and reference: float32 [H, W, 3], RGB in [0, 1]."""
+
+    target: np.ndarray
+    reference: np.ndarray
+
+
+class Pairs:
+    """Numbered pairs: the same folder, seed and number give the same pair, whatever was asked before."""
+
+    def __init__(self, data: Path, size: tuple[int, int] = (256, 256), seed: int = 0):
+        """data: a folder with video/<clip>/*.webp and photos/*.webp. size: (H, W) of the pairs; frames are resized to it.
+
+        Raises FileNotFoundError when the folder has no clips.
+        """
+        self.size, self.seed = size, seed
+        clips = {clip.name: sorted(clip.glob("*.webp")) for clip in sorted((data / "video").iterdir()) if clip.is_dir()}
+        if not any(clips.values()):
+            raise FileNotFoundError(f"{data}/video has no clips: expected folders of .webp frames")
+        self.clips = {name: [_read(frame, size) for frame in frames] for name, frames in clips.items()}
+        self.photos = [_read(photo, None) for photo in sorted((data / "photos").glob("*.webp"))]
+        self.training = [name for name in self.clips if name not in HELD_OUT]
+        frames = np.array([len(self.clips[name]) for name in self.training], float)
+        self.chances = np.sqrt(frames) / np.sqrt(frames).sum()  # between a clip's share of the frames and an equal one
+
+    def pair(self, number: int) -> Pair:
+        """A training pair."""
+        random = np.random.default_rng([self.seed, number])
+        if self.photos and random.random() < PHOTO_SHARE:
+            return self._of_photo(random)
+        return self._of_clip(random.choice(self.training, p=self.chances), random)
+
+    def validation(self, count: int) -> list[Pair]:
+        """Pairs of the clips held out, the same for every seed."""
+        names = [name for name in HELD_OUT if name in self.clips]
+        return [self._of_clip(names[i % len(names)], np.random.default_rng([1 << 20, i])) for i in range(count)]
+
+    def _of_clip(self, name: str, random: np.random.Generator) -> Pair:
+        frames = self.clips[name]
+        first = random.integers(len(frames))
+        near = [i for i in range(first - FARTHEST, first + FARTHEST + 1) if 0 <= i < len(frames) and i != first]
+        second = random.choice(near)
+        flip = slice(None, None, -1 if random.random() < 0.5 else 1)
+        return Pair(*(_floats(frames[i][:, flip]) for i in (first, second)))
+
+    def _of_photo(self, random: np.random.Generator) -> Pair:
+        photo = self.photos[random.integers(len(self.photos))]
+        target, reference = (_warped(photo, self.size, random) for _ in range(2))
+        return Pair(target, _relit(reference, random))
+
+
+def _read(path: Path, size: tuple[int, int] | None) -> np.ndarray:
+    """uint8 [H, W, 3] RGB, resized to (H, W) or to a short side of PHOTO_SIDE."""
+    picture = cv2.cvtColor(cv2.imread(str(path), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    if size is None:
+        scale = PHOTO_SIDE / min(picture.shape[:2])
+        size = (round(picture.shape[0] * scale), round(picture.shape[1] * scale))
+    return cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)
+
+
+def _floats(picture: np.ndarray) -> np.ndarray:
+    return picture.astype(np.float32) / 255
+
+
+def _warped(photo: np.ndarray, size: tuple[int, int], random: np.random.Generator) -> np.ndarray:
+    """A crop seen from elsewhere: turned, scaled, sheared and bent a little."""
+    height, width = size
+    angle, scale, shear = random.normal(0, 0.06), np.exp(random.normal(0, 0.1)), random.normal(0, 0.05, 2)
+    turn = (
+        scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ (np.eye(2) + np.diag(shear)[::-1])
+    )
+    free = np.maximum(np.array(photo.shape[:2]) - np.array(size), 0)
+    middle = np.array(photo.shape[:2]) / 2 + random.uniform(-0.25, 0.25, 2) * free  # two crops of a photograph overlap well
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    bend = cv2.resize(random.normal(0, 3, (4, 4, 2)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+    dy, dx = y - height / 2, x - width / 2
+    rows = turn[0, 0] * dy + turn[0, 1] * dx + middle[0] + bend[..., 0]
+    columns = turn[1, 0] * dy + turn[1, 1] * dx + middle[1] + bend[..., 1]
+    place = columns.astype(np.float32), rows.astype(np.float32)
+    return _floats(cv2.remap(photo, *place, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
+
+
+def _relit(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Another exposure and contrast, and a soft shade over the picture; the hue stays."""
+    gain, gamma = np.exp(random.normal(0, 0.08)), np.exp(random.normal(0, 0.08))
+    shade = np.exp(random.normal(0, 0.06, (3, 3)).astype(np.float32))
+    shade = cv2.resize(shade, picture.shape[1::-1], interpolation=cv2.INTER_CUBIC)[..., None]
+    return np.clip(gain * shade * picture**gamma, 0, 1).astype(np.float32)
