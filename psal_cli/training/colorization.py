@@ -8,7 +8,6 @@ took a day (full attention: a week); the reference is always whole. Pair, window
 step alone: every layer sees the same.
 """
 
-import time
 from pathlib import Path
 
 import click
@@ -60,59 +59,40 @@ def window_error(network: nn.Module, pair: Pair, side: int, random: np.random.Ge
     return F.mse_loss(colours[:, :, top:bottom, left:right], target[:, :, top:bottom, left:right])
 
 
-@torch.no_grad()
+def _reseed(network: nn.Module, seed: int) -> None:
+    """The random search, where the layer has one, is another one in each step."""
+    if hasattr(network.attention, "seed"):
+        network.attention.seed = seed
+
+
 def validation_error(network: nn.Module, pairs: list[Pair], device: str) -> float:
     """Mean of `window_error` over pairs, in windows of 96 x 96 that stay the same."""
     random = np.random.default_rng(0)
-    if hasattr(network.attention, "seed"):
-        network.attention.seed = 0
+    _reseed(network, 0)
     return float(np.mean([float(window_error(network, pair, 96, random, device)) for pair in pairs]))
 
 
 @click.command()
 @click.argument("layer", type=click.Choice(list(LAYERS)))
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="The folder with video/ and photos/.")
-@click.option("--output", type=click.Path(path_type=Path), default="out/training", show_default=True)
-@click.option("--steps", type=click.IntRange(1), default=20_000, show_default=True, help="In all, of this run and earlier ones.")
-@click.option("--minutes", type=float, help="Stop after so long; run again to go on.")
+@loop.options(steps=20_000)
 @click.option("--window", type=click.IntRange(0, SIDE - 2 * FRAME), default=40, show_default=True, help="0 = whole pictures.")
-@click.option("--rate", type=float, default=1e-3, show_default=True, help="Learning rate; falls along a cosine to a hundredth.")
-@click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--device", default="cpu", show_default=True)
-@click.option("--threads", type=int, default=1, show_default=True)
-def main(layer, data, output, steps, minutes, window, rate, seed, device, threads) -> None:
+def main(layer, data, output, steps, minutes, rate, seed, threads, window, device) -> None:
     """Trains with LAYER. Checkpoint and log are OUTPUT/colorization_LAYER.pt and .jsonl; a run that was stopped goes on."""
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     network = ColorizationNetwork(LAYERS[layer]()).to(device)
-    optimizer = torch.optim.Adam(network.parameters(), lr=rate)
-    recipe = {"layer": layer, "steps": steps, "window": window, "rate": rate, "seed": seed}
-    checkpoint, log = output / f"colorization_{layer}.pt", output / f"colorization_{layer}.jsonl"
-    first = loop.restore(checkpoint, network, optimizer, recipe)
     pairs = Pairs(data, (SIDE, SIDE), seed)
     held_out = pairs.validation(12)
-    started, errors = time.monotonic(), []
-    for step in range(first, steps):
-        for group in optimizer.param_groups:
-            group["lr"] = rate * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * step / steps)))
-        if hasattr(network.attention, "seed"):
-            network.attention.seed = step
-        random = np.random.default_rng([seed, step, 1])
-        error = window_error(network, pairs.pair(step), window, random, device)
-        optimizer.zero_grad()
-        error.backward()
-        optimizer.step()
-        errors.append(error.item())
-        done = step + 1
-        out_of_time = minutes is not None and time.monotonic() - started > minutes * 60
-        if done % 1000 == 0 or done == steps or out_of_time:
-            loop.save(checkpoint, network, optimizer, recipe, done)
-            seconds = round(time.monotonic() - started, 1)
-            row = {"step": done, "training": float(np.mean(errors)), "seconds": seconds}
-            loop.log(log, **row, validation=validation_error(network, held_out, device))
-            errors = []
-        if out_of_time:
-            break
+
+    def errors(step: int) -> tuple[Tensor, float]:
+        _reseed(network, step)
+        error = window_error(network, pairs.pair(step), window, np.random.default_rng([seed, step, 1]), device)
+        return error, error.item()
+
+    recipe = {"layer": layer, "steps": steps, "window": window, "rate": rate, "seed": seed}
+    path = output / f"colorization_{layer}"
+    loop.train(path, network, recipe, errors, lambda: validation_error(network, held_out, device), minutes=minutes, every=1000)
 
 
 if __name__ == "__main__":

@@ -1,40 +1,112 @@
-"""What training loops share: checkpoints that resume to the same run, and a log."""
+"""The training loop: Adam, a rate that falls along a cosine, checkpoints from which a run goes on as if never stopped, a log."""
 
 import json
+import math
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+LAST = 0.01  # of the rate, at the last step
 
 
-def restore(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recipe: dict[str, Any]) -> int:
-    """Loads a checkpoint if there is one. Returns the number of steps done.
+def options(steps: int) -> Callable:
+    """The options that every recipe has. steps: how many by default."""
+    chosen = (
+        click.option("--data", type=click.Path(path_type=Path), required=True, help="The folder with video/ and photos/."),
+        click.option("--output", type=click.Path(path_type=Path), default="out/training", show_default=True),
+        click.option("--steps", type=click.IntRange(1), default=steps, show_default=True, help="In all, earlier runs included."),
+        click.option("--minutes", type=float, help="Stop after so long; run again to go on."),
+        click.option("--rate", type=float, default=1e-3, show_default=True, help="Learning rate; falls to a hundredth."),
+        click.option("--seed", type=int, default=0, show_default=True),
+        click.option("--threads", type=click.IntRange(1), default=1, show_default=True),
+    )
 
-    Raises ValueError when the checkpoint is of another recipe: its file is kept.
+    def decorate(command: Callable) -> Callable:
+        for option in reversed(chosen):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def train(
+    path: Path,
+    network: nn.Module,
+    recipe: dict[str, Any],
+    errors: Callable[[int], tuple[Tensor, float]],
+    validation: Callable[[], float],
+    *,
+    minutes: float | None = None,
+    every: int = 500,
+    warmup: int = 0,
+    clip: float | None = None,
+) -> None:
+    """Trains until recipe["steps"] or for some minutes; goes on from path.pt where it is there, logs to path.jsonl.
+
+    Args:
+        recipe: what makes the run what it is; "steps" and "rate" among it. A checkpoint of another one is refused.
+        errors: number of the step -> (loss, error to log).
+        validation: the error on what is held out; called with gradients off.
+        every: steps between checkpoints. warmup: steps until the full rate. clip: largest norm of the gradient.
+
+    Raises:
+        ValueError: path.pt is of another recipe.
     """
+    optimizer = torch.optim.Adam(network.parameters(), lr=recipe["rate"])
+    first = _restore(path.with_suffix(".pt"), network, optimizer, recipe)
+    started, seen = time.monotonic(), []
+    for step in range(first, recipe["steps"]):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe["rate"] * _share(step, recipe["steps"], warmup)
+        loss, error = errors(step)
+        optimizer.zero_grad()
+        loss.backward()
+        if clip is not None:
+            nn.utils.clip_grad_norm_(network.parameters(), clip)
+        optimizer.step()
+        seen.append(error)
+        done, seconds = step + 1, time.monotonic() - started
+        out_of_time = minutes is not None and seconds > minutes * 60
+        if done % every == 0 or done == recipe["steps"] or out_of_time:
+            _save(path.with_suffix(".pt"), network, optimizer, recipe, done)
+            with torch.no_grad():
+                row = {"step": done, "training": float(np.mean(seen)), "validation": validation(), "seconds": round(seconds, 1)}
+            with path.with_suffix(".jsonl").open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            seen = []
+        if out_of_time:
+            break
+
+
+def _share(step: int, steps: int, warmup: int) -> float:
+    cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
+    return min(1, (step + 1) / max(warmup, 1)) * (LAST + (1 - LAST) * cosine)
+
+
+def _restore(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, recipe: dict[str, Any]) -> int:
+    """Loads a checkpoint if there is one. Returns the number of steps done."""
     if not path.exists():
         return 0
     state = torch.load(path, weights_only=True)
     if state["recipe"] != recipe:
         changed = sorted(name for name in recipe if state["recipe"].get(name) != recipe[name])
         raise ValueError(f"{path} was trained with another {', '.join(changed)}: use another folder, or delete it")
-    model.load_state_dict(state["model"])
+    network.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     return state["step"]
 
 
-def save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, recipe: dict[str, Any], step: int) -> None:
+def _save(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, recipe: dict[str, Any], step: int) -> None:
     """Writes a checkpoint; a run killed meanwhile keeps the last one."""
-    state = {"recipe": recipe, "step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+    state = {"recipe": recipe, "step": step, "model": network.state_dict(), "optimizer": optimizer.state_dict()}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     torch.save(state, part)
     os.replace(part, path)
-
-
-def log(path: Path, **row: Any) -> None:
-    """Appends a line of JSON."""
-    with path.open("a") as file:
-        file.write(json.dumps(row) + "\n")

@@ -44,6 +44,15 @@ class Pairs:
             return self._of_photo(random)
         return self._of_clip(random.choice(self.training, p=self.chances), random)
 
+    def stranger(self, number: int) -> Pair | None:
+        """A pair of two clips filmed in the same place, where much of the target is not in the reference."""
+        random = np.random.default_rng([self.seed, number, 2])
+        clips = [name for name in self.training if name.startswith("asl_")]
+        if len(clips) < 2:
+            return None
+        frames = [self.clips[name] for name in random.choice(clips, 2, replace=False)]
+        return Pair(*(_floats(clip[random.integers(len(clip))]) for clip in frames))
+
     def validation(self, count: int) -> list[Pair]:
         """Pairs of the clips held out, the same for every seed."""
         names = [name for name in HELD_OUT if name in self.clips]

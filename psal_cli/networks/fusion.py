@@ -1,0 +1,80 @@
+"""Chroma out of matches, some of them wrong: which to believe, and what to put in place of the others."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+WIDTHS = (16, 24, 32, 48, 64)  # channels at each scale, each half the size of the one before
+CUES = 9
+GRIDS = (4, 8, 16, 32, 64)  # pixels: cells of the bilateral grids
+SHADES = 8  # levels of lightness of their third axis
+CANDIDATES = 2 + len(GRIDS) + 1
+
+
+class FusionNetwork(nn.Module):
+    """Cues of matches (psal_cli.tasks.matching.cues) -> chroma and its expected error.
+
+    A small U-Net sees the cues. It says how far to believe each match; the matches, weighted so, are averaged in bilateral
+    grids, over what is near and about as light (Chen et al. 2007), at five sizes. Then it mixes: the match itself, the vote
+    of its neighbours, what the grids say here and the mean of all. So every colour is a mean of colours of the
+    reference, and what was rejected is filled along edges of lightness.
+    """
+
+    def __init__(self):
+        super().__init__()
+        before = (CUES, *WIDTHS[:-1])
+        self.down = nn.ModuleList(_pair(i, o) for i, o in zip(before, WIDTHS, strict=True))
+        self.up = nn.ModuleList(_pair(i + o, o) for i, o in zip(WIDTHS[1:], WIDTHS[:-1], strict=True))
+        self.believe = nn.Conv2d(WIDTHS[0], 1, 1)
+        self.mix = nn.Conv2d(WIDTHS[0] + len(GRIDS), CANDIDATES, 1)
+        self.error = nn.Conv2d(WIDTHS[0] + len(GRIDS), 1, 1)
+
+    def forward(self, cues: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns chroma [B, 2, H, W], a* and b* divided by 100, and the mean absolute error to expect of it, [B, 1, H, W].
+
+        cues: [B, 9, H, W].
+        """
+        x, kept = cues, []
+        for number, pair in enumerate(self.down):
+            x = pair(F.avg_pool2d(x, 2, ceil_mode=True) if number else x)
+            kept.append(x)
+        for pair, skip in zip(reversed(self.up), reversed(kept[:-1]), strict=True):
+            x = pair(torch.cat([F.interpolate(x, skip.shape[2:], mode="bilinear", align_corners=False), skip], 1))
+        belief = self.believe(x).sigmoid() + 1e-4
+        match, vote = cues[:, 1:3], cues[:, 3:5]
+        shades = _tents(cues[:, :1])
+        weighted = torch.cat([belief * match, belief], 1)
+        filled, weights = zip(*(_grid(weighted, shades, cell) for cell in GRIDS), strict=True)
+        mean = (weighted[:, :2].mean((2, 3), keepdim=True) / weighted[:, 2:].mean((2, 3), keepdim=True)).expand_as(match)
+        x = torch.cat([x, *weights], 1)
+        candidates = torch.stack([match, vote, *filled, mean], 1)  # [B, CANDIDATES, 2, H, W]
+        chroma = (self.mix(x).softmax(1)[:, :, None] * candidates).sum(1)
+        return chroma, F.softplus(self.error(x)) * 0.1
+
+
+def _pair(before: int, after: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(before, after, 3, padding=1), nn.LeakyReLU(0.1), nn.Conv2d(after, after, 3, padding=1), nn.LeakyReLU(0.1)
+    )
+
+
+def _tents(lightness: Tensor) -> Tensor:
+    """[B, 1, H, W] -> [B, SHADES, H, W]: how much each shade has of each pixel, 1 in sum."""
+    shade = torch.arange(SHADES, device=lightness.device, dtype=lightness.dtype)[:, None, None]
+    return (1 - (lightness * (SHADES - 1) - shade).abs()).clamp_min(0)
+
+
+def _grid(weighted: Tensor, shades: Tensor, cell: int) -> tuple[Tensor, Tensor]:
+    """The mean [B, 2, H, W] around each pixel of what has about its lightness, and the weight there is of it, [B, 1, H, W].
+
+    weighted: [B, 3, H, W], chroma times weight, and the weight; shades: [B, SHADES, H, W].
+    """
+    height, width = weighted.shape[2:]
+    pooled = [F.avg_pool2d(weighted * shades[:, shade : shade + 1], cell, ceil_mode=True) for shade in range(SHADES)]
+    pooled = torch.stack(pooled, 2)  # [B, 3, SHADES, h, w]
+    pooled = F.avg_pool3d(F.pad(pooled, (1, 1, 1, 1, 1, 1), "replicate"), 3, stride=1)
+    total = 0
+    for shade in range(SHADES):
+        fine = F.interpolate(pooled[:, :, shade], scale_factor=cell, mode="bilinear", align_corners=False)
+        total = total + fine[:, :, :height, :width] * shades[:, shade : shade + 1]
+    return total[:, :2] / total[:, 2:].clamp_min(1e-8), total[:, 2:]

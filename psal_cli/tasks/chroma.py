@@ -1,0 +1,101 @@
+"""Lightness and chroma: CIE Lab with the white of sRGB, taken from pixels and put together again without a change of light."""
+
+from functools import cache
+
+import numpy as np
+
+from psal_cli.tasks.pyramid import strips
+
+LIGHT = np.array([0.2126, 0.7152, 0.0722], np.float32)  # of linear red, green and blue (sRGB), their share of luminance
+# Linear RGB to X, Y and Z, each a share of white's.
+TO_LIGHTS = np.array([[0.4124, 0.3576, 0.1805], LIGHT, [0.0193, 0.1192, 0.9505]], np.float64)
+TO_LIGHTS = (TO_LIGHTS / TO_LIGHTS.sum(1, keepdims=True)).astype(np.float32)
+FROM_LIGHTS = np.linalg.inv(TO_LIGHTS.astype(np.float64)).astype(np.float32)
+BEND = 6 / 29  # of CIE Lab's cube root
+
+
+@cache
+def _decoding(dtype: str) -> np.ndarray:
+    """Luminance of every grey of a depth."""
+    white = np.iinfo(dtype).max
+    encoded = np.arange(white + 1, dtype=np.float64) / white
+    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+
+def luminance(pixels: np.ndarray) -> np.ndarray:
+    """uint8 or uint16 [H, W, 1 or 3], as sRGB -> float32 [H, W], 1 = white."""
+    linear = _decoding(pixels.dtype.name)[pixels]
+    return linear[..., 0] if pixels.shape[2] == 1 else linear @ LIGHT
+
+
+def lightness(pixels: np.ndarray) -> np.ndarray:
+    """uint8 or uint16 [H, W, 1 or 3], as sRGB -> float32 [H, W], L* / 100."""
+    out = np.empty(pixels.shape[:2], np.float32)
+    for top, bottom in strips(*pixels.shape[:2]):
+        out[top:bottom] = _bent(luminance(pixels[top:bottom])) * np.float32(1.16) - np.float32(0.16)
+    return out
+
+
+def lab(pixels: np.ndarray) -> np.ndarray:
+    """uint8 or uint16 [H, W, 3], as sRGB -> float32 [H, W, 3]: L*, a* and b*, each divided by 100."""
+    bent = _bent(_decoding(pixels.dtype.name)[pixels] @ TO_LIGHTS.T)  # OpenCV's Lab is off by up to 0.2, more than 16 bits allow
+    out = np.empty_like(bent)
+    out[..., 0] = bent[..., 1] * np.float32(1.16) - np.float32(0.16)
+    out[..., 1] = (bent[..., 0] - bent[..., 1]) * 5
+    out[..., 2] = (bent[..., 1] - bent[..., 2]) * 2
+    return out
+
+
+def coloured(pixels: np.ndarray, chroma: np.ndarray) -> np.ndarray:
+    """The luminance of some pixels with other colours.
+
+    Colours that the screen cannot show at that luminance are made paler until it can: clipping would change the light.
+
+    Args:
+        pixels: uint8 or uint16 [H, W, 1 or 3], as sRGB; only its luminance counts.
+        chroma: float32 [H, W, 2], a* and b* divided by 100.
+
+    Returns:
+        [H, W, 3] of the pixels' dtype; its luminance differs from theirs by rounding.
+    """
+    white = np.iinfo(pixels.dtype).max
+    out = np.empty((*pixels.shape[:2], 3), pixels.dtype)
+    for top, bottom in strips(*pixels.shape[:2]):
+        light = luminance(pixels[top:bottom])[..., None]
+        rgb = _linear(light, chroma[top:bottom])
+        np.rint(_encoded(light + _share(light, rgb) * (rgb - light)) * white, out=out[top:bottom], casting="unsafe")
+    return out
+
+
+def _linear(light: np.ndarray, chroma: np.ndarray) -> np.ndarray:
+    """Linear RGB, perhaps outside [0, 1], of luminance [H, W, 1] and chroma [H, W, 2]."""
+    bent = _bent(light[..., 0])
+    lights = np.empty((*bent.shape, 3), np.float32)
+    lights[..., 0] = _straight(bent + chroma[..., 0] / np.float32(5))
+    lights[..., 1] = light[..., 0]
+    lights[..., 2] = _straight(bent - chroma[..., 1] / np.float32(2))
+    rgb = lights @ FROM_LIGHTS.T
+    return rgb + (light - (rgb @ LIGHT)[..., None])  # the matrices are rounded, the light is not
+
+
+def _share(light: np.ndarray, rgb: np.ndarray) -> np.ndarray:
+    """[H, W, 1] in [0, 1]: how far one may go from grey to the colour and stay between black and white."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        over = np.where(rgb > 1, (1 - light) / (rgb - light), 1)
+        under = np.where(rgb < 0, light / (light - rgb), 1)
+    return np.minimum(over, under).min(2, keepdims=True).clip(0, 1)
+
+
+def _encoded(linear: np.ndarray) -> np.ndarray:
+    linear = linear.clip(0, 1)
+    return np.where(
+        linear <= 0.0031308, linear * np.float32(12.92), np.float32(1.055) * linear ** np.float32(1 / 2.4) - np.float32(0.055)
+    )
+
+
+def _bent(light: np.ndarray) -> np.ndarray:
+    return np.where(light > BEND**3, np.cbrt(light), light / np.float32(3 * BEND**2) + np.float32(4 / 29))
+
+
+def _straight(bent: np.ndarray) -> np.ndarray:
+    return np.where(bent > BEND, bent**3, np.float32(3 * BEND**2) * (bent - np.float32(4 / 29)))

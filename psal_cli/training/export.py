@@ -1,0 +1,42 @@
+"""Turns a checkpoint into a file of weights/ and enters it in the manifest.
+
+python -m psal_cli.training.export out/training/descriptor.pt colorize-descriptor
+"""
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+
+import click
+import torch
+from safetensors.torch import save
+
+FOLDER = Path("weights")
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("name")
+@click.option("--half", is_flag=True, help="Store float16.")
+def main(checkpoint: Path, name: str, half: bool) -> None:
+    """Writes weights/NAME.safetensors from CHECKPOINT, with its recipe and the git revision, and its line of the manifest."""
+    state = torch.load(checkpoint, weights_only=True)
+    tensors = {key: x.half() if half else x for key, x in state["model"].items()}
+    git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    about = {"recipe": json.dumps(state["recipe"]), "steps": str(state["step"]), "revision": git.stdout.strip()}
+    content = save({key: x.contiguous() for key, x in tensors.items()}, metadata=about)
+    (FOLDER / f"{name}.safetensors").write_bytes(content)
+    _enter(name, hashlib.sha256(content).hexdigest())
+
+
+def _enter(name: str, digest: str) -> None:
+    path = FOLDER / "manifest.toml"
+    text = path.read_text() if path.exists() else ""
+    tables = {table.split("]", 1)[0].strip('"'): table for table in text.split("[")[1:]}
+    tables[name] = f'"{name}"]\nfile = "{name}.safetensors"\nsha256 = "{digest}"\n\n'
+    path.write_text("".join(f"[{tables[key].rstrip()}\n\n" for key in sorted(tables)).rstrip() + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""Trains what `psal colorize` makes of its matches: which to believe, and what to fill the rest with.
+
+    python -m psal_cli.training.fusion --data ../shared/data --descriptor out/training/descriptor.pt --output out/training
+
+The matches of all pairs are found once, with the trained descriptors, and kept in a file of OUTPUT (2 MB a pair); each step
+takes one of them. The loss is the L1 error of chroma and the likelihood of the error that the network expects (Laplace).
+"""
+
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from torch import Tensor
+
+from psal_cli.networks.descriptor import DescriptorNetwork
+from psal_cli.networks.fusion import CUES, FusionNetwork
+from psal_cli.tasks.matching import canvas, cues, match
+from psal_cli.training import loop
+from psal_cli.training.descriptor import SIZE, lab
+from psal_cli.training.pairs import Pair, Pairs
+
+STRANGERS = 10  # one pair in so many is of two clips
+CROP = (192, 320)
+HELD_OUT = 24
+
+
+def prepared(network: DescriptorNetwork, pair: Pair, seed: int) -> np.ndarray:
+    """float16 [CUES + 2, H, W]: cues, and the chroma that is right."""
+    target, reference = (lab(x)[0].permute(1, 2, 0).numpy() for x in pair)
+    references = canvas([reference])
+    found = cues(target[..., 0], references, match(network, target[..., 0], references, seed))
+    return np.concatenate([found[0].numpy(), target[..., 1:].transpose(2, 0, 1)]).astype(np.float16)
+
+
+def prepare(path: Path, network: DescriptorNetwork, pairs: Pairs, count: int) -> np.ndarray:
+    """The prepared pairs, those held out first; goes on where an earlier run stopped. -1 in the first cue: not there yet."""
+    shape = (HELD_OUT + count, CUES + 2, *SIZE)
+    if not path.exists():
+        np.lib.format.open_memmap(path, "w+", np.float16, shape)[:, 0, 0, 0] = -1
+    stored = np.lib.format.open_memmap(path, "r+")
+    held_out = pairs.validation(HELD_OUT)
+    for number in range(len(stored)):
+        if stored[number, 0, 0, 0] < 0:
+            pair = held_out[number] if number < HELD_OUT else pairs.pair(number)
+            if number >= HELD_OUT and number % STRANGERS == 0:
+                pair = pairs.stranger(number) or pair
+            stored[number] = prepared(network, pair, number)
+    return stored
+
+
+def losses(network: FusionNetwork, stored: np.ndarray) -> tuple[Tensor, Tensor]:
+    """(loss, mean absolute error of chroma) of one prepared pair, or a crop of it."""
+    x = torch.from_numpy(np.ascontiguousarray(stored, np.float32))[None]
+    chroma, expected = network(x[:, :CUES])
+    error = (chroma - x[:, CUES:]).abs().mean(1, keepdim=True)
+    likelihood = error.detach() / (expected + 1e-3) + (expected + 1e-3).log()
+    return error.mean() * 20 + 0.1 * likelihood.mean(), error.mean() * 100
+
+
+def crop(stored: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    top, left = (random.integers(size - side + 1) for size, side in zip(SIZE, CROP, strict=True))
+    part = stored[:, top : top + CROP[0], left : left + CROP[1]]
+    return part[:, :, ::-1] if random.random() < 0.5 else part
+
+
+@click.command()
+@loop.options(steps=4_000)
+@click.option("--descriptor", type=click.Path(path_type=Path), required=True, help="The checkpoint of training.descriptor.")
+@click.option("--pairs", "count", type=click.IntRange(1), default=1_000, show_default=True)
+def main(data, output, steps, minutes, rate, seed, threads, descriptor, count) -> None:
+    """Checkpoint and log are OUTPUT/fusion.pt and .jsonl; a run that was stopped goes on."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    describe = DescriptorNetwork().requires_grad_(False)
+    describe.load_state_dict(torch.load(descriptor, weights_only=True)["model"])
+    stored = prepare(output / "fusion_pairs.npy", describe, Pairs(data, SIZE, seed), count)
+    network = FusionNetwork()
+
+    def errors(step: int) -> tuple[Tensor, float]:
+        random = np.random.default_rng([seed, step])
+        loss, error = losses(network, crop(stored[random.integers(HELD_OUT, len(stored))], random))
+        return loss, error.item()
+
+    def validation() -> float:
+        return float(np.mean([losses(network, x)[1].item() for x in stored[:HELD_OUT]]))
+
+    recipe = {"pairs": count, "steps": steps, "rate": rate, "seed": seed}
+    loop.train(output / "fusion", network, recipe, errors, validation, minutes=minutes, warmup=100, clip=1.0)
+
+
+if __name__ == "__main__":
+    main()
