@@ -215,7 +215,12 @@ def _partner(item: Item, option: str, text: str, alike: Callable[[Path], dict[st
         return found[0]
     if found:
         where = f"{found[0]} is the picture itself" if len(found) == 1 else f"{' and '.join(map(str, sorted(found)))} both fit"
-    return InputError(f"{item.input}: {where}: name one {option.replace('_', ' ')} for it, see --{option.replace('_', '-')}")
+    return InputError(f"{item.input}: {where}: name one {_name(option).replace('-', ' ')} for it, see --{_name(option)}")
+
+
+def _name(option: str) -> str:
+    """As the user types it; "ref 2" is the second of several."""
+    return option.partition(" ")[0].replace("_", "-")
 
 
 def _filled_in(item: Item, option: str, pattern: str) -> Path:
@@ -223,7 +228,7 @@ def _filled_in(item: Item, option: str, pattern: str) -> Path:
         text = pattern.format(stem=item.tree.stem, name=item.tree.name, dir=item.input.parent)
     except (LookupError, ValueError, AttributeError) as error:
         cure = "a pattern may hold {stem}, {name} and {dir}, each as often as you like"
-        raise InputError(f"--{option.replace('_', '-')} {pattern}: {cure}") from error
+        raise InputError(f"--{_name(option)} {pattern}: {cure}") from error
     return Path(text) if os.sep in text else item.input.parent / text
 
 

@@ -1,5 +1,6 @@
 """Pictures about a result: the field as colours, and before, mask and after side by side."""
 
+from collections.abc import Sequence
 from math import ceil
 
 import cv2
@@ -17,14 +18,23 @@ DIMMED = 0.35
 RED = np.array([255, 0, 0], np.uint8)
 
 
-def side_by_side(before: Picture, mask: np.ndarray, after: Picture) -> Picture:
-    """Input, input with the mask (bool [H, W]) in red, and result, each at most 1200 pixels long, on white."""
+def side_by_side(before: Picture, after: Picture, mask: np.ndarray | None = None, references: Sequence[Picture] = ()) -> Picture:
+    """Input, input with the mask (bool [H, W]) in red, references and result, each at most 1200 pixels long, on white."""
     first, last = _panel(before), _panel(after)
-    share = _shrunk(np.where(mask, np.uint8(255), np.uint8(0)))[..., None].astype(np.float32) * (2 / 3 / 255)
-    marked = np.rint(first * (1 - share) + RED * share).astype(np.uint8)
+    panels = [first]
+    if mask is not None:
+        share = _shrunk(np.where(mask, np.uint8(255), np.uint8(0)))[..., None].astype(np.float32) * (2 / 3 / 255)
+        panels.append(np.rint(first * (1 - share) + RED * share).astype(np.uint8))
+    panels += [_as_high(_panel(reference), first.shape[0]) for reference in references]
     gap = np.full((first.shape[0], GAP, 3), 255, np.uint8)
+    row = [part for panel in (*panels, last) for part in (gap, panel)][1:]
     icc = before.metadata.icc if before.pixels.shape[2] == 3 else None  # a grey profile does not fit the red
-    return Picture(np.concatenate([first, gap, marked, gap, last], 1), metadata=Metadata(icc=icc))
+    return Picture(np.concatenate(row, 1), metadata=Metadata(icc=icc))
+
+
+def _as_high(panel: np.ndarray, height: int) -> np.ndarray:
+    width = max(round(panel.shape[1] * height / panel.shape[0]), 1)
+    return cv2.resize(panel, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def offset_wheel(origin: np.ndarray, mask: np.ndarray, picture: Picture) -> Picture:
@@ -47,6 +57,24 @@ def offset_wheel(origin: np.ndarray, mask: np.ndarray, picture: Picture) -> Pict
     canvas[rows, columns] = _colours(offset, far)
     canvas[height:, : legend.shape[1]] = legend
     return Picture(canvas)
+
+
+def share_map(share: np.ndarray, size: tuple[int, int]) -> Picture:
+    """A grey picture of (width, height): float32 [h, w] from 0, black, to 1, white."""
+    grey = cv2.resize(share, size, interpolation=cv2.INTER_LINEAR)
+    return Picture(np.rint(grey.clip(0, 1) * 255).astype(np.uint8)[..., None])
+
+
+def reference_wheel(origin: np.ndarray, references: Sequence[Picture], picture: Picture) -> Picture:
+    """Where each pixel's match is, as `offset_wheel` draws it, every reference laid over the picture at the picture's size.
+
+    origin: int32 [h, w, 3], number of the reference, row and column in it, at the size that was searched.
+    """
+    height, width = origin.shape[:2]
+    sizes = np.array([reference.pixels.shape[:2] for reference in references])[origin[..., 0]]
+    place = (origin[..., 1:] + 0.5) * np.array([height, width]) / sizes
+    small = cv2.resize(_flat(picture.pixels, picture.alpha), (width, height), interpolation=cv2.INTER_AREA)
+    return offset_wheel(place.astype(np.int32).reshape(-1, 2), np.ones((height, width), bool), Picture(small))
 
 
 def _colours(offset: np.ndarray, far: float) -> np.ndarray:

@@ -179,7 +179,7 @@ def test_drawings_are_rounded_to_8_bits():
     picture = Picture(np.full((30, 40, 3), 32896 + 100, np.uint16), alpha=np.full((30, 40), 65535, np.uint16))
     mask = np.zeros((30, 40), bool)
     mask[5:9, 5:9] = True
-    drawn = side_by_side(picture, mask, replace(picture, alpha=None))
+    drawn = side_by_side(picture, replace(picture, alpha=None), mask)
     assert drawn.pixels.dtype == np.uint8 and (drawn.pixels[20, 20] == 128).all() and (drawn.pixels[20, -1] == 128).all()
     wheel = offset_wheel(np.zeros((16, 2), np.int32), mask, picture)
     assert wheel.pixels.dtype == np.uint8 and (wheel.pixels[20, 20] == int(128 * 0.35)).all()

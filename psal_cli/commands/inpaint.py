@@ -24,6 +24,7 @@ EXAMPLE = "psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.
 )
 @click.option("--source-mask", type=options.PICTURE, help="As --mask, white = may be copied from.")
 @options.search_options
+@options.seed_option
 @click.option("--no-blend", is_flag=True, help="Leave the light of the copied pixels as it is.")
 @options.device_options
 @click.option("--save-offsets", type=options.PICTURE, help="Also draw where each pixel was copied from, as a colour wheel.")
@@ -224,7 +225,7 @@ class Inpaint:
         if path := item.outputs.get("compare"):
             from psal_cli.drawing import side_by_side
 
-            write_picture(side_by_side(picture, hole, done), path, self.want.force)
+            write_picture(side_by_side(picture, done, hole), path, self.want.force)
 
     def _encoding(self, item: Item, source: str):
         return options.encoding(self.want, item.output, source)

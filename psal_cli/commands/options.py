@@ -162,7 +162,10 @@ mask_options = _group(
 search_options = _group(
     click.option("--patch-size", type=Odd(3, 31), default=7, show_default=True, help="Side of the patches, odd, 3 to 31."),
     click.option("--iterations", type=click.IntRange(1, 1000), help="Rounds of search; default: chosen level by level."),
-    click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Same seed, same result."),
+)
+
+seed_option = click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Same seed, same result."
 )
 
 device_options = _group(

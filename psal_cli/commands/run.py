@@ -67,7 +67,7 @@ def _planned(want: SimpleNamespace, verb: Verb) -> tuple[list[batch.Item], bool]
     if want.background is not None:
         parse_colour(want.background)
     items, several = batch.find_inputs(want.images, want.from_file, want.recursive, READABLE)
-    partners = {name: getattr(want, name) for name in verb.partners}
+    partners = _partners(want, verb)
     _check_streams(want, partners, items, {name: getattr(want, name) for name in verb.outputs})
     items = batch.pair(items, partners, READABLE)
     outputs = {name: getattr(want, name) for name in (*verb.outputs, "output")}
@@ -94,6 +94,16 @@ def _planned(want: SimpleNamespace, verb: Verb) -> tuple[list[batch.Item], bool]
     if want.failed_list:
         batch.check_list(batch.as_path(want.failed_list), items, READABLE)
     return items, several
+
+
+def _partners(want: SimpleNamespace, verb: Verb) -> dict[str, str | None]:
+    """Of an option that may be given several times: "ref", "ref 2" and so on."""
+    found = {}
+    for name in verb.partners:
+        value = getattr(want, name)
+        for number, text in enumerate(value if isinstance(value, tuple) else [value], 1):
+            found[name if number == 1 else f"{name} {number}"] = text
+    return found
 
 
 def _check_streams(want: SimpleNamespace, partners: dict, items: list[batch.Item], beside: dict[str, str | None]) -> None:
@@ -132,9 +142,10 @@ def _preview(want: SimpleNamespace, verb: Verb, items: list[batch.Item], several
 
 
 def _plan_line(record: dict) -> str:
-    facts = [f"{name} {record[name]}" for name in ("mask", "source_mask") if name in record]
+    known = {"input", "output", "status", "error", "width", "height", "memory_bytes", "reach"}
+    facts = [f"{name} {record[name]}" for name in record if name not in known]
     if "memory_bytes" in record:
-        near = "" if record["reach"] is None else f", {record['reach']} pixels around each hole"
+        near = f", {record['reach']} pixels around each hole" if record.get("reach") else ""
         facts = [f"{record['width']}x{record['height']}, {memory.in_words(record['memory_bytes'])}{near}", *facts]
     return f"{record['status']}: {record['input']} -> {record['output']}" + (f" ({', '.join(facts)})" if facts else "")
 

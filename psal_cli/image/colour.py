@@ -44,7 +44,7 @@ class Inks:
 
     def profiled(self, metadata: Metadata) -> Metadata:
         log.warning("%s is CMYK: it becomes sRGB", self.path)
-        return replace(metadata, icc=_srgb().tobytes())
+        return replace(metadata, icc=srgb_profile())
 
 
 def _transform(icc: bytes, channels: int, back: bool = False) -> ImageCms.ImageCmsTransform | None:
@@ -74,6 +74,16 @@ def to_srgb(pixels: np.ndarray, icc: bytes) -> np.ndarray:
     for rows in _slices(pixels):
         out[rows] = transform.apply(Image.fromarray(pixels[rows, :, 0] if pixels.shape[2] == 1 else pixels[rows]))
     return out
+
+
+def srgb_tones(icc: bytes, channels: int) -> np.ndarray:
+    """float32 [256]: for each grey level of a usable profile, 0 to 1, the level that means it in sRGB."""
+    ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], channels, 2)
+    return to_srgb(ramp, icc)[0].mean(1, dtype=np.float32) / 255
+
+
+def srgb_profile() -> bytes:
+    return _srgb().tobytes()
 
 
 def _slices(pixels: np.ndarray) -> Iterator[slice]:

@@ -22,18 +22,22 @@ class ColorizationNetwork(nn.Module):
         self.attention = attention
         self.final = nn.Sequential(nn.Conv2d(3 + CHANNELS, 3, 3, padding=1), nn.Sigmoid())
 
-    def forward(self, target: Tensor, reference: Tensor, query_mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self, target: Tensor, reference: Tensor, query_mask: Tensor | None = None, key_mask: Tensor | None = None
+    ) -> Tensor:
         """Returns RGB [B, 3, H, W] in (0, 1).
 
         Args:
             target: [B, 3, H, W] in [0, 1], the grey picture three times (grey = mean of the channels).
             reference: [B, 3, Hr, Wr] in [0, 1], colours.
             query_mask: bool [B, H, W], True = attend there; elsewhere the colours are those of no attention.
+            key_mask: bool [B, Hr, Wr], True = may be attended to.
 
         Raises:
             ValueError: what the attention layer refuses.
         """
-        attended = self.attention(self.convq(target), self.convk(reference), self.convv(reference), query_mask=query_mask)
+        query, key, value = self.convq(target), self.convk(reference), self.convv(reference)
+        attended = self.attention(query, key, value, query_mask=query_mask, key_mask=key_mask)
         return self.final(torch.cat([target, attended], 1))
 
 

@@ -2,19 +2,22 @@
 
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from psal_cli import ops
-from psal_cli.networks.descriptor import DescriptorNetwork
+from psal_cli.tasks.descriptors import described
 
 POSITION = 1.0  # weight of the place in the picture: breaks ties between what looks alike
-FORWARD, BACKWARD = 8, 6  # iterations of the search, from target to reference and back
+FORWARD, BACKWARD, REFINING = (
+    8,
+    6,
+    2,
+)  # iterations of the search: from target to reference, back, and where a coarser field starts it
+FINE, COARSE = 32, 24  # features of a finer picture and of it reduced that are compared there
 VOTE = 5  # side of the patches whose matches vote for the colour of a pixel
-CUES = 9
 
 
 class Canvas(NamedTuple):
@@ -28,25 +31,28 @@ class Canvas(NamedTuple):
 
 
 class Matches(NamedTuple):
-    """nnf: int32 [1, 1, 2, h, w], places on the canvas; similarity: float32 [1, 1, h, w]; distance: float32 [h, w], pixels
-    between where a pixel is and where its match finds itself in the target: small where both searches agree."""
+    """nnf: int32 [1, 1, 2, h, w], places on the canvas, and back: int32 [1, 1, 2, H, W], places in the target of what is on
+    the canvas; similarity: float32 [1, 1, h, w]; query, key: what was compared, see `features`."""
 
     nnf: Tensor
+    back: Tensor
     similarity: Tensor
-    distance: Tensor
+    query: Tensor
+    key: Tensor
 
 
-def canvas(references: list[np.ndarray]) -> Canvas:
-    """References float32 [H, W, 3] (Lab divided by 100) of any sizes as one picture."""
-    height, width = max(r.shape[0] for r in references), sum(r.shape[1] for r in references)
+def canvas(references: list[tuple[np.ndarray, np.ndarray | None]]) -> Canvas:
+    """References side by side: of each float32 [H, W, 3] (Lab divided by 100), any size, and bool [H, W], what may be matched
+    (None = all)."""
+    height, width = max(lab.shape[0] for lab, _ in references), sum(lab.shape[1] for lab, _ in references)
     out = Canvas(
         np.zeros((height, width, 3), np.float32), np.zeros((height, width), bool), np.zeros((height, width, 2), np.float32), []
     )
     left = 0
-    for reference in references:
-        h, w = reference.shape[:2]
-        out.lab[:h, left : left + w] = reference
-        out.valid[:h, left : left + w] = True
+    for lab, valid in references:
+        h, w = lab.shape[:2]
+        out.lab[:h, left : left + w] = lab
+        out.valid[:h, left : left + w] = True if valid is None else valid
         out.position[:h, left : left + w] = positions(h, w)
         out.places.append((left, w, h))
         left += w
@@ -59,31 +65,58 @@ def positions(height: int, width: int) -> np.ndarray:
     return (grid + np.float32(0.5)) / np.float32(max(height, width))
 
 
-def described(network: DescriptorNetwork, lightness: np.ndarray, position: np.ndarray) -> Tensor:
-    """float32 [1, 34, H, W], torch.channels_last: the descriptors of a picture and the places in it, as `ops.search` takes it."""
-    with torch.no_grad():
-        found = network(torch.from_numpy(np.ascontiguousarray(lightness))[None, None])
-    place = torch.from_numpy(position).permute(2, 0, 1)[None] * (2 * POSITION)
-    return torch.cat([found, place], 1).contiguous(memory_format=torch.channels_last)
+def features(lightness: np.ndarray, position: np.ndarray) -> Tensor:
+    """float32 [1, CHANNELS + 2, H, W], torch.channels_last: descriptors and places of a picture, as `ops.search` takes them."""
+    found = np.concatenate([described(lightness), position * np.float32(2 * POSITION)], 2)
+    return torch.from_numpy(found).permute(2, 0, 1)[None]
 
 
-def match(network: DescriptorNetwork, lightness: np.ndarray, references: Canvas, seed: int = 0) -> Matches:
-    """Finds, for each pixel of a grey picture float32 [h, w] in [0, 1], the place on the canvas that looks most like it."""
-    query = described(network, lightness, positions(*lightness.shape))
-    parts = []
+def match(lightness: np.ndarray, references: Canvas, seed: int = 0, coarser: Matches | None = None) -> Matches:
+    """Finds, for each pixel of a grey picture float32 [h, w] in [0, 1], the place on the canvas that looks most like it.
+
+    coarser: what was found for the same pictures at a smaller size: its descriptors count too, and the search starts there.
+    """
+    query = features(lightness, positions(*lightness.shape))
+    key = query.new_zeros((1, query.shape[1], *references.valid.shape)).contiguous(memory_format=torch.channels_last)
     for left, width, height in references.places:  # each described by itself: its neighbours are strangers
         part = np.s_[:height, left : left + width]
-        parts.append((part, described(network, references.lab[(*part, 0)], references.position[part])))
-    key = query.new_zeros((1, query.shape[1], *references.valid.shape)).contiguous(memory_format=torch.channels_last)
-    for part, found in parts:
-        key[(..., *part)] = found
+        key[(..., *part)] = features(references.lab[(*part, 0)], references.position[part])
+    forward, backward, rounds, fewer = None, None, FORWARD, BACKWARD
+    if coarser is not None:
+        factor = query.shape[2] // coarser.query.shape[2]
+        forward, backward = _finer(coarser.nnf, factor), _finer(coarser.back, factor)
+        query, key = _joined(query, coarser.query, factor), _joined(key, coarser.key, factor)
+        rounds = fewer = REFINING
     valid = None if references.valid.all() else torch.from_numpy(references.valid)[None]
-    nnf, similarity = ops.search(query, key, 1, 1, FORWARD, "l2", key_mask=valid, seed=seed)
-    back, _ = ops.search(key, query, 1, 1, BACKWARD, "l2", query_mask=valid, seed=seed + 1)
-    row, column = nnf[0, 0].long()
-    returned = back[0, 0, :, row, column].float()  # [2, h, w]
-    here = torch.stack(torch.meshgrid(*(torch.arange(n) for n in lightness.shape), indexing="ij"))
-    return Matches(nnf, similarity, torch.linalg.vector_norm(returned - here, dim=0))
+    nnf, similarity = ops.search(query, key, 1, 1, rounds, "l2", None, valid, forward, seed=seed)
+    back, _ = ops.search(key, query, 1, 1, fewer, "l2", valid, None, backward, seed=seed + 1)
+    return Matches(nnf, back, similarity, query, key)
+
+
+def _finer(nnf: Tensor, factor: int) -> Tensor:
+    """A field between pictures `factor` times larger: each pixel keeps its place inside the coarse one."""
+    fine = nnf.repeat_interleave(factor, 3).repeat_interleave(factor, 4) * factor
+    for axis in (3, 4):
+        inside = torch.arange(fine.shape[axis], dtype=torch.int32) % factor
+        fine[:, :, axis - 3] += inside[:, None] if axis == 3 else inside
+    return fine
+
+
+def _joined(fine: Tensor, coarse: Tensor, factor: int) -> Tensor:
+    """[1, FINE + 2 + COARSE, H, W], torch.channels_last: the first features and the place of a picture, and the first ones of
+    it made smaller."""
+    out = fine.new_empty((1, FINE + 2 + COARSE, *fine.shape[2:])).contiguous(memory_format=torch.channels_last)
+    out[:, :FINE], out[:, FINE : FINE + 2] = fine[:, :FINE], fine[:, -2:]
+    out[:, FINE + 2 :] = F.interpolate(coarse[:, :COARSE], scale_factor=factor, mode="bilinear", align_corners=False)
+    return out
+
+
+def agreement(found: Matches) -> Tensor:
+    """float32 [h, w], pixels: how far from a pixel its match finds itself in the target; small where both searches agree."""
+    row, column = found.nnf[0, 0].long()
+    returned = found.back[0, 0, :, row, column].float()  # [2, h, w]
+    here = torch.stack(torch.meshgrid(*(torch.arange(n) for n in row.shape), indexing="ij"))
+    return torch.linalg.vector_norm(returned - here, dim=0)
 
 
 def cues(lightness: np.ndarray, references: Canvas, found: Matches) -> Tensor:
@@ -103,7 +136,7 @@ def cues(lightness: np.ndarray, references: Canvas, found: Matches) -> Tensor:
             grey[None],
             matched[1:],
             votes[0],
-            torch.exp(-found.distance / 4)[None],
+            torch.exp(-agreement(found) / 4)[None],
             torch.exp(found.similarity[0] / 4),
             (matched[:1] - grey) * 4,
             _coherence(found.nnf)[None],
@@ -123,11 +156,3 @@ def _coherence(nnf: Tensor) -> Tensor:
                 apart = around[:, down : down + height, right : right + width] - offset
                 share += apart.abs().amax(0) <= 2
     return share / 8
-
-
-def reduced(picture: np.ndarray, longest: int) -> np.ndarray:
-    """A picture with its longer side at most `longest`."""
-    height, width = picture.shape[:2]
-    scale = min(longest / max(height, width), 1)
-    size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA) if scale < 1 else picture

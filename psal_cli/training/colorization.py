@@ -8,34 +8,19 @@ took a day (full attention: a week); the reference is always whole. Pair, window
 step alone: every layer sees the same.
 """
 
-from pathlib import Path
-
 import click
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from psal_cli.attention import FullAttention, LocalAttention, PSAttention
 from psal_cli.networks.colorization import ColorizationNetwork, grey
+from psal_cli.tasks.paper_colorization import LAYERS, PATCH, layer
 from psal_cli.training import loop
 from psal_cli.training.pairs import Pair, Pairs
 
-PATCH = 7
 FRAME = 7  # pixels at the border that no error is taken of
 SIDE = 256
-
-LAYERS = {
-    "psal1": lambda: PSAttention(PATCH, k=1),
-    "psal3": lambda: PSAttention(PATCH, k=3),
-    "psal7": lambda: PSAttention(PATCH, k=7),
-    "psal15": lambda: PSAttention(PATCH, k=15),
-    "aggregation": lambda: PSAttention(PATCH, k=1, aggregation=True),
-    "full": lambda: FullAttention(PATCH, stride=3),
-    "full_dot": lambda: FullAttention(PATCH, stride=3, similarity="dot"),
-    "psal3_dot": lambda: PSAttention(PATCH, k=3, similarity="dot"),
-    "local": lambda: LocalAttention(PATCH, window=49),
-}
 
 
 def tensors(pair: Pair) -> tuple[Tensor, Tensor]:
@@ -73,15 +58,15 @@ def validation_error(network: nn.Module, pairs: list[Pair], device: str) -> floa
 
 
 @click.command()
-@click.argument("layer", type=click.Choice(list(LAYERS)))
+@click.argument("name", metavar="LAYER", type=click.Choice(LAYERS))
 @loop.options(steps=20_000)
 @click.option("--window", type=click.IntRange(0, SIDE - 2 * FRAME), default=40, show_default=True, help="0 = whole pictures.")
 @click.option("--device", default="cpu", show_default=True)
-def main(layer, data, output, steps, minutes, rate, seed, threads, window, device) -> None:
+def main(name, data, output, steps, minutes, rate, seed, threads, window, device) -> None:
     """Trains with LAYER. Checkpoint and log are OUTPUT/colorization_LAYER.pt and .jsonl; a run that was stopped goes on."""
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
-    network = ColorizationNetwork(LAYERS[layer]()).to(device)
+    network = ColorizationNetwork(layer(name)).to(device)
     pairs = Pairs(data, (SIDE, SIDE), seed)
     held_out = pairs.validation(12)
 
@@ -90,8 +75,8 @@ def main(layer, data, output, steps, minutes, rate, seed, threads, window, devic
         error = window_error(network, pairs.pair(step), window, np.random.default_rng([seed, step, 1]), device)
         return error, error.item()
 
-    recipe = {"layer": layer, "steps": steps, "window": window, "rate": rate, "seed": seed}
-    path = output / f"colorization_{layer}"
+    recipe = {"layer": name, "steps": steps, "window": window, "rate": rate, "seed": seed}
+    path = output / f"colorization_{name}"
     loop.train(path, network, recipe, errors, lambda: validation_error(network, held_out, device), minutes=minutes, every=1000)
 
 

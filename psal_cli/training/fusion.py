@@ -1,8 +1,8 @@
 """Trains what `psal colorize` makes of its matches: which to believe, and what to fill the rest with.
 
-    python -m psal_cli.training.fusion --data ../shared/data --descriptor out/training/descriptor.pt --output out/training
+    python -m psal_cli.training.fusion --data ../shared/data --output out/training
 
-The matches of all pairs are found once, with the trained descriptors, and kept in a file of OUTPUT (2 MB a pair); each step
+The matches of all pairs are found once, and kept in a file of OUTPUT (2 MB a pair); each step
 takes one of them. The loss is the L1 error of chroma and the likelihood of the error that the network expects (Laplace).
 """
 
@@ -13,27 +13,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from psal_cli.networks.descriptor import DescriptorNetwork
 from psal_cli.networks.fusion import CUES, FusionNetwork
+from psal_cli.tasks.chroma import lab
 from psal_cli.tasks.matching import canvas, cues, match
 from psal_cli.training import loop
-from psal_cli.training.descriptor import SIZE, lab
 from psal_cli.training.pairs import Pair, Pairs
 
+SIZE = (240, 424)
 STRANGERS = 10  # one pair in so many is of two clips
 CROP = (192, 320)
 HELD_OUT = 24
 
 
-def prepared(network: DescriptorNetwork, pair: Pair, seed: int) -> np.ndarray:
+def prepared(pair: Pair, seed: int) -> np.ndarray:
     """float16 [CUES + 2, H, W]: cues, and the chroma that is right."""
-    target, reference = (lab(x)[0].permute(1, 2, 0).numpy() for x in pair)
-    references = canvas([reference])
-    found = cues(target[..., 0], references, match(network, target[..., 0], references, seed))
+    target, reference = (lab(np.rint(x * 255).astype(np.uint8)) for x in pair)
+    references = canvas([(reference, None)])
+    found = cues(target[..., 0], references, match(target[..., 0], references, seed))
     return np.concatenate([found[0].numpy(), target[..., 1:].transpose(2, 0, 1)]).astype(np.float16)
 
 
-def prepare(path: Path, network: DescriptorNetwork, pairs: Pairs, count: int) -> np.ndarray:
+def prepare(path: Path, pairs: Pairs, count: int) -> np.ndarray:
     """The prepared pairs, those held out first; goes on where an earlier run stopped. -1 in the first cue: not there yet."""
     shape = (HELD_OUT + count, CUES + 2, *SIZE)
     if not path.exists():
@@ -45,7 +45,7 @@ def prepare(path: Path, network: DescriptorNetwork, pairs: Pairs, count: int) ->
             pair = held_out[number] if number < HELD_OUT else pairs.pair(number)
             if number >= HELD_OUT and number % STRANGERS == 0:
                 pair = pairs.stranger(number) or pair
-            stored[number] = prepared(network, pair, number)
+            stored[number] = prepared(pair, number)
     return stored
 
 
@@ -66,15 +66,12 @@ def crop(stored: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 @click.command()
 @loop.options(steps=4_000)
-@click.option("--descriptor", type=click.Path(path_type=Path), required=True, help="The checkpoint of training.descriptor.")
-@click.option("--pairs", "count", type=click.IntRange(1), default=1_000, show_default=True)
-def main(data, output, steps, minutes, rate, seed, threads, descriptor, count) -> None:
+@click.option("--pairs", "count", type=click.IntRange(1), default=500, show_default=True)
+def main(data, output, steps, minutes, rate, seed, threads, count) -> None:
     """Checkpoint and log are OUTPUT/fusion.pt and .jsonl; a run that was stopped goes on."""
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
-    describe = DescriptorNetwork().requires_grad_(False)
-    describe.load_state_dict(torch.load(descriptor, weights_only=True)["model"])
-    stored = prepare(output / "fusion_pairs.npy", describe, Pairs(data, SIZE, seed), count)
+    stored = prepare(output / "fusion_pairs.npy", Pairs(data, SIZE, seed), count)
     network = FusionNetwork()
 
     def errors(step: int) -> tuple[Tensor, float]:

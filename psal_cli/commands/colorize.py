@@ -1,0 +1,200 @@
+"""`psal colorize`: give grey pictures the colours of a reference."""
+
+from functools import lru_cache
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import click
+
+from psal_cli.batch import Item
+from psal_cli.commands import options
+from psal_cli.commands.run import run_verb
+from psal_cli.commands.talk import Progress, Talk
+from psal_cli.errors import InputError
+
+EXAMPLE = "psal colorize examples/street_grey.jpg --ref examples/street_reference.jpg -o street.jpg"
+PAPER = "Of --engine paper: "
+
+
+@click.command(short_help="Colour grey photographs from a reference.", epilog=f"\b\nExample:\n  {EXAMPLE}")
+@options.input_options
+@click.option(
+    "--ref",
+    type=options.PICTURE,
+    multiple=True,
+    required=True,
+    help="A colour picture of the same kind of scene, of any size; may be given several times. One for all; a folder with the "
+    "inputs' tree and names; or a pattern with {stem}, {name} or {dir} of the input.",
+)
+@options.output_options
+@options.batch_options
+@click.option(
+    "--engine",
+    type=click.Choice(["psal", "paper"]),
+    default="psal",
+    show_default=True,
+    help="psal: sees at six scales, checks its matches. paper: the network of the PSAL paper.",
+)
+@click.option("--strength", type=click.FloatRange(0, 2), default=1.0, show_default=True, help="Of the colours; 0 leaves it grey.")
+@click.option(
+    "--attention",
+    type=click.Choice(["aggregation", "psal3", "psal1", "full", "local"]),
+    default="aggregation",
+    show_default=True,
+    help=f"{PAPER}its layer; full and local are for small pictures.",
+)
+@click.option("--iterations", type=click.IntRange(1, 1000), help=f"{PAPER}rounds of search.")
+@click.option("--weights", type=options.PICTURE, help=f"{PAPER}other weights, .safetensors, .pt or .pth.")
+@options.seed_option
+@options.device_options
+@click.option("--confidence", type=options.PICTURE, help="Also write where colours are borrowed (white) or guessed (black).")
+@click.option("--save-offsets", type=options.PICTURE, help="Also draw where each pixel's match is, as a colour wheel.")
+@click.option("--compare", type=options.PICTURE, help="Also write input, references and result side by side.")
+@options.talk_options
+def colorize(**chosen) -> None:
+    """Give each grey IMAGE, a file or a folder, the colours of the references, at full resolution.
+
+    Writes IMAGE_colorized beside IMAGE, or OUTPUT: red, green, blue, with the depth, alpha and metadata of the input. Its
+    luminance is kept to the last bit but for rounding; a coloured IMAGE is used by its luminance.
+    """
+    run_verb(SimpleNamespace(**chosen), Colorize)
+
+
+class Loaded(NamedTuple):
+    picture: Any  # psal_cli.image.Picture
+    references: list[Any]
+    plan: Any  # psal_cli.memory.Plan
+
+
+class Result(NamedTuple):
+    loaded: Loaded
+    found: Any  # psal_cli.tasks.colorize.Colorized
+    picture: Any  # the result
+
+
+class Colorize:
+    beside = "_colorized"
+    partners = ("ref",)
+    outputs = ("confidence", "save_offsets", "compare")
+
+    def __init__(self, want: SimpleNamespace, talk: Talk):
+        self.want, self.talk = want, talk
+        self.estimates: dict[Item, int] = {}
+        self.reference = lru_cache(maxsize=4)(self._reference)  # one for all pictures is read once
+        self._refuse_mixtures()
+
+    def _refuse_mixtures(self) -> None:
+        """Options that the chosen engine knows nothing of."""
+        given = click.get_current_context().get_parameter_source
+        paper, psal = ("attention", "iterations", "weights"), ("confidence", "save_offsets")
+        for name in paper if self.want.engine == "psal" else psal:
+            if given(name) is click.core.ParameterSource.COMMANDLINE:
+                needed = "paper" if name in paper else "psal"
+                raise click.UsageError(
+                    f"--{name.replace('_', '-')} is of --engine {needed}: leave it out, or add --engine {needed}"
+                )
+
+    def start(self) -> None:
+        from psal_cli.tasks.colorize import baseline
+
+        baseline()  # before any picture is in memory
+
+    def read(self, item: Item) -> Loaded:
+        from psal_cli.image import check_holds, read_header, read_picture
+
+        plan = self._plan(item, read_header(item.input, self.want.max_pixels))
+        picture = read_picture(item.input, self.want.max_pixels)
+        check_holds(picture, item.output, self._encoding(item, picture.format))
+        self.talk.detail(f"{item.input}: {plan.text}")
+        return Loaded(picture, [self.reference(path) for path in item.partners.values()], plan)
+
+    def _plan(self, item: Item, header):
+        """psal_cli.memory.Plan. Raises MemoryLimitError when it cannot fit."""
+        from psal_cli import memory
+        from psal_cli.image import check_format, read_header
+        from psal_cli.tasks.colorize import plan
+
+        found = plan(
+            header,
+            [read_header(path, self.want.max_pixels) for path in item.partners.values()],
+            check_format(item.output, self._encoding(item, header.format).format),
+            engine=self.want.engine,
+            limit=self.want.max_memory,
+        )
+        self.estimates[item] = found.bytes
+        if self.want.max_memory is None:
+            memory.check_available(found.bytes)
+        return found
+
+    def _reference(self, path):
+        from psal_cli.image import read_picture
+        from psal_cli.tasks.colorize import is_grey
+
+        picture = read_picture(path, self.want.max_pixels)
+        if is_grey(picture.pixels):
+            raise InputError(f"{path} is grey, it has no colours to borrow: give a colour picture with --ref")
+        if picture.alpha is not None and not picture.alpha.any():
+            raise InputError(f"{path} is wholly transparent, there is nothing to borrow: give another picture with --ref")
+        return picture
+
+    def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
+        from psal_cli.tasks.colorize import is_grey
+        from psal_cli.toning import toned
+
+        picture = loaded.picture
+        if not is_grey(picture.pixels):
+            self.talk.say(f"{item.input} has colours: they are left out, its luminance counts")
+        width, height = picture.size
+        self.talk.detail(f"{item.input}: {picture.format}, {width}x{height}, {len(loaded.references)} references")
+        try:
+            found = self._found(loaded, progress)
+            return Result(loaded, found, toned(picture, found.chroma, self.want.strength))
+        except ValueError as error:
+            raise InputError(f"{item.input}: {error}") from error
+
+    def _found(self, loaded: Loaded, progress: Progress | None):
+        """The library call."""
+        from psal_cli.tasks.colorize import colorize as coloured
+        from psal_cli.tasks.paper_colorization import colorize as by_paper
+        from psal_cli.toning import as_srgb
+
+        want, pictures = self.want, loaded.references
+        pixels, references = as_srgb(loaded.picture), [as_srgb(reference) for reference in pictures]
+        visible = [None if p.alpha is None else p.alpha > p.white // 2 for p in pictures]
+        if want.engine == "paper":
+            layer = {"attention": want.attention, "iterations": want.iterations, "weights": want.weights}
+            return by_paper(pixels, references, visible=visible, seed=want.seed, device=want.device, **layer)
+        return coloured(pixels, references, visible=visible, seed=want.seed, longest=loaded.plan.longest, progress=progress)
+
+    def write(self, item: Item, result: Result) -> str:
+        from psal_cli.image import write_picture
+
+        self._write_about(item, result)
+        write_picture(result.picture, item.output, self.want.force, self._encoding(item, result.loaded.picture.format))
+        return "done"
+
+    def _write_about(self, item: Item, result: Result) -> None:
+        from psal_cli import drawing
+        from psal_cli.image import write_picture
+
+        picture, found = result.loaded.picture, result.found
+        if path := item.outputs.get("confidence"):
+            write_picture(drawing.share_map(found.confidence, picture.size), path, self.want.force)
+        if path := item.outputs.get("save_offsets"):
+            write_picture(drawing.reference_wheel(found.origin, result.loaded.references, picture), path, self.want.force)
+        if path := item.outputs.get("compare"):
+            compared = drawing.side_by_side(picture, result.picture, references=result.loaded.references)
+            write_picture(compared, path, self.want.force)
+
+    def _encoding(self, item: Item, source: str):
+        return options.encoding(self.want, item.output, source)
+
+    def preview(self, item: Item) -> dict:
+        from psal_cli.image import read_header
+
+        header = read_header(item.input, self.want.max_pixels)
+        plan = self._plan(item, header)
+        return {"width": header.width, "height": header.height, "memory_bytes": plan.bytes}
+
+    def estimate(self, item: Item) -> int | None:
+        return self.estimates.get(item)

@@ -1,0 +1,145 @@
+"""Guided colorization: a grey picture gets the colours of references, at its own resolution and with its own light."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from psal_cli import weights
+from psal_cli.networks.fusion import FusionNetwork
+from psal_cli.tasks import matching
+from psal_cli.tasks.chroma import coloured, lab, lightness
+
+COARSE = 448  # pixels, the longer side: of this size were the pictures that the networks were trained with
+LARGEST = 3  # times as large is the size at which colours are looked for once more
+INVISIBLE = 0.02  # of chroma / 100
+BORROWED = 0.06  # of chroma / 100: an expected error that makes a colour more of a guess than borrowed
+
+
+@dataclass
+class Colorized:
+    """chroma: float32 [h, w, 2], a* and b* divided by 100, at the size that was worked at, and of the same size:
+    confidence: float32 [h, w], 1 = borrowed from the reference, 0 = guessed from what is around;
+    origin: int32 [h, w, 3], number of the reference, row and column in it (of its own pixels), or None."""
+
+    chroma: np.ndarray
+    confidence: np.ndarray
+    origin: np.ndarray | None
+
+
+def colorize(
+    pixels: np.ndarray,
+    references: list[np.ndarray],
+    *,
+    visible: list[np.ndarray | None] | None = None,
+    seed: int = 0,
+    longest: int = COARSE * LARGEST,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Colorized:
+    """Colours for a picture from references of the same kind of scene.
+
+    The matches of each pixel in the references are found by descriptors that see it at six scales, first in the pictures
+    reduced, then finer; a network says which to believe and fills the rest (psal_cli.networks.fusion).
+
+    Args:
+        pixels: uint8 or uint16 [H, W, 1 or 3], as sRGB; only its luminance counts.
+        references: uint8 or uint16 [h, w, 3] each, as sRGB, of any sizes.
+        visible: bool [h, w] of each reference, what may be borrowed from; default all.
+        seed: the same seed gives the same colours for any number of threads.
+        longest: the longer side of what is worked at, at most; colours are then enlarged to the picture's size.
+        progress: called before each level with (level, levels, its size as text).
+
+    Raises:
+        ValueError: no reference; nothing of them visible.
+    """
+    if not references:
+        raise ValueError("there is no reference: at least one is needed")
+    visible = visible or [None] * len(references)
+    sizes = _sizes(pixels.shape[:2])
+    factors = [1] if max(pixels.shape[:2]) <= 2 * COARSE else [1, min(LARGEST, max(longest // COARSE, 1))]
+    found = done = None
+    for level, factor in enumerate(dict.fromkeys(factors), 1):
+        height, width = (factor * side for side in sizes)
+        if progress:
+            progress(level, len(factors), f"{width}x{height}")
+        grey = lightness(_resized(pixels, (height, width)))
+        canvas = matching.canvas([_reduced(*pair, factor) for pair in zip(references, visible, strict=True)])
+        if not canvas.valid.any():
+            raise ValueError("nothing of the references is visible")
+        found = matching.match(grey, canvas, seed, found)
+        with torch.no_grad():
+            chroma, error = fusion()(matching.cues(grey, canvas, found))
+        done = _mixed(done, (chroma[0], error[0]))
+    chroma, error = (x.permute(1, 2, 0).numpy() for x in done)
+    return Colorized(chroma, np.exp(-error[..., 0] / BORROWED), _origins(found.nnf, canvas, references))
+
+
+@cache
+def fusion() -> FusionNetwork:
+    """The network with its shipped weights. Raises InputError where these cannot be read."""
+    return weights.fill(FusionNetwork(), weights.shipped("colorize-fusion"), "colorize-fusion")
+
+
+def is_grey(pixels: np.ndarray) -> bool:
+    """Whether a picture uint8 or uint16 [H, W, 1 or 3] has no colours: hardly a pixel's chroma can be seen."""
+    if pixels.shape[2] == 1:
+        return True
+    height, width = _sizes(pixels.shape[:2])
+    chroma = lab(_resized(pixels, (height, width)))[..., 1:]
+    return float(np.quantile(np.hypot(chroma[..., 0], chroma[..., 1]), 0.999)) < INVISIBLE
+
+
+def applied(pixels: np.ndarray, chroma: np.ndarray, strength: float = 1.0) -> np.ndarray:
+    """[H, W, 3] of the pixels' dtype: a picture [H, W, 1 or 3] with its own luminance and chroma of any size, float32 [h, w, 2].
+
+    strength: of the colours, 0 to 2; 1 as they were found.
+    """
+    size = pixels.shape[1::-1]
+    return coloured(pixels, cv2.resize(chroma * np.float32(strength), size, interpolation=cv2.INTER_CUBIC))
+
+
+def _sizes(size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of a picture at the coarse level."""
+    scale = min(COARSE / max(size), 1)
+    return tuple(max(round(side * scale), 1) for side in size)
+
+
+def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A picture [H, W, C] at (height, width)."""
+    if picture.shape[:2] == size:
+        return picture
+    how = cv2.INTER_AREA if size[0] <= picture.shape[0] else cv2.INTER_CUBIC
+    return cv2.resize(picture, size[::-1], interpolation=how).reshape(*size, picture.shape[2])
+
+
+def _reduced(reference: np.ndarray, visible: np.ndarray | None, factor: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Lab and what is visible of a reference, `factor` times as large as at the coarse level."""
+    height, width = (factor * side for side in _sizes(reference.shape[:2]))
+    if visible is not None:
+        visible = _resized(visible[..., None].astype(np.uint8) * 255, (height, width))[..., 0] > 127
+    return lab(_resized(reference, (height, width))), visible
+
+
+def _mixed(coarse: tuple[Tensor, Tensor] | None, fine: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Chroma [2, h, w] and expected error [1, h, w] of two levels as one: each counts as the inverse square of its error."""
+    if coarse is None:
+        return fine
+    before, error = (F.interpolate(x[None], fine[0].shape[1:], mode="bilinear", align_corners=False)[0] for x in coarse)
+    share = error.square() / (error.square() + fine[1].square()).clamp_min(1e-12)
+    return share * fine[0] + (1 - share) * before, torch.minimum(error, fine[1])
+
+
+def _origins(nnf: Tensor, canvas: matching.Canvas, references: list[np.ndarray]) -> np.ndarray:
+    """int32 [h, w, 3]: places on the canvas as number of the reference, row and column in its own pixels."""
+    row, column = nnf[0, 0].numpy()
+    lefts = np.array([left for left, _, _ in canvas.places])
+    number = np.searchsorted(lefts, column, side="right") - 1
+    scale = [(r.shape[0] / height, r.shape[1] / width) for r, (_, width, height) in zip(references, canvas.places, strict=True)]
+    down, right = np.array(scale).T
+    place = ((row + 0.5) * down[number], (column - lefts[number] + 0.5) * right[number])
+    return np.stack([number, *place], 2).astype(np.int32)

@@ -1,0 +1,74 @@
+"""What a place in a grey picture looks like, at six scales: by this `psal colorize` finds where to take colours from."""
+
+from functools import cache
+
+import cv2
+import numpy as np
+
+from psal_cli import weights
+
+SCALES = (2, 4, 8, 16, 32, 64)  # pixels: of lightness
+TEXTURE_SCALES = (2, 4, 8, 16, 32)  # of its absolute differences down and right
+CONTRAST_SCALES = (2, 4, 8)  # of its deviation from what is around, over the deviation there
+TEXTURE, CONTRAST = 6.0, 0.4  # their weights beside lightness
+FLAT = 0.05  # of lightness: a deviation that counts half, so that noise in flat parts is no contrast
+TAPS = ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0))  # of each map: at the place, and a scale's width from it
+MEASURES = len(TAPS) * (len(SCALES) + 2 * len(TEXTURE_SCALES) + len(CONTRAST_SCALES))
+CHANNELS = 48  # that the measures are projected to: they keep 99.4 % of the variance
+STRIP = 1 << 16  # pixels whose measures are held at a time
+
+
+def measures(lightness: np.ndarray) -> "Measures":
+    """Of a picture float32 [H, W] in [0, 1]."""
+    lightness = np.ascontiguousarray(lightness)
+    maps = [(_blurred(lightness, 0.5 * s), s) for s in SCALES]
+    for down, right in ((0, 1), (1, 0)):
+        steps = np.abs(cv2.Sobel(lightness, -1, right, down)) * np.float32(TEXTURE / 4)
+        maps += [(_blurred(steps, 0.5 * s), s) for s in TEXTURE_SCALES]
+    maps += [(_blurred(_contrast(lightness, 2 * s), 0.5 * s) * np.float32(CONTRAST), s) for s in CONTRAST_SCALES]
+    return Measures(maps, lightness.shape)
+
+
+class Measures:
+    """The measures of all pixels, made a strip of rows at a time: they are many times larger than the picture."""
+
+    def __init__(self, maps: list[tuple[np.ndarray, int]], size: tuple[int, int]):
+        self.size = size
+        self.maps = [(cv2.copyMakeBorder(x, s, s, s, s, cv2.BORDER_REFLECT_101), s) for x, s in maps]
+
+    def rows(self, top: int, bottom: int) -> np.ndarray:
+        """float32 [MEASURES, (bottom - top) * W]."""
+        width = self.size[1]
+        taps = [
+            x[s + top + down * s : s + bottom + down * s, s + right * s : s + right * s + width]
+            for x, s in self.maps
+            for down, right in TAPS
+        ]
+        return np.stack(taps).reshape(MEASURES, -1)
+
+
+def described(lightness: np.ndarray) -> np.ndarray:
+    """float32 [H, W, CHANNELS] of a picture float32 [H, W] in [0, 1]: the measures of each pixel, projected."""
+    found, (height, width) = measures(lightness), lightness.shape
+    out = np.empty((height, width, CHANNELS), np.float32)
+    step = max(STRIP // width, 1)
+    for top in range(0, height, step):
+        bottom = min(top + step, height)
+        np.matmul(found.rows(top, bottom).T, projection(), out=out[top:bottom].reshape(-1, CHANNELS))
+    return out
+
+
+@cache
+def projection() -> np.ndarray:
+    """float32 [MEASURES, CHANNELS]: principal directions of the measures of photographs, the strongest first."""
+    return weights.shipped("colorize-descriptor")["projection"].numpy()
+
+
+def _blurred(x: np.ndarray, sigma: float) -> np.ndarray:
+    return cv2.GaussianBlur(x, (0, 0), sigma)
+
+
+def _contrast(lightness: np.ndarray, sigma: float) -> np.ndarray:
+    mean = _blurred(lightness, sigma)
+    variance = _blurred(lightness * lightness, sigma) - mean * mean
+    return (lightness - mean) / (np.sqrt(np.maximum(variance, 0)) + np.float32(FLAT))

@@ -1,0 +1,79 @@
+"""Guided colorization by the network of the paper (Cherel et al., arXiv 2202.03163, section 4.3), at full resolution."""
+
+from functools import cache
+
+import numpy as np
+import torch
+from torch import nn
+
+from psal_cli import weights as stored
+from psal_cli.attention import FullAttention, LocalAttention, PSAttention
+from psal_cli.networks.colorization import ColorizationNetwork
+from psal_cli.tasks.chroma import lab
+from psal_cli.tasks.colorize import Colorized
+from psal_cli.tasks.matching import canvas
+
+PATCH = 7
+LAYERS = ("psal1", "psal3", "psal7", "psal15", "aggregation", "full", "full_dot", "local")
+
+
+def layer(name: str, iterations: int = 5) -> nn.Module:
+    """The attention layers that the paper compares, by their names in weights/."""
+    if name.startswith("psal"):
+        return PSAttention(PATCH, k=int(name.removeprefix("psal")), iterations=iterations)
+    if name == "aggregation":
+        return PSAttention(PATCH, k=1, iterations=iterations, aggregation=True)
+    if name == "local":
+        return LocalAttention(PATCH, window=49)
+    return FullAttention(PATCH, stride=3, similarity="dot" if name == "full_dot" else "l2")
+
+
+def colorize(
+    pixels: np.ndarray,
+    references: list[np.ndarray],
+    *,
+    visible: list[np.ndarray | None] | None = None,
+    attention: str = "aggregation",
+    iterations: int | None = None,
+    weights: str | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Colorized:
+    """Colours for a picture, all of it at once; neither confidence nor origins.
+
+    Args:
+        pixels, references, visible, seed: see psal_cli.tasks.colorize.
+        attention: the layer, and the weights that were trained with it: "aggregation", "psal3", "psal1", "full" or "local".
+        iterations: of the search; default 5.
+        weights: a file of other weights.
+
+    Raises:
+        ValueError: what the layer refuses.
+        InputError: weights that do not fit.
+    """
+    network = network_of(attention, iterations, weights).to(device)
+    if hasattr(network.attention, "seed"):
+        network.attention.seed = seed
+    target = torch.from_numpy(_shares(pixels).mean(2))[None, None].expand(1, 3, -1, -1)
+    colours = [
+        (_shares(reference), mask) for reference, mask in zip(references, visible or [None] * len(references), strict=True)
+    ]
+    placed = canvas(colours)
+    reference = torch.from_numpy(placed.lab).permute(2, 0, 1)[None]
+    valid = None if placed.valid.all() else torch.from_numpy(placed.valid)[None].to(device)
+    with torch.no_grad():
+        out = network(target.to(device), reference.to(device), key_mask=valid)[0].cpu()
+    rounded = (out * 65535).round().to(torch.int32).numpy().astype(np.uint16).transpose(1, 2, 0)
+    return Colorized(lab(rounded)[..., 1:], None, None)
+
+
+@cache
+def network_of(attention: str, iterations: int | None = None, path: str | None = None) -> ColorizationNetwork:
+    """The paper's network with one of its layers, and shipped or other weights."""
+    name = f"colorize-paper-{attention}"
+    state = stored.shipped(name) if path is None else stored.brought(path)
+    return stored.fill(ColorizationNetwork(layer(attention, iterations or 5)), state, path or name)
+
+
+def _shares(pixels: np.ndarray) -> np.ndarray:
+    return pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
