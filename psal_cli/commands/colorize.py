@@ -95,7 +95,7 @@ class Colorize:
                 )
 
     def start(self) -> None:
-        from psal_cli.tasks.colorize import baseline
+        from psal_cli.tasks.colorize_costs import baseline
 
         baseline()  # before any picture is in memory
 
@@ -112,7 +112,7 @@ class Colorize:
         """psal_cli.memory.Plan. Raises MemoryLimitError when it cannot fit."""
         from psal_cli import memory
         from psal_cli.image import check_format, read_header
-        from psal_cli.tasks.colorize import plan
+        from psal_cli.tasks.colorize_costs import plan
 
         found = plan(
             header,

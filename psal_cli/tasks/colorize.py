@@ -60,10 +60,10 @@ def colorize(
     if not references:
         raise ValueError("there is no reference: at least one is needed")
     visible = visible or [None] * len(references)
-    sizes = _sizes(pixels.shape[:2])
-    factors = [1] if max(pixels.shape[:2]) <= 2 * COARSE else [1, min(LARGEST, max(longest // COARSE, 1))]
+    sizes = coarse_size(pixels.shape[:2])
+    factors = levels(pixels.shape[:2], longest)
     found = done = None
-    for level, factor in enumerate(dict.fromkeys(factors), 1):
+    for level, factor in enumerate(factors, 1):
         height, width = (factor * side for side in sizes)
         if progress:
             progress(level, len(factors), f"{width}x{height}")
@@ -89,7 +89,7 @@ def is_grey(pixels: np.ndarray) -> bool:
     """Whether a picture uint8 or uint16 [H, W, 1 or 3] has no colours: hardly a pixel's chroma can be seen."""
     if pixels.shape[2] == 1:
         return True
-    height, width = _sizes(pixels.shape[:2])
+    height, width = coarse_size(pixels.shape[:2])
     chroma = lab(_resized(pixels, (height, width)))[..., 1:]
     return float(np.quantile(np.hypot(chroma[..., 0], chroma[..., 1]), 0.999)) < INVISIBLE
 
@@ -103,7 +103,14 @@ def applied(pixels: np.ndarray, chroma: np.ndarray, strength: float = 1.0) -> np
     return coloured(pixels, cv2.resize(chroma * np.float32(strength), size, interpolation=cv2.INTER_CUBIC))
 
 
-def _sizes(size: tuple[int, int]) -> tuple[int, int]:
+def levels(size: tuple[int, int], longest: int) -> list[int]:
+    """How many times larger than the coarse level each level is; up to twice as large, its colours are fine enough."""
+    if max(size) <= 2 * COARSE:
+        return [1]
+    return list(dict.fromkeys([1, min(LARGEST, max(longest // COARSE, 1))]))
+
+
+def coarse_size(size: tuple[int, int]) -> tuple[int, int]:
     """(height, width) of a picture at the coarse level."""
     scale = min(COARSE / max(size), 1)
     return tuple(max(round(side * scale), 1) for side in size)
@@ -119,7 +126,7 @@ def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def _reduced(reference: np.ndarray, visible: np.ndarray | None, factor: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Lab and what is visible of a reference, `factor` times as large as at the coarse level."""
-    height, width = (factor * side for side in _sizes(reference.shape[:2]))
+    height, width = (factor * side for side in coarse_size(reference.shape[:2]))
     if visible is not None:
         visible = _resized(visible[..., None].astype(np.uint8) * 255, (height, width))[..., 0] > 127
     return lab(_resized(reference, (height, width))), visible

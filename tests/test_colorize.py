@@ -1,0 +1,208 @@
+"""Guided colorization: the parts, and colours that come back from a reference."""
+
+import numpy as np
+import pytest
+import torch
+
+from psal_cli.networks.colorization import ColorizationNetwork, grey
+from psal_cli.networks.fusion import CUES, FusionNetwork
+from psal_cli.tasks import descriptors, matching
+from psal_cli.tasks.chroma import coloured, lab, lightness
+from psal_cli.tasks.colorize import COARSE, applied, colorize, is_grey
+from psal_cli.tasks.paper_colorization import LAYERS, layer
+from psal_cli.tasks.paper_colorization import colorize as by_paper
+
+NAMES = {
+    **{f"conv{x}.0.{part}": shape for x in "qkv" for part, shape in (("weight", (16, 3, 3, 3)), ("bias", (16,)))},
+    "final.0.weight": (3, 19, 3, 3),
+    "final.0.bias": (3,),
+}
+
+
+def frame(pair, number, size=(96, 128)):
+    """uint8 [H, W, 3]: one of the two video frames of the tests."""
+    picture = pair(160)[number][0, :, : size[0], : size[1]]
+    return (picture * 255).round().to(torch.uint8).permute(1, 2, 0).numpy().copy()
+
+
+def without_colours(picture):
+    return coloured(picture, np.zeros((*picture.shape[:2], 2), np.float32))[..., :1]
+
+
+def error(found, truth):
+    """Mean squared error of chroma, in the units of CIE Lab."""
+    return float(((lab(applied(without_colours(truth), found.chroma)) - lab(truth))[..., 1:] ** 2).mean() * 1e4)
+
+
+def variance(truth):
+    return float(lab(truth)[..., 1:].var((0, 1)).mean() * 1e4)
+
+
+def test_network_of_the_paper_has_the_published_names_and_shapes():
+    network = ColorizationNetwork(layer("psal3"))
+    assert {name: tuple(x.shape) for name, x in network.state_dict().items()} == NAMES
+    assert sum(x.numel() for x in network.parameters()) == 1860
+
+
+def test_network_of_the_paper_is_what_figure_3_draws():
+    class Middle(torch.nn.Module):
+        def forward(self, query, key, value, query_mask=None, key_mask=None):
+            self.seen = query, key, value
+            return value.mean((2, 3), keepdim=True).expand(-1, -1, *query.shape[2:])
+
+    network, target, reference = ColorizationNetwork(Middle()), grey(torch.rand(1, 3, 9, 11)), torch.rand(1, 3, 8, 7)
+    with torch.no_grad():
+        out = network(target, reference)
+        query, key, value = network.attention.seen
+        for found, conv, picture in (
+            (query, network.convq, target),
+            (key, network.convk, reference),
+            (value, network.convv, reference),
+        ):
+            right = torch.nn.functional.conv2d(picture, conv[0].weight, conv[0].bias, padding=1).relu()
+            torch.testing.assert_close(found, right)
+        attended = value.mean((2, 3), keepdim=True).expand(-1, -1, 9, 11)
+        right = torch.nn.functional.conv2d(
+            torch.cat([target, attended], 1), network.final[0].weight, network.final[0].bias, padding=1
+        )
+        torch.testing.assert_close(out, right.sigmoid())
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_layer_plugs_in_and_learns_where_it_can(name):
+    network = ColorizationNetwork(layer(name))
+    network(grey(torch.rand(1, 3, 24, 24)), torch.rand(1, 3, 24, 24)).square().sum().backward()
+    learns = {part: bool(x.grad.any()) for part, x in network.named_parameters() if part.endswith("weight")}
+    attends = name != "psal1"  # k = 1 without aggregation: the weights are constant (section 3.4.1)
+    assert learns == {"convq.0.weight": attends, "convk.0.weight": attends, "convv.0.weight": True, "final.0.weight": True}
+
+
+def test_descriptors_of_a_shifted_picture_are_shifted(pair):
+    light = lightness(frame(pair, 0, (160, 160)))
+    whole, part = descriptors.described(light), descriptors.described(light[16:, 24:])
+    inside = np.s_[70:90, 70:90]  # as far from the border as the largest scale sees
+    np.testing.assert_allclose(whole[16:, 24:][inside], part[inside], atol=0.15)
+    assert np.abs(whole[16:, 24:][inside] - whole[:144, :136][inside]).mean() > 0.2
+
+
+def test_descriptors_do_not_depend_on_the_strips(pair, monkeypatch):
+    light = lightness(frame(pair, 0))
+    whole = descriptors.described(light)
+    monkeypatch.setattr(descriptors, "STRIP", 1000)
+    np.testing.assert_allclose(descriptors.described(light), whole, atol=1e-5)
+
+
+def test_matches_point_to_the_reference_that_holds_the_place(pair):
+    first, second = frame(pair, 0, (64, 160)), frame(pair, 0, (160, 160))[96:, :]
+    references = matching.canvas([(lab(first), None), (lab(second), None)])
+    assert references.places == [(0, 160, 64), (160, 160, 64)]
+    for picture, left in ((first, 0), (second, 160)):
+        found = matching.match(lightness(picture), references)
+        row, column = found.nnf[0, 0].numpy()
+        right = (np.abs(row - np.arange(64)[:, None]) <= 1) & (np.abs(column - np.arange(160) - left) <= 1)
+        assert right.mean() > 0.97
+        assert (matching.agreement(found) <= 2).float().mean() > 0.95
+
+
+def test_what_is_not_visible_is_never_matched(pair):
+    picture = frame(pair, 0)
+    visible = np.ones(picture.shape[:2], bool)
+    visible[:, 50:] = False
+    found = matching.match(lightness(picture), matching.canvas([(lab(picture), visible)]))
+    assert found.nnf[0, 0, 1].max() < 50
+
+
+def test_a_finer_level_starts_from_the_coarser_one(pair):
+    picture = frame(pair, 0, (160, 160))
+    coarse, fine = lab(picture[::2, ::2]), lab(picture)
+    first = matching.match(coarse[..., 0], matching.canvas([(coarse, None)]))
+    second = matching.match(fine[..., 0], matching.canvas([(fine, None)]), coarser=first)
+    here = np.stack(np.mgrid[:160, :160])
+    assert (np.abs(second.nnf[0, 0].numpy() - here).max(0) <= 1).mean() > 0.97
+
+
+def test_fusion_gives_colours_between_those_of_the_matches():
+    network, cues = FusionNetwork(), torch.rand(1, CUES, 70, 90)
+    with torch.no_grad():
+        chroma, expected = network(cues)
+    assert chroma.shape == (1, 2, 70, 90) and expected.shape == (1, 1, 70, 90) and (expected > 0).all()
+    for axis in (0, 1):
+        known = torch.cat([cues[:, 1 + axis], cues[:, 3 + axis]])
+        assert known.min() - 1e-4 <= chroma[:, axis].min() and chroma[:, axis].max() <= known.max() + 1e-4
+
+
+def test_colours_come_back_from_the_picture_itself(pair):
+    picture = frame(pair, 0)
+    found = colorize(without_colours(picture), [picture])
+    assert error(found, picture) < 0.15 * variance(picture)
+    assert found.confidence.shape == (96, 128) and 0 <= found.confidence.min() <= found.confidence.max() <= 1
+    number, row, column = found.origin.reshape(-1, 3).T
+    assert (number == 0).all() and (row < 96).all() and (column < 128).all()
+
+
+def test_colours_come_from_the_next_frame(pair):
+    picture, reference = frame(pair, 0), frame(pair, 1)
+    found = colorize(without_colours(picture), [reference])
+    assert error(found, picture) < 0.5 * variance(picture)
+
+
+def test_of_two_references_the_one_that_knows_is_used(pair):
+    picture = frame(pair, 0)
+    stranger = np.random.default_rng(0).integers(0, 256, (80, 70, 3), np.uint8)
+    found = colorize(without_colours(picture), [stranger, picture])
+    assert (found.origin[..., 0] == 1).mean() > 0.95
+    assert error(found, picture) < 0.2 * variance(picture)
+
+
+def test_same_seed_same_colours_for_any_number_of_threads(pair, threads):
+    picture, reference, found = frame(pair, 0), frame(pair, 1), []
+    for count in (1, 2):
+        threads(count)
+        found.append(colorize(without_colours(picture), [reference], seed=3))
+    np.testing.assert_array_equal(found[0].origin, found[1].origin)
+    np.testing.assert_allclose(found[0].chroma, found[1].chroma, atol=1e-5)
+
+
+def test_larger_pictures_are_looked_at_twice(pair):
+    picture = frame(pair, 0, (160, 160)).repeat(6, 0).repeat(6, 1)  # 960: more than twice the coarse level
+    steps = []
+    found = colorize(picture, [picture], longest=2 * COARSE, progress=lambda *step: steps.append(step))
+    assert steps == [(1, 2, "448x448"), (2, 2, "896x896")]
+    assert found.chroma.shape == (896, 896, 2)
+    assert error(found, picture) < 0.1 * variance(picture)
+
+
+def test_refusals():
+    picture = np.zeros((20, 20, 3), np.uint8)
+    with pytest.raises(ValueError, match="no reference"):
+        colorize(picture, [])
+    with pytest.raises(ValueError, match="visible"):
+        colorize(picture, [picture], visible=[np.zeros((20, 20), bool)])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (3, 2), (7, 1000), (2000, 3)])
+def test_any_size_is_coloured(size):
+    random = np.random.default_rng(0)
+    picture, reference = random.integers(0, 256, (*size, 1), np.uint8), random.integers(0, 256, (5, 4, 3), np.uint8)
+    result = applied(picture, colorize(picture, [reference]).chroma)
+    assert result.shape == (*size, 3)
+
+
+@pytest.mark.parametrize("attention", ["psal3", "aggregation"])
+def test_paper_engine_colours_from_the_visible_parts_of_references(pair, attention):
+    picture, reference = frame(pair, 0), frame(pair, 1)
+    wrong = np.concatenate([reference, np.full_like(reference, 255)], 1)
+    visible = np.ones(wrong.shape[:2], bool)
+    visible[:, 128:] = False
+    alone = by_paper(without_colours(picture), [reference], attention=attention)
+    assert error(alone, picture) < variance(picture)
+    masked = by_paper(without_colours(picture), [wrong], visible=[visible], attention=attention)
+    assert np.abs(masked.chroma - alone.chroma).mean() < 0.02
+
+
+def test_grey_is_told_from_colour(pair):
+    picture = frame(pair, 0)
+    assert not is_grey(picture)
+    assert is_grey(without_colours(picture)) and is_grey(without_colours(picture).repeat(3, 2))
+    noisy = np.clip(without_colours(picture).repeat(3, 2) + np.random.default_rng(0).integers(-1, 2, picture.shape), 0, 255)
+    assert is_grey(noisy.astype(np.uint8))
