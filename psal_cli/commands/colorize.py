@@ -12,7 +12,7 @@ from psal_cli.commands.run import run_verb
 from psal_cli.commands.talk import Progress, Talk
 from psal_cli.errors import InputError
 
-EXAMPLE = "psal colorize examples/street_grey.jpg --ref examples/street_reference.jpg -o street.jpg"
+EXAMPLE = "psal colorize examples/railway_grey.jpg --ref examples/railway_reference.jpg -o railway.jpg"
 PAPER = "Of --engine paper: "
 
 

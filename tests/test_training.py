@@ -1,0 +1,193 @@
+"""The recipes: the same pairs for the same numbers, runs that go on as if never stopped, errors where they are meant."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from psal_cli.networks.colorization import ColorizationNetwork, grey
+from psal_cli.tasks.chroma import lab
+from psal_cli.tasks.paper_colorization import layer
+from psal_cli.training import fusion, loop
+from psal_cli.training.colorization import FRAME, tensors, window_error
+from psal_cli.training.pairs import HELD_OUT, Pair, Pairs
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A folder with two clips for training, one held out, two of one place, and two photographs."""
+    folder, random = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    for number, clip in enumerate(("car", "cups", "asl_one", "asl_two", HELD_OUT[0])):
+        (folder / "video" / clip).mkdir(parents=True)
+        for frame in range(7):
+            picture = np.full((40, 60, 3), 40 * number, np.uint8)
+            picture[..., 0] = 10 * frame  # which clip and frame a picture is of can be read off its pixels
+            Image.fromarray(picture).save(folder / "video" / clip / f"{frame:05}.webp", lossless=True)
+    (folder / "photos").mkdir()
+    for number in range(2):
+        Image.fromarray(random.integers(0, 256, (9, 12, 3), np.uint8)).resize((600, 450)).save(
+            folder / "photos" / f"{number}.webp"
+        )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pairs(data):
+    return Pairs(data, (24, 32))
+
+
+def clip_and_frame(picture):
+    red, green, _ = np.rint(picture[0, 0] * 255).astype(int)
+    return green // 40, red // 10
+
+
+def of_clips(pairs, numbers):
+    """The pairs of them that are of clips: their frames are flat."""
+    found = [pairs.pair(number) for number in numbers]
+    return [pair for pair in found if not np.ptp(pair.target, (0, 1)).any()]
+
+
+def test_a_number_always_gives_the_same_pair(data, pairs):
+    again, other = Pairs(data, (24, 32)), Pairs(data, (24, 32), seed=1)
+    for number in (5, 2, 11):
+        for one, two in zip(pairs.pair(number), again.pair(number), strict=True):
+            np.testing.assert_array_equal(one, two)
+            assert one.shape == (24, 32, 3) and one.dtype == np.float32 and 0 <= one.min() <= one.max() <= 1
+    differs = [not np.array_equal(pairs.pair(n).target, other.pair(n).target) for n in range(20)]
+    assert sum(differs) > 15
+
+
+def test_pairs_are_near_frames_of_one_clip_and_never_of_what_is_held_out(pairs):
+    found = of_clips(pairs, range(200))
+    assert 120 < len(found) < 180
+    for pair in found:
+        (clip, first), (other, second) = map(clip_and_frame, pair)
+        assert clip == other < 4 and 1 <= abs(first - second) <= 4
+    assert {clip_and_frame(pair.target)[0] for pair in found} == {0, 1, 2, 3}
+    assert {clip_and_frame(picture)[0] for pair in pairs.validation(5) for picture in pair} == {4}
+
+
+def test_pairs_of_photographs_show_one_scene_in_another_light(pairs):
+    found = [pairs.pair(n) for n in range(60)]
+    found = [pair for pair in found if np.ptp(pair.target, (0, 1)).any()]
+    assert len(found) > 5
+    brighter = [float(np.log(pair.reference.mean() / pair.target.mean())) for pair in found]
+    assert np.std(brighter) > 0.02 and max(map(abs, brighter)) < 0.6
+    assert all(not np.array_equal(*pair) for pair in found)
+
+
+def test_strangers_are_of_two_clips_of_a_place(pairs):
+    clips = [tuple(clip_and_frame(x)[0] for x in pairs.stranger(n)) for n in range(10)]
+    assert set(clips) == {(2, 3), (3, 2)}
+
+
+def test_a_folder_without_clips_is_refused(tmp_path):
+    (tmp_path / "video").mkdir()
+    with pytest.raises(FileNotFoundError, match="no clips"):
+        Pairs(tmp_path)
+
+
+# ----------------------------------------------------------------------------------------------------------------- loop
+
+
+def run(path, steps=12, stop=None, every=4):
+    """Trains a line through noise; raises KeyboardInterrupt before step `stop`."""
+    torch.manual_seed(0)
+    network = nn.Linear(2, 1)
+
+    def errors(step):
+        if step == stop:
+            raise KeyboardInterrupt
+        x = torch.randn(8, 2, generator=torch.Generator().manual_seed(step))
+        loss = (network(x)[:, 0] - x.sum(1)).square().mean()
+        return loss, loss.item()
+
+    loop.train(path, network, {"steps": steps, "rate": 0.1}, errors, lambda: 1.0, every=every)
+    return network
+
+
+def test_a_run_that_was_stopped_ends_as_if_it_never_was(tmp_path):
+    whole = run(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "parts", stop=9)
+    parts = run(tmp_path / "parts")
+    for one, two in zip(whole.parameters(), parts.parameters(), strict=True):
+        torch.testing.assert_close(one, two, rtol=0, atol=0)
+    rows = [[json.loads(line) for line in (tmp_path / f"{name}.jsonl").read_text().splitlines()] for name in ("whole", "parts")]
+    assert [row["step"] for row in rows[0]] == [row["step"] for row in rows[1]] == [4, 8, 12]
+    assert rows[0][2]["training"] == rows[1][2]["training"] < rows[0][0]["training"]
+
+
+def test_a_checkpoint_of_another_recipe_is_kept(tmp_path):
+    run(tmp_path / "x")
+    before = (tmp_path / "x.pt").read_bytes()
+    with pytest.raises(ValueError, match="another steps: use another folder"):
+        run(tmp_path / "x", steps=20)
+    assert (tmp_path / "x.pt").read_bytes() == before
+
+
+# --------------------------------------------------------------------------------------------------------- the recipes
+
+
+def random_pair(size=(48, 56)):
+    return Pair(*(np.random.default_rng(n).random((*size, 3), np.float32) for n in (1, 2)))
+
+
+@pytest.mark.parametrize("name", ["psal3", "aggregation", "full", "local"])
+def test_error_of_a_window_is_that_of_the_whole_picture_there(name):
+    network, pair = ColorizationNetwork(layer(name)), random_pair()
+    if name not in ("full", "local"):
+        network.attention.schedule = "exact"  # the search of a window is another one: here it must find the same
+    with torch.no_grad():
+        target, reference = tensors(pair)
+        squared = (network(grey(target), reference) - target).square()
+        whole = window_error(network, pair, 0, np.random.default_rng(0), "cpu")
+        torch.testing.assert_close(whole, squared[:, :, FRAME:-FRAME, FRAME:-FRAME].mean())
+        window = window_error(network, pair, 10, np.random.default_rng(0), "cpu")
+    draws = np.random.default_rng(0)
+    top, left = (int(draws.integers(FRAME, size - FRAME - 10 + 1)) for size in (48, 56))
+    torch.testing.assert_close(window, squared[:, :, top : top + 10, left : left + 10].mean())
+
+
+def test_fusion_prepares_each_pair_once(tmp_path, data, monkeypatch):
+    monkeypatch.setattr(fusion, "SIZE", (24, 32))
+    monkeypatch.setattr(fusion, "HELD_OUT", 2)
+    pairs, done = Pairs(data, (24, 32)), []
+    work = fusion.prepared
+
+    def counted(pair, number):
+        if len(done) == 4:
+            raise KeyboardInterrupt
+        done.append(number)
+        return work(pair, number)
+
+    monkeypatch.setattr(fusion, "prepared", counted)
+    with pytest.raises(KeyboardInterrupt):
+        fusion.prepare(tmp_path / "x.npy", pairs, 5)
+    monkeypatch.setattr(fusion, "prepared", lambda pair, number: done.append(number) or work(pair, number))
+    stored = fusion.prepare(tmp_path / "x.npy", pairs, 5)
+    assert done == list(range(7))
+    right = lab(np.rint(pairs.pair(3).target * 255).astype(np.uint8))[..., 1:].transpose(2, 0, 1)
+    np.testing.assert_allclose(stored[3, -2:], right, atol=1e-3)
+
+
+def test_fusion_learns_to_reject_what_is_said_to_be_wrong():
+    """Half of the matches have a wrong colour, and a cue that says so."""
+    torch.manual_seed(0)
+    network = fusion.FusionNetwork()
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+    random = np.random.default_rng(0)
+    for _ in range(60):
+        stored = np.zeros((fusion.CUES + 2, 64, 64), np.float32)
+        right, wrong = random.random((64, 64)) < 0.5, random.normal(0, 0.4, (2, 1, 1))
+        stored[0], stored[-2:] = 0.5, random.normal(0, 0.3, (2, 1, 1))
+        stored[1:3] = stored[3:5] = np.where(right, stored[-2:], wrong)
+        stored[5] = right
+        loss, error = fusion.losses(network, stored)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert error.item() < 0.3 * float(np.abs(stored[1:3] - stored[-2:]).mean() * 100)
