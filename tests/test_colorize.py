@@ -140,9 +140,9 @@ def test_colours_come_back_from_the_picture_itself(pair):
     assert (number == 0).all() and (row < 96).all() and (column < 128).all()
 
 
-def test_colours_come_from_the_next_frame(pair):
+def test_colours_come_from_the_next_frame(pair, device):
     picture, reference = frame(pair, 0), frame(pair, 1)
-    found = colorize(without_colours(picture), [reference])
+    found = colorize(without_colours(picture), [reference], device=str(device))
     assert error(found, picture) < 0.5 * variance(picture)
 
 

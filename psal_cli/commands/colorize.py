@@ -161,10 +161,11 @@ class Colorize:
         want, pictures = self.want, loaded.references
         pixels, references = as_srgb(loaded.picture), [as_srgb(reference) for reference in pictures]
         visible = [None if p.alpha is None else p.alpha > p.white // 2 for p in pictures]
+        shared = {"visible": visible, "seed": want.seed, "device": want.device}
         if want.engine == "paper":
             layer = {"attention": want.attention, "iterations": want.iterations, "weights": want.weights}
-            return by_paper(pixels, references, visible=visible, seed=want.seed, device=want.device, **layer)
-        return coloured(pixels, references, visible=visible, seed=want.seed, longest=loaded.plan.longest, progress=progress)
+            return by_paper(pixels, references, **shared, **layer)
+        return coloured(pixels, references, **shared, longest=loaded.plan.longest, progress=progress)
 
     def write(self, item: Item, result: Result) -> str:
         from psal_cli.image import write_picture

@@ -16,6 +16,7 @@ from psal_cli.commands import options
 from psal_cli.commands.talk import Progress, Talk
 from psal_cli.errors import INTERRUPTED, InputError, NothingToDoError, is_out_of_memory, printable
 from psal_cli.files import STDIO
+from psal_cli.partners import pair
 from psal_cli.pipeline import Outcome, Stop, run
 
 
@@ -69,7 +70,7 @@ def _planned(want: SimpleNamespace, verb: Verb) -> tuple[list[batch.Item], bool]
     items, several = batch.find_inputs(want.images, want.from_file, want.recursive, READABLE)
     partners = _partners(want, verb)
     _check_streams(want, partners, items, {name: getattr(want, name) for name in verb.outputs})
-    items = batch.pair(items, partners, READABLE)
+    items = pair(items, partners, READABLE)
     outputs = {name: getattr(want, name) for name in (*verb.outputs, "output")}
     extension = f".{want.format}" if want.format else None
     items = batch.place(items, outputs, several, want.suffix, verb.beside, extension)

@@ -39,6 +39,7 @@ def colorize(
     visible: list[np.ndarray | None] | None = None,
     seed: int = 0,
     longest: int = COARSE * LARGEST,
+    device: str = "cpu",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Colorized:
     """Colours for a picture from references of the same kind of scene.
@@ -52,6 +53,7 @@ def colorize(
         visible: bool [h, w] of each reference, what may be borrowed from; default all.
         seed: the same seed gives the same colours for any number of threads.
         longest: the longer side of what is worked at, at most; colours are then enlarged to the picture's size.
+        device: where it is searched and where the network runs.
         progress: called before each level with (level, levels, its size as text).
 
     Raises:
@@ -71,9 +73,9 @@ def colorize(
         canvas = matching.canvas([_reduced(*pair, factor) for pair in zip(references, visible, strict=True)])
         if not canvas.valid.any():
             raise ValueError("nothing of the references is visible")
-        found = matching.match(grey, canvas, seed, found)
+        found = matching.match(grey, canvas, seed, found, device)
         with torch.no_grad():
-            chroma, error = fusion()(matching.cues(grey, canvas, found))
+            chroma, error = (x.cpu() for x in fusion().to(device)(matching.cues(grey, canvas, found).to(device)))
         done = _mixed(done, (chroma[0], error[0]))
     chroma, error = (x.permute(1, 2, 0).numpy() for x in done)
     return Colorized(chroma, np.exp(-error[..., 0] / BORROWED), _origins(found.nnf, canvas, references))

@@ -10,7 +10,7 @@ from psal_cli import memory
 from psal_cli.errors import MemoryLimitError
 from psal_cli.tasks.colorize import COARSE, LARGEST, coarse_size, colorize, levels
 
-SEARCHING, FUSING, KEPT, PAPER = 700, 900, 450, 600  # bytes a pixel of what is worked at, measured
+SEARCHED, FUSED, PAPER = 490, 260, 300  # bytes a pixel of what is worked at: of target and references, of the target; measured
 STRIPS = 60_000_000  # of what is made a strip of rows at a time
 UNKNOWN, GRAIN = 400_000_000, 60_000_000  # of the libraries: where the system does not tell, and the steps they are counted in
 
@@ -67,7 +67,7 @@ def _working(target: Any, references: list[Any], longest: int) -> int:
     height, width = coarse_size((target.height, target.width))
     query = height * width * factor**2
     key = sum(h * w for h, w in (coarse_size((head.height, head.width)) for head in references)) * factor**2
-    return max(SEARCHING * (query + key), FUSING * query + KEPT * (query + key))
+    return SEARCHED * (query + key) + FUSED * query
 
 
 def _whole(target: Any, references: list[Any]) -> int:

@@ -71,12 +71,15 @@ def features(lightness: np.ndarray, position: np.ndarray) -> Tensor:
     return torch.from_numpy(found).permute(2, 0, 1)[None]
 
 
-def match(lightness: np.ndarray, references: Canvas, seed: int = 0, coarser: Matches | None = None) -> Matches:
+def match(
+    lightness: np.ndarray, references: Canvas, seed: int = 0, coarser: Matches | None = None, device: str = "cpu"
+) -> Matches:
     """Finds, for each pixel of a grey picture float32 [h, w] in [0, 1], the place on the canvas that looks most like it.
 
     coarser: what was found for the same pictures at a smaller size: its descriptors count too, and the search starts there.
+    device: where it is searched.
     """
-    query = features(lightness, positions(*lightness.shape))
+    query = features(lightness, positions(*lightness.shape)).to(device)
     key = query.new_zeros((1, query.shape[1], *references.valid.shape)).contiguous(memory_format=torch.channels_last)
     for left, width, height in references.places:  # each described by itself: its neighbours are strangers
         part = np.s_[:height, left : left + width]
@@ -84,13 +87,13 @@ def match(lightness: np.ndarray, references: Canvas, seed: int = 0, coarser: Mat
     forward, backward, rounds, fewer = None, None, FORWARD, BACKWARD
     if coarser is not None:
         factor = query.shape[2] // coarser.query.shape[2]
-        forward, backward = _finer(coarser.nnf, factor), _finer(coarser.back, factor)
+        forward, backward = (_finer(x, factor).to(device) for x in (coarser.nnf, coarser.back))
         query, key = _joined(query, coarser.query, factor), _joined(key, coarser.key, factor)
         rounds = fewer = REFINING
-    valid = None if references.valid.all() else torch.from_numpy(references.valid)[None]
+    valid = None if references.valid.all() else torch.from_numpy(references.valid)[None].to(device)
     nnf, similarity = ops.search(query, key, 1, 1, rounds, "l2", None, valid, forward, seed=seed)
     back, _ = ops.search(key, query, 1, 1, fewer, "l2", valid, None, backward, seed=seed + 1)
-    return Matches(nnf, back, similarity, query, key)
+    return Matches(nnf.cpu(), back.cpu(), similarity.cpu(), query, key)
 
 
 def _finer(nnf: Tensor, factor: int) -> Tensor:
