@@ -141,7 +141,7 @@ def test_colours_come_back_from_the_picture_itself(pair):
 
 
 def test_colours_come_from_the_next_frame(pair, device):
-    picture, reference = frame(pair, 0), frame(pair, 1)
+    picture, reference = frame(pair, 0, (160, 160)), frame(pair, 1, (160, 160))
     found = colorize(without_colours(picture), [reference], device=str(device))
     assert error(found, picture) < 0.5 * variance(picture)
 
@@ -190,12 +190,12 @@ def test_any_size_is_coloured(size):
 
 @pytest.mark.parametrize("attention", ["psal3", "aggregation"])
 def test_paper_engine_colours_from_the_visible_parts_of_references(pair, attention):
-    picture, reference = frame(pair, 0), frame(pair, 1)
-    wrong = np.concatenate([reference, np.full_like(reference, 255)], 1)
+    picture = frame(pair, 0)
+    wrong = np.concatenate([picture, np.full_like(picture, 255)], 1)
     visible = np.ones(wrong.shape[:2], bool)
     visible[:, 128:] = False
-    alone = by_paper(without_colours(picture), [reference], attention=attention)
-    assert error(alone, picture) < variance(picture)
+    alone = by_paper(without_colours(picture), [picture], attention=attention)
+    assert error(alone, picture) < 0.5 * variance(picture)
     masked = by_paper(without_colours(picture), [wrong], visible=[visible], attention=attention)
     assert np.abs(masked.chroma - alone.chroma).mean() < 0.02
 

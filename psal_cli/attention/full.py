@@ -136,7 +136,7 @@ class Weighted(torch.autograd.Function):
         out = weight @ values
         if any(ctx.needs_input_grad):
             ctx.temperature = temperature
-            ctx.kept = [_compact(block) for block in weight.split(Weighted.BLOCK)]
+            ctx.kept = _kept(weight)
             ctx.save_for_backward(queries, keys, values, out)
         return out
 
@@ -145,19 +145,28 @@ class Weighted(torch.autograd.Function):
         queries, keys, values, out = ctx.saved_tensors
         grads = [torch.empty_like(queries), torch.zeros_like(keys), torch.zeros_like(values)]
         baseline = (grad * out).sum(1, keepdim=True)
-        for number, (place, weight) in enumerate(ctx.kept):
-            block = slice(number * Weighted.BLOCK, number * Weighted.BLOCK + len(weight))
+        for block, place, weight in ctx.kept:
             logits = (weight * (grad[block] @ values[place].T - baseline[block])).div_(ctx.temperature)
             grads[0][block] = logits @ keys[place]
-            grads[1].index_add_(0, place, logits.T @ queries[block])
-            grads[2].index_add_(0, place, weight.T @ grad[block])
+            grads[1][place] += logits.T @ queries[block]
+            grads[2][place] += weight.T @ grad[block]
         return *grads, None, None
 
 
-def _compact(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """[m, n] -> the columns that weigh something anywhere, int64 [a], and those of the weights, [m, a]."""
-    place = (weight.amax(0) > NEGLIGIBLE).nonzero()[:, 0]
-    return place, weight[:, place]
+def _kept(weight: Tensor) -> list[tuple[slice, Tensor | slice, Tensor]]:
+    """[m, n] -> blocks of queries, each with the keys that weigh something in it, int64 [a], and those weights, [block, a].
+
+    Where most keys do, as in a network that has just begun to learn, one block with all of them: gathering costs more.
+    """
+    blocks, most = [], 0
+    for start in range(0, len(weight), Weighted.BLOCK):
+        block = slice(start, min(start + Weighted.BLOCK, len(weight)))
+        place = (weight[block].amax(0) > NEGLIGIBLE).nonzero()[:, 0]
+        most += 4 * len(place) > weight.shape[1]
+        blocks.append((block, place))
+    if 2 * most > len(blocks):
+        return [(slice(None), slice(None), weight)]
+    return [(block, place, weight[block][:, place]) for block, place in blocks]
 
 
 class FullAttention(nn.Module):

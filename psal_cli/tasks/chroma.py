@@ -28,6 +28,11 @@ def luminance(pixels: np.ndarray) -> np.ndarray:
     return linear[..., 0] if pixels.shape[2] == 1 else linear @ LIGHT
 
 
+def tone(pixels: np.ndarray) -> np.ndarray:
+    """uint8 or uint16 [H, W, 1 or 3], as sRGB -> float32 [H, W] in [0, 1], the grey of sRGB that has its luminance."""
+    return _encoded(luminance(pixels))
+
+
 def lightness(pixels: np.ndarray) -> np.ndarray:
     """uint8 or uint16 [H, W, 1 or 3], as sRGB -> float32 [H, W], L* / 100."""
     out = np.empty(pixels.shape[:2], np.float32)

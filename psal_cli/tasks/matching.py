@@ -10,7 +10,7 @@ from torch import Tensor
 from psal_cli import ops
 from psal_cli.tasks.descriptors import described
 
-POSITION = 1.0  # weight of the place in the picture: breaks ties between what looks alike
+POSITION = np.array([4, 2], np.float32)  # weights of row and column: ties are broken, and sky is seldom below
 FORWARD, BACKWARD, REFINING = (
     8,
     6,
@@ -67,7 +67,7 @@ def positions(height: int, width: int) -> np.ndarray:
 
 def features(lightness: np.ndarray, position: np.ndarray) -> Tensor:
     """float32 [1, CHANNELS + 2, H, W], torch.channels_last: descriptors and places of a picture, as `ops.search` takes them."""
-    found = np.concatenate([described(lightness), position * np.float32(2 * POSITION)], 2)
+    found = np.concatenate([described(lightness), position * POSITION], 2)
     return torch.from_numpy(found).permute(2, 0, 1)[None]
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from psal_cli import weights as stored
 from psal_cli.attention import FullAttention, LocalAttention, PSAttention
 from psal_cli.networks.colorization import ColorizationNetwork
-from psal_cli.tasks.chroma import lab
+from psal_cli.tasks.chroma import lab, tone
 from psal_cli.tasks.colorize import Colorized
 from psal_cli.tasks.matching import canvas
 
@@ -54,17 +54,28 @@ def colorize(
     network = network_of(attention, iterations, weights).to(device)
     if hasattr(network.attention, "seed"):
         network.attention.seed = seed
-    target = torch.from_numpy(_shares(pixels).mean(2))[None, None].expand(1, 3, -1, -1)
-    colours = [
-        (_shares(reference), mask) for reference, mask in zip(references, visible or [None] * len(references), strict=True)
-    ]
-    placed = canvas(colours)
+    target = torch.from_numpy(tone(pixels))[None, None].expand(1, 3, -1, -1)
+    placed = canvas([(_levelled(x), mask) for x, mask in zip(references, visible or [None] * len(references), strict=True)])
     reference = torch.from_numpy(placed.lab).permute(2, 0, 1)[None]
     valid = None if placed.valid.all() else torch.from_numpy(placed.valid)[None].to(device)
     with torch.no_grad():
-        out = network(target.to(device), reference.to(device), key_mask=valid)[0].cpu()
-    rounded = (out * 65535).round().to(torch.int32).numpy().astype(np.uint16).transpose(1, 2, 0)
-    return Colorized(lab(rounded)[..., 1:], None, None)
+        out = network(target.to(device), reference.to(device), key_mask=valid)[0].cpu().permute(1, 2, 0).numpy()
+    out += (out.mean(2) - tone(_rounded(out)))[..., None]
+    return Colorized(lab(_rounded(out))[..., 1:], None, None)
+
+
+def _levelled(reference: np.ndarray) -> np.ndarray:
+    """A reference float32 [H, W, 3] whose channels have the mean that its luminance has as a grey.
+
+    The network was trained with the mean of the channels for a grey picture, as in the paper; those of users are grey by
+    luminance. In what it makes of a levelled reference the mean stands for the luminance, until it is moved back.
+    """
+    shares = reference.astype(np.float32) / np.iinfo(reference.dtype).max
+    return shares + (tone(reference) - shares.mean(2))[..., None]
+
+
+def _rounded(shares: np.ndarray) -> np.ndarray:
+    return np.rint(shares.clip(0, 1) * 65535).astype(np.uint16)
 
 
 @cache
@@ -73,7 +84,3 @@ def network_of(attention: str, iterations: int | None = None, path: str | None =
     name = f"colorize-paper-{attention}"
     state = stored.shipped(name) if path is None else stored.brought(path)
     return stored.fill(ColorizationNetwork(layer(attention, iterations or 5)), state, path or name)
-
-
-def _shares(pixels: np.ndarray) -> np.ndarray:
-    return pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
