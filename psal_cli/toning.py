@@ -6,7 +6,7 @@ import numpy as np
 
 from psal_cli.image import Picture
 from psal_cli.image.colour import meaning_of, srgb_profile, srgb_tones, to_srgb
-from psal_cli.tasks.colorize import applied
+from psal_cli.tasks.colorize import Colorized, applied
 
 
 def as_srgb(picture: Picture) -> np.ndarray:
@@ -21,12 +21,12 @@ def as_srgb(picture: Picture) -> np.ndarray:
     return np.rint(levels).astype(pixels.dtype)[pixels]
 
 
-def toned(picture: Picture, chroma: np.ndarray, strength: float = 1.0) -> Picture:
-    """A picture in colour: the luminance of `picture`, and chroma float32 [h, w, 2] as `psal_cli.tasks.colorize` finds it.
+def toned(picture: Picture, found: Colorized, strength: float = 1.0) -> Picture:
+    """A picture in colour: the luminance of `picture`, and the colours that were found for it.
 
     What had a profile of its own becomes sRGB and says so; alpha and all other metadata stay.
     """
     metadata = picture.metadata
     if metadata.icc is not None and (picture.pixels.shape[2] == 1 or meaning_of(metadata.icc, 3) == "other"):
         metadata = replace(metadata, icc=srgb_profile())
-    return replace(picture, pixels=applied(as_srgb(picture), chroma, strength), metadata=metadata)
+    return replace(picture, pixels=applied(as_srgb(picture), found, strength), metadata=metadata)

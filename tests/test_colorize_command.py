@@ -98,7 +98,8 @@ def test_confidence_offsets_and_comparison_are_drawn():
     assert done.exit_code == 0, done.stderr
     sure = Image.open("sure.png")
     assert sure.mode == "L" and sure.size == SIZE[::-1] and np.ptp(np.asarray(sure)) > 20
-    assert Image.open("field.png").width >= SIZE[1] and Image.open("field.png").height > SIZE[0]
+    width, height = read_picture("field.png").size
+    assert width >= SIZE[1] and height > SIZE[0]
     compared = np.asarray(Image.open("compare.png"))
     assert compared.shape == (SIZE[0], 4 * SIZE[1] + 3 * 8, 3)
     np.testing.assert_array_equal(compared[:, -SIZE[1] :], np.asarray(Image.open("out.png")))

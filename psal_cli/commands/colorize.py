@@ -148,7 +148,7 @@ class Colorize:
         self.talk.detail(f"{item.input}: {picture.format}, {width}x{height}, {len(loaded.references)} references")
         try:
             found = self._found(loaded, progress)
-            return Result(loaded, found, toned(picture, found.chroma, self.want.strength))
+            return Result(loaded, found, toned(picture, found, self.want.strength))
         except ValueError as error:
             raise InputError(f"{item.input}: {error}") from error
 

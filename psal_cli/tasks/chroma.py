@@ -4,8 +4,6 @@ from functools import cache
 
 import numpy as np
 
-from psal_cli.tasks.pyramid import strips
-
 LIGHT = np.array([0.2126, 0.7152, 0.0722], np.float32)  # of linear red, green and blue (sRGB), their share of luminance
 # Linear RGB to X, Y and Z, each a share of white's.
 TO_LIGHTS = np.array([[0.4124, 0.3576, 0.1805], LIGHT, [0.0193, 0.1192, 0.9505]], np.float64)
@@ -35,10 +33,7 @@ def tone(pixels: np.ndarray) -> np.ndarray:
 
 def lightness(pixels: np.ndarray) -> np.ndarray:
     """uint8 or uint16 [H, W, 1 or 3], as sRGB -> float32 [H, W], L* / 100."""
-    out = np.empty(pixels.shape[:2], np.float32)
-    for top, bottom in strips(*pixels.shape[:2]):
-        out[top:bottom] = _bent(luminance(pixels[top:bottom])) * np.float32(1.16) - np.float32(0.16)
-    return out
+    return _bent(luminance(pixels)) * np.float32(1.16) - np.float32(0.16)
 
 
 def lab(pixels: np.ndarray) -> np.ndarray:
@@ -64,12 +59,9 @@ def coloured(pixels: np.ndarray, chroma: np.ndarray) -> np.ndarray:
         [H, W, 3] of the pixels' dtype; its luminance differs from theirs by rounding.
     """
     white = np.iinfo(pixels.dtype).max
-    out = np.empty((*pixels.shape[:2], 3), pixels.dtype)
-    for top, bottom in strips(*pixels.shape[:2]):
-        light = luminance(pixels[top:bottom])[..., None]
-        rgb = _linear(light, chroma[top:bottom])
-        np.rint(_encoded(light + _share(light, rgb) * (rgb - light)) * white, out=out[top:bottom], casting="unsafe")
-    return out
+    light = luminance(pixels)[..., None]
+    rgb = _linear(light, chroma)
+    return np.rint(_encoded(light + _share(light, rgb) * (rgb - light)) * white).astype(pixels.dtype)
 
 
 def _linear(light: np.ndarray, chroma: np.ndarray) -> np.ndarray:

@@ -14,6 +14,8 @@ from psal_cli import weights
 from psal_cli.networks.fusion import FusionNetwork
 from psal_cli.tasks import matching
 from psal_cli.tasks.chroma import coloured, lab, lightness
+from psal_cli.tasks.enlarging import Enlarged
+from psal_cli.tasks.pyramid import strips
 
 COARSE = 448  # pixels, the longer side: of this size were the pictures that the networks were trained with
 LARGEST = 3  # times as large is the size at which colours are looked for once more
@@ -24,11 +26,13 @@ BORROWED = 0.06  # of chroma / 100: an expected error that makes a colour more o
 @dataclass
 class Colorized:
     """chroma: float32 [h, w, 2], a* and b* divided by 100, at the size that was worked at, and of the same size:
+    light: float32 [h, w], the lightness / 100 of the picture; the engine of the paper leaves these two None:
     confidence: float32 [h, w], 1 = borrowed from the reference, 0 = guessed from what is around;
-    origin: int32 [h, w, 3], number of the reference, row and column in it (of its own pixels), or None."""
+    origin: int32 [h, w, 3], number of the reference, row and column in it (of its own pixels)."""
 
     chroma: np.ndarray
-    confidence: np.ndarray
+    light: np.ndarray
+    confidence: np.ndarray | None
     origin: np.ndarray | None
 
 
@@ -78,7 +82,7 @@ def colorize(
             chroma, error = (x.cpu() for x in fusion().to(device)(matching.cues(grey, canvas, found).to(device)))
         done = _mixed(done, (chroma[0], error[0]))
     chroma, error = (x.permute(1, 2, 0).numpy() for x in done)
-    return Colorized(chroma, np.exp(-error[..., 0] / BORROWED), _origins(found.nnf, canvas, references))
+    return Colorized(chroma, grey, np.exp(-error[..., 0] / BORROWED), _origins(found.nnf, canvas, references))
 
 
 @cache
@@ -96,13 +100,22 @@ def is_grey(pixels: np.ndarray) -> bool:
     return float(np.quantile(np.hypot(chroma[..., 0], chroma[..., 1]), 0.999)) < INVISIBLE
 
 
-def applied(pixels: np.ndarray, chroma: np.ndarray, strength: float = 1.0) -> np.ndarray:
-    """[H, W, 3] of the pixels' dtype: a picture [H, W, 1 or 3] with its own luminance and chroma of any size, float32 [h, w, 2].
+def applied(pixels: np.ndarray, found: Colorized, strength: float = 1.0) -> np.ndarray:
+    """A picture in colour, [H, W, 3] of the pixels' dtype, with its own luminance.
 
-    strength: of the colours, 0 to 2; 1 as they were found.
+    Args:
+        pixels: uint8 or uint16 [H, W, 1 or 3], as sRGB: what the colours were found for.
+        strength: of the colours, 0 to 2; 1 as they were found.
     """
-    size = pixels.shape[1::-1]
-    return coloured(pixels, cv2.resize(chroma * np.float32(strength), size, interpolation=cv2.INTER_CUBIC))
+    size = pixels.shape[:2]
+    out = np.empty((*size, 3), pixels.dtype)
+    chroma = found.chroma * np.float32(strength)
+    enlarged = None if chroma.shape[:2] == size else Enlarged(chroma, found.light, size)
+    for top, bottom in strips(*size):
+        rows = pixels[top:bottom]
+        colours = chroma[top:bottom] if enlarged is None else enlarged.rows(top, bottom, lightness(rows))
+        out[top:bottom] = coloured(rows, colours)
+    return out
 
 
 def levels(size: tuple[int, int], longest: int) -> list[int]:

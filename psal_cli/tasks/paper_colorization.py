@@ -9,7 +9,7 @@ from torch import nn
 from psal_cli import weights as stored
 from psal_cli.attention import FullAttention, LocalAttention, PSAttention
 from psal_cli.networks.colorization import ColorizationNetwork
-from psal_cli.tasks.chroma import lab, tone
+from psal_cli.tasks.chroma import lab, lightness, tone
 from psal_cli.tasks.colorize import Colorized
 from psal_cli.tasks.matching import canvas
 
@@ -61,7 +61,7 @@ def colorize(
     with torch.no_grad():
         out = network(target.to(device), reference.to(device), key_mask=valid)[0].cpu().permute(1, 2, 0).numpy()
     out += (out.mean(2) - tone(_rounded(out)))[..., None]
-    return Colorized(lab(_rounded(out))[..., 1:], None, None)
+    return Colorized(lab(_rounded(out))[..., 1:], lightness(pixels), None, None)
 
 
 def _levelled(reference: np.ndarray) -> np.ndarray:

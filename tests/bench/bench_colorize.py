@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -25,6 +26,7 @@ from report import header, table, write_json, write_readme
 from psal_cli.tasks import colorize as task
 from psal_cli.tasks import paper_colorization
 from psal_cli.tasks.chroma import coloured, lab, lightness
+from psal_cli.tasks.enlarging import Enlarged
 from psal_cli.weights import manifest
 
 HIGHRES = ROOT.parent / "shared/data/eval/highres"
@@ -54,9 +56,7 @@ def quality(folder: Path, page: Path | None) -> list[dict]:
         grey = coloured(pair.target, np.zeros((*pair.target.shape[:2], 2), np.float32))[..., :1]
         strip = [pair.reference, np.repeat(grey, 3, 2), pair.target]
         for name, colours in methods().items():
-            chroma = cv2.resize(
-                np.ascontiguousarray(colours(grey, pair.reference)), grey.shape[1::-1], interpolation=cv2.INTER_CUBIC
-            )
+            chroma = colours(grey, pair.reference)
             squared = ((chroma - truth[..., 1:]) * 100) ** 2
             rows[name].append({"pair": f"{pair.sequence} {pair.distance:+d}", "error": float(squared.mean())})
             strip.append(coloured(grey, chroma))
@@ -89,12 +89,14 @@ def _timed(name: str, target: Image.Image, reference: Image.Image) -> dict:
         target.convert("L").save(Path(place, "grey.jpg"), quality=92)
         reference.save(Path(place, "reference.jpg"), quality=92)
         command = [str(Path(sys.executable).parent / "psal"), "colorize", "grey.jpg", "--ref", "reference.jpg", "-o", "out.jpg"]
+        planned = subprocess.run([*command, "--dry-run", "--json"], cwd=place, capture_output=True, text=True, check=True)
         seconds = []
         for _ in range(REPEATS + 1):
             start = time.perf_counter()
             done = subprocess.run([*command, "--force", "--json", "-q"], cwd=place, capture_output=True, text=True, check=True)
             seconds.append(time.perf_counter() - start)
-    return {"name": name, "seconds": float(np.median(seconds[1:])), "peak_bytes": json.loads(done.stdout)["peak_memory_bytes"]}
+    peak, estimate = json.loads(done.stdout)["peak_memory_bytes"], json.loads(planned.stdout)["memory_bytes"]
+    return {"name": name, "seconds": float(np.median(seconds[1:])), "peak_bytes": peak, "estimated_bytes": estimate}
 
 
 def main() -> None:
@@ -109,8 +111,11 @@ def main() -> None:
     ours = rows[-1]["error"]
     cells = [[row["method"], f"{row['error']:.1f}", f"{ours / row['error']:.2f}"] for row in rows]
     text = table(["80 pairs of DAVIS, 854x480", "mean squared error of chroma", "`psal colorize` over it"], cells)
-    cells = [[row["name"], f"{row['seconds']:.1f}", f"{row['peak_bytes'] / 1e9:.2f}"] for row in times]
-    text += "\n\n" + table(["`psal colorize`, whole command", "seconds", "GB at its peak"], cells)
+    cells = [
+        [row["name"], f"{row['seconds']:.1f}", *(f"{row[name] / 1e9:.2f}" for name in ("peak_bytes", "estimated_bytes"))]
+        for row in times
+    ]
+    text += "\n\n" + table(["`psal colorize`, whole command", "seconds", "GB at its peak", "GB estimated"], cells)
     machine = results["machine"]
     text += f"\n\n{machine['processor']}, {machine['cores']} cores, {results['date']}."
     print(text)

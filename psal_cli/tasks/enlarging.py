@@ -1,0 +1,55 @@
+"""Chroma from the size that was worked at to that of the picture, without running over its edges."""
+
+import cv2
+import numpy as np
+
+LIKE = 0.2  # of lightness / 100: pixels this far apart share colours about half
+SHARPNESS = -0.75  # of the cubic kernel, as OpenCV has it
+
+
+class Enlarged:
+    """Cubic interpolation, and at edges of lightness what a bilinear one gains when its four neighbours count less the more
+    their lightness differs (joint bilateral upsampling, Kopf et al. 2007). Made a strip of rows at a time."""
+
+    def __init__(self, chroma: np.ndarray, guide: np.ndarray, size: tuple[int, int]):
+        """chroma: float32 [h, w, 2]; guide: float32 [h, w], the lightness (/ 100) it was found for; size: (H, W)."""
+        self.chroma, self.guide, self.size = chroma, guide, size
+        self.wide = cv2.resize(chroma, (size[1], chroma.shape[0]), interpolation=cv2.INTER_CUBIC)
+
+    def rows(self, top: int, bottom: int, light: np.ndarray) -> np.ndarray:
+        """float32 [bottom - top, W, 2]; light: float32 [bottom - top, W], the lightness (/ 100) of those rows of the picture."""
+        (height, width), coarse = self.size, self.guide.shape
+        first, down = _places(np.arange(top, bottom), height, coarse[0])
+        left, right = _places(np.arange(width), width, coarse[1])
+        plain, guided, total = (np.zeros((*light.shape, channels), np.float32) for channels in (2, 2, 1))
+        for row, vertical in ((first, 1 - down), (first + 1, down)):
+            for column, horizontal in ((left, 1 - right), (left + 1, right)):
+                at = np.ix_(row.clip(0, coarse[0] - 1), column.clip(0, coarse[1] - 1))
+                share = (vertical[:, None] * horizontal)[..., None]
+                part = self.chroma[at] * share
+                likeness = np.exp(-(((self.guide[at] - light) / np.float32(LIKE)) ** 2) / 2)[..., None]
+                plain += part
+                guided += likeness * part
+                total += likeness * share
+        return self._cubic(first, down) + guided / np.maximum(total, 1e-12) - plain
+
+    def _cubic(self, first: np.ndarray, down: np.ndarray) -> np.ndarray:
+        out = 0
+        for step in (-1, 0, 1, 2):
+            row = (first + step).clip(0, len(self.wide) - 1)
+            out = out + _kernel(np.abs(down - step))[:, None, None] * self.wide[row]
+        return out
+
+
+def _places(places: np.ndarray, size: int, coarse: int) -> tuple[np.ndarray, np.ndarray]:
+    """The coarse pixel before each place along an axis, and how far beyond its centre the place is."""
+    at = (places + 0.5) * (coarse / size) - 0.5
+    first = np.floor(at).astype(np.intp)
+    return first, (at - first).astype(np.float32)
+
+
+def _kernel(x: np.ndarray) -> np.ndarray:
+    """Of cubic convolution (Keys 1981), at distances from 0 to 2."""
+    near = ((SHARPNESS + 2) * x - (SHARPNESS + 3)) * x * x + 1
+    far = SHARPNESS * (((x - 5) * x + 8) * x - 4)
+    return np.where(x <= 1, near, far).astype(np.float32)
