@@ -41,11 +41,25 @@ def methods() -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
     }
     for name in ("psal3", "aggregation"):
         if f"colorize-paper-{name}" in manifest():
-            found[f"paper network, {name}"] = lambda grey, reference, name=name: (
-                paper_colorization.colorize(grey, [reference], attention=name).chroma
-            )
-    found["`psal colorize`"] = lambda grey, reference: task.colorize(grey, [reference]).chroma
+            found[f"paper network, {name}"] = partial(by_paper, name)
+            found[f"paper network, {name}, at 256x256"] = partial(by_paper_reduced, name)
+    found["`psal colorize`"] = by_psal
     return found
+
+
+def by_paper(layer: str, grey: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    return paper_colorization.colorize(grey, [reference], attention=layer).chroma
+
+
+def by_paper_reduced(layer: str, grey: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """At the size that the network was trained with; the chroma enlarged."""
+    grey_small, reference_small = (cv2.resize(x, (256, 256), interpolation=cv2.INTER_AREA) for x in (grey, reference))
+    return cv2.resize(by_paper(layer, grey_small[..., None], reference_small), grey.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+
+
+def by_psal(grey: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    found = task.colorize(grey, [reference])
+    return Enlarged(found.chroma, found.light, grey.shape[:2]).rows(0, len(grey), lightness(grey))
 
 
 def quality(folder: Path, page: Path | None) -> list[dict]:
