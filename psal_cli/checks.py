@@ -119,6 +119,7 @@ def dense_attention(query: Tensor, key: Tensor, value: Tensor, patch_size: int, 
     """What `full_attention` and `local_attention` refuse."""
     features(query, key)
     patch(patch_size, similarity)
+    _require(str(query.dtype) in ("torch.float32", "torch.float64"), f"query is {query.dtype}, expected float32 or float64")
     _require(similarity in ("l2", "dot"), f"similarity is {similarity!r}, expected l2 or dot")
     _require(temperature > 0, f"temperature is {temperature}, expected a number above 0")
     _require(value.ndim == 4, f"value has shape {list(value.shape)}, expected [B, C, H, W]")

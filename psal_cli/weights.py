@@ -1,8 +1,8 @@
 """Weights: those that ship with psal, checked against their manifest, and files that users bring."""
 
 import hashlib
-import pickle
 import tomllib
+import warnings
 from functools import cache
 from pathlib import Path
 
@@ -24,6 +24,8 @@ def shipped(name: str) -> dict[str, Tensor]:
     """The tensors of weights of the manifest. Raises InputError when the file is missing or not the one that was shipped."""
     from safetensors.torch import load
 
+    if name not in manifest():
+        raise InputError(f"no weights {name} ship with this psal: there are {', '.join(manifest())}; --weights takes a file")
     entry = manifest()[name]
     path = FOLDER / entry["file"]
     try:
@@ -66,8 +68,12 @@ def _pickled(path: Path) -> object:
     if path.suffix not in (".pt", ".pth"):
         raise InputError(f"{path} is no file of weights: expected .safetensors, .pt or .pth")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of how the file was pickled
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # a damaged file may raise anything
         cure = "save model.state_dict(), not the model"
         raise InputError(f"{path} is damaged or holds more than tensors, which psal does not run: {cure}") from error
     return state.get("state_dict", state) if isinstance(state, dict) else state
@@ -76,7 +82,7 @@ def _pickled(path: Path) -> object:
 def fill(network: nn.Module, state: dict[str, Tensor], source: str) -> nn.Module:
     """Puts tensors into a network, every name and shape as it expects; ready for inference.
 
-    Raises InputError with the names that are missing, too many or of another shape. source: what to call them in it.
+    Raises InputError with the names that are missing, too many, of another shape or not finite. source: what to call them in it.
     """
     expected = network.state_dict()
     missing, odd = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
@@ -89,5 +95,9 @@ def fill(network: nn.Module, state: dict[str, Tensor], source: str) -> nn.Module
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             raise InputError(f"{source} does not fit {type(network).__name__}: it {what} {', '.join(names[:3])}{more}")
+    if bad := [name for name, x in state.items() if not x.isfinite().all()]:
+        raise InputError(
+            f"{source} holds numbers that are none (NaN or infinite) in {bad[0]}: it was saved from a failed training"
+        )
     network.load_state_dict({name: state[name].to(x.dtype) for name, x in expected.items()})
     return network.eval().requires_grad_(False)

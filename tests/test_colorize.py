@@ -137,7 +137,7 @@ def test_colours_come_back_from_the_picture_itself(pair):
     picture = frame(pair, 0)
     found = colorize(without_colours(picture), [picture])
     assert error(found, picture) < 0.15 * variance(picture)
-    assert found.confidence.shape == (96, 128) and 0 <= found.confidence.min() <= found.confidence.max() <= 1
+    assert found.confidence.shape == (336, 448) and 0 <= found.confidence.min() <= found.confidence.max() <= 1
     number, row, column = found.origin.reshape(-1, 3).T
     assert (number == 0).all() and (row < 96).all() and (column < 128).all()
 
@@ -156,6 +156,14 @@ def test_of_two_references_the_one_that_knows_is_used(pair):
     found = colorize(without_colours(picture), [stranger, picture])
     assert (found.origin[..., 0] == 1).mean() > 0.95
     assert error(found, picture) < 0.2 * variance(picture)
+
+
+@pytest.mark.parametrize("sizes", [((96, 128), (288, 384)), ((288, 384), (96, 128)), ((384, 288), (96, 72))])
+def test_a_reference_of_another_size_is_as_good(pair, sizes):
+    whole = frame(pair, 0, (144, 144)) if sizes[0][0] > sizes[0][1] else frame(pair, 0)
+    picture, reference = (cv2.resize(whole, size[::-1], interpolation=cv2.INTER_CUBIC) for size in sizes)
+    found = colorize(without_colours(picture), [reference])
+    assert error(found, picture) < 0.15 * variance(picture)
 
 
 def test_same_seed_same_colours_for_any_number_of_threads(pair, threads):

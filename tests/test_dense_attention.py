@@ -118,3 +118,14 @@ def test_full_attention_refuses_a_mask_without_keys():
     query, key, value = features("cpu")
     with pytest.raises(ValueError, match="no valid key"):
         full_attention(query, key, value, 5, key_mask=torch.zeros(2, 11, 13, dtype=torch.bool))
+
+
+def test_a_common_offset_costs_no_digits():
+    query, key, value = (x.detach().float() for x in features("cpu"))
+    near, far = (full_attention(query + offset, key + offset, value, 5) for offset in (0, 100))
+    torch.testing.assert_close(near, far, atol=2e-3, rtol=0)
+
+
+def test_half_precision_is_refused():
+    with pytest.raises(ValueError, match=r"query is torch\.float16, expected float32 or float64"):
+        full_attention(*(x.half() for x in features("cpu")), 5)

@@ -94,6 +94,7 @@ def test_what_is_no_weights_is_refused(tmp_path, name, content, message):
         ({"0.bias": None}, r"x does not fit Sequential: it lacks 0.bias"),
         ({"2.bias": torch.zeros(1)}, r"it has unknown 2.bias"),
         ({"1.weight": torch.zeros(2, 2)}, r"1.weight is \[2, 2\], expected \[1, 2\]"),
+        ({"0.bias": torch.full((2,), torch.nan)}, "NaN or infinite.* in 0.bias"),
     ],
 )
 def test_names_and_shapes_must_be_all_right(network, change, message):

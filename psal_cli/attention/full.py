@@ -5,6 +5,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from psal_cli import checks
 from psal_cli.ops.search import valid_keys
@@ -76,6 +77,8 @@ def pixel_vectors(query: Tensor, key: Tensor, similarity: str) -> tuple[Tensor, 
     """
     if similarity == "dot":
         return query, key
+    mean = key.mean((0, 2, 3), keepdim=True)  # distances do not see it, sums of squares lose digits to it
+    query, key = query - mean, key - mean
     return torch.cat([2 * query, -torch.ones_like(query[:, :1])], 1), torch.cat([key, key.square().sum(1, keepdim=True)], 1)
 
 
@@ -141,6 +144,7 @@ class Weighted(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple:
         queries, keys, values, out = ctx.saved_tensors
         grads = [torch.empty_like(queries), torch.zeros_like(keys), torch.zeros_like(values)]

@@ -35,7 +35,7 @@ PAPER = "Of --engine paper: "
     show_default=True,
     help="psal: sees at six scales, checks its matches. paper: the network of the PSAL paper.",
 )
-@click.option("--strength", type=click.FloatRange(0, 2), default=1.0, show_default=True, help="Of the colours; 0 leaves it grey.")
+@click.option("--strength", type=options.Finite(0, 2), default=1.0, show_default=True, help="Of the colours; 0 leaves it grey.")
 @click.option(
     "--attention",
     type=click.Choice(["aggregation", "psal3", "psal1", "full", "local"]),

@@ -51,6 +51,12 @@ class Pixels(click.ParamType):
         return number or self.fail(f"{value!r} is no number of pixels: e.g. 600M", param, ctx)
 
 
+class Finite(click.FloatRange):
+    def convert(self, value, param, ctx) -> float:
+        number = super().convert(value, param, ctx)
+        return number if number == number else self.fail(f"{value} is no number", param, ctx)
+
+
 class Device(click.ParamType):
     name = "auto|cpu|cuda[:N]"
 

@@ -18,6 +18,7 @@ from psal_cli.tasks.enlarging import Enlarged
 from psal_cli.tasks.pyramid import strips
 
 COARSE = 448  # pixels, the longer side: of this size were the pictures that the networks were trained with
+MAGNIFIED = 4  # times, at most: of a picture of a few pixels the scales see nothing
 LARGEST = 3  # times as large is the size at which colours are looked for once more
 INVISIBLE = 0.02  # of chroma / 100
 BORROWED = 0.06  # of chroma / 100: an expected error that makes a colour more of a guess than borrowed
@@ -95,8 +96,8 @@ def is_grey(pixels: np.ndarray) -> bool:
     """Whether a picture uint8 or uint16 [H, W, 1 or 3] has no colours: hardly a pixel's chroma can be seen."""
     if pixels.shape[2] == 1:
         return True
-    height, width = coarse_size(pixels.shape[:2])
-    chroma = lab(_resized(pixels, (height, width)))[..., 1:]
+    size = tuple(map(min, coarse_size(pixels.shape[:2]), pixels.shape[:2]))
+    chroma = lab(_resized(pixels, size))[..., 1:]
     return float(np.quantile(np.hypot(chroma[..., 0], chroma[..., 1]), 0.999)) < INVISIBLE
 
 
@@ -122,12 +123,12 @@ def levels(size: tuple[int, int], longest: int) -> list[int]:
     """How many times larger than the coarse level each level is; up to twice as large, its colours are fine enough."""
     if max(size) <= 2 * COARSE:
         return [1]
-    return list(dict.fromkeys([1, min(LARGEST, max(longest // COARSE, 1))]))
+    return list(dict.fromkeys([1, max(min(LARGEST, longest // COARSE, max(size) // COARSE), 1)]))
 
 
 def coarse_size(size: tuple[int, int]) -> tuple[int, int]:
     """(height, width) of a picture at the coarse level."""
-    scale = min(COARSE / max(size), 1)
+    scale = min(COARSE / max(size), MAGNIFIED)  # what is small is enlarged: alike things must be of one size
     return tuple(max(round(side * scale), 1) for side in size)
 
 

@@ -21,7 +21,7 @@ FOLDER = Path("weights")
 @click.option("--half", is_flag=True, help="Store float16.")
 def main(checkpoint: Path, name: str, half: bool) -> None:
     """Writes weights/NAME.safetensors from CHECKPOINT, with its recipe and the git revision, and its line of the manifest."""
-    state = torch.load(checkpoint, weights_only=True)
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     tensors = {key: x.half() if half else x for key, x in state["model"].items()}
     git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
     about = {"recipe": json.dumps(state["recipe"]), "steps": str(state["step"]), "revision": git.stdout.strip()}

@@ -95,9 +95,9 @@ def _restore(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, r
     """Loads a checkpoint if there is one. Returns the number of steps done."""
     if not path.exists():
         return 0
-    state = torch.load(path, weights_only=True)
+    state = torch.load(path, map_location="cpu", weights_only=True)
     if state["recipe"] != recipe:
-        changed = sorted(name for name in recipe if state["recipe"].get(name) != recipe[name])
+        changed = sorted(name for name in recipe | state["recipe"] if state["recipe"].get(name) != recipe.get(name))
         raise ValueError(f"{path} was trained with another {', '.join(changed)}: use another folder, or delete it")
     network.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
