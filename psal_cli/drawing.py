@@ -33,8 +33,12 @@ def side_by_side(before: Picture, after: Picture, mask: np.ndarray | None = None
 
 
 def _as_high(panel: np.ndarray, height: int) -> np.ndarray:
-    width = max(round(panel.shape[1] * height / panel.shape[0]), 1)
-    return cv2.resize(panel, (width, height), interpolation=cv2.INTER_AREA)
+    """A panel at a height, or, where that would make it longer than PANEL, smaller on white."""
+    scale = min(height / panel.shape[0], PANEL / panel.shape[1])
+    size = (max(round(panel.shape[1] * scale), 1), max(round(panel.shape[0] * scale), 1))
+    panel = cv2.resize(panel, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    below = height - panel.shape[0]
+    return np.pad(panel, ((below // 2, below - below // 2), (0, 0), (0, 0)), constant_values=255)
 
 
 def offset_wheel(origin: np.ndarray, mask: np.ndarray, picture: Picture) -> Picture:

@@ -6,19 +6,36 @@ import numpy as np
 
 from psal_cli.image import Picture
 from psal_cli.image.colour import meaning_of, srgb_profile, srgb_tones, to_srgb
+from psal_cli.image.curves import tone_curve
+from psal_cli.image.fitting import rounded
+from psal_cli.tasks.chroma import encoded
 from psal_cli.tasks.colorize import Colorized, applied
 
 
 def as_srgb(picture: Picture) -> np.ndarray:
-    """The pixels [H, W, C] as sRGB. Of 8 bits and three channels exactly; of others each channel by the profile's grey tones."""
-    icc, pixels = picture.metadata.icc, picture.pixels
+    """The pixels [H, W, C] as sRGB: 8 bits and three channels through the profile, others each channel by its tone curve."""
+    icc, pixels, white = picture.metadata.icc, picture.pixels, picture.white
     if icc is None or meaning_of(icc, pixels.shape[2]) != "other":
         return pixels
     if pixels.dtype == np.uint8 and pixels.shape[2] == 3:
         return to_srgb(pixels, icc)
-    tones, white = srgb_tones(icc, pixels.shape[2]), picture.white
-    levels = np.interp(np.arange(white + 1) * (255 / white), np.arange(256), tones) * white
-    return np.rint(levels).astype(pixels.dtype)[pixels]
+    levels = np.arange(white + 1) / white
+    light = tone_curve(icc, levels)
+    by_profile = srgb_tones(icc, pixels.shape[2]) if light is None else None
+    tones = encoded(light) if by_profile is None else np.interp(levels * 255, np.arange(256), by_profile)
+    return np.rint(tones * white).astype(pixels.dtype)[pixels]
+
+
+def colours_of(reference: Picture) -> np.ndarray:
+    """uint8 [H, W, 3], as sRGB: of a reference more bits would change nothing."""
+    pixels, icc = rounded(reference.pixels) if reference.white > 255 else reference.pixels, reference.metadata.icc
+    return to_srgb(pixels, icc) if icc is not None and meaning_of(icc, 3) == "other" else pixels
+
+
+def changes_profile(picture: Picture) -> bool:
+    """Whether the profile of a picture cannot be that of its result: a grey one, or one that is not sRGB."""
+    icc = picture.metadata.icc
+    return icc is not None and (picture.pixels.shape[2] == 1 or meaning_of(icc, 3) == "other")
 
 
 def toned(picture: Picture, found: Colorized, strength: float = 1.0) -> Picture:
@@ -27,6 +44,6 @@ def toned(picture: Picture, found: Colorized, strength: float = 1.0) -> Picture:
     What had a profile of its own becomes sRGB and says so; alpha and all other metadata stay.
     """
     metadata = picture.metadata
-    if metadata.icc is not None and (picture.pixels.shape[2] == 1 or meaning_of(metadata.icc, 3) == "other"):
+    if changes_profile(picture):
         metadata = replace(metadata, icc=srgb_profile())
     return replace(picture, pixels=applied(as_srgb(picture), found, strength), metadata=metadata)

@@ -114,6 +114,15 @@ def test_what_is_not_visible_is_never_matched(pair):
     assert found.nnf[0, 0, 1].max() < 50
 
 
+def test_hidden_colours_have_no_vote_and_are_mixed_into_nothing(pair):
+    picture = frame(pair, 0)
+    visible = np.ones(picture.shape[:2], bool)
+    visible[:, 64::2] = False
+    hidden = np.where(visible[..., None], picture, np.uint8([0, 255, 0]))
+    found = [colorize(without_colours(picture), [x], visible=[visible]) for x in (picture, hidden)]
+    np.testing.assert_array_equal(found[0].chroma, found[1].chroma)
+
+
 def test_a_finer_level_starts_from_the_coarser_one(pair):
     picture = frame(pair, 0, (160, 160))
     coarse, fine = lab(picture[::2, ::2]), lab(picture)

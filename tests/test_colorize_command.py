@@ -9,12 +9,14 @@ from PIL import Image, ImageCms
 from safetensors.torch import save_file
 
 from psal_cli.image import read_picture, write_picture
+from psal_cli.image.colour import meaning_of, to_srgb
 from psal_cli.image.metadata import Metadata
 from psal_cli.image.picture import Picture
 from psal_cli.networks.colorization import ColorizationNetwork
 from psal_cli.tasks.chroma import lab, lightness
 
 from .photos import lines, psal, tree
+from .raw_files import profile
 
 SIZE = (72, 96)
 ROUNDING = {8: 0.26, 16: 0.0015}  # of L*
@@ -61,14 +63,43 @@ def test_any_way_to_store_grey_comes_out_in_colour_with_its_light_and_alpha(kind
         np.testing.assert_array_equal(after.alpha, before.alpha)
 
 
-def test_metadata_stays_and_a_grey_profile_becomes_srgb():
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+def test_metadata_and_what_means_srgb_stay():
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     grey = read_picture("grey.png").pixels
-    for icc, pixels in ((profile, grey.repeat(3, 2)), (None, grey)):
+    for icc, pixels in ((srgb, grey.repeat(3, 2)), (None, grey)):
         write_picture(Picture(pixels, metadata=Metadata(icc=icc, dpi=(300, 300))), "in.png", force=True)
-        assert psal("colorize", "in.png", "--ref", "ref.png", "-o", "out.png", "--force").exit_code == 0
+        done = psal("colorize", "in.png", "--ref", "ref.png", "-o", "out.png", "--force")
         after = read_picture("out.png").metadata
+        assert done.exit_code == 0 and "sRGB" not in done.stderr
         assert after.icc == icc and after.dpi == pytest.approx((300, 300), abs=0.1)
+
+
+@pytest.mark.parametrize("gamma", [1.0, 1.8, 2.2])
+@pytest.mark.parametrize("space", ["GRAY", "RGB "])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_another_profile_becomes_srgb_and_the_light_stays(bits, space, gamma):
+    grey = read_picture("grey.png").pixels
+    grey = grey if bits == 8 else grey.astype(np.uint16) * 257 + 3
+    pixels = grey if space == "GRAY" else grey.repeat(3, 2)
+    write_picture(Picture(pixels, metadata=Metadata(icc=profile(space, gamma))), "in.png")
+    done = psal("colorize", "in.png", "--ref", "ref.png", "-o", "out.png")
+    assert done.exit_code == 0 and "the result is sRGB" in done.stderr, done.stderr
+    after = read_picture("out.png")
+    assert meaning_of(after.metadata.icc, 3) == "sRGB"
+    meant = (grey[..., 0] / (2**bits - 1)) ** gamma  # luminance
+    right = np.where(meant > 216 / 24389, 116 * np.cbrt(meant) - 16, meant * 24389 / 27)
+    tolerance = ROUNDING[bits] + (0.4 if bits == 8 else 0.02)  # and that of the way into sRGB
+    assert np.abs(light("out.png") - right).max() < tolerance
+
+
+def test_a_reference_is_understood_through_its_profile():
+    picture = read_picture("ref.png")
+    wide = Picture(picture.pixels, metadata=Metadata(icc=profile("RGB ", 1.0)))  # as if its numbers were linear
+    write_picture(wide, "wide.png")
+    write_picture(Picture(to_srgb(picture.pixels, wide.metadata.icc)), "plain.png")
+    for name in ("wide", "plain"):
+        assert psal("colorize", "grey.png", "--ref", f"{name}.png", "-o", f"{name}_out.png").exit_code == 0
+    assert Path("wide_out.png").read_bytes() == Path("plain_out.png").read_bytes()
 
 
 def test_a_coloured_input_counts_by_its_luminance():

@@ -139,9 +139,11 @@ class Colorize:
 
     def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
         from psal_cli.tasks.colorize import is_grey
-        from psal_cli.toning import toned
+        from psal_cli.toning import changes_profile, toned
 
         picture = loaded.picture
+        if changes_profile(picture):
+            self.talk.say(f"{item.input} has another ICC profile than sRGB, or a grey one: the result is sRGB")
         if not is_grey(picture.pixels):
             self.talk.say(f"{item.input} has colours: they are left out, its luminance counts")
         width, height = picture.size
@@ -156,10 +158,10 @@ class Colorize:
         """The library call."""
         from psal_cli.tasks.colorize import colorize as coloured
         from psal_cli.tasks.paper_colorization import colorize as by_paper
-        from psal_cli.toning import as_srgb
+        from psal_cli.toning import as_srgb, colours_of
 
         want, pictures = self.want, loaded.references
-        pixels, references = as_srgb(loaded.picture), [as_srgb(reference) for reference in pictures]
+        pixels, references = as_srgb(loaded.picture), [colours_of(reference) for reference in pictures]
         visible = [None if p.alpha is None else p.alpha > p.white // 2 for p in pictures]
         shared = {"visible": visible, "seed": want.seed, "device": want.device}
         if want.engine == "paper":

@@ -28,7 +28,7 @@ def luminance(pixels: np.ndarray) -> np.ndarray:
 
 def tone(pixels: np.ndarray) -> np.ndarray:
     """uint8 or uint16 [H, W, 1 or 3], as sRGB -> float32 [H, W] in [0, 1], the grey of sRGB that has its luminance."""
-    return _encoded(luminance(pixels))
+    return encoded(luminance(pixels))
 
 
 def lightness(pixels: np.ndarray) -> np.ndarray:
@@ -61,7 +61,7 @@ def coloured(pixels: np.ndarray, chroma: np.ndarray) -> np.ndarray:
     white = np.iinfo(pixels.dtype).max
     light = luminance(pixels)[..., None]
     rgb = _linear(light, chroma)
-    return np.rint(_encoded(light + _share(light, rgb) * (rgb - light)) * white).astype(pixels.dtype)
+    return np.rint(encoded(light + _share(light, rgb) * (rgb - light)) * white).astype(pixels.dtype)
 
 
 def _linear(light: np.ndarray, chroma: np.ndarray) -> np.ndarray:
@@ -83,7 +83,8 @@ def _share(light: np.ndarray, rgb: np.ndarray) -> np.ndarray:
     return np.minimum(over, under).min(2, keepdims=True).clip(0, 1)
 
 
-def _encoded(linear: np.ndarray) -> np.ndarray:
+def encoded(linear: np.ndarray) -> np.ndarray:
+    """Linear light as sRGB encodes it, both 0 to 1; clipped."""
     linear = linear.clip(0, 1)
     return np.where(
         linear <= 0.0031308, linear * np.float32(12.92), np.float32(1.055) * linear ** np.float32(1 / 2.4) - np.float32(0.055)

@@ -143,9 +143,14 @@ def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def _reduced(reference: np.ndarray, visible: np.ndarray | None, factor: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Lab and what is visible of a reference, `factor` times as large as at the coarse level."""
     height, width = (factor * side for side in coarse_size(reference.shape[:2]))
-    if visible is not None:
-        visible = _resized(visible[..., None].astype(np.uint8) * 255, (height, width))[..., 0] > 127
-    return lab(_resized(reference, (height, width))), visible
+    if visible is None:
+        return lab(_resized(reference, (height, width))), None
+    # Hidden colours must not be mixed into visible ones; where all is hidden stands the mean of what is not.
+    share = visible[..., None].astype(np.float32)
+    mean = reference[visible].mean(0) if visible.any() else reference.reshape(-1, 3).mean(0)
+    less, weight = _resized(np.float32(reference) * share, (height, width)), _resized(share, (height, width))
+    colours = np.where(weight > 0.01, less / weight.clip(0.01), mean).clip(0, np.iinfo(reference.dtype).max)
+    return lab(np.rint(colours).astype(reference.dtype)), weight[..., 0] > 0.5
 
 
 def _mixed(coarse: tuple[Tensor, Tensor] | None, fine: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

@@ -66,7 +66,8 @@ def _working(target: Any, references: list[Any], longest: int) -> int:
     factor = levels((target.height, target.width), longest)[-1]
     height, width = coarse_size((target.height, target.width))
     query = height * width * factor**2
-    key = sum(h * w for h, w in (coarse_size((head.height, head.width)) for head in references)) * factor**2
+    heights, widths = zip(*(coarse_size((head.height, head.width)) for head in references), strict=True)
+    key = max(heights) * sum(widths) * factor**2  # they lie side by side
     return SEARCHED * (query + key) + FUSED * query
 
 

@@ -131,9 +131,10 @@ def cues(lightness: np.ndarray, references: Canvas, found: Matches) -> Tensor:
     grey = torch.from_numpy(np.ascontiguousarray(lightness))
     row, column = found.nnf[0, 0].long()
     matched = torch.from_numpy(references.lab)[row, column].permute(2, 0, 1)  # [3, h, w]
-    chroma = torch.from_numpy(np.ascontiguousarray(references.lab[..., 1:].transpose(2, 0, 1)))[None]
+    valid = torch.from_numpy(references.valid).float()[None, None]  # what is hidden, or between references, has no vote
+    chroma = torch.from_numpy(np.ascontiguousarray(references.lab[..., 1:].transpose(2, 0, 1)))[None] * valid
     even = torch.ones_like(found.similarity)
-    votes = ops.aggregate(chroma, found.nnf, even, VOTE) / ops.aggregate(torch.ones_like(chroma[:, :1]), found.nnf, even, VOTE)
+    votes = ops.aggregate(chroma, found.nnf, even, VOTE) / ops.aggregate(valid, found.nnf, even, VOTE)
     return torch.cat(
         [
             grey[None],
