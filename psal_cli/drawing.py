@@ -65,8 +65,8 @@ def offset_wheel(origin: np.ndarray, mask: np.ndarray, picture: Picture) -> Pict
 
 def share_map(share: np.ndarray, size: tuple[int, int]) -> Picture:
     """A grey picture of (width, height): float32 [h, w] from 0, black, to 1, white."""
-    grey = cv2.resize(share, size, interpolation=cv2.INTER_LINEAR)
-    return Picture(np.rint(grey.clip(0, 1) * 255).astype(np.uint8)[..., None])
+    grey = np.rint(share.clip(0, 1) * 255).astype(np.uint8)
+    return Picture(cv2.resize(grey, size, interpolation=cv2.INTER_LINEAR)[..., None])
 
 
 def reference_wheel(origin: np.ndarray, references: Sequence[Picture], picture: Picture) -> Picture:
@@ -77,7 +77,7 @@ def reference_wheel(origin: np.ndarray, references: Sequence[Picture], picture: 
     height, width = origin.shape[:2]
     sizes = np.array([reference.pixels.shape[:2] for reference in references])[origin[..., 0]]
     place = (origin[..., 1:] + 0.5) * np.array([height, width]) / sizes
-    small = cv2.resize(_flat(picture.pixels, picture.alpha), (width, height), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(_panel(picture), (width, height), interpolation=cv2.INTER_AREA)
     return offset_wheel(place.astype(np.int32).reshape(-1, 2), np.ones((height, width), bool), Picture(small))
 
 

@@ -1,12 +1,13 @@
 """`psal colorize`: give grey pictures the colours of a reference."""
 
-from functools import lru_cache
+from pathlib import Path
+from threading import Lock
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import click
 
-from psal_cli.batch import Item
+from psal_cli.batch import Item, as_path
 from psal_cli.commands import options
 from psal_cli.commands.run import run_verb
 from psal_cli.commands.talk import Progress, Talk
@@ -63,7 +64,7 @@ def colorize(**chosen) -> None:
 class Loaded(NamedTuple):
     picture: Any  # psal_cli.image.Picture
     references: list[Any]
-    plan: Any  # psal_cli.memory.Plan
+    plan: Any  # psal_cli.tasks.colorize_costs.Plan
 
 
 class Result(NamedTuple):
@@ -80,7 +81,8 @@ class Colorize:
     def __init__(self, want: SimpleNamespace, talk: Talk):
         self.want, self.talk = want, talk
         self.estimates: dict[Item, int] = {}
-        self.reference = lru_cache(maxsize=4)(self._reference)  # one for all pictures is read once
+        self.shared = {path: Lock() for path in map(as_path, want.ref)}  # one for all pictures is read once
+        self.known: dict[Path, Any] = {}
         self._refuse_mixtures()
 
     def _refuse_mixtures(self) -> None:
@@ -106,10 +108,10 @@ class Colorize:
         picture = read_picture(item.input, self.want.max_pixels)
         check_holds(picture, item.output, self._encoding(item, picture.format))
         self.talk.detail(f"{item.input}: {plan.text}")
-        return Loaded(picture, [self.reference(path) for path in item.partners.values()], plan)
+        return Loaded(picture, [self._reference(path) for path in item.partners.values()], plan)
 
     def _plan(self, item: Item, header):
-        """psal_cli.memory.Plan. Raises MemoryLimitError when it cannot fit."""
+        """psal_cli.tasks.colorize_costs.Plan. Raises MemoryLimitError when it cannot fit."""
         from psal_cli import memory
         from psal_cli.image import check_format, read_header
         from psal_cli.tasks.colorize_costs import plan
@@ -126,14 +128,22 @@ class Colorize:
             memory.check_available(found.bytes)
         return found
 
-    def _reference(self, path):
+    def _reference(self, path: Path):
+        if path not in self.shared:
+            return self._read_reference(path)
+        with self.shared[path]:  # pictures may be read beside each other
+            if path not in self.known:
+                self.known[path] = self._read_reference(path)
+            return self.known[path]
+
+    def _read_reference(self, path: Path):
         from psal_cli.image import read_picture
         from psal_cli.tasks.colorize import is_grey
 
         picture = read_picture(path, self.want.max_pixels)
         if is_grey(picture.pixels):
             raise InputError(f"{path} is grey, it has no colours to borrow: give a colour picture with --ref")
-        if picture.alpha is not None and not picture.alpha.any():
+        if picture.alpha is not None and picture.alpha.max() <= picture.white // 2:
             raise InputError(f"{path} is wholly transparent, there is nothing to borrow: give another picture with --ref")
         return picture
 
@@ -142,6 +152,8 @@ class Colorize:
         from psal_cli.toning import changes_profile, toned
 
         picture = loaded.picture
+        if self.want.max_memory is not None and self.want.engine == "psal":
+            self.talk.detail(f"{item.input}: --max-memory lets colours be looked for at up to {loaded.plan.longest} pixels")
         if changes_profile(picture):
             self.talk.say(f"{item.input} has another ICC profile than sRGB, or a grey one: the result is sRGB")
         if not is_grey(picture.pixels):

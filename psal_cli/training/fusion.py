@@ -36,6 +36,7 @@ def prepared(pair: Pair, seed: int) -> np.ndarray:
 def prepare(path: Path, pairs: Pairs, count: int) -> np.ndarray:
     """The prepared pairs, those held out first; goes on where an earlier run stopped. -1 in the first cue: not there yet."""
     shape = (HELD_OUT + count, CUES + 2, *SIZE)
+    path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         np.lib.format.open_memmap(path, "w+", np.float16, shape)[:, 0, 0, 0] = -1
     stored = np.lib.format.open_memmap(path, "r+")
@@ -71,7 +72,7 @@ def main(data, output, steps, minutes, rate, seed, threads, count) -> None:
     """Checkpoint and log are OUTPUT/fusion.pt and .jsonl; a run that was stopped goes on."""
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
-    stored = prepare(output / "fusion_pairs.npy", Pairs(data, SIZE, seed), count)
+    stored = prepare(output / f"fusion_pairs_{count}_{seed}.npy", Pairs(data, SIZE, seed), count)
     network = FusionNetwork()
 
     def errors(step: int) -> tuple[Tensor, float]:
