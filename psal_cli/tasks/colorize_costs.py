@@ -10,7 +10,7 @@ from psal_cli import memory
 from psal_cli.errors import MemoryLimitError
 from psal_cli.tasks.colorize import COARSE, LARGEST, coarse_size, colorize, levels
 
-SEARCHED, FUSED, PAPER = 490, 260, 300  # bytes a pixel of what is worked at: of target and references, of the target; measured
+SEARCHED, FUSED, PAPER = 490, 260, 450  # bytes a pixel of what is worked at: of target and references, of the target; measured
 STRIPS = 60_000_000  # of what is made a strip of rows at a time
 UNKNOWN, GRAIN = 400_000_000, 60_000_000  # of the libraries: where the system does not tell, and the steps they are counted in
 
