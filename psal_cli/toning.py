@@ -21,8 +21,7 @@ def as_srgb(picture: Picture) -> np.ndarray:
         return to_srgb(pixels, icc)
     levels = np.arange(white + 1) / white
     light = tone_curve(icc, levels)
-    by_profile = srgb_tones(icc, pixels.shape[2]) if light is None else None
-    tones = encoded(light) if by_profile is None else np.interp(levels * 255, np.arange(256), by_profile)
+    tones = np.interp(levels * 255, np.arange(256), srgb_tones(icc, pixels.shape[2])) if light is None else encoded(light)
     return np.rint(tones * white).astype(pixels.dtype)[pixels]
 
 

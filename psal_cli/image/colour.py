@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from io import BytesIO
 from itertools import product
 from pathlib import Path
@@ -58,6 +58,7 @@ def _transform(icc: bytes, channels: int, back: bool = False) -> ImageCms.ImageC
         return None
 
 
+@lru_cache(maxsize=8)  # asked several times of each picture, and a transform is made for it
 def meaning_of(icc: bytes, channels: int) -> str:
     """ "sRGB" where colours mean in this profile what they mean without one, else "other"; or "unusable"."""
     transform = _transform(icc, channels)

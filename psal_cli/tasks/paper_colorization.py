@@ -52,8 +52,7 @@ def colorize(
         InputError: weights that do not fit.
     """
     network = network_of(attention, iterations, weights).to(device)
-    if hasattr(network.attention, "seed"):
-        network.attention.seed = seed
+    reseed(network, seed)
     target = torch.from_numpy(tone(pixels))[None, None].expand(1, 3, -1, -1)
     placed = canvas([(_levelled(x), mask) for x, mask in zip(references, visible or [None] * len(references), strict=True)])
     reference = torch.from_numpy(placed.lab).permute(2, 0, 1)[None]
@@ -62,6 +61,12 @@ def colorize(
         out = network(target.to(device), reference.to(device), key_mask=valid)[0].cpu().permute(1, 2, 0).numpy()
     out += (out.mean(2) - tone(_rounded(out)))[..., None]
     return Colorized(lab(_rounded(out))[..., 1:], lightness(pixels), None, None)
+
+
+def reseed(network: ColorizationNetwork, seed: int) -> None:
+    """Seeds the random search, where the layer has one."""
+    if hasattr(network.attention, "seed"):
+        network.attention.seed = seed
 
 
 def _levelled(reference: np.ndarray) -> np.ndarray:

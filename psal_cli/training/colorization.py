@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from psal_cli.networks.colorization import ColorizationNetwork, grey
-from psal_cli.tasks.paper_colorization import LAYERS, PATCH, layer
+from psal_cli.tasks.paper_colorization import LAYERS, PATCH, layer, reseed
 from psal_cli.training import loop
 from psal_cli.training.pairs import Pair, Pairs
 
@@ -44,16 +44,10 @@ def window_error(network: nn.Module, pair: Pair, side: int, random: np.random.Ge
     return F.mse_loss(colours[:, :, top:bottom, left:right], target[:, :, top:bottom, left:right])
 
 
-def _reseed(network: nn.Module, seed: int) -> None:
-    """The random search, where the layer has one, is another one in each step."""
-    if hasattr(network.attention, "seed"):
-        network.attention.seed = seed
-
-
 def validation_error(network: nn.Module, pairs: list[Pair], device: str) -> float:
     """Mean of `window_error` over pairs, in windows of 96 x 96 that stay the same."""
     random = np.random.default_rng(0)
-    _reseed(network, 0)
+    reseed(network, 0)
     return float(np.mean([float(window_error(network, pair, 96, random, device)) for pair in pairs]))
 
 
@@ -71,7 +65,7 @@ def main(name, data, output, steps, minutes, rate, seed, threads, window, device
     held_out = pairs.validation(12)
 
     def errors(step: int) -> tuple[Tensor, float]:
-        _reseed(network, step)
+        reseed(network, step)  # another search in each step
         error = window_error(network, pairs.pair(step), window, np.random.default_rng([seed, step, 1]), device)
         return error, error.item()
 

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import torch
 
+from psal_cli.tasks.colorize import COARSE
 from psal_cli.tasks.descriptors import CHANNELS, measures
 
-LONGEST = 448  # pixels: photographs are reduced to what is worked at
 SAMPLES = 2_000  # pixels of each
 
 
@@ -27,7 +27,7 @@ def main(data: Path, output: Path, seed: int) -> None:
     random, total, outer, count = np.random.default_rng(seed), 0.0, 0.0, 0
     for path in sorted((data / "photos").glob("*.webp")):
         grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-        scale = LONGEST / max(grey.shape)
+        scale = COARSE / max(grey.shape)
         grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
         sample = measures(grey).rows(0, len(grey)).T[random.choice(grey.size, SAMPLES, replace=False)].astype(np.float64)
         total, outer, count = total + sample.sum(0), outer + sample.T @ sample, count + len(sample)
@@ -36,7 +36,7 @@ def main(data: Path, output: Path, seed: int) -> None:
     click.echo(f"{CHANNELS} of {len(values)} directions keep {values[-CHANNELS:].sum() / values.sum():.4f} of the variance")
     projection = torch.from_numpy(np.ascontiguousarray(vectors[:, ::-1][:, :CHANNELS])).float()
     output.mkdir(parents=True, exist_ok=True)
-    recipe = {"samples": SAMPLES, "longest": LONGEST, "seed": seed}
+    recipe = {"samples": SAMPLES, "longest": COARSE, "seed": seed}
     torch.save({"recipe": recipe, "step": count, "model": {"projection": projection}}, output / "descriptor.pt")
 
 

@@ -18,14 +18,12 @@ FOLDER = Path("weights")
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.argument("name")
-@click.option("--half", is_flag=True, help="Store float16.")
-def main(checkpoint: Path, name: str, half: bool) -> None:
+def main(checkpoint: Path, name: str) -> None:
     """Writes weights/NAME.safetensors from CHECKPOINT, with its recipe and the git revision, and its line of the manifest."""
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    tensors = {key: x.half() if half else x for key, x in state["model"].items()}
     git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
     about = {"recipe": json.dumps(state["recipe"]), "steps": str(state["step"]), "revision": git.stdout.strip()}
-    content = save({key: x.contiguous() for key, x in tensors.items()}, metadata=about)
+    content = save({key: x.contiguous() for key, x in state["model"].items()}, metadata=about)
     (FOLDER / f"{name}.safetensors").write_bytes(content)
     _enter(name, hashlib.sha256(content).hexdigest())
 
