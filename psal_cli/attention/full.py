@@ -10,8 +10,7 @@ from torch.autograd.function import once_differentiable
 from psal_cli import checks
 from psal_cli.ops.search import valid_keys
 
-CHUNK = 1 << 22  # similarities held at a time
-NEGLIGIBLE = 1e-9  # weights below it are left out of the gradient: what they would add is lost in float32
+CHUNK = 1 << 24  # similarities held at a time
 
 
 def full_attention(
@@ -30,7 +29,7 @@ def full_attention(
 
     Keys and query patches at the border are those of `ops.search`; a value is the centre pixel of its patch. The time
     grows with H * W * Hk * Wk / stride^2. Without gradient the memory is that of the key's patches and of a chunk of
-    queries; the gradient keeps the weights, up to H * W * Hk * Wk / stride^2 numbers where all weigh something.
+    queries; the gradient keeps the weights, H * W * Hk * Wk / stride^2 numbers.
     Differentiable in query, key and value.
 
     Args:
@@ -55,11 +54,13 @@ def full_attention(
     queries, keys = pixel_vectors(query, key, similarity)
     images = []
     for image in range(query.shape[0]):
-        chosen = _usable(key, key_mask, image, patch_size)[::stride, ::stride].flatten()
-        if not chosen.any():
-            raise ValueError("key_mask leaves no valid key: no patch lies whole inside it")
-        patches = F.unfold(keys[image : image + 1], patch_size, stride=stride)[0].T[chosen]  # [n, D]
-        values = inner(value[image], patch_size)[:, ::stride, ::stride].flatten(1).T[chosen]  # [n, Cv]
+        patches = F.unfold(keys[image : image + 1], patch_size, stride=stride)[0].T  # [n, D]
+        values = inner(value[image], patch_size)[:, ::stride, ::stride].flatten(1).T  # [n, Cv]
+        if key_mask is not None:
+            chosen = inner(valid_keys(key_mask[image : image + 1], patch_size)[0], patch_size)[::stride, ::stride].flatten()
+            if not chosen.any():
+                raise ValueError("key_mask leaves no valid key: no patch lies whole inside it")
+            patches, values = patches[chosen], values[chosen]
         where = _places(query, query_mask, image)
         out = value.new_zeros((query.shape[2] * query.shape[3], value.shape[1]))
         for part in where.split(max(CHUNK // len(values), 1)):
@@ -88,13 +89,6 @@ def inner(x: Tensor, patch_size: int) -> Tensor:
     return x[..., radius : x.shape[-2] - radius, radius : x.shape[-1] - radius]
 
 
-def _usable(key: Tensor, key_mask: Tensor | None, image: int, patch_size: int) -> Tensor:
-    """bool [Hk - patch_size + 1, Wk - patch_size + 1]: which of the whole patches may be matched."""
-    if key_mask is None:
-        return inner(key.new_ones(key.shape[2:], dtype=torch.bool), patch_size)
-    return inner(valid_keys(key_mask[image : image + 1], patch_size)[0], patch_size)
-
-
 def _places(query: Tensor, query_mask: Tensor | None, image: int) -> Tensor:
     """int64 [m]: the queries of an image, row * W + column."""
     if query_mask is None:
@@ -113,12 +107,10 @@ def patches_at(x: Tensor, place: Tensor, patch_size: int) -> Tensor:
 
 
 class Weighted(torch.autograd.Function):
-    """softmax(queries @ keys^T / temperature) @ values, whose gradient skips the keys that weigh nothing in a block of queries.
+    """softmax(queries @ keys^T / temperature) @ values, which keeps the weights and passes over them as seldom as it can.
 
-    At temperature 1 a query has a few keys that matter, of thousands: most of the work of a dense backward adds zeros.
+    Where `torch.get_float32_matmul_precision()` is "medium" during the backward pass, its large products are of bfloat16.
     """
-
-    BLOCK = 64  # queries that share a list of keys
 
     @staticmethod
     def forward(
@@ -129,48 +121,29 @@ class Weighted(torch.autograd.Function):
         temperature: float,
         absent: Tensor | None,  # bool [m, n], True = may not be attended to; a query without any key gives zero
     ) -> Tensor:
-        weight = (queries @ keys.T).div_(temperature)
+        queries = queries / temperature
+        weight = queries @ keys.T
         if absent is not None:
-            weight.masked_fill_(absent, torch.finfo(weight.dtype).min)
-        weight = weight.sub_(weight.amax(1, keepdim=True)).exp_()
-        if absent is not None:
-            weight.masked_fill_(absent, 0)
-        weight /= weight.sum(1, keepdim=True).clamp_min(torch.finfo(weight.dtype).tiny)
-        out = weight @ values
+            weight.masked_fill_(absent, -torch.inf)
+        limits = torch.finfo(weight.dtype)
+        weight.sub_(weight.amax(1, keepdim=True).clamp_min_(limits.min)).exp_()
+        total = weight.sum(1, keepdim=True).clamp_min_(limits.tiny)
+        out = (weight @ values).div_(total)
         if any(ctx.needs_input_grad):
             ctx.temperature = temperature
-            ctx.kept = _kept(weight)
-            ctx.save_for_backward(queries, keys, values, out)
+            ctx.save_for_backward(queries, keys, values, weight, total, out)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple:
-        queries, keys, values, out = ctx.saved_tensors
-        grads = [torch.empty_like(queries), torch.zeros_like(keys), torch.zeros_like(values)]
-        baseline = (grad * out).sum(1, keepdim=True)
-        for block, place, weight in ctx.kept:
-            logits = (weight * (grad[block] @ values[place].T - baseline[block])).div_(ctx.temperature)
-            grads[0][block] = logits @ keys[place]
-            grads[1][place] += logits.T @ queries[block]
-            grads[2][place] += weight.T @ grad[block]
-        return *grads, None, None
-
-
-def _kept(weight: Tensor) -> list[tuple[slice, Tensor | slice, Tensor]]:
-    """[m, n] -> blocks of queries, each with the keys that weigh something in it, int64 [a], and those weights, [block, a].
-
-    Where most keys do, as in a network that has just begun to learn, one block with all of them: gathering costs more.
-    """
-    blocks, most = [], 0
-    for start in range(0, len(weight), Weighted.BLOCK):
-        block = slice(start, min(start + Weighted.BLOCK, len(weight)))
-        place = (weight[block].amax(0) > NEGLIGIBLE).nonzero()[:, 0]
-        most += 4 * len(place) > weight.shape[1]
-        blocks.append((block, place))
-    if 2 * most > len(blocks):
-        return [(slice(None), slice(None), weight)]
-    return [(block, place, weight[block][:, place]) for block, place in blocks]
+        queries, keys, values, weight, total, out = ctx.saved_tensors
+        grad = grad / total
+        logits = (grad @ values.T).sub_((grad * out).sum(1, keepdim=True)).mul_(weight)
+        values_grad = weight.T @ grad
+        if torch.get_float32_matmul_precision() == "medium":  # torch itself rounds so slowly on a CPU that little is won
+            logits, queries, keys = (x.bfloat16() for x in (logits, queries, keys))
+        return (logits @ keys).to(grad) / ctx.temperature, (queries.T @ logits).T.to(grad), values_grad, None, None
 
 
 class FullAttention(nn.Module):

@@ -1,7 +1,5 @@
 """Attention over the patches of a window around each query's own place (after Parmar et al. 2018; Cherel et al. 2022, 4.3)."""
 
-from collections.abc import Iterator
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,7 +8,7 @@ from psal_cli import checks
 from psal_cli.attention.full import Weighted, inner, patches_at, pixel_vectors
 from psal_cli.ops.search import valid_keys
 
-BLOCK = 14  # side of the blocks of queries whose windows are looked at together
+BLOCK = 21  # side of the blocks of queries whose windows are looked at together
 
 
 def local_attention(
@@ -57,25 +55,23 @@ def local_attention(
         query.new_ones((len(query), *key.shape[2:]), dtype=torch.bool) if key_mask is None else key_mask, patch_size
     )
     queries, keys = pixel_vectors(query, key, similarity)
+    wanted = query.new_ones((len(query), *query.shape[2:]), dtype=torch.bool) if query_mask is None else query_mask
+    margin = window // 2 + patch_size // 2
     out = torch.zeros_like(value)
     for image in range(query.shape[0]):
-        for box in _blocks(None if query_mask is None else query_mask[image], *query.shape[2:]):
-            rows, columns = slice(*box[:2]), slice(*box[2:])
-            attended = _attend(queries[image], keys[image], value[image], usable[image], box, patch_size, window, temperature)
-            out[image, :, rows, columns] = attended if query_mask is None else attended * query_mask[image, rows, columns]
+        if not wanted[image].any():
+            continue
+        # Only what the windows reach: slices of a whole picture, one for each block, would have gradients of its size.
+        (top, bottom), (left, right) = (_extent(wanted[image].any(axis)) for axis in (1, 0))
+        near = slice(max(top - margin, 0), bottom + margin), slice(max(left - margin, 0), right + margin)
+        maps = [x[image][(..., *near)] for x in (queries, keys, value, usable)]
+        for y in range(top, bottom, BLOCK):
+            for x in range(left, right, BLOCK):
+                box = slice(y, min(y + BLOCK, bottom)), slice(x, min(x + BLOCK, right))
+                place = [slice(side.start - first.start, side.stop - first.start) for side, first in zip(box, near, strict=True)]
+                attended = _attend(*maps, *place, patch_size, window, temperature)
+                out[(image, slice(None), *box)] = attended * wanted[(image, *box)]
     return out
-
-
-def _blocks(mask: Tensor | None, height: int, width: int) -> Iterator[tuple[int, int, int, int]]:
-    """(top, bottom, left, right) of blocks that cover the box around what is True."""
-    rows, columns = (0, height), (0, width)
-    if mask is not None:
-        if not mask.any():
-            return
-        rows, columns = (_extent(mask.any(axis)) for axis in (1, 0))
-    for top in range(*rows, BLOCK):
-        for left in range(*columns, BLOCK):
-            yield top, min(top + BLOCK, rows[1]), left, min(left + BLOCK, columns[1])
 
 
 def _extent(line: Tensor) -> tuple[int, int]:
@@ -88,18 +84,21 @@ def _attend(
     keys: Tensor,
     value: Tensor,  # [Cv, H, W]
     usable: Tensor,  # [H, W]
-    box: tuple[int, int, int, int],
+    rows: slice,
+    columns: slice,
     patch_size: int,
     window: int,
     temperature: float,
 ) -> Tensor:
-    """[Cv, h, w] for the queries of a box."""
+    """[Cv, h, w] for the queries of some rows and columns."""
     height, width = queries.shape[1:]
     radius, reach = patch_size // 2, window // 2
-    y, x = (torch.arange(*box[i : i + 2], device=queries.device) for i in (0, 2))
+    y, x = (torch.arange(side.start, side.stop, device=queries.device) for side in (rows, columns))
     # All keys of the windows of the box lie in one region; its margin of a radius holds only pixels of their patches.
-    rows = torch.arange(max(box[0] - reach, radius), min(box[1] + reach, height - radius), device=queries.device)
-    columns = torch.arange(max(box[2] - reach, radius), min(box[3] + reach, width - radius), device=queries.device)
+    rows, columns = (
+        torch.arange(max(side.start - reach, radius), min(side.stop + reach, size - radius), device=queries.device)
+        for side, size in ((rows, height), (columns, width))
+    )
     region = (
         ...,
         slice(int(rows[0]) - radius, int(rows[-1]) + radius + 1),

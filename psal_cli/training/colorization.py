@@ -55,8 +55,12 @@ def validation_error(network: nn.Module, pairs: list[Pair], device: str) -> floa
 @click.argument("name", metavar="LAYER", type=click.Choice(LAYERS))
 @loop.options(steps=20_000)
 @click.option("--window", type=click.IntRange(0, SIDE - 2 * FRAME), default=40, show_default=True, help="0 = whole pictures.")
+@click.option(
+    "--gradients", type=click.Choice(["highest", "medium"]), default="highest", show_default=True,
+    help="medium = the products of full and local attention's gradients in bfloat16: two thirds of the time.",
+)  # fmt: skip
 @click.option("--device", default="cpu", show_default=True)
-def main(name, data, output, steps, minutes, rate, seed, threads, window, device) -> None:
+def main(name, data, output, steps, minutes, rate, seed, threads, window, gradients, device) -> None:
     """Trains with LAYER. Checkpoint and log are OUTPUT/colorization_LAYER.pt and .jsonl; a run that was stopped goes on."""
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
@@ -71,7 +75,10 @@ def main(name, data, output, steps, minutes, rate, seed, threads, window, device
 
     recipe = {"layer": name, "steps": steps, "window": window, "rate": rate, "seed": seed}
     path = output / f"colorization_{name}"
-    loop.train(path, network, recipe, errors, lambda: validation_error(network, held_out, device), minutes=minutes, every=1000)
+    loop.train(
+        path, network, recipe, errors, lambda: validation_error(network, held_out, device),
+        minutes=minutes, every=1000, gradients=gradients,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ def train(
     every: int = 500,
     warmup: int = 0,
     clip: float | None = None,
+    gradients: str = "highest",
 ) -> None:
     """Trains until recipe["steps"] or for some minutes; goes on from path.pt where it is there, logs to path.jsonl.
 
@@ -55,6 +56,7 @@ def train(
         errors: number of the step -> (loss, error to log).
         validation: the error on what is held out; called with gradients off.
         every: steps between checkpoints. warmup: steps until the full rate. clip: largest norm of the gradient.
+        gradients: torch's precision of float32 products in the backward pass; the forward pass is always "highest".
 
     Raises:
         ValueError: path.pt is of another recipe.
@@ -68,7 +70,9 @@ def train(
             group["lr"] = recipe["rate"] * _share(step, recipe["steps"], warmup)
         loss, error = errors(step)
         optimizer.zero_grad()
+        torch.set_float32_matmul_precision(gradients)
         loss.backward()
+        torch.set_float32_matmul_precision("highest")
         if clip is not None:
             nn.utils.clip_grad_norm_(network.parameters(), clip)
         optimizer.step()
