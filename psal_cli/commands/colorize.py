@@ -11,6 +11,7 @@ from psal_cli.batch import Item, as_path
 from psal_cli.commands import options
 from psal_cli.commands.run import run_verb
 from psal_cli.commands.talk import Progress, Talk
+from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError
 
 EXAMPLE = "psal colorize examples/railway_grey.jpg --ref examples/railway_reference.jpg -o railway.jpg"
@@ -73,14 +74,13 @@ class Result(NamedTuple):
     picture: Any  # the result
 
 
-class Colorize:
+class Colorize(Verb):
     beside = "_colorized"
     partners = ("ref",)
     outputs = ("confidence", "save_offsets", "compare")
 
     def __init__(self, want: SimpleNamespace, talk: Talk):
-        self.want, self.talk = want, talk
-        self.estimates: dict[Item, int] = {}
+        super().__init__(want, talk)
         self.shared = {path: Lock() for path in map(as_path, want.ref)}  # one for all pictures is read once
         self.known: dict[Path, Any] = {}
         self._refuse_mixtures()
@@ -102,31 +102,32 @@ class Colorize:
         baseline()  # before any picture is in memory
 
     def read(self, item: Item) -> Loaded:
-        from psal_cli.image import check_holds, read_header, read_picture
+        from psal_cli.image import check_holds, read_picture
 
-        plan = self._plan(item, read_header(item.input, self.want.max_pixels))
+        plan = self._plan(item, self.header(item))
         picture = read_picture(item.input, self.want.max_pixels)
-        check_holds(picture, item.output, self._encoding(item, picture.format))
+        check_holds(picture, item.output, self.encoding(item, picture.format))
         self.talk.detail(f"{item.input}: {plan.text}")
         return Loaded(picture, [self._reference(path) for path in item.partners.values()], plan)
 
     def _plan(self, item: Item, header):
         """psal_cli.tasks.colorize_costs.Plan. Raises MemoryLimitError when it cannot fit."""
-        from psal_cli import memory
-        from psal_cli.image import check_format, read_header
+        from psal_cli.image import read_header
         from psal_cli.tasks.colorize_costs import plan
 
-        found = plan(
-            header,
-            [read_header(path, self.want.max_pixels) for path in item.partners.values()],
-            check_format(item.output, self._encoding(item, header.format).format),
-            engine=self.want.engine,
-            limit=self.want.max_memory,
-        )
-        self.estimates[item] = found.bytes
-        if self.want.max_memory is None:
-            memory.check_available(found.bytes)
-        return found
+        references = [read_header(path, self.want.max_pixels) for path in item.partners.values()]
+        try:
+            found = plan(
+                header,
+                references,
+                self.formats(item, header.format),
+                attention=self.want.attention if self.want.engine == "paper" else None,
+                streams=self.streams(item, header, channels=3),
+                limit=self.want.max_memory,
+            )
+        except InputError as error:
+            raise InputError(f"{item.input}: {error}") from error
+        return self.planned(item, found)
 
     def _reference(self, path: Path):
         if path not in self.shared:
@@ -152,8 +153,8 @@ class Colorize:
         from psal_cli.toning import changes_profile, toned
 
         picture = loaded.picture
-        if self.want.max_memory is not None and self.want.engine == "psal":
-            self.talk.detail(f"{item.input}: --max-memory lets colours be looked for at up to {loaded.plan.longest} pixels")
+        if loaded.plan.lowered:
+            self.talk.say(f"{item.input}: --max-memory lets colours be looked for at up to {loaded.plan.longest} pixels")
         if changes_profile(picture):
             self.talk.say(f"{item.input} has another ICC profile than sRGB, or a grey one: the result is sRGB")
         if not is_grey(picture.pixels):
@@ -185,7 +186,7 @@ class Colorize:
         from psal_cli.image import write_picture
 
         self._write_about(item, result)
-        write_picture(result.picture, item.output, self.want.force, self._encoding(item, result.loaded.picture.format))
+        write_picture(result.picture, item.output, self.want.force, self.encoding(item, result.loaded.picture.format))
         return "done"
 
     def _write_about(self, item: Item, result: Result) -> None:
@@ -201,15 +202,7 @@ class Colorize:
             compared = drawing.side_by_side(picture, result.picture, references=result.loaded.references)
             write_picture(compared, path, self.want.force)
 
-    def _encoding(self, item: Item, source: str):
-        return options.encoding(self.want, item.output, source)
-
     def preview(self, item: Item) -> dict:
-        from psal_cli.image import read_header
-
-        header = read_header(item.input, self.want.max_pixels)
+        header = self.header(item)
         plan = self._plan(item, header)
         return {"width": header.width, "height": header.height, "memory_bytes": plan.bytes}
-
-    def estimate(self, item: Item) -> int | None:
-        return self.estimates.get(item)

@@ -8,7 +8,8 @@ import click
 from psal_cli.batch import Item
 from psal_cli.commands import options
 from psal_cli.commands.run import run_verb
-from psal_cli.commands.talk import Progress, Talk
+from psal_cli.commands.talk import Progress
+from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError
 
 EXAMPLE = "psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.png -o clean.jpg"
@@ -52,14 +53,10 @@ class Result(NamedTuple):
     filled: Any  # psal_cli.tasks.inpaint.Filled, or None where there was nothing to fill
 
 
-class Inpaint:
+class Inpaint(Verb):
     beside = "_inpainted"
     partners = ("mask", "source_mask")
     outputs = ("save_offsets", "compare")
-
-    def __init__(self, want: SimpleNamespace, talk: Talk):
-        self.want, self.talk = want, talk
-        self.estimates: dict[Item, int] = {}
 
     def start(self) -> None:
         from psal_cli.tasks.costs import baseline
@@ -67,13 +64,13 @@ class Inpaint:
         baseline()  # before any picture is in memory
 
     def read(self, item: Item) -> Loaded:
-        from psal_cli.image import check_holds, read_header, read_picture
+        from psal_cli.image import check_holds, read_picture
 
-        header = read_header(item.input, self.want.max_pixels)
+        header = self.header(item)
         files = self._files(item, header)
         self._plan(item, header, files)  # what cannot fit is not even decoded
         picture = read_picture(item.input, self.want.max_pixels)
-        check_holds(picture, item.output, self._encoding(item, picture.format))
+        check_holds(picture, item.output, self.encoding(item, picture.format))
         mask, source = self._mask(item, picture.size), self._source(item, picture)
         plan = self._plan(item, header, files, mask, source is not None)
         self.talk.detail(f"{item.input}: {plan.text}")
@@ -81,10 +78,9 @@ class Inpaint:
 
     def _plan(self, item: Item, header, files: dict[str, int], mask=None, source: bool = False):
         """psal_cli.memory.Plan for a picture with this header. Raises MemoryLimitError when it cannot fit."""
-        from psal_cli import memory
-        from psal_cli.image import check_format
         from psal_cli.tasks.inpaint import plan
 
+        formats = self.formats(item, header.format)
         found = plan(
             (header.height, header.width),
             header.channels,
@@ -95,19 +91,16 @@ class Inpaint:
             soft=mask is not None and mask.soft is not None,
             patch_size=self.want.patch_size,
             reads=header.format,
-            writes=check_format(item.output, self._encoding(item, header.format).format),
-            draws=check_format(item.outputs["save_offsets"]) if "save_offsets" in item.outputs else None,
+            writes=formats["output"],
+            draws=formats.get("save_offsets"),
             **files,
             limit=self.want.max_memory,
         )
-        self.estimates[item] = found.bytes
-        if self.want.max_memory is None:  # who names a limit may know more, of swap for instance
-            memory.check_available(found.bytes)
-        return found
+        return self.planned(item, found)
 
     def _files(self, item: Item, header) -> dict[str, int]:
         """What of the files costs memory beside the pixels, as psal_cli.tasks.inpaint.plan calls it."""
-        return {"mask": self._mask_cost(item), "streams": self._streams(item, header)}
+        return {"mask": self._mask_cost(item), "streams": self.streams(item, header, header.channels)}
 
     def _mask_cost(self, item: Item) -> int:
         """Bytes a pixel, at most, while one of the masks is decoded."""
@@ -116,15 +109,6 @@ class Inpaint:
 
         headers = [read_header(path, self.want.max_pixels, profiles=False) for path in item.partners.values()]
         return max(memory.reading(1, head.channels, head.bits // 8, head.alpha, head.format) for head in headers)
-
-    def _streams(self, item: Item, header) -> int:
-        """Bytes of what is piped in, kept to the end, and of what is piped out, made whole before: about half of its pixels'."""
-        from psal_cli.files import STDIO, open_input
-
-        with open_input(item.input) as file:
-            size = file.seek(0, 2)
-        out = max(size, header.width * header.height * header.channels * header.bits // 16) if item.output == STDIO else 0
-        return out + (size if item.input == STDIO else 0)
 
     def _mask(self, item: Item, size: tuple[int, int]):
         from psal_cli.image import read_mask
@@ -195,7 +179,7 @@ class Inpaint:
             return "copied"
         done = picture.replaced(filled.values.cpu().numpy(), mask.hole, mask.soft)
         self._write_about(item, result, done)
-        write_picture(done, item.output, self.want.force, self._encoding(item, picture.format))
+        write_picture(done, item.output, self.want.force, self.encoding(item, picture.format))
         return "done"
 
     def _copy(self, item: Item, picture) -> None:
@@ -205,13 +189,13 @@ class Inpaint:
         if self._is_kept(item, picture):
             copy_file(item.input, item.output, self.want.force)
         else:
-            write_picture(picture, item.output, self.want.force, self._encoding(item, picture.format))
+            write_picture(picture, item.output, self.want.force, self.encoding(item, picture.format))
 
     def _is_kept(self, item: Item, picture) -> bool:
         """Whether a picture that nothing is done to keeps its file: the format stays and no option asks for another one."""
         from psal_cli.image import Encoding, check_format
 
-        encoding = self._encoding(item, picture.format)
+        encoding = self.encoding(item, picture.format)
         return encoding == Encoding(format=encoding.format) and picture.format == check_format(item.output, encoding.format)
 
     def _write_about(self, item: Item, result: Result, done) -> None:
@@ -227,16 +211,8 @@ class Inpaint:
 
             write_picture(side_by_side(picture, done, hole), path, self.want.force)
 
-    def _encoding(self, item: Item, source: str):
-        return options.encoding(self.want, item.output, source)
-
     def preview(self, item: Item) -> dict:
-        from psal_cli.image import read_header
-
-        header = read_header(item.input, self.want.max_pixels)
+        header = self.header(item)
         mask = self._mask(item, (header.width, header.height))
         plan = self._plan(item, header, self._files(item, header), mask, "source_mask" in item.partners or header.alpha)
         return {"width": header.width, "height": header.height, "memory_bytes": plan.bytes, "reach": plan.reach}
-
-    def estimate(self, item: Item) -> int | None:
-        return self.estimates.get(item)

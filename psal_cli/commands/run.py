@@ -7,52 +7,27 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any
 
 import click
 
 from psal_cli import batch, memory
 from psal_cli.commands import options
-from psal_cli.commands.talk import Progress, Talk
+from psal_cli.commands.talk import Talk
+from psal_cli.commands.verb import Verb
 from psal_cli.errors import INTERRUPTED, InputError, NothingToDoError, is_out_of_memory, printable
 from psal_cli.files import STDIO
 from psal_cli.partners import pair
 from psal_cli.pipeline import Outcome, Stop, run
 
 
-class Verb(Protocol):
-    """One verb: how it reads, works and writes. Each step may raise PsalError, which concerns that picture only."""
-
-    beside: str  # between name and extension of a result beside its picture
-    partners: tuple[str, ...]  # options that name a file for each picture: a file, a folder or a pattern
-    outputs: tuple[str, ...]  # options that name what is written beside the result
-
-    def start(self) -> None:
-        """What is to be done once, before the first picture."""
-        ...
-
-    def read(self, item: batch.Item) -> Any: ...
-    def work(self, item: batch.Item, loaded: Any, progress: Progress | None) -> Any: ...
-    def write(self, item: batch.Item, result: Any) -> str:
-        """Returns the status: "done" or "copied"."""
-        ...
-
-    def preview(self, item: batch.Item) -> dict:
-        """What can be told without decoding the picture: size, memory. Raises PsalError for what would be refused."""
-        ...
-
-    def estimate(self, item: batch.Item) -> int | None:
-        """Bytes that the item was expected to need, None when its work had not begun."""
-        ...
-
-
-def run_verb(want: SimpleNamespace, make: type) -> None:
+def run_verb(want: SimpleNamespace, make: type[Verb]) -> None:
     """Runs a verb over what the command's options say, and leaves with the exit code.
 
-    want: the options; make: called with (want, talk), gives the Verb.
+    want: the options.
     """
     with Talk(want.quiet, want.verbose, want.as_json) as talk, Stop() as stop:
-        verb: Verb = make(want, talk)
+        verb = make(want, talk)
         items, several = _planned(want, verb)
         code = _preview(want, verb, items, several, talk) if want.dry_run else _run(want, verb, items, several, talk, stop)
     click.get_current_context().exit(code)

@@ -34,12 +34,13 @@ class FusionNetwork(nn.Module):
 
         cues: [B, 9, H, W].
         """
-        x, kept = cues, []
+        x, kept = cues.contiguous(memory_format=torch.channels_last), []
         for number, pair in enumerate(self.down):
             x = pair(F.avg_pool2d(x, 2, ceil_mode=True) if number else x)
             kept.append(x)
         for pair, skip in zip(reversed(self.up), reversed(kept[:-1]), strict=True):
             x = pair(torch.cat([F.interpolate(x, skip.shape[2:], mode="bilinear", align_corners=False), skip], 1))
+        del kept, skip  # as large as all that follows
         belief = self.believe(x).sigmoid() + 1e-4
         match, vote = cues[:, 1:3], cues[:, 3:5]
         shades = _tents(cues[:, :1])
@@ -53,9 +54,8 @@ class FusionNetwork(nn.Module):
 
 
 def _pair(before: int, after: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(before, after, 3, padding=1), nn.LeakyReLU(0.1), nn.Conv2d(after, after, 3, padding=1), nn.LeakyReLU(0.1)
-    )
+    convolutions = (nn.Conv2d(inputs, after, 3, padding=1) for inputs in (before, after))
+    return nn.Sequential(*(part for one in convolutions for part in (one, nn.LeakyReLU(0.1, inplace=True))))
 
 
 def _tents(lightness: Tensor) -> Tensor:

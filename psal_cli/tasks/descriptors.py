@@ -47,15 +47,14 @@ class Measures:
         return np.stack(taps).reshape(MEASURES, -1)
 
 
-def described(lightness: np.ndarray) -> np.ndarray:
-    """float32 [H, W, CHANNELS] of a picture float32 [H, W] in [0, 1]: the measures of each pixel, projected."""
+def describe(lightness: np.ndarray, out: np.ndarray) -> None:
+    """Fills float32 [H, W, C], C at most CHANNELS, for a picture float32 [H, W] in [0, 1]: each pixel's measures, projected."""
     found, (height, width) = measures(lightness), lightness.shape
-    out = np.empty((height, width, CHANNELS), np.float32)
+    directions = projection()[:, : out.shape[2]]
     step = max(STRIP // width, 1)
     for top in range(0, height, step):
         bottom = min(top + step, height)
-        np.matmul(found.rows(top, bottom).T, projection(), out=out[top:bottom].reshape(-1, CHANNELS))
-    return out
+        out[top:bottom] = (found.rows(top, bottom).T @ directions).reshape(bottom - top, width, -1)
 
 
 @cache

@@ -8,15 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from psal_cli import ops
-from psal_cli.tasks.descriptors import described
+from psal_cli.tasks.descriptors import CHANNELS, describe
 
 POSITION = np.array([4, 2], np.float32)  # weights of row and column: ties are broken, and sky is seldom below
-FORWARD, BACKWARD, REFINING = (
-    8,
-    6,
-    2,
-)  # iterations of the search: from target to reference, back, and where a coarser field starts it
-FINE, COARSE = 32, 24  # features of a finer picture and of it reduced that are compared there
+FORWARD, BACKWARD = 8, 6  # iterations of the search: from target to reference, and back
+REFINING = 2  # of both where a coarser field starts them
+FINE, REDUCED = 32, 24  # features of a finer picture, and of it at the coarser level, that are compared there
 VOTE = 5  # side of the patches whose matches vote for the colour of a pixel
 
 
@@ -32,7 +29,8 @@ class Canvas(NamedTuple):
 
 class Matches(NamedTuple):
     """nnf: int32 [1, 1, 2, h, w], places on the canvas, and back: int32 [1, 1, 2, H, W], places in the target of what is on
-    the canvas; similarity: float32 [1, 1, h, w]; query, key: what was compared, see `features`."""
+    the canvas; similarity: float32 [1, 1, h, w]; query, key: float32 [1, REDUCED, H, W], the first features of both, for a
+    finer level."""
 
     nnf: Tensor
     back: Tensor
@@ -65,35 +63,42 @@ def positions(height: int, width: int) -> np.ndarray:
     return (grid + np.float32(0.5)) / np.float32(max(height, width))
 
 
-def features(lightness: np.ndarray, position: np.ndarray) -> Tensor:
-    """float32 [1, CHANNELS + 2, H, W], torch.channels_last: descriptors and places of a picture, as `ops.search` takes them."""
-    found = np.concatenate([described(lightness), position * POSITION], 2)
-    return torch.from_numpy(found).permute(2, 0, 1)[None]
-
-
 def match(
     lightness: np.ndarray, references: Canvas, seed: int = 0, coarser: Matches | None = None, device: str = "cpu"
 ) -> Matches:
     """Finds, for each pixel of a grey picture float32 [h, w] in [0, 1], the place on the canvas that looks most like it.
 
-    coarser: what was found for the same pictures at a smaller size: its descriptors count too, and the search starts there.
+    coarser: what was found for the same pictures at a smaller size: its features count too, and the search starts there.
     device: where it is searched.
     """
-    query = features(lightness, positions(*lightness.shape)).to(device)
-    key = query.new_zeros((1, query.shape[1], *references.valid.shape)).contiguous(memory_format=torch.channels_last)
-    for left, width, height in references.places:  # each described by itself: its neighbours are strangers
+    channels, factor = (CHANNELS, 0) if coarser is None else (FINE + REDUCED, lightness.shape[0] // coarser.nnf.shape[3])
+    query = np.empty((*lightness.shape, channels + 2), np.float32)
+    _fill(query, lightness, positions(*lightness.shape), None if coarser is None else coarser.query)
+    key = np.zeros((*references.valid.shape, channels + 2), np.float32)
+    for left, width, height in references.places:  # each by itself: its neighbours are strangers
         part = np.s_[:height, left : left + width]
-        key[(..., *part)] = features(references.lab[(*part, 0)], references.position[part])
+        small = coarser and coarser.key[..., : height // factor, left // factor : (left + width) // factor]
+        _fill(key[part], references.lab[(*part, 0)], references.position[part], small)
+    query, key = (torch.from_numpy(x).permute(2, 0, 1)[None].to(device) for x in (query, key))
     forward, backward, rounds, fewer = None, None, FORWARD, BACKWARD
     if coarser is not None:
-        factor = query.shape[2] // coarser.query.shape[2]
         forward, backward = (_finer(x, factor).to(device) for x in (coarser.nnf, coarser.back))
-        query, key = _joined(query, coarser.query, factor), _joined(key, coarser.key, factor)
         rounds = fewer = REFINING
     valid = None if references.valid.all() else torch.from_numpy(references.valid)[None].to(device)
     nnf, similarity = ops.search(query, key, 1, 1, rounds, "l2", None, valid, forward, seed=seed)
     back, _ = ops.search(key, query, 1, 1, fewer, "l2", valid, None, backward, seed=seed + 1)
+    query, key = (x[:, :REDUCED].cpu().contiguous(memory_format=torch.channels_last) for x in (query, key))
     return Matches(nnf.cpu(), back.cpu(), similarity.cpu(), query, key)
+
+
+def _fill(out: np.ndarray, lightness: np.ndarray, position: np.ndarray, coarse: Tensor | None) -> None:
+    """Fills features [H, W, C] of a picture: descriptors, its place, and the descriptors of it at the coarser level, if any."""
+    own = out.shape[2] - 2 - (0 if coarse is None else REDUCED)
+    describe(lightness, out[..., :own])
+    out[..., own : own + 2] = position * POSITION
+    if coarse is not None:
+        large = F.interpolate(coarse, lightness.shape, mode="bilinear", align_corners=False)
+        out[..., own + 2 :] = large[0].permute(1, 2, 0).numpy()
 
 
 def _finer(nnf: Tensor, factor: int) -> Tensor:
@@ -103,15 +108,6 @@ def _finer(nnf: Tensor, factor: int) -> Tensor:
         inside = torch.arange(fine.shape[axis], dtype=torch.int32) % factor
         fine[:, :, axis - 3] += inside[:, None] if axis == 3 else inside
     return fine
-
-
-def _joined(fine: Tensor, coarse: Tensor, factor: int) -> Tensor:
-    """[1, FINE + 2 + COARSE, H, W], torch.channels_last: the first features and the place of a picture, and the first ones of
-    it made smaller."""
-    out = fine.new_empty((1, FINE + 2 + COARSE, *fine.shape[2:])).contiguous(memory_format=torch.channels_last)
-    out[:, :FINE], out[:, FINE : FINE + 2] = fine[:, :FINE], fine[:, -2:]
-    out[:, FINE + 2 :] = F.interpolate(coarse[:, :COARSE], scale_factor=factor, mode="bilinear", align_corners=False)
-    return out
 
 
 def agreement(found: Matches) -> Tensor:
