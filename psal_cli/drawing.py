@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from psal_cli.image import Picture
+from psal_cli.image.colour import meaning_of, to_srgb
 from psal_cli.image.fitting import rounded
 from psal_cli.image.metadata import Metadata
 
@@ -19,16 +20,19 @@ RED = np.array([255, 0, 0], np.uint8)
 
 
 def side_by_side(before: Picture, after: Picture, mask: np.ndarray | None = None, references: Sequence[Picture] = ()) -> Picture:
-    """Input, input with the mask (bool [H, W]) in red, references and result, each at most 1200 pixels long, on white."""
-    first, last = _panel(before), _panel(after)
+    """Input, input with the mask (bool [H, W]) in red, references and result, each at most 1200 pixels long, on white.
+
+    In the colours of the result's profile; panels of pictures with another one are brought to sRGB.
+    """
+    icc = after.metadata.icc if after.pixels.shape[2] == 3 else None  # a grey profile does not fit the red
+    first, last = (_panel(picture, after.metadata.icc) for picture in (before, after))
     panels = [first]
     if mask is not None:
         share = _shrunk(np.where(mask, np.uint8(255), np.uint8(0)))[..., None].astype(np.float32) * (2 / 3 / 255)
         panels.append(np.rint(first * (1 - share) + RED * share).astype(np.uint8))
-    panels += [_as_high(_panel(reference), first.shape[0]) for reference in references]
+    panels += [_as_high(_panel(reference, after.metadata.icc), first.shape[0]) for reference in references]
     gap = np.full((first.shape[0], GAP, 3), 255, np.uint8)
     row = [part for panel in (*panels, last) for part in (gap, panel)][1:]
-    icc = before.metadata.icc if before.pixels.shape[2] == 3 else None  # a grey profile does not fit the red
     return Picture(np.concatenate(row, 1), metadata=Metadata(icc=icc))
 
 
@@ -41,17 +45,18 @@ def _as_high(panel: np.ndarray, height: int) -> np.ndarray:
     return np.pad(panel, ((below // 2, below - below // 2), (0, 0), (0, 0)), constant_values=255)
 
 
-def offset_wheel(origin: np.ndarray, mask: np.ndarray, picture: Picture) -> Picture:
+def offset_wheel(origin: np.ndarray, mask: np.ndarray, picture: Picture, unit: float = 1) -> Picture:
     """The field over the dimmed picture, at its size and place, with its legend in a strip below.
 
     origin: int32 [n, 2], the (row, column) that each of the n pixels in mask, bool [H, W], comes from, in raster order. Hue is
-    the direction to the source, saturation the distance: white is near, full colour the distance that only 5 % pass.
+    the direction to the source, saturation the distance: white is near, full colour the distance that only 5 % pass. unit: so
+    many pixels of the user's picture is a pixel here.
     """
     height, width = mask.shape
     rows, columns = np.nonzero(mask)
     offset = origin - np.stack([rows, columns], 1)
     far = max(float(np.percentile(np.hypot(offset[:, 0], offset[:, 1]), 95)), 1)
-    legend = _legend(int(np.clip(height // 8, 48, 240)), far)
+    legend = _legend(int(np.clip(height // 8, 48, 240)), far * unit)
     canvas = np.zeros((height + legend.shape[0], max(width, legend.shape[1]), 3), np.uint8)
     for top in range(0, height, BAND):  # what is made on the way takes a multiple of the picture
         band = slice(top, min(top + BAND, height))
@@ -70,15 +75,16 @@ def share_map(share: np.ndarray, size: tuple[int, int]) -> Picture:
 
 
 def reference_wheel(origin: np.ndarray, references: Sequence[Picture], picture: Picture) -> Picture:
-    """Where each pixel's match is, as `offset_wheel` draws it, every reference laid over the picture at the picture's size.
+    """Where each pixel's match is, as `offset_wheel` draws it, every reference laid over the picture as if of its size.
 
     origin: int32 [h, w, 3], number of the reference, row and column in it, at the size that was searched.
     """
     height, width = origin.shape[:2]
     sizes = np.array([reference.pixels.shape[:2] for reference in references])[origin[..., 0]]
     place = (origin[..., 1:] + 0.5) * np.array([height, width]) / sizes
-    small = cv2.resize(_panel(picture), (width, height), interpolation=cv2.INTER_AREA)
-    return offset_wheel(place.astype(np.int32).reshape(-1, 2), np.ones((height, width), bool), Picture(small))
+    small = cv2.resize(_panel(picture, picture.metadata.icc), (width, height), interpolation=cv2.INTER_AREA)
+    unit = picture.size[0] / width
+    return offset_wheel(place.astype(np.int32).reshape(-1, 2), np.ones((height, width), bool), Picture(small), unit)
 
 
 def _colours(offset: np.ndarray, far: float) -> np.ndarray:
@@ -113,10 +119,15 @@ def _flat(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
     return np.repeat(pixels, 3, 2) if pixels.shape[2] == 1 else pixels
 
 
-def _panel(picture: Picture) -> np.ndarray:
-    """uint8 [H, W, 3]: the picture on white, shrunk."""
+def _panel(picture: Picture, icc: bytes | None) -> np.ndarray:
+    """uint8 [H, W, 3]: the picture on white, shrunk, in the colours of a profile if that is its own, else in sRGB."""
     pixels, alpha = _shrunk(picture.pixels), None if picture.alpha is None else _shrunk(picture.alpha)
-    return _flat(pixels.reshape(*pixels.shape[:2], -1), alpha)  # OpenCV drops the channel of a grey picture
+    pixels = pixels.reshape(*pixels.shape[:2], -1)  # OpenCV drops the channel of a grey picture
+    own = picture.metadata.icc
+    if own is not None and own != icc and meaning_of(own, pixels.shape[2]) == "other":
+        pixels = to_srgb(rounded(pixels) if pixels.dtype != np.uint8 else pixels, own)
+        alpha = alpha if alpha is None or alpha.dtype == np.uint8 else rounded(alpha)
+    return _flat(pixels, alpha)
 
 
 def _shrunk(image: np.ndarray) -> np.ndarray:

@@ -187,7 +187,8 @@ def test_same_seed_same_colours_for_any_number_of_threads(pair, threads):
         threads(count)
         found.append(colorize(without_colours(picture), [reference], seed=3))
     np.testing.assert_array_equal(found[0].origin, found[1].origin)
-    np.testing.assert_allclose(found[0].chroma, found[1].chroma, atol=1e-5)
+    np.testing.assert_array_equal(found[0].chroma, found[1].chroma)
+    np.testing.assert_array_equal(found[0].confidence, found[1].confidence)
 
 
 def test_larger_pictures_are_looked_at_twice(pair):

@@ -142,10 +142,11 @@ class Colorize(Verb):
         from psal_cli.tasks.colorize import is_grey
 
         picture = read_picture(path, self.want.max_pixels)
-        if is_grey(picture.pixels):
-            raise InputError(f"{path} is grey, it has no colours to borrow: give a colour picture with --ref")
-        if picture.alpha is not None and picture.alpha.max() <= picture.white // 2:
+        visible = _visible(picture)
+        if visible is not None and not visible.any():
             raise InputError(f"{path} is wholly transparent, there is nothing to borrow: give another picture with --ref")
+        if is_grey(picture.pixels, visible):
+            raise InputError(f"{path} is grey, it has no colours to borrow: give a colour picture with --ref")
         return picture
 
     def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
@@ -175,8 +176,7 @@ class Colorize(Verb):
 
         want, pictures = self.want, loaded.references
         pixels, references = as_srgb(loaded.picture), [colours_of(reference) for reference in pictures]
-        visible = [None if p.alpha is None else p.alpha > p.white // 2 for p in pictures]
-        shared = {"visible": visible, "seed": want.seed, "device": want.device}
+        shared = {"visible": list(map(_visible, pictures)), "seed": want.seed, "device": want.device}
         if want.engine == "paper":
             layer = {"attention": want.attention, "iterations": want.iterations, "weights": want.weights}
             return by_paper(pixels, references, **shared, **layer)
@@ -206,3 +206,8 @@ class Colorize(Verb):
         header = self.header(item)
         plan = self._plan(item, header)
         return {"width": header.width, "height": header.height, "memory_bytes": plan.bytes}
+
+
+def _visible(picture):
+    """bool [H, W], what of a reference may be borrowed from; None for all."""
+    return None if picture.alpha is None else picture.alpha > picture.white // 2

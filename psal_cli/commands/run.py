@@ -99,7 +99,7 @@ def _preview(want: SimpleNamespace, verb: Verb, items: list[batch.Item], several
     options.choose_device(want.device)
     for item in items:
         record = {"input": str(item.input), "output": str(item.output), "status": "skip" if item.skipped else "do", "error": None}
-        record |= {name: str(path) for name, path in item.partners.items()}
+        record |= _partner_files(want, item)
         try:
             if item.problem and not item.skipped:
                 raise item.problem
@@ -117,9 +117,19 @@ def _preview(want: SimpleNamespace, verb: Verb, items: list[batch.Item], several
     return _exit_code(codes, several, skipped == len(items)) or int(talk.lost)
 
 
+def _partner_files(want: SimpleNamespace, item: batch.Item) -> dict[str, str | list[str]]:
+    """option -> the file that belongs to the picture; all of them where the option may be given several times."""
+    found = {}
+    for name, path in item.partners.items():
+        option = name.partition(" ")[0]
+        found[option] = [*found.get(option, []), str(path)] if isinstance(getattr(want, option), tuple) else str(path)
+    return found
+
+
 def _plan_line(record: dict) -> str:
     known = {"input", "output", "status", "error", "width", "height", "memory_bytes", "reach"}
-    facts = [f"{name} {record[name]}" for name in record if name not in known]
+    files = {name: [x] if isinstance(x, str) else x for name, x in record.items() if name not in known}
+    facts = [f"{name} {', '.join(listed)}" for name, listed in files.items()]
     if "memory_bytes" in record:
         near = f", {record['reach']} pixels around each hole" if record.get("reach") else ""
         facts = [f"{record['width']}x{record['height']}, {memory.in_words(record['memory_bytes'])}{near}", *facts]

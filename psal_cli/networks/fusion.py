@@ -41,21 +41,28 @@ class FusionNetwork(nn.Module):
         for pair, skip in zip(reversed(self.up), reversed(kept[:-1]), strict=True):
             x = pair(torch.cat([F.interpolate(x, skip.shape[2:], mode="bilinear", align_corners=False), skip], 1))
         del kept, skip  # as large as all that follows
-        belief = self.believe(x).sigmoid() + 1e-4
+        belief = _each(self.believe, x).double().sigmoid().float() + 1e-4
         match, vote = cues[:, 1:3], cues[:, 3:5]
         shades = _tents(cues[:, :1])
         weighted = torch.cat([belief * match, belief], 1)
         filled, weights = zip(*(_grid(weighted, shades, cell) for cell in GRIDS), strict=True)
-        mean = (weighted[:, :2].mean((2, 3), keepdim=True) / weighted[:, 2:].mean((2, 3), keepdim=True)).expand_as(match)
+        total = weighted.sum((2, 3), keepdim=True, dtype=torch.float64)  # in float32 it would depend on the number of threads
+        mean = (total[:, :2] / total[:, 2:]).to(match).expand_as(match)
         x = torch.cat([x, *weights], 1)
         candidates = torch.stack([match, vote, *filled, mean], 1)  # [B, CANDIDATES, 2, H, W]
-        chroma = (self.mix(x).softmax(1)[:, :, None] * candidates).sum(1)
-        return chroma, F.softplus(self.error(x)) * 0.1
+        chroma = (_each(self.mix, x).double().softmax(1).float()[:, :, None] * candidates).sum(1)
+        return chroma, F.softplus(_each(self.error, x).double()).float() * 0.1
 
 
 def _pair(before: int, after: int) -> nn.Sequential:
     convolutions = (nn.Conv2d(inputs, after, 3, padding=1) for inputs in (before, after))
     return nn.Sequential(*(part for one in convolutions for part in (one, nn.LeakyReLU(0.1, inplace=True))))
+
+
+def _each(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """A 1x1 convolution that rounds alike for any number of threads: with few outputs oneDNN splits its sums among them."""
+    pad = 16 - layer.out_channels
+    return F.conv2d(x, F.pad(layer.weight, (0, 0, 0, 0, 0, 0, 0, pad)), F.pad(layer.bias, (0, pad)))[:, : layer.out_channels]
 
 
 def _tents(lightness: Tensor) -> Tensor:
@@ -73,8 +80,10 @@ def _grid(weighted: Tensor, shades: Tensor, cell: int) -> tuple[Tensor, Tensor]:
     pooled = [F.avg_pool2d(weighted * shades[:, shade : shade + 1], cell, ceil_mode=True) for shade in range(SHADES)]
     pooled = torch.stack(pooled, 2)  # [B, 3, SHADES, h, w]
     pooled = F.avg_pool3d(F.pad(pooled, (1, 1, 1, 1, 1, 1), "replicate"), 3, stride=1)
+    # Many channels, the last in memory: else torch interpolates with a rounding that depends on the number of threads.
+    coarse = pooled.flatten(1, 2).contiguous(memory_format=torch.channels_last)
+    fine = F.interpolate(coarse, scale_factor=cell, mode="bilinear", align_corners=False)[:, :, :height, :width]
     total = 0
     for shade in range(SHADES):
-        fine = F.interpolate(pooled[:, :, shade], scale_factor=cell, mode="bilinear", align_corners=False)
-        total = total + fine[:, :, :height, :width] * shades[:, shade : shade + 1]
+        total = total + fine[:, shade::SHADES] * shades[:, shade : shade + 1]
     return total[:, :2] / total[:, 2:].clamp_min(1e-8), total[:, 2:]

@@ -7,7 +7,6 @@ from functools import cache
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from psal_cli import weights
@@ -26,10 +25,11 @@ BORROWED = 0.06  # of chroma / 100: an expected error that makes a colour more o
 
 @dataclass
 class Colorized:
-    """chroma: float32 [h, w, 2], a* and b* divided by 100, at the size that was worked at, and of the same size:
-    light: float32 [h, w], the lightness / 100 of the picture; the engine of the paper leaves these two None:
+    """All at the size that was worked at. chroma: float32 [h, w, 2], a* and b* divided by 100;
+    light: float32 [h, w], the lightness / 100 of the picture;
     confidence: float32 [h, w], 1 = borrowed from the reference, 0 = guessed from what is around;
-    origin: int32 [h, w, 3], number of the reference, row and column in it (of its own pixels)."""
+    origin: int32 [h, w, 3], number of the reference, row and column in it (of its own pixels).
+    The engine of the paper leaves the last two None."""
 
     chroma: np.ndarray
     light: np.ndarray
@@ -80,9 +80,9 @@ def colorize(
             raise ValueError("nothing of the references is visible")
         found = matching.match(grey, canvas, seed, found, device)
         with torch.no_grad():
-            chroma, error = (x.cpu() for x in fusion().to(device)(matching.cues(grey, canvas, found).to(device)))
-        done = _mixed(done, (chroma[0], error[0]))
-    chroma, error = (x.permute(1, 2, 0).numpy() for x in done)
+            fused = fusion().to(device)(matching.cues(grey, canvas, found).to(device))
+        done = _mixed(done, tuple(np.ascontiguousarray(x[0].permute(1, 2, 0).cpu()) for x in fused))
+    chroma, error = done
     return Colorized(chroma, grey, np.exp(-error[..., 0] / BORROWED), _origins(found.nnf, canvas, references))
 
 
@@ -92,11 +92,17 @@ def fusion() -> FusionNetwork:
     return weights.fill(FusionNetwork(), weights.shipped("colorize-fusion"), "colorize-fusion")
 
 
-def is_grey(pixels: np.ndarray) -> bool:
-    """Whether a picture uint8 or uint16 [H, W, 1 or 3] has no colours: hardly a pixel's chroma can be seen."""
+def is_grey(pixels: np.ndarray, visible: np.ndarray | None = None) -> bool:
+    """Whether a picture uint8 or uint16 [H, W, 1 or 3] has no colours: hardly a pixel's chroma can be seen.
+
+    visible: bool [H, W], which pixels count, one at least; default all.
+    """
     if pixels.shape[2] == 1:
         return True
     size = tuple(map(min, coarse_size(pixels.shape[:2]), pixels.shape[:2]))
+    if visible is not None:
+        row, column = visible.nonzero()
+        pixels = np.where(visible[..., None], pixels, pixels[row[0], column[0]])  # a colour that is there anyway
     chroma = lab(_resized(pixels, size))[..., 1:]
     return float(np.quantile(np.hypot(chroma[..., 0], chroma[..., 1]), 0.999)) < INVISIBLE
 
@@ -153,13 +159,14 @@ def _reduced(reference: np.ndarray, visible: np.ndarray | None, factor: int) -> 
     return lab(np.rint(colours).astype(reference.dtype)), weight[..., 0] > 0.5
 
 
-def _mixed(coarse: tuple[Tensor, Tensor] | None, fine: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Chroma [2, h, w] and expected error [1, h, w] of two levels as one: each counts as the inverse square of its error."""
+def _mixed(coarse: tuple[np.ndarray, np.ndarray] | None, fine: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Chroma [h, w, 2] and expected error [h, w, 1] of two levels as one: each counts as the inverse square of its error."""
     if coarse is None:
         return fine
-    before, error = (F.interpolate(x[None], fine[0].shape[1:], mode="bilinear", align_corners=False)[0] for x in coarse)
-    share = error.square() / (error.square() + fine[1].square()).clamp_min(1e-12)
-    return share * fine[0] + (1 - share) * before, torch.minimum(error, fine[1])
+    size = fine[0].shape[1::-1]
+    before, error = (cv2.resize(x, size, interpolation=cv2.INTER_LINEAR).reshape(*size[::-1], -1) for x in coarse)
+    share = error**2 / (error**2 + fine[1] ** 2).clip(1e-12)
+    return share * fine[0] + (1 - share) * before, np.minimum(error, fine[1])
 
 
 def _origins(nnf: Tensor, canvas: matching.Canvas, references: list[np.ndarray]) -> np.ndarray:

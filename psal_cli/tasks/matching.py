@@ -18,10 +18,10 @@ VOTE = 5  # side of the patches whose matches vote for the colour of a pixel
 
 
 class Canvas(NamedTuple):
-    """References side by side. lab: float32 [H, W, 3], valid: bool [H, W], position: float32 [H, W, 2] in [0, 1],
-    places: (left, width, height) of each in pixels of the canvas."""
+    """References side by side. colours: float32 [H, W, 3], as they were given; valid: bool [H, W]; position: float32
+    [H, W, 2] in [0, 1]; places: (left, width, height) of each in pixels of the canvas."""
 
-    lab: np.ndarray
+    colours: np.ndarray
     valid: np.ndarray
     position: np.ndarray
     places: list[tuple[int, int, int]]
@@ -40,16 +40,18 @@ class Matches(NamedTuple):
 
 
 def canvas(references: list[tuple[np.ndarray, np.ndarray | None]]) -> Canvas:
-    """References side by side: of each float32 [H, W, 3] (Lab divided by 100), any size, and bool [H, W], what may be matched
-    (None = all)."""
-    height, width = max(lab.shape[0] for lab, _ in references), sum(lab.shape[1] for lab, _ in references)
+    """References side by side: of each colours, float32 [H, W, 3], any size, and bool [H, W], what may be matched (None = all).
+
+    `match` and `cues` want Lab divided by 100.
+    """
+    height, width = max(x.shape[0] for x, _ in references), sum(x.shape[1] for x, _ in references)
     out = Canvas(
         np.zeros((height, width, 3), np.float32), np.zeros((height, width), bool), np.zeros((height, width, 2), np.float32), []
     )
     left = 0
-    for lab, valid in references:
-        h, w = lab.shape[:2]
-        out.lab[:h, left : left + w] = lab
+    for colours, valid in references:
+        h, w = colours.shape[:2]
+        out.colours[:h, left : left + w] = colours
         out.valid[:h, left : left + w] = True if valid is None else valid
         out.position[:h, left : left + w] = positions(h, w)
         out.places.append((left, w, h))
@@ -78,7 +80,7 @@ def match(
     for left, width, height in references.places:  # each by itself: its neighbours are strangers
         part = np.s_[:height, left : left + width]
         small = coarser and coarser.key[..., : height // factor, left // factor : (left + width) // factor]
-        _fill(key[part], references.lab[(*part, 0)], references.position[part], small)
+        _fill(key[part], references.colours[(*part, 0)], references.position[part], small)
     query, key = (torch.from_numpy(x).permute(2, 0, 1)[None].to(device) for x in (query, key))
     forward, backward, rounds, fewer = None, None, FORWARD, BACKWARD
     if coarser is not None:
@@ -126,9 +128,9 @@ def cues(lightness: np.ndarray, references: Canvas, found: Matches) -> Tensor:
     """
     grey = torch.from_numpy(np.ascontiguousarray(lightness))
     row, column = found.nnf[0, 0].long()
-    matched = torch.from_numpy(references.lab)[row, column].permute(2, 0, 1)  # [3, h, w]
+    matched = torch.from_numpy(references.colours)[row, column].permute(2, 0, 1)  # [3, h, w]
     valid = torch.from_numpy(references.valid).float()[None, None]  # what is hidden, or between references, has no vote
-    chroma = torch.from_numpy(np.ascontiguousarray(references.lab[..., 1:].transpose(2, 0, 1)))[None] * valid
+    chroma = torch.from_numpy(np.ascontiguousarray(references.colours[..., 1:].transpose(2, 0, 1)))[None] * valid
     even = torch.ones_like(found.similarity)
     votes = ops.aggregate(chroma, found.nnf, even, VOTE) / ops.aggregate(valid, found.nnf, even, VOTE)
     return torch.cat(

@@ -55,7 +55,7 @@ def colorize(
     reseed(network, seed)
     target = torch.from_numpy(tone(pixels))[None, None].expand(1, 3, -1, -1)
     placed = canvas([(_levelled(x), mask) for x, mask in zip(references, visible or [None] * len(references), strict=True)])
-    reference = torch.from_numpy(placed.lab).permute(2, 0, 1)[None]
+    reference = torch.from_numpy(placed.colours).permute(2, 0, 1)[None]
     valid = None if placed.valid.all() else torch.from_numpy(placed.valid)[None].to(device)
     with torch.no_grad():
         out = network(target.to(device), reference.to(device), key_mask=valid)[0].cpu().permute(1, 2, 0).numpy()

@@ -37,7 +37,8 @@ def main(data: Path, output: Path, seed: int) -> None:
     projection = torch.from_numpy(np.ascontiguousarray(vectors[:, ::-1][:, :CHANNELS])).float()
     output.mkdir(parents=True, exist_ok=True)
     recipe = {"samples": SAMPLES, "longest": COARSE, "seed": seed}
-    torch.save({"recipe": recipe, "step": count, "model": {"projection": projection}}, output / "descriptor.pt")
+    state = {"architecture": "principal components", "recipe": recipe, "step": count, "model": {"projection": projection}}
+    torch.save(state, output / "descriptor.pt")
 
 
 if __name__ == "__main__":

@@ -6,13 +6,14 @@ python -m psal_cli.training.export out/training/descriptor.pt colorize-descripto
 import hashlib
 import json
 import subprocess
+import tomllib
 from pathlib import Path
 
 import click
 import torch
 from safetensors.torch import save
 
-FOLDER = Path("weights")
+FOLDER = Path(__file__).parents[2] / "weights"
 
 
 @click.command()
@@ -22,7 +23,14 @@ def main(checkpoint: Path, name: str) -> None:
     """Writes weights/NAME.safetensors from CHECKPOINT, with its recipe and the git revision, and its line of the manifest."""
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-    about = {"recipe": json.dumps(state["recipe"]), "steps": str(state["step"]), "revision": git.stdout.strip()}
+    sizes = {key: list(x.shape) for key, x in state["model"].items()}
+    about = {
+        "architecture": state["architecture"],
+        "sizes": json.dumps(sizes),
+        "recipe": json.dumps(state["recipe"]),
+        "steps": str(state["step"]),
+        "revision": git.stdout.strip(),
+    }
     content = save({key: x.contiguous() for key, x in state["model"].items()}, metadata=about)
     (FOLDER / f"{name}.safetensors").write_bytes(content)
     _enter(name, hashlib.sha256(content).hexdigest())
@@ -30,10 +38,10 @@ def main(checkpoint: Path, name: str) -> None:
 
 def _enter(name: str, digest: str) -> None:
     path = FOLDER / "manifest.toml"
-    text = path.read_text() if path.exists() else ""
-    tables = {table.split("]", 1)[0].strip('"'): table for table in text.split("[")[1:]}
-    tables[name] = f'"{name}"]\nfile = "{name}.safetensors"\nsha256 = "{digest}"\n\n'
-    path.write_text("".join(f"[{tables[key].rstrip()}\n\n" for key in sorted(tables)).rstrip() + "\n")
+    entries = tomllib.loads(path.read_text()) if path.exists() else {}
+    entries[name] = {"file": f"{name}.safetensors", "sha256": digest}
+    tables = (f'["{key}"]\n' + "".join(f'{field} = "{x}"\n' for field, x in entries[key].items()) for key in sorted(entries))
+    path.write_text("\n".join(tables))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from psal_cli.tasks.chroma import lab
 from psal_cli.tasks.matching import canvas, cues, match
 from psal_cli.training import loop
 from psal_cli.training.pairs import Pair, Pairs
+from psal_cli.weights import manifest
 
 SIZE = (240, 424)
 STRANGERS = 10  # one pair in so many is of two clips
@@ -52,7 +53,7 @@ def prepare(path: Path, pairs: Pairs, count: int) -> np.ndarray:
 
 def losses(network: FusionNetwork, stored: np.ndarray) -> tuple[Tensor, Tensor]:
     """(loss, mean absolute error of chroma) of one prepared pair, or a crop of it."""
-    x = torch.from_numpy(np.ascontiguousarray(stored, np.float32))[None]
+    x = torch.from_numpy(np.ascontiguousarray(stored, np.float32))[None].to(network.believe.weight.device)
     chroma, expected = network(x[:, :CUES])
     error = (chroma - x[:, CUES:]).abs().mean(1, keepdim=True)
     likelihood = error.detach() / (expected + 1e-3) + (expected + 1e-3).log()
@@ -68,12 +69,14 @@ def crop(stored: np.ndarray, random: np.random.Generator) -> np.ndarray:
 @click.command()
 @loop.options(steps=4_000)
 @click.option("--pairs", "count", type=click.IntRange(1), default=500, show_default=True)
-def main(data, output, steps, minutes, rate, seed, threads, count) -> None:
+@click.option("--device", default="cpu", show_default=True)
+def main(data, output, steps, minutes, rate, seed, threads, count, device) -> None:
     """Checkpoint and log are OUTPUT/fusion.pt and .jsonl; a run that was stopped goes on."""
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
-    stored = prepare(output / f"fusion_pairs_{count}_{seed}.npy", Pairs(data, SIZE, seed), count)
-    network = FusionNetwork()
+    descriptor = manifest()["colorize-descriptor"]["sha256"][:8]  # other descriptors, other matches
+    stored = prepare(output / f"fusion_pairs_{count}_{seed}_{descriptor}.npy", Pairs(data, SIZE, seed), count)
+    network = FusionNetwork().to(device)
 
     def errors(step: int) -> tuple[Tensor, float]:
         random = np.random.default_rng([seed, step])

@@ -110,7 +110,8 @@ def _restore(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, r
 
 def _save(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, recipe: dict[str, Any], step: int) -> None:
     """Writes a checkpoint; a run killed meanwhile keeps the last one."""
-    state = {"recipe": recipe, "step": step, "model": network.state_dict(), "optimizer": optimizer.state_dict()}
+    about = {"architecture": type(network).__name__, "recipe": recipe, "step": step}
+    state = about | {"model": network.state_dict(), "optimizer": optimizer.state_dict()}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     torch.save(state, part)
