@@ -5,13 +5,15 @@ import numpy as np
 import pytest
 import torch
 
+from psal_cli import drawing
+from psal_cli.image.picture import Picture
 from psal_cli.networks.colorization import ColorizationNetwork, grey
 from psal_cli.networks.fusion import CUES, FusionNetwork
 from psal_cli.tasks import descriptors, matching
-from psal_cli.tasks.chroma import coloured, lab, lightness
-from psal_cli.tasks.colorize import COARSE, applied, colorize, is_grey
+from psal_cli.tasks.chroma import coloured, lab, lightness, tone
+from psal_cli.tasks.colorize import COARSE, Colorized, _mixed, applied, colorize, is_grey
 from psal_cli.tasks.enlarging import Enlarged
-from psal_cli.tasks.paper_colorization import LAYERS, layer
+from psal_cli.tasks.paper_colorization import LAYERS, _levelled, layer
 from psal_cli.tasks.paper_colorization import colorize as by_paper
 
 NAMES = {
@@ -138,6 +140,117 @@ def test_a_finer_level_starts_from_the_coarser_one(pair):
     assert (np.abs(second.nnf[0, 0].numpy() - here).max(0) <= 1).mean() > 0.97
 
 
+def known(nnf, back, size):
+    """Matches of a field that is given, [2, h, w] each, as `match` would return them."""
+    none = torch.zeros(1, matching.REDUCED, *size)
+    similarity = torch.full((1, 1, *size), -2.0)
+    return matching.Matches(nnf[None, None].int(), back[None, None].int(), similarity, none, none)
+
+
+def grid(height, width):
+    return torch.stack(torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij"))
+
+
+def test_each_cue_of_a_known_field():
+    """Everything has moved down by 3 and right by 2; one pixel, (20, 21), is matched with (5, 30), whose own match is not it."""
+    here, shift = grid(40, 50), torch.tensor([3, 2])[:, None, None]
+    size = torch.tensor([[[39]], [[49]]])
+    nnf, back = torch.minimum(here + shift, size), (here - shift).clamp_min(0)
+    nnf[:, 20, 21] = torch.tensor([5, 30])
+    random = np.random.default_rng(0)
+    light, reference = random.random((40, 50), np.float32), random.random((40, 50, 3), np.float32)
+    found = known(nnf, back, (40, 50))
+    cues = matching.cues(light, matching.canvas([(reference, None)]), found)[0].numpy()
+    apart = matching.agreement(found).numpy()
+    assert apart[10, 10] == 0 and apart[20, 21] == pytest.approx(np.hypot(20 - 2, 21 - 28))
+    np.testing.assert_array_equal(cues[0], light)
+    np.testing.assert_array_equal(cues[1:3, 10, 10], reference[13, 12, 1:])
+    np.testing.assert_array_equal(cues[1:3, 20, 21], reference[5, 30, 1:])
+    np.testing.assert_allclose(cues[3:5, 10, 10], reference[13, 12, 1:], atol=1e-6)  # all around vote for the same place
+    votes = (24 * reference[23, 23, 1:] + reference[5, 30, 1:]) / 25
+    np.testing.assert_allclose(cues[3:5, 20, 21], votes, atol=1e-6)
+    np.testing.assert_allclose(cues[5], np.exp(-apart / 4), atol=1e-6)
+    np.testing.assert_allclose(cues[6], np.exp(-0.5), atol=1e-6)
+    assert cues[7, 10, 10] == pytest.approx(4 * (reference[13, 12, 0] - light[10, 10]), abs=1e-5)
+    assert cues[8, 10, 10] == 1 and cues[8, 20, 21] == 0 and cues[8, 19, 21] == 7 / 8
+
+
+def test_two_levels_are_mixed_by_the_error_that_each_expects():
+    coarse, fine = np.full((2, 3, 2), 0.4, np.float32), np.full((4, 6, 2), 0.1, np.float32)
+    for before, after, expected in ((1.0, 0.0, 0.1), (0.0, 1.0, 0.4), (0.2, 0.2, 0.25), (0.1, 0.3, 0.37)):
+        errors = np.full((2, 3, 1), before, np.float32), np.full((4, 6, 1), after, np.float32)
+        chroma, error = _mixed((coarse, errors[0]), (fine, errors[1]))
+        np.testing.assert_allclose(chroma, np.full((4, 6, 2), expected), atol=1e-6)
+        np.testing.assert_allclose(error, np.full((4, 6, 1), min(before, after)), atol=1e-6)
+
+
+def test_confidence_is_low_where_the_reference_lacks_the_thing(pair):
+    picture = frame(pair, 0)
+    visible = np.ones(picture.shape[:2], bool)
+    visible[:, 64:] = False
+    found = colorize(without_colours(picture), [picture], visible=[visible])
+    known, unknown = found.confidence[:, :192].mean(), found.confidence[:, 256:].mean()
+    assert known > unknown + 0.2
+
+
+def test_origins_are_places_in_each_references_own_pixels(pair):
+    first, second = frame(pair, 0, (64, 160)), frame(pair, 0, (160, 160))[96:]
+    large = cv2.resize(second, (480, 192), interpolation=cv2.INTER_CUBIC)
+    whole = np.concatenate([first, second])
+    found = colorize(without_colours(whole), [large, first])
+    number, row, column = np.moveaxis(found.origin, 2, 0)
+    upper = np.arange(len(number)) < len(number) // 2
+    assert (number[upper] == 1).mean() > 0.9 and (number[~upper] == 0).mean() > 0.7
+    assert (row[number == 1] < 64).all() and (column[number == 1] < 160).all()
+    y, x = np.mgrid[: len(number), : number.shape[1]] * (128 / len(number))  # in pixels of the whole
+    for these, down, scale in ((number == 1, 0, 1), (number == 0, 64, 3)):
+        apart = np.hypot(row / scale + down - y, column / scale - x)[these]
+        assert (apart < 2.5).mean() > 0.7
+
+
+@pytest.mark.parametrize("strip", [7, 1000])
+def test_colours_of_a_large_picture_stop_where_its_edge_is(strip, monkeypatch):
+    monkeypatch.setattr("psal_cli.tasks.colorize.strips", lambda h, w: [(y, min(y + strip, h)) for y in range(0, h, strip)])
+    chroma, guide = np.full((8, 16, 2), -0.2, np.float32), np.full((8, 16), 0.45, np.float32)
+    chroma[:, 8:], guide[:, 8:] = 0.2, 0.65
+    picture = np.full((40, 80, 1), 107, np.uint8)  # L* 45
+    picture[:, 42:] = 158  # L* 65
+    colours = lab(applied(picture, Colorized(chroma, guide, None, None)))[..., 1]
+    assert np.abs(colours[:, 44:] - 0.2).max() < 0.07 and np.abs(colours[:, :39] + 0.2).max() < 0.07
+    assert (colours[:, 42:] > 0).all() and (colours[:, :41] < 0).all()
+    pale = lab(applied(picture, Colorized(chroma, guide, None, None), 0.5))[..., 1]
+    np.testing.assert_allclose(pale[:, 60:], 0.1, atol=0.02)
+
+
+def test_levelled_references_have_the_mean_that_their_light_has_as_a_grey(pair):
+    levelled = _levelled(frame(pair, 0))
+    np.testing.assert_allclose(levelled.mean(2), tone(frame(pair, 0)), atol=1e-6)
+    spread = levelled - levelled.mean(2, keepdims=True)
+    shares = frame(pair, 0) / 255
+    np.testing.assert_allclose(spread, shares - shares.mean(2, keepdims=True), atol=1e-6)
+
+
+def test_wheel_is_white_where_a_larger_reference_has_the_same_place(monkeypatch):
+    far = []
+    legend = drawing._legend
+    monkeypatch.setattr(drawing, "_legend", lambda side, distance: far.append(distance) or legend(side, distance))
+    picture, reference = (Picture(np.full((h, 2 * h, 3), 90, np.uint8)) for h in (100, 300))
+    number = np.zeros((50, 100), np.int32)
+    same = np.stack([number, *(np.mgrid[:50, :100] * 6 + 3)], 2)  # what is worked at: half the picture, a sixth of it
+    wheel = drawing.reference_wheel(same, [reference], picture).pixels[:50, :100]
+    assert (wheel == 255).all()
+    moved = same + np.array([0, 0, 60])  # 10 pixels to the right, 20 of the picture's
+    wheel = drawing.reference_wheel(moved, [reference], picture).pixels[:50, :80]
+    assert (wheel == [255, 0, 0]).all() and far[-1] == pytest.approx(20)
+
+
+def test_share_map_is_white_where_all_is_and_has_the_pictures_size():
+    share = np.zeros((4, 6), np.float32)
+    share[:, 3:] = 1
+    grey = drawing.share_map(share, (60, 40)).pixels
+    assert grey.shape == (40, 60, 1) and (grey[:, :20] == 0).all() and (grey[:, -20:] == 255).all()
+
+
 def test_fusion_gives_colours_between_those_of_the_matches():
     network, cues = FusionNetwork(), torch.rand(1, CUES, 70, 90)
     with torch.no_grad():
@@ -181,14 +294,18 @@ def test_a_reference_of_another_size_is_as_good(pair, sizes):
     assert error(found, picture) < 0.15 * variance(picture)
 
 
-def test_same_seed_same_colours_for_any_number_of_threads(pair, threads):
-    picture, reference, found = frame(pair, 0), frame(pair, 1), []
-    for count in (1, 2):
+@pytest.mark.parametrize(("size", "times", "width"), [((96, 128), 1, 448), ((33, 150), 6, 896)], ids=["one level", "two levels"])
+def test_same_seed_same_colours_for_any_number_of_threads(pair, threads, size, times, width):
+    picture, reference = (frame(pair, number, size).repeat(times, 0).repeat(times, 1) for number in (0, 1))
+    found = []
+    for count in (1, 2, 3):
         threads(count)
         found.append(colorize(without_colours(picture), [reference], seed=3))
-    np.testing.assert_array_equal(found[0].origin, found[1].origin)
-    np.testing.assert_array_equal(found[0].chroma, found[1].chroma)
-    np.testing.assert_array_equal(found[0].confidence, found[1].confidence)
+    assert found[0].chroma.shape[1] == width
+    for other in found[1:]:
+        np.testing.assert_array_equal(found[0].origin, other.origin)
+        np.testing.assert_array_equal(found[0].chroma, other.chroma)
+        np.testing.assert_array_equal(found[0].confidence, other.confidence)
 
 
 def test_larger_pictures_are_looked_at_twice(pair):
@@ -257,3 +374,7 @@ def test_grey_is_told_from_colour(pair):
     assert is_grey(without_colours(picture)) and is_grey(without_colours(picture).repeat(3, 2))
     noisy = np.clip(without_colours(picture).repeat(3, 2) + np.random.default_rng(0).integers(-1, 2, picture.shape), 0, 255)
     assert is_grey(noisy.astype(np.uint8))
+    half = np.zeros(picture.shape[:2], bool)
+    half[:, :60] = True
+    beside = np.where(half[..., None], without_colours(picture), picture)
+    assert is_grey(beside, half) and not is_grey(beside, ~half) and not is_grey(beside)

@@ -1,5 +1,6 @@
 """`psal colorize` as a shell sees it: what goes in and comes out, options, refusals."""
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,14 @@ import torch
 from PIL import Image, ImageCms
 from safetensors.torch import save_file
 
+from psal_cli import image, tasks
 from psal_cli.image import read_picture, write_picture
 from psal_cli.image.colour import meaning_of, to_srgb
 from psal_cli.image.metadata import Metadata
 from psal_cli.image.picture import Picture
 from psal_cli.networks.colorization import ColorizationNetwork
 from psal_cli.tasks.chroma import lab, lightness
+from psal_cli.tasks.colorize import COARSE
 
 from .photos import lines, psal, tree
 from .raw_files import profile
@@ -137,6 +140,77 @@ def test_confidence_offsets_and_comparison_are_drawn():
     np.testing.assert_array_equal(compared[:, SIZE[1] + 8 : 2 * SIZE[1] + 8], np.asarray(Image.open("ref.png")))
 
 
+def test_a_pipe_in_and_out():
+    done = psal("colorize", "-", "--ref", "ref.png", "-o", "-", "--format", "png", stdin=Path("grey.png").read_bytes())
+    assert done.exit_code == 0, done.stderr
+    assert psal("colorize", "grey.png", "--ref", "ref.png", "-o", "out.png").exit_code == 0
+    np.testing.assert_array_equal(Image.open(BytesIO(done.stdout_bytes)), Image.open("out.png"))
+
+
+def test_a_reference_lies_as_its_orientation_says():
+    upright = Image.open("ref.png")
+    tag = Image.Exif()
+    tag[0x0112] = 6  # to be turned by 90 degrees to the right
+    upright.transpose(Image.Transpose.ROTATE_90).save("turned.png", exif=tag)
+    for name in ("ref", "turned"):
+        assert psal("colorize", "grey.png", "--ref", f"{name}.png", "-o", f"{name}_out.png").exit_code == 0
+    np.testing.assert_array_equal(Image.open("turned_out.png"), Image.open("ref_out.png"))
+
+
+def test_options_reach_the_library(monkeypatch):
+    seen = {}
+
+    def listening(pixels, references, **options):
+        seen.update(options)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(tasks.colorize, "colorize", listening)
+    monkeypatch.setattr(tasks.paper_colorization, "colorize", listening)
+    monkeypatch.setattr(tasks.colorize_costs, "baseline", lambda: 0)
+    done = psal("colorize", "grey.png", "--ref", "ref.png", "-o", "o.png", "--seed", 7)
+    assert done.exit_code == 2 and "grey.png: enough" in done.stderr
+    assert seen["seed"] == 7 and seen["longest"] == 3 * COARSE
+    paper = ["--engine", "paper", "--attention", "psal3", "--iterations", 9]
+    psal("colorize", "grey.png", "--ref", "ref.png", "-o", "o.png", *paper)
+    assert (seen["attention"], seen["iterations"], seen["weights"]) == ("psal3", 9, None)
+
+
+def test_a_reference_for_all_is_read_once(monkeypatch):
+    Path("in").mkdir()
+    for name in "abc":
+        Image.open("grey.png").save(f"in/{name}.png")
+    names, whole = [], image.read_picture
+    monkeypatch.setattr(image, "read_picture", lambda path, *limits: names.append(str(path)) or whole(path, *limits))
+    done = psal("colorize", "in", "--ref", "ref.png", "-o", "out", "--jobs", 2)
+    assert done.exit_code == 0 and len(tree("out")) == 3
+    assert names.count("ref.png") == 1 and len(names) == 4
+
+
+def test_comparison_of_a_picture_with_a_profile_is_in_srgb():
+    linear = Metadata(icc=profile("RGB ", 1.0))
+    write_picture(Picture(read_picture("grey.png").pixels.repeat(3, 2), metadata=linear), "in.png")
+    assert psal("colorize", "in.png", "--ref", "ref.png", "-o", "out.png", "--compare", "sheet.png").exit_code == 0
+    sheet = read_picture("sheet.png")
+    assert meaning_of(sheet.metadata.icc, 3) == "sRGB"
+    before = lightness(sheet.pixels[:, : SIZE[1]])
+    assert np.abs(before - lightness(read_picture("out.png").pixels)).mean() < 0.005  # the result has the input's light
+
+
+def test_a_limit_of_memory_that_costs_detail_is_said():
+    Image.open("grey.png").resize((1400, 200)).save("large.png")
+    (record,) = lines(psal("colorize", "large.png", "--ref", "ref.png", "--dry-run", "--json"))
+    limit = f"{record['memory_bytes'] // 2**20 - 60}M"
+    done = psal("colorize", "large.png", "--ref", "ref.png", "-o", "out.png", "--max-memory", limit)
+    assert done.exit_code == 0 and "--max-memory lets colours be looked for at up to 896 pixels" in done.stderr, done.stderr
+
+
+def test_what_the_output_cannot_hold_is_said():
+    stored("RGB16A")
+    done = psal("colorize", "in.png", "--ref", "ref.png", "-o", "out.jpg", "--background", "white")
+    assert done.exit_code == 0 and "8 bits" in done.stderr and "flattened" in done.stderr
+    assert np.asarray(Image.open("out.jpg")).shape == (*SIZE, 3)
+
+
 def test_a_folder_each_with_its_own_reference():
     for place in ("in", "refs"):
         Path(place, "deep").mkdir(parents=True)
@@ -175,6 +249,11 @@ def transparent(path):
 REFUSED = {
     "a grey reference": (["--ref", "grey.png"], "grey.png is grey, it has no colours to borrow"),
     "a transparent reference": (["--ref", "clear.png"], "clear.png is wholly transparent"),
+    "a reference that is grey where it can be seen": (["--ref", "veiled.png"], "veiled.png is grey"),
+    "local attention in a picture of another size": (
+        ["--ref", "large.png", "--engine", "paper", "--attention", "local"],
+        "grey.png: --attention local takes one reference of the picture's size, 96x72, not 97x72",
+    ),
     "no reference": ([], "Missing option '--ref'"),
     "no such reference": (["--ref", "none.png"], "none.png"),
     "an option of the other engine": (["--ref", "ref.png", "--attention", "psal3"], "--attention is of --engine paper"),
@@ -195,6 +274,10 @@ REFUSED = {
 @pytest.mark.parametrize(("options", "message"), REFUSED.values(), ids=REFUSED)
 def test_refusals_are_one_line_and_write_nothing(options, message):
     transparent("clear.png")
+    veiled = np.full((9, 9, 4), 128, np.uint8)
+    veiled[:, 5:] = 255, 0, 0, 0
+    Image.fromarray(veiled + np.array([0, 0, 0, 127], np.uint8) * (veiled[..., 3:] > 0)).save("veiled.png")
+    Image.open("ref.png").resize((97, 72)).save("large.png")
     odd = ColorizationNetwork(torch.nn.Identity()).state_dict() | {"convq.0.weight": torch.zeros(16, 1, 3, 3)}
     save_file(odd, "odd.safetensors")
     before = tree(".")

@@ -14,6 +14,7 @@ import torch
 
 from psal_cli.tasks.colorize import COARSE
 from psal_cli.tasks.descriptors import CHANNELS, measures
+from psal_cli.training import loop
 
 SAMPLES = 2_000  # pixels of each
 
@@ -37,7 +38,7 @@ def main(data: Path, output: Path, seed: int) -> None:
     projection = torch.from_numpy(np.ascontiguousarray(vectors[:, ::-1][:, :CHANNELS])).float()
     output.mkdir(parents=True, exist_ok=True)
     recipe = {"samples": SAMPLES, "longest": COARSE, "seed": seed}
-    state = {"architecture": "principal components", "recipe": recipe, "step": count, "model": {"projection": projection}}
+    state = loop.made("principal components", recipe, count, {"projection": projection})
     torch.save(state, output / "descriptor.pt")
 
 

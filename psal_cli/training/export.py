@@ -5,7 +5,6 @@ python -m psal_cli.training.export out/training/descriptor.pt colorize-descripto
 
 import hashlib
 import json
-import subprocess
 import tomllib
 from pathlib import Path
 
@@ -20,16 +19,15 @@ FOLDER = Path(__file__).parents[2] / "weights"
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.argument("name")
 def main(checkpoint: Path, name: str) -> None:
-    """Writes weights/NAME.safetensors from CHECKPOINT, with its recipe and the git revision, and its line of the manifest."""
+    """Writes weights/NAME.safetensors from CHECKPOINT, with what made it, and its line of the manifest."""
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
     sizes = {key: list(x.shape) for key, x in state["model"].items()}
     about = {
         "architecture": state["architecture"],
         "sizes": json.dumps(sizes),
         "recipe": json.dumps(state["recipe"]),
         "steps": str(state["step"]),
-        "revision": git.stdout.strip(),
+        "revision": state["revision"],
     }
     content = save({key: x.contiguous() for key, x in state["model"].items()}, metadata=about)
     (FOLDER / f"{name}.safetensors").write_bytes(content)

@@ -3,8 +3,10 @@
 import json
 import math
 import os
+import subprocess
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,18 @@ def train(
             break
 
 
+def made(architecture: str, recipe: dict[str, Any], step: int, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """What `psal_cli.training.export` needs of a checkpoint."""
+    return {"architecture": architecture, "recipe": recipe, "revision": _revision(), "step": step, "model": tensors}
+
+
+@cache
+def _revision() -> str:
+    """Of the recipes, as git names it."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def _share(step: int, steps: int, warmup: int) -> float:
     cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
     return min(1, (step + 1) / max(warmup, 1)) * (LAST + (1 - LAST) * cosine)
@@ -110,8 +124,7 @@ def _restore(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, r
 
 def _save(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, recipe: dict[str, Any], step: int) -> None:
     """Writes a checkpoint; a run killed meanwhile keeps the last one."""
-    about = {"architecture": type(network).__name__, "recipe": recipe, "step": step}
-    state = about | {"model": network.state_dict(), "optimizer": optimizer.state_dict()}
+    state = made(type(network).__name__, recipe, step, network.state_dict()) | {"optimizer": optimizer.state_dict()}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     torch.save(state, part)
