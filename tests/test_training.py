@@ -1,17 +1,26 @@
 """The recipes: the same pairs for the same numbers, runs that go on as if never stopped, errors where they are meant."""
 
+import hashlib
 import json
+import tomllib
+from collections import Counter
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import nn
 
 from psal_cli.networks.colorization import ColorizationNetwork, grey
 from psal_cli.tasks.chroma import lab
+from psal_cli.tasks.colorize import COARSE
+from psal_cli.tasks.descriptors import CHANNELS, MEASURES, measures
 from psal_cli.tasks.paper_colorization import layer
-from psal_cli.training import fusion, loop
+from psal_cli.training import descriptor, export, fusion, loop
 from psal_cli.training.colorization import FRAME, tensors, window_error
 from psal_cli.training.pairs import HELD_OUT, Pair, Pairs
 
@@ -84,6 +93,26 @@ def test_strangers_are_of_two_clips_of_a_place(pairs):
     assert set(clips) == {(2, 3), (3, 2)}
 
 
+def test_parts_are_the_two_sides_of_a_photograph(tmp_path):
+    (tmp_path / "video" / "clip").mkdir(parents=True)
+    Image.new("RGB", (60, 40)).save(tmp_path / "video" / "clip" / "0.webp")
+    (tmp_path / "photos").mkdir()
+    for number in range(3):  # where a pixel was can be read off it, and in which photograph
+        y, x = np.mgrid[:480, :720]
+        photo = np.stack([x * 255 // 719, y * 255 // 479, np.full_like(x, 100 * number)], 2)
+        Image.fromarray(photo.astype(np.uint8)).save(tmp_path / "photos" / f"{number}.webp", lossless=True)
+    pairs = Pairs(tmp_path, (24, 40))
+    for held_out, photos in ((False, {1, 2}), (True, {0})):
+        found = [pairs.parts(number, held_out) for number in range(30)]
+        assert {round(float(pair.target[0, 0, 2] * 2.55)) for pair in found} == photos
+        sides = [(pair.target[0, 0, 0] < 0.1, pair.target[0, -1, 0] > 0.9) for pair in found]
+        assert all(left != right for left, right in sides) and len(set(sides)) == 2
+    for target, reference in found:
+        assert 0.45 < np.ptp(target[0, :, 0]) < 0.62 and np.abs(target[..., 0] - reference[..., 0]).mean() > 0.25
+        assert target.shape == reference.shape == (24, 40, 3)
+    np.testing.assert_array_equal(found[7].target, pairs.parts(7, True).target)
+
+
 def test_a_folder_without_clips_is_refused(tmp_path):
     (tmp_path / "video").mkdir()
     with pytest.raises(FileNotFoundError, match="no clips"):
@@ -154,7 +183,8 @@ def test_error_of_a_window_is_that_of_the_whole_picture_there(name):
 
 def test_fusion_prepares_each_pair_once(tmp_path, data, monkeypatch):
     monkeypatch.setattr(fusion, "SIZE", (24, 32))
-    monkeypatch.setattr(fusion, "HELD_OUT", 2)
+    monkeypatch.setattr(fusion, "HELD_OUT", 1)
+    monkeypatch.setattr(fusion, "HELD_OUT_PARTS", 1)
     pairs, done = Pairs(data, (24, 32)), []
     work = fusion.prepared
 
@@ -191,3 +221,50 @@ def test_fusion_learns_to_reject_what_is_said_to_be_wrong():
         loss.backward()
         optimizer.step()
     assert error.item() < 0.3 * float(np.abs(stored[1:3] - stored[-2:]).mean() * 100)
+
+
+def test_exported_weights_are_those_of_the_checkpoint_and_say_how_they_were_made(tmp_path, monkeypatch):
+    network = run(tmp_path / "x")
+    monkeypatch.setattr(export, "FOLDER", tmp_path)
+    (tmp_path / "manifest.toml").write_text('["zebra"]\nfile = "zebra.safetensors"\nsha256 = "0"\n')
+    for _ in range(2):
+        done = CliRunner().invoke(export.main, [str(tmp_path / "x.pt"), "a-line"], catch_exceptions=False)
+        assert done.exit_code == 0
+    path = tmp_path / "a-line.safetensors"
+    for name, x in load_file(path).items():
+        torch.testing.assert_close(x, network.state_dict()[name], rtol=0, atol=0)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    entries = tomllib.loads((tmp_path / "manifest.toml").read_text())
+    assert entries["a-line"] == {"file": "a-line.safetensors", "sha256": digest} and list(entries) == ["a-line", "zebra"]
+    with safe_open(path, "pt") as file:
+        about = file.metadata()
+    assert about["architecture"] == "Linear" and json.loads(about["sizes"]) == {"weight": [1, 2], "bias": [1]}
+    assert json.loads(about["recipe"]) == {"steps": 12, "rate": 0.1} and about["steps"] == "12" and about["revision"]
+
+
+def test_descriptor_keeps_the_directions_in_which_photographs_differ_most(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(descriptor, "SAMPLES", 500)
+    done = CliRunner().invoke(descriptor.main, ["--data", str(data), "--output", str(tmp_path)], catch_exceptions=False)
+    kept = float(done.output.split()[-4])
+    projection = torch.load(tmp_path / "descriptor.pt", weights_only=True)["model"]["projection"]
+    torch.testing.assert_close(projection.T @ projection, torch.eye(CHANNELS), atol=1e-4, rtol=0)
+    assert projection.shape == (MEASURES, CHANNELS) and 0.9 < kept <= 1
+    grey = cv2.imread(str(data / "photos" / "0.webp"), cv2.IMREAD_GRAYSCALE)
+    grey = cv2.resize(grey, (COARSE, COARSE * 3 // 4), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    spread = (measures(grey).rows(0, len(grey)).T @ projection.numpy()).var(0)
+    assert spread[0] > spread[8] > spread[24] > spread[47]
+
+
+def test_fusion_mixes_strangers_and_parts_into_the_pairs():
+    class Counted:
+        def stranger(self, number):
+            return ("stranger", number)
+
+        def parts(self, number):
+            return ("parts", number)
+
+        def pair(self, number):
+            return ("pair", number)
+
+    kinds = Counter(fusion._training_pair(Counted(), number)[0] for number in range(100))
+    assert kinds == {"stranger": 10, "parts": 20, "pair": 70}

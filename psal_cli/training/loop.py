@@ -99,9 +99,12 @@ def made(architecture: str, recipe: dict[str, Any], step: int, tensors: dict[str
 
 @cache
 def _revision() -> str:
-    """Of the recipes, as git names it."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    """Of the recipes, as git names it; "unknown" outside a checkout."""
+    try:
+        command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
 
 
 def _share(step: int, steps: int, warmup: int) -> float:

@@ -1,4 +1,4 @@
-"""Pairs of pictures of the same scene: two frames of a clip, or a photograph and its warped, relit self."""
+"""Pairs of pictures of the same scene: two frames of a clip, a photograph and its warped, relit self, two parts of one."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +10,8 @@ FARTHEST = 4  # stored frames between the two of a pair; clips store every 3rd t
 HELD_OUT = ("aot_1007", "asl_help", "bedroom", "dog")  # clips kept for validation
 PHOTO_SHARE = 0.25  # of the pairs
 PHOTO_SIDE = 384  # photographs are kept with this short side, so that crops of 256 px see different parts
+PART = 0.5, 0.6  # of a photograph's width: how wide are two parts of it that show the same kind of place
+EVERY = 12  # one photograph in so many has no parts but for validation
 
 
 class Pair(NamedTuple):
@@ -32,7 +34,8 @@ class Pairs:
         if not any(clips.values()):
             raise FileNotFoundError(f"{data}/video has no clips: expected folders of .webp frames")
         self.clips = {name: [_read(frame, size) for frame in frames] for name, frames in clips.items()}
-        self.photos = [_read(photo, None) for photo in sorted((data / "photos").glob("*.webp"))]
+        self.files = sorted((data / "photos").glob("*.webp"))
+        self.photos = [_read(photo, None) for photo in self.files]
         self.training = [name for name in self.clips if name not in HELD_OUT]
         frames = np.array([len(self.clips[name]) for name in self.training], float)
         self.chances = np.sqrt(frames) / np.sqrt(frames).sum()  # between a clip's share of the frames and an equal one
@@ -52,6 +55,21 @@ class Pairs:
             return None
         frames = [self.clips[name] for name in random.choice(clips, 2, replace=False)]
         return Pair(*(_floats(clip[random.integers(len(clip))]) for clip in frames))
+
+    def parts(self, number: int, held_out: bool = False) -> Pair:
+        """The left and the right of a photograph, one of them relit: the same kind of place, and hardly a thing in both."""
+        random = np.random.default_rng([self.seed, number, 3])
+        files = [file for i, file in enumerate(self.files) if (i % EVERY == 0) == held_out]
+        photo = cv2.cvtColor(cv2.imread(str(files[random.integers(len(files))]), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        height, width = self.size
+        share = min(random.uniform(*PART), photo.shape[0] / photo.shape[1] * width / height)
+        wide = int(share * photo.shape[1])
+        high = min(int(wide * height / width), photo.shape[0])
+        top = int(random.uniform(0, 1) * (photo.shape[0] - high))
+        sides = [photo[top : top + high, left : left + wide] for left in (0, photo.shape[1] - wide)]
+        pair = [_floats(cv2.resize(side, (width, height), interpolation=cv2.INTER_AREA)) for side in sides]
+        target, reference = pair if random.random() < 0.5 else pair[::-1]
+        return Pair(target, _relit(reference, random))
 
     def validation(self, count: int) -> list[Pair]:
         """Pairs of the clips held out, the same for every seed."""

@@ -3,7 +3,8 @@
     .venv/bin/python tests/bench/bench_colorize.py --write-readme --page out/colorize.jpg
 
 Quality: DAVIS at 854x480, the target made grey without a change of luminance, references 1, 3, 5 and 10 frames before and after;
-mean squared error of a* and b* over all pixels (CIE Lab, range about -100 to 100). Speed: the whole command.
+mean squared error of a* and b* over all pixels (CIE Lab, range about -100 to 100); and pairs of two photographs of one kind of
+place. Speckles and stray edges are counted in all of them. Speed: the whole command.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -24,12 +25,15 @@ from PIL import Image
 from report import header, table, write_json, write_readme
 
 from psal_cli.tasks import colorize as task
-from psal_cli.tasks import paper_colorization
+from psal_cli.tasks import matching, paper_colorization
 from psal_cli.tasks.chroma import coloured, lab, lightness
 from psal_cli.tasks.enlarging import Enlarged
 from psal_cli.weights import manifest
 
 HIGHRES = ROOT.parent / "shared/data/eval/highres"
+PHOTOS = ROOT.parent / "shared/data/photos"
+PHOTOGRAPHS = ((201, 273), (171, 294), (126, 21))
+TRUTH, OURS = "the picture itself", "`psal colorize`"
 REPEATS = 3
 
 
@@ -43,7 +47,8 @@ def methods() -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
         if f"colorize-paper-{name}" in manifest():
             found[f"paper network, {name}"] = partial(by_paper, name)
             found[f"paper network, {name}, at 256x256"] = partial(by_paper_reduced, name)
-    found["`psal colorize`"] = by_psal
+    found["psal's matches alone"] = by_votes
+    found[OURS] = by_psal
     return found
 
 
@@ -62,32 +67,74 @@ def by_psal(grey: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return Enlarged(found.chroma, found.light, grey.shape[:2]).rows(0, len(grey), lightness(grey))
 
 
-def quality(folder: Path, page: Path | None) -> list[dict]:
-    """A row a method."""
-    rows, strips = {name: [] for name in methods()}, []
-    for pair in pairs(folder):
+def by_votes(grey: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """What psal's matches vote for, all of them believed: without the network."""
+    small = task.coarse_size(grey.shape[:2])
+    light = lightness(cv2.resize(grey, small[::-1], interpolation=cv2.INTER_AREA)[..., None])
+    references = matching.canvas([(lab(cv2.resize(reference, small[::-1], interpolation=cv2.INTER_AREA)), None)])
+    votes = matching.cues(light, references, matching.match(light, references))[0, 3:5].permute(1, 2, 0).numpy()
+    return Enlarged(np.ascontiguousarray(votes), light, grey.shape[:2]).rows(0, len(grey), lightness(grey))
+
+
+def photographs(data: Path) -> Iterator[Pair]:
+    """Pairs of two different photographs of one kind of place (of the training set: nothing else here has such), 854 px wide."""
+    for target, reference in PHOTOGRAPHS:
+        yield Pair(f"photos {target} and {reference}", 0, *(_photograph(data / f"{n:04}.webp") for n in (target, reference)))
+
+
+def _photograph(path: Path) -> np.ndarray:
+    picture = Image.open(path).convert("RGB")
+    return np.asarray(picture.resize((854, round(854 * picture.height / picture.width)), Image.Resampling.LANCZOS))
+
+
+def speckles(chroma: np.ndarray) -> float:
+    """Share of pixels whose chroma is more than 10 units of Lab away from the median of the 5x5 pixels around them."""
+    median = np.stack([cv2.medianBlur(np.ascontiguousarray(chroma[..., i], np.float32), 5) for i in (0, 1)], 2)
+    return float((np.linalg.norm(chroma - median, axis=2) > 0.1).mean())
+
+
+def stray_edges(light: np.ndarray, chroma: np.ndarray) -> float:
+    """Share of pixels where chroma changes by more than 10 units over 4 pixels and L* by less than 3 over the 9x9 around: what
+    has run over an edge, or ended before it."""
+    steps = [np.linalg.norm(np.roll(chroma, 2, axis) - np.roll(chroma, -2, axis), axis=2) for axis in (0, 1)]
+    box = np.ones((9, 9), np.uint8)
+    even = cv2.dilate(light, box) - cv2.erode(light, box) < 0.03
+    inside = np.s_[2:-2, 2:-2]
+    return float(((np.maximum(*steps) > 0.1) & even)[inside].mean())
+
+
+def quality(found: Iterable[Pair], page: Path | None, drawn: Callable[[Pair], bool]) -> list[dict]:
+    """A row a method, and one of the pictures as they are. page: where to draw the pairs that are `drawn`."""
+    rows, strips = {name: [] for name in (TRUTH, *methods())}, []
+    for pair in found:
         truth = lab(pair.target)
         grey = coloured(pair.target, np.zeros((*pair.target.shape[:2], 2), np.float32))[..., :1]
         strip = [pair.reference, np.repeat(grey, 3, 2), pair.target]
-        for name, colours in methods().items():
-            chroma = colours(grey, pair.reference)
-            squared = ((chroma - truth[..., 1:]) * 100) ** 2
-            rows[name].append({"pair": f"{pair.sequence} {pair.distance:+d}", "error": float(squared.mean())})
-            strip.append(coloured(grey, chroma))
-        if pair.distance in (-10, 5):
-            strips.append(_strip(pair, strip))
-        print(f"{pair.sequence} {pair.distance:+d}: {rows['`psal colorize`'][-1]['error']:.1f}", file=sys.stderr, flush=True)
+        for name, colours in {TRUTH: None, **methods()}.items():
+            chroma = colours(grey, pair.reference) if colours else truth[..., 1:]
+            error = float((((chroma - truth[..., 1:]) * 100) ** 2).mean())
+            about = {"speckles": speckles(chroma), "stray_edges": stray_edges(truth[..., 0], chroma)}
+            rows[name].append({"pair": f"{pair.sequence} {pair.distance:+d}", "error": error, **about})
+            if name != TRUTH:
+                strip.append(coloured(grey, chroma))
+        if page and drawn(pair):
+            strips.append(_strip(strip))
+        print(f"{pair.sequence} {pair.distance:+d}: {rows[OURS][-1]['error']:.1f}", file=sys.stderr, flush=True)
     if page:
         page.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.concatenate(strips)).save(page, quality=90)
-    return [
-        {"method": name, "error": float(np.mean([p["error"] for p in found])), "pairs": found} for name, found in rows.items()
-    ]
+        width = max(strip.shape[1] for strip in strips)
+        padded = [np.pad(strip, ((0, 8), (0, width - strip.shape[1]), (0, 0)), constant_values=255) for strip in strips]
+        Image.fromarray(np.concatenate(padded)).save(page, quality=90)
+    names = ("error", "speckles", "stray_edges")
+    return [{"method": m, **{n: float(np.mean([p[n] for p in row])) for n in names}, "pairs": row} for m, row in rows.items()]
 
 
-def _strip(pair: Pair, pictures: list[np.ndarray]) -> np.ndarray:
-    """Reference, input, truth and what each method makes of it, half as large."""
-    return np.concatenate([cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for picture in pictures], 1)
+def _strip(pictures: list[np.ndarray]) -> np.ndarray:
+    """Reference, input, truth and what each method makes of it, half as large; the reference as high as the others."""
+    height = pictures[1].shape[0] // 2
+    sizes = [(round(x.shape[1] * height / x.shape[0]), height) for x in pictures]
+    small = [cv2.resize(x, size, interpolation=cv2.INTER_AREA) for x, size in zip(pictures, sizes, strict=True)]
+    return np.concatenate(small, 1)
 
 
 def speed(folder: Path) -> list[dict]:
@@ -116,25 +163,43 @@ def _timed(name: str, target: Image.Image, reference: Image.Image) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=FOLDER, help="the folder with the sequences")
-    parser.add_argument("--page", type=Path, help="write a sheet of pictures there")
+    parser.add_argument("--page", type=Path, help="write sheets of pictures there, and beside it with _photographs in the name")
     parser.add_argument("--write-readme", action="store_true", help="also put the tables into tests/bench/README.md")
     arguments = parser.parse_args()
-    rows, times = quality(arguments.data, arguments.page), speed(arguments.data)
-    results = {**header("torch", "psal"), "quality": rows, "speed": times}
+    page = arguments.page
+    beside = page and page.with_stem(f"{page.stem}_photographs")
+    results = {
+        **header("torch", "psal"),
+        "davis": quality(pairs(arguments.data), page, lambda pair: pair.distance in (-10, 5)),
+        "photographs": quality(photographs(PHOTOS), beside, lambda pair: True),
+        "speed": speed(arguments.data),
+    }
     write_json("colorize", results)
-    ours = rows[-1]["error"]
-    cells = [[row["method"], f"{row['error']:.1f}", f"{ours / row['error']:.2f}"] for row in rows]
-    text = table(["80 pairs of DAVIS, 854x480", "mean squared error of chroma", "`psal colorize` over it"], cells)
+    heads = {"davis": "80 pairs of DAVIS, 854x480", "photographs": f"{len(PHOTOGRAPHS)} pairs of different photographs"}
+    text = "\n\n".join(_quality_table(head, results[name]) for name, head in heads.items())
     cells = [
         [row["name"], f"{row['seconds']:.1f}", *(f"{row[name] / 1e9:.2f}" for name in ("peak_bytes", "estimated_bytes"))]
-        for row in times
+        for row in results["speed"]
     ]
-    text += "\n\n" + table(["`psal colorize`, whole command", "seconds", "GB at its peak", "GB estimated"], cells)
+    text += "\n\n" + table([f"{OURS}, whole command", "seconds", "GB at its peak", "GB estimated"], cells)
     machine = results["machine"]
     text += f"\n\n{machine['processor']}, {machine['cores']} cores, {results['date']}."
     print(text)
     if arguments.write_readme:
         write_readme("colorize", text)
+
+
+def _quality_table(head: str, rows: list[dict]) -> str:
+    ours = rows[-1]["error"]
+    cells = [
+        [
+            row["method"],
+            *([f"{row['error']:.1f}", f"{ours / row['error']:.2f}"] if row["error"] else ["", ""]),
+            *(f"{row[name] * 100:.2f}" for name in ("speckles", "stray_edges")),
+        ]
+        for row in rows
+    ]
+    return table([head, "mean squared error of chroma", f"{OURS} over it", "speckles, %", "stray edges, %"], cells)
 
 
 if __name__ == "__main__":
