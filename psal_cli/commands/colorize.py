@@ -43,7 +43,7 @@ PAPER = "Of --engine paper: "
     type=click.Choice(["aggregation", "psal3", "psal1", "full", "local"]),
     default="aggregation",
     show_default=True,
-    help=f"{PAPER}its layer; full and local are for small pictures.",
+    help=f"{PAPER}its layer; full is for small pictures, local for one reference of the size of IMAGE.",
 )
 @click.option("--iterations", type=click.IntRange(1, 1000), help=f"{PAPER}rounds of search.")
 @click.option("--weights", type=options.PICTURE, help=f"{PAPER}other weights, .safetensors, .pt or .pth.")
