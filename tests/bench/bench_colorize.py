@@ -76,15 +76,26 @@ def by_votes(grey: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return Enlarged(np.ascontiguousarray(votes), light, grey.shape[:2]).rows(0, len(grey), lightness(grey))
 
 
-def photographs(data: Path) -> Iterator[Pair]:
+def photographs() -> Iterator[Pair]:
     """Pairs of two different photographs of one kind of place (of the training set: nothing else here has such), 854 px wide."""
     for target, reference in PHOTOGRAPHS:
-        yield Pair(f"photos {target} and {reference}", 0, *(_photograph(data / f"{n:04}.webp") for n in (target, reference)))
+        yield Pair(
+            f"photos {target} and {reference}", 0, *(_photograph(PHOTOS / f"{n:04}.webp", 854) for n in (target, reference))
+        )
 
 
-def _photograph(path: Path) -> np.ndarray:
+def sides() -> Iterator[Pair]:
+    """The left and the right of photographs that nothing was trained on, each coloured from the other; 854 px wide both."""
+    for path in sorted(HIGHRES.glob("*.jpg")):
+        photo = _photograph(path, 2 * 854)
+        left, right = (np.ascontiguousarray(photo[:, part]) for part in (slice(854), slice(854, None)))
+        yield Pair(f"{path.stem}, left from right", 0, left, right)
+        yield Pair(f"{path.stem}, right from left", 0, right, left)
+
+
+def _photograph(path: Path, width: int) -> np.ndarray:
     picture = Image.open(path).convert("RGB")
-    return np.asarray(picture.resize((854, round(854 * picture.height / picture.width)), Image.Resampling.LANCZOS))
+    return np.asarray(picture.resize((width, round(width * picture.height / picture.width)), Image.Resampling.LANCZOS))
 
 
 def speckles(chroma: np.ndarray) -> float:
@@ -103,8 +114,8 @@ def stray_edges(light: np.ndarray, chroma: np.ndarray) -> float:
     return float(((np.maximum(*steps) > 0.1) & even)[inside].mean())
 
 
-def quality(found: Iterable[Pair], page: Path | None, drawn: Callable[[Pair], bool]) -> list[dict]:
-    """A row a method, and one of the pictures as they are. page: where to draw the pairs that are `drawn`."""
+def quality(found: Iterable[Pair], page: Path | None) -> list[dict]:
+    """A row a method, and one of the pictures as they are. page: where to draw the pairs, of a clip only two."""
     rows, strips = {name: [] for name in (TRUTH, *methods())}, []
     for pair in found:
         truth = lab(pair.target)
@@ -117,7 +128,7 @@ def quality(found: Iterable[Pair], page: Path | None, drawn: Callable[[Pair], bo
             rows[name].append({"pair": f"{pair.sequence} {pair.distance:+d}", "error": error, **about})
             if name != TRUTH:
                 strip.append(coloured(grey, chroma))
-        if page and drawn(pair):
+        if page and pair.distance in (-10, 0, 5):
             strips.append(_strip(strip))
         print(f"{pair.sequence} {pair.distance:+d}: {rows[OURS][-1]['error']:.1f}", file=sys.stderr, flush=True)
     if page:
@@ -163,19 +174,24 @@ def _timed(name: str, target: Image.Image, reference: Image.Image) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=FOLDER, help="the folder with the sequences")
-    parser.add_argument("--page", type=Path, help="write sheets of pictures there, and beside it with _photographs in the name")
+    parser.add_argument(
+        "--page", type=Path, help="write sheets of pictures beside it, with _davis, _sides and _photographs in the name"
+    )
     parser.add_argument("--write-readme", action="store_true", help="also put the tables into tests/bench/README.md")
     arguments = parser.parse_args()
-    page = arguments.page
-    beside = page and page.with_stem(f"{page.stem}_photographs")
+    sets = {"davis": pairs(arguments.data), "sides": sides(), "photographs": photographs()}
+    pages = {name: arguments.page and arguments.page.with_stem(f"{arguments.page.stem}_{name}") for name in sets}
     results = {
         **header("torch", "psal"),
-        "davis": quality(pairs(arguments.data), page, lambda pair: pair.distance in (-10, 5)),
-        "photographs": quality(photographs(PHOTOS), beside, lambda pair: True),
+        **{name: quality(found, pages[name]) for name, found in sets.items()},
         "speed": speed(arguments.data),
     }
     write_json("colorize", results)
-    heads = {"davis": "80 pairs of DAVIS, 854x480", "photographs": f"{len(PHOTOGRAPHS)} pairs of different photographs"}
+    heads = {
+        "davis": "80 pairs of DAVIS, 854x480",
+        "sides": "the two sides of 3 photographs",
+        "photographs": f"{len(PHOTOGRAPHS)} pairs of different photographs",
+    }
     text = "\n\n".join(_quality_table(head, results[name]) for name, head in heads.items())
     cells = [
         [row["name"], f"{row['seconds']:.1f}", *(f"{row[name] / 1e9:.2f}" for name in ("peak_bytes", "estimated_bytes"))]
