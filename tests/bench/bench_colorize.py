@@ -78,10 +78,9 @@ def by_votes(grey: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 def photographs() -> Iterator[Pair]:
     """Pairs of two different photographs of one kind of place (of the training set: nothing else here has such), 854 px wide."""
-    for target, reference in PHOTOGRAPHS:
-        yield Pair(
-            f"photos {target} and {reference}", 0, *(_photograph(PHOTOS / f"{n:04}.webp", 854) for n in (target, reference))
-        )
+    for numbers in PHOTOGRAPHS:
+        target, reference = (_photograph(PHOTOS / f"{number:04}.webp", 854) for number in numbers)
+        yield Pair(f"photos {numbers[0]} from {numbers[1]}", 0, target, reference)
 
 
 def sides() -> Iterator[Pair]:
@@ -174,9 +173,7 @@ def _timed(name: str, target: Image.Image, reference: Image.Image) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=FOLDER, help="the folder with the sequences")
-    parser.add_argument(
-        "--page", type=Path, help="write sheets of pictures beside it, with _davis, _sides and _photographs in the name"
-    )
+    parser.add_argument("--page", type=Path, help="draw sheets: of this name and _davis, _sides, _photographs")
     parser.add_argument("--write-readme", action="store_true", help="also put the tables into tests/bench/README.md")
     arguments = parser.parse_args()
     sets = {"davis": pairs(arguments.data), "sides": sides(), "photographs": photographs()}
