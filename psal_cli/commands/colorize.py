@@ -14,7 +14,7 @@ from psal_cli.commands.talk import Progress, Talk
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError
 
-EXAMPLE = "psal colorize examples/railway_grey.jpg --ref examples/railway_reference.jpg -o railway.jpg"
+EXAMPLE = "psal colorize examples/interior_grey.jpg --ref examples/interior_reference.jpg -o interior.jpg"
 PAPER = "Of --engine paper: "
 
 
