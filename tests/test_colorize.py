@@ -196,18 +196,15 @@ def test_confidence_is_low_where_the_reference_lacks_the_thing(pair):
 
 
 def test_origins_are_places_in_each_references_own_pixels(pair):
-    first, second = frame(pair, 0, (64, 160)), frame(pair, 0, (160, 160))[96:]
-    large = cv2.resize(second, (480, 192), interpolation=cv2.INTER_CUBIC)
-    whole = np.concatenate([first, second])
-    found = colorize(without_colours(whole), [large, first])
-    number, row, column = np.moveaxis(found.origin, 2, 0)
-    upper = np.arange(len(number)) < len(number) // 2
-    assert (number[upper] == 1).mean() > 0.9 and (number[~upper] == 0).mean() > 0.7
-    assert (row[number == 1] < 64).all() and (column[number == 1] < 160).all()
-    y, x = np.mgrid[: len(number), : number.shape[1]] * (128 / len(number))  # in pixels of the whole
-    for these, down, scale in ((number == 1, 0, 1), (number == 0, 64, 3)):
-        apart = np.hypot(row / scale + down - y, column / scale - x)[these]
-        assert (apart < 2.5).mean() > 0.7
+    picture = frame(pair, 0)
+    large = cv2.resize(picture, (384, 288), interpolation=cv2.INTER_CUBIC)
+    stranger = np.random.default_rng(0).integers(0, 256, (80, 70, 3), np.uint8)
+    for references, expected in (([stranger, large], 1), ([large, stranger], 0)):
+        number, row, column = np.moveaxis(colorize(without_colours(picture), references).origin, 2, 0)
+        assert (number == expected).mean() > 0.95
+        assert (row[number != expected] < 80).all() and (column[number != expected] < 70).all()
+        y, x = (np.mgrid[: len(number), : number.shape[1]] + 0.5) * (288 / len(number))  # in pixels of the large one
+        assert (np.hypot(row - y, column - x)[number == expected] < 4).mean() > 0.9
 
 
 @pytest.mark.parametrize("strip", [7, 1000])

@@ -35,10 +35,13 @@ def test_what_is_no_size_is_named_with_the_form(text):
 
 
 def test_the_peak_is_what_was_held_since_the_reset():
-    memory.reset_peak()
-    before = memory.peak()
-    np.ones(50 << 20, np.uint8).sum()
-    grown = memory.peak()
+    for _ in range(5):  # the system may take other pages from this process at the same time
+        memory.reset_peak()
+        before = memory.peak()
+        np.ones(50 << 20, np.uint8).sum()
+        grown = memory.peak()
+        if grown - before > 45 << 20:
+            break
     assert grown - before > 45 << 20
     if memory.resident() is not None:  # Linux: elsewhere a peak is that of the whole process
         memory.reset_peak()
