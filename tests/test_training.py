@@ -122,7 +122,7 @@ def test_a_folder_without_clips_is_refused(tmp_path):
 # ----------------------------------------------------------------------------------------------------------------- loop
 
 
-def run(path, steps=12, stop=None, every=4):
+def run(path, steps=12, stop=None, every=4, **more):
     """Trains a line through noise; raises KeyboardInterrupt before step `stop`."""
     torch.manual_seed(0)
     network = nn.Linear(2, 1)
@@ -134,7 +134,7 @@ def run(path, steps=12, stop=None, every=4):
         loss = (network(x)[:, 0] - x.sum(1)).square().mean()
         return loss, loss.item()
 
-    loop.train(path, network, {"steps": steps, "rate": 0.1}, errors, lambda: 1.0, every=every)
+    loop.train(path, network, {"steps": steps, "rate": 0.1}, errors, lambda: 1.0, every=every, **more)
     return network
 
 
@@ -148,6 +148,17 @@ def test_a_run_that_was_stopped_ends_as_if_it_never_was(tmp_path):
     rows = [[json.loads(line) for line in (tmp_path / f"{name}.jsonl").read_text().splitlines()] for name in ("whole", "parts")]
     assert [row["step"] for row in rows[0]] == [row["step"] for row in rows[1]] == [4, 8, 12]
     assert rows[0][2]["training"] == rows[1][2]["training"] < rows[0][0]["training"]
+
+
+def test_a_run_that_has_ended_goes_on_for_another_cycle(tmp_path, monkeypatch):
+    whole = run(tmp_path / "whole", cycles=2)
+    run(tmp_path / "parts")
+    rates = []
+    shared = loop._share
+    monkeypatch.setattr(loop, "_share", lambda *about: rates.append(shared(*about)) or rates[-1])
+    parts = run(tmp_path / "parts", cycles=2)
+    assert len(rates) == 12 and rates[0] == 1 and rates == sorted(rates, reverse=True) and rates[-1] < 0.05
+    torch.testing.assert_close(whole.weight, parts.weight, rtol=0, atol=0)
 
 
 def test_a_checkpoint_of_another_recipe_is_kept(tmp_path):

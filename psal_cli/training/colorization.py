@@ -59,8 +59,11 @@ def validation_error(network: nn.Module, pairs: list[Pair], device: str) -> floa
     "--gradients", type=click.Choice(["highest", "medium"]), default="highest", show_default=True,
     help="medium = the products of full and local attention's gradients in bfloat16: two thirds of the time.",
 )  # fmt: skip
+@click.option(
+    "--cycles", type=click.IntRange(1), default=1, show_default=True, help="As many times STEPS, the rate falls in each."
+)
 @click.option("--device", default="cpu", show_default=True)
-def main(name, data, output, steps, minutes, rate, seed, threads, window, gradients, device) -> None:
+def main(name, data, output, steps, minutes, rate, seed, threads, window, gradients, cycles, device) -> None:
     """Trains with LAYER. Checkpoint and log are OUTPUT/colorization_LAYER.pt and .jsonl; a run that was stopped goes on."""
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
@@ -77,7 +80,7 @@ def main(name, data, output, steps, minutes, rate, seed, threads, window, gradie
     path = output / f"colorization_{name}"
     loop.train(
         path, network, recipe, errors, lambda: validation_error(network, held_out, device),
-        minutes=minutes, every=1000, gradients=gradients,
+        minutes=minutes, every=1000, gradients=gradients, cycles=cycles,
     )  # fmt: skip
 
 

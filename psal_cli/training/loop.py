@@ -50,14 +50,17 @@ def train(
     warmup: int = 0,
     clip: float | None = None,
     gradients: str = "highest",
+    cycles: int = 1,
 ) -> None:
-    """Trains until recipe["steps"] or for some minutes; goes on from path.pt where it is there, logs to path.jsonl.
+    """Trains for recipe["steps"], or for some minutes; goes on from path.pt where it is there, logs to path.jsonl.
 
     Args:
         recipe: what makes the run what it is; "steps" and "rate" among it. A checkpoint of another one is refused.
         errors: number of the step -> (loss, error to log).
         validation: the error on what is held out; called with gradients off.
         every: steps between checkpoints. warmup: steps until the full rate. clip: largest norm of the gradient.
+        cycles: so many times as long; the rate rises again at the start of each (Loshchilov & Hutter 2017). A run that has
+            ended goes on with more of them.
         gradients: torch's precision of float32 products in the backward pass; the forward pass is always "highest".
 
     Raises:
@@ -67,7 +70,8 @@ def train(
     optimizer = torch.optim.Adam(network.parameters(), lr=recipe["rate"])
     first = _restore(path.with_suffix(".pt"), network, optimizer, recipe)
     started, seen = time.monotonic(), []
-    for step in range(first, recipe["steps"]):
+    last = recipe["steps"] * cycles
+    for step in range(first, last):
         for group in optimizer.param_groups:
             group["lr"] = recipe["rate"] * _share(step, recipe["steps"], warmup)
         loss, error = errors(step)
@@ -81,7 +85,7 @@ def train(
         seen.append(error)
         done, seconds = step + 1, time.monotonic() - started
         out_of_time = minutes is not None and seconds > minutes * 60
-        if done % every == 0 or done == recipe["steps"] or out_of_time:
+        if done % every == 0 or done == last or out_of_time:
             _save(path.with_suffix(".pt"), network, optimizer, recipe, done)
             with torch.no_grad():
                 row = {"step": done, "training": float(np.mean(seen)), "validation": validation(), "seconds": round(seconds, 1)}
@@ -108,7 +112,7 @@ def _revision() -> str:
 
 
 def _share(step: int, steps: int, warmup: int) -> float:
-    cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
+    cosine = 0.5 * (1 + math.cos(math.pi * (step % steps) / steps))
     return min(1, (step + 1) / max(warmup, 1)) * (LAST + (1 - LAST) * cosine)
 
 
