@@ -8,8 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from psal_cli.image import Picture
-from psal_cli.image.colour import meaning_of, to_srgb
-from psal_cli.image.fitting import rounded
+from psal_cli.image.fitting import plain, rounded
 from psal_cli.image.metadata import Metadata
 
 PANEL = 1200  # the longest side of one panel, pixels
@@ -115,7 +114,7 @@ def _flat(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
         white = np.iinfo(pixels.dtype).max
         share = alpha[..., None].astype(np.float32) / white
         pixels = np.rint(pixels * share + white * (1 - share)).astype(pixels.dtype)
-    pixels = pixels if pixels.dtype == np.uint8 else rounded(pixels)
+    pixels = rounded(pixels)
     return np.repeat(pixels, 3, 2) if pixels.shape[2] == 1 else pixels
 
 
@@ -123,10 +122,8 @@ def _panel(picture: Picture, icc: bytes | None) -> np.ndarray:
     """uint8 [H, W, 3]: the picture on white, shrunk, in the colours of a profile if that is its own, else in sRGB."""
     pixels, alpha = _shrunk(picture.pixels), None if picture.alpha is None else _shrunk(picture.alpha)
     pixels = pixels.reshape(*pixels.shape[:2], -1)  # OpenCV drops the channel of a grey picture
-    own = picture.metadata.icc
-    if own is not None and own != icc and meaning_of(own, pixels.shape[2]) == "other":
-        pixels = to_srgb(rounded(pixels) if pixels.dtype != np.uint8 else pixels, own)
-        alpha = alpha if alpha is None or alpha.dtype == np.uint8 else rounded(alpha)
+    if picture.metadata.icc != icc:
+        pixels, alpha = plain(pixels, picture.metadata.icc), None if alpha is None else rounded(alpha)
     return _flat(pixels, alpha)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from psal_cli.image import Picture
 from psal_cli.image.colour import meaning_of, srgb_profile, srgb_tones, to_srgb
 from psal_cli.image.curves import tone_curve
-from psal_cli.image.fitting import rounded
+from psal_cli.image.fitting import plain
 from psal_cli.tasks.chroma import encoded
 from psal_cli.tasks.colorize import Colorized, applied
 
@@ -27,8 +27,7 @@ def as_srgb(picture: Picture) -> np.ndarray:
 
 def colours_of(reference: Picture) -> np.ndarray:
     """uint8 [H, W, 3], as sRGB: of a reference more bits would change nothing."""
-    pixels, icc = rounded(reference.pixels) if reference.white > 255 else reference.pixels, reference.metadata.icc
-    return to_srgb(pixels, icc) if icc is not None and meaning_of(icc, 3) == "other" else pixels
+    return plain(reference.pixels, reference.metadata.icc)
 
 
 def changes_profile(picture: Picture) -> bool:

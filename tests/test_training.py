@@ -209,7 +209,7 @@ def test_fusion_prepares_each_pair_once(tmp_path, data, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         fusion.prepare(tmp_path / "x.npy", pairs, 5)
     monkeypatch.setattr(fusion, "prepared", lambda pair, number: done.append(number) or work(pair, number))
-    stored = fusion.prepare(tmp_path / "x.npy", pairs, 5)
+    stored = np.concatenate(fusion.prepare(tmp_path / "x.npy", pairs, 5))
     assert done == list(range(7))
     right = lab(np.rint(pairs.pair(3).target * 255).astype(np.uint8))[..., 1:].transpose(2, 0, 1)
     np.testing.assert_allclose(stored[3, -2:], right, atol=1e-3)

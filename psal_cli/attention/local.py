@@ -51,11 +51,10 @@ def local_attention(
         raise ValueError(f"{size}: expected the same, for a window around each place")
     if window % 2 == 0 or window < patch_size:
         raise ValueError(f"window is {window}, expected an odd number, at least patch_size {patch_size}")
-    usable = valid_keys(
-        query.new_ones((len(query), *key.shape[2:]), dtype=torch.bool) if key_mask is None else key_mask, patch_size
-    )
+    everywhere = query.new_ones((len(query), *query.shape[2:]), dtype=torch.bool)
+    usable = valid_keys(everywhere if key_mask is None else key_mask, patch_size)
     queries, keys = pixel_vectors(query, key, similarity)
-    wanted = query.new_ones((len(query), *query.shape[2:]), dtype=torch.bool) if query_mask is None else query_mask
+    wanted = everywhere if query_mask is None else query_mask
     margin = window // 2 + patch_size // 2
     out = torch.zeros_like(value)
     for image in range(query.shape[0]):

@@ -48,8 +48,16 @@ def _flattened(picture: Picture, path: Path, background: str | None) -> Picture:
     return replace(picture, pixels=pixels, alpha=None)
 
 
+def plain(pixels: np.ndarray, icc: bytes | None) -> np.ndarray:
+    """uint8 [H, W, C] of pixels in a profile: in sRGB (then three channels) where it means something else."""
+    pixels = rounded(pixels)
+    return to_srgb(pixels, icc) if icc is not None and meaning_of(icc, pixels.shape[2]) == "other" else pixels
+
+
 def rounded(values: np.ndarray) -> np.ndarray:
-    """uint16 -> uint8, to the nearest."""
+    """uint16 -> uint8, to the nearest; uint8 stays as it is."""
+    if values.dtype == np.uint8:
+        return values
     out = np.empty(values.shape, np.uint8)
     step = max(1, BAND // values.shape[1])
     for top in range(0, len(out), step):

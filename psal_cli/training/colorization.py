@@ -62,7 +62,6 @@ def validation_error(network: nn.Module, pairs: list[Pair], device: str) -> floa
 @click.option(
     "--cycles", type=click.IntRange(1), default=1, show_default=True, help="As many times STEPS, the rate falls in each."
 )
-@click.option("--device", default="cpu", show_default=True)
 def main(name, data, output, steps, minutes, rate, seed, threads, window, gradients, cycles, device) -> None:
     """Trains with LAYER. Checkpoint and log are OUTPUT/colorization_LAYER.pt and .jsonl; a run that was stopped goes on."""
     torch.set_num_threads(threads)

@@ -34,8 +34,8 @@ def prepared(pair: Pair, seed: int) -> np.ndarray:
     return np.concatenate([found[0].numpy(), target[..., 1:].transpose(2, 0, 1)]).astype(np.float16)
 
 
-def prepare(path: Path, pairs: Pairs, count: int) -> np.ndarray:
-    """The prepared pairs, those held out first; goes on where an earlier run stopped. -1 in the first cue: not there yet."""
+def prepare(path: Path, pairs: Pairs, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The prepared pairs, (held out, of training); goes on where an earlier run stopped. -1 in the first cue: not there yet."""
     first = HELD_OUT + HELD_OUT_PARTS
     shape = (first + count, CUES + 2, *SIZE)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def prepare(path: Path, pairs: Pairs, count: int) -> np.ndarray:
         if stored[number, 0, 0, 0] < 0:
             pair = held_out[number] if number < first else _training_pair(pairs, number)
             stored[number] = prepared(pair, number)
-    return stored
+    return stored[:first], stored[first:]
 
 
 def _training_pair(pairs: Pairs, number: int) -> Pair:
@@ -74,25 +74,24 @@ def crop(stored: np.ndarray, random: np.random.Generator) -> np.ndarray:
 @click.command()
 @loop.options(steps=4_000)
 @click.option("--pairs", "count", type=click.IntRange(1), default=500, show_default=True)
-@click.option("--device", default="cpu", show_default=True)
 def main(data, output, steps, minutes, rate, seed, threads, count, device) -> None:
     """Checkpoint and log are OUTPUT/fusion.pt and .jsonl; a run that was stopped goes on."""
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     descriptor = manifest()["colorize-descriptor"]["sha256"][:8]  # other descriptors, other matches
-    stored = prepare(output / f"fusion_pairs_{count}_{seed}_{descriptor}.npy", Pairs(data, SIZE, seed), count)
-    network, first = FusionNetwork().to(device), HELD_OUT + HELD_OUT_PARTS
+    held_out, training = prepare(output / f"fusion_pairs_{count}_{seed}_{descriptor}.npy", Pairs(data, SIZE, seed), count)
+    network = FusionNetwork().to(device)
 
     def errors(step: int) -> tuple[Tensor, float]:
         random = np.random.default_rng([seed, step])
-        loss, error = losses(network, crop(stored[random.integers(first, len(stored))], random))
+        loss, error = losses(network, crop(training[random.integers(len(training))], random))
         return loss, error.item()
 
     def validation() -> float:
-        return float(np.mean([losses(network, x)[1].item() for x in stored[:first]]))
+        return float(np.mean([losses(network, x)[1].item() for x in held_out]))
 
-    votes = np.abs(np.float32(stored[:first, 3:5]) - stored[:first, CUES:]).mean() * 100
-    click.echo(f"mean absolute error of chroma on the {first} pairs held out, of the votes alone: {votes:.2f}")
+    votes = np.abs(np.float32(held_out[:, 3:5]) - held_out[:, CUES:]).mean() * 100
+    click.echo(f"mean absolute error of chroma on the {len(held_out)} pairs held out, of the votes alone: {votes:.2f}")
 
     recipe = {"pairs": count, "steps": steps, "rate": rate, "seed": seed}
     loop.train(output / "fusion", network, recipe, errors, validation, minutes=minutes, warmup=100, clip=1.0)

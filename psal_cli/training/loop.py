@@ -27,6 +27,7 @@ def options(steps: int) -> Callable:
         click.option("--minutes", type=float, help="Stop after so long; run again to go on."),
         click.option("--rate", type=float, default=1e-3, show_default=True, help="Learning rate; falls to a hundredth."),
         click.option("--seed", type=int, default=0, show_default=True),
+        click.option("--device", default="cpu", show_default=True),
         click.option("--threads", type=click.IntRange(1), default=1, show_default=True),
     )
 

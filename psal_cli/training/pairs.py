@@ -60,7 +60,7 @@ class Pairs:
         """The left and the right of a photograph, one of them relit: the same kind of place, and hardly a thing in both."""
         random = np.random.default_rng([self.seed, number, 3])
         files = [file for i, file in enumerate(self.files) if (i % EVERY == 0) == held_out]
-        photo = cv2.cvtColor(cv2.imread(str(files[random.integers(len(files))]), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        photo = _decoded(files[random.integers(len(files))])
         height, width = self.size
         share = min(random.uniform(*PART), photo.shape[0] / photo.shape[1] * width / height)
         wide = int(share * photo.shape[1])
@@ -92,11 +92,15 @@ class Pairs:
 
 def _read(path: Path, size: tuple[int, int] | None) -> np.ndarray:
     """uint8 [H, W, 3] RGB, resized to (H, W) or to a short side of PHOTO_SIDE."""
-    picture = cv2.cvtColor(cv2.imread(str(path), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    picture = _decoded(path)
     if size is None:
         scale = PHOTO_SIDE / min(picture.shape[:2])
         size = (round(picture.shape[0] * scale), round(picture.shape[1] * scale))
     return cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)
+
+
+def _decoded(path: Path) -> np.ndarray:
+    return cv2.cvtColor(cv2.imread(str(path), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
 def _floats(picture: np.ndarray) -> np.ndarray:
