@@ -8,6 +8,7 @@ from pathlib import Path
 
 from psal_cli.batch import Item, as_path, is_file, is_folder
 from psal_cli.errors import InputError
+from psal_cli.files import STDIO
 
 
 def pair(items: list[Item], wanted: dict[str, str | None], readable: frozenset[str]) -> list[Item]:
@@ -16,9 +17,12 @@ def pair(items: list[Item], wanted: dict[str, str | None], readable: frozenset[s
     wanted: option -> one file for all pictures; a folder, where the partner has the picture's place in the tree and its
     name, or its name before the suffix; or a pattern with {stem}, {name} or {dir} of the picture, which is looked for beside
     the picture when it names no folder. A partner that is not there becomes the item's problem.
-    Raises InputError for a pattern that names anything else.
+    Raises InputError for a pattern that names anything else, and for one for all that is not there.
     """
     wanted = {option: text for option, text in wanted.items() if text is not None}
+    for option, text in wanted.items():
+        if "{" not in text and text != STDIO and not os.path.lexists(as_path(text)):
+            raise InputError(f"{text}: no such file or folder, see --{_name(option)}")
     alike = functools.cache(lambda folder: _by_stem(folder, readable))
     for item in items:
         for option, text in wanted.items():
@@ -67,7 +71,7 @@ def _partner(item: Item, option: str, text: str, alike: Callable[[Path], dict[st
         return found[0]
     if found:
         where = f"{found[0]} is the picture itself" if len(found) == 1 else f"{' and '.join(map(str, sorted(found)))} both fit"
-    return InputError(f"{item.input}: {where}: name one {_name(option).replace('-', ' ')} for it, see --{_name(option)}")
+    return InputError(f"{item.input}: {where}: each picture needs its --{_name(option)}")
 
 
 def _name(option: str) -> str:

@@ -156,7 +156,7 @@ def test_masks_for_all_by_folder_and_by_pattern(tree):
     Path("a_mask.png").rename("photos/a_mask.png")
     Path("c_mask.png").rename("photos/deep/c_mask.png")
     found = masks("{stem}_mask.png")  # a mask is no picture to work on
-    assert found.pop("photos/b.jpg").startswith("photos/b.jpg: no photos/b_mask.png: name one mask for it, see --mask")
+    assert found.pop("photos/b.jpg").startswith("photos/b.jpg: no photos/b_mask.png: each picture needs its --mask")
     assert found == {"photos/a.jpg": "photos/a_mask.png", "photos/deep/c.png": "photos/deep/c_mask.png"}
     assert masks("{dir}/{stem}_mask.png", False)["photos/a.jpg"] == "photos/a_mask.png"
     assert masks("masks/{name}", False)["photos/a.jpg"] == "masks/a.jpg"

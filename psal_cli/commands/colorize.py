@@ -15,7 +15,7 @@ from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError
 
 EXAMPLE = "psal colorize examples/interior_grey.jpg --ref examples/interior_reference.jpg -o interior.jpg"
-PAPER = "Of --engine paper: "
+PSAL, PAPER = "Of --engine psal: ", "Of --engine paper: "
 
 
 @click.command(short_help="Colour grey photographs from a reference.", epilog=f"\b\nExample:\n  {EXAMPLE}")
@@ -49,12 +49,12 @@ PAPER = "Of --engine paper: "
 @click.option("--weights", type=options.PICTURE, help=f"{PAPER}other weights, .safetensors, .pt or .pth.")
 @options.seed_option
 @options.device_options
-@click.option("--confidence", type=options.PICTURE, help="Also write where colours are borrowed (white) or guessed (black).")
-@click.option("--save-offsets", type=options.PICTURE, help="Also draw where each pixel's match is, as a colour wheel.")
+@click.option("--confidence", type=options.PICTURE, help=f"{PSAL}also write where colours are borrowed (white) or guessed (black).")
+@click.option("--save-offsets", type=options.PICTURE, help=f"{PSAL}also draw where each pixel's match is, as a colour wheel.")
 @click.option("--compare", type=options.PICTURE, help="Also write input, references and result side by side.")
 @options.talk_options
 def colorize(**chosen) -> None:
-    """Give each grey IMAGE, a file or a folder, the colours of the references, at full resolution.
+    """Give each grey IMAGE, a file or a folder, the colours of the references.
 
     Writes IMAGE_colorized beside IMAGE, or OUTPUT: red, green, blue, with the depth, alpha and metadata of the input. Its
     luminance is kept to the last bit but for rounding; a coloured IMAGE is used by its luminance.
@@ -127,6 +127,8 @@ class Colorize(Verb):
             )
         except InputError as error:
             raise InputError(f"{item.input}: {error}") from error
+        if found.lowered:
+            self.talk.say(f"{item.input}: --max-memory lets colours be looked for at up to {found.longest} pixels")
         return self.planned(item, found)
 
     def _reference(self, path: Path):
@@ -154,14 +156,12 @@ class Colorize(Verb):
         from psal_cli.toning import changes_profile, toned
 
         picture = loaded.picture
-        if loaded.plan.lowered:
-            self.talk.say(f"{item.input}: --max-memory lets colours be looked for at up to {loaded.plan.longest} pixels")
         if changes_profile(picture):
             self.talk.say(f"{item.input} has another ICC profile than sRGB, or a grey one: the result is sRGB")
         if not is_grey(picture.pixels):
             self.talk.say(f"{item.input} has colours: they are left out, its luminance counts")
         width, height = picture.size
-        self.talk.detail(f"{item.input}: {picture.format}, {width}x{height}, {len(loaded.references)} references")
+        self.talk.detail(f"{item.input}: {picture.format}, {width}x{height}, references: {len(loaded.references)}")
         try:
             found = self._found(loaded, progress)
             return Result(loaded, found, toned(picture, found, self.want.strength))

@@ -60,7 +60,7 @@ def validation_error(network: nn.Module, pairs: list[Pair], device: str) -> floa
     help="medium = the products of full and local attention's gradients in bfloat16: two thirds of the time.",
 )  # fmt: skip
 @click.option(
-    "--cycles", type=click.IntRange(1), default=1, show_default=True, help="As many times STEPS, the rate falls in each."
+    "--cycles", type=click.IntRange(1), default=1, show_default=True, help="How often the rate falls: so many times STEPS."
 )
 def main(name, data, output, steps, minutes, rate, seed, threads, window, gradients, cycles, device) -> None:
     """Trains with LAYER. Checkpoint and log are OUTPUT/colorization_LAYER.pt and .jsonl; a run that was stopped goes on."""
