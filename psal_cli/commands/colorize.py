@@ -49,7 +49,9 @@ PSAL, PAPER = "Of --engine psal: ", "Of --engine paper: "
 @click.option("--weights", type=options.PICTURE, help=f"{PAPER}other weights, .safetensors, .pt or .pth.")
 @options.seed_option
 @options.device_options
-@click.option("--confidence", type=options.PICTURE, help=f"{PSAL}also write where colours are borrowed (white) or guessed (black).")
+@click.option(
+    "--confidence", type=options.PICTURE, help=f"{PSAL}also write where colours are borrowed (white) or guessed (black)."
+)
 @click.option("--save-offsets", type=options.PICTURE, help=f"{PSAL}also draw where each pixel's match is, as a colour wheel.")
 @click.option("--compare", type=options.PICTURE, help="Also write input, references and result side by side.")
 @options.talk_options

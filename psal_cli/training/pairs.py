@@ -11,6 +11,7 @@ HELD_OUT = ("aot_1007", "asl_help", "bedroom", "dog")  # clips kept for validati
 PHOTO_SHARE = 0.25  # of the pairs
 PHOTO_SIDE = 384  # photographs are kept with this short side, so that crops of 256 px see different parts
 PART = 0.5, 0.6  # of a photograph's width: how wide are two parts of it that show the same kind of place
+CROP = 0.4, 0.8  # of a photograph's width: how wide is a crop of it
 EVERY = 12  # one photograph in so many has no parts but for validation
 
 
@@ -70,6 +71,19 @@ class Pairs:
         pair = [_floats(cv2.resize(side, (width, height), interpolation=cv2.INTER_AREA)) for side in sides]
         target, reference = pair if random.random() < 0.5 else pair[::-1]
         return Pair(target, _relit(reference, random))
+
+    def crops(self, number: int) -> Pair:
+        """Two parts of a photograph, of other sizes and anywhere in it: they may show the same, or nothing in common."""
+        random = np.random.default_rng([self.seed, number, 6])
+        files = [file for i, file in enumerate(self.files) if i % EVERY]
+        photo, (height, width) = _decoded(files[random.integers(len(files))]), self.size
+        found = []
+        for _ in range(2):
+            wide = int(min(random.uniform(*CROP) * photo.shape[1], photo.shape[0] / height * width))
+            high = int(wide * height / width)
+            top, left = (random.integers(size - side + 1) for size, side in zip(photo.shape, (high, wide), strict=False))
+            found.append(cv2.resize(photo[top : top + high, left : left + wide], (width, height), interpolation=cv2.INTER_AREA))
+        return Pair(_floats(found[0]), _relit(_floats(found[1]), random))
 
     def validation(self, count: int) -> list[Pair]:
         """Pairs of the clips held out, the same for every seed."""
