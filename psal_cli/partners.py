@@ -21,7 +21,7 @@ def pair(items: list[Item], wanted: dict[str, str | None], readable: frozenset[s
     """
     wanted = {option: text for option, text in wanted.items() if text is not None}
     for option, text in wanted.items():
-        if "{" not in text and text != STDIO and not os.path.lexists(as_path(text)):
+        if "{" not in text and as_path(text) != STDIO and not os.path.lexists(as_path(text)):
             raise InputError(f"{text}: no such file or folder, see --{_name(option)}")
     alike = functools.cache(lambda folder: _by_stem(folder, readable))
     for item in items:
