@@ -74,9 +74,14 @@ def _partner(item: Item, option: str, text: str, alike: Callable[[Path], dict[st
     return InputError(f"{item.input}: {where}: each picture needs its --{_name(option)}")
 
 
-def _name(option: str) -> str:
-    """As the user types it; "ref 2" is the second of several."""
-    return option.partition(" ")[0].replace("_", "-")
+def option_of(partner: str) -> str:
+    """ "ref 2" is the second of several of --ref."""
+    return partner.partition(" ")[0]
+
+
+def _name(partner: str) -> str:
+    """As the user types it."""
+    return option_of(partner).replace("_", "-")
 
 
 def _filled_in(item: Item, option: str, pattern: str) -> Path:

@@ -17,7 +17,7 @@ from psal_cli.commands.talk import Talk
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import INTERRUPTED, InputError, NothingToDoError, is_out_of_memory, printable
 from psal_cli.files import STDIO
-from psal_cli.partners import pair
+from psal_cli.partners import option_of, pair
 from psal_cli.pipeline import Outcome, Stop, run
 
 
@@ -121,7 +121,7 @@ def _partner_files(want: SimpleNamespace, item: batch.Item) -> dict[str, str | l
     """option -> the file that belongs to the picture; all of them where the option may be given several times."""
     found = {}
     for name, path in item.partners.items():
-        option = name.partition(" ")[0]
+        option = option_of(name)
         found[option] = [*found.get(option, []), str(path)] if isinstance(getattr(want, option), tuple) else str(path)
     return found
 

@@ -4,14 +4,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-WIDTHS = (16, 24, 32, 48, 64)  # channels at each scale, each half the size of the one before
+from psal_cli.networks.unet import UNet
+
+WIDTHS = (16, 24, 32, 48, 64)  # channels at each scale
 CUES = 9
 GRIDS = (4, 8, 16, 32, 64)  # pixels: cells of the bilateral grids
 SHADES = 8  # levels of lightness of their third axis
 CANDIDATES = 2 + len(GRIDS) + 1
 
 
-class FusionNetwork(nn.Module):
+class FusionNetwork(UNet):
     """Cues of matches (psal_cli.tasks.matching.cues) -> chroma and its expected error.
 
     A small U-Net sees the cues. It says how far to believe each match; the matches, weighted so, are averaged in bilateral
@@ -21,10 +23,7 @@ class FusionNetwork(nn.Module):
     """
 
     def __init__(self):
-        super().__init__()
-        before = (CUES, *WIDTHS[:-1])
-        self.down = nn.ModuleList(_pair(i, o) for i, o in zip(before, WIDTHS, strict=True))
-        self.up = nn.ModuleList(_pair(i + o, o) for i, o in zip(WIDTHS[1:], WIDTHS[:-1], strict=True))
+        super().__init__(CUES, WIDTHS)
         self.believe = nn.Conv2d(WIDTHS[0], 1, 1)
         self.mix = nn.Conv2d(WIDTHS[0] + len(GRIDS), CANDIDATES, 1)
         self.error = nn.Conv2d(WIDTHS[0] + len(GRIDS), 1, 1)
@@ -34,13 +33,7 @@ class FusionNetwork(nn.Module):
 
         cues: [B, 9, H, W].
         """
-        x, kept = cues.contiguous(memory_format=torch.channels_last), []
-        for number, pair in enumerate(self.down):
-            x = pair(F.avg_pool2d(x, 2, ceil_mode=True) if number else x)
-            kept.append(x)
-        for pair, skip in zip(reversed(self.up), reversed(kept[:-1]), strict=True):
-            x = pair(torch.cat([F.interpolate(x, skip.shape[2:], mode="bilinear", align_corners=False), skip], 1))
-        del kept, skip  # as large as all that follows
+        x = self.seen(cues)
         belief = _each(self.believe, x).double().sigmoid().float() + 1e-4
         match, vote = cues[:, 1:3], cues[:, 3:5]
         shades = _tents(cues[:, :1])
@@ -52,11 +45,6 @@ class FusionNetwork(nn.Module):
         candidates = torch.stack([match, vote, *filled, mean], 1)  # [B, CANDIDATES, 2, H, W]
         chroma = (_each(self.mix, x).double().softmax(1).float()[:, :, None] * candidates).sum(1)
         return chroma, F.softplus(_each(self.error, x).double()).float() * 0.1
-
-
-def _pair(before: int, after: int) -> nn.Sequential:
-    convolutions = (nn.Conv2d(inputs, after, 3, padding=1) for inputs in (before, after))
-    return nn.Sequential(*(part for one in convolutions for part in (one, nn.LeakyReLU(0.1, inplace=True))))
 
 
 def _each(layer: nn.Conv2d, x: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from psal_cli.attention import full_attention
-from psal_cli.networks.embedding import EmbeddingNetwork, half
+from psal_cli.networks.embedding import EmbeddingNetwork
+from psal_cli.networks.unet import half
 from psal_cli.tasks.chroma import lab
 from psal_cli.training import loop
 from psal_cli.training.pairs import Pair, Pairs

@@ -60,9 +60,7 @@ class Pairs:
     def parts(self, number: int, held_out: bool = False) -> Pair:
         """The left and the right of a photograph, one of them relit: the same kind of place, and hardly a thing in both."""
         random = np.random.default_rng([self.seed, number, 3])
-        files = [file for i, file in enumerate(self.files) if (i % EVERY == 0) == held_out]
-        photo = _decoded(files[random.integers(len(files))])
-        height, width = self.size
+        photo, (height, width) = self._photo(random, held_out), self.size
         share = min(random.uniform(*PART), photo.shape[0] / photo.shape[1] * width / height)
         wide = int(share * photo.shape[1])
         high = min(int(wide * height / width), photo.shape[0])
@@ -75,8 +73,7 @@ class Pairs:
     def crops(self, number: int) -> Pair:
         """Two parts of a photograph, of other sizes and anywhere in it: they may show the same, or nothing in common."""
         random = np.random.default_rng([self.seed, number, 6])
-        files = [file for i, file in enumerate(self.files) if i % EVERY]
-        photo, (height, width) = _decoded(files[random.integers(len(files))]), self.size
+        photo, (height, width) = self._photo(random), self.size
         found = []
         for _ in range(2):
             wide = int(min(random.uniform(*CROP) * photo.shape[1], photo.shape[0] / height * width))
@@ -89,6 +86,11 @@ class Pairs:
         """Pairs of the clips held out, the same for every seed."""
         names = [name for name in HELD_OUT if name in self.clips]
         return [self._of_clip(names[i % len(names)], np.random.default_rng([1 << 20, i])) for i in range(count)]
+
+    def _photo(self, random: np.random.Generator, held_out: bool = False) -> np.ndarray:
+        """One as it is stored, uint8 [H, W, 3]."""
+        files = [file for i, file in enumerate(self.files) if (i % EVERY == 0) == held_out]
+        return _decoded(files[random.integers(len(files))])
 
     def _of_clip(self, name: str, random: np.random.Generator) -> Pair:
         frames = self.clips[name]

@@ -1,0 +1,39 @@
+"""The U-Net that sees a picture for the networks of `psal colorize`."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class UNet(nn.Module):
+    """Pairs of 3x3 convolutions down to 2^(n-1) times reduced maps, and up again (Ronneberger et al. 2015).
+
+    No normalization: what a place is does not depend on the rest of the picture.
+    """
+
+    def __init__(self, inputs: int, widths: tuple[int, ...], finest: int = 0):
+        """widths: channels at each scale, each half the size of the one before. finest: the scale of the result."""
+        super().__init__()
+        self.finest = finest
+        self.down = nn.ModuleList(_pair(i, o) for i, o in zip((inputs, *widths[:-1]), widths, strict=True))
+        self.up = nn.ModuleList(_pair(i + o, o) for i, o in zip(widths[finest + 1 :], widths[finest:-1], strict=True))
+
+    def seen(self, x: Tensor) -> Tensor:
+        """[B, inputs, H, W] -> [B, widths[finest], h, w], sides halved `finest` times, rounded up."""
+        x, kept = x.contiguous(memory_format=torch.channels_last), []
+        for number, pair in enumerate(self.down):
+            x = pair(half(x) if number else x)
+            kept.append(x)
+        for pair, skip in zip(reversed(self.up), reversed(kept[self.finest : -1]), strict=True):
+            x = pair(torch.cat([F.interpolate(x, skip.shape[2:], mode="bilinear", align_corners=False), skip], 1))
+        return x
+
+
+def half(x: Tensor) -> Tensor:
+    """[B, C, H, W] -> [B, C, ceil(H / 2), ceil(W / 2)], means of 2x2."""
+    return F.avg_pool2d(x, 2, ceil_mode=True)
+
+
+def _pair(before: int, after: int) -> nn.Sequential:
+    convolutions = (nn.Conv2d(inputs, after, 3, padding=1) for inputs in (before, after))
+    return nn.Sequential(*(part for one in convolutions for part in (one, nn.LeakyReLU(0.1, inplace=True))))
