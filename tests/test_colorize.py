@@ -161,9 +161,9 @@ def test_each_cue_of_a_known_field():
     nnf, back = torch.minimum(here + shift, size), (here - shift).clamp_min(0)
     nnf[:, 20, 21] = torch.tensor([5, 30])
     random = np.random.default_rng(0)
-    light, reference = random.random((40, 50), np.float32), random.random((40, 50, 3), np.float32)
+    light, reference, likely = (random.random((40, 50, *more), np.float32) for more in ((), (3,), (3,)))
     found = known(nnf, back, (40, 50))
-    cues = matching.cues(light, matching.canvas([(reference, None)]), found)[0].numpy()
+    cues = matching.cues(light, matching.canvas([(reference, None)]), found, likely)[0].numpy()
     apart = matching.agreement(found).numpy()
     assert apart[10, 10] == 0 and apart[20, 21] == pytest.approx(np.hypot(20 - 2, 21 - 28))
     np.testing.assert_array_equal(cues[0], light)
@@ -172,10 +172,11 @@ def test_each_cue_of_a_known_field():
     np.testing.assert_allclose(cues[3:5, 10, 10], reference[13, 12, 1:], atol=1e-6)  # all around vote for the same place
     votes = (24 * reference[23, 23, 1:] + reference[5, 30, 1:]) / 25
     np.testing.assert_allclose(cues[3:5, 20, 21], votes, atol=1e-6)
-    np.testing.assert_allclose(cues[5], np.exp(-apart / 4), atol=1e-6)
-    np.testing.assert_allclose(cues[6], np.exp(-0.5), atol=1e-6)
-    assert cues[7, 10, 10] == pytest.approx(4 * (reference[13, 12, 0] - light[10, 10]), abs=1e-5)
-    assert cues[8, 10, 10] == 1 and cues[8, 20, 21] == 0 and cues[8, 19, 21] == 7 / 8
+    np.testing.assert_array_equal(cues[5:8], likely.transpose(2, 0, 1))
+    np.testing.assert_allclose(cues[8], np.exp(-apart / 4), atol=1e-6)
+    np.testing.assert_allclose(cues[9], np.exp(-0.5), atol=1e-6)
+    assert cues[10, 10, 10] == pytest.approx(4 * (reference[13, 12, 0] - light[10, 10]), abs=1e-5)
+    assert cues[11, 10, 10] == 1 and cues[11, 20, 21] == 0 and cues[11, 19, 21] == 7 / 8
 
 
 def test_two_levels_are_mixed_by_the_error_that_each_expects():
@@ -259,7 +260,7 @@ def test_fusion_gives_colours_between_those_of_the_matches():
         chroma, expected = network(cues)
     assert chroma.shape == (1, 2, 70, 90) and expected.shape == (1, 1, 70, 90) and (expected > 0).all()
     for axis in (0, 1):
-        known = torch.cat([cues[:, 1 + axis], cues[:, 3 + axis]])
+        known = torch.cat([cues[:, 1 + axis], cues[:, 3 + axis], cues[:, 5 + axis]])
         assert known.min() - 1e-4 <= chroma[:, axis].min() and chroma[:, axis].max() <= known.max() + 1e-4
 
 

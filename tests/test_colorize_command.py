@@ -140,6 +140,32 @@ def test_confidence_offsets_and_comparison_are_drawn():
     np.testing.assert_array_equal(compared[:, SIZE[1] + 8 : 2 * SIZE[1] + 8], np.asarray(Image.open("ref.png")))
 
 
+def test_guesses_are_counted_and_many_of_them_are_said():
+    noise = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    Image.fromarray(noise).save("stranger.png")
+    told = {}
+    for name in ("colour", "stranger"):
+        done = psal(
+            "colorize",
+            "grey.png",
+            "--ref",
+            f"{name}.png",
+            "-o",
+            f"{name}_out.png",
+            "--json",
+            "--confidence",
+            "sure.png",
+            "--force",
+        )
+        guessed = lines(done)[0]["guessed"]
+        told[name] = guessed, "are guesses" in done.stderr
+        assert guessed == pytest.approx((np.asarray(Image.open("sure.png")) < 127.5).mean(), abs=0.02)
+    assert told["colour"][0] < 0.1 and not told["colour"][1]
+    assert told["stranger"][0] > 0.6 and told["stranger"][1]
+    (record,) = lines(psal("colorize", "grey.png", "--ref", "ref.png", "-o", "paper.png", "--engine", "paper", "--json"))
+    assert "guessed" not in record
+
+
 def test_a_pipe_in_and_out():
     done = psal("colorize", "-", "--ref", "ref.png", "-o", "-", "--format", "png", stdin=Path("grey.png").read_bytes())
     assert done.exit_code == 0, done.stderr

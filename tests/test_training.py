@@ -16,9 +16,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from psal_cli.networks.colorization import ColorizationNetwork, grey
+from psal_cli.networks.embedding import EmbeddingNetwork, attended
 from psal_cli.tasks.chroma import lab
 from psal_cli.tasks.colorize import COARSE
 from psal_cli.tasks.descriptors import CHANNELS, MEASURES, measures
+from psal_cli.tasks.likely import pooled
 from psal_cli.tasks.paper_colorization import layer
 from psal_cli.training import descriptor, export, fusion, loop
 from psal_cli.training.colorization import FRAME, tensors, window_error
@@ -91,6 +93,13 @@ def test_pairs_of_photographs_show_one_scene_in_another_light(pairs):
 def test_strangers_are_of_two_clips_of_a_place(pairs):
     clips = [tuple(clip_and_frame(x)[0] for x in pairs.stranger(n)) for n in range(10)]
     assert set(clips) == {(2, 3), (3, 2)}
+
+
+def test_a_mixture_has_so_large_shares_of_each_kind(pairs, monkeypatch):
+    for kind in ("parts", "crops", "stranger", "pair"):
+        monkeypatch.setattr(Pairs, kind, lambda self, number, kind=kind: kind)
+    found = Counter(pairs.mixed(0, (at + 0.5) / 100, 0.3, 0.25, 0.05) for at in range(100))
+    assert found == {"parts": 30, "crops": 25, "stranger": 5, "pair": 40}
 
 
 def test_parts_are_the_two_sides_of_a_photograph(tmp_path):
@@ -199,20 +208,52 @@ def test_fusion_prepares_each_pair_once(tmp_path, data, monkeypatch):
     pairs, done = Pairs(data, (24, 32)), []
     work = fusion.prepared
 
-    def counted(pair, number):
+    def counted(target, references, number):
         if len(done) == 4:
             raise KeyboardInterrupt
         done.append(number)
-        return work(pair, number)
+        return work(target, references, number)
 
     monkeypatch.setattr(fusion, "prepared", counted)
     with pytest.raises(KeyboardInterrupt):
         fusion.prepare(tmp_path / "x.npy", pairs, 5)
-    monkeypatch.setattr(fusion, "prepared", lambda pair, number: done.append(number) or work(pair, number))
+    monkeypatch.setattr(fusion, "prepared", lambda *about: done.append(about[-1]) or work(*about))
     stored = np.concatenate(fusion.prepare(tmp_path / "x.npy", pairs, 5))
     assert done == list(range(7))
-    right = lab(np.rint(pairs.pair(3).target * 255).astype(np.uint8))[..., 1:].transpose(2, 0, 1)
+    right = lab(np.rint(fusion.sample(pairs, 3)[0] * 255).astype(np.uint8))[..., 1:].transpose(2, 0, 1)
     np.testing.assert_allclose(stored[3, -2:], right, atol=1e-3)
+
+
+def test_one_in_four_pairs_of_fusion_has_a_reference_of_another_scene_beside(pairs):
+    found = [fusion.sample(pairs, number) for number in range(200)]
+    assert {len(references) for _, references in found} == {1, 2}
+    assert 30 < sum(len(references) == 2 for _, references in found) < 70
+    again = fusion.sample(pairs, 7)
+    np.testing.assert_array_equal(again[0], found[7][0])
+
+
+def test_embedding_learns_which_texture_has_which_colour():
+    """Stripes along are red, stripes across are green: of one lightness, and each picture has them elsewhere."""
+    torch.manual_seed(0)
+    random = np.random.default_rng(0)
+    network = EmbeddingNetwork()
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+    errors = []
+    for _ in range(60):
+        sides = []
+        for _ in range(2):
+            along = cv2.resize(random.integers(0, 2, (3, 4)).astype(np.float32), (64, 48), interpolation=cv2.INTER_NEAREST) > 0
+            light = np.where(along, np.arange(48)[:, None] // 2 % 2, np.arange(64) // 2 % 2) * 0.3 + 0.4
+            colours = np.where(along[..., None], [0.3, 0.2], [-0.3, 0.2])
+            light, colours = (torch.from_numpy(x).float()[None] for x in (light[None], colours.transpose(2, 0, 1)))
+            sides.append((light, *pooled(colours, torch.ones_like(light, dtype=torch.bool))))
+        (target, right, _), reference = sides
+        error = (attended(network, target, [reference])[:, :2] - right[:, :2]).abs().mean()
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
+        errors.append(error.item())
+    assert np.mean(errors[-5:]) < 0.3 * np.mean(errors[:5])
 
 
 def test_fusion_learns_to_reject_what_is_said_to_be_wrong():
@@ -225,8 +266,8 @@ def test_fusion_learns_to_reject_what_is_said_to_be_wrong():
         stored = np.zeros((fusion.CUES + 2, 64, 64), np.float32)
         right, wrong = random.random((64, 64)) < 0.5, random.normal(0, 0.4, (2, 1, 1))
         stored[0], stored[-2:] = 0.5, random.normal(0, 0.3, (2, 1, 1))
-        stored[1:3] = stored[3:5] = np.where(right, stored[-2:], wrong)
-        stored[5] = right
+        stored[1:3] = stored[3:5] = stored[5:7] = np.where(right, stored[-2:], wrong)
+        stored[8] = right
         loss, error = fusion.losses(network, stored)
         optimizer.zero_grad()
         loss.backward()
@@ -264,18 +305,3 @@ def test_descriptor_keeps_the_directions_in_which_photographs_differ_most(data, 
     grey = cv2.resize(grey, (COARSE, COARSE * 3 // 4), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     spread = (measures(grey).rows(0, len(grey)).T @ projection.numpy()).var(0)
     assert spread[0] > spread[8] > spread[24] > spread[47]
-
-
-def test_fusion_mixes_strangers_and_parts_into_the_pairs():
-    class Counted:
-        def stranger(self, number):
-            return ("stranger", number)
-
-        def parts(self, number):
-            return ("parts", number)
-
-        def pair(self, number):
-            return ("pair", number)
-
-    kinds = Counter(fusion._training_pair(Counted(), number)[0] for number in range(100))
-    assert kinds == {"stranger": 10, "parts": 20, "pair": 70}

@@ -15,6 +15,7 @@ from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError
 
 EXAMPLE = "psal colorize examples/interior_grey.jpg --ref examples/interior_reference.jpg -o interior.jpg"
+MANY = 0.25  # of a picture: guesses that are worth a word
 PSAL, PAPER = "Of --engine psal: ", "Of --engine paper: "
 
 
@@ -43,7 +44,8 @@ PSAL, PAPER = "Of --engine psal: ", "Of --engine paper: "
     type=click.Choice(["aggregation", "psal3", "psal1", "full", "local"]),
     default="aggregation",
     show_default=True,
-    help=f"{PAPER}its layer; full is for small pictures, local for one reference of the size of IMAGE.",
+    help=f"{PAPER}its layer. psal1 cannot learn what is alike; full is for small pictures, local for one reference of "
+    "IMAGE's size.",
 )
 @click.option("--iterations", type=click.IntRange(1, 1000), help=f"{PAPER}rounds of search.")
 @click.option("--weights", type=options.PICTURE, help=f"{PAPER}other weights, .safetensors, .pt or .pth.")
@@ -166,9 +168,19 @@ class Colorize(Verb):
         self.talk.detail(f"{item.input}: {picture.format}, {width}x{height}, references: {len(loaded.references)}")
         try:
             found = self._found(loaded, progress)
+            self._tell_guesses(item, found.confidence)
             return Result(loaded, found, toned(picture, found, self.want.strength))
         except ValueError as error:
             raise InputError(f"{item.input}: {error}") from error
+
+    def _tell_guesses(self, item: Item, confidence) -> None:
+        if confidence is None:
+            return
+        share = float((confidence < 0.5).mean())
+        self.facts[item] = {"guessed": round(share, 3)}
+        if share > MANY:
+            cure = "--confidence shows where, another --ref may help"
+            self.talk.say(f"{item.input}: the colours of {share:.0%} of it are guesses, for want of anything alike: {cure}")
 
     def _found(self, loaded: Loaded, progress: Progress | None):
         """The library call."""

@@ -196,7 +196,7 @@ def _report(want: SimpleNamespace, verb: Verb, done: Outcome, talk: Talk, count:
         status = "interrupted" if code == INTERRUPTED else "failed"
     else:
         talk.say(f"{count}{done.item.output}: {status} in {done.seconds:.1f} s")
-    facts = {"error": line, "seconds": round(done.seconds, 3), "peak_memory_bytes": done.peak}
+    facts = {"error": line, "seconds": round(done.seconds, 3), "peak_memory_bytes": done.peak} | verb.facts.get(done.item, {})
     talk.record(
         _record(want, done.item, status) | facts | {"sha256": None if code or not want.as_json else _digest(done.item.output)}
     )

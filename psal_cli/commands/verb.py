@@ -21,6 +21,7 @@ class Verb(ABC):
         """want: the options."""
         self.want, self.talk = want, talk
         self.estimates: dict[Item, int] = {}
+        self.facts: dict[Item, dict] = {}  # of a result, for its line of --json
 
     @abstractmethod
     def start(self) -> None:

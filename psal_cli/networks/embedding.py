@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from psal_cli.attention import full_attention
 from psal_cli.networks.unet import UNet
 
 WIDTHS = (16, 24, 32, 48, 64, 96)  # channels at each scale
@@ -32,3 +33,22 @@ class EmbeddingNetwork(UNet):
         down = F.pad(lightness[..., 1:, :] - lightness[..., :-1, :], (0, 0, 0, 1))
         x = self.out(self.seen(torch.cat([lightness * 2 - 1, right * 6, down * 6], 1)))
         return x * (self.sharpness.exp() / (1 + (x * x).sum(1, keepdim=True)).sqrt())
+
+
+def attended(
+    network: EmbeddingNetwork,
+    target: Tensor,
+    references: list[tuple[Tensor, Tensor, Tensor]],
+    query_mask: Tensor | None = None,
+) -> Tensor:
+    """[1, Cv, h, w]: what the places of a target get from all those of the references, by softmax(-squared distance).
+
+    Args:
+        target: lightness [1, 1, H, W]; h and w are those of its features.
+        references: (lightness [1, 1, Hr, Wr], values [1, Cv, hr, wr], bool [1, hr, wr], which places count) of each.
+        query_mask: bool [1, h, w], the places of the target that count; the others get zeros.
+    """
+    lights, values, valid = zip(*references, strict=True)
+    key = torch.cat([network(light).flatten(2) for light in lights], 2)[:, :, None]  # one row: their neighbourhoods are done with
+    value, valid = torch.cat([x.flatten(2) for x in values], 2)[:, :, None], torch.cat([x.flatten(1) for x in valid], 1)[:, None]
+    return full_attention(network(target), key, value, 1, query_mask=query_mask, key_mask=valid)

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from psal_cli.networks.unet import UNet
 
 WIDTHS = (16, 24, 32, 48, 64)  # channels at each scale
-CUES = 9
+CUES = 12
 GRIDS = (4, 8, 16, 32, 64)  # pixels: cells of the bilateral grids
 SHADES = 8  # levels of lightness of their third axis
-CANDIDATES = 2 + len(GRIDS) + 1
+CANDIDATES = 3 + len(GRIDS) + 1
 
 
 class FusionNetwork(UNet):
@@ -18,8 +18,8 @@ class FusionNetwork(UNet):
 
     A small U-Net sees the cues. It says how far to believe each match; the matches, weighted so, are averaged in bilateral
     grids, over what is near and about as light (Chen et al. 2007), at five sizes. Then it mixes: the match itself, the vote
-    of its neighbours, what the grids say here and the mean of all. So every colour is a mean of colours of the
-    reference, and what was rejected is filled along edges of lightness.
+    of its neighbours, what is likely by all places alike, what the grids say here and the mean of all. So every colour is a
+    mean of colours of the reference, and what was rejected is filled along edges of lightness.
     """
 
     def __init__(self):
@@ -31,18 +31,18 @@ class FusionNetwork(UNet):
     def forward(self, cues: Tensor) -> tuple[Tensor, Tensor]:
         """Returns chroma [B, 2, H, W], a* and b* divided by 100, and the mean absolute error to expect of it, [B, 1, H, W].
 
-        cues: [B, 9, H, W].
+        cues: [B, 12, H, W].
         """
         x = self.seen(cues)
         belief = _each(self.believe, x).double().sigmoid().float() + 1e-4
-        match, vote = cues[:, 1:3], cues[:, 3:5]
+        match, vote, likely = cues[:, 1:3], cues[:, 3:5], cues[:, 5:7]
         shades = _tents(cues[:, :1])
         weighted = torch.cat([belief * match, belief], 1)
         filled, weights = zip(*(_grid(weighted, shades, cell) for cell in GRIDS), strict=True)
         total = weighted.sum((2, 3), keepdim=True, dtype=torch.float64)  # in float32 it would depend on the number of threads
         mean = (total[:, :2] / total[:, 2:]).to(match).expand_as(match)
         x = torch.cat([x, *weights], 1)
-        candidates = torch.stack([match, vote, *filled, mean], 1)  # [B, CANDIDATES, 2, H, W]
+        candidates = torch.stack([match, vote, likely, *filled, mean], 1)  # [B, CANDIDATES, 2, H, W]
         chroma = (_each(self.mix, x).double().softmax(1).float()[:, :, None] * candidates).sum(1)
         return chroma, F.softplus(_each(self.error, x).double()).float() * 0.1
 

@@ -14,6 +14,7 @@ from psal_cli.networks.fusion import FusionNetwork
 from psal_cli.tasks import matching
 from psal_cli.tasks.chroma import coloured, lab, lightness
 from psal_cli.tasks.enlarging import Enlarged
+from psal_cli.tasks.likely import likely
 from psal_cli.tasks.pyramid import strips
 
 COARSE = 448  # pixels, the longer side: of this size were the pictures that the networks were trained with
@@ -50,7 +51,8 @@ def colorize(
     """Colours for a picture from references of the same kind of scene.
 
     The matches of each pixel in the references are found by descriptors that see it at six scales, first in the pictures
-    reduced, then finer; a network says which to believe and fills the rest (psal_cli.networks.fusion).
+    reduced, then finer; what is likely by all places of the references that are alike, by an embedding of them
+    (psal_cli.networks.embedding). A network says which to believe and fills the rest (psal_cli.networks.fusion).
 
     Args:
         pixels: uint8 or uint16 [H, W, 1 or 3], as sRGB; only its luminance counts.
@@ -69,7 +71,7 @@ def colorize(
     visible = visible or [None] * len(references)
     sizes = coarse_size(pixels.shape[:2])
     factors = levels(pixels.shape[:2], longest)
-    found = done = None
+    found = done = guess = None
     for level, factor in enumerate(factors, 1):
         height, width = (factor * side for side in sizes)
         if progress:
@@ -79,8 +81,9 @@ def colorize(
         if not canvas.valid.any():
             raise ValueError("nothing of the references is visible")
         found = matching.match(grey, canvas, seed, found, device)
+        guess = guess or likely(grey, canvas, device)
         with torch.no_grad():
-            fused = fusion().to(device)(matching.cues(grey, canvas, found).to(device))
+            fused = fusion().to(device)(matching.cues(grey, canvas, found, guess.at(grey)).to(device))
         done = _mixed(done, tuple(np.ascontiguousarray(x[0].permute(1, 2, 0).cpu()) for x in fused))
     chroma, error = done
     return Colorized(chroma, grey, np.exp(-error[..., 0] / BORROWED), _origins(found.nnf, canvas, references))

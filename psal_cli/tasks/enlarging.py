@@ -12,16 +12,17 @@ class Enlarged:
     their lightness differs (joint bilateral upsampling, Kopf et al. 2007). Made a strip of rows at a time."""
 
     def __init__(self, chroma: np.ndarray, guide: np.ndarray, size: tuple[int, int]):
-        """chroma: float32 [h, w, 2]; guide: float32 [h, w], the lightness (/ 100) it was found for; size: (H, W)."""
+        """chroma: float32 [h, w, C]; guide: float32 [h, w], the lightness (/ 100) it was found for; size: (H, W)."""
         self.chroma, self.guide, self.size = chroma, guide, size
         self.wide = cv2.resize(chroma, (size[1], chroma.shape[0]), interpolation=cv2.INTER_CUBIC)
 
     def rows(self, top: int, bottom: int, light: np.ndarray) -> np.ndarray:
-        """float32 [bottom - top, W, 2]; light: float32 [bottom - top, W], the lightness (/ 100) of those rows of the picture."""
+        """float32 [bottom - top, W, C]; light: float32 [bottom - top, W], the lightness (/ 100) of those rows of the picture."""
         (height, width), coarse = self.size, self.guide.shape
         first, down = _places(np.arange(top, bottom), height, coarse[0])
         left, right = _places(np.arange(width), width, coarse[1])
-        plain, guided, total = (np.zeros((*light.shape, channels), np.float32) for channels in (2, 2, 1))
+        plain, guided = (np.zeros((*light.shape, self.chroma.shape[2]), np.float32) for _ in range(2))
+        total = np.zeros((*light.shape, 1), np.float32)
         for row, vertical in ((first, 1 - down), (first + 1, down)):
             for column, horizontal in ((left, 1 - right), (left + 1, right)):
                 at = np.ix_(row.clip(0, coarse[0] - 1), column.clip(0, coarse[1] - 1))

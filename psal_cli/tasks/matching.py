@@ -120,11 +120,12 @@ def agreement(found: Matches) -> Tensor:
     return torch.linalg.vector_norm(returned - here, dim=0)
 
 
-def cues(lightness: np.ndarray, references: Canvas, found: Matches) -> Tensor:
-    """float32 [1, 9, h, w]: what the fusion network judges a match by.
+def cues(lightness: np.ndarray, references: Canvas, found: Matches, likely: np.ndarray) -> Tensor:
+    """float32 [1, 12, h, w]: what the fusion network judges a match by.
 
-    0 lightness; 1-2 chroma of the match; 3-4 chroma that the matches of the patch around vote for; 5 agreement of both
-    searches; 6 similarity; 7 difference in lightness; 8 how many of the neighbours match neighbours.
+    0 lightness; 1-2 chroma of the match; 3-4 chroma that the matches of the patch around vote for; 5-7 what is likely,
+    float32 [h, w, 3]: the mean chroma of all places that are like this one, and how far they are from it; 8 agreement of
+    both searches; 9 similarity; 10 difference in lightness; 11 how many of the neighbours match neighbours.
     """
     grey = torch.from_numpy(np.ascontiguousarray(lightness))
     row, column = found.nnf[0, 0].long()
@@ -138,6 +139,7 @@ def cues(lightness: np.ndarray, references: Canvas, found: Matches) -> Tensor:
             grey[None],
             matched[1:],
             votes[0],
+            torch.from_numpy(likely).permute(2, 0, 1),
             torch.exp(-agreement(found) / 4)[None],
             torch.exp(found.similarity[0] / 4),
             (matched[:1] - grey) * 4,

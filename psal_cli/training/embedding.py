@@ -12,43 +12,35 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from psal_cli.attention import full_attention
-from psal_cli.networks.embedding import EmbeddingNetwork
-from psal_cli.networks.unet import half
+from psal_cli.networks.embedding import EmbeddingNetwork, attended
 from psal_cli.tasks.chroma import lab
+from psal_cli.tasks.likely import pooled
 from psal_cli.training import loop
 from psal_cli.training.pairs import Pair, Pairs
 
 SIZE = (240, 424)
 PLACES = 1_000  # of the target, in a step
-STRANGER = 0.25  # of the steps: a reference of another scene is there too
-HELD_OUT, HELD_OUT_PARTS = 8, 24
+PARTS, CROPS, STRANGERS = 0.4, 0.35, 0.08  # of the steps: see `Pairs.mixed`
+BESIDE = 0.25  # of the steps: a reference of another scene is there too
+HELD_OUT = 24
 
 
-def views(pair: Pair, device: str = "cpu") -> list[tuple[Tensor, Tensor]]:
-    """(lightness [1, 1, H, W], chroma [1, 2, h, w] at a quarter of the size) of both, divided by 100."""
+View = tuple[Tensor, Tensor, Tensor]  # lightness [1, 1, H, W], and at a quarter of the size values and what counts
+
+
+def views(pair: Pair, device: str = "cpu") -> list[View]:
+    """Both pictures as `attended` takes references; values [1, 3, h, w]: a*, b*, divided by 100, and the sum of their squares."""
     found = []
     for picture in pair:
         x = torch.from_numpy(lab(np.rint(picture * 255).astype(np.uint8))).permute(2, 0, 1)[None].to(device)
-        found.append((x[:, :1].contiguous(), half(half(x[:, 1:]))))
+        found.append((x[:, :1].contiguous(), *pooled(x[:, 1:], torch.ones_like(x[:, :1], dtype=torch.bool))))
     return found
-
-
-def colours(network: EmbeddingNetwork, target: Tensor, references: list[tuple[Tensor, Tensor]], mask: Tensor | None) -> Tensor:
-    """Chroma [1, 2, h, w] that a target's lightness [1, 1, H, W] gets from all places of the references."""
-    keys, values = zip(*((network(light).flatten(2), chroma.flatten(2)) for light, chroma in references), strict=True)
-    key, value = (torch.cat(x, 2)[:, :, None] for x in (keys, values))
-    return full_attention(network(target), key, value, 1, query_mask=mask)
 
 
 def sample(pairs: Pairs, number: int) -> Pair:
     """A training pair; either side may be mirrored by itself."""
     random = np.random.default_rng([pairs.seed, number, 4])
-    kind = random.random()
-    if kind < 0.75:
-        pair = pairs.parts(number) if kind < 0.4 else pairs.crops(number)
-    else:
-        pair = (pairs.stranger(number) if kind < 0.83 else None) or pairs.pair(number)
+    pair = pairs.mixed(number, random.random(), PARTS, CROPS, STRANGERS)
     return Pair(*(side[:, :: -1 if random.random() < 0.5 else 1] for side in pair))
 
 
@@ -59,12 +51,10 @@ def main(data, output, steps, minutes, rate, seed, threads, device) -> None:
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     pairs, network = Pairs(data, SIZE, seed), EmbeddingNetwork().to(device)
-    held_out = [
-        views(pair, device) for pair in pairs.validation(HELD_OUT) + [pairs.parts(n, True) for n in range(HELD_OUT_PARTS)]
-    ]
-    kept: dict[int, list] = {}
+    held_out = [views(pairs.parts(n, True), device) for n in range(HELD_OUT)]
+    kept: dict[int, list[View]] = {}
 
-    def both(number: int) -> list[tuple[Tensor, Tensor]]:
+    def both(number: int) -> list[View]:
         if number not in kept:  # each pair serves twice, in both directions, and once more as a stranger
             kept[number] = views(sample(pairs, number), device)
             kept.pop(number - 2, None)
@@ -72,18 +62,20 @@ def main(data, output, steps, minutes, rate, seed, threads, device) -> None:
 
     def errors(step: int) -> tuple[Tensor, float]:
         random = np.random.default_rng([seed, step, 5])
-        (target, right), reference = both(step // 2)[:: -1 if step % 2 else 1]
-        others = [both(max(step // 2 - 1, 0))[0]] if random.random() < STRANGER else []
+        (target, right, _), reference = both(step // 2)[:: -1 if step % 2 else 1]
+        others = [both(max(step // 2 - 1, 0))[0]] if random.random() < BESIDE else []
         mask = torch.zeros(right[0, 0].numel(), dtype=torch.bool)
         mask[random.choice(len(mask), PLACES, replace=False)] = True
         mask = mask.view(1, *right.shape[2:]).to(device)
-        found = colours(network, target, [reference, *others], mask)
-        error = F.l1_loss(found[:, :, mask[0]], right[:, :, mask[0]])
+        found = attended(network, target, [reference, *others], mask)
+        error = F.l1_loss(found[:, :2, mask[0]], right[:, :2, mask[0]])
         return error * 20, error.item() * 100
 
     def validation() -> float:
-        found = [F.l1_loss(colours(network, target, [reference], None), right) for (target, right), reference in held_out]
-        return float(torch.stack(found[HELD_OUT:]).mean()) * 100
+        found = [
+            F.l1_loss(attended(network, target, [reference])[:, :2], right[:, :2]) for (target, right, _), reference in held_out
+        ]
+        return float(torch.stack(found).mean()) * 100
 
     recipe = {"steps": steps, "rate": rate, "seed": seed}
     loop.train(output / "embedding", network, recipe, errors, validation, minutes=minutes, warmup=200, clip=1.0)

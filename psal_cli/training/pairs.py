@@ -82,6 +82,14 @@ class Pairs:
             found.append(cv2.resize(photo[top : top + high, left : left + wide], (width, height), interpolation=cv2.INTER_AREA))
         return Pair(_floats(found[0]), _relit(_floats(found[1]), random))
 
+    def mixed(self, number: int, kind: float, parts: float, crops: float, strangers: float) -> Pair:
+        """A training pair. kind: a number in [0, 1), of which so large shares stand for each kind, and the rest for `pair`."""
+        if kind < parts:
+            return self.parts(number)
+        if kind < parts + crops:
+            return self.crops(number)
+        return (self.stranger(number) if kind < parts + crops + strangers else None) or self.pair(number)
+
     def validation(self, count: int) -> list[Pair]:
         """Pairs of the clips held out, the same for every seed."""
         names = [name for name in HELD_OUT if name in self.clips]
