@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+SMALL = 400  # pixels
+
 
 class UNet(nn.Module):
     """Pairs of 3x3 convolutions down to 2^(n-1) times reduced maps, and up again (Ronneberger et al. 2015).
@@ -22,16 +24,26 @@ class UNet(nn.Module):
         """[B, inputs, H, W] -> [B, widths[finest], h, w], sides halved `finest` times, rounded up."""
         x, kept = x.contiguous(memory_format=torch.channels_last), []
         for number, pair in enumerate(self.down):
-            x = pair(half(x) if number else x)
+            x = _through(pair, half(x) if number else x)
             kept.append(x)
         for pair, skip in zip(reversed(self.up), reversed(kept[self.finest : -1]), strict=True):
-            x = pair(torch.cat([F.interpolate(x, skip.shape[2:], mode="bilinear", align_corners=False), skip], 1))
+            x = _through(pair, torch.cat([F.interpolate(x, skip.shape[2:], mode="bilinear", align_corners=False), skip], 1))
         return x
 
 
 def half(x: Tensor) -> Tensor:
     """[B, C, H, W] -> [B, C, ceil(H / 2), ceil(W / 2)], means of 2x2."""
     return F.avg_pool2d(x, 2, ceil_mode=True)
+
+
+def _through(pair: nn.Sequential, x: Tensor) -> Tensor:
+    """Small maps in float64: of them oneDNN splits the sums among threads, and float32 would round as their number has it."""
+    if x.shape[2] * x.shape[3] >= SMALL:
+        return pair(x)
+    for part in pair:
+        convolution = isinstance(part, nn.Conv2d)
+        x = F.conv2d(x.double(), part.weight.double(), part.bias.double(), padding=1).float() if convolution else part(x)
+    return x
 
 
 def _pair(before: int, after: int) -> nn.Sequential:
