@@ -130,15 +130,11 @@ def cues(lightness: np.ndarray, references: Canvas, found: Matches, likely: np.n
     grey = torch.from_numpy(np.ascontiguousarray(lightness))
     row, column = found.nnf[0, 0].long()
     matched = torch.from_numpy(references.colours)[row, column].permute(2, 0, 1)  # [3, h, w]
-    valid = torch.from_numpy(references.valid).float()[None, None]  # what is hidden, or between references, has no vote
-    chroma = torch.from_numpy(np.ascontiguousarray(references.colours[..., 1:].transpose(2, 0, 1)))[None] * valid
-    even = torch.ones_like(found.similarity)
-    votes = ops.aggregate(chroma, found.nnf, even, VOTE) / ops.aggregate(valid, found.nnf, even, VOTE)
     return torch.cat(
         [
             grey[None],
             matched[1:],
-            votes[0],
+            votes(references, found)[0],
             torch.from_numpy(likely).permute(2, 0, 1),
             torch.exp(-agreement(found) / 4)[None],
             torch.exp(found.similarity[0] / 4),
@@ -146,6 +142,14 @@ def cues(lightness: np.ndarray, references: Canvas, found: Matches, likely: np.n
             _coherence(found.nnf)[None],
         ]
     )[None]
+
+
+def votes(references: Canvas, found: Matches) -> Tensor:
+    """float32 [1, 2, h, w]: the mean chroma that the matches of the patch around each pixel have for it."""
+    valid = torch.from_numpy(references.valid).float()[None, None]  # what is hidden, or between references, has no vote
+    chroma = torch.from_numpy(np.ascontiguousarray(references.colours[..., 1:].transpose(2, 0, 1)))[None] * valid
+    even = torch.ones_like(found.similarity)
+    return ops.aggregate(chroma, found.nnf, even, VOTE) / ops.aggregate(valid, found.nnf, even, VOTE)
 
 
 def _coherence(nnf: Tensor) -> Tensor:

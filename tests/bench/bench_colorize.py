@@ -73,7 +73,7 @@ def by_votes(grey: np.ndarray, reference: np.ndarray) -> np.ndarray:
     small = task.coarse_size(grey.shape[:2])
     light = lightness(cv2.resize(grey, small[::-1], interpolation=cv2.INTER_AREA)[..., None])
     references = matching.canvas([(lab(cv2.resize(reference, small[::-1], interpolation=cv2.INTER_AREA)), None)])
-    votes = matching.cues(light, references, matching.match(light, references))[0, 3:5].permute(1, 2, 0).numpy()
+    votes = matching.votes(references, matching.match(light, references))[0].permute(1, 2, 0).numpy()
     return Enlarged(np.ascontiguousarray(votes), light, grey.shape[:2]).rows(0, len(grey), lightness(grey))
 
 
