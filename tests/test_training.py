@@ -22,7 +22,7 @@ from psal_cli.tasks.colorize import COARSE
 from psal_cli.tasks.descriptors import CHANNELS, MEASURES, measures
 from psal_cli.tasks.likely import pooled
 from psal_cli.tasks.paper_colorization import layer
-from psal_cli.training import descriptor, export, fusion, loop
+from psal_cli.training import descriptor, embedding, export, fusion, loop
 from psal_cli.training.colorization import FRAME, tensors, window_error
 from psal_cli.training.pairs import HELD_OUT, Pair, Pairs
 
@@ -230,6 +230,22 @@ def test_one_in_four_pairs_of_fusion_has_a_reference_of_another_scene_beside(pai
     assert 30 < sum(len(references) == 2 for _, references in found) < 70
     again = fusion.sample(pairs, 7)
     np.testing.assert_array_equal(again[0], found[7][0])
+
+
+def test_films_change_the_light_and_not_the_colours(pair):
+    frame = pair(64)[0][0].permute(1, 2, 0).numpy()
+    plain, filmed, again = (
+        embedding.views(Pair(frame, frame), random=random) for random in (None, *(np.random.default_rng(3) for _ in range(2)))
+    )
+    lights = []
+    for (light, *rest), (other, *same), (repeated, *_) in zip(plain, filmed, again, strict=True):
+        for x, y in zip(rest, same, strict=True):
+            torch.testing.assert_close(x, y, rtol=0, atol=0)
+        torch.testing.assert_close(other, repeated, rtol=0, atol=0)
+        assert other.min() >= 0 and other.max() <= 1
+        assert (other - light).abs().mean() > 0.01 and np.corrcoef(other.flatten(), light.flatten())[0, 1] > 0.9
+        lights.append(other)
+    assert (lights[0] - lights[1]).abs().mean() > 0.01  # each has a film of its own
 
 
 def test_embedding_learns_which_texture_has_which_colour():
