@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from psal_cli.networks.embedding import CHANNELS, EmbeddingNetwork, attended
+from psal_cli.networks.embedding import CHANNELS, EmbeddingNetwork
 from psal_cli.tasks import matching
 from psal_cli.tasks.chroma import coloured, lab
 from psal_cli.tasks.likely import Likely, likely, pooled
@@ -24,7 +24,7 @@ def test_attended_is_the_softmax_of_distances_to_all_places_that_count():
         (torch.rand(1, 1, h, w), torch.rand(1, 3, h // 4, w // 4), torch.rand(1, h // 4, w // 4) < 0.7) for h, w in sizes
     ]
     with torch.no_grad():
-        found = attended(network, target, references)
+        found = network.attended(target, references)
         query = network(target)[0].flatten(1).T
         key = torch.cat([network(light)[0].flatten(1).T[valid.flatten()] for light, _, valid in references])
         value = torch.cat([x[0].flatten(1).T[valid.flatten()] for _, x, valid in references])

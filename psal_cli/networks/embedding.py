@@ -34,21 +34,21 @@ class EmbeddingNetwork(UNet):
         x = self.out(self.seen(torch.cat([lightness * 2 - 1, right * 6, down * 6], 1)))
         return x * (self.sharpness.exp() / (1 + (x * x).sum(1, keepdim=True)).sqrt())
 
+    def attended(
+        self,
+        target: Tensor,
+        references: list[tuple[Tensor, Tensor, Tensor]],
+        query_mask: Tensor | None = None,
+    ) -> Tensor:
+        """[1, Cv, h, w]: what the places of a target get from all those of the references, by softmax(-squared distance).
 
-def attended(
-    network: EmbeddingNetwork,
-    target: Tensor,
-    references: list[tuple[Tensor, Tensor, Tensor]],
-    query_mask: Tensor | None = None,
-) -> Tensor:
-    """[1, Cv, h, w]: what the places of a target get from all those of the references, by softmax(-squared distance).
-
-    Args:
-        target: lightness [1, 1, H, W]; h and w are those of its features.
-        references: (lightness [1, 1, Hr, Wr], values [1, Cv, hr, wr], bool [1, hr, wr], which places count) of each.
-        query_mask: bool [1, h, w], the places of the target that count; the others get zeros.
-    """
-    lights, values, valid = zip(*references, strict=True)
-    key = torch.cat([network(light).flatten(2) for light in lights], 2)[:, :, None]  # one row: their neighbourhoods are done with
-    value, valid = torch.cat([x.flatten(2) for x in values], 2)[:, :, None], torch.cat([x.flatten(1) for x in valid], 1)[:, None]
-    return full_attention(network(target), key, value, 1, query_mask=query_mask, key_mask=valid)
+        Args:
+            target: lightness [1, 1, H, W]; h and w are those of its features.
+            references: (lightness [1, 1, Hr, Wr], values [1, Cv, hr, wr], bool [1, hr, wr], which places count) of each.
+            query_mask: bool [1, h, w], the places of the target that count; the others get zeros.
+        """
+        lights, values, valid = zip(*references, strict=True)
+        places = torch.cat([self(light).flatten(2) for light in lights], 2)
+        value, valid = torch.cat([x.flatten(2) for x in values], 2), torch.cat([x.flatten(1) for x in valid], 1)
+        key, value, valid = (x[..., None, :] for x in (places, value, valid))  # in one row: their neighbourhoods are done with
+        return full_attention(self(target), key, value, 1, query_mask=query_mask, key_mask=valid)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from psal_cli import weights
-from psal_cli.networks.embedding import EmbeddingNetwork, attended
+from psal_cli.networks.embedding import EmbeddingNetwork
 from psal_cli.networks.unet import half
 from psal_cli.tasks.enlarging import Enlarged
 from psal_cli.tasks.matching import Canvas
@@ -37,7 +37,7 @@ def likely(lightness: np.ndarray, references: Canvas, device: str = "cpu") -> Li
         sides.append((colours[:, :1].contiguous(), *pooled(colours[:, 1:], valid)))
     target = torch.from_numpy(lightness)[None, None].to(device)
     with torch.no_grad():
-        mean = attended(network, target, sides)
+        mean = network.attended(target, sides)
     chroma, square = mean[:, :2], mean[:, 2:]
     spread = (square - chroma.square().sum(1, keepdim=True)).clamp_min(0).sqrt()
     found = torch.cat([chroma, spread], 1)[0].permute(1, 2, 0)

@@ -3,19 +3,17 @@
     python -m psal_cli.training.embedding --data ../shared/data --output out/training
 
 Each step takes a pair of the same kind of scene, some places of the target, and all of the reference, beside it at times a
-picture that has nothing to do with either. The lightness of each is that of another film, as old photographs have it and as
-photographs of two places differ. The loss is the L1 error of the mean chroma under softmax(-distance).
+picture that has nothing to do with either. The loss is the L1 error of the mean chroma under softmax(-distance).
 """
 
 import click
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from psal_cli.networks.embedding import EmbeddingNetwork, attended
-from psal_cli.tasks.chroma import LIGHT, lab, lightness
+from psal_cli.networks.embedding import EmbeddingNetwork
+from psal_cli.tasks.chroma import lab
 from psal_cli.tasks.likely import pooled
 from psal_cli.training import loop
 from psal_cli.training.pairs import Pair, Pairs
@@ -24,39 +22,22 @@ SIZE = (240, 424)
 PLACES = 1_000  # of the target, in a step
 PARTS, CROPS, STRANGERS = 0.4, 0.35, 0.08  # of the steps: see `Pairs.mixed`
 BESIDE = 0.25  # of the steps: a reference of another scene is there too
-SENSITIVITY, CURVE, GRAIN = 0.12, 0.1, 0.008  # standard deviations: logarithms of each colour's weight and of gamma; of L* / 100
-BLURRED = 0.2  # of the pictures
 HELD_OUT = 24
 
 
 View = tuple[Tensor, Tensor, Tensor]  # lightness [1, 1, H, W], and at a quarter of the size values and what counts
 
 
-def views(pair: Pair, device: str = "cpu", random: np.random.Generator | None = None) -> list[View]:
-    """Both pictures as `attended` takes references; values [1, 3, h, w]: a*, b*, divided by 100, and the sum of their squares.
+def views(pair: Pair, device: str = "cpu") -> list[View]:
+    """Both pictures as `EmbeddingNetwork.attended` takes references.
 
-    random: the lightness is then that of other films.
+    Values [1, 3, h, w]: a*, b*, divided by 100, and the sum of their squares.
     """
     found = []
     for picture in pair:
-        colours = lab(np.rint(picture * 255).astype(np.uint8))
-        light = colours[..., 0] if random is None else filmed(picture, random)
-        light, chroma = (
-            torch.from_numpy(x).to(device) for x in (light[None, None], colours[None, ..., 1:].transpose(0, 3, 1, 2))
-        )
-        found.append((light.contiguous(), *pooled(chroma, torch.ones_like(light, dtype=torch.bool))))
+        x = torch.from_numpy(lab(np.rint(picture * 255).astype(np.uint8))).permute(2, 0, 1)[None].to(device)
+        found.append((x[:, :1].contiguous(), *pooled(x[:, 1:], torch.ones_like(x[:, :1], dtype=torch.bool))))
     return found
-
-
-def filmed(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """float32 [H, W] in [0, 1]: a picture float32 [H, W, 3] as some film sees it: its sensitivity, curve, sharpness, grain."""
-    share = LIGHT * np.exp(random.normal(0, SENSITIVITY, 3)).astype(np.float32)
-    light = lightness(np.rint(picture @ (share / share.sum()) * 255).astype(np.uint8)[..., None])
-    light = light ** np.float32(np.exp(random.normal(0, CURVE)))
-    if random.random() < BLURRED:
-        light = cv2.GaussianBlur(light, (0, 0), random.uniform(0.4, 1.5))
-    grain = random.standard_normal(light.shape, np.float32) * np.float32(abs(random.normal(0, GRAIN)))
-    return (light + grain).clip(0, 1)
 
 
 def sample(pairs: Pairs, number: int) -> Pair:
@@ -78,7 +59,7 @@ def main(data, output, steps, minutes, rate, seed, threads, device) -> None:
 
     def both(number: int) -> list[View]:
         if number not in kept:  # each pair serves twice, in both directions, and once more as a stranger
-            kept[number] = views(sample(pairs, number), device, np.random.default_rng([seed, number, 8]))
+            kept[number] = views(sample(pairs, number), device)
             kept.pop(number - 2, None)
         return kept[number]
 
@@ -89,13 +70,13 @@ def main(data, output, steps, minutes, rate, seed, threads, device) -> None:
         mask = torch.zeros(right[0, 0].numel(), dtype=torch.bool)
         mask[random.choice(len(mask), PLACES, replace=False)] = True
         mask = mask.view(1, *right.shape[2:]).to(device)
-        found = attended(network, target, [reference, *others], mask)
+        found = network.attended(target, [reference, *others], mask)
         error = F.l1_loss(found[:, :2, mask[0]], right[:, :2, mask[0]])
         return error * 20, error.item() * 100
 
     def validation() -> float:
         found = [
-            F.l1_loss(attended(network, target, [reference])[:, :2], right[:, :2]) for (target, right, _), reference in held_out
+            F.l1_loss(network.attended(target, [reference])[:, :2], right[:, :2]) for (target, right, _), reference in held_out
         ]
         return float(torch.stack(found).mean()) * 100
 
