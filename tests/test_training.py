@@ -21,8 +21,8 @@ from psal_cli.tasks.chroma import lab
 from psal_cli.tasks.colorize import COARSE
 from psal_cli.tasks.descriptors import CHANNELS, MEASURES, measures
 from psal_cli.tasks.likely import pooled
-from psal_cli.tasks.paper_colorization import layer
-from psal_cli.training import descriptor, export, fusion, loop
+from psal_cli.tasks.paper_colorization import layer, network_of
+from psal_cli.training import colorization, descriptor, export, fusion, loop
 from psal_cli.training.colorization import FRAME, tensors, window_error
 from psal_cli.training.pairs import HELD_OUT, Pair, Pairs
 
@@ -273,6 +273,16 @@ def test_fusion_learns_to_reject_what_is_said_to_be_wrong():
         loss.backward()
         optimizer.step()
     assert error.item() < 0.3 * float(np.abs(stored[1:3] - stored[-2:]).mean() * 100)
+
+
+def test_a_run_starts_from_the_weights_that_ship_for_another_layer(data, tmp_path, threads):
+    options = ["psal7", "--data", str(data), "--output", str(tmp_path), "--steps", "1", "--rate", "1e-7", "--start", "psal3"]
+    threads(1)
+    assert CliRunner().invoke(colorization.main, options, catch_exceptions=False).exit_code == 0
+    state = torch.load(tmp_path / "colorization_psal7_from_psal3.pt", weights_only=True)
+    assert state["recipe"]["start"] == "psal3"
+    for name, x in network_of("psal3").state_dict().items():
+        torch.testing.assert_close(state["model"][name], x, rtol=0, atol=1e-6)
 
 
 def test_exported_weights_are_those_of_the_checkpoint_and_say_how_they_were_made(tmp_path, monkeypatch):

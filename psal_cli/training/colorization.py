@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from psal_cli.networks.colorization import ColorizationNetwork, grey
-from psal_cli.tasks.paper_colorization import LAYERS, PATCH, layer, reseed
+from psal_cli.tasks.paper_colorization import LAYERS, PATCH, layer, network_of, reseed
 from psal_cli.training import loop
 from psal_cli.training.pairs import Pair, Pairs
 
@@ -62,11 +62,16 @@ def validation_error(network: nn.Module, pairs: list[Pair], device: str) -> floa
 @click.option(
     "--cycles", type=click.IntRange(1), default=1, show_default=True, help="How often the rate falls: so many times STEPS."
 )
-def main(name, data, output, steps, minutes, rate, seed, threads, window, gradients, cycles, device) -> None:
-    """Trains with LAYER. Checkpoint and log are OUTPUT/colorization_LAYER.pt and .jsonl; a run that was stopped goes on."""
+@click.option("--start", type=click.Choice(LAYERS), help="Start from the weights that ship for this layer.")
+def main(name, data, output, steps, minutes, rate, seed, threads, window, gradients, cycles, start, device) -> None:
+    """Trains with LAYER. Checkpoint and log are OUTPUT/colorization_LAYER.pt and .jsonl, or colorization_LAYER_from_START; a run
+    that was stopped goes on."""
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
-    network = ColorizationNetwork(layer(name)).to(device)
+    network = ColorizationNetwork(layer(name))
+    if start:
+        network.load_state_dict(network_of(start).state_dict())
+    network.to(device)
     pairs = Pairs(data, (SIDE, SIDE), seed)
     held_out = pairs.validation(12)
 
@@ -77,6 +82,8 @@ def main(name, data, output, steps, minutes, rate, seed, threads, window, gradie
 
     recipe = {"layer": name, "steps": steps, "window": window, "rate": rate, "seed": seed}
     path = output / f"colorization_{name}"
+    if start:
+        path, recipe["start"] = path.with_name(f"{path.name}_from_{start}"), start
     loop.train(
         path, network, recipe, errors, lambda: validation_error(network, held_out, device),
         minutes=minutes, every=1000, gradients=gradients, cycles=cycles,
