@@ -7,7 +7,7 @@ import torch
 from psal_cli.networks.embedding import CHANNELS, EmbeddingNetwork
 from psal_cli.tasks import matching
 from psal_cli.tasks.chroma import coloured, lab
-from psal_cli.tasks.likely import Likely, likely, pooled
+from psal_cli.tasks.likely import UNSEEN, Likely, likely, pooled
 
 
 @pytest.mark.parametrize(("size", "features"), [((32, 48), (8, 12)), ((33, 50), (9, 13)), ((1, 3), (1, 1))])
@@ -16,7 +16,8 @@ def test_features_have_a_quarter_of_the_size_rounded_up(size, features):
         assert EmbeddingNetwork()(torch.rand(1, 1, *size)).shape == (1, CHANNELS, *features)
 
 
-def test_attended_is_the_softmax_of_distances_to_all_places_that_count():
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
+def test_attended_is_the_softmax_of_distances_to_all_places_that_count(temperature):
     torch.manual_seed(0)
     network, target = EmbeddingNetwork(), torch.rand(1, 1, 24, 20)
     sizes = ((16, 28), (24, 12))
@@ -24,11 +25,11 @@ def test_attended_is_the_softmax_of_distances_to_all_places_that_count():
         (torch.rand(1, 1, h, w), torch.rand(1, 3, h // 4, w // 4), torch.rand(1, h // 4, w // 4) < 0.7) for h, w in sizes
     ]
     with torch.no_grad():
-        found = network.attended(target, references)
+        found = network.attended(target, references, temperature=temperature)
         query = network(target)[0].flatten(1).T
         key = torch.cat([network(light)[0].flatten(1).T[valid.flatten()] for light, _, valid in references])
         value = torch.cat([x[0].flatten(1).T[valid.flatten()] for _, x, valid in references])
-        right = (-torch.cdist(query, key).square()).softmax(1) @ value
+        right = (-torch.cdist(query, key).square() / temperature).softmax(1) @ value
     torch.testing.assert_close(found[0].flatten(1).T, right, atol=1e-4, rtol=1e-4)
 
 
@@ -56,6 +57,16 @@ def test_where_nothing_tells_places_apart_the_mean_is_likely_and_all_are_as_far_
     assert (inside[..., 2] > 0.12).all() and (inside[..., 2] < 0.21).all()
     alone = likely(picture[..., 0], matching.canvas([(lab(flat([(0.1, 0.1)])), None)])).chroma
     np.testing.assert_allclose(alone, np.broadcast_to(np.float32([0.1, 0.1, 0]), alone.shape), atol=0.01)
+
+
+def test_the_hotter_the_nearer_is_what_is_likely_to_the_mean_of_all(pair):
+    picture = lab(np.rint(pair(96)[0][0].permute(1, 2, 0).numpy() * 255).astype(np.uint8))
+    references = matching.canvas([(picture, None)])
+    mean = picture[..., 1:].mean((0, 1))
+    trained, unseen, all_alike = (
+        np.abs(likely(picture[..., 0], references, temperature=t).chroma[..., :2] - mean).mean() for t in (1, UNSEEN, 1e6)
+    )
+    assert trained > 1.02 * unseen and unseen > 0.01 and all_alike < 1e-3
 
 
 def test_what_is_hidden_is_never_likely():

@@ -39,8 +39,10 @@ class EmbeddingNetwork(UNet):
         target: Tensor,
         references: list[tuple[Tensor, Tensor, Tensor]],
         query_mask: Tensor | None = None,
+        temperature: float = 1.0,
     ) -> Tensor:
-        """[1, Cv, h, w]: what the places of a target get from all those of the references, by softmax(-squared distance).
+        """[1, Cv, h, w]: what the places of a target get from all those of the references: the mean of their values under
+        softmax(-squared distance / temperature).
 
         Args:
             target: lightness [1, 1, H, W]; h and w are those of its features.
@@ -51,4 +53,4 @@ class EmbeddingNetwork(UNet):
         places = torch.cat([self(light).flatten(2) for light in lights], 2)
         value, valid = torch.cat([x.flatten(2) for x in values], 2), torch.cat([x.flatten(1) for x in valid], 1)
         key, value, valid = (x[..., None, :] for x in (places, value, valid))  # in one row: their neighbourhoods are done with
-        return full_attention(self(target), key, value, 1, query_mask=query_mask, key_mask=valid)
+        return full_attention(self(target), key, value, 1, temperature=temperature, query_mask=query_mask, key_mask=valid)

@@ -13,6 +13,8 @@ from psal_cli.networks.unet import half
 from psal_cli.tasks.enlarging import Enlarged
 from psal_cli.tasks.matching import Canvas
 
+UNSEEN = 2.0  # temperature for pictures other than those of the training: the embedding is too sure of itself (Guo et al. 2017)
+
 
 class Likely(NamedTuple):
     """At a quarter of the size it was looked for at. chroma: float32 [h, w, 3], the mean of a* and b*, divided by 100, and
@@ -26,7 +28,7 @@ class Likely(NamedTuple):
         return Enlarged(self.chroma, self.light, lightness.shape).rows(0, len(lightness), lightness)
 
 
-def likely(lightness: np.ndarray, references: Canvas, device: str = "cpu") -> Likely:
+def likely(lightness: np.ndarray, references: Canvas, device: str = "cpu", temperature: float = UNSEEN) -> Likely:
     """Colours for a grey picture, float32 [h, w] in [0, 1], from all that is visible of references, Lab divided by 100."""
     network = embedding().to(device)
     sides = []
@@ -37,7 +39,7 @@ def likely(lightness: np.ndarray, references: Canvas, device: str = "cpu") -> Li
         sides.append((colours[:, :1].contiguous(), *pooled(colours[:, 1:], valid)))
     target = torch.from_numpy(lightness)[None, None].to(device)
     with torch.no_grad():
-        mean = network.attended(target, sides)
+        mean = network.attended(target, sides, temperature=temperature)
     chroma, square = mean[:, :2], mean[:, 2:]
     spread = (square - chroma.square().sum(1, keepdim=True)).clamp_min(0).sqrt()
     found = torch.cat([chroma, spread], 1)[0].permute(1, 2, 0)

@@ -2,8 +2,9 @@
 
     python -m psal_cli.training.fusion --data ../shared/data --output out/training
 
-The matches of all pairs are found once, and kept in a file of OUTPUT (3 MB a pair); each step
-takes one of them. The loss is the L1 error of chroma and the likelihood of the error that the network expects (Laplace).
+The matches of all pairs are found once, and kept in a file of OUTPUT (3 MB a pair); each step takes one of them. What is likely
+is looked up as the embedding was trained to, for it has seen these pictures. The loss is the L1 error of chroma and the
+likelihood of the error that the network expects (Laplace).
 """
 
 from pathlib import Path
@@ -33,7 +34,7 @@ def prepared(target: np.ndarray, references: list[np.ndarray], seed: int) -> np.
     """float16 [CUES + 2, H, W]: cues, and the chroma that is right. target, references: float32 [H, W, 3], RGB in [0, 1]."""
     target, *others = (lab(np.rint(x * 255).astype(np.uint8)) for x in (target, *references))
     references, light = canvas([(x, None) for x in others]), np.ascontiguousarray(target[..., 0])
-    found = cues(light, references, match(light, references, seed), likely(light, references).at(light))
+    found = cues(light, references, match(light, references, seed), likely(light, references, temperature=1).at(light))
     return np.concatenate([found[0].numpy(), target[..., 1:].transpose(2, 0, 1)]).astype(np.float16)
 
 
