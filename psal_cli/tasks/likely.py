@@ -13,7 +13,7 @@ from psal_cli.networks.unet import half
 from psal_cli.tasks.enlarging import Enlarged
 from psal_cli.tasks.matching import Canvas
 
-UNSEEN = 2.0  # temperature for pictures other than those of the training: the embedding is too sure of itself (Guo et al. 2017)
+UNSEEN = 3.0  # temperature for pictures other than those of the training: the embedding is too sure of itself (Guo et al. 2017)
 
 
 class Likely(NamedTuple):
