@@ -1,10 +1,12 @@
 """Weights: those that ship with psal, checked against their manifest, and files that users bring."""
 
 import hashlib
+import json
 import tomllib
 import warnings
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -50,6 +52,26 @@ def brought(path: str | Path) -> dict[str, Tensor]:
     if not (isinstance(state, dict) and state and all(isinstance(x, Tensor) for x in state.values())):
         raise InputError(f"{path} is no state_dict, named tensors: save model.state_dict(), not the model")
     return state
+
+
+def found(source: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of weights that ship, by name, or of a file, and the recipe that made them, as far as the file tells.
+
+    Raises InputError, see `shipped` and `brought`.
+    """
+    from safetensors import safe_open
+
+    path = FOLDER / manifest()[source]["file"] if source in manifest() else Path(source)
+    state = shipped(source) if source in manifest() else brought(source)
+    if path.suffix != ".safetensors":
+        return state, {}
+    with safe_open(path, "pt") as file:
+        about = file.metadata() or {}
+    try:
+        recipe = json.loads(about.get("recipe", "{}"))
+    except ValueError:  # another program's word
+        recipe = {}
+    return state, recipe if isinstance(recipe, dict) else {}
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:

@@ -1,7 +1,17 @@
-"""Attention layers with one calling convention: layer(query, key, value) on [B, C, H, W]."""
+"""Attention layers with one calling convention: layer(query, key, value) on [B, C, H, W]; and those that fill a hole."""
 
+from psal_cli.attention.contextual import ContextualAttention, HoleAttention
 from psal_cli.attention.full import FullAttention, full_attention
 from psal_cli.attention.local import LocalAttention, local_attention
 from psal_cli.attention.psal import PSAttention, ps_attention
 
-__all__ = ["FullAttention", "LocalAttention", "PSAttention", "full_attention", "local_attention", "ps_attention"]
+__all__ = [
+    "ContextualAttention",
+    "FullAttention",
+    "HoleAttention",
+    "LocalAttention",
+    "PSAttention",
+    "full_attention",
+    "local_attention",
+    "ps_attention",
+]

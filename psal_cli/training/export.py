@@ -18,7 +18,8 @@ FOLDER = Path(__file__).parents[2] / "weights"
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.argument("name")
-def main(checkpoint: Path, name: str) -> None:
+@click.option("--half", is_flag=True, help="Store float16.")
+def main(checkpoint: Path, name: str, half: bool) -> None:
     """Writes weights/NAME.safetensors from CHECKPOINT, with what made it, and its line of the manifest."""
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     sizes = {key: list(x.shape) for key, x in state["model"].items()}
@@ -29,7 +30,8 @@ def main(checkpoint: Path, name: str) -> None:
         "steps": str(state["step"]),
         "revision": state["revision"],
     }
-    content = save({key: x.contiguous() for key, x in state["model"].items()}, metadata=about)
+    dtype = torch.float16 if half else torch.float32
+    content = save({key: x.to(dtype).contiguous() for key, x in state["model"].items()}, metadata=about)
     (FOLDER / f"{name}.safetensors").write_bytes(content)
     _enter(name, hashlib.sha256(content).hexdigest())
 

@@ -52,6 +52,8 @@ def train(
     clip: float | None = None,
     gradients: str = "highest",
     cycles: int = 1,
+    best: bool = False,
+    beside: dict[str, Any] | None = None,
 ) -> None:
     """Trains for recipe["steps"], or for some minutes; goes on from path.pt where it is there, logs to path.jsonl.
 
@@ -62,6 +64,8 @@ def train(
         every: steps between checkpoints. warmup: steps until the full rate. clip: largest norm of the gradient.
         cycles: so many times as long; the rate rises again at the start of each (Loshchilov & Hutter 2017). A run that has
             ended goes on with more of them.
+        best: also keep the checkpoint of the smallest validation error, as path.best.pt.
+        beside: what else has a state_dict and belongs to the run, by name.
         gradients: torch's precision of float32 products in the backward pass; the forward pass is always "highest".
 
     Raises:
@@ -69,7 +73,8 @@ def train(
     """
     torch.set_flush_denormal(True)  # gradients through a sharp softmax are full of them; a step took three times as long
     optimizer = torch.optim.Adam(network.parameters(), lr=recipe["rate"])
-    first = _restore(path.with_suffix(".pt"), network, optimizer, recipe)
+    parts = {"model": network, "optimizer": optimizer} | (beside or {})
+    first = _restore(path.with_suffix(".pt"), parts, recipe)
     started, seen = time.monotonic(), []
     last = recipe["steps"] * cycles
     for step in range(first, last):
@@ -87,10 +92,13 @@ def train(
         done, seconds = step + 1, time.monotonic() - started
         out_of_time = minutes is not None and seconds > minutes * 60
         if done % every == 0 or done == last or out_of_time:
-            _save(path.with_suffix(".pt"), network, optimizer, recipe, done)
+            _save(path.with_suffix(".pt"), parts, recipe, done)
             with torch.no_grad():
                 row = {"step": done, "training": float(np.mean(seen)), "validation": validation(), "seconds": round(seconds, 1)}
-            with path.with_suffix(".jsonl").open("a") as file:
+            log = path.with_suffix(".jsonl")
+            if best and row["validation"] < min((before["validation"] for before in _rows(log)), default=math.inf):
+                _save(path.with_suffix(".best.pt"), {"model": network}, recipe, done)
+            with log.open("a") as file:
                 file.write(json.dumps(row) + "\n")
             seen = []
         if out_of_time:
@@ -117,7 +125,11 @@ def _share(step: int, steps: int, warmup: int) -> float:
     return min(1, (step + 1) / max(warmup, 1)) * (LAST + (1 - LAST) * cosine)
 
 
-def _restore(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, recipe: dict[str, Any]) -> int:
+def _rows(log: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def _restore(path: Path, parts: dict[str, Any], recipe: dict[str, Any]) -> int:
     """Loads a checkpoint if there is one. Returns the number of steps done."""
     if not path.exists():
         return 0
@@ -125,14 +137,15 @@ def _restore(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, r
     if state["recipe"] != recipe:
         changed = sorted(name for name in recipe | state["recipe"] if state["recipe"].get(name) != recipe.get(name))
         raise ValueError(f"{path} was trained with another {', '.join(changed)}: use another folder, or delete it")
-    network.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
     return state["step"]
 
 
-def _save(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, recipe: dict[str, Any], step: int) -> None:
+def _save(path: Path, parts: dict[str, Any], recipe: dict[str, Any], step: int) -> None:
     """Writes a checkpoint; a run killed meanwhile keeps the last one."""
-    state = made(type(network).__name__, recipe, step, network.state_dict()) | {"optimizer": optimizer.state_dict()}
+    states = {name: part.state_dict() for name, part in parts.items()}
+    state = states | made(type(parts["model"]).__name__, recipe, step, states["model"])
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     torch.save(state, part)

@@ -6,13 +6,13 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from psal_cli.training.photographs import EVERY, decoded, files_of, read
+
 FARTHEST = 4  # stored frames between the two of a pair; clips store every 3rd to 20th frame
 HELD_OUT = ("aot_1007", "asl_help", "bedroom", "dog")  # clips kept for validation
 PHOTO_SHARE = 0.25  # of the pairs
-PHOTO_SIDE = 384  # photographs are kept with this short side, so that crops of 256 px see different parts
 PART = 0.5, 0.6  # of a photograph's width: how wide are two parts of it that show the same kind of place
 CROP = 0.4, 0.8  # of a photograph's width: how wide is a crop of it
-EVERY = 12  # one photograph in so many has no parts but for validation
 
 
 class Pair(NamedTuple):
@@ -34,9 +34,9 @@ class Pairs:
         clips = {clip.name: sorted(clip.glob("*.webp")) for clip in sorted((data / "video").iterdir()) if clip.is_dir()}
         if not any(clips.values()):
             raise FileNotFoundError(f"{data}/video has no clips: expected folders of .webp frames")
-        self.clips = {name: [_read(frame, size) for frame in frames] for name, frames in clips.items()}
-        self.files = sorted((data / "photos").glob("*.webp"))
-        self.photos = [_read(photo, None) for photo in self.files]
+        self.clips = {name: [read(frame, size) for frame in frames] for name, frames in clips.items()}
+        self.files = files_of(data)
+        self.photos = [read(photo) for photo in self.files]
         self.training = [name for name in self.clips if name not in HELD_OUT]
         frames = np.array([len(self.clips[name]) for name in self.training], float)
         self.chances = np.sqrt(frames) / np.sqrt(frames).sum()  # between a clip's share of the frames and an equal one
@@ -98,7 +98,7 @@ class Pairs:
     def _photo(self, random: np.random.Generator, held_out: bool = False) -> np.ndarray:
         """One as it is stored, uint8 [H, W, 3]."""
         files = [file for i, file in enumerate(self.files) if (i % EVERY == 0) == held_out]
-        return _decoded(files[random.integers(len(files))])
+        return decoded(files[random.integers(len(files))])
 
     def _of_clip(self, name: str, random: np.random.Generator) -> Pair:
         frames = self.clips[name]
@@ -112,19 +112,6 @@ class Pairs:
         photo = self.photos[random.integers(len(self.photos))]
         target, reference = (_warped(photo, self.size, random) for _ in range(2))
         return Pair(target, _relit(reference, random))
-
-
-def _read(path: Path, size: tuple[int, int] | None) -> np.ndarray:
-    """uint8 [H, W, 3] RGB, resized to (H, W) or to a short side of PHOTO_SIDE."""
-    picture = _decoded(path)
-    if size is None:
-        scale = PHOTO_SIDE / min(picture.shape[:2])
-        size = (round(picture.shape[0] * scale), round(picture.shape[1] * scale))
-    return cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)
-
-
-def _decoded(path: Path) -> np.ndarray:
-    return cv2.cvtColor(cv2.imread(str(path), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
 def _floats(picture: np.ndarray) -> np.ndarray:

@@ -1,0 +1,193 @@
+"""The inpainting network of Yu et al. 2018, "Generative image inpainting with contextual attention", sections 3 and 4.
+
+Names and shapes are those of the PyTorch port daa233/generative-inpainting-pytorch, whose checkpoints load unchanged: 84 tensors,
+3,601,542 parameters at width 32.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from psal_cli.attention import ContextualAttention
+from psal_cli.networks.diffusion import diffused
+
+FILLS = ("zeros", "diffused")
+MULTIPLE = 8  # of the sides inside
+REACH = 160  # pixels around: what is farther away has no influence on a pixel but through the attention
+CONTEXT_REACH = 16  # that of the features which are attended to
+
+
+class InpaintingNetwork(nn.Module):
+    """A coarse generator, then one that refines its result with attention to the rest of the picture."""
+
+    def __init__(self, width: int = 32, attention: nn.Module | None = None, *, fill: str = "zeros", residual: bool = False):
+        """Args:
+            width: channels of the first convolution.
+            attention: called with features [B, 4 * width, H / 4, W / 4] and the mask [B, 1, H, W]; default
+                `ContextualAttention()`.
+            fill: what the networks see in the hole: zeros, grey, as published, or colours diffused from around it.
+            residual: each generator adds to what it was given instead of drawing anew.
+
+        Raises ValueError for an unknown fill.
+        """
+        super().__init__()
+        if fill not in FILLS:
+            raise ValueError(f"fill is {fill!r}, expected one of {', '.join(FILLS)}")
+        self.fill, self.residual = fill, residual
+        self.coarse_generator = CoarseGenerator(width)
+        self.fine_generator = FineGenerator(width, attention or ContextualAttention())
+
+    def forward(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns what the coarse and what the refining generator make of the whole picture: [B, 3, H, W] in [-1, 1].
+
+        Of use is what they make of the hole: see `composed`.
+
+        Args:
+            image: [B, 3, H, W] in [-1, 1], of any size; what lies in the hole is not looked at.
+            mask: float [B, 1, H, W], 1 = hole, 0 = known.
+
+        Raises:
+            ValueError: what the attention refuses.
+        """
+        height, width = image.shape[2:]
+        image, mask = padded(image), padded(mask)
+        filled = self.filled(image, mask)
+        first = self.coarse(filled, mask)
+        second = self.fine(composed(filled, first, mask), mask)
+        return first[..., :height, :width], second[..., :height, :width]
+
+    def filled(self, image: Tensor, mask: Tensor) -> Tensor:
+        """The picture with its hole filled by `fill`."""
+        known = image * (1 - mask)
+        return known if self.fill == "zeros" else diffused(known, mask)
+
+    def coarse(self, filled: Tensor, mask: Tensor) -> Tensor:
+        """What the coarse generator makes of a filled picture whose sides are multiples of 8."""
+        return self._drawn(self.coarse_generator(_input(filled, mask)), filled)
+
+    def fine(self, composite: Tensor, mask: Tensor) -> Tensor:
+        """What the refining generator makes of the coarse one's."""
+        x, generator = _input(composite, mask), self.fine_generator
+        attended = generator.contextul_attention(generator.context(x), mask)
+        return self._drawn(generator.merged(generator.seen(x), attended), composite)
+
+    def context(self, composite: Tensor, mask: Tensor) -> Tensor:
+        """[B, 4 * width, H / 4, W / 4]: the features that are attended to."""
+        return self.fine_generator.context(_input(composite, mask))
+
+    def refined(self, composite: Tensor, mask: Tensor, attended: Tensor) -> Tensor:
+        """`fine`, where the attention is done."""
+        generator = self.fine_generator
+        return self._drawn(generator.merged(generator.seen(_input(composite, mask)), attended), composite)
+
+    def _drawn(self, out: Tensor, given: Tensor) -> Tensor:
+        return (out + given if self.residual else out).clamp(-1, 1)
+
+
+def padded(x: Tensor) -> Tensor:
+    """[B, C, H, W] with its last rows and columns repeated until the sides are multiples of 8."""
+    return F.pad(x, (0, -x.shape[3] % MULTIPLE, 0, -x.shape[2] % MULTIPLE), mode="replicate")
+
+
+def composed(image: Tensor, drawn: Tensor, mask: Tensor) -> Tensor:
+    """The picture outside the hole, bit for bit, and what was drawn inside it."""
+    return torch.where(mask > 0, drawn, image)
+
+
+def _input(image: Tensor, mask: Tensor) -> Tensor:
+    return torch.cat([image, torch.ones_like(mask), mask], 1)
+
+
+class Block(nn.Module):
+    """A convolution, zeros around the picture, and what follows it."""
+
+    def __init__(self, before: int, after: int, size: int = 3, stride: int = 1, dilation: int = 1, activation: str = "elu"):
+        super().__init__()
+        self.conv = nn.Conv2d(before, after, size, stride, dilation * (size - 1) // 2, dilation)
+        self.activation = {"elu": F.elu, "relu": F.relu, "none": lambda x: x}[activation]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.conv(x))
+
+
+class CoarseGenerator(nn.Module):
+    def __init__(self, c: int):
+        super().__init__()
+        self.conv1 = Block(5, c, 5)
+        self.conv2_downsample = Block(c, 2 * c, 3, 2)
+        self.conv3 = Block(2 * c, 2 * c)
+        self.conv4_downsample = Block(2 * c, 4 * c, 3, 2)
+        self.conv5 = Block(4 * c, 4 * c)
+        self.conv6 = Block(4 * c, 4 * c)
+        for number, dilation in zip(range(7, 11), (2, 4, 8, 16), strict=True):
+            setattr(self, f"conv{number}_atrous", Block(4 * c, 4 * c, dilation=dilation))
+        self.conv11 = Block(4 * c, 4 * c)
+        self.conv12 = Block(4 * c, 4 * c)
+        self.conv13 = Block(4 * c, 2 * c)
+        self.conv14 = Block(2 * c, 2 * c)
+        self.conv15 = Block(2 * c, c)
+        self.conv16 = Block(c, c // 2)
+        self.conv17 = Block(c // 2, 3, activation="none")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, 5, H, W] -> [B, 3, H, W]; H and W multiples of 4."""
+        x = self.conv4_downsample(self.conv3(self.conv2_downsample(self.conv1(x))))
+        x = self.conv6(self.conv5(x))
+        for number in range(7, 11):
+            x = getattr(self, f"conv{number}_atrous")(x)
+        x = twice(self.conv12(self.conv11(x)))
+        x = twice(self.conv14(self.conv13(x)))
+        return self.conv17(self.conv16(self.conv15(x)))
+
+
+class FineGenerator(nn.Module):
+    def __init__(self, c: int, attention: nn.Module):
+        super().__init__()
+        self.conv1 = Block(5, c, 5)
+        self.conv2_downsample = Block(c, c, 3, 2)
+        self.conv3 = Block(c, 2 * c)
+        self.conv4_downsample = Block(2 * c, 2 * c, 3, 2)
+        self.conv5 = Block(2 * c, 4 * c)
+        self.conv6 = Block(4 * c, 4 * c)
+        for number, dilation in zip(range(7, 11), (2, 4, 8, 16), strict=True):
+            setattr(self, f"conv{number}_atrous", Block(4 * c, 4 * c, dilation=dilation))
+        self.pmconv1 = Block(5, c, 5)
+        self.pmconv2_downsample = Block(c, c, 3, 2)
+        self.pmconv3 = Block(c, 2 * c)
+        self.pmconv4_downsample = Block(2 * c, 4 * c, 3, 2)
+        self.pmconv5 = Block(4 * c, 4 * c)
+        self.pmconv6 = Block(4 * c, 4 * c, activation="relu")
+        self.contextul_attention = attention  # the name is the port's
+        self.pmconv9 = Block(4 * c, 4 * c)
+        self.pmconv10 = Block(4 * c, 4 * c)
+        self.allconv11 = Block(8 * c, 4 * c)
+        self.allconv12 = Block(4 * c, 4 * c)
+        self.allconv13 = Block(4 * c, 2 * c)
+        self.allconv14 = Block(2 * c, 2 * c)
+        self.allconv15 = Block(2 * c, c)
+        self.allconv16 = Block(c, c // 2)
+        self.allconv17 = Block(c // 2, 3, activation="none")
+
+    def seen(self, x: Tensor) -> Tensor:
+        """The branch of convolutions: [B, 5, H, W] -> [B, 4 c, H / 4, W / 4]."""
+        x = self.conv4_downsample(self.conv3(self.conv2_downsample(self.conv1(x))))
+        x = self.conv6(self.conv5(x))
+        for number in range(7, 11):
+            x = getattr(self, f"conv{number}_atrous")(x)
+        return x
+
+    def context(self, x: Tensor) -> Tensor:
+        """The branch of attention, before it: [B, 5, H, W] -> [B, 4 c, H / 4, W / 4]."""
+        x = self.pmconv4_downsample(self.pmconv3(self.pmconv2_downsample(self.pmconv1(x))))
+        return self.pmconv6(self.pmconv5(x))
+
+    def merged(self, seen: Tensor, attended: Tensor) -> Tensor:
+        """Both branches: [B, 4 c, H / 4, W / 4] each -> [B, 3, H, W]."""
+        x = torch.cat([seen, self.pmconv10(self.pmconv9(attended))], 1)
+        x = twice(self.allconv12(self.allconv11(x)))
+        x = twice(self.allconv14(self.allconv13(x)))
+        return self.allconv17(self.allconv16(self.allconv15(x)))
+
+
+def twice(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="nearest")

@@ -1,0 +1,28 @@
+"""Colours that diffuse into a hole: nearly the harmonic fill, at the cost of a few passes over the picture."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SWEEPS = 12  # of Jacobi's method at each level
+
+
+def diffused(image: Tensor, mask: Tensor) -> Tensor:
+    """[B, C, H, W]: the picture, in the hole a solution of Laplace's equation, from the coarsest level down (cascadic multigrid).
+
+    Args:
+        image: [B, C, H, W], zero in the hole. mask: float [B, 1, H, W], 1 = hole. Where all is hole, all is zero.
+    """
+    known = 1 - mask
+    if min(image.shape[2:]) == 1 or not mask.any():
+        return image
+    share = F.avg_pool2d(known, 2, ceil_mode=True)
+    small = F.avg_pool2d(image, 2, ceil_mode=True) / share.clamp_min(1e-6)  # the mean of what is known
+    small = diffused(small * (share > 0), (share == 0).to(mask))
+    out = F.interpolate(small, scale_factor=2, mode="bilinear", align_corners=False)[..., : image.shape[2], : image.shape[3]]
+    out = torch.where(mask > 0, out, image)
+    for _ in range(SWEEPS):
+        around = F.pad(out, (1, 1, 1, 1), mode="replicate")
+        mean = (around[..., 1:-1, 2:] + around[..., 1:-1, :-2] + around[..., 2:, 1:-1] + around[..., :-2, 1:-1]) / 4
+        out = torch.where(mask > 0, mean, out)
+    return out

@@ -1,0 +1,136 @@
+"""Trains the network of `psal inpaint`.
+
+    python -m psal_cli.training.inpainting psal --data ../shared/data --output out/training
+
+A step takes crops of photographs and a hole in each. The loss is the spatially discounted L1 error in the hole of what both
+generators draw (Yu et al. 2018, section 3), with --adversarial also the hinge loss of a patch critic (Yu et al. 2019).
+"""
+
+from pathlib import Path
+
+import click
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from psal_cli.networks.contextual_attention import FILLS, InpaintingNetwork, composed
+from psal_cli.tasks.network import ATTENTIONS, attention_of, network_of
+from psal_cli.tasks.parts import depth
+from psal_cli.training import loop
+from psal_cli.training.critic import Critic
+from psal_cli.training.holes import hole
+from psal_cli.training.photographs import EVERY, SIDE, files_of, read
+
+DISCOUNT = 0.97  # of the error, for each pixel from the hole's edge: what is deep inside may be many things
+HELD_OUT = 48  # crops of the photographs held out
+FAR = 1 << 40  # the numbers of those
+
+
+class Crops:
+    """Numbered crops with a hole: the same folder, seed and number give the same one."""
+
+    def __init__(self, data: Path, side: int, seed: int):
+        """Raises FileNotFoundError when the folder has no photographs."""
+        photos = [read(path) for path in files_of(data)]
+        if not photos:
+            raise FileNotFoundError(f"{data}/photos has no photographs: expected .webp")
+        self.held_out, self.training = photos[::EVERY], [x for i, x in enumerate(photos) if i % EVERY]
+        self.side, self.seed = side, seed
+
+    def crop(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """uint8 [side, side, 3] and bool [side, side], True = hole."""
+        random = np.random.default_rng([self.seed, number])
+        photos = self.held_out if number >= FAR else self.training
+        photo = photos[random.integers(len(photos))]
+        cut = int(self.side * (SIDE / self.side) ** random.uniform())  # of the photograph: as large as the crop, or larger
+        top, left = (random.integers(size - cut + 1) for size in photo.shape[:2])
+        picture = cv2.resize(photo[top : top + cut, left : left + cut], (self.side, self.side), interpolation=cv2.INTER_AREA)
+        return picture[:, :: random.choice([-1, 1])], hole(random, self.side)
+
+    def batch(self, first: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Images [B, 3, side, side] in [-1, 1], masks [B, 1, side, side], and the discounts of the errors, alike."""
+        pictures, holes = zip(*(self.crop(first + i) for i in range(count)), strict=True)
+        discounts = [DISCOUNT ** depth(x) * x for x in holes]
+        images = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        return images, *(torch.from_numpy(np.stack(x).astype(np.float32))[:, None] for x in (holes, discounts))
+
+
+def discounted(drawn: Tensor, image: Tensor, discount: Tensor) -> Tensor:
+    """The weighted mean of the absolute differences of [B, 3, H, W]."""
+    return ((drawn - image).abs() * discount).sum() / (3 * discount.sum())
+
+
+@click.command()
+@click.argument("attention", type=click.Choice(ATTENTIONS))
+@loop.options(steps=40_000)
+@click.option("--width", type=click.IntRange(2), default=32, show_default=True, help="Channels of the first convolution.")
+@click.option("--fill", type=click.Choice(FILLS), default="zeros", show_default=True, help="What the network sees in the hole.")
+@click.option("--residual", is_flag=True, help="Add to what is seen, instead of drawing anew.")
+@click.option("--side", type=click.IntRange(64, SIDE), default=128, show_default=True, help="Of the crops, in pixels.")
+@click.option("--batch", type=click.IntRange(1), default=8, show_default=True)
+@click.option("--adversarial", type=float, default=0.0, show_default=True, help="Weight of the critic's judgement.")
+@click.option("--start", help="Start from these weights: a name of weights/, or a file.")
+@click.option("--name", help="Of checkpoint and log; default inpaint_ATTENTION.")
+@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
+def main(
+    attention, data, output, steps, minutes, rate, seed, device, threads, width, fill, residual, side, batch, adversarial,
+    start, name, precision,
+) -> None:  # fmt: skip
+    """Trains with ATTENTION. Checkpoint and log are OUTPUT/NAME.pt and .jsonl, the best by validation OUTPUT/NAME.best.pt."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    network = InpaintingNetwork(width, attention_of(attention), fill=fill, residual=residual)
+    if residual:  # starts as what it is given
+        for generator, last in ((network.coarse_generator, "conv17"), (network.fine_generator, "allconv17")):
+            getattr(generator, last).conv.weight.data.mul_(0.02)
+            getattr(generator, last).conv.bias.data.zero_()
+    if start:
+        network.load_state_dict(network_of(attention, start).state_dict())
+    network.to(device, memory_format=torch.channels_last)
+    critic = Critic().to(device)
+    critic_optimizer = torch.optim.Adam(critic.parameters(), lr=rate, betas=(0.5, 0.9))
+    crops = Crops(data, side, seed)
+
+    def drawn(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bfloat16"):
+            first, second = network(image, mask)
+        return first.float(), second.float()
+
+    def errors(step: int) -> tuple[Tensor, float]:
+        image, mask, discount = (x.to(device) for x in crops.batch(step * batch, batch))
+        first, second = drawn(image, mask)
+        error = discounted(second, image, discount)
+        loss = error + discounted(first, image, discount)
+        if adversarial:
+            found = composed(image, second, mask)
+            judged = critic.loss(image, found.detach(), mask)
+            critic_optimizer.zero_grad()
+            judged.backward()
+            critic_optimizer.step()
+            critic.requires_grad_(False)
+            loss = loss - adversarial * critic(found, mask).mean()
+            critic.requires_grad_(True)
+        return loss, error.item() * 127.5
+
+    def validation() -> float:
+        """The mean absolute error in the hole, in grey levels."""
+        found = []
+        for first in range(0, HELD_OUT, 8):
+            image, mask, _ = (x.to(device) for x in crops.batch(FAR + first, 8))
+            _, second = drawn(image, mask)
+            found.append(((second - image).abs() * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3)) / 3)
+        return float(torch.cat(found).mean()) * 127.5
+
+    recipe = {
+        "attention": attention, "width": width, "fill": fill, "residual": residual, "side": side, "batch": batch,
+        "steps": steps, "rate": rate, "seed": seed, "adversarial": adversarial, "start": start, "precision": precision,
+    }  # fmt: skip
+    loop.train(
+        output / (name or f"inpaint_{attention}"), network, recipe, errors, validation,
+        minutes=minutes, warmup=200, clip=1.0, best=True, beside={"critic": critic, "critic_optimizer": critic_optimizer},
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
