@@ -87,18 +87,8 @@ class Colorize(Verb):
         super().__init__(want, talk)
         self.shared = {path: Lock() for path in map(as_path, want.ref)}  # one for all pictures is read once
         self.known: dict[Path, Any] = {}
-        self._refuse_mixtures()
-
-    def _refuse_mixtures(self) -> None:
-        """Options that the chosen engine knows nothing of."""
-        given = click.get_current_context().get_parameter_source
         paper, psal = ("attention", "iterations", "weights"), ("confidence", "save_offsets")
-        for name in paper if self.want.engine == "psal" else psal:
-            if given(name) is click.core.ParameterSource.COMMANDLINE:
-                needed = "paper" if name in paper else "psal"
-                raise click.UsageError(
-                    f"--{name.replace('_', '-')} is of --engine {needed}: leave it out, or add --engine {needed}"
-                )
+        self.refuse_mixtures(dict.fromkeys(paper, ("paper",)) | dict.fromkeys(psal, ("psal",)))
 
     def start(self) -> None:
         from psal_cli.tasks.colorize_costs import baseline

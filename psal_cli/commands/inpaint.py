@@ -8,7 +8,7 @@ import click
 from psal_cli.batch import Item
 from psal_cli.commands import options
 from psal_cli.commands.run import run_verb
-from psal_cli.commands.talk import Progress
+from psal_cli.commands.talk import Progress, Talk
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError
 
@@ -21,8 +21,21 @@ EXAMPLE = "psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.
 @options.output_options
 @options.batch_options
 @click.option(
-    "--engine", type=click.Choice(["patch"]), default="patch", show_default=True, help="patch: copies patches, untrained."
+    "--engine",
+    type=click.Choice(["combined", "patch", "network"]),
+    default="patch",
+    show_default=True,
+    help="patch: copies patches; network: draws; combined: copies patches that fit what the network draws.",
 )
+@click.option(
+    "--attention",
+    type=click.Choice(["psal", "aggregation", "original", "original-sum"]),
+    default="psal",
+    show_default=True,
+    help="Of the network: PSAL, PSAL with aggregation, or that of Yu et al. 2018, whose memory grows with the square of the "
+    "picture; original-sum: as in the PyTorch port since 2020.",
+)
+@click.option("--weights", type=options.PICTURE, help="Of the network: other weights, .safetensors, or a published .pt or .pth.")
 @click.option("--source-mask", type=options.PICTURE, help="As --mask, white = may be copied from.")
 @options.search_options
 @options.seed_option
@@ -53,15 +66,35 @@ class Result(NamedTuple):
     filled: Any  # psal_cli.tasks.inpaint.Filled, or None where there was nothing to fill
 
 
+PATCHES, NETWORKS = ("patch", "combined"), ("combined", "network")  # the engines that have them
+
+
 class Inpaint(Verb):
     beside = "_inpainted"
     partners = ("mask", "source_mask")
     outputs = ("save_offsets", "compare")
 
+    def __init__(self, want: SimpleNamespace, talk: Talk):
+        super().__init__(want, talk)
+        copying = ("source_mask", "patch_size", "no_blend", "save_offsets")
+        self.refuse_mixtures(dict.fromkeys(copying, PATCHES) | dict.fromkeys(("attention", "weights"), NETWORKS))
+
     def start(self) -> None:
         from psal_cli.tasks.costs import baseline
 
-        baseline()  # before any picture is in memory
+        self.painter = self._painter()
+        baseline(self.want.engine)  # before any picture is in memory
+
+    def _painter(self):
+        """The network, None where none is wanted."""
+        if self.want.engine not in NETWORKS:
+            return None
+        from psal_cli.tasks.network import WEIGHTS, Painter, network_of
+
+        want = self.want
+        iterations = want.iterations or 5 if want.engine == "network" else 5
+        network = network_of(want.attention, want.weights or WEIGHTS, iterations)
+        return Painter(network, want.device, seed=want.seed, say=self.talk.say)
 
     def read(self, item: Item) -> Loaded:
         from psal_cli.image import check_holds, read_picture
@@ -165,6 +198,8 @@ class Inpaint(Verb):
                 seed=want.seed,
                 blend=not want.no_blend,
                 reach=loaded.reach,
+                engine=want.engine,
+                painter=self.painter,
                 progress=progress,
             )
         except ValueError as error:

@@ -4,6 +4,8 @@ from abc import ABC, abstractmethod
 from types import SimpleNamespace
 from typing import Any
 
+import click
+
 from psal_cli.batch import Item
 from psal_cli.commands import options
 from psal_cli.commands.talk import Progress, Talk
@@ -40,6 +42,16 @@ class Verb(ABC):
     @abstractmethod
     def preview(self, item: Item) -> dict:
         """What can be told without decoding the picture: size, memory. Raises PsalError for what would be refused."""
+
+    def refuse_mixtures(self, engines: dict[str, tuple[str, ...]]) -> None:
+        """Options that were given though the chosen engine knows nothing of them. engines: of each such option, those that do."""
+        given = click.get_current_context().get_parameter_source
+        for name, those in engines.items():
+            if self.want.engine not in those and given(name) is click.core.ParameterSource.COMMANDLINE:
+                option = name.replace("_", "-")
+                raise click.UsageError(
+                    f"--{option} is of --engine {' and '.join(those)}: leave it out, or add --engine {those[0]}"
+                )
 
     def estimate(self, item: Item) -> int | None:
         """Bytes that the item was expected to need, None when its work had not begun."""

@@ -19,10 +19,18 @@ def diffused(image: Tensor, mask: Tensor) -> Tensor:
     share = F.avg_pool2d(known, 2, ceil_mode=True)
     small = F.avg_pool2d(image, 2, ceil_mode=True) / share.clamp_min(1e-6)  # the mean of what is known
     small = diffused(small * (share > 0), (share == 0).to(mask))
-    out = F.interpolate(small, scale_factor=2, mode="bilinear", align_corners=False)[..., : image.shape[2], : image.shape[3]]
+    out = _doubled(_doubled(small, 2), 3)[..., : image.shape[2], : image.shape[3]]
     out = torch.where(mask > 0, out, image)
     for _ in range(SWEEPS):
         around = F.pad(out, (1, 1, 1, 1), mode="replicate")
         mean = (around[..., 1:-1, 2:] + around[..., 1:-1, :-2] + around[..., 2:, 1:-1] + around[..., :-2, 1:-1]) / 4
         out = torch.where(mask > 0, mean, out)
     return out
+
+
+def _doubled(x: Tensor, axis: int) -> Tensor:
+    """Bilinear; F.interpolate rounds by how its work is shared among threads."""
+    size = x.shape[axis]
+    before = torch.cat([x.narrow(axis, 0, 1), x.narrow(axis, 0, size - 1)], axis)
+    after = torch.cat([x.narrow(axis, 1, size - 1), x.narrow(axis, size - 1, 1)], axis)
+    return torch.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], axis + 1).flatten(axis, axis + 1)

@@ -4,6 +4,8 @@ Minimises the sum over those patches of the distance to their nearest neighbour 
 weighted voting from coarse to fine (Wexler et al. 2007; Kwatra et al. 2005), with the texture features and the
 onion-peel start of Newson et al. 2017 ("Non-local patch-based image inpainting", IPOL). Between levels the field is
 upsampled, not the picture, and the last vote is a copy: the result is made of the source's own pixels.
+
+Where something is known of what is in the hole, as what a network draws there, the coarse levels compare that too.
 """
 
 from collections.abc import Callable
@@ -16,9 +18,10 @@ from torch import Tensor
 
 from psal_cli import ops
 from psal_cli.tasks.parts import Box, crop, depth, inner_radius, part_boxes, touched
-from psal_cli.tasks.pyramid import Pyramid, halve_mask, upsample_field
+from psal_cli.tasks.pyramid import TEXTURES, Pyramid, halve_mask, upsample_field
 
 COARSEST_RADIUS = 4  # the widest hole's inner radius at the coarsest level, in pixels: a hole one or two patches wide
+DRAWN_RADIUS = 24  # at most, the same where a network draws what is expected: so wide were the holes that it learnt to fill
 COARSEST_SIDE = 32  # smaller than this a picture has too few patches left to tell one thing from another
 CONFIDENCE = 0.4  # a patch whose centre lies one pixel deeper in the hole counts e^0.4 times less (Wexler et al. 2007)
 SHARPNESS = 2.0  # of a vote: patches at the usual distance, the third quartile, count e^2 times less than perfect ones
@@ -27,9 +30,11 @@ EXACT = 1 << 14  # pixels of a coarsest level that is searched exactly
 
 @dataclass
 class Key:
-    """What one level is filled from. features: [1, C, H, W]; valid: bool [1, H, W], centres of patches that may be copied."""
+    """What one level is filled from. features: [1, C, H, W]; channels: of them, of what is unknown in the hole: those after them
+    are expected there; valid: bool [1, H, W], centres of patches that may be copied."""
 
     features: Tensor
+    channels: int
     valid: Tensor
     rows: Tensor  # ops.keys_by_row(valid)
 
@@ -55,11 +60,13 @@ def complete(
     iterations: int | None,
     seed: int,
     progress: Callable[[int, int, str], None] | None = None,
+    draw: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
 ) -> list[tuple[Box, Tensor]]:
     """Finds where each pixel of the hole is copied from.
 
     Args:
         pixels: [H, W, C], uint8, uint16 or float32. hole: bool [H, W]. source: bool [H, W], what may be copied from, or None.
+        draw: what is expected in the hole, see `Pyramid.guide`; None: nothing.
 
     Returns:
         for each part of the hole its box and origin, int32 [n, 2], the (row, column) for its n pixels in raster order.
@@ -68,6 +75,8 @@ def complete(
     """
     holes, keys = _masks(hole, source, patch_size)
     pyramid = Pyramid(pixels, holes)
+    if draw is not None:
+        pyramid.guide(drawn_level(hole, len(holes)), draw)
     coarser, parts = [], []
     for number in reversed(range(len(holes))):
         height, width = holes[number].shape
@@ -75,7 +84,7 @@ def complete(
             progress(len(holes) - number, len(holes), f"{width}x{height}")
         rounds = iterations or min(8, 2**number)  # fewer where the field is fine already: each vote costs some texture
         parts = [_hole(holes[number], box, patch_size) for box in part_boxes(holes[number], patch_size)]
-        key = Key(pyramid.features(number, energy=not coarser), *keys.pop())
+        key = Key(pyramid.features(number, energy=not coarser), pixels.shape[2] + TEXTURES, *keys.pop())
         if not coarser:
             for one in parts:
                 _peel(one, key, patch_size, seed)
@@ -91,6 +100,12 @@ def complete(
         del key
         pyramid.drop(number)
     return [(one.box, _origin(one, patch_size)) for one in parts]
+
+
+def drawn_level(hole: np.ndarray, levels: int) -> int:
+    """The level at which a network draws what is expected in a hole: where the hole is as wide as those that it has learnt."""
+    needed = int(np.ceil(np.log2(max(inner_radius(hole), 1) / DRAWN_RADIUS)))
+    return min(max(1, needed), levels - 1)
 
 
 def _masks(hole: np.ndarray, source: np.ndarray | None, patch_size: int) -> tuple[list[np.ndarray], list[tuple]]:
@@ -171,7 +186,8 @@ def _put(features: Tensor, new: Tensor, where: Tensor) -> None:
 
 def _vote(one: Hole, key: Key, patch_size: int) -> None:
     """Each unknown pixel becomes the weighted mean of what the patches over it paste there."""
-    _put(one.features, ops.aggregate(key.features, one.nnf, _logits(one), patch_size, softmax=True), one.unknown)
+    pasted = ops.aggregate(key.features, one.nnf, _logits(one), patch_size, softmax=True)
+    _put(one.features[:, : key.channels], pasted[:, : key.channels], one.unknown)
 
 
 def _alternate(one: Hole, key: Key, patch_size: int, rounds: int, seed: int) -> None:
@@ -190,20 +206,24 @@ def _alternate(one: Hole, key: Key, patch_size: int, rounds: int, seed: int) -> 
 def _peel(one: Hole, key: Key, patch_size: int, seed: int) -> None:
     """First estimate, layer by layer from the edge, comparing only what is known of each patch.
 
-    The distance over the known pixels of a patch is a dot product: sum m (q - k)^2 = const - <[2 m q, -m], [k, |k|^2]>.
+    The distance over the known pixels of a patch is a dot product: sum m (q - k)^2 = const - <[2 m q, -m], [k, |k|^2]>; what is
+    expected is known everywhere, m = 1.
     """
     schedule = "exact" if key.valid.numel() <= EXACT else "scan"
-    _start(one, key.features[:, :-1])
+    energies = 1 if key.features.shape[1] == key.channels + 1 else 2
+    _start(one, key.features[:, :-energies])
+    expected = one.features[:, key.channels :]
     unknown = one.unknown.clone()
     while unknown.any():
         known = (~unknown).float()[None, None]
         ring = unknown & (F.max_pool2d(known, 3, 1, 1)[0, 0] > 0)
-        query = torch.cat([2 * known * one.features, -known.expand(1, 1, -1, -1)], 1)
+        query = [2 * known * one.features[:, : key.channels], 2 * expected, -known, -torch.ones_like(known)]
         nnf, _ = ops.search_valid(
-            query, key.features, patch_size, 1, 8, "dot", ring[None], key.valid, None, schedule, seed, key.rows
-        )
+            torch.cat(query[: 2 + energies], 1), key.features, patch_size, 1, 8, "dot", ring[None], key.valid, None, schedule,
+            seed, key.rows,
+        )  # fmt: skip
         pasted = ops.aggregate(key.features, nnf, torch.ones_like(nnf[:, :, 0], dtype=torch.float32))
-        _put(one.features, pasted[:, :-1], ring)
+        _put(one.features[:, : key.channels], pasted[:, : key.channels], ring)
         unknown &= ~ring
 
 

@@ -12,9 +12,11 @@ from psal_cli.errors import MemoryLimitError
 from psal_cli.tasks import costs
 from psal_cli.tasks.blend import blended
 from psal_cli.tasks.completion import complete
+from psal_cli.tasks.network import Painter, network_of
 from psal_cli.tasks.parts import Box, crop, part_boxes, windows
 from psal_cli.tasks.pyramid import floats
 
+ENGINES = ("combined", "patch", "network")
 DEPTHS = (torch.uint8, torch.uint16, torch.float32)
 REACHES = tuple(int(2 ** (n / 2)) for n in range(30, 13, -1))  # 32768 to 128, each 0.7 of the one before
 GRAIN = 60_000_000  # bytes: the libraries are counted in such steps, so that one limit always gives one plan
@@ -24,12 +26,12 @@ GRAIN = 60_000_000  # bytes: the libraries are counted in such steps, so that on
 class Filled:
     """What became of the n pixels inside a mask, in raster order.
 
-    values: float32 [n, C] in [0, 1]; origin: int32 [n, 2], the (row, column) that each was copied from.
-    picture and mask are those that were given.
+    values: float32 [n, C] in [0, 1]; origin: int32 [n, 2], the (row, column) that each was copied from, None where a network
+    drew them. picture and mask are those that were given.
     """
 
     values: Tensor
-    origin: Tensor
+    origin: Tensor | None
     picture: Tensor
     mask: Tensor
 
@@ -41,8 +43,10 @@ class Filled:
         return torch.from_numpy(pixels).permute(2, 0, 1)[None].to(self.picture.device)
 
     @property
-    def nnf(self) -> Tensor:
+    def nnf(self) -> Tensor | None:
         """int32 [H, W, 2], made anew: the origin of each filled pixel, -1 outside the mask."""
+        if self.origin is None:
+            return None
         nnf = torch.full((*self.mask.shape, 2), -1, dtype=torch.int32, device=self.mask.device)
         nnf[self.mask] = self.origin
         return nnf
@@ -58,9 +62,11 @@ def inpaint(
     seed: int = 0,
     blend: bool = True,
     reach: int | None = None,
+    engine: str = "patch",
+    painter: Painter | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Filled:
-    """Fills a hole with patches of the rest of the picture (see psal_cli.tasks.completion).
+    """Fills a hole with patches of the rest of the picture (see psal_cli.tasks.completion), by a network, or by both.
 
     Args:
         image: [1, C, H, W], float32 in [0, 1], or uint8 or uint16 with white = 255 or 65535. Of integers nothing larger is
@@ -73,16 +79,25 @@ def inpaint(
         blend: correct the fill where the light differs across the hole's edge.
         reach: each hole is filled from so many pixels around it, which takes memory for those only; default the whole
             picture. Holes whose surroundings overlap are filled together.
+        engine: "patch"; "network", which draws the hole at the picture's own size (see psal_cli.tasks.network); or "combined":
+            the network draws where the hole is as large as those it has learnt, the patches follow it from there. "network"
+            looks at image, mask and painter only.
+        painter: of the network; default that of the weights that ship.
         progress: called before each level with (level, levels, its size as text).
 
     Raises:
-        ValueError: wrong shapes; an empty mask; no whole patch left to copy from.
+        ValueError: wrong shapes; an empty mask; no whole patch left to copy from; an unknown engine.
         MemoryLimitError: none within the reach.
     """
-    _check(image, mask, source_mask, patch_size, reach)
+    _check(image, mask, source_mask, patch_size, reach, engine)
+    if engine != "patch":
+        painter = painter or Painter(network_of(), str(image.device), seed=seed)
     # The work is many small searches in a row, each over before a GPU had begun: the CPU does it.
     pixels, hole = _pixels(image), mask.cpu().numpy()
     source = None if source_mask is None else source_mask.cpu().numpy()
+    if engine == "network":
+        values = painter(floats(pixels), hole).clip(0, 1)
+        return Filled(torch.from_numpy(values).to(image.device), None, image, mask)
     inside = np.flatnonzero(hole)
     values = np.empty((len(inside), pixels.shape[2]), np.float32)
     origins = np.empty((len(inside), 2), np.int32)
@@ -92,7 +107,7 @@ def inpaint(
         say = progress and _numbered(progress, number, len(boxes))
         part = None if source is None else source[view]
         try:
-            found = complete(pixels[view], hole[view], part, patch_size, iterations, seed, say)
+            found = complete(pixels[view], hole[view], part, patch_size, iterations, seed, say, painter)
         except ValueError as error:
             if reach is None:
                 raise
@@ -186,7 +201,9 @@ def _pixels(image: Tensor) -> np.ndarray:
     return image[0].cpu().permute(1, 2, 0).numpy()
 
 
-def _check(image: Tensor, mask: Tensor, source_mask: Tensor | None, patch_size: int, reach: int | None) -> None:
+def _check(image: Tensor, mask: Tensor, source_mask: Tensor | None, patch_size: int, reach: int | None, engine: str) -> None:
+    if engine not in ENGINES:
+        raise ValueError(f"engine is {engine!r}, expected one of {', '.join(ENGINES)}")
     if image.ndim != 4 or image.shape[0] != 1:
         raise ValueError(f"image has shape {list(image.shape)}, expected [1, C, H, W]")
     if image.dtype not in DEPTHS:

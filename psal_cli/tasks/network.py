@@ -1,18 +1,29 @@
-"""The inpainting networks by name: their attention, and their weights."""
+"""Drawing what is in a hole by a network, at the picture's own resolution, at a cost that follows the hole."""
 
+from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import pairwise
+from typing import NamedTuple
 
-from torch import nn
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from psal_cli import weights as stored
 from psal_cli.attention import ContextualAttention, HoleAttention, PSAttention
-from psal_cli.networks.contextual_attention import InpaintingNetwork
+from psal_cli.networks.contextual_attention import CONTEXT_REACH, MULTIPLE, REACH, InpaintingNetwork, composed, padded
+from psal_cli.tasks.parts import Box, area, crop, grown, merged, part_boxes
 
+WEIGHTS = "inpaint"  # what ships
 PATCH = 7
 ATTENTIONS = ("psal", "aggregation", "original", "original-sum")
+SCALE = 4  # a feature that is attended to stands for so many pixels in both directions
+PIECE = 1 << 21  # pixels that are drawn at a time
+CELL = 256  # pixels: side of the pieces of a hole that is scattered over a large picture
 
 
-def attention_of(name: str, iterations: int = 5, seed: int = 0) -> nn.Module:
+def attention_of(name: str, iterations: int = 5) -> nn.Module:
     """The attention layers that can be plugged in.
 
     "psal" is that of Cherel et al. 2022, section 4.4: k = 3, 7x7 patches, no downsampling, the centre pixel, 5 iterations;
@@ -24,18 +35,157 @@ def attention_of(name: str, iterations: int = 5, seed: int = 0) -> nn.Module:
         return ContextualAttention("sum" if name == "original-sum" else "maximum")
     temperature = PATCH / 3 / 10
     return HoleAttention(
-        PSAttention(
-            PATCH, 3, iterations, aggregation=name == "aggregation", similarity="key_cosine", temperature=temperature, seed=seed
-        )
+        PSAttention(PATCH, 3, iterations, aggregation=name == "aggregation", similarity="key_cosine", temperature=temperature)
     )
 
 
 @cache
-def network_of(attention: str, source: str, iterations: int = 5, seed: int = 0) -> InpaintingNetwork:
+def network_of(attention: str = "psal", source: str = WEIGHTS, iterations: int = 5) -> InpaintingNetwork:
     """A network with weights that ship, by name, or of a file: what its metadata say it is, or without any the published one.
 
     Raises InputError when they do not fit.
     """
     state, recipe = stored.found(source)
     kept = {name: recipe[name] for name in ("width", "fill", "residual") if name in recipe}
-    return stored.fill(InpaintingNetwork(attention=attention_of(attention, iterations, seed), **kept), state, source)
+    network = InpaintingNetwork(attention=attention_of(attention, iterations), **kept)
+    return stored.fill(network, state, source).to(memory_format=torch.channels_last)
+
+
+class Piece(NamedTuple):
+    """view: what the network sees of the picture; core: the part of it that it draws. Sides are multiples of 8."""
+
+    core: Box
+    view: Box
+
+
+class Way(NamedTuple):
+    """How a network is run. half: in half precision; largest: pixels that are drawn at a time, at most, but for the smallest
+    pieces."""
+
+    device: str
+    half: bool
+    largest: int
+
+
+class Painter:
+    """Draws what a network expects in a hole.
+
+    The result is that of the network on the whole picture, to rounding: the features that are attended to are made of all of
+    it, a strip at a time, everything else only as far around the hole as it has influence.
+    """
+
+    def __init__(
+        self,
+        network: InpaintingNetwork,
+        device: str = "cpu",
+        largest: int = PIECE,
+        seed: int = 0,
+        say: Callable[[str], None] = print,
+    ):
+        """largest: see `Way`. seed: of the search, where there is one. say: is told where the memory of a GPU does not suffice."""
+        self.network, self.seed, self.say = network, seed, say
+        self.ways = [Way(device, False, largest)]
+        if device != "cpu":
+            self.ways += [Way(device, True, largest), Way(device, True, CELL**2), Way("cpu", False, largest)]
+
+    def __call__(self, known: np.ndarray, hole: np.ndarray) -> np.ndarray:
+        """float32 [n, C] in [0, 1]: what is expected in the n pixels of the hole, in raster order.
+
+        Args:
+            known: float32 [H, W, C] in [0, 1], C 1 or 3; the hole is not looked at. hole: bool [H, W].
+
+        Raises:
+            ValueError: what the attention refuses.
+            torch.OutOfMemoryError: in each of the ways.
+        """
+        image = torch.from_numpy(known).permute(2, 0, 1)[None].expand(1, 3, -1, -1)
+        mask = torch.from_numpy(hole.astype(np.float32))[None, None]
+        found = self._drawn_somehow(padded(image * 2 - 1), padded(mask))
+        height, width = hole.shape
+        inside = found[0, :, :height, :width].permute(1, 2, 0).numpy()[hole] / 2 + 0.5
+        return inside if known.shape[2] == 3 else inside.mean(1, keepdims=True)
+
+    def _drawn_somehow(self, image: Tensor, mask: Tensor) -> Tensor:
+        """`_drawn` in the first way for which there is memory."""
+        for way, other in pairwise(self.ways):
+            try:
+                return self._drawn(image, mask, way)
+            except torch.OutOfMemoryError:
+                how = f"{'half' if other.half else 'full'} precision, {other.largest} pixels at a time"
+                self.say(f"the network does not fit into the memory of {way.device}: now on {other.device}, {how}")
+        return self._drawn(image, mask, self.ways[-1])
+
+    @torch.no_grad()
+    def _drawn(self, image: Tensor, mask: Tensor, way: Way) -> Tensor:
+        """[1, 3, H, W] in [-1, 1], on the CPU: the picture, with its hole drawn."""
+        network = self.network.to(way.device)
+        for layer in network.modules():
+            if isinstance(layer, PSAttention):
+                layer.seed = self.seed
+        work = list(pieces(mask[0, 0].numpy() > 0, way.largest))
+        image, mask = image.to(way.device), mask.to(way.device)
+        composite = network.filled(image, mask)
+        with torch.autocast(torch.device(way.device).type, torch.float16, enabled=way.half):
+            firsts = [(core, view, network.coarse(crop(composite, view), crop(mask, view))) for core, view in work]
+            for core, view, first in firsts:
+                _put(composite, first, mask, core, view)
+            del firsts
+            attended = network.fine_generator.contextul_attention(self._context(composite, mask, way.largest), mask)
+            out = composite.clone()
+            for core, view in work:
+                around = crop(attended, tuple(side // SCALE for side in view))
+                _put(out, network.refined(crop(composite, view), crop(mask, view), around), mask, core, view)
+        return out.float().cpu()
+
+    def _context(self, composite: Tensor, mask: Tensor, largest: int) -> Tensor:
+        """[1, C, H / 4, W / 4]: the features that are attended to, in strips of rows."""
+        height, width = mask.shape[2:]
+        rows = max(largest // width // MULTIPLE, 1) * MULTIPLE
+        strips = []
+        for top in range(0, height, rows):
+            bottom = min(top + rows, height)
+            view = grown((top, bottom, 0, width), CONTEXT_REACH, (height, width))
+            features = self.network.context(crop(composite, view), crop(mask, view))
+            strips.append(features[:, :, (top - view[0]) // SCALE : (bottom - view[0]) // SCALE])
+        return torch.cat(strips, 2)
+
+
+def pieces(hole: np.ndarray, largest: int) -> Iterator[Piece]:
+    """What is drawn at a time of a hole, bool [H, W], whose sides are multiples of 8: each part of it, or cells where that is less
+    work or the part is larger than `largest` pixels."""
+    for core in merged([_aligned(grown(box, REACH, hole.shape), hole.shape) for box in part_boxes(hole, 1)]):
+        whole = Piece(core, core)
+        cells = [Piece(cell, grown(cell, REACH, hole.shape)) for cell in _cells(hole, core)]
+        if area(core) <= min(largest, sum(area(cell.view) for cell in cells)):
+            yield whole
+        else:
+            yield from cells
+
+
+def _aligned(box: Box, size: tuple[int, int]) -> Box:
+    top, bottom, left, right = box
+    return grown(
+        (
+            top // MULTIPLE * MULTIPLE,
+            -(-bottom // MULTIPLE) * MULTIPLE,
+            left // MULTIPLE * MULTIPLE,
+            -(-right // MULTIPLE) * MULTIPLE,
+        ),
+        0,
+        size,
+    )
+
+
+def _cells(hole: np.ndarray, box: Box) -> Iterator[Box]:
+    """The cells of a grid over a box that hold any of the hole."""
+    for top in range(box[0], box[1], CELL):
+        for left in range(box[2], box[3], CELL):
+            cell = top, min(top + CELL, box[1]), left, min(left + CELL, box[3])
+            if crop(hole, cell).any():
+                yield cell
+
+
+def _put(picture: Tensor, drawn: Tensor, mask: Tensor, core: Box, view: Box) -> None:
+    """What was drawn of a view, into the hole of its core."""
+    inner = core[0] - view[0], core[1] - view[0], core[2] - view[2], core[3] - view[2]
+    crop(picture, core).copy_(composed(crop(picture, core), crop(drawn, inner), crop(mask, core)))

@@ -4,7 +4,7 @@ Feature maps here are float32 [1, C, H, W] in torch.channels_last memory, so tha
 They are many times larger than the picture's own pixels, so each is made only when it is wanted, a strip of rows at a time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 # sources, and with less weight than this on gradients the search takes smooth patches for textured ones.
 TEXTURE_WEIGHT = 20.0
 TEXTURES = 2  # channels
+GUIDE_BLUR = 2.0  # standard deviation, pixels of the guide's level
 STRIP = 1 << 18  # pixels: what is worked on at a time is a few MB
 
 
@@ -44,27 +45,43 @@ class Pyramid:
     def __init__(self, pixels: np.ndarray, holes: list[np.ndarray]):
         """pixels: [H, W, C], what `floats` takes; holes: bool [H, W] of each level, halved (`halve_mask`)."""
         self.pixels, self.holes, self.coarse = pixels, holes, [None]
+        self.guides: list[np.ndarray | None] = [None] * len(holes)
         for number in range(1, len(holes)):
             self.coarse.append(self._halved(number))
 
+    def guide(self, level: int, draw: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
+        """Lets the search of a level and of the coarser ones know what is expected in the hole.
+
+        draw: from what is known of a picture, float32 [H, W, C], zero in the hole, and the hole, bool [H, W], the colours of
+            the n pixels in the hole, float32 [n, C].
+        """
+        hole = self.holes[level]
+        expected = self._known(level, 0, len(hole))[..., : self.pixels.shape[2]].copy()
+        expected[hole] = draw(expected, hole)
+        # Smooth, in the hole and outside it: what is expected has the colours of what is there, but hardly its texture.
+        self.guides[level] = cv2.GaussianBlur(expected, (0, 0), GUIDE_BLUR).reshape(expected.shape)
+        for number in range(level + 1, len(self.holes)):
+            self.guides[number] = _halve(self.guides[number - 1])
+
     def features(self, number: int, energy: bool = False) -> Tensor:
-        """float32 [1, C + 2, H, W] of a level: colours, then texture; zero in the hole. With `energy` their sum of squares is
-        one channel more."""
-        known = self.coarse[number]
-        if known is None or energy:
+        """float32 [1, C + 2, H, W] of a level: colours, then texture; zero in the hole. Where there is a guide, C channels more:
+        colours that are expected. With `energy` the sums of squares of both follow, each a channel."""
+        known, guide = self.coarse[number], self.guides[number]
+        if known is None or guide is not None or energy:
             height, width = self.holes[number].shape
-            colours = self.pixels.shape[2] + TEXTURES
-            known = np.empty((height, width, colours + energy), np.float32)
+            maps = [self.pixels.shape[2] + TEXTURES] + ([] if guide is None else [guide.shape[2]])
+            known = np.empty((height, width, sum(maps) + energy * len(maps)), np.float32)
             for top, bottom in strips(height, width):
-                part = self._known(number, top, bottom)
-                known[top:bottom, :, :colours] = part
+                parts = [self._known(number, top, bottom)] + ([] if guide is None else [guide[top:bottom]])
+                np.concatenate(parts, 2, out=known[top:bottom, :, : sum(maps)])
                 if energy:
-                    known[top:bottom, :, colours] = _maps(part).square().sum(1)[0].numpy()
+                    for channel, part in enumerate(parts, sum(maps)):
+                        known[top:bottom, :, channel] = _maps(part).square().sum(1)[0].numpy()
         return _maps(known)
 
     def drop(self, number: int) -> None:
         """Frees what is kept of a level."""
-        self.coarse[number] = None
+        self.coarse[number] = self.guides[number] = None
 
     def _known(self, number: int, top: int, bottom: int) -> np.ndarray:
         """[bottom - top, W, C + 2]: rows of a level, zero in the hole."""

@@ -3,7 +3,7 @@
     python -m psal_cli.training.inpainting psal --data ../shared/data --output out/training
 
 A step takes crops of photographs and a hole in each. The loss is the spatially discounted L1 error in the hole of what both
-generators draw (Yu et al. 2018, section 3), with --adversarial also the hinge loss of a patch critic (Yu et al. 2019).
+generators draw (Yu et al. 2018, section 3), of pixels and of the means of larger squares, with --adversarial also the hinge loss of a patch critic (Yu et al. 2019).
 """
 
 from pathlib import Path
@@ -12,6 +12,7 @@ import click
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from psal_cli.networks.contextual_attention import FILLS, InpaintingNetwork, composed
@@ -23,6 +24,7 @@ from psal_cli.training.holes import hole
 from psal_cli.training.photographs import EVERY, SIDE, files_of, read
 
 DISCOUNT = 0.97  # of the error, for each pixel from the hole's edge: what is deep inside may be many things
+BLOCKS = 1, 4, 8  # sides of the squares whose means are compared: the gradient of single pixels is mostly that of their texture
 HELD_OUT = 48  # crops of the photographs held out
 FAR = 1 << 40  # the numbers of those
 
@@ -56,9 +58,10 @@ class Crops:
         return images, *(torch.from_numpy(np.stack(x).astype(np.float32))[:, None] for x in (holes, discounts))
 
 
-def discounted(drawn: Tensor, image: Tensor, discount: Tensor) -> Tensor:
-    """The weighted mean of the absolute differences of [B, 3, H, W]."""
-    return ((drawn - image).abs() * discount).sum() / (3 * discount.sum())
+def discounted(drawn: Tensor, image: Tensor, discount: Tensor, blocks: tuple[int, ...] = (1,)) -> Tensor:
+    """The weighted mean of the absolute differences of [B, 3, H, W], and of those of the means of larger blocks, added up."""
+    gap = (drawn - image) * discount
+    return sum(F.avg_pool2d(gap, size).abs().sum() * size**2 for size in blocks) / (3 * discount.sum())
 
 
 @click.command()
@@ -101,7 +104,7 @@ def main(
         image, mask, discount = (x.to(device) for x in crops.batch(step * batch, batch))
         first, second = drawn(image, mask)
         error = discounted(second, image, discount)
-        loss = error + discounted(first, image, discount)
+        loss = discounted(first, image, discount, BLOCKS) + discounted(second, image, discount, BLOCKS)
         if adversarial:
             found = composed(image, second, mask)
             judged = critic.loss(image, found.detach(), mask)
