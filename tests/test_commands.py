@@ -13,6 +13,7 @@ from PIL import Image
 
 from psal_cli import native
 from psal_cli.image import read_picture
+from psal_cli.networks.contextual_attention import InpaintingNetwork
 from psal_cli.tasks import inpaint as task
 
 from .photos import psal
@@ -92,6 +93,42 @@ def test_defaults(folder, engine):
     [call] = engine
     assert call["source_mask"] is None and call["iterations"] is None
     assert [call[name] for name in ("patch_size", "seed", "blend")] == [7, 0, True]
+
+
+def test_the_network_has_the_attention_the_weights_and_the_seed_that_were_asked_for(folder, engine):
+    torch.save(InpaintingNetwork().state_dict(), "published.pt")
+    args = "--engine network --attention original-sum --weights published.pt --seed 9 --device cpu"
+    assert psal("inpaint", "photo.png", "--mask", "mask.png", *args.split()).exit_code == 0
+    painter = engine[0]["painter"]
+    attention = painter.network.fine_generator.contextul_attention
+    assert (attention.normalisation, painter.network.fill, painter.seed) == ("sum", "zeros", 9)
+    assert painter.ways[0].device == "cpu" and engine[0]["engine"] == "network"
+    assert (
+        psal("inpaint", "photo.png", "--mask", "mask.png", "-o", "b.png", "--engine", "network", "--iterations", 2).exit_code == 0
+    )
+    assert engine[1]["painter"].network.fine_generator.contextul_attention.layer.iterations == 2
+
+
+@pytest.mark.parametrize("name", ["network", "combined"])
+def test_every_engine_fills_the_hole_and_nothing_else(folder, name):
+    done = psal("inpaint", "photo.png", "--mask", "mask.png", "--engine", name, "-o", "out.png", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["engine"] == name
+    before, after = pixels("photo.png"), pixels("out.png")
+    assert np.array_equal(after[outside()], before[outside()])
+    assert (after[~outside()] != (0, 0, 255)).any(1).all()  # the blue that was to go
+
+
+def test_attention_that_cannot_fit_is_refused_before_it_is_tried(folder):
+    Image.new("RGB", (3000, 2600), (90, 120, 150)).save("large.png")
+    marked = np.zeros((2600, 3000), np.uint8)
+    marked[100:200, 100:200] = 255
+    Image.fromarray(marked).save("dark.png")
+    args = ("inpaint", "large.png", "--mask", "dark.png", "--engine", "network", "--max-memory", "4G")
+    done = psal(*args, "--attention", "original")
+    assert done.exit_code == 4 and "takes" in done.stderr and "are allowed" in done.stderr and done.stderr.count("\n") == 1
+    assert not Path("large_inpainted.png").exists()
+    assert psal(*args, "--attention", "psal").exit_code == 0
 
 
 def test_mask_options(folder, engine):
@@ -178,7 +215,12 @@ REFUSALS = {
     "photo.png --mask mask.png --patch-size 33": "33 is not in the range",
     "photo.png --mask mask.png --quality 0": "0 is not in the range",
     "photo.png --mask mask.png --dilate -1": "-1 is not in the range",
-    "photo.png --mask mask.png --engine lama": "'lama' is not 'patch'",
+    "photo.png --mask mask.png --engine lama": "'lama' is not one of 'combined', 'patch', 'network'",
+    "photo.png --mask mask.png --engine network --save-offsets o.png": "--save-offsets is of --engine patch and combined",
+    "photo.png --mask mask.png --engine network --source-mask mask.png": "--source-mask is of --engine patch and combined",
+    "photo.png --mask mask.png --engine patch --attention original": "--attention is of --engine combined and network",
+    "photo.png --mask mask.png --engine combined --weights photo.png": "expected .safetensors, .pt or .pth",
+    "photo.png --mask mask.png --engine combined --weights odd.pt": "does not fit InpaintingNetwork: it lacks",
     "photo.png --mask mask.png --threads 0": "0 is not in the range",
 }
 
@@ -188,6 +230,7 @@ def test_refusals_are_one_line_with_code_2_before_any_work(folder, engine, args)
     Path("text.png").write_text("no picture")
     Path("folder.png").mkdir()
     Image.new("RGBA", SIZE, (1, 2, 3, 100)).save("layer.png")
+    torch.save({"odd": torch.zeros(1)}, "odd.pt")
     before = {file.name: file.is_file() and file.read_bytes() for file in folder.iterdir()}
     done = psal("inpaint", *args.split())
     assert done.exit_code == 2

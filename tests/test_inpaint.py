@@ -146,7 +146,7 @@ def test_the_first_estimate_is_made_of_source_colours():
     image[..., 32:] = 1.0
     hole = hole_of(image, (20, 40, 20, 44)).numpy()
     (holes, keys), (box,) = completion._masks(hole, None, 7), parts.part_boxes(hole, 7)
-    key = completion.Key(pyramid.Pyramid(image[0].permute(1, 2, 0).numpy(), holes[:1]).features(0, energy=True), *keys[0])
+    key = completion.Key(pyramid.Pyramid(image[0].permute(1, 2, 0).numpy(), holes[:1]).features(0, energy=True), 5, *keys[0])
     one = completion._hole(hole, box, 7)
     completion._peel(one, key, 7, 0)
     found = one.features[0, 0][one.unknown]
@@ -329,3 +329,81 @@ def test_a_reach_of_nothing_is_refused(reach):
     image = noise()
     with pytest.raises(ValueError, match=f"reach is {reach}, expected at least 1"):
         inpaint(image, hole_of(image, (30, 40, 30, 40)), reach=reach)
+
+
+def two_halves(height=96, width=128):
+    """[1, 3, H, W]: stripes of two colours each, dark on the left, light on the right."""
+    image = stripes(height, width)
+    image[..., width // 2 :] = 1 - 0.5 * image[..., width // 2 :]
+    image[..., : width // 2] *= 0.5
+    return image
+
+
+def expecting(colour):
+    """A painter that expects one colour everywhere, and says what it was asked."""
+    asked = []
+
+    def draw(known, hole):
+        asked.append((known.copy(), hole))
+        return np.full((int(hole.sum()), known.shape[2]), colour, np.float32)
+
+    return draw, asked
+
+
+def test_the_combined_engine_copies_what_fits_what_is_expected():
+    image = two_halves()
+    mask = hole_of(image, (30, 66, 46, 82))
+    left = {}
+    for colour in (0.15, 0.8):
+        draw, asked = expecting(colour)
+        filled = inpaint(image, mask, engine="combined", painter=draw, blend=False)
+        row, column = filled.origin.long().unbind(1)
+        assert torch.equal(filled.values.T, image[0][:, row, column]) and not mask[row, column].any()
+        left[colour] = (column < 64).float().mean()
+        (known, hole), *more = asked
+        assert not more and known.shape == (48, 64, 3) and hole.shape == (48, 64) and not known[hole].any()
+    assert left[0.15] > 0.65 and left[0.8] < 0.35
+
+
+def test_large_holes_are_drawn_where_they_are_as_wide_as_what_was_learnt():
+    sizes = {}
+    for side in (40, 150, 300):
+        draw, asked = expecting(0.5)
+        image = torch.rand(1, 1, 600, 640)
+        inpaint(image, hole_of(image, (100, 100 + side, 100, 100 + side)), engine="combined", painter=draw, iterations=1)
+        [(known, _)] = asked
+        sizes[side] = known.shape
+    assert sizes == {40: (300, 320, 1), 150: (150, 160, 1), 300: (75, 80, 1)}
+
+
+def test_a_thin_hole_is_drawn_at_the_pictures_own_size():
+    draw, asked = expecting(0.5)
+    image = stripes()
+    inpaint(image, hole_of(image, (40, 44, 20, 90)), engine="combined", painter=draw)
+    assert asked[0][0].shape == (96, 128, 3)
+
+
+def test_the_network_engine_fills_the_hole_with_what_is_drawn():
+    draw, asked = expecting(1.5)
+    image = noise()
+    mask = hole_of(image, (30, 60, 40, 80))
+    filled = inpaint(image, mask, engine="network", painter=draw)
+    assert filled.origin is None and filled.nnf is None
+    assert torch.equal(filled.image[0][:, ~mask], image[0][:, ~mask]) and (filled.values == 1).all()
+    assert asked[0][0].shape == (96, 128, 3)
+
+
+def test_engines_fill_with_the_weights_that_ship():
+    """A gradient goes on through the hole: what is drawn is near it, what is copied as well."""
+    rows, columns = torch.meshgrid(torch.linspace(0.2, 0.8, 120), torch.linspace(0.1, 0.9, 160), indexing="ij")
+    image = torch.stack([rows, columns, (rows + columns) / 2])[None]
+    mask = hole_of(image, (40, 75, 60, 100))
+    for engine, most in (("network", 0.06), ("combined", 0.15)):
+        filled = inpaint(image, mask, engine=engine)
+        assert (filled.image - image).abs()[0][:, mask].mean() < most
+        assert torch.equal(inpaint(image, mask, engine=engine).values, filled.values)
+
+
+def test_an_unknown_engine_is_refused():
+    with pytest.raises(ValueError, match="engine is 'lama', expected one of combined, patch, network"):
+        inpaint(noise(), hole_of(noise(), (3, 9, 3, 9)), engine="lama")

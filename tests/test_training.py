@@ -131,7 +131,7 @@ def test_a_folder_without_clips_is_refused(tmp_path):
 # ----------------------------------------------------------------------------------------------------------------- loop
 
 
-def run(path, steps=12, stop=None, every=4, **more):
+def run(path, steps=12, stop=None, every=4, validation=lambda: 1.0, **more):
     """Trains a line through noise; raises KeyboardInterrupt before step `stop`."""
     torch.manual_seed(0)
     network = nn.Linear(2, 1)
@@ -143,7 +143,7 @@ def run(path, steps=12, stop=None, every=4, **more):
         loss = (network(x)[:, 0] - x.sum(1)).square().mean()
         return loss, loss.item()
 
-    loop.train(path, network, {"steps": steps, "rate": 0.1}, errors, lambda: 1.0, every=every, **more)
+    loop.train(path, network, {"steps": steps, "rate": 0.1}, errors, validation, every=every, **more)
     return network
 
 
@@ -168,6 +168,16 @@ def test_a_run_that_has_ended_goes_on_for_another_cycle(tmp_path, monkeypatch):
     parts = run(tmp_path / "parts", cycles=2)
     assert len(rates) == 12 and rates[0] == 1 and rates == sorted(rates, reverse=True) and rates[-1] < 0.05
     torch.testing.assert_close(whole.weight, parts.weight, rtol=0, atol=0)
+
+
+def test_the_checkpoint_of_the_smallest_error_is_kept_over_all_parts_of_a_run(tmp_path):
+    errors = iter([3.0, 1.0, 2.0, 1.5])
+    run(tmp_path / "x", steps=8, every=2, best=True, validation=lambda: next(errors))
+    best = torch.load(tmp_path / "x.best.pt", weights_only=True)
+    assert best["step"] == 4 and "optimizer" not in best
+    errors = iter([1.2, 0.5])
+    run(tmp_path / "x", steps=8, every=4, best=True, cycles=2, validation=lambda: next(errors))
+    assert torch.load(tmp_path / "x.best.pt", weights_only=True)["step"] == 16
 
 
 def test_a_checkpoint_of_another_recipe_is_kept(tmp_path):

@@ -4,14 +4,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from psal_cli.ops.search import valid_keys
+
 NORMALISATIONS = ("sum", "maximum")
 FLOOR = 1e-4  # of the norm of a key
 
 
 class HoleAttention(nn.Module):
-    """A layer of psal_cli.attention whose queries are the places of the hole and whose keys are the patches wholly outside it.
+    """A layer of psal_cli.attention, with its `patch_size`, whose queries are the places of the hole and whose keys are the patches wholly outside it.
 
-    Places outside the hole keep their features, and cost nothing: they would find themselves. No parameters.
+    Places outside the hole keep their features, and cost nothing: they would find themselves. So do all of an image with fewer
+    keys than the layer needs. No parameters.
     """
 
     def __init__(self, layer: nn.Module):
@@ -26,11 +29,17 @@ class HoleAttention(nn.Module):
                 in it too.
 
         Raises:
-            ValueError: what the layer refuses; among it that no whole patch lies outside the hole.
+            ValueError: what the layer refuses.
         """
-        hole = covered(mask, features)
-        attended = self.layer(features, features, features, query_mask=hole, key_mask=~hole)
-        return torch.where(hole[:, None], attended, features)
+        hole, patch_size = covered(mask, features), self.layer.patch_size
+        if min(features.shape[2:]) < patch_size:
+            return features
+        keys = valid_keys(~hole, patch_size).flatten(1).sum(1)
+        few = (keys < getattr(self.layer, "k", 1))[:, None, None]
+        if few.all():
+            return features
+        attended = self.layer(features, features, features, query_mask=hole & ~few, key_mask=~hole | few)
+        return torch.where((hole & ~few)[:, None], attended, features)
 
 
 def covered(mask: Tensor, features: Tensor) -> Tensor:

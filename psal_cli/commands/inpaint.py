@@ -83,17 +83,17 @@ class Inpaint(Verb):
         from psal_cli.tasks.costs import baseline
 
         self.painter = self._painter()
-        baseline(self.want.engine)  # before any picture is in memory
+        baseline(self.painter)  # before any picture is in memory
 
     def _painter(self):
         """The network, None where none is wanted."""
-        if self.want.engine not in NETWORKS:
+        want = self.want
+        if want.engine not in NETWORKS:
             return None
         from psal_cli.tasks.network import WEIGHTS, Painter, network_of
 
-        want = self.want
-        iterations = want.iterations or 5 if want.engine == "network" else 5
-        network = network_of(want.attention, want.weights or WEIGHTS, iterations)
+        iterations = {"iterations": want.iterations} if want.engine == "network" and want.iterations else {}
+        network = network_of(want.attention, want.weights or WEIGHTS, **iterations)
         return Painter(network, want.device, seed=want.seed, say=self.talk.say)
 
     def read(self, item: Item) -> Loaded:
@@ -128,6 +128,8 @@ class Inpaint(Verb):
             draws=formats.get("save_offsets"),
             **files,
             limit=self.want.max_memory,
+            engine=self.want.engine,
+            painter=self.painter,
         )
         return self.planned(item, found)
 

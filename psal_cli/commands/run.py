@@ -95,8 +95,8 @@ def _check_streams(want: SimpleNamespace, partners: dict, items: list[batch.Item
 
 def _preview(want: SimpleNamespace, verb: Verb, items: list[batch.Item], several: bool, talk: Talk) -> int:
     codes = []
+    want.device, _ = options.choose_device(want.device)
     verb.start()
-    options.choose_device(want.device)
     for item in items:
         record = {"input": str(item.input), "output": str(item.output), "status": "skip" if item.skipped else "do", "error": None}
         record |= _partner_files(want, item)
@@ -156,9 +156,9 @@ def _run(want: SimpleNamespace, verb: Verb, items: list[batch.Item], several: bo
         return verb.write(item, result)
 
     with suppress(KeyboardInterrupt):  # of a signal, which `stop` has seen: then no picture is begun
-        verb.start()
         want.device, why = options.choose_device(want.device)
         talk.detail(f"device {want.device} ({why}), {options.set_threads(want.threads)} CPU threads")
+        verb.start()
     with stop.hold():  # what is said and listed at the end is so after a signal too
         for item in items:
             if item.skipped:

@@ -76,7 +76,7 @@ def complete(
     holes, keys = _masks(hole, source, patch_size)
     pyramid = Pyramid(pixels, holes)
     if draw is not None:
-        pyramid.guide(drawn_level(hole, len(holes)), draw)
+        pyramid.guide(drawn_level(inner_radius(hole), len(holes)), draw)
     coarser, parts = [], []
     for number in reversed(range(len(holes))):
         height, width = holes[number].shape
@@ -102,10 +102,14 @@ def complete(
     return [(one.box, _origin(one, patch_size)) for one in parts]
 
 
-def drawn_level(hole: np.ndarray, levels: int) -> int:
-    """The level at which a network draws what is expected in a hole: where the hole is as wide as those that it has learnt."""
-    needed = int(np.ceil(np.log2(max(inner_radius(hole), 1) / DRAWN_RADIUS)))
-    return min(max(1, needed), levels - 1)
+def levels_of(radius: float) -> int:
+    """How many levels a hole of this inner radius wants: until it is narrow."""
+    return 1 + max(0, int(np.ceil(np.log2(max(radius, 1) / COARSEST_RADIUS))))
+
+
+def drawn_level(radius: float, levels: int) -> int:
+    """The level at which a network draws what is expected in a hole: where it is as wide as those that the network has learnt."""
+    return min(max(1, int(np.ceil(np.log2(max(radius, 1) / DRAWN_RADIUS)))), levels - 1)
 
 
 def _masks(hole: np.ndarray, source: np.ndarray | None, patch_size: int) -> tuple[list[np.ndarray], list[tuple]]:
@@ -114,7 +118,7 @@ def _masks(hole: np.ndarray, source: np.ndarray | None, patch_size: int) -> tupl
     Levels until the widest hole is narrow, as long as enough of the picture is left to copy from.
     Raises ValueError when nothing is.
     """
-    levels = 1 + max(0, int(np.ceil(np.log2(max(inner_radius(hole), 1) / COARSEST_RADIUS))))
+    levels = levels_of(inner_radius(hole))
     barred = hole if source is None else hole | ~source
     if min(hole.shape) < patch_size or not (key := _keys(barred, patch_size))[1][0, -1]:
         raise ValueError(f"nothing is left to copy from: no patch of {patch_size}x{patch_size} lies whole outside the mask")

@@ -10,9 +10,12 @@ from typing import NamedTuple
 import numpy as np
 
 from psal_cli import memory
-from psal_cli.tasks.completion import COARSEST_RADIUS, complete
+from psal_cli.attention import ContextualAttention
+from psal_cli.networks.contextual_attention import MULTIPLE, InpaintingNetwork
+from psal_cli.tasks.completion import complete, drawn_level, levels_of
+from psal_cli.tasks.network import CELL, PIECE, STRIP, Painter, pieces
 from psal_cli.tasks.parts import Box, area, bounds, inner_radius, part_boxes
-from psal_cli.tasks.pyramid import TEXTURES
+from psal_cli.tasks.pyramid import TEXTURES, halve_mask
 
 UNKNOWN = 300_000_000  # bytes of the libraries, where the system does not tell
 STRIPS = 30_000_000  # of all that is made a strip or a band of rows at a time, and of what the allocator keeps
@@ -21,22 +24,24 @@ LOSSLESS = ("PNG", "TIFF", "BMP")  # what comes from these is written without lo
 
 
 @cache
-def baseline() -> int:
+def baseline(painter: Painter | None = None) -> int:
     """Bytes that the process holds when the engine has run once and no picture is loaded: to be called before any is."""
     pixels, hole = np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), bool)
     hole[24:40, 24:40] = True
-    complete(pixels, hole, None, 7, None, 0)
+    complete(pixels, hole, None, 7, None, 0, draw=painter)
     return memory.resident() or UNKNOWN
 
 
 class Hole(NamedTuple):
     """What of a hole matters. boxes: of its parts; bounds: pixels of the box around all of it; pixels: its own; thin: whether
-    its first estimate is made at the finest level."""
+    its first estimate is made at the finest level; level: at which a network draws it; piece: pixels that it draws at a time."""
 
     boxes: list[Box]
     bounds: int
     pixels: int
     thin: bool
+    level: int
+    piece: int
 
 
 class Files(NamedTuple):
@@ -56,16 +61,36 @@ class Files(NamedTuple):
     streams: int
 
 
-def measured(hole: np.ndarray | None, patch_size: int) -> Hole:
+def measured(hole: np.ndarray | None, patch_size: int, engine: str) -> Hole:
     """hole: bool [H, W]; None or empty: a hole that costs nothing."""
     if hole is None or not hole.any():
-        return Hole([], 0, 0, False)
-    thin = inner_radius(hole) <= COARSEST_RADIUS
-    return Hole(part_boxes(hole, patch_size), area(bounds(hole)), int(np.count_nonzero(hole)), thin)
+        return Hole([], 0, 0, False, 0, CELL**2)
+    radius = inner_radius(hole)
+    levels = levels_of(radius)
+    level = drawn_level(radius, levels) if engine == "combined" else 0
+    piece = _piece(hole, level) if engine != "patch" else 0
+    return Hole(part_boxes(hole, patch_size), area(bounds(hole)), int(np.count_nonzero(hole)), levels == 1, level, piece)
 
 
-def window(box: Box, hole: Hole, channels: int) -> int:
-    """Bytes that are taken, at most, while a window of the picture is filled, beside the picture and the whole hole."""
+def _piece(hole: np.ndarray, level: int) -> int:
+    """Pixels of the largest piece that a network draws of a hole at a level."""
+    for _ in range(level):
+        hole = halve_mask(hole)
+    return max(area(view) for _, view in pieces(np.pad(hole, [(0, -side % MULTIPLE) for side in hole.shape]), PIECE))
+
+
+def painting(pixels: int, piece: int, network: InpaintingNetwork) -> int:
+    """Bytes that are taken, at most, while a network draws a hole of a picture of so many pixels; measured."""
+    width = network.coarse_generator.conv1.conv.out_channels
+    attention = network.fine_generator.contextul_attention
+    scores = 13 * (pixels // 64) ** 2 if isinstance(attention, ContextualAttention) else 0
+    strip = min(pixels, PIECE // STRIP)
+    return (40 + 2 * width) * pixels + max(11 * width * strip, 28 * width * piece, scores)
+
+
+def window(box: Box, hole: Hole, channels: int, network: InpaintingNetwork | None) -> int:
+    """Bytes that are taken, at most, while a window of the picture is filled, beside the picture and the whole hole. network:
+    where one draws what is expected."""
     size, features = area(box), 4 * (channels + TEXTURES)
     parts = [area(part) for part in hole.boxes if box[0] <= part[0] < box[1] and box[2] <= part[2] < box[3]]
     largest = max(parts, default=0)
@@ -75,7 +100,8 @@ def window(box: Box, hole: Hole, channels: int) -> int:
     fields = 21 * sum(parts)  # match, similarity, masks, distance, and what is left of the coarser level
     search = masks + key + table + fields + (2 * features + 20) * largest
     blending = 8 * sum(parts) + (28 * channels + 16) * largest
-    return max(search, blending)
+    drawing = 0 if network is None else masks + key // 2 + painting(size // 4**hole.level, hole.piece, network)
+    return max(search, blending, drawing)
 
 
 def whole(files: Files, hole: Hole, filling: int) -> int:

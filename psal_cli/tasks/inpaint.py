@@ -137,6 +137,8 @@ def plan(
     mask: int = 0,
     streams: int = 0,
     limit: int | None = None,
+    engine: str = "patch",
+    painter: Painter | None = None,
 ) -> memory.Plan:
     """The most memory that a process will hold that reads, fills and writes one picture, and the reach that keeps to a limit.
 
@@ -148,20 +150,23 @@ def plan(
             Pillow names them.
         mask: bytes a pixel while the mask's file is decoded; streams: bytes that are piped in and out.
         limit: bytes. The whole picture at once where that allows it, else the largest reach that it allows.
+        engine, painter: see `inpaint`; a painter for each engine but "patch".
 
     Raises:
         MemoryLimitError: even the smallest reach that leaves enough to copy from takes more.
     """
-    about = costs.measured(hole, patch_size)
+    about = costs.measured(hole, patch_size, engine)
     files = costs.Files(size[0] * size[1], channels, itemsize, alpha, source, soft, reads, writes, draws, mask, streams)
 
     def needed(reach: int | None) -> int:
+        if engine == "network":
+            return costs.whole(files, about, costs.painting(size[0] * size[1], about.piece, painter.network))
         boxes = windows(size, about.boxes or [(0, 1, 0, 1)], reach)
-        return costs.whole(files, about, max(costs.window(box, about, channels) for box in boxes))
+        return costs.whole(files, about, max(costs.window(box, about, channels, painter and painter.network) for box in boxes))
 
     least = max([REACHES[-1], *(min(bottom - top, right - left) // 2 for top, bottom, left, right in about.boxes)])
-    reaches = [None, *(reach for reach in REACHES if least <= reach < max(size))]
-    libraries = -(-costs.baseline() // GRAIN) * GRAIN
+    reaches = [None, *(reach for reach in REACHES if least <= reach < max(size) and engine != "network")]
+    libraries = -(-costs.baseline(painter) // GRAIN) * GRAIN
     fitting = [reach for reach in reaches if limit is None or libraries + needed(reach) <= limit]
     if not fitting:
         lowest, given = memory.in_words(libraries + needed(reaches[-1])), memory.at_most(limit)

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from psal_cli import weights as stored
@@ -20,6 +19,7 @@ PATCH = 7
 ATTENTIONS = ("psal", "aggregation", "original", "original-sum")
 SCALE = 4  # a feature that is attended to stands for so many pixels in both directions
 PIECE = 1 << 21  # pixels that are drawn at a time
+STRIP = 4  # so many times fewer are turned into features at a time
 CELL = 256  # pixels: side of the pieces of a hole that is scattered over a large picture
 
 
@@ -82,7 +82,7 @@ class Painter:
         seed: int = 0,
         say: Callable[[str], None] = print,
     ):
-        """largest: see `Way`. seed: of the search, where there is one. say: is told where the memory of a GPU does not suffice."""
+        """largest: see `Way`. seed: of the search, where there is one. say: is told when the memory of a GPU does not suffice."""
         self.network, self.seed, self.say = network, seed, say
         self.ways = [Way(device, False, largest)]
         if device != "cpu":
@@ -140,7 +140,7 @@ class Painter:
     def _context(self, composite: Tensor, mask: Tensor, largest: int) -> Tensor:
         """[1, C, H / 4, W / 4]: the features that are attended to, in strips of rows."""
         height, width = mask.shape[2:]
-        rows = max(largest // width // MULTIPLE, 1) * MULTIPLE
+        rows = max(largest // STRIP // width // MULTIPLE, 1) * MULTIPLE
         strips = []
         for top in range(0, height, rows):
             bottom = min(top + rows, height)
@@ -151,8 +151,8 @@ class Painter:
 
 
 def pieces(hole: np.ndarray, largest: int) -> Iterator[Piece]:
-    """What is drawn at a time of a hole, bool [H, W], whose sides are multiples of 8: each part of it, or cells where that is less
-    work or the part is larger than `largest` pixels."""
+    """What is drawn at a time of a hole, bool [H, W], whose sides are multiples of 8: each part of it, or the part's cells where
+    those are less work or it is larger than `largest` pixels."""
     for core in merged([_aligned(grown(box, REACH, hole.shape), hole.shape) for box in part_boxes(hole, 1)]):
         whole = Piece(core, core)
         cells = [Piece(cell, grown(cell, REACH, hole.shape)) for cell in _cells(hole, core)]

@@ -1,5 +1,7 @@
 """The critic of the inpainting network: tells patches of photographs from patches that were drawn."""
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,7 +15,7 @@ class Critic(nn.Module):
         super().__init__()
         sizes = (4, width, 2 * width, 4 * width, 4 * width)
         self.layers = nn.Sequential(
-            *(spectral_norm(nn.Conv2d(i, o, 5, 2, 2)) for i, o in zip(sizes, sizes[1:], strict=False)),
+            *(spectral_norm(nn.Conv2d(i, o, 5, 2, 2)) for i, o in pairwise(sizes)),
             spectral_norm(nn.Conv2d(sizes[-1], 1, 3, 1, 1)),
         )
 
