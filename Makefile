@@ -21,6 +21,7 @@ lint: $(VENV)/.installed
 bench: $(VENV)/.bench
 	$(VENV)/bin/python tests/bench/bench_engine.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_inpaint.py --write-readme
+	$(VENV)/bin/python tests/bench/bench_network.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_command.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_colorize.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_colorization.py --write-readme

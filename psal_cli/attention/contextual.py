@@ -11,7 +11,7 @@ FLOOR = 1e-4  # of the norm of a key
 
 
 class HoleAttention(nn.Module):
-    """A layer of psal_cli.attention, with its `patch_size`, whose queries are the places of the hole and whose keys are the patches wholly outside it.
+    """A layer of psal_cli.attention, with its `patch_size`: its queries are the places of the hole, its keys the patches outside.
 
     Places outside the hole keep their features, and cost nothing: they would find themselves. So do all of an image with fewer
     keys than the layer needs. No parameters.

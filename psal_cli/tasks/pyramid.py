@@ -11,11 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from psal_cli.networks.diffusion import diffused
+
 # Of the texture features beside the colours. Newson et al. 2017 have sqrt(50); a vote is a mean and so smoother than its
 # sources, and with less weight than this on gradients the search takes smooth patches for textured ones.
 TEXTURE_WEIGHT = 20.0
 TEXTURES = 2  # channels
-GUIDE_BLUR = 2.0  # standard deviation, pixels of the guide's level
+GUIDE_BLUR = 2.0  # of what is expected: standard deviation, pixels of its level
+# Of the texture that is expected to what is around the hole: a search by distance takes the smoother of two patches, and with
+# this the fills of photographs held out have about the gradients of what is around them.
+EXPECTED_TEXTURE = 1.15
 STRIP = 1 << 18  # pixels: what is worked on at a time is a few MB
 
 
@@ -50,26 +55,31 @@ class Pyramid:
             self.coarse.append(self._halved(number))
 
     def guide(self, level: int, draw: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
-        """Lets the search of a level and of the coarser ones know what is expected in the hole.
+        """Lets the search of a level and of the coarser ones know what is expected in the hole: colours, and as much texture as
+        around it; both smooth, there and everywhere else.
 
         draw: from what is known of a picture, float32 [H, W, C], zero in the hole, and the hole, bool [H, W], the colours of
             the n pixels in the hole, float32 [n, C].
         """
-        hole = self.holes[level]
-        expected = self._known(level, 0, len(hole))[..., : self.pixels.shape[2]].copy()
-        expected[hole] = draw(expected, hole)
-        # Smooth, in the hole and outside it: what is expected has the colours of what is there, but hardly its texture.
-        self.guides[level] = cv2.GaussianBlur(expected, (0, 0), GUIDE_BLUR).reshape(expected.shape)
+        hole, colours = self.holes[level], self.pixels.shape[2]
+        known = self._known(level, 0, len(hole))
+        mask = torch.from_numpy(hole.astype(np.float32))[None, None]
+        expected = np.empty_like(known)
+        texture = diffused(_maps(known[..., colours:]), mask)[0].permute(1, 2, 0).numpy()
+        expected[..., colours:] = np.where(hole[..., None], EXPECTED_TEXTURE * texture, texture)
+        expected[..., :colours] = known[..., :colours]
+        expected[hole, :colours] = draw(np.ascontiguousarray(known[..., :colours]), hole)
+        self.guides[level] = cv2.GaussianBlur(expected, (0, 0), GUIDE_BLUR)
         for number in range(level + 1, len(self.holes)):
             self.guides[number] = _halve(self.guides[number - 1])
 
     def features(self, number: int, energy: bool = False) -> Tensor:
-        """float32 [1, C + 2, H, W] of a level: colours, then texture; zero in the hole. Where there is a guide, C channels more:
-        colours that are expected. With `energy` the sums of squares of both follow, each a channel."""
+        """float32 [1, C + 2, H, W] of a level: colours, then texture; zero in the hole. Where there is a guide, as many
+        channels more, of what is expected. With `energy` the sums of squares of both follow, each a channel."""
         known, guide = self.coarse[number], self.guides[number]
         if known is None or guide is not None or energy:
             height, width = self.holes[number].shape
-            maps = [self.pixels.shape[2] + TEXTURES] + ([] if guide is None else [guide.shape[2]])
+            maps = [self.pixels.shape[2] + TEXTURES] * (1 if guide is None else 2)
             known = np.empty((height, width, sum(maps) + energy * len(maps)), np.float32)
             for top, bottom in strips(height, width):
                 parts = [self._known(number, top, bottom)] + ([] if guide is None else [guide[top:bottom]])

@@ -15,7 +15,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from inpaint_cases import KINDS, Case, cases
+from inpaint_cases import HALVES, KINDS, Case, cases
 from inpaint_methods import LOADERS, SLOW, Fill
 from inpaint_page import Cell, marked, window_around, write_pages
 from metrics import measure
@@ -42,7 +42,7 @@ SHARP = 0.8  # a method whose gradient ratio is below this blurs, whatever its S
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Quality and time of psal inpaint beside its rivals.")
-    parser.add_argument("--cases", type=int, default=18, help="number of holes (default: 18, about 6 minutes on 2 idle cores)")
+    parser.add_argument("--cases", type=int, default=36, help="number of holes (default: 36, about 15 minutes on 2 idle cores)")
     parser.add_argument("--quick", action="store_true", help="the first 6 holes and no 31x31 patches: about a minute")
     parser.add_argument("--methods", help=f"comma-separated, of: {', '.join(LOADERS)} (default: all but {' and '.join(SLOW)})")
     parser.add_argument("--seed", type=int, default=0, help="of pictures and masks (default: 0)")
@@ -89,7 +89,7 @@ def warm_up(methods: dict[str, Fill]) -> None:
 
 def run_case(case: Case, name: str, fill: Fill) -> tuple[dict, np.ndarray | None]:
     """One row of figures and the filled picture; a method that raises has an error for figures and no picture."""
-    row = {"case": case.name, "kind": case.kind, "method": name}
+    row = {"case": case.name, "kind": case.kind, "half": case.half, "method": name}
     # The hole is blacked out: a method that peeks at what was there gains nothing.
     image = np.where(case.mask[..., None], np.uint8(0), case.truth)
     start, cpu_start = time.perf_counter(), time.process_time()
@@ -111,11 +111,11 @@ def mean(values: list[float], ratio: bool) -> float | None:
 
 
 def summarise(rows: list[dict], methods: list[str]) -> list[dict]:
-    """A summary for each kind of mask ("all" first) and method: its number of cases, of failures, and the mean figures."""
+    """A summary for each kind of mask, half of the cases ("all" first) and method: its cases and failures, the mean figures."""
     summary = []
-    for kind in ("all", *KINDS):
+    for kind in ("all", *HALVES, *KINDS):
         for name in methods:
-            own = [row for row in rows if row["method"] == name and kind in ("all", row["kind"])]
+            own = [row for row in rows if row["method"] == name and kind in ("all", row["kind"], row["half"])]
             done = [row for row in own if "error" not in row]
             means = {key: mean([row[key] for row in done if key in row], key in RATIOS) for key in COLUMNS}
             summary.append({"kind": kind, "method": name, "cases": len(done), "failed": len(own) - len(done), **means})
@@ -167,7 +167,15 @@ def run(arguments: argparse.Namespace, methods: dict[str, Fill]) -> tuple[list[d
     rows, lines = [], []
     for case in cases(arguments.data, arguments.cases, arguments.seed):
         # The truth as a method: what the figures of a perfect fill are.
-        rows.append({"case": case.name, "kind": case.kind, "method": TRUTH, **measure(case.truth, case.truth, case.mask)})
+        rows.append(
+            {
+                "case": case.name,
+                "kind": case.kind,
+                "half": case.half,
+                "method": TRUTH,
+                **measure(case.truth, case.truth, case.mask),
+            }
+        )
         done = {name: run_case(case, name, fill) for name, fill in methods.items()}
         own = [row for row, _ in done.values()]
         rows += own
@@ -192,7 +200,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     summary = summarise(rows, [TRUTH, *methods])
-    for kind in ("all", *KINDS):
+    for kind in ("all", *HALVES, *KINDS):
         print(markdown(summary, kind, missing), end="\n\n")
     print(verdict(summary))
     results = {
@@ -206,7 +214,7 @@ def main() -> int:
     arguments.json.write_text(json.dumps(results, indent=1) + "\n")
     if arguments.write_readme:
         where = f"{results['machine']['processor']}, {results['machine']['cores']} cores; {results['date']}."
-        tables = [markdown(summary, kind, missing) for kind in ("all", *KINDS)]
+        tables = [markdown(summary, kind, missing) for kind in ("all", *HALVES, *KINDS)]
         write_readme("inpaint", "\n\n".join([where, *tables, verdict(summary)]))
     if arguments.page:
         for path in write_pages(arguments.page, lines):

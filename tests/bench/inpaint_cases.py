@@ -1,14 +1,15 @@
 """The holes that bench_inpaint.py fills: seeded pictures and masks, the same for every method and every number of cases."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+from metrics import coherence, luminance, ring_around
 from PIL import Image
 
 KINDS = ("strokes", "rectangles", "blobs")
+HALVES = ("structured", "textured")
 CROP_SIZE = 512
 CROPS_OF_NINE = (2, 3, 7)  # of nine cases running, these are crops of high-resolution photographs: one a kind of mask
 MIN_AREA, MAX_AREA = 0.05, 0.15
@@ -22,6 +23,7 @@ class Case:
     kind: str
     truth: np.ndarray  # uint8 [H,W,3] RGB
     mask: np.ndarray  # bool [H,W], True = fill
+    half: str  # of all cases: whether the gradients in and around the hole agree more or less than in the others
 
 
 def strokes(rng: np.random.Generator, height: int, width: int, area: float) -> np.ndarray:
@@ -104,8 +106,8 @@ def draw_crop(rng: np.random.Generator, picture: np.ndarray) -> tuple[int, int, 
     raise RuntimeError(f"no crop with content in {ATTEMPTS} attempts")
 
 
-def cases(data: Path, count: int, seed: int) -> Iterator[Case]:
-    """`count` cases from the folders B100 and highres of `data`; case i depends on `seed` and i only.
+def cases(data: Path, count: int, seed: int) -> list[Case]:
+    """`count` cases from the folders B100 and highres of `data`; case i depends on `seed` and i only, but for its half.
 
     Raises FileNotFoundError when a folder has no pictures.
     """
@@ -115,6 +117,7 @@ def cases(data: Path, count: int, seed: int) -> Iterator[Case]:
             raise FileNotFoundError(f"{data / folder}: no pictures there; name the evaluation data with --data")
     order = np.random.default_rng(seed).permutation(len(small))
     photographs: dict[Path, np.ndarray] = {}  # read once, a crop is cheap then
+    found = []
     for index in range(count):
         rng = np.random.default_rng([seed, index])
         if index % 9 in CROPS_OF_NINE:
@@ -127,4 +130,7 @@ def cases(data: Path, count: int, seed: int) -> Iterator[Case]:
             path = small[order[index % len(small)]]
             name, truth = path.stem, read(path)
         kind = KINDS[index % 3]
-        yield Case(f"{index:02d}-{name}-{kind}", kind, truth, draw_mask(rng, kind, *truth.shape[:2]))
+        mask = draw_mask(rng, kind, *truth.shape[:2])
+        found.append((coherence(luminance(truth), mask | ring_around(mask)), f"{index:02d}-{name}-{kind}", kind, truth, mask))
+    middle = np.median([coherent for coherent, *_ in found])
+    return [Case(*facts, HALVES[int(coherent < middle)]) for coherent, *facts in found]

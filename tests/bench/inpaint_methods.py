@@ -12,14 +12,17 @@ import numpy as np
 Fill = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def load_psal() -> Fill:
+def load_psal(engine: str, attention: str = "psal") -> Fill:
     import torch
 
     from psal_cli.tasks.inpaint import inpaint
+    from psal_cli.tasks.network import Painter, network_of
+
+    painter = None if engine == "patch" else Painter(network_of(attention))
 
     def fill(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         picture = torch.from_numpy(image).permute(2, 0, 1)[None].float().div(255).contiguous()
-        filled = inpaint(picture, torch.from_numpy(mask), seed=0)
+        filled = inpaint(picture, torch.from_numpy(mask), seed=0, engine=engine, painter=painter)
         return filled.image[0].permute(1, 2, 0).mul(255).round().clamp(0, 255).to(torch.uint8).numpy()
 
     return fill
@@ -74,7 +77,11 @@ def load_pypatchmatch(radius: int) -> Fill:
 
 # In the order of the table's rows and the page's columns.
 LOADERS: dict[str, Callable[[], Fill]] = {
-    "psal patch": load_psal,
+    "psal combined": lambda: load_psal("combined"),
+    "psal patch": lambda: load_psal("patch"),
+    "psal network, PSAL-3": lambda: load_psal("network"),
+    "psal network, aggregation": lambda: load_psal("network", "aggregation"),
+    "psal network, original": lambda: load_psal("network", "original"),
     "cv2 Telea": lambda: load_opencv(cv2.INPAINT_TELEA),
     "cv2 Navier-Stokes": lambda: load_opencv(cv2.INPAINT_NS),
     "skimage biharmonic": load_biharmonic,
