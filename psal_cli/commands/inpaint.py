@@ -23,9 +23,9 @@ EXAMPLE = "psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.
 @click.option(
     "--engine",
     type=click.Choice(["combined", "patch", "network"]),
-    default="patch",
+    default="combined",
     show_default=True,
-    help="patch: copies patches; network: draws; combined: copies patches that fit what the network draws.",
+    help="combined: copies patches that fit what a network expects; patch: copies patches; network: what it draws, as it is.",
 )
 @click.option(
     "--attention",

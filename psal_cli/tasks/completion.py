@@ -22,6 +22,7 @@ from psal_cli.tasks.pyramid import TEXTURES, Pyramid, halve_mask, upsample_field
 
 COARSEST_RADIUS = 4  # the widest hole's inner radius at the coarsest level, in pixels: a hole one or two patches wide
 DRAWN_RADIUS = 24  # at most, the same where a network draws what is expected: so wide were the holes that it learnt to fill
+NARROW = 8  # a hole with a smaller inner radius, a wire or a scratch, needs no drawing: its edges say what belongs there
 COARSEST_SIDE = 32  # smaller than this a picture has too few patches left to tell one thing from another
 CONFIDENCE = 0.4  # a patch whose centre lies one pixel deeper in the hole counts e^0.4 times less (Wexler et al. 2007)
 SHARPNESS = 2.0  # of a vote: patches at the usual distance, the third quartile, count e^2 times less than perfect ones
@@ -75,8 +76,9 @@ def complete(
     """
     holes, keys = _masks(hole, source, patch_size)
     pyramid = Pyramid(pixels, holes)
-    if draw is not None:
-        pyramid.guide(drawn_level(inner_radius(hole), len(holes)), draw)
+    radius = inner_radius(hole)
+    if draw is not None and radius > NARROW:
+        pyramid.guide(drawn_level(radius, len(holes)), draw)
     coarser, parts = [], []
     for number in reversed(range(len(holes))):
         height, width = holes[number].shape

@@ -12,7 +12,7 @@ import numpy as np
 from psal_cli import memory
 from psal_cli.attention import ContextualAttention
 from psal_cli.networks.contextual_attention import MULTIPLE, InpaintingNetwork
-from psal_cli.tasks.completion import complete, drawn_level, levels_of
+from psal_cli.tasks.completion import NARROW, complete, drawn_level, levels_of
 from psal_cli.tasks.network import CELL, PIECE, STRIP, Painter, pieces
 from psal_cli.tasks.parts import Box, area, bounds, inner_radius, part_boxes
 from psal_cli.tasks.pyramid import TEXTURES, halve_mask
@@ -34,7 +34,8 @@ def baseline(painter: Painter | None = None) -> int:
 
 class Hole(NamedTuple):
     """What of a hole matters. boxes: of its parts; bounds: pixels of the box around all of it; pixels: its own; thin: whether
-    its first estimate is made at the finest level; level: at which a network draws it; piece: pixels that it draws at a time."""
+    its first estimate is made at the finest level; level: at which a network draws it; piece: pixels that it draws at a time,
+    0 where it draws nothing."""
 
     boxes: list[Box]
     bounds: int
@@ -68,7 +69,8 @@ def measured(hole: np.ndarray | None, patch_size: int, engine: str) -> Hole:
     radius = inner_radius(hole)
     levels = levels_of(radius)
     level = drawn_level(radius, levels) if engine == "combined" else 0
-    piece = _piece(hole, level) if engine != "patch" else 0
+    drawn = engine == "network" or (engine == "combined" and radius > NARROW)
+    piece = _piece(hole, level) if drawn else 0
     return Hole(part_boxes(hole, patch_size), area(bounds(hole)), int(np.count_nonzero(hole)), levels == 1, level, piece)
 
 
@@ -100,7 +102,7 @@ def window(box: Box, hole: Hole, channels: int, network: InpaintingNetwork | Non
     fields = 21 * sum(parts)  # match, similarity, masks, distance, and what is left of the coarser level
     search = masks + key + table + fields + (2 * features + 20) * largest
     blending = 8 * sum(parts) + (28 * channels + 16) * largest
-    drawing = 0 if network is None else masks + key // 2 + painting(size // 4**hole.level, hole.piece, network)
+    drawing = 0 if network is None or not hole.piece else masks + key // 2 + painting(size // 4**hole.level, hole.piece, network)
     return max(search, blending, drawing)
 
 

@@ -20,7 +20,8 @@ TEXTURES = 2  # channels
 GUIDE_BLUR = 2.0  # of what is expected: standard deviation, pixels of its level
 # Of the texture that is expected to what is around the hole: a search by distance takes the smoother of two patches, and with
 # this the fills of photographs held out have about the gradients of what is around them.
-EXPECTED_TEXTURE = 1.15
+EXPECTED_TEXTURE = 1.25
+FAINT = 0.1
 STRIP = 1 << 18  # pixels: what is worked on at a time is a few MB
 
 
@@ -65,8 +66,11 @@ class Pyramid:
         known = self._known(level, 0, len(hole))
         mask = torch.from_numpy(hole.astype(np.float32))[None, None]
         expected = np.empty_like(known)
-        texture = diffused(_maps(known[..., colours:]), mask)[0].permute(1, 2, 0).numpy()
-        expected[..., colours:] = np.where(hole[..., None], EXPECTED_TEXTURE * texture, texture)
+        share = cv2.GaussianBlur((~hole).astype(np.float32), (0, 0), GUIDE_BLUR)[..., None]
+        around = cv2.GaussianBlur(np.ascontiguousarray(known[..., colours:]), (0, 0), GUIDE_BLUR) / np.maximum(share, 1e-3)
+        logs = np.where(hole[..., None], 0, np.log(around + FAINT)).astype(np.float32)
+        texture = np.exp(diffused(_maps(logs), mask)[0].permute(1, 2, 0).numpy()) - FAINT
+        expected[..., colours:] = np.where(hole[..., None], EXPECTED_TEXTURE * texture, known[..., colours:])
         expected[..., :colours] = known[..., :colours]
         expected[hole, :colours] = draw(np.ascontiguousarray(known[..., :colours]), hole)
         self.guides[level] = cv2.GaussianBlur(expected, (0, 0), GUIDE_BLUR)
