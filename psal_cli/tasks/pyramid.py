@@ -19,9 +19,9 @@ TEXTURE_WEIGHT = 20.0
 TEXTURES = 2  # channels
 GUIDE_BLUR = 2.0  # of what is expected: standard deviation, pixels of its level
 # Of the texture that is expected to what is around the hole: a search by distance takes the smoother of two patches, and with
-# this the fills of photographs held out have about the gradients of what is around them.
-EXPECTED_TEXTURE = 1.25
-FAINT = 0.1
+# this the fills of photographs have the gradients that they have without anything expected.
+EXPECTED_TEXTURE = 1.15
+FAINT = 0.1  # texture: less than this is none
 STRIP = 1 << 18  # pixels: what is worked on at a time is a few MB
 
 
@@ -64,15 +64,10 @@ class Pyramid:
         """
         hole, colours = self.holes[level], self.pixels.shape[2]
         known = self._known(level, 0, len(hole))
-        mask = torch.from_numpy(hole.astype(np.float32))[None, None]
-        expected = np.empty_like(known)
-        share = cv2.GaussianBlur((~hole).astype(np.float32), (0, 0), GUIDE_BLUR)[..., None]
-        around = cv2.GaussianBlur(np.ascontiguousarray(known[..., colours:]), (0, 0), GUIDE_BLUR) / np.maximum(share, 1e-3)
-        logs = np.where(hole[..., None], 0, np.log(around + FAINT)).astype(np.float32)
-        texture = np.exp(diffused(_maps(logs), mask)[0].permute(1, 2, 0).numpy()) - FAINT
-        expected[..., colours:] = np.where(hole[..., None], EXPECTED_TEXTURE * texture, known[..., colours:])
-        expected[..., :colours] = known[..., :colours]
+        expected = known.copy()
         expected[hole, :colours] = draw(np.ascontiguousarray(known[..., :colours]), hole)
+        # Without texture smooth patches would fit best: what is expected of colours deep in a hole has none of its own.
+        expected[..., colours:] = _expected_texture(known[..., colours:], hole)
         self.guides[level] = cv2.GaussianBlur(expected, (0, 0), GUIDE_BLUR)
         for number in range(level + 1, len(self.holes)):
             self.guides[number] = _halve(self.guides[number - 1])
@@ -118,6 +113,17 @@ class Pyramid:
             out[rows, :, :colours], out[rows, :, colours:] = _halve(known[..., :colours]), _halve(known[..., colours:])
         out[self.holes[number]] = 0
         return out
+
+
+def _expected_texture(texture: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """[H, W, 2]: texture features, zero in a hole, bool [H, W], with what is around it there: the logarithms of their local means
+    diffuse into it, so that an edge beside a hole does not roughen all of it."""
+    share = cv2.GaussianBlur((~hole).astype(np.float32), (0, 0), GUIDE_BLUR)[..., None]
+    means = cv2.GaussianBlur(np.ascontiguousarray(texture), (0, 0), GUIDE_BLUR) / np.maximum(share, 1e-3)
+    logs = np.where(hole[..., None], 0, np.log(means + FAINT)).astype(np.float32)
+    mask = torch.from_numpy(hole.astype(np.float32))[None, None]
+    inside = np.exp(diffused(_maps(logs), mask)[0].permute(1, 2, 0).numpy()) - FAINT
+    return np.where(hole[..., None], EXPECTED_TEXTURE * inside, texture)
 
 
 def _maps(known: np.ndarray) -> Tensor:

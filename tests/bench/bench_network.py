@@ -25,6 +25,7 @@ from metrics import gradient_energy, gradient_ratio, luminance, psnr, ring_aroun
 from report import header, table, write_json, write_readme
 
 from psal_cli.memory import in_words
+from psal_cli.networks.diffusion import diffused
 from psal_cli.tasks.costs import painting
 from psal_cli.tasks.inpaint import inpaint
 from psal_cli.tasks.network import WEIGHTS, Painter, network_of
@@ -36,9 +37,9 @@ METHODS = {  # name -> engine, attention, weights
     "network, PSAL-3": ("network", "psal", WEIGHTS),
     "network, PSAL-3 with aggregation, the same weights": ("network", "aggregation", WEIGHTS),
     "network, original attention, the same weights": ("network", "original", WEIGHTS),
-    "network, original attention, trained with it": ("network", "original", "inpaint-original"),
     "psal combined": ("combined", "psal", WEIGHTS),
     "psal patch": ("patch", None, None),
+    "diffusion, what the network starts from": ("network", None, None),
 }
 PAPER = {
     "original attention (paper, Places2, trained with it)": (11.8, 3.6, 16.4, 6.6, 53.7),
@@ -69,9 +70,15 @@ def crops(data: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 def filled(picture: np.ndarray, mask: np.ndarray, method: str) -> np.ndarray:
     engine, attention, weights = METHODS[method]
     image = torch.from_numpy(np.where(mask[..., None], np.uint8(0), picture)).permute(2, 0, 1)[None]
-    painter = Painter(network_of(attention, weights)) if weights else None
+    painter = Painter(network_of(attention, weights)) if weights else diffusion
     out = inpaint(image, torch.from_numpy(mask), engine=engine, painter=painter).image[0]
     return out.permute(1, 2, 0).mul(255).round().to(torch.uint8).numpy()
+
+
+def diffusion(known: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """The colours around a hole, diffused into it; as a `Painter`."""
+    image, mask = torch.from_numpy(known).permute(2, 0, 1)[None], torch.from_numpy(hole.astype(np.float32))[None, None]
+    return diffused(image * (1 - mask), mask)[0].permute(1, 2, 0).numpy()[hole]
 
 
 def figures(picture: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> dict[str, float]:
