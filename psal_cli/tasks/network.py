@@ -1,5 +1,6 @@
 """Drawing what is in a hole by a network, at the picture's own resolution, at a cost that follows the hole."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import pairwise
@@ -80,7 +81,7 @@ class Painter:
         device: str = "cpu",
         largest: int = PIECE,
         seed: int = 0,
-        say: Callable[[str], None] = print,
+        say: Callable[[str], None] = warnings.warn,
     ):
         """largest: see `Way`. seed: of the search, where there is one. say: is told when the memory of a GPU does not suffice."""
         self.network, self.seed, self.say = network, seed, say
