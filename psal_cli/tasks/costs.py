@@ -87,7 +87,7 @@ def painting(pixels: int, piece: int, network: InpaintingNetwork) -> int:
     attention = network.fine_generator.contextul_attention
     scores = 13 * (pixels // 64) ** 2 if isinstance(attention, ContextualAttention) else 0
     strip = min(pixels, PIECE // STRIP)
-    return (40 + 2 * width) * pixels + max(11 * width * strip, 28 * width * piece, scores)
+    return (100 + 2 * width) * pixels + max(11 * width * strip, 28 * width * piece, scores)
 
 
 def window(box: Box, hole: Hole, channels: int, network: InpaintingNetwork | None) -> int:
@@ -102,8 +102,10 @@ def window(box: Box, hole: Hole, channels: int, network: InpaintingNetwork | Non
     fields = 21 * sum(parts)  # match, similarity, masks, distance, and what is left of the coarser level
     search = masks + key + table + fields + (2 * features + 20) * largest
     blending = 8 * sum(parts) + (28 * channels + 16) * largest
-    drawing = 0 if network is None or not hole.piece else masks + key // 2 + painting(size // 4**hole.level, hole.piece, network)
-    return max(search, blending, drawing)
+    if network is None or not hole.piece:
+        return max(search, blending)
+    drawing = painting(size // 4**hole.level, hole.piece, network)
+    return drawing + max(masks + key // 2, search, blending)  # the allocator keeps it: the blocks are small
 
 
 def whole(files: Files, hole: Hole, filling: int) -> int:
