@@ -14,8 +14,8 @@ from psal_cli.attention import ContextualAttention
 from psal_cli.networks.contextual_attention import MULTIPLE, InpaintingNetwork
 from psal_cli.tasks.completion import NARROW, complete, drawn_level, levels_of
 from psal_cli.tasks.network import CELL, PIECE, STRIP, Painter, pieces
-from psal_cli.tasks.parts import Box, area, bounds, inner_radius, part_boxes
-from psal_cli.tasks.pyramid import TEXTURES, halve_mask
+from psal_cli.tasks.parts import Box, area, bounds, crop, inner_radius, part_boxes
+from psal_cli.tasks.pyramid import TEXTURES, drawn_windows, halve_mask
 
 UNKNOWN = 300_000_000  # bytes of the libraries, where the system does not tell
 STRIPS = 30_000_000  # of all that is made a strip or a band of rows at a time, and of what the allocator keeps
@@ -34,14 +34,13 @@ def baseline(painter: Painter | None = None) -> int:
 
 class Hole(NamedTuple):
     """What of a hole matters. boxes: of its parts; bounds: pixels of the box around all of it; pixels: its own; thin: whether
-    its first estimate is made at the finest level; level: at which a network draws it; piece: pixels that it draws at a time,
-    0 where it draws nothing."""
+    its first estimate is made at the finest level; seen, piece: pixels that a network looks at and draws at a time, or 0."""
 
     boxes: list[Box]
     bounds: int
     pixels: int
     thin: bool
-    level: int
+    seen: int
     piece: int
 
 
@@ -65,20 +64,23 @@ class Files(NamedTuple):
 def measured(hole: np.ndarray | None, patch_size: int, engine: str) -> Hole:
     """hole: bool [H, W]; None or empty: a hole that costs nothing."""
     if hole is None or not hole.any():
-        return Hole([], 0, 0, False, 0, CELL**2)
+        return Hole([], 0, 0, False, 0, CELL**2 if engine == "network" else 0)
     radius = inner_radius(hole)
     levels = levels_of(radius)
-    level = drawn_level(radius, levels) if engine == "combined" else 0
-    drawn = engine == "network" or (engine == "combined" and radius > NARROW)
-    piece = _piece(hole, level) if drawn else 0
-    return Hole(part_boxes(hole, patch_size), area(bounds(hole)), int(np.count_nonzero(hole)), levels == 1, level, piece)
+    seen = piece = 0
+    if engine == "network" or (engine == "combined" and radius > NARROW):
+        seen, piece = _drawn(hole, drawn_level(radius, levels) if engine == "combined" else None)
+    return Hole(part_boxes(hole, patch_size), area(bounds(hole)), int(np.count_nonzero(hole)), levels == 1, seen, piece)
 
 
-def _piece(hole: np.ndarray, level: int) -> int:
-    """Pixels of the largest piece that a network draws of a hole at a level."""
-    for _ in range(level):
+def _drawn(hole: np.ndarray, level: int | None) -> tuple[int, int]:
+    """Pixels of the largest window of a level that a network looks at, and of the largest piece that it draws at a time. level:
+    None for the picture itself, as a whole."""
+    for _ in range(level or 0):
         hole = halve_mask(hole)
-    return max(area(view) for _, view in pieces(np.pad(hole, [(0, -side % MULTIPLE) for side in hole.shape]), PIECE))
+    seen = [(0, hole.shape[0], 0, hole.shape[1])] if level is None else drawn_windows(hole)
+    padded = (np.pad(part, [(0, -side % MULTIPLE) for side in part.shape]) for part in (crop(hole, box) for box in seen))
+    return max(map(area, seen)), max(area(view) for part in padded for _, view in pieces(part, PIECE))
 
 
 def painting(pixels: int, piece: int, network: InpaintingNetwork) -> int:
@@ -104,7 +106,7 @@ def window(box: Box, hole: Hole, channels: int, network: InpaintingNetwork | Non
     blending = 8 * sum(parts) + (28 * channels + 16) * largest
     if network is None or not hole.piece:
         return max(search, blending)
-    drawing = painting(size // 4**hole.level, hole.piece, network)
+    drawing = painting(min(hole.seen, size), hole.piece, network)
     return drawing + max(masks + key // 2, search, blending)  # the allocator keeps it: the blocks are small
 
 

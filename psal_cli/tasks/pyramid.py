@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from psal_cli.networks.diffusion import diffused
+from psal_cli.tasks.parts import Box, part_boxes, windows
 
 # Of the texture features beside the colours. Newson et al. 2017 have sqrt(50); a vote is a mean and so smoother than its
 # sources, and with less weight than this on gradients the search takes smooth patches for textured ones.
@@ -21,6 +22,7 @@ GUIDE_BLUR = 2.0  # of what is expected: standard deviation, pixels of its level
 # Of the texture that is expected to what is around the hole: a search by distance takes the smoother of two patches, and with
 # this the fills of photographs have the gradients that they have without anything expected.
 EXPECTED_TEXTURE = 1.15
+AROUND = 512  # pixels around a hole are looked at: what is expected there costs what the hole does, not what the picture does
 FAINT = 0.1  # texture: less than this is none
 STRIP = 1 << 18  # pixels: what is worked on at a time is a few MB
 
@@ -65,9 +67,12 @@ class Pyramid:
         hole, colours = self.holes[level], self.pixels.shape[2]
         known = self._known(level, 0, len(hole))
         expected = known.copy()
-        expected[hole, :colours] = draw(np.ascontiguousarray(known[..., :colours]), hole)
-        # Without texture smooth patches would fit best: what is expected of colours deep in a hole has none of its own.
-        expected[..., colours:] = _expected_texture(known[..., colours:], hole)
+        for top, bottom, left, right in drawn_windows(hole):
+            view = np.s_[top:bottom, left:right]
+            seen, inside = np.ascontiguousarray(known[view]), hole[view]
+            expected[view][inside, :colours] = draw(np.ascontiguousarray(seen[..., :colours]), inside)
+            # Without texture smooth patches would fit best: what is expected of colours deep in a hole has none of its own.
+            expected[view][..., colours:] = _expected_texture(seen[..., colours:], inside)
         self.guides[level] = cv2.GaussianBlur(expected, (0, 0), GUIDE_BLUR)
         for number in range(level + 1, len(self.holes)):
             self.guides[number] = _halve(self.guides[number - 1])
@@ -113,6 +118,11 @@ class Pyramid:
             out[rows, :, :colours], out[rows, :, colours:] = _halve(known[..., :colours]), _halve(known[..., colours:])
         out[self.holes[number]] = 0
         return out
+
+
+def drawn_windows(hole: np.ndarray) -> list[Box]:
+    """What is looked at of a level to say what is expected in its hole, bool [H, W]."""
+    return windows(hole.shape, part_boxes(hole, 1), AROUND)
 
 
 def _expected_texture(texture: np.ndarray, hole: np.ndarray) -> np.ndarray:
