@@ -83,7 +83,7 @@ class Inpaint(Verb):
         from psal_cli.tasks.costs import baseline
 
         self.painter = self._painter()
-        baseline(self.painter)  # before any picture is in memory
+        baseline()  # with the network, before any picture is in memory
 
     def _painter(self):
         """The network, None where none is wanted."""

@@ -67,9 +67,8 @@ class InpaintingNetwork(nn.Module):
 
     def fine(self, composite: Tensor, mask: Tensor) -> Tensor:
         """What the refining generator makes of the coarse one's."""
-        x, generator = _input(composite, mask), self.fine_generator
-        attended = generator.contextul_attention(generator.context(x), mask)
-        return self._drawn(generator.merged(generator.seen(x), attended), composite)
+        attended = self.fine_generator.contextul_attention(self.context(composite, mask), mask)
+        return self.refined(composite, mask, attended)
 
     def context(self, composite: Tensor, mask: Tensor) -> Tensor:
         """[B, 4 * width, H / 4, W / 4]: the features that are attended to."""
@@ -131,7 +130,19 @@ def elu(x: Tensor) -> Tensor:
     return x.clamp_min_(0).add_(below)
 
 
-class CoarseGenerator(nn.Module):
+class Convolutions(nn.Module):
+    """The convolutions with which both generators begin, whatever their widths."""
+
+    def seen(self, x: Tensor) -> Tensor:
+        """[B, 5, H, W] -> [B, 4 c, H / 4, W / 4]; H and W multiples of 4."""
+        x = self.conv4_downsample(self.conv3(self.conv2_downsample(self.conv1(x))))
+        x = self.conv6(self.conv5(x))
+        for number in range(7, 11):
+            x = getattr(self, f"conv{number}_atrous")(x)
+        return x
+
+
+class CoarseGenerator(Convolutions):
     def __init__(self, c: int):
         super().__init__()
         self.conv1 = Block(5, c, 5)
@@ -152,16 +163,12 @@ class CoarseGenerator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, 5, H, W] -> [B, 3, H, W]; H and W multiples of 4."""
-        x = self.conv4_downsample(self.conv3(self.conv2_downsample(self.conv1(x))))
-        x = self.conv6(self.conv5(x))
-        for number in range(7, 11):
-            x = getattr(self, f"conv{number}_atrous")(x)
-        x = twice(self.conv12(self.conv11(x)))
+        x = twice(self.conv12(self.conv11(self.seen(x))))
         x = twice(self.conv14(self.conv13(x)))
         return self.conv17(self.conv16(self.conv15(x)))
 
 
-class FineGenerator(nn.Module):
+class FineGenerator(Convolutions):
     def __init__(self, c: int, attention: nn.Module):
         super().__init__()
         self.conv1 = Block(5, c, 5)
@@ -188,14 +195,6 @@ class FineGenerator(nn.Module):
         self.allconv15 = Block(2 * c, c)
         self.allconv16 = Block(c, c // 2)
         self.allconv17 = Block(c // 2, 3, activation="none")
-
-    def seen(self, x: Tensor) -> Tensor:
-        """The branch of convolutions: [B, 5, H, W] -> [B, 4 c, H / 4, W / 4]."""
-        x = self.conv4_downsample(self.conv3(self.conv2_downsample(self.conv1(x))))
-        x = self.conv6(self.conv5(x))
-        for number in range(7, 11):
-            x = getattr(self, f"conv{number}_atrous")(x)
-        return x
 
     def context(self, x: Tensor) -> Tensor:
         """The branch of attention, before it: [B, 5, H, W] -> [B, 4 c, H / 4, W / 4]."""

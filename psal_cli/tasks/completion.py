@@ -76,9 +76,8 @@ def complete(
     """
     holes, keys = _masks(hole, source, patch_size)
     pyramid = Pyramid(pixels, holes)
-    radius = inner_radius(hole)
-    if draw is not None and radius > NARROW:
-        pyramid.guide(drawn_level(radius, len(holes)), draw)
+    if draw is not None and (level := drawn_level(inner_radius(hole), len(holes))) is not None:
+        pyramid.guide(level, draw)
     coarser, parts = [], []
     for number in reversed(range(len(holes))):
         height, width = holes[number].shape
@@ -109,9 +108,12 @@ def levels_of(radius: float) -> int:
     return 1 + max(0, int(np.ceil(np.log2(max(radius, 1) / COARSEST_RADIUS))))
 
 
-def drawn_level(radius: float, levels: int) -> int:
-    """The level at which a network draws what is expected in a hole: where it is as wide as those that the network has learnt."""
-    return min(max(1, int(np.ceil(np.log2(max(radius, 1) / DRAWN_RADIUS)))), levels - 1)
+def drawn_level(radius: float, levels: int) -> int | None:
+    """The level at which a network draws what is expected in a hole: where it is as wide as those that the network has learnt;
+    None for a narrow one."""
+    if radius <= NARROW:
+        return None
+    return min(max(1, int(np.ceil(np.log2(radius / DRAWN_RADIUS)))), levels - 1)
 
 
 def _masks(hole: np.ndarray, source: np.ndarray | None, patch_size: int) -> tuple[list[np.ndarray], list[tuple]]:

@@ -12,8 +12,8 @@ import numpy as np
 from psal_cli import memory
 from psal_cli.attention import ContextualAttention
 from psal_cli.networks.contextual_attention import MULTIPLE, InpaintingNetwork
-from psal_cli.tasks.completion import NARROW, complete, drawn_level, levels_of
-from psal_cli.tasks.network import CELL, PIECE, STRIP, Painter, pieces
+from psal_cli.tasks.completion import complete, drawn_level, levels_of
+from psal_cli.tasks.network import CELL, PIECE, STRIP, pieces
 from psal_cli.tasks.parts import Box, area, bounds, crop, inner_radius, part_boxes
 from psal_cli.tasks.pyramid import TEXTURES, drawn_windows, halve_mask
 
@@ -24,11 +24,11 @@ LOSSLESS = ("PNG", "TIFF", "BMP")  # what comes from these is written without lo
 
 
 @cache
-def baseline(painter: Painter | None = None) -> int:
+def baseline() -> int:
     """Bytes that the process holds when the engine has run once and no picture is loaded: to be called before any is."""
     pixels, hole = np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), bool)
     hole[24:40, 24:40] = True
-    complete(pixels, hole, None, 7, None, 0, draw=painter)
+    complete(pixels, hole, None, 7, None, 0)
     return memory.resident() or UNKNOWN
 
 
@@ -67,9 +67,8 @@ def measured(hole: np.ndarray | None, patch_size: int, engine: str) -> Hole:
         return Hole([], 0, 0, False, 0, CELL**2 if engine == "network" else 0)
     radius = inner_radius(hole)
     levels = levels_of(radius)
-    seen = piece = 0
-    if engine == "network" or (engine == "combined" and radius > NARROW):
-        seen, piece = _drawn(hole, drawn_level(radius, levels) if engine == "combined" else None)
+    level = drawn_level(radius, levels) if engine == "combined" else None
+    seen, piece = _drawn(hole, level) if engine == "network" or level is not None else (0, 0)
     return Hole(part_boxes(hole, patch_size), area(bounds(hole)), int(np.count_nonzero(hole)), levels == 1, seen, piece)
 
 

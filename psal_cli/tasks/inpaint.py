@@ -166,7 +166,7 @@ def plan(
 
     least = max([REACHES[-1], *(min(bottom - top, right - left) // 2 for top, bottom, left, right in about.boxes)])
     reaches = [None, *(reach for reach in REACHES if least <= reach < max(size) and engine != "network")]
-    libraries = -(-costs.baseline(painter) // GRAIN) * GRAIN
+    libraries = -(-costs.baseline() // GRAIN) * GRAIN
     fitting = [reach for reach in reaches if limit is None or libraries + needed(reach) <= limit]
     if not fitting:
         lowest, given = memory.in_words(libraries + needed(reaches[-1])), memory.at_most(limit)
