@@ -109,6 +109,21 @@ def test_a_seam_of_light_is_evened_out_and_an_edge_is_not(monkeypatch):
         assert torch.equal(out[:, ~unknown], before[:, ~unknown])
 
 
+@pytest.mark.parametrize(("texture", "left"), [(0.0, 0.01), (0.2, 0.1)])
+def test_between_two_parts_of_a_fill_a_step_goes_that_plain_sources_do_not_have(texture, left):
+    pixels = np.full((20, 80, 1), 0.4, np.float32)
+    pixels[:, 40:] = 0.5  # two halves of the hole are copied from two sides: a step of 0.1 between them
+    pixels[:, 1::2] += texture
+    unknown = torch.zeros(20, 80, dtype=torch.bool)
+    unknown[4:16, 34:46] = True
+    row, column = unknown.nonzero().unbind(1)
+    origin = torch.stack([row, torch.where(column < 40, column - 20, column + 20)], 1).int()
+    fill = torch.from_numpy(pixels[..., 0])[None].clone()
+    out = blend.blended(pixels, fill, origin, unknown, (0, 20, 0, 80))[0, 4:16]
+    step = (out[:, 40] - out[:, 38]).mean()  # of places with the same texture
+    assert step == pytest.approx(left, abs=0.03)
+
+
 def test_hidden_pixels_never_reach_a_known_pixel_of_the_pyramid():
     image, mask = noise()[0].permute(1, 2, 0).numpy(), hole_of(noise(), (31, 60, 41, 80)).numpy()
     other = np.where(mask[..., None], np.float32(1e3), image)
@@ -372,7 +387,7 @@ def test_the_combined_engine_copies_what_fits_what_is_expected():
         assert not more and known.shape == (48, 96, 3) and hole.shape == (48, 96) and not known[hole].any()
 
 
-def test_large_holes_are_drawn_where_they_are_as_wide_as_what_was_learnt():
+def test_large_holes_are_drawn_where_they_are_a_few_pixels_wide():
     sizes = {}
     for side in (40, 150, 300):
         draw, asked = expecting(0.5)
@@ -380,7 +395,7 @@ def test_large_holes_are_drawn_where_they_are_as_wide_as_what_was_learnt():
         inpaint(image, hole_of(image, (100, 100 + side, 100, 100 + side)), engine="combined", painter=draw, iterations=1)
         [(known, _)] = asked
         sizes[side] = known.shape
-    assert sizes == {40: (300, 320, 1), 150: (150, 160, 1), 300: (75, 80, 1)}
+    assert sizes == {40: (300, 320, 1), 150: (75, 80, 1), 300: (38, 40, 1)}
 
 
 def test_a_narrow_hole_needs_no_drawing():
@@ -388,6 +403,14 @@ def test_a_narrow_hole_needs_no_drawing():
     image = stripes()
     mask = hole_of(image, (40, 54, 20, 90))
     filled = inpaint(image, mask, engine="combined", painter=draw)
+    assert not asked and torch.equal(filled.values, inpaint(image, mask, engine="patch").values)
+
+
+def test_the_patch_engine_asks_no_painter():
+    draw, asked = expecting(0.5)
+    image = stripes()
+    mask = hole_of(image, (20, 76, 60, 130))
+    filled = inpaint(image, mask, engine="patch", painter=draw)
     assert not asked and torch.equal(filled.values, inpaint(image, mask, engine="patch").values)
 
 

@@ -8,8 +8,10 @@ from psal_cli.tasks.parts import Box
 from psal_cli.tasks.pyramid import floats, strips
 
 # Steps larger than these are edges of the subject, not differences of light, and stay as they are: across the hole's edge,
-# and between two parts of the fill (where evening out every step would cost the fill its texture).
-EDGE, SEAM = 0.5, 0.05
+# and between two parts of the fill: evening out every step there would cost it its texture, so of the larger ones only those
+# go that the sources themselves have nothing like.
+EDGE, SEAM, PLAIN_SEAM = 0.5, 0.05, 0.15
+PLAIN = 0.5  # the sources are, where their own steps are so many times smaller
 STEPS = 200  # of conjugate gradients at most; what is then left is a difference too wide to be seen
 
 
@@ -58,8 +60,9 @@ def _missing_step(pixels: np.ndarray, fill: Tensor, source: Tensor, unknown: Ten
     from_first, from_second = after_first - fill.narrow(axis, 0, size), fill.narrow(axis, 1, size) - before_second
     wanted = torch.where(known_first, from_second, torch.where(known_second, from_first, (from_first + from_second) / 2))
     missing = wanted - step_here
-    limit = torch.where(known_first | known_second, EDGE, SEAM)
-    usable = (missing.abs().amax(0) <= limit) & ~(known_first & known_second)
+    size, own = missing.abs().amax(0), torch.maximum(from_first.abs_(), from_second.abs_()).amax(0)
+    seam = torch.where(own <= PLAIN * size, PLAIN_SEAM, SEAM)
+    usable = (size <= torch.where(known_first | known_second, EDGE, seam)) & ~(known_first & known_second)
     return missing * usable
 
 

@@ -21,7 +21,9 @@ from psal_cli.tasks.parts import Box, crop, depth, inner_radius, part_boxes, tou
 from psal_cli.tasks.pyramid import TEXTURES, Pyramid, halve_mask, upsample_field
 
 COARSEST_RADIUS = 4  # the widest hole's inner radius at the coarsest level, in pixels: a hole one or two patches wide
-DRAWN_RADIUS = 24  # at most, the same where a network draws what is expected: so wide were the holes that it learnt to fill
+# At most, the same where a network draws what is expected. It learnt to fill wider holes, but finer levels would follow its
+# picture's blur where it is unsure, and take patches of a colour in between.
+DRAWN_RADIUS = 12
 NARROW = 8  # a hole with a smaller inner radius, a wire or a scratch, needs no drawing: its edges say what belongs there
 COARSEST_SIDE = 32  # smaller than this a picture has too few patches left to tell one thing from another
 CONFIDENCE = 0.4  # a patch whose centre lies one pixel deeper in the hole counts e^0.4 times less (Wexler et al. 2007)
@@ -236,14 +238,19 @@ def _peel(one: Hole, key: Key, patch_size: int, seed: int) -> None:
 
 
 def _origin(one: Hole, patch_size: int) -> Tensor:
-    """int32 [n, 2]: for each unknown pixel the one that the best of the patches over it pastes there, unmixed."""
+    """int32 [n, 2]: for each unknown pixel the one that a patch over it pastes there, unmixed.
+
+    Of the patches over it the outermost has its say, as it knows most, of equals the nearest: the one with the closest match
+    would be the smoothest.
+    """
     radius = patch_size // 2
     height, width = one.unknown.shape
-    logits = F.pad(_logits(one)[0, 0], (radius,) * 4, value=-torch.inf)
+    nearness = (-one.distance).masked_fill_(one.nnf[0, 0, 0] < 0, -torch.inf)
+    nearness = F.pad(nearness, (radius,) * 4, value=-torch.inf)
     best, choice = torch.full((height, width), -torch.inf), torch.zeros((height, width), dtype=torch.int16)
-    for number in range(patch_size**2):
-        down, right = number // patch_size, number % patch_size
-        value = logits[down : down + height, right : right + width]
+    places = [(number // patch_size, number % patch_size, number) for number in range(patch_size**2)]
+    for down, right, number in sorted(places, key=lambda place: (place[0] - radius) ** 2 + (place[1] - radius) ** 2):
+        value = nearness[down : down + height, right : right + width]
         choice.masked_fill_(value > best, number)
         torch.maximum(best, value, out=best)
     move = torch.stack([choice[one.unknown] // patch_size, choice[one.unknown] % patch_size], 1).int() - radius

@@ -90,8 +90,7 @@ def inpaint(
         MemoryLimitError: none within the reach.
     """
     _check(image, mask, source_mask, patch_size, reach, engine)
-    if engine != "patch":
-        painter = painter or Painter(network_of(), str(image.device), seed=seed)
+    painter = None if engine == "patch" else painter or Painter(network_of(), str(image.device), seed=seed)
     # The work is many small searches in a row, each over before a GPU had begun: the CPU does it.
     pixels, hole = _pixels(image), mask.cpu().numpy()
     source = None if source_mask is None else source_mask.cpu().numpy()

@@ -18,10 +18,10 @@ from psal_cli.tasks.parts import Box, part_boxes, windows
 # sources, and with less weight than this on gradients the search takes smooth patches for textured ones.
 TEXTURE_WEIGHT = 20.0
 TEXTURES = 2  # channels
-GUIDE_BLUR = 2.0  # of what is expected: standard deviation, pixels of its level
+GUIDE_BLUR = 1.0  # of what is expected: standard deviation, pixels of its level
 # Of the texture that is expected to what is around the hole: a search by distance takes the smoother of two patches, and with
-# this the fills of photographs have the gradients that they have without anything expected.
-EXPECTED_TEXTURE = 1.15
+# this fills have nearly the gradients of photographs. (With less of it they are closer to the truth, and smoother.)
+EXPECTED_TEXTURE = 1.55
 AROUND = 512  # pixels around a hole are looked at: what is expected there costs what the hole does, not what the picture does
 FAINT = 0.1  # texture: less than this is none
 STRIP = 1 << 18  # pixels: what is worked on at a time is a few MB
