@@ -12,9 +12,11 @@ import torch
 from PIL import Image
 
 from psal_cli import native
+from psal_cli.commands.inpaint import inpaint
 from psal_cli.image import read_picture
 from psal_cli.networks.contextual_attention import InpaintingNetwork
 from psal_cli.tasks import inpaint as task
+from psal_cli.tasks.network import ATTENTIONS
 
 from .photos import psal
 
@@ -340,3 +342,8 @@ def test_a_comparison_is_of_a_bounded_size(folder, engine):
     assert psal("inpaint", "large.png", "--mask", "large_mask.png", "--compare", "c.jpg").exit_code == 0
     assert pixels("c.jpg").shape == (600, 3 * 1200 + 2 * 8, 3)
     assert pixels("large_inpainted.png").shape == (1500, 3000, 1)  # grey stays grey
+
+
+def test_the_command_offers_every_engine_and_attention():
+    offered = {option.name: option.type.choices for option in inpaint.params if option.name in ("engine", "attention")}
+    assert offered == {"engine": task.ENGINES, "attention": ATTENTIONS}

@@ -19,9 +19,10 @@ from psal_cli.tasks.parts import Box, part_boxes, windows
 TEXTURE_WEIGHT = 20.0
 TEXTURES = 2  # channels
 GUIDE_BLUR = 1.0  # of what is expected: standard deviation, pixels of its level
-# Of the texture that is expected to what is around the hole: a search by distance takes the smoother of two patches, and with
-# this fills have nearly the gradients of photographs. (With less of it they are closer to the truth, and smoother.)
-EXPECTED_TEXTURE = 1.55
+GUIDE_WEIGHT = 0.7  # of what is expected beside what is seen
+# Of the texture that is expected to what is around the hole: a search by distance takes the smoother of two patches. (With 1.6
+# fills have the gradients of photographs, of which some are where none belong, and are further from the truth.)
+EXPECTED_TEXTURE = 1.15
 AROUND = 512  # pixels around a hole are looked at: what is expected there costs what the hole does, not what the picture does
 FAINT = 0.1  # texture: less than this is none
 STRIP = 1 << 18  # pixels: what is worked on at a time is a few MB
@@ -73,6 +74,7 @@ class Pyramid:
             expected[view][inside, :colours] = draw(np.ascontiguousarray(seen[..., :colours]), inside)
             # Without texture smooth patches would fit best: what is expected of colours deep in a hole has none of its own.
             expected[view][..., colours:] = _expected_texture(seen[..., colours:], inside)
+        expected *= GUIDE_WEIGHT
         self.guides[level] = cv2.GaussianBlur(expected, (0, 0), GUIDE_BLUR)
         for number in range(level + 1, len(self.holes)):
             self.guides[number] = _halve(self.guides[number - 1])
