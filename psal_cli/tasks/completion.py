@@ -111,8 +111,8 @@ def levels_of(radius: float) -> int:
 
 
 def drawn_level(radius: float, levels: int) -> int | None:
-    """The level at which a network draws what is expected in a hole: where it is as wide as those that the network has learnt;
-    None for a narrow one."""
+    """The level at which a network draws what is expected in a hole: the finest where it is narrow enough; None for one that is
+    narrow from the start."""
     if radius <= NARROW:
         return None
     return min(max(1, int(np.ceil(np.log2(radius / DRAWN_RADIUS)))), levels - 1)

@@ -79,8 +79,8 @@ def inpaint(
         blend: correct the fill where the light differs across the hole's edge.
         reach: each hole is filled from so many pixels around it, which takes memory for those only; default the whole
             picture. Holes whose surroundings overlap are filled together.
-        engine: "combined": a network draws where the hole is as large as those that it has learnt, the patches follow it from
-            there; "patch": the patches alone; "network": the network alone, at the picture's own size (see
+        engine: "combined": a network draws where the hole is a few pixels wide, the patches follow it from there;
+            "patch": the patches alone; "network": the network alone, at the picture's own size (see
             psal_cli.tasks.network), which looks at image, mask and painter only.
         painter: of the network; default that of the weights that ship.
         progress: called before each level with (level, levels, its size as text).
