@@ -398,19 +398,12 @@ def test_large_holes_are_drawn_where_they_are_a_few_pixels_wide():
     assert sizes == {40: (300, 320, 1), 150: (75, 80, 1), 300: (38, 40, 1)}
 
 
-def test_a_narrow_hole_needs_no_drawing():
+@pytest.mark.parametrize(("engine", "box"), [("combined", (40, 54, 20, 90)), ("patch", (20, 76, 60, 130))])
+def test_a_narrow_hole_needs_no_drawing_and_the_patch_engine_none_at_all(engine, box):
     draw, asked = expecting(0.5)
     image = stripes()
-    mask = hole_of(image, (40, 54, 20, 90))
-    filled = inpaint(image, mask, engine="combined", painter=draw)
-    assert not asked and torch.equal(filled.values, inpaint(image, mask, engine="patch").values)
-
-
-def test_the_patch_engine_asks_no_painter():
-    draw, asked = expecting(0.5)
-    image = stripes()
-    mask = hole_of(image, (20, 76, 60, 130))
-    filled = inpaint(image, mask, engine="patch", painter=draw)
+    mask = hole_of(image, box)
+    filled = inpaint(image, mask, engine=engine, painter=draw)
     assert not asked and torch.equal(filled.values, inpaint(image, mask, engine="patch").values)
 
 

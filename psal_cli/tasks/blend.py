@@ -60,9 +60,9 @@ def _missing_step(pixels: np.ndarray, fill: Tensor, source: Tensor, unknown: Ten
     from_first, from_second = after_first - fill.narrow(axis, 0, size), fill.narrow(axis, 1, size) - before_second
     wanted = torch.where(known_first, from_second, torch.where(known_second, from_first, (from_first + from_second) / 2))
     missing = wanted - step_here
-    size, own = missing.abs().amax(0), torch.maximum(from_first.abs_(), from_second.abs_()).amax(0)
-    seam = torch.where(own <= PLAIN * size, PLAIN_SEAM, SEAM)
-    usable = (size <= torch.where(known_first | known_second, EDGE, seam)) & ~(known_first & known_second)
+    height, own = missing.abs().amax(0), torch.maximum(from_first.abs_(), from_second.abs_()).amax(0)
+    seam = torch.where(own <= PLAIN * height, PLAIN_SEAM, SEAM)
+    usable = (height <= torch.where(known_first | known_second, EDGE, seam)) & ~(known_first & known_second)
     return missing * usable
 
 

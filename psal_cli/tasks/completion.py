@@ -10,6 +10,7 @@ Where something is known of what is in the hole, as what a network draws there, 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
@@ -248,11 +249,12 @@ def _origin(one: Hole, patch_size: int) -> Tensor:
     nearness = (-one.distance).masked_fill_(one.nnf[0, 0, 0] < 0, -torch.inf)
     nearness = F.pad(nearness, (radius,) * 4, value=-torch.inf)
     best, choice = torch.full((height, width), -torch.inf), torch.zeros((height, width), dtype=torch.int16)
-    places = [(number // patch_size, number % patch_size, number) for number in range(patch_size**2)]
-    for down, right, number in sorted(places, key=lambda place: (place[0] - radius) ** 2 + (place[1] - radius) ** 2):
-        value = nearness[down : down + height, right : right + width]
+    moves = sorted(product(range(-radius, radius + 1), repeat=2), key=lambda move: move[0] ** 2 + move[1] ** 2)
+    for number, (down, right) in enumerate(moves):
+        top, left = radius + down, radius + right
+        value = nearness[top : top + height, left : left + width]
         choice.masked_fill_(value > best, number)
         torch.maximum(best, value, out=best)
-    move = torch.stack([choice[one.unknown] // patch_size, choice[one.unknown] % patch_size], 1).int() - radius
+    move = torch.tensor(moves, dtype=torch.int32)[choice[one.unknown].int()]
     row, column = (one.unknown.nonzero() + move).unbind(1)
     return one.nnf[0, 0, :, row, column].T - move
