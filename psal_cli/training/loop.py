@@ -14,6 +14,7 @@ import click
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 LAST = 0.01  # of the rate, at the last step
 
@@ -54,6 +55,8 @@ def train(
     cycles: int = 1,
     best: bool = False,
     beside: dict[str, Any] | None = None,
+    betas: tuple[float, float] = (0.9, 0.999),
+    average: AveragedModel | None = None,
 ) -> None:
     """Trains for recipe["steps"], or for some minutes; goes on from path.pt where it is there, logs to path.jsonl.
 
@@ -66,14 +69,15 @@ def train(
             ended goes on with more of them.
         best: also keep the checkpoint of the smallest validation error, as path.best.pt.
         beside: what else has a state_dict and belongs to the run, by name.
+        betas: of Adam. average: the running mean of the network's weights; the best is then that of the mean.
         gradients: torch's precision of float32 products in the backward pass; the forward pass is always "highest".
 
     Raises:
         ValueError: path.pt is of another recipe.
     """
     torch.set_flush_denormal(True)  # gradients through a sharp softmax are full of them; a step took three times as long
-    optimizer = torch.optim.Adam(network.parameters(), lr=recipe["rate"])
-    parts = {"model": network, "optimizer": optimizer} | (beside or {})
+    optimizer = torch.optim.Adam(network.parameters(), lr=recipe["rate"], betas=betas)
+    parts = {"model": network, "optimizer": optimizer} | (beside or {}) | ({} if average is None else {"average": average})
     first = _restore(path.with_suffix(".pt"), parts, recipe)
     started, seen = time.monotonic(), []
     last = recipe["steps"] * cycles
@@ -88,6 +92,8 @@ def train(
         if clip is not None:
             nn.utils.clip_grad_norm_(network.parameters(), clip)
         optimizer.step()
+        if average is not None:
+            average.update_parameters(network)
         seen.append(error)
         done, seconds = step + 1, time.monotonic() - started
         out_of_time = minutes is not None and seconds > minutes * 60
@@ -97,7 +103,7 @@ def train(
                 row = {"step": done, "training": float(np.mean(seen)), "validation": validation(), "seconds": round(seconds, 1)}
             log = path.with_suffix(".jsonl")
             if best and row["validation"] < min((before["validation"] for before in _rows(log)), default=math.inf):
-                _save(path.with_suffix(".best.pt"), {"model": network}, recipe, done)
+                _save(path.with_suffix(".best.pt"), {"model": network if average is None else average.module}, recipe, done)
             with log.open("a") as file:
                 file.write(json.dumps(row) + "\n")
             seen = []

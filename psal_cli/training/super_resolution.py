@@ -1,0 +1,161 @@
+"""Trains the networks of `psal upscale`.
+
+    python -m psal_cli.training.super_resolution 4 --data ../shared/data --output out/training
+
+A step takes crops of photographs, and the same reduced by the antialiased cubic kernel. The loss is the L1 error. What is kept
+is the mean of the weights over the last thousand steps or so.
+"""
+
+import contextlib
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from psal_cli.networks.upscaling import UpscalingNetwork
+from psal_cli.training import loop
+from psal_cli.training.photographs import EVERY, decoded, files_of
+
+SCALES = (2, 3, 4)
+REDUCED = (1, 2)  # sides of the photographs are divided by it: once more hides what compression left, and shows other structure
+HELD_OUT = 2  # crops of each photograph held out and size of it
+HELD_OUT_SIDE = 96
+FLAT = 2 / 255  # mean step from pixel to pixel below which a crop is drawn again,
+DRAWS = 4  # so often
+DECAY = 0.999  # of the mean of the weights
+FAR = 1 << 40  # the numbers of the crops held out
+
+
+class Crops:
+    """Numbered crops and the same reduced: the same folder, scale, seed and number give the same one."""
+
+    def __init__(self, data: Path, scale: int, side: int, seed: int):
+        """side: of the reduced crops. Raises FileNotFoundError when the folder has no photographs."""
+        files = files_of(data)
+        if not files:
+            raise FileNotFoundError(f"{data}/photos has no photographs: expected .webp")
+        self.scale, self.side, self.seed = scale, side, seed
+        self.held_out, self.training = [], []
+        for number, path in enumerate(files):
+            photo = torch.from_numpy(decoded(path)).permute(2, 0, 1)
+            for factor in REDUCED:
+                pair = _pair(reduced(photo, factor), scale)
+                (self.training if number % EVERY else self.held_out).append(pair)
+
+    def crop(self, number: int) -> tuple[Tensor, Tensor]:
+        """uint8 [3, side, side] and [3, scale * side, scale * side]."""
+        if number >= FAR:
+            photo, which = divmod(number - FAR, HELD_OUT)
+            return self._cut(*self.held_out[photo], np.random.default_rng([0, photo, which]), HELD_OUT_SIDE)
+        random = np.random.default_rng([self.seed, number])
+        for _ in range(DRAWS):
+            small, large = self._cut(*self.training[random.integers(len(self.training))], random, self.side)
+            if small.float().diff(dim=2).abs().mean() > FLAT * 255:
+                break
+        flips = [axis for axis in (1, 2) if random.random() < 0.5]
+        turned = random.random() < 0.5
+        return tuple((x.transpose(1, 2) if turned else x).flip(flips) for x in (small, large))
+
+    def _cut(self, small: Tensor, large: Tensor, random: np.random.Generator, side: int) -> tuple[Tensor, Tensor]:
+        top, left = (random.integers(size - side + 1) for size in small.shape[1:])
+        return tuple(x[:, s * top : s * (top + side), s * left : s * (left + side)] for x, s in ((small, 1), (large, self.scale)))
+
+    def batch(self, first: int, count: int) -> tuple[Tensor, Tensor]:
+        """float32 [B, 3, side, side] and [B, 3, scale * side, scale * side] in [0, 1]."""
+        return tuple(torch.stack(x).float() / 255 for x in zip(*(self.crop(first + i) for i in range(count)), strict=True))
+
+
+def reduced(photo: Tensor, factor: int) -> Tensor:
+    """uint8 [3, H, W] -> [3, H // factor, W // factor] by the antialiased cubic kernel of a = -1/2, as for published sets."""
+    height, width = (size // factor * factor for size in photo.shape[1:])
+    if factor == 1:
+        return photo
+    image = photo[None, :, :height, :width].float()
+    size = height // factor, width // factor
+    return F.interpolate(image, size, mode="bicubic", antialias=True)[0].round_().clamp_(0, 255).byte()
+
+
+def _pair(photo: Tensor, scale: int) -> tuple[Tensor, Tensor]:
+    small = reduced(photo, scale)
+    return small, photo[:, : small.shape[1] * scale, : small.shape[2] * scale]
+
+
+def start(network: UpscalingNetwork) -> None:
+    """Weights to start from: it adds almost nothing to the bicubic enlargement, and each block little to what it is given."""
+    with torch.no_grad():
+        for block in network.body:
+            block.second.weight.mul_(0.3)
+        network.tail.weight.mul_(0.02)
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                module.bias.zero_()
+
+
+def luminance(image: Tensor) -> Tensor:
+    """[B, 3, H, W] in [0, 1] -> Y of ITU-R BT.601, [B, H, W], 16 to 235 over 255."""
+    return torch.einsum("bchw,c->bhw", image, image.new_tensor([65.481, 128.553, 24.966]) / 255) + 16 / 255
+
+
+@click.command()
+@click.argument("scale", type=click.Choice([str(x) for x in SCALES]))
+@loop.options(steps=20_000)
+@click.option("--features", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--blocks", type=click.IntRange(1), default=16, show_default=True)
+@click.option("--side", type=click.IntRange(8, HELD_OUT_SIDE), default=48, show_default=True, help="Of the reduced crops.")
+@click.option("--batch", type=click.IntRange(1), default=8, show_default=True)
+@click.option("--start", "source", type=click.Path(path_type=Path), help="A checkpoint to start from; what fits is taken.")
+@click.option("--name", help="Of checkpoint and log; default upscale_xSCALE.")
+@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
+def main(
+    scale, data, output, steps, minutes, rate, seed, device, threads, features, blocks, side, batch, source, name, precision,
+) -> None:  # fmt: skip
+    """Trains for SCALE. Checkpoint and log are OUTPUT/NAME.pt and .jsonl, the best by validation OUTPUT/NAME.best.pt."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    scale = int(scale)
+    network = UpscalingNetwork(scale, features, blocks)
+    start(network)
+    if source:
+        known, own = torch.load(source, map_location="cpu", weights_only=True)["model"], network.state_dict()
+        network.load_state_dict(
+            {key: known[key] if key in known and known[key].shape == x.shape else x for key, x in own.items()}
+        )
+    network.to(device, memory_format=torch.channels_last)
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(DECAY))
+    crops = Crops(data, scale, side, seed)
+    rounded = torch.autocast(torch.device(device).type, torch.bfloat16) if precision == "bfloat16" else contextlib.nullcontext()
+
+    def errors(step: int) -> tuple[Tensor, float]:
+        small, large = (x.to(device) for x in crops.batch(step * batch, batch))
+        with rounded:
+            found = network(small)
+        loss = F.l1_loss(found, large)
+        return loss, loss.item() * 255
+
+    def validation() -> float:
+        """Minus the mean PSNR of the luminance, in dB."""
+        found = []
+        for number in range(len(crops.held_out) * HELD_OUT):
+            small, large = (x.to(device)[None].float() / 255 for x in crops.crop(FAR + number))
+            with rounded:
+                drawn = average(small)
+            gap = (luminance(drawn.clamp(0, 1)) - luminance(large))[:, scale:-scale, scale:-scale]
+            found.append(10 * gap.square().mean().log10().item())
+        return float(np.mean(found))
+
+    recipe = {
+        "scale": scale, "features": features, "blocks": blocks, "side": side, "batch": batch, "steps": steps, "rate": rate,
+        "seed": seed, "start": source and source.name, "precision": precision,
+    }  # fmt: skip
+    loop.train(
+        output / (name or f"upscale_x{scale}"), network, recipe, errors, validation,
+        minutes=minutes, warmup=200, clip=0.5, best=True, betas=(0.9, 0.99), average=average,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
