@@ -89,6 +89,8 @@ def start(network: UpscalingNetwork) -> None:
     with torch.no_grad():
         for block in network.body:
             block.second.weight.mul_(0.3)
+        if network.cross:
+            network.cross.second.weight.mul_(0.02)
         network.tail.weight.mul_(0.02)
         for module in network.modules():
             if isinstance(module, nn.Conv2d):
@@ -105,19 +107,23 @@ def luminance(image: Tensor) -> Tensor:
 @loop.options(steps=20_000)
 @click.option("--features", type=click.IntRange(1), default=64, show_default=True)
 @click.option("--blocks", type=click.IntRange(1), default=16, show_default=True)
+@click.option("--before", type=click.IntRange(0), default=4, show_default=True, help="Blocks before the attention.")
+@click.option("--cross/--no-cross", default=True, show_default=True, help="Attention across scales.")
+@click.option("--attention", type=click.Choice(["psal", "full"]), default="psal", show_default=True, help="While training.")
 @click.option("--side", type=click.IntRange(8, HELD_OUT_SIDE), default=48, show_default=True, help="Of the reduced crops.")
 @click.option("--batch", type=click.IntRange(1), default=8, show_default=True)
 @click.option("--start", "source", type=click.Path(path_type=Path), help="A checkpoint to start from; what fits is taken.")
 @click.option("--name", help="Of checkpoint and log; default upscale_xSCALE.")
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
 def main(
-    scale, data, output, steps, minutes, rate, seed, device, threads, features, blocks, side, batch, source, name, precision,
+    scale, data, output, steps, minutes, rate, seed, device, threads, features, blocks, before, cross, attention,
+    side, batch, source, name, precision,
 ) -> None:  # fmt: skip
     """Trains for SCALE. Checkpoint and log are OUTPUT/NAME.pt and .jsonl, the best by validation OUTPUT/NAME.best.pt."""
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     scale = int(scale)
-    network = UpscalingNetwork(scale, features, blocks)
+    network = UpscalingNetwork(scale, features, blocks, before, cross=cross, attention=attention)
     start(network)
     if source:
         known, own = torch.load(source, map_location="cpu", weights_only=True)["model"], network.state_dict()
@@ -148,7 +154,8 @@ def main(
         return float(np.mean(found))
 
     recipe = {
-        "scale": scale, "features": features, "blocks": blocks, "side": side, "batch": batch, "steps": steps, "rate": rate,
+        "scale": scale, "features": features, "blocks": blocks, "before": before,
+        "cross": cross, "attention": attention, "side": side, "batch": batch, "steps": steps, "rate": rate,
         "seed": seed, "start": source and source.name, "precision": precision,
     }  # fmt: skip
     loop.train(

@@ -1,0 +1,293 @@
+"""Super-resolution by cross-scale attention: CSNLN (Mei et al. 2020).
+
+"Image super-resolution with cross-scale non-local attention and exhaustive self-exemplars mining". Names and shapes are those of the authors' code, whose checkpoints load unchanged: 51 tensors for x2 and x3, 84 for x4, with 128
+features and 12 steps.
+"""
+
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from psal_cli import ops
+from psal_cli.attention import FullAttention, LocalAttention
+from psal_cli.networks.strips import Strip, strip, strips
+
+MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K
+PATCH = 3  # side of the patches that are compared
+SOFTMAX_SCALE = 10.0
+OVERLAP = 6.0  # by which the sum of the overlapping patches is divided, nine of them: the weights were trained with it
+FLOOR = 1e-4  # of the norm of a key
+KERNELS = {2: (6, 2, 2), 3: (9, 3, 3), 4: (8, 4, 2)}  # ratio -> size, stride, padding of what enlarges or reduces by it
+HALO = 12  # rows around a strip on which what is made of it depends, at most
+WINDOW = 49  # of local attention within the scale
+
+Rows = Callable[[int, int], Tensor]  # (first row, row after the last) -> a map of those rows
+
+
+class CSNLN(nn.Module):
+    """RGB in [0, 1] -> RGB so many times larger.
+
+    A recurrent cell draws features at the high resolution in `depth` steps with the same weights; what all of them drew makes
+    the picture. x4 is two stages of x2 within each step.
+    """
+
+    def __init__(
+        self,
+        scale: int,
+        features: int = 128,
+        depth: int = 12,
+        *,
+        attention: str = "psal",
+        in_scale: str = "local",
+        k: int = 8,
+        iterations: int = 5,
+        seed: int = 0,
+    ):
+        """attention: across scales, "psal" or "full"; in_scale: "local" or "full". k, iterations, seed: of PSAL.
+
+        Raises ValueError for other ones, and for a scale other than 2, 3, 4.
+        """
+        super().__init__()
+        if scale not in KERNELS:
+            raise ValueError(f"scale is {scale}, expected one of {', '.join(map(str, KERNELS))}")
+        self.scale, self.depth = scale, depth
+        self.sub_mean, self.add_mean = MeanShift(-1), MeanShift(1)
+        self.head = nn.Sequential(*(_activated(nn.Conv2d(before, features, 3, padding=1)) for before in (3, features)))
+        layers = {"attention": attention, "in_scale": in_scale, "k": k, "iterations": iterations, "seed": seed}
+        self.SEM = RecurrentProjection(features, scale, layers)
+        self.tail = nn.Sequential(nn.Conv2d(features * depth, 3, 3, padding=1))
+
+    def forward(self, image: Tensor, rows: int | None = None) -> Tensor:
+        """[B, 3, H, W] -> [B, 3, scale * H, scale * W].
+
+        rows: of the input, in strips of which the maps of the high resolution are made, so that no whole one is ever held (of
+        x4 those of twice the resolution are); None: of all.
+        """
+        height, width = image.shape[2:]
+        factor = self.SEM.ratio
+        x = F.pad(image, (0, -width % factor, 0, -height % factor), mode="replicate")
+        x = self.head(self.sub_mean(x))
+        out = 0
+        for step in range(self.depth):
+            drawn, following = [], []
+            for part, high, low in self.SEM(x, rows):
+                drawn.append(part.kept(self._drawn(high, step), self.scale))
+                following.append(low)
+            out, x = out + torch.cat(drawn, 2), torch.cat(following, 2)
+        out = self.add_mean(out + self.tail[0].bias[:, None, None])
+        return out[:, :, : height * self.scale, : width * self.scale]
+
+    def parts(self, image: Tensor, rows: int | None) -> Iterator[Tensor]:
+        """Yields the result, which all steps add to, in one piece."""
+        yield self(image, rows)
+
+    def _drawn(self, high: Tensor, step: int) -> Tensor:
+        """What of the picture the last convolution makes of one step's features: all steps' never exist side by side."""
+        weight = self.tail[0].weight[:, step * high.shape[1] : (step + 1) * high.shape[1]]
+        return F.conv2d(high, weight, padding=1)
+
+
+class MeanShift(nn.Conv2d):
+    """Adds or subtracts the mean colour; not trained, but in checkpoints."""
+
+    def __init__(self, sign: int):
+        super().__init__(3, 3, 1)
+        self.weight.data = torch.eye(3)[:, :, None, None]
+        self.bias.data = sign * torch.tensor(MEAN)
+        self.requires_grad_(False)
+
+
+class RecurrentProjection(nn.Module):
+    """The cell: enlarges its features by attention, and corrects them by what they lack when they are reduced again."""
+
+    def __init__(self, features: int, scale: int, layers: dict):
+        super().__init__()
+        twice = scale == 4
+        self.ratio = 2 if twice else scale
+        self.multi_source_projection = Projection(features, self.ratio, layers)
+        self.down_sample_1 = _reducing(features, self.ratio)
+        if not twice:
+            self.down_sample_2 = _reducing(features, self.ratio)
+        self.error_encode = _enlarging(features, self.ratio)
+        self.post_conv = _activated(nn.Conv2d(features, features, 3, padding=1))
+        if twice:
+            self.multi_source_projection_2 = Projection(features, self.ratio, layers)
+            self.down_sample_3 = _reducing(features, scale)
+            self.down_sample_4 = _reducing(features, scale)
+            self.error_encode_2 = _enlarging(features, scale)
+        self.twice = twice
+
+    def forward(self, x: Tensor, rows: int | None = None) -> Iterator[tuple[Strip, Tensor, Tensor]]:
+        """Yields strips of x [B, C, H, W]: what is seen for them at the high resolution, and what comes after their own rows."""
+        stage = self._corrected(self.multi_source_projection, x, x, self.down_sample_1, self.error_encode, rows)
+        reduce = None if self.twice else self.down_sample_2
+        if self.twice:
+            half = torch.cat([part.kept(high, self.ratio) for part, high in stage], 2)
+            stage = self._corrected(self.multi_source_projection_2, half, x, self.down_sample_3, self.error_encode_2, rows)
+            reduce = self.down_sample_4
+        for part, high in stage:
+            yield part, high, part.kept(self.post_conv(reduce(high)))
+
+    @staticmethod
+    def _corrected(
+        project: "Projection", source: Tensor, x: Tensor, reduce: nn.Module, enlarge: nn.Module, rows: int | None
+    ) -> Iterator[tuple[Strip, Tensor]]:
+        projected, ratio = project.rows_of(source), source.shape[2] // x.shape[2]
+        for part in strips(x.shape[2], rows, HALO):
+            high = projected(part.first * ratio, part.last * ratio)
+            yield part, high + enlarge(part.seen(x) - reduce(high))
+
+
+class Projection(nn.Module):
+    """Mutual-projected fusion: what the features of the picture's own scale become, and what those across scales add."""
+
+    def __init__(self, features: int, ratio: int, layers: dict):
+        super().__init__()
+        psal = {key: layers[key] for key in ("attention", "k", "iterations", "seed")}
+        self.up_attention = CrossScaleAttention(features, ratio, **psal)
+        self.down_attention = InScaleAttention(features, layers["in_scale"])
+        self.upsample = _enlarging(features, ratio)
+        self.encoder = Encoder(features)
+        self.ratio = ratio
+
+    def rows_of(self, x: Tensor) -> Rows:
+        """[B, C, H, W] -> what gives rows of [B, C, ratio * H, ratio * W] for those of x, wrong near where they are cut off."""
+        within, across = self.down_attention(x), self.up_attention.rows_of(x)
+
+        def rows(first: int, last: int) -> Tensor:
+            plain = self.upsample(within[:, :, first:last])
+            return plain + self.encoder(F.pixel_shuffle(across(first, last), self.ratio) - plain)
+
+        return rows
+
+
+class Encoder(nn.Module):
+    """A residual block."""
+
+    def __init__(self, features: int):
+        super().__init__()
+        first, second = (nn.Conv2d(features, features, 3, padding=1) for _ in range(2))
+        self.body = nn.Sequential(first, nn.PReLU(), second)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+class InScaleAttention(nn.Module):
+    """Attention of each pixel's features to those of all others, or of a window around it."""
+
+    def __init__(self, features: int, attention: str = "local"):
+        """attention: "local" or "full". Raises ValueError for another one."""
+        super().__init__()
+        layers = {
+            "local": lambda: LocalAttention(1, WINDOW, similarity="dot"),
+            "full": lambda: FullAttention(1, similarity="dot"),
+        }
+        if attention not in layers:
+            raise ValueError(f"in_scale is {attention!r}, expected one of {', '.join(layers)}")
+        self.conv_match1 = _activated(nn.Conv2d(features, features // 2, 1))
+        self.conv_match2 = _activated(nn.Conv2d(features, features // 2, 1))
+        self.conv_assembly = _activated(nn.Conv2d(features, features, 1))
+        self.attention = layers[attention]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> the same."""
+        return self.attention(self.conv_match1(x), self.conv_match2(x), self.conv_assembly(x))
+
+
+class CrossScaleAttention(nn.Module):
+    """Attention of 3x3 patches to those of the same map reduced, whose places in it are pasted: larger, as they were.
+
+    Keys have unit norm, queries their own. PSAL weighs the k nearest keys that it finds, "full" all of them.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        ratio: int,
+        *,
+        matched: int | None = None,
+        values: int | None = None,
+        attention: str = "psal",
+        k: int = 8,
+        iterations: int = 5,
+        seed: int = 0,
+    ):
+        """ratio: of the scales. matched, values: channels of queries and keys (default half the features), and of values
+        (default all). k, iterations, seed: of PSAL. Raises ValueError for another attention than "psal" and "full"."""
+        super().__init__()
+        if attention not in ("psal", "full"):
+            raise ValueError(f"attention is {attention!r}, expected one of psal, full")
+        matched, values = matched or features // 2, values or features
+        self.conv_match_1 = _activated(nn.Conv2d(features, matched, 1))
+        self.conv_match_2 = _activated(nn.Conv2d(features, matched, 1))
+        self.conv_assembly = _activated(nn.Conv2d(features, values, 1))
+        self.register_buffer("escape_NaN", torch.tensor([FLOOR]))  # the name is the authors'
+        self.ratio, self.attention, self.k, self.iterations, self.seed = ratio, attention, k, iterations, seed
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W], sides multiples of the ratio -> [B, values, ratio * H, ratio * W]."""
+        return F.pixel_shuffle(self.rows_of(x)(0, x.shape[2]), self.ratio)
+
+    def rows_of(self, x: Tensor) -> Rows:
+        """[B, C, H, W] -> what gives rows of the result, [B, values * ratio^2, rows, W], with the pixels of the larger map that
+        lie in one of x as its channels.
+
+        Raises ValueError for sides that are no multiples of the ratio.
+        """
+        if x.shape[2] % self.ratio or x.shape[3] % self.ratio:
+            raise ValueError(f"the map is {x.shape[3]}x{x.shape[2]}, expected sides that are multiples of {self.ratio}")
+        reduced = F.interpolate(x, scale_factor=1 / self.ratio, mode="bilinear", align_corners=False)
+        query, key = self.conv_match_1(x), F.pad(self.conv_match_2(reduced), (1, 1, 1, 1))
+        # As `ops.aggregate` has it for values of value_scale times the keys' size, once for all rows.
+        value = F.pad(F.pixel_unshuffle(self.conv_assembly(x), self.ratio), (1, 1, 1, 1))
+        return (self._full if self.attention == "full" else self._psal)(query, key, value)
+
+    def _psal(self, query: Tensor, key: Tensor, value: Tensor) -> Rows:
+        """Around keys and values there are zeros, so that those at the border are keys too."""
+        k = min(self.k, (key.shape[2] - 2) * (key.shape[3] - 2))
+        with torch.no_grad():
+            nnf, found = ops.search(query, key, PATCH, k, self.iterations, "key_cosine", seed=self.seed)
+        if torch.is_grad_enabled():
+            found = ops.similarity_at(query, key, nnf, PATCH, "key_cosine")
+        weight = (found * SOFTMAX_SCALE).softmax(1)
+        value = value.contiguous(memory_format=torch.channels_last)
+
+        def rows(first: int, last: int) -> Tensor:
+            part = strip(first, last, query.shape[2], PATCH // 2)
+            pasted = ops.aggregate(value, part.seen(nnf), part.seen(weight), PATCH)
+            return part.kept(pasted) / OVERLAP
+
+        return rows
+
+    def _full(self, query: Tensor, key: Tensor, value: Tensor) -> Rows:
+        """Memory and time of some rows grow with their pixels times the keys."""
+        keys = F.unfold(key, PATCH)  # [B, 9 C, keys]
+        keys = keys / keys.square().sum(1, keepdim=True).sqrt().clamp_min(FLOOR)
+        values = F.unfold(value, PATCH)
+        query = F.pad(query, (1, 1, 1, 1))
+
+        def rows(first: int, last: int) -> Tensor:
+            part = strip(first, last, query.shape[2] - 2, PATCH // 2)
+            queries = F.unfold(query[:, :, part.first : part.last + 2], PATCH)  # [B, 9 C, rows * W]
+            weight = (keys.transpose(1, 2) @ queries * SOFTMAX_SCALE).softmax(1)
+            pasted = F.fold(values @ weight, (part.last - part.first, query.shape[3] - 2), PATCH, padding=1)
+            return part.kept(pasted) / OVERLAP
+
+        return rows
+
+
+def _activated(layer: nn.Module) -> nn.Sequential:
+    return nn.Sequential(layer, nn.PReLU())
+
+
+def _enlarging(features: int, ratio: int) -> nn.Sequential:
+    size, stride, padding = KERNELS[ratio]
+    return _activated(nn.ConvTranspose2d(features, features, size, stride, padding))
+
+
+def _reducing(features: int, ratio: int) -> nn.Sequential:
+    size, stride, padding = KERNELS[ratio]
+    return _activated(nn.Conv2d(features, features, size, stride, padding))
