@@ -1,7 +1,7 @@
 """Super-resolution by cross-scale attention: CSNLN (Mei et al. 2020).
 
-"Image super-resolution with cross-scale non-local attention and exhaustive self-exemplars mining". Names and shapes are those of the authors' code, whose checkpoints load unchanged: 51 tensors for x2 and x3, 84 for x4, with 128
-features and 12 steps.
+"Image super-resolution with cross-scale non-local attention and exhaustive self-exemplars mining". Names and shapes are those of
+the authors' code, whose checkpoints load unchanged: 51 tensors for x2 and x3, 84 for x4, with 128 features and 12 steps.
 """
 
 from collections.abc import Callable, Iterator
@@ -181,10 +181,7 @@ class InScaleAttention(nn.Module):
     def __init__(self, features: int, attention: str = "local"):
         """attention: "local" or "full". Raises ValueError for another one."""
         super().__init__()
-        layers = {
-            "local": lambda: LocalAttention(1, WINDOW, similarity="dot"),
-            "full": lambda: FullAttention(1, similarity="dot"),
-        }
+        layers = {"local": LocalAttention(1, WINDOW, similarity="dot"), "full": FullAttention(1, similarity="dot")}
         if attention not in layers:
             raise ValueError(f"in_scale is {attention!r}, expected one of {', '.join(layers)}")
         self.conv_match1 = _activated(nn.Conv2d(features, features // 2, 1))
