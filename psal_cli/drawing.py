@@ -35,6 +35,25 @@ def side_by_side(before: Picture, after: Picture, mask: np.ndarray | None = None
     return Picture(np.concatenate(row, 1), metadata=Metadata(icc=icc))
 
 
+def enlarged_side_by_side(before: Picture, after: Picture) -> Picture:
+    """The middle of a picture enlarged by the cubic kernel, and of the result, pixel by pixel, at most 1200 of them, on white."""
+    scale = after.pixels.shape[0] // before.pixels.shape[0]
+    rows, columns = (_middle(side, PANEL // scale) for side in before.pixels.shape[:2])
+    first = _flat(before.pixels[rows, columns], None if before.alpha is None else before.alpha[rows, columns])
+    wide = (first.shape[1] * scale, first.shape[0] * scale)
+    rows, columns = (slice(part.start * scale, part.stop * scale) for part in (rows, columns))
+    last = _flat(after.pixels[rows, columns], None if after.alpha is None else after.alpha[rows, columns])
+    gap = np.full((last.shape[0], GAP, 3), 255, np.uint8)
+    icc = after.metadata.icc if after.pixels.shape[2] == 3 else None
+    first = cv2.resize(first, wide, interpolation=cv2.INTER_CUBIC)
+    return Picture(np.concatenate([first, gap, last], 1), metadata=Metadata(icc=icc))
+
+
+def _middle(side: int, most: int) -> slice:
+    start = max(side - most, 0) // 2
+    return slice(start, min(start + most, side))
+
+
 def _as_high(panel: np.ndarray, height: int) -> np.ndarray:
     """A panel at a height, or, where that would make it longer than PANEL, smaller on white."""
     scale = min(height / panel.shape[0], PANEL / panel.shape[1])

@@ -127,12 +127,13 @@ def _partner_files(want: SimpleNamespace, item: batch.Item) -> dict[str, str | l
 
 
 def _plan_line(record: dict) -> str:
-    known = {"input", "output", "status", "error", "width", "height", "memory_bytes", "reach"}
+    known = {"input", "output", "status", "error", "width", "height", "memory_bytes", "reach", "scale"}
     files = {name: [x] if isinstance(x, str) else x for name, x in record.items() if name not in known}
     facts = [f"{name} {', '.join(listed)}" for name, listed in files.items()]
     if "memory_bytes" in record:
         near = f", {record['reach']} pixels around each hole" if record.get("reach") else ""
-        facts = [f"{record['width']}x{record['height']}, {memory.in_words(record['memory_bytes'])}{near}", *facts]
+        times = f" x {record['scale']}" if record.get("scale") else ""
+        facts = [f"{record['width']}x{record['height']}{times}, {memory.in_words(record['memory_bytes'])}{near}", *facts]
     return f"{record['status']}: {record['input']} -> {record['output']}" + (f" ({', '.join(facts)})" if facts else "")
 
 
@@ -205,7 +206,8 @@ def _report(want: SimpleNamespace, verb: Verb, done: Outcome, talk: Talk, count:
 
 def _record(want: SimpleNamespace, item: batch.Item, status: str) -> dict:
     facts = {"error": None, "seconds": 0.0, "peak_memory_bytes": None}
-    about = {"seed": want.seed, "engine": want.engine, "device": want.device, "sha256": None}
+    engine = {"engine": want.engine} if hasattr(want, "engine") else {}
+    about = {"seed": want.seed, **engine, "device": want.device, "sha256": None}
     return {"input": str(item.input), "output": str(item.output), "status": status} | facts | about
 
 

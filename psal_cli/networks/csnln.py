@@ -4,7 +4,7 @@
 the authors' code, whose checkpoints load unchanged: 51 tensors for x2 and x3, 84 for x4, with 128 features and 12 steps.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -52,7 +52,7 @@ class CSNLN(nn.Module):
         super().__init__()
         if scale not in KERNELS:
             raise ValueError(f"scale is {scale}, expected one of {', '.join(map(str, KERNELS))}")
-        self.scale, self.depth = scale, depth
+        self.scale, self.depth, self.halo = scale, depth, HALO
         self.sub_mean, self.add_mean = MeanShift(-1), MeanShift(1)
         self.head = nn.Sequential(*(_activated(nn.Conv2d(before, features, 3, padding=1)) for before in (3, features)))
         layers = {"attention": attention, "in_scale": in_scale, "k": k, "iterations": iterations, "seed": seed}
@@ -154,7 +154,7 @@ class Projection(nn.Module):
 
     def rows_of(self, x: Tensor) -> Rows:
         """[B, C, H, W] -> what gives rows of [B, C, ratio * H, ratio * W] for those of x, wrong near where they are cut off."""
-        within, across = self.down_attention(x), self.up_attention.rows_of(x)
+        within, across = self.down_attention(x), self.up_attention.rows_of([x])
 
         def rows(first: int, last: int) -> Tensor:
             plain = self.upsample(within[:, :, first:last])
@@ -211,9 +211,13 @@ class CrossScaleAttention(nn.Module):
         k: int = 8,
         iterations: int = 5,
         seed: int = 0,
+        kept: torch.dtype = torch.float32,
     ):
         """ratio: of the scales. matched, values: channels of queries and keys (default half the features), and of values
-        (default all). k, iterations, seed: of PSAL. Raises ValueError for another attention than "psal" and "full"."""
+        (default all). k, iterations, seed: of PSAL. kept: what queries, keys and values are rounded to in inference.
+
+        Raises ValueError for another attention than "psal" and "full".
+        """
         super().__init__()
         if attention not in ("psal", "full"):
             raise ValueError(f"attention is {attention!r}, expected one of psal, full")
@@ -223,39 +227,45 @@ class CrossScaleAttention(nn.Module):
         self.conv_assembly = _activated(nn.Conv2d(features, values, 1))
         self.register_buffer("escape_NaN", torch.tensor([FLOOR]))  # the name is the authors'
         self.ratio, self.attention, self.k, self.iterations, self.seed = ratio, attention, k, iterations, seed
+        self.kept = kept
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W], sides multiples of the ratio -> [B, values, ratio * H, ratio * W]."""
-        return F.pixel_shuffle(self.rows_of(x)(0, x.shape[2]), self.ratio)
+        return F.pixel_shuffle(self.rows_of([x])(0, x.shape[2]), self.ratio)
 
-    def rows_of(self, x: Tensor) -> Rows:
-        """[B, C, H, W] -> what gives rows of the result, [B, values * ratio^2, rows, W], with the pixels of the larger map that
-        lie in one of x as its channels.
+    def rows_of(self, parts: Iterable[Tensor]) -> Rows:
+        """What gives rows of the result, [B, values * ratio^2, rows, W], with the pixels of the larger map that lie in one of x
+        as its channels.
 
+        parts: x, [B, C, H, W], in strips from the top down, [B, C, h, W]; they need not exist side by side.
         Raises ValueError for sides that are no multiples of the ratio.
         """
+        maps = zip(*map(self._maps, parts), strict=True)
+        query, key, value = (torch.cat(x, 2) if len(x) > 1 else x[0] for x in maps)
+        key, value = (F.pad(x, (1, 1, 1, 1)) for x in (key, value))  # those at the border are keys too
+        return (self._full if self.attention == "full" else self._psal)(query, key, value)
+
+    def _maps(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of a strip; the latter as `ops.aggregate` has values of value_scale times the keys' size."""
         if x.shape[2] % self.ratio or x.shape[3] % self.ratio:
             raise ValueError(f"the map is {x.shape[3]}x{x.shape[2]}, expected sides that are multiples of {self.ratio}")
         reduced = F.interpolate(x, scale_factor=1 / self.ratio, mode="bilinear", align_corners=False)
-        query, key = self.conv_match_1(x), F.pad(self.conv_match_2(reduced), (1, 1, 1, 1))
-        # As `ops.aggregate` has it for values of value_scale times the keys' size, once for all rows.
-        value = F.pad(F.pixel_unshuffle(self.conv_assembly(x), self.ratio), (1, 1, 1, 1))
-        return (self._full if self.attention == "full" else self._psal)(query, key, value)
+        maps = self.conv_match_1(x), self.conv_match_2(reduced), F.pixel_unshuffle(self.conv_assembly(x), self.ratio)
+        return maps if torch.is_grad_enabled() else tuple(x.to(self.kept) for x in maps)
 
     def _psal(self, query: Tensor, key: Tensor, value: Tensor) -> Rows:
-        """Around keys and values there are zeros, so that those at the border are keys too."""
         k = min(self.k, (key.shape[2] - 2) * (key.shape[3] - 2))
         with torch.no_grad():
             nnf, found = ops.search(query, key, PATCH, k, self.iterations, "key_cosine", seed=self.seed)
         if torch.is_grad_enabled():
             found = ops.similarity_at(query, key, nnf, PATCH, "key_cosine")
-        weight = (found * SOFTMAX_SCALE).softmax(1)
+        weight = (found * SOFTMAX_SCALE).softmax(1) / OVERLAP
         value = value.contiguous(memory_format=torch.channels_last)
 
         def rows(first: int, last: int) -> Tensor:
             part = strip(first, last, query.shape[2], PATCH // 2)
             pasted = ops.aggregate(value, part.seen(nnf), part.seen(weight), PATCH)
-            return part.kept(pasted) / OVERLAP
+            return part.kept(pasted).float()
 
         return rows
 

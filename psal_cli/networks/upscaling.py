@@ -1,13 +1,13 @@
 """Super-resolution with residual blocks at the picture's own resolution, and cross-scale attention among them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from psal_cli.networks.csnln import CrossScaleAttention
-from psal_cli.networks.strips import Strip, strips
+from psal_cli.networks.strips import strips
 
 RATIOS = {2: 2, 3: 3, 4: 2}  # scale -> that between the scales of the attention
 MATCHED, VALUES = 32, 16  # channels of queries and keys, and of values
@@ -32,6 +32,7 @@ class UpscalingNetwork(nn.Module):
         if scale not in RATIOS:
             raise ValueError(f"scale is {scale}, expected one of {', '.join(map(str, RATIOS))}")
         self.scale, self.before = scale, before
+        self.halo = 2 * blocks + 4  # rows around a strip on which what is made of it depends, at most
         self.head = nn.Conv2d(3, features, 3, padding=1)
         self.body = nn.ModuleList(ResidualBlock(features) for _ in range(blocks))
         self.cross = Branch(features, RATIOS[scale], attention) if cross else None
@@ -50,15 +51,22 @@ class UpscalingNetwork(nn.Module):
         height, width = image.shape[2:]
         multiple = self.cross.ratio if self.cross else 1
         image = F.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+        whole = self._begun(image) if not rows or rows >= image.shape[2] else None
         if self.cross:
-            begun = [part.kept(self._begun(part.seen(image))) for part in strips(image.shape[2], rows, 2 * self.before + 1)]
-            merged = self.cross.rows_of(torch.cat(begun, 2))
-            del begun
-        for part in strips(image.shape[2], rows, 2 * len(self.body) + 4):
+            across = self.cross.up_attention.rows_of(self._first_pass(image, rows) if whole is None else [whole])
+        for part in strips(image.shape[2], rows, self.halo):
             near = part.seen(image)
-            x = merged(part) if self.cross else self._begun(near)
+            x = self._begun(near) if whole is None else whole
+            if self.cross:
+                x = self.cross(x, across(part.first, part.last))
             drawn = part.kept(self._ended(near, x), self.scale)
             yield drawn[:, :, : (height - part.top) * self.scale, : width * self.scale]
+
+    def _first_pass(self, image: Tensor, rows: int) -> Iterator[Tensor]:
+        """The features before the attention, which are made once more for what comes after it: so they are never whole."""
+        rows += -rows % self.cross.ratio
+        for part in strips(image.shape[2], rows, 2 * self.before + 1):
+            yield part.kept(self._begun(part.seen(image)))
 
     def _begun(self, image: Tensor) -> Tensor:
         x = self.head(image - 0.5)
@@ -85,16 +93,10 @@ class Branch(nn.Module):
         self.first = nn.Conv2d(features + pasted, features, 1)
         self.second = nn.Conv2d(features, features, 3, padding=1)
 
-    def rows_of(self, x: Tensor) -> Callable[[Strip], Tensor]:
-        """[B, C, H, W] -> what gives the rows of the same, with what the attention adds, that a strip looks at."""
-        across = self.up_attention.rows_of(x)
-
-        def rows(part: Strip) -> Tensor:
-            own = part.seen(x)
-            gap = across(part.first, part.last) - self.within(own)
-            return self.second(F.relu(self.first(torch.cat([own, gap], 1)), inplace=True)).add_(own)
-
-        return rows
+    def forward(self, x: Tensor, pasted: Tensor) -> Tensor:
+        """[B, C, H, W], and what `up_attention` pastes there -> [B, C, H, W]."""
+        gap = pasted - self.within(x)
+        return self.second(F.relu(self.first(torch.cat([x, gap], 1)), inplace=True)).add_(x)
 
 
 class ResidualBlock(nn.Module):

@@ -1,0 +1,158 @@
+"""`psal upscale`: enlarge pictures."""
+
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import click
+
+from psal_cli.batch import Item
+from psal_cli.commands import options
+from psal_cli.commands.run import run_verb
+from psal_cli.commands.talk import Progress, Talk
+from psal_cli.commands.verb import Verb
+from psal_cli.errors import InputError
+
+EXAMPLE = "psal upscale examples/facade.jpg -x 4 -o large.png"
+
+
+@click.command(short_help="Enlarge pictures 2, 3, 4 or 8 times.", epilog=f"\b\nExample:\n  {EXAMPLE}")
+@options.input_options
+@click.option(
+    "-x",
+    "--scale",
+    type=click.Choice(["2", "3", "4", "8"]),
+    required=True,
+    help="How many times as wide and as high; 8 is 2, then 4.",
+)
+@options.output_options
+@options.batch_options
+@click.option(
+    "--model",
+    type=click.Choice(["auto", "clean", "photo"]),
+    default="auto",
+    show_default=True,
+    help="clean: keeps every detail, and what compression left; photo: for compressed and noisy pictures; auto: photo for "
+    "pictures in lossy formats, clean for others.",
+)
+@click.option(
+    "--attention",
+    type=click.Choice(["psal", "full"]),
+    default="psal",
+    show_default=True,
+    help="full compares all with all: its time grows with the square of the picture.",
+)
+@click.option("--weights", type=options.PICTURE, help="Other weights, .safetensors, or a published .pt or .pth of CSNLN.")
+@click.option("--ensemble", is_flag=True, help="The mean over the picture turned and mirrored in 8 ways: 8 times the time.")
+@options.seed_option
+@options.device_options
+@click.option("--compare", type=options.PICTURE, help="Also write the middle of a bicubic enlargement and of the result.")
+@options.talk_options
+def upscale(**chosen) -> None:
+    """Enlarge each IMAGE, a file or a folder, as a whole: what it repeats, at other sizes, helps wherever it lies.
+
+    Writes IMAGE_xSCALE beside IMAGE, or OUTPUT. Orientation, ICC profile, metadata, alpha and 16 bits are kept.
+    """
+    run_verb(SimpleNamespace(**chosen), Upscale)
+
+
+class Loaded(NamedTuple):
+    picture: Any  # psal_cli.image.Picture
+    plan: Any  # psal_cli.tasks.upscale_costs.Plan
+
+
+class Result(NamedTuple):
+    before: Any  # the input
+    after: Any
+
+
+class Upscale(Verb):
+    outputs = ("compare",)
+    partners = ()
+
+    def __init__(self, want: SimpleNamespace, talk: Talk):
+        super().__init__(want, talk)
+        want.scale = int(want.scale)
+        self.beside = f"_x{want.scale}"
+        if want.weights and want.scale == 8:
+            raise click.UsageError("--weights is of one network, -x 8 takes two: enlarge twice, e.g. -x 2, then -x 4")
+        given = click.get_current_context().get_parameter_source
+        if want.weights and given("model") is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError("--model is of the weights that ship, and --weights brings others: leave one of them out")
+
+    def start(self) -> None:
+        from psal_cli.tasks.upscale_costs import baseline
+
+        baseline(self._networks("clean"))  # before any picture is in memory
+
+    def _networks(self, model: str) -> tuple:
+        from psal_cli.tasks.upscale import networks_for
+
+        return networks_for(self.want.scale, model, self.want.weights, self.want.attention)
+
+    def read(self, item: Item) -> Loaded:
+        from psal_cli.image import check_holds, read_picture
+
+        plan = self._plan(item, self.header(item))
+        picture = read_picture(item.input, self.want.max_pixels)
+        check_holds(picture, item.output, self.encoding(item, picture.format), self.want.scale)
+        self.talk.detail(f"{item.input}: {plan.text}")
+        return Loaded(picture, plan)
+
+    def _plan(self, item: Item, header):
+        """psal_cli.tasks.upscale_costs.Plan. Raises MemoryLimitError when it cannot fit, InputError for too many pixels."""
+        from psal_cli.tasks.upscale_costs import plan
+
+        want = self.want
+        pixels = header.width * header.height * want.scale**2
+        if pixels > want.max_pixels:
+            cure = f"allow them with --max-pixels {-(-pixels // 10**6)}M, or take a smaller --scale"
+            raise InputError(f"{item.input}: the result would have {pixels / 1e6:.0f} megapixels, more than allowed: {cure}")
+        found = plan(
+            header,
+            self.formats(item, header.format),
+            self._networks("clean"),
+            ensemble=want.ensemble,
+            streams=self.streams(item, header, channels=header.channels),
+            limit=want.max_memory,
+        )
+        return self.planned(item, found)
+
+    def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
+        from dataclasses import replace
+
+        from psal_cli.image.resizing import resized
+        from psal_cli.tasks.upscale import Upscaler
+
+        want, picture = self.want, loaded.picture
+        model = want.model if want.model != "auto" else "clean" if picture.lossless else "photo"
+        if want.weights:
+            model = None
+        width, height = picture.size
+        self.facts[item] = {"scale": want.scale, "model": model}
+        self.talk.detail(f"{item.input}: {picture.format}, {width}x{height}, model {model or want.weights}")
+        upscaler = Upscaler(
+            self._networks(model or "clean"),
+            want.device,
+            largest=loaded.plan.largest,
+            seed=want.seed,
+            ensemble=want.ensemble,
+            say=self.talk.say,
+        )
+        pixels, alpha = upscaler(picture.pixels, picture.alpha, progress)
+        metadata = resized(picture.metadata, (width * want.scale, height * want.scale))
+        return Result(picture, replace(picture, pixels=pixels, alpha=alpha, metadata=metadata))
+
+    def write(self, item: Item, result: Result) -> str:
+        from psal_cli.drawing import enlarged_side_by_side
+        from psal_cli.image import write_picture
+
+        if path := item.outputs.get("compare"):
+            write_picture(enlarged_side_by_side(result.before, result.after), path, self.want.force)
+        write_picture(result.after, item.output, self.want.force, self.encoding(item, result.before.format))
+        return "done"
+
+    def preview(self, item: Item) -> dict:
+        header = self.header(item)
+        plan = self._plan(item, header)
+        size = {"width": header.width, "height": header.height}
+        return size | {"scale": self.want.scale, "memory_bytes": plan.bytes}
