@@ -150,7 +150,7 @@ def _run(want: SimpleNamespace, verb: Verb, items: list[batch.Item], several: bo
         return verb.read(item)
 
     def work(item: batch.Item, loaded: Any) -> Any:
-        return verb.work(item, loaded, talk.progress(numbers[item], len(todo), item.input.name))
+        return verb.work(item, loaded, talk.progress(numbers[item], len(todo), item.input.name, verb.step))
 
     def write(item: batch.Item, result: Any) -> str:
         batch.make_folders(item.outputs.values())

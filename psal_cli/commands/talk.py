@@ -106,8 +106,8 @@ class Talk:
             finally:
                 self.live = None
 
-    def progress(self, number: int, total: int, name: str) -> Progress | None:
-        """What a task calls with (level, levels, text) for picture `number` of `total`: the bar, lines elsewhere."""
+    def progress(self, number: int, total: int, name: str, step: str = "level") -> Progress | None:
+        """What a task calls with (step, steps, text) for picture `number` of `total`: the bar, lines elsewhere."""
         count = f"{number} of {total}, " if total > 1 else ""
         if self.live:
             self.live.update(self.task, total=total, completed=number - 1, description=printable(f"{count}{name}"))
@@ -116,10 +116,10 @@ class Talk:
 
         def update(level: int, levels: int, text: str) -> None:
             if self.live:
-                done, shown = number - 1 + (level - 1) / levels, f"{count}{name} · level {level} of {levels}, {text}"
+                done, shown = number - 1 + (level - 1) / levels, f"{count}{name} · {step} {level} of {levels}, {text}"
                 self.live.update(self.task, completed=done, description=printable(shown))
             else:
-                self.say(f"{count}{name}: level {level} of {levels}, {text}")
+                self.say(f"{count}{name}: {step} {level} of {levels}, {text}")
 
         return update
 

@@ -68,6 +68,7 @@ class Result(NamedTuple):
 class Upscale(Verb):
     outputs = ("compare",)
     partners = ()
+    step = "strip"
 
     def __init__(self, want: SimpleNamespace, talk: Talk):
         super().__init__(want, talk)

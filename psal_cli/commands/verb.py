@@ -18,6 +18,7 @@ class Verb(ABC):
     beside: str  # between name and extension of a result beside its picture
     partners: tuple[str, ...]  # options that name a file for each picture: a file, a folder or a pattern
     outputs: tuple[str, ...]  # options that name what is written beside the result
+    step = "level"  # what the work on a picture is made of, in its progress
 
     def __init__(self, want: SimpleNamespace, talk: Talk):
         """want: the options."""

@@ -44,15 +44,17 @@ class CSNLN(nn.Module):
         k: int = 8,
         iterations: int = 5,
         seed: int = 0,
+        white: float = 1.0,
     ):
-        """attention: across scales, "psal" or "full"; in_scale: "local" or "full". k, iterations, seed: of PSAL.
+        """attention: across scales, "psal" or "full"; in_scale: "local" or "full". k, iterations, seed: of PSAL. white: of
+        the values that the weights were trained with.
 
         Raises ValueError for other ones, and for a scale other than 2, 3, 4.
         """
         super().__init__()
         if scale not in KERNELS:
             raise ValueError(f"scale is {scale}, expected one of {', '.join(map(str, KERNELS))}")
-        self.scale, self.depth, self.halo = scale, depth, HALO
+        self.scale, self.depth, self.halo, self.white = scale, depth, HALO, white
         self.sub_mean, self.add_mean = MeanShift(-1), MeanShift(1)
         self.head = nn.Sequential(*(_activated(nn.Conv2d(before, features, 3, padding=1)) for before in (3, features)))
         layers = {"attention": attention, "in_scale": in_scale, "k": k, "iterations": iterations, "seed": seed}
@@ -68,7 +70,7 @@ class CSNLN(nn.Module):
         height, width = image.shape[2:]
         factor = self.SEM.ratio
         x = F.pad(image, (0, -width % factor, 0, -height % factor), mode="replicate")
-        x = self.head(self.sub_mean(x))
+        x = self.head(self.sub_mean(x * self.white))
         out = 0
         for step in range(self.depth):
             drawn, following = [], []
@@ -76,7 +78,7 @@ class CSNLN(nn.Module):
                 drawn.append(part.kept(self._drawn(high, step), self.scale))
                 following.append(low)
             out, x = out + torch.cat(drawn, 2), torch.cat(following, 2)
-        out = self.add_mean(out + self.tail[0].bias[:, None, None])
+        out = self.add_mean(out + self.tail[0].bias[:, None, None]) / self.white
         return out[:, :, : height * self.scale, : width * self.scale]
 
     def parts(self, image: Tensor, rows: int | None) -> Iterator[Tensor]:

@@ -50,7 +50,7 @@ class UpscalingNetwork(nn.Module):
         """
         height, width = image.shape[2:]
         multiple = self.cross.ratio if self.cross else 1
-        image = F.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+        plain, image = image, F.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
         whole = self._begun(image) if not rows or rows >= image.shape[2] else None
         if self.cross:
             across = self.cross.up_attention.rows_of(self._first_pass(image, rows) if whole is None else [whole])
@@ -59,8 +59,9 @@ class UpscalingNetwork(nn.Module):
             x = self._begun(near) if whole is None else whole
             if self.cross:
                 x = self.cross(x, across(part.first, part.last))
-            drawn = part.kept(self._ended(near, x), self.scale)
-            yield drawn[:, :, : (height - part.top) * self.scale, : width * self.scale]
+            added = part.kept(self._ended(near, x), self.scale)
+            found = part.kept(enlarged(part.seen(plain), self.scale), self.scale)
+            yield found + added[:, :, : found.shape[2], : found.shape[3]]
 
     def _first_pass(self, image: Tensor, rows: int) -> Iterator[Tensor]:
         """The features before the attention, which are made once more for what comes after it: so they are never whole."""
@@ -77,8 +78,7 @@ class UpscalingNetwork(nn.Module):
     def _ended(self, image: Tensor, x: Tensor) -> Tensor:
         for block in self.body[self.before :]:
             x = block(x)
-        residual = F.pixel_shuffle(self.tail(self.head(image - 0.5) + self.last(x)), self.scale)
-        return enlarged(image, self.scale) + residual.to(image.dtype)
+        return F.pixel_shuffle(self.tail(self.head(image - 0.5) + self.last(x)), self.scale)
 
 
 class Branch(nn.Module):

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from itertools import pairwise, product
+from itertools import count, pairwise, product
 from typing import NamedTuple
 
 import numpy as np
@@ -62,7 +62,8 @@ def _published(state: dict[str, Tensor], recipe: dict, attention: str) -> CSNLN:
     features = state["head.0.0.weight"].shape[0]
     depth = state["tail.0.weight"].shape[1] // features
     scale = 4 if "SEM.down_sample_3.0.weight" in state else {9: 3}.get(state["SEM.down_sample_1.0.weight"].shape[2], 2)
-    return CSNLN(scale, features, depth, attention=attention)
+    white = 255.0 if state["sub_mean.bias"].abs().max() > 1 else 1.0  # the mean colour tells in what it is
+    return CSNLN(scale, features, depth, attention=attention, white=white)
 
 
 class Way(NamedTuple):
@@ -115,17 +116,30 @@ class Upscaler:
         """
         if alpha is not None and not alpha.all():
             pixels = _spread(pixels, alpha)
-        passes = len(self.networks) * (1 + (alpha is not None))
-        for number, network in enumerate(self.networks):
-            tell = progress and _counted(progress, number, passes)
+        tell = progress and self._counter(progress, pixels.shape[:2], 1 + (alpha is not None))
+        for network in self.networks:
             pixels = self._enlarged(network, pixels, tell)
         if alpha is not None:
-            for number, network in enumerate(self.networks, len(self.networks)):
-                tell = progress and _counted(progress, number, passes)
+            for network in self.networks:
                 alpha = _flat_kept(alpha, self._enlarged(network, alpha[..., None], tell)[..., 0], network.scale)
         return pixels, alpha
 
-    def _enlarged(self, network: nn.Module, pixels: np.ndarray, tell: Callable[[float], None] | None) -> np.ndarray:
+    def _counter(self, progress: Report, size: tuple[int, int], maps: int) -> Callable[[], None]:
+        """What tells of each strip before it is worked on."""
+        total, (height, width) = 0, size
+        for network in self.networks:
+            strips = -(-height // strip_rows(width, self.ways[0].largest))
+            total += maps * strips * (8 if self.ensemble else 1)
+            height, width = height * network.scale, width * network.scale
+        numbers = count(1)
+
+        def tell() -> None:
+            number = next(numbers)
+            progress(min(number, total), max(number, total), f"{width}x{height}")  # more where a GPU's memory was short
+
+        return tell
+
+    def _enlarged(self, network: nn.Module, pixels: np.ndarray, tell: Callable[[], None] | None) -> np.ndarray:
         """`_drawn` in the first way for which there is memory."""
         for way, other in pairwise(self.ways):
             try:
@@ -135,7 +149,7 @@ class Upscaler:
                 self.say(f"the network does not fit into the memory of {way.device}: now on {other.device}, {how}")
         return self._drawn(network, pixels, self.ways[-1], tell)
 
-    def _drawn(self, network: nn.Module, pixels: np.ndarray, way: Way, tell: Callable[[float], None] | None) -> np.ndarray:
+    def _drawn(self, network: nn.Module, pixels: np.ndarray, way: Way, tell: Callable[[], None] | None) -> np.ndarray:
         white = np.iinfo(pixels.dtype).max
         height, width, channels = pixels.shape
         size = height * network.scale, width * network.scale, channels
@@ -145,19 +159,18 @@ class Upscaler:
                 out[rows] = _rounded(part, white)
             return out
         total = np.zeros(size, np.float32)
-        for number, (turned, *flips) in enumerate(product((False, True), repeat=3)):
+        for turned, *flips in product((False, True), repeat=3):
             step = tuple(slice(None, None, -1 if flip else 1) for flip in flips)
             view, seen = total[step], pixels[step]
             if turned:
                 view, seen = view.swapaxes(0, 1), seen.swapaxes(0, 1)
-            share = tell and (lambda done, number=number: tell((number + done) / 8))
-            for rows, part in self._parts(network, seen, way, share):
+            for rows, part in self._parts(network, seen, way, tell):
                 view[rows] += part
         return _rounded(total / 8, white)
 
     @torch.no_grad()
     def _parts(
-        self, network: nn.Module, pixels: np.ndarray, way: Way, tell: Callable[[float], None] | None
+        self, network: nn.Module, pixels: np.ndarray, way: Way, tell: Callable[[], None] | None
     ) -> Iterator[tuple[slice, np.ndarray]]:
         """Yields rows of the result, and what is in them: float32 [h, w, C], white = 1."""
         network.to(way.device)
@@ -170,24 +183,21 @@ class Upscaler:
         image = image[None].expand(1, 3, -1, -1)
         top = 0
         with torch.autocast(torch.device(way.device).type, torch.float16, enabled=way.half):
+            if tell:
+                tell()
             for part in network.parts(image, strip_rows(width, way.largest)):
-                if tell:
-                    tell(top / height / network.scale)
                 found = part[0].float()
                 found = found if channels == 3 else found.mean(0, keepdim=True)
                 bottom = top + found.shape[1]
                 yield slice(top, bottom), found.permute(1, 2, 0).cpu().numpy()
                 top = bottom
+                if tell and top < height * network.scale:
+                    tell()
 
 
 def strip_rows(width: int, largest: int) -> int:
     """Rows of the input that are worked on at a time."""
     return max(largest // width, LEAST_ROWS)
-
-
-def _counted(progress: Report, number: int, passes: int) -> Callable[[float], None]:
-    """Tells hundredths of all passes."""
-    return lambda done: progress(1 + int(100 * (number + done) / passes), 100, f"pass {number + 1} of {passes}")
 
 
 def _rounded(values: np.ndarray, white: int) -> np.ndarray:

@@ -10,6 +10,7 @@ import contextlib
 from pathlib import Path
 
 import click
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -26,6 +27,9 @@ HELD_OUT = 2  # crops of each photograph held out and size of it
 HELD_OUT_SIDE = 96
 FLAT = 2 / 255  # mean step from pixel to pixel below which a crop is drawn again,
 DRAWS = 4  # so often
+NOISY, COMPRESSED = 0.5, 0.85  # shares of the degraded crops
+MOST_NOISE = 8  # standard deviation, of 255
+QUALITIES = 30, 98  # of JPEG
 DECAY = 0.999  # of the mean of the weights
 FAR = 1 << 40  # the numbers of the crops held out
 
@@ -33,12 +37,15 @@ FAR = 1 << 40  # the numbers of the crops held out
 class Crops:
     """Numbered crops and the same reduced: the same folder, scale, seed and number give the same one."""
 
-    def __init__(self, data: Path, scale: int, side: int, seed: int):
-        """side: of the reduced crops. Raises FileNotFoundError when the folder has no photographs."""
+    def __init__(self, data: Path, scale: int, side: int, seed: int, degraded: bool = False):
+        """side: of the reduced crops; degraded: those are noisy and compressed, see `degraded`.
+
+        Raises FileNotFoundError when the folder has no photographs.
+        """
         files = files_of(data)
         if not files:
             raise FileNotFoundError(f"{data}/photos has no photographs: expected .webp")
-        self.scale, self.side, self.seed = scale, side, seed
+        self.scale, self.side, self.seed, self.degraded = scale, side, seed, degraded
         self.held_out, self.training = [], []
         for number, path in enumerate(files):
             photo = torch.from_numpy(decoded(path)).permute(2, 0, 1)
@@ -50,12 +57,15 @@ class Crops:
         """uint8 [3, side, side] and [3, scale * side, scale * side]."""
         if number >= FAR:
             photo, which = divmod(number - FAR, HELD_OUT)
-            return self._cut(*self.held_out[photo], np.random.default_rng([0, photo, which]), HELD_OUT_SIDE)
+            random = np.random.default_rng([0, photo, which])
+            small, large = self._cut(*self.held_out[photo], random, HELD_OUT_SIDE)
+            return degraded(small, random) if self.degraded else small, large
         random = np.random.default_rng([self.seed, number])
         for _ in range(DRAWS):
             small, large = self._cut(*self.training[random.integers(len(self.training))], random, self.side)
             if small.float().diff(dim=2).abs().mean() > FLAT * 255:
                 break
+        small = degraded(small, random) if self.degraded else small
         flips = [axis for axis in (1, 2) if random.random() < 0.5]
         turned = random.random() < 0.5
         return tuple((x.transpose(1, 2) if turned else x).flip(flips) for x in (small, large))
@@ -77,6 +87,23 @@ def reduced(photo: Tensor, factor: int) -> Tensor:
     image = photo[None, :, :height, :width].float()
     size = height // factor, width // factor
     return F.interpolate(image, size, mode="bicubic", antialias=True)[0].round_().clamp_(0, 255).byte()
+
+
+def degraded(crop: Tensor, random: np.random.Generator) -> Tensor:
+    """uint8 [3, H, W] with noise and as JPEG leaves it, a share of them with neither."""
+    picture = crop.permute(1, 2, 0).numpy()
+    if random.random() < NOISY:
+        noise = random.normal(0, random.uniform(0, MOST_NOISE), picture.shape)
+        if random.random() < 0.5:
+            noise = noise[..., :1]  # of all channels alike, as what cameras leave is
+        picture = np.rint(picture + noise).clip(0, 255).astype(np.uint8)
+    if random.random() < COMPRESSED:
+        quality = int(random.integers(*QUALITIES))
+        sampling = random.choice([cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444])
+        how = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, int(sampling)]
+        _, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), how)
+        picture = cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
+    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
 
 
 def _pair(photo: Tensor, scale: int) -> tuple[Tensor, Tensor]:
@@ -110,6 +137,7 @@ def luminance(image: Tensor) -> Tensor:
 @click.option("--before", type=click.IntRange(0), default=4, show_default=True, help="Blocks before the attention.")
 @click.option("--cross/--no-cross", default=True, show_default=True, help="Attention across scales.")
 @click.option("--attention", type=click.Choice(["psal", "full"]), default="psal", show_default=True, help="While training.")
+@click.option("--degraded", is_flag=True, help="Learn from noisy and compressed pictures.")
 @click.option("--side", type=click.IntRange(8, HELD_OUT_SIDE), default=48, show_default=True, help="Of the reduced crops.")
 @click.option("--batch", type=click.IntRange(1), default=8, show_default=True)
 @click.option("--start", "source", type=click.Path(path_type=Path), help="A checkpoint to start from; what fits is taken.")
@@ -117,7 +145,7 @@ def luminance(image: Tensor) -> Tensor:
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
 def main(
     scale, data, output, steps, minutes, rate, seed, device, threads, features, blocks, before, cross, attention,
-    side, batch, source, name, precision,
+    degraded, side, batch, source, name, precision,
 ) -> None:  # fmt: skip
     """Trains for SCALE. Checkpoint and log are OUTPUT/NAME.pt and .jsonl, the best by validation OUTPUT/NAME.best.pt."""
     torch.set_num_threads(threads)
@@ -132,7 +160,7 @@ def main(
         )
     network.to(device, memory_format=torch.channels_last)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(DECAY))
-    crops = Crops(data, scale, side, seed)
+    crops = Crops(data, scale, side, seed, degraded)
     rounded = torch.autocast(torch.device(device).type, torch.bfloat16) if precision == "bfloat16" else contextlib.nullcontext()
 
     def errors(step: int) -> tuple[Tensor, float]:
@@ -155,7 +183,7 @@ def main(
 
     recipe = {
         "scale": scale, "features": features, "blocks": blocks, "before": before,
-        "cross": cross, "attention": attention, "side": side, "batch": batch, "steps": steps, "rate": rate,
+        "cross": cross, "attention": attention, "degraded": degraded, "side": side, "batch": batch, "steps": steps, "rate": rate,
         "seed": seed, "start": source and source.name, "precision": precision,
     }  # fmt: skip
     loop.train(

@@ -1,0 +1,210 @@
+"""The networks for super-resolution, beside what is published of them and beside slow words for the same."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from psal_cli.networks.csnln import CSNLN, MEAN, CrossScaleAttention, InScaleAttention
+from psal_cli.networks.strips import strips
+from psal_cli.networks.upscaling import UpscalingNetwork, enlarged
+
+# Of the published checkpoints (upstream.md, 3.5): convolutions with a PReLU behind them; channels out, in, size.
+SIZES = {2: 6, 3: 9, 4: 6}
+
+
+def published(scale):
+    """name -> shape."""
+    size = SIZES[scale]
+    layers = {"head.0": (128, 3, 3), "head.1": (128, 128, 3), "SEM.post_conv": (128, 128, 3)}
+    layers |= dict.fromkeys(["SEM.down_sample_1", "SEM.error_encode"], (128, 128, size))
+    if scale == 4:
+        layers |= dict.fromkeys(["SEM.down_sample_3", "SEM.down_sample_4", "SEM.error_encode_2"], (128, 128, 8))
+    else:
+        layers["SEM.down_sample_2"] = (128, 128, size)
+    plain = {"tail.0": (3, 1536, 3), "sub_mean": (3, 3, 1), "add_mean": (3, 3, 1)}
+    extra = {}
+    for name in ["multi_source_projection", *["multi_source_projection_2"] * (scale == 4)]:
+        at = f"SEM.{name}"
+        layers |= dict.fromkeys([f"{at}.up_attention.conv_match_1", f"{at}.up_attention.conv_match_2"], (64, 128, 1))
+        layers |= dict.fromkeys([f"{at}.down_attention.conv_match1", f"{at}.down_attention.conv_match2"], (64, 128, 1))
+        layers |= dict.fromkeys([f"{at}.up_attention.conv_assembly", f"{at}.down_attention.conv_assembly"], (128, 128, 1))
+        layers[f"{at}.upsample"] = (128, 128, size)
+        plain |= dict.fromkeys([f"{at}.encoder.body.0", f"{at}.encoder.body.2"], (128, 128, 3))
+        extra |= {f"{at}.encoder.body.1.weight": (1,), f"{at}.up_attention.escape_NaN": (1,)}
+    both = plain | {f"{name}.0": shape for name, shape in layers.items()}
+    weights = {f"{name}.weight": (out, into, size, size) for name, (out, into, size) in both.items()}
+    return weights | {f"{name}.bias": shape[:1] for name, shape in both.items()} | {f"{x}.1.weight": (1,) for x in layers} | extra
+
+
+def small(scale, **options):
+    """A network of few features whose steps differ, and whose result shows what the attention finds."""
+    network = CSNLN(scale, 8, 3, **{"in_scale": "full", "attention": "full"} | options).eval()
+    with torch.no_grad():
+        for name, x in network.named_parameters():
+            if x.ndim > 1 and "mean" not in name:
+                x.mul_(1.5)
+    return network
+
+
+def twin(network, **options):
+    other = small(network.scale, **options)
+    other.load_state_dict(network.state_dict())
+    return other
+
+
+@pytest.mark.parametrize(("scale", "tensors", "numbers"), [(2, 51, 3_061_290), (3, 51, 6_010_410), (4, 84, 6_568_629)])
+def test_names_and_shapes_are_those_of_the_published_checkpoints(scale, tensors, numbers):
+    state = CSNLN(scale).state_dict()
+    assert {name: tuple(x.shape) for name, x in state.items()} == published(scale)
+    assert len(state) == tensors and sum(x.numel() for x in state.values()) == numbers
+    torch.testing.assert_close(state["sub_mean.bias"], -torch.tensor(MEAN))
+    torch.testing.assert_close(state["add_mean.bias"], torch.tensor(MEAN))
+
+
+def test_a_scale_or_an_attention_that_is_none_is_refused():
+    with pytest.raises(ValueError, match="scale is 5, expected one of 2, 3, 4"):
+        CSNLN(5)
+    with pytest.raises(ValueError, match="scale is 8"):
+        UpscalingNetwork(8)
+    with pytest.raises(ValueError, match="attention is 'half', expected one of psal, full"):
+        CSNLN(2, 8, 1, attention="half")
+    with pytest.raises(ValueError, match="in_scale is 'psal', expected one of local, full"):
+        CSNLN(2, 8, 1, in_scale="psal")
+    with pytest.raises(ValueError, match="the map is 6x9, expected sides that are multiples of 2"):
+        CrossScaleAttention(8, 2)(torch.zeros(1, 8, 9, 6))
+
+
+def slow_cross_scale(layer, x, s):
+    """Section 3.1 of upstream.md, word for word, for one map [C, H, W]."""
+    value = layer.conv_assembly(x[None])[0]
+    query = layer.conv_match_1(x[None])[0]
+    reduced = F.interpolate(x[None], scale_factor=1 / s, mode="bilinear", align_corners=False)
+    key = layer.conv_match_2(reduced)[0]
+    rows, columns = key.shape[1:]
+    height, width = query.shape[1:]
+    value, query, key = F.pad(value, (s, s, s, s)), F.pad(query, (1, 1, 1, 1)), F.pad(key, (1, 1, 1, 1))
+    places = [(i, j) for i in range(rows) for j in range(columns)]
+    kernels = torch.stack([key[:, i : i + 3, j : j + 3] for i, j in places])
+    kernels = kernels / kernels.square().sum((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-4)
+    scores = F.conv2d(query[None], kernels)
+    weight = torch.softmax(scores * 10, 1)
+    patches = torch.stack([value[:, s * i : s * i + 3 * s, s * j : s * j + 3 * s] for i, j in places])
+    out = F.conv_transpose2d(weight, patches, stride=s, padding=s) / 6
+    assert out.shape[2:] == (s * height, s * width)
+    return out[0]
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+@pytest.mark.parametrize("attention", ["full", "psal"])
+def test_cross_scale_attention_is_what_its_description_says(scale, attention):
+    layer = CrossScaleAttention(6, scale, attention=attention, k=64)  # all keys
+    x = torch.randn(2, 6, 6 * scale, 5 * scale)
+    with torch.no_grad():
+        found = layer(x)
+        for item in range(2):
+            torch.testing.assert_close(found[item], slow_cross_scale(layer, x[item], scale), atol=2e-6, rtol=1e-5)
+
+
+def test_a_few_nearest_keys_are_what_is_left_of_the_softmax():
+    """PSAL-k is the softmax over the k most similar keys alone."""
+    layer = CrossScaleAttention(6, 2, k=3, iterations=1000)
+    x = torch.randn(1, 6, 12, 14)
+    with torch.no_grad():
+        query, key, value = layer._maps(x)
+        scores = F.unfold(F.pad(key, (1, 1, 1, 1)), 3)
+        scores = (scores / scores.norm(dim=1, keepdim=True)).transpose(1, 2) @ F.unfold(F.pad(query, (1, 1, 1, 1)), 3) * 10
+        best = scores.topk(3, 1)
+        weight = torch.zeros_like(scores).scatter(1, best.indices, best.values.softmax(1))
+        pasted = F.fold(F.unfold(F.pad(value, (1, 1, 1, 1)), 3) @ weight, (12, 14), 3, padding=1) / 6
+        torch.testing.assert_close(layer(x), F.pixel_shuffle(pasted, 2), atol=2e-6, rtol=1e-5)
+
+
+def test_in_scale_attention_is_a_plain_softmax():
+    layer = InScaleAttention(8, "full")
+    x = torch.randn(1, 8, 7, 9)
+    with torch.no_grad():
+        query, key, value = (f(x).flatten(2) for f in (layer.conv_match1, layer.conv_match2, layer.conv_assembly))
+        expected = value @ (query.transpose(1, 2) @ key).softmax(2).transpose(1, 2)
+        torch.testing.assert_close(layer(x).flatten(2), expected, atol=1e-6, rtol=1e-5)
+        local = InScaleAttention(8, "local")
+        local.load_state_dict(layer.state_dict())
+        torch.testing.assert_close(local(x).flatten(2), expected, atol=1e-6, rtol=1e-5)  # the window is larger than the map
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_psal_with_all_keys_is_full_attention(scale):
+    network = small(scale)
+    image = torch.rand(1, 3, 8, 7) if scale == 4 else torch.rand(1, 3, 14, 16)
+    with torch.no_grad():
+        expected = network(image)
+        torch.testing.assert_close(twin(network, attention="psal", k=64)(image), expected, atol=1e-5, rtol=0)
+        few = twin(network, attention="psal", k=1)(image)
+    assert (few - expected).abs().max() > 1e-3  # the attention shows
+
+
+@pytest.mark.parametrize("make", [small, lambda scale: UpscalingNetwork(scale, 8, 3, 1).eval()], ids=["CSNLN", "own"])
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("size", [(13, 11), (1, 1), (2, 17)])
+def test_any_size_goes_through(make, scale, size):
+    with torch.no_grad():
+        out = make(scale)(torch.rand(2, 3, *size))
+    assert out.shape == (2, 3, scale * size[0], scale * size[1]) and out.isfinite().all()
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("attention", ["psal", "full"])
+def test_strips_give_what_the_whole_gives(scale, attention):
+    image = torch.rand(1, 3, 34, 22)
+    for network in (small(scale, attention=attention, k=4), UpscalingNetwork(scale, 8, 5, 2, attention=attention).eval()):
+        with torch.no_grad():
+            whole = network(image)
+            for rows in (3, 7, 12):
+                gap = (torch.cat(list(network.parts(image, rows)), 2) - whole).abs()
+                # Where two keys are about as near, rounding may choose the other one.
+                assert (gap > 1e-5).float().mean() < (0.05 if attention == "psal" else 1e-9) and gap.max() < 5e-3
+
+
+def test_what_is_kept_of_the_whole_picture_can_be_rounded():
+    network = UpscalingNetwork(2, 8, 4, 2).eval()
+    rounded = UpscalingNetwork(2, 8, 4, 2, kept=torch.float16).eval()
+    rounded.load_state_dict(network.state_dict())
+    image = torch.rand(1, 3, 24, 28)
+    with torch.no_grad():
+        gap = (rounded(image) - network(image)).abs().max()
+    assert 0 < gap < 2e-3
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_gradients_reach_every_parameter(scale):
+    for network in (small(scale, attention="psal", k=4), UpscalingNetwork(scale, 8, 3, 1)):
+        network(torch.randn(2, 3, 12, 12) * 3).square().mean().backward()
+        still = [name for name, x in network.named_parameters() if x.requires_grad and (x.grad is None or not x.grad.any())]
+        assert still == []
+        assert all(x.grad is None for name, x in network.named_parameters() if "mean" in name)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_a_network_that_adds_nothing_enlarges_as_the_cubic_kernel_does(scale):
+    network = UpscalingNetwork(scale, 8, 2, 1).eval()
+    torch.nn.init.zeros_(network.tail.weight)
+    torch.nn.init.zeros_(network.tail.bias)
+    image = torch.rand(1, 3, 12, 13)
+    with torch.no_grad():
+        torch.testing.assert_close(network(image, 5), enlarged(image, scale), atol=1e-6, rtol=0)
+        constant = torch.full((1, 3, 9, 9), 0.3)
+        torch.testing.assert_close(network(constant), torch.full((1, 3, 9 * scale, 9 * scale), 0.3))
+
+
+def test_the_cubic_kernel_is_that_of_a_minus_one_half():
+    """Of a step, twice as large, by hand: at a quarter pixel the weights are -9/128, 111/128, 29/128, -3/128."""
+    step = torch.tensor([0.0, 0, 0, 1, 1, 1]).expand(1, 1, 6, 6)
+    row = enlarged(step, 2)[0, 0, 5]
+    torch.testing.assert_close(row[4:8], torch.tensor([-9, 26, 102, 137]) / 128)
+
+
+def test_strips_cover_all_rows_once_and_see_what_is_around():
+    parts = list(strips(10, 4, 3))
+    assert [(part.top, part.bottom, part.first, part.last) for part in parts] == [(0, 4, 0, 7), (4, 8, 1, 10), (8, 10, 5, 10)]
+    rows = torch.arange(10.0)[:, None]
+    assert torch.equal(torch.cat([part.kept(part.seen(rows)) for part in parts]), rows)
+    assert [tuple(part) for part in strips(10, None, 3)] == [(0, 10, 0, 10)]
