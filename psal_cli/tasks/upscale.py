@@ -63,7 +63,8 @@ def _published(state: dict[str, Tensor], recipe: dict, attention: str) -> CSNLN:
     depth = state["tail.0.weight"].shape[1] // features
     scale = 4 if "SEM.down_sample_3.0.weight" in state else {9: 3}.get(state["SEM.down_sample_1.0.weight"].shape[2], 2)
     white = 255.0 if state["sub_mean.bias"].abs().max() > 1 else 1.0  # the mean colour tells in what it is
-    return CSNLN(scale, features, depth, attention=attention, white=white)
+    in_scale = "full" if attention == "full" else "local"
+    return CSNLN(scale, features, depth, attention=attention, in_scale=in_scale, white=white)
 
 
 class Way(NamedTuple):

@@ -1,6 +1,7 @@
-"""Seconds and peak memory of the whole `psal inpaint` command: start-up, reading, filling, writing.
+"""Seconds and peak memory of whole commands: start-up, reading, working, writing.
 
-A 2048x2048 crop of a photograph with one hole of 256x256, and the whole 15.9 megapixels with five holes of 128 to 256 px.
+`psal inpaint` of a 2048x2048 crop of a photograph with one hole of 256x256, and of the whole 15.9 megapixels with five holes of
+128 to 256 px; `psal upscale` of the photograph reduced to a megapixel, and to two.
 Prints a row each, and with --write-readme puts them into the README of the repository.
 """
 
@@ -29,30 +30,32 @@ def mask(height: int, width: int, boxes) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def measure(folder: Path, name: str, photo: Image.Image, boxes) -> dict:
+def measure(folder: Path, name: str, photo: Image.Image, *options: str, repeats: int = REPEATS) -> dict:
     """The median of a few runs after one that warms the disk's cache; peak memory as the command itself reports it."""
     photo.save(folder / "photo.jpg", quality=92)
-    mask(photo.height, photo.width, boxes).save(folder / "mask.png")
-    command = [
-        str(Path(sys.executable).parent / "psal"),
-        "inpaint",
-        "photo.jpg",
-        "--mask",
-        "mask.png",
-        "-o",
-        "out.jpg",
-        "--force",
-    ]
+    command = [str(Path(sys.executable).parent / "psal"), *options, "photo.jpg", "-o", "out.jpg", "--force"]
     seconds = []
-    for _ in range(REPEATS + 1):
+    for _ in range(repeats + 1):
         start = time.perf_counter()
         done = subprocess.run([*command, "--json", "-q"], cwd=folder, capture_output=True, text=True, check=True)
         seconds.append(time.perf_counter() - start)
     return {
-        "name": name,
+        "name": f"{options[0]} {name}",
         "seconds": float(np.median(seconds[1:])),
         "peak_memory_bytes": json.loads(done.stdout)["peak_memory_bytes"],
     }
+
+
+def filling(folder: Path, name: str, photo: Image.Image, boxes) -> dict:
+    mask(photo.height, photo.width, boxes).save(folder / "mask.png")
+    return measure(folder, name, photo, "inpaint", "--mask", "mask.png")
+
+
+def enlarging(folder: Path, photo: Image.Image, size: tuple[int, int], scale: int) -> dict:
+    width, height = size
+    name = f"-x {scale}, {width}x{height} to {scale * width}x{scale * height}"
+    small = photo.resize(size, Image.Resampling.BICUBIC)
+    return measure(folder, name, small, "upscale", "-x", str(scale), repeats=1)
 
 
 def main() -> None:
@@ -63,13 +66,15 @@ def main() -> None:
     photo = Image.open(PHOTO).convert("RGB")
     with tempfile.TemporaryDirectory() as name:
         rows = [
-            measure(Path(name), "2048x2048, one hole of 256x256", photo.crop((0, 0, 2048, 2048)), [(1000, 1000, 256)]),
-            measure(Path(name), "5312x2988, five holes of 128 to 256 px", photo, HOLES),
+            filling(Path(name), "2048x2048, one hole of 256x256", photo.crop((0, 0, 2048, 2048)), [(1000, 1000, 256)]),
+            filling(Path(name), "5312x2988, five holes of 128 to 256 px", photo, HOLES),
+            enlarging(Path(name), photo, (1328, 747), 4),
+            enlarging(Path(name), photo, (1920, 1080), 2),
         ]
     results = {**header("torch", "psal"), "rows": rows}
     write_json("command", results)
     cells = [[row["name"], f"{row['seconds']:.1f}", f"{row['peak_memory_bytes'] / 1e9:.2f}"] for row in rows]
-    text = table(["`psal inpaint`, whole command", "seconds", "GB at its peak"], cells)
+    text = table(["whole command, `psal`", "seconds", "GB at its peak"], cells)
     print(text)
     if arguments.write_readme:
         machine = results["machine"]

@@ -1,6 +1,6 @@
-"""The memory that `psal inpaint` says it will take, beside what it takes at its peak.
+"""The memory that `psal inpaint` and `psal upscale` say they will take, beside what they take at their peak.
 
-For each row a photograph (mirrored where it is too small), a mask, and the whole command in a process of its own: first with
+For each row a photograph (mirrored where it is too small), for inpaint a mask, and the whole command in a process of its own: first with
 --dry-run, which prints the estimate, then in earnest, which prints the most memory that the process held. Prints a row each,
 writes results/memory.json, and with --write-readme puts the table into README.md. Other load on the machine does not matter.
 """
@@ -21,7 +21,7 @@ PHOTO = ROOT.parent / "shared/data/eval/highres/seeding_by_Clements_Engelhardt.j
 SMALL = (0.4, 0.3, 0.05, 0.05), (0.7, 0.8, 0.03, 0.06)  # top, left, height, width: shares of the picture's height
 WIDE = ((0.2, 0.2, 0.5, 0.6),)
 SCRATCH = ((0.1, 0.4, 0.8, 0.001),)
-# megapixels, bits, channels, extension, holes, options
+# megapixels, bits, channels, extension, holes or the scale of psal upscale, options
 ROWS = [
     (0.3, 8, 3, "jpg", SMALL, []),
     (1, 8, 3, "jpg", SMALL, []),
@@ -51,6 +51,16 @@ ROWS = [
     (60, 8, 3, "jpg", SMALL, ["--max-memory", "1.2G", "--mask", "layer.png"]),
     (60, 16, 3, "tif", SMALL, ["--max-memory", "1.6G"]),
     (150, 8, 3, "jpg", SMALL, ["--max-memory", "2G"]),
+    (0.3, 8, 3, "jpg", 2, []),
+    (0.3, 8, 3, "jpg", 8, []),
+    (0.3, 8, 3, "png", 4, ["--ensemble"]),
+    (0.05, 8, 3, "png", 2, ["--attention", "full"]),
+    (1, 8, 3, "jpg", 4, []),
+    (1, 16, 3, "png", 3, []),
+    (1, 8, 4, "png", 2, []),
+    (4, 8, 3, "jpg", 2, []),
+    (4, 8, 3, "jpg", 2, ["--max-memory", "1.8G"]),
+    (8, 8, 3, "jpg", 2, []),
 ]
 
 
@@ -74,7 +84,7 @@ def make(folder: Path, megapixels: float, bits: int, channels: int, extension: s
         pixels = pixels.astype(np.uint16) * 257
     write_picture(Picture(pixels, alpha, lossless=False), folder / f"photo.{extension}")
     mask = np.zeros((height, width), np.uint8)
-    for top, left, tall, wide in holes:
+    for top, left, tall, wide in holes if isinstance(holes, tuple) else ():
         top, left = round(top * height), round(left * height)
         mask[top : top + max(round(tall * height), 3), left : left + max(round(wide * height), 3)] = 255
     Image.fromarray(mask).save(folder / "mask.png")
@@ -83,7 +93,7 @@ def make(folder: Path, megapixels: float, bits: int, channels: int, extension: s
 
 
 def run(folder: Path, *options: str) -> dict:
-    command = [str(Path(sys.executable).parent / "psal"), "inpaint", *options, "--force", "--json", "-q"]
+    command = [str(Path(sys.executable).parent / "psal"), *options, "--force", "--json", "-q"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}: {done.stdout}{done.stderr}")
@@ -94,10 +104,11 @@ def measure(megapixels: float, bits: int, channels: int, extension: str, holes, 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         width, height = make(folder, megapixels, bits, channels, extension, holes)
-        arguments = [f"photo.{extension}", "--mask", "mask.png", "-o", f"out.{extension}", *options]
+        verb = ["upscale", "-x", str(holes)] if isinstance(holes, int) else ["inpaint", "--mask", "mask.png"]
+        arguments = [*verb, f"photo.{extension}", "-o", f"out.{extension}", *options]
         planned = run(folder, *arguments, "--dry-run")
         peak = run(folder, *arguments)["peak_memory_bytes"]
-    kind = {SMALL: "two small holes", WIDE: "a hole of a fifth", SCRATCH: "a scratch"}[holes]
+    kind = {SMALL: "two small holes", WIDE: "a hole of a fifth", SCRATCH: "a scratch"}.get(holes, f"upscale x{holes}")
     colours = {1: "grey", 3: "colour", 4: "colour with alpha"}[channels]
     what = f"{width * height / 1e6:.1f} MP, {bits}-bit {colours} {extension.upper()}, {kind}"
     return {
@@ -105,7 +116,7 @@ def measure(megapixels: float, bits: int, channels: int, extension: str, holes, 
         "estimate_bytes": planned["memory_bytes"],
         "peak_bytes": peak,
         "relative_error": planned["memory_bytes"] / peak - 1,
-        "reach": planned["reach"],
+        "reach": planned.get("reach"),
     }
 
 
@@ -128,7 +139,10 @@ def main() -> None:
         ]
         for row in rows
     ]
-    text = table(["`psal inpaint`, whole command", "estimate, GB", "measured, GB", "error", "reach, pixels"], cells)
+    text = table(
+        ["whole command, `psal inpaint` but where it says upscale", "estimate, GB", "measured, GB", "error", "reach, pixels"],
+        cells,
+    )
     print(text)
     if arguments.write_readme:
         write_readme("memory", text)
