@@ -1,8 +1,8 @@
 """The memory that `psal inpaint` and `psal upscale` say they will take, beside what they take at their peak.
 
-For each row a photograph (mirrored where it is too small), for inpaint a mask, and the whole command in a process of its own: first with
---dry-run, which prints the estimate, then in earnest, which prints the most memory that the process held. Prints a row each,
-writes results/memory.json, and with --write-readme puts the table into README.md. Other load on the machine does not matter.
+For each row a photograph (mirrored where it is too small), for inpaint a mask, and the whole command in a process of its own:
+first with --dry-run, which prints the estimate, then in earnest, which prints the most memory that the process held. Prints a
+row each, writes results/memory.json, and with --write-readme puts the table into README.md. Other load does not matter.
 """
 
 import argparse
