@@ -27,7 +27,8 @@ HELD_OUT = 2  # crops of each photograph held out and size of it
 HELD_OUT_SIDE = 96
 FLAT = 2 / 255  # mean step from pixel to pixel below which a crop is drawn again,
 DRAWS = 4  # so often
-NOISY, COMPRESSED = 0.5, 0.85  # shares of the degraded crops
+FILTERED, NOISY, COMPRESSED = 0.6, 0.5, 0.85  # shares of the degraded crops
+WIDTHS, AMOUNTS = (0.5, 1.2), (-0.6, 1.2)  # of the blur that is subtracted, in pixels, and how much of it
 MOST_NOISE = 8  # standard deviation, of 255
 QUALITIES = 30, 98  # of JPEG
 DECAY = 0.999  # of the mean of the weights
@@ -90,8 +91,12 @@ def reduced(photo: Tensor, factor: int) -> Tensor:
 
 
 def degraded(crop: Tensor, random: np.random.Generator) -> Tensor:
-    """uint8 [3, H, W] with noise and as JPEG leaves it, a share of them with neither."""
+    """uint8 [3, H, W] as photographs are found: sharpened or a little soft, noisy, compressed; a share of them as they were."""
     picture = crop.permute(1, 2, 0).numpy()
+    if random.random() < FILTERED:
+        soft = cv2.GaussianBlur(picture, (0, 0), random.uniform(*WIDTHS)).astype(np.float32)
+        amount = random.uniform(*AMOUNTS)  # below zero: softer
+        picture = np.rint(picture + amount * (picture - soft)).clip(0, 255).astype(np.uint8)
     if random.random() < NOISY:
         noise = random.normal(0, random.uniform(0, MOST_NOISE), picture.shape)
         if random.random() < 0.5:
