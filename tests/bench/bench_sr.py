@@ -1,6 +1,7 @@
-"""Super-resolution on Set5, Set14 and B100, beside what is published.
+"""Super-resolution on Set5, Set14 and B100, beside what is published; on compressed pictures; whole or in tiles.
 
-    .venv/bin/python tests/bench/bench_sr.py --write-readme
+    .venv/bin/python tests/bench/bench_sr.py --write-readme                    # all three tables
+    .venv/bin/python tests/bench/bench_sr.py --tables whole --scales 4         # one of them
 
 Pictures are reduced by the antialiased cubic kernel, rounded to 8 bits, enlarged again and rounded. PSNR and SSIM are of the
 luminance (BT.601, 16 to 235), without `scale` pixels at each border.
@@ -10,8 +11,9 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +21,16 @@ import torch
 import torch.nn.functional as F
 from metrics import ssim_map
 from PIL import Image
-from report import header, table, write_json, write_readme
+from report import RESULTS, header, table, write_json, write_readme
 
 from psal_cli.tasks.upscale import Upscaler, network_of, weights_of
+from psal_cli.training.photographs import EVERY, files_of
+from psal_cli.weights import manifest
 
 ROOT = Path(__file__).resolve().parents[2]
-SETS = ("Set5", "Set14", "B100")
-SCALES = (2, 3, 4)
 ROOM = 1 << 14  # pixels that full attention works on at a time
-MOST_PAIRS = 3e9  # of queries and keys: larger pictures are left out of the rows with full attention
+TILE, OVERLAP = 256, 40  # pixels: side of a tile, and what is looked at around it; convolutions see no farther
+QUALITIES = (90, 75, 50)  # of JPEG
 Enlarge = Callable[[np.ndarray, int], np.ndarray]
 
 # PSNR on Set5, Set14, B100, as the papers print them.
@@ -39,15 +42,24 @@ PUBLISHED = {
 }
 
 
-def pictures(data: Path, name: str, scale: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """uint8 [H, W, 3]: reduced, and the truth, cropped to a multiple of the scale."""
-    files = sorted(path for path in (data / name).iterdir() if path.suffix in (".png", ".jpg", ".bmp"))
-    if not files:
-        raise FileNotFoundError(f"{data / name}: no pictures there; name the evaluation data with --data")
+def reduced(files: Iterable[Path], scale: int, quality: int | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
+    """uint8 [H, W, 3]: each picture reduced, with a quality as JPEG leaves it, and the truth, cropped to a multiple of scale."""
+    pairs = []
     for path in files:
         truth = np.asarray(Image.open(path).convert("RGB"))
         truth = truth[: truth.shape[0] // scale * scale, : truth.shape[1] // scale * scale]
-        yield resized(truth, 1 / scale), truth
+        small = resized(truth, 1 / scale)
+        if quality:
+            Image.fromarray(small).save(file := BytesIO(), "JPEG", quality=quality)
+            small = np.asarray(Image.open(file))
+        pairs.append((small, truth))
+    if not pairs:
+        raise FileNotFoundError("no pictures there; name the evaluation data with --data")
+    return pairs
+
+
+def in_set(data: Path, name: str) -> list[Path]:
+    return sorted(path for path in (data / name).glob("*") if path.suffix in (".png", ".jpg", ".bmp"))
 
 
 def resized(picture: np.ndarray, scale: float) -> np.ndarray:
@@ -67,14 +79,46 @@ def by_network(model: str, picture: np.ndarray, scale: int, attention: str = "ps
     return Upscaler([network_of(weights_of(scale, model), scale, attention)], **options)(picture)[0]
 
 
+def in_tiles(picture: np.ndarray, scale: int) -> np.ndarray:
+    """What the network makes of tiles, each with what its convolutions see around it: only the attention is cut off."""
+    out = np.empty((picture.shape[0] * scale, picture.shape[1] * scale, 3), np.uint8)
+    for top in range(0, picture.shape[0], TILE):
+        for left in range(0, picture.shape[1], TILE):
+            first = max(top - OVERLAP, 0), max(left - OVERLAP, 0)
+            tile = picture[first[0] : top + TILE + OVERLAP, first[1] : left + TILE + OVERLAP]
+            found = by_network("clean", tile, scale)[(top - first[0]) * scale :, (left - first[1]) * scale :]
+            place = out[top * scale : (top + TILE) * scale, left * scale : (left + TILE) * scale]
+            place[...] = found[: place.shape[0], : place.shape[1]]
+    return out
+
+
+WITHOUT = "psal, without the cross-scale branch, trained alike"
 METHODS: dict[str, Enlarge] = {
     "bicubic": resized,
     "Lanczos": lanczos,
     "psal": partial(by_network, "clean"),
     "psal, full attention": partial(by_network, "clean", attention="full", largest=ROOM),
-    "psal, without the cross-scale branch, trained alike": partial(by_network, "local"),
+    WITHOUT: partial(by_network, "local"),
     "psal, mean of 8 (--ensemble)": partial(by_network, "clean", ensemble=True),
     "psal, --model photo": partial(by_network, "photo"),
+    "psal, in tiles of 256 pixels": in_tiles,
+}
+TABLES = {  # name -> rows, and what gives the pictures of each column
+    "benchmarks": (
+        list(METHODS)[:7],
+        {name: lambda data, scale, name=name: reduced(in_set(data, name), scale) for name in ("Set5", "Set14", "B100")},
+    ),
+    "compressed": (
+        ["bicubic", "Lanczos", "psal", "psal, --model photo"],
+        {
+            f"B100, JPEG {quality}": lambda data, scale, quality=quality: reduced(in_set(data, "B100"), scale, quality)
+            for quality in QUALITIES
+        },
+    ),
+    "whole": (
+        ["bicubic", "psal", "psal, in tiles of 256 pixels", WITHOUT],
+        {"photographs held out": lambda data, scale: reduced(files_of(data.parent)[::EVERY], scale)},
+    ),
 }
 
 
@@ -92,53 +136,53 @@ def figures(picture: np.ndarray, truth: np.ndarray, scale: int) -> tuple[float, 
     return float(psnr), float(ssim_map(found / 255, true / 255)[valid].mean())
 
 
-def quality(data: Path, scales: list[int], methods: list[str]) -> list[dict]:
+def measured(name: str, data: Path, scales: list[int]) -> list[dict]:
+    """The rows of a table."""
+    methods, columns = TABLES[name]
     rows = []
     for scale in scales:
+        pairs = {column: load(data, scale) for column, load in columns.items()}
         for method in methods:
-            row = {"scale": scale, "method": method, "sets": {}}
-            start = time.perf_counter()
-            for name in SETS:
-                pairs = list(pictures(data, name, scale))
-                fitting = [pair for pair in pairs if "full" not in method or pair[0][..., 0].size ** 2 / 4 <= MOST_PAIRS]
-                found = [figures(METHODS[method](small, scale), truth, scale) for small, truth in fitting]
-                psnr, ssim = np.mean(found, 0)
-                row["sets"][name] = {"psnr": psnr, "ssim": ssim, "pictures": len(found), "of": len(pairs)}
-            row["seconds"] = time.perf_counter() - start
-            rows.append(row)
-            print(json.dumps(row), flush=True)
+            if method == WITHOUT and weights_of(scale, "local") not in manifest():
+                continue
+            start, row = time.perf_counter(), {"scale": scale, "method": method}
+            for column, those in pairs.items():
+                psnr, ssim = np.mean([figures(METHODS[method](small, scale), truth, scale) for small, truth in those], 0)
+                row[column] = {"psnr": psnr, "ssim": ssim}
+            rows.append(row | {"seconds": time.perf_counter() - start})
+            print(json.dumps(rows[-1]), flush=True)
     return rows
 
 
-def markdown(rows: list[dict]) -> str:
-    cells = []
+def markdown(name: str, rows: list[dict]) -> str:
+    columns, cells = list(TABLES[name][1]), []
     for scale in dict.fromkeys(row["scale"] for row in rows):
         for row in (row for row in rows if row["scale"] == scale):
-            sets = row["sets"].values()
-            marks = ["" if one["pictures"] == one["of"] else f" ({one['pictures']} of {one['of']})" for one in sets]
-            values = [f"{one['psnr']:.2f} / {one['ssim']:.4f}{mark}" for one, mark in zip(sets, marks, strict=True)]
+            values = [f"{row[column]['psnr']:.2f} / {row[column]['ssim']:.4f}" for column in columns]
             cells.append([f"x{scale} {row['method']}", *values, f"{row['seconds']:.0f}"])
-        cells += [
-            [f"x{scale} {name} (published)", *(f"{x:.2f}" for x in found), None] for name, found in PUBLISHED[scale].items()
-        ]
-    return table(["", *SETS, "seconds for all"], cells)
+        for paper, found in PUBLISHED.items() if name == "benchmarks" else ():
+            cells.append([f"x{scale} {paper}, published", *(f"{x:.2f}" for x in found[scale]), None])
+    return table(["PSNR, dB / SSIM", *columns, "seconds for all"], cells)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=ROOT / "../shared/data/eval", help="folder with Set5/, Set14/, B100/")
+    parser.add_argument("--data", type=Path, default=ROOT / "../shared/data/eval", help="folder with Set5/ and so on")
     parser.add_argument("--scales", default="2,3,4", help="default: %(default)s")
-    parser.add_argument("--methods", help="names of rows, separated by ;")
-    parser.add_argument("--write-readme", action="store_true", help="also put the table into README.md")
+    parser.add_argument("--tables", default=",".join(TABLES), help="default: %(default)s")
+    parser.add_argument("--write-readme", action="store_true", help="also put the tables into README.md")
     arguments = parser.parse_args()
-    methods = arguments.methods.split(";") if arguments.methods else list(METHODS)
-    rows = quality(arguments.data, [int(x) for x in arguments.scales.split(",")], methods)
+    scales, found = [int(x) for x in arguments.scales.split(",")], {}
     about = header("torch", "numpy", "opencv-python-headless", "psal")
-    text = f"{markdown(rows)}\n\n{about['machine']['processor']}, {about['machine']['cores']} cores, {about['date']}."
-    print(text)
-    if arguments.write_readme:
-        write_json("sr", {**about, "rows": rows})
-        write_readme("sr", text)
+    for name in arguments.tables.split(","):
+        found[name] = measured(name, arguments.data, scales)
+        where = f"{about['machine']['processor']}, {about['machine']['cores']} cores, {about['date']}."
+        text = f"{markdown(name, found[name])}\n\n{where}"
+        print(text)
+        if arguments.write_readme:
+            write_readme(f"sr-{name}", text)
+    before = json.loads(path.read_text()) if (path := RESULTS / "sr.json").exists() else {}
+    write_json("sr", {**before, **about, **found})
     return 0
 
 
