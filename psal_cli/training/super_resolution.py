@@ -52,7 +52,9 @@ class Crops:
             photo = torch.from_numpy(decoded(path)).permute(2, 0, 1)
             for factor in REDUCED:
                 pair = _pair(reduced(photo, factor), scale)
-                (self.training if number % EVERY else self.held_out).append(pair)
+                those, least = (self.training, side) if number % EVERY else (self.held_out, HELD_OUT_SIDE)
+                if min(pair[0].shape[1:]) >= least:
+                    those.append(pair)
 
     def crop(self, number: int) -> tuple[Tensor, Tensor]:
         """uint8 [3, side, side] and [3, scale * side, scale * side]."""
