@@ -262,10 +262,10 @@ class CrossScaleAttention(nn.Module):
         if torch.is_grad_enabled():
             found = ops.similarity_at(query, key, nnf, PATCH, "key_cosine")
         weight = (found * SOFTMAX_SCALE).softmax(1) / OVERLAP
-        value = value.contiguous(memory_format=torch.channels_last)
+        value, height = value.contiguous(memory_format=torch.channels_last), query.shape[2]  # queries and keys are not kept
 
         def rows(first: int, last: int) -> Tensor:
-            part = strip(first, last, query.shape[2], PATCH // 2)
+            part = strip(first, last, height, PATCH // 2)
             pasted = ops.aggregate(value, part.seen(nnf), part.seen(weight), PATCH)
             return part.kept(pasted).float()
 
