@@ -25,6 +25,7 @@ bench: $(VENV)/.bench
 	$(VENV)/bin/python tests/bench/bench_command.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_colorize.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_colorization.py --write-readme
+	$(VENV)/bin/python tests/bench/bench_sr.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_memory.py --write-readme
 	$(VENV)/bin/python tests/bench/format_table.py --write-readme
 	$(VENV)/bin/python tests/bench/fuzz_files.py --write-readme

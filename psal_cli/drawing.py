@@ -14,6 +14,7 @@ from psal_cli.image.metadata import Metadata
 PANEL = 1200  # the longest side of one panel, pixels
 GAP = 8
 BAND = 256  # rows
+MARGIN = 4  # pixels around a part that is enlarged
 DIMMED = 0.35
 RED = np.array([255, 0, 0], np.uint8)
 
@@ -39,13 +40,15 @@ def enlarged_side_by_side(before: Picture, after: Picture) -> Picture:
     """The middle of a picture enlarged by the cubic kernel, and of the result, pixel by pixel, at most 1200 of them, on white."""
     scale = after.pixels.shape[0] // before.pixels.shape[0]
     rows, columns = (_middle(side, PANEL // scale) for side in before.pixels.shape[:2])
-    first = _flat(before.pixels[rows, columns], None if before.alpha is None else before.alpha[rows, columns])
-    wide = (first.shape[1] * scale, first.shape[0] * scale)
+    top, left = (max(part.start - MARGIN, 0) for part in (rows, columns))
+    around = np.s_[top : rows.stop + MARGIN, left : columns.stop + MARGIN]
+    box = (columns.start - left, rows.start - top, columns.stop - left, rows.stop - top)
+    first = Image.fromarray(_flat(before.pixels[around], None if before.alpha is None else before.alpha[around]))
     rows, columns = (slice(part.start * scale, part.stop * scale) for part in (rows, columns))
     last = _flat(after.pixels[rows, columns], None if after.alpha is None else after.alpha[rows, columns])
+    first = np.asarray(first.resize(last.shape[1::-1], Image.Resampling.BICUBIC, box=box))
     gap = np.full((last.shape[0], GAP, 3), 255, np.uint8)
     icc = after.metadata.icc if after.pixels.shape[2] == 3 else None
-    first = cv2.resize(first, wide, interpolation=cv2.INTER_CUBIC)
     return Picture(np.concatenate([first, gap, last], 1), metadata=Metadata(icc=icc))
 
 

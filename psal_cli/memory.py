@@ -16,6 +16,7 @@ DECODING = {"WEBP": 9, "AVIF": 5, "HEIF": 4, "JXL": 5}
 ENCODING = {"WEBP": 8, "AVIF": 38, "HEIF": 30, "JXL": 19}
 EXACT_WEBP = 16  # more, without loss or with alpha
 STREAMED = ("PNG", "TIFF")  # written a band of rows at a time
+GRAIN = 60_000_000  # bytes: the libraries are counted in such steps
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
 
@@ -105,6 +106,11 @@ def _rooms():
             if folder == top:
                 break
             folder = folder.parent
+
+
+def libraries(held: int) -> int:
+    """Bytes that a process held before any picture, rounded up, so that one limit always gives one plan."""
+    return -(-held // GRAIN) * GRAIN
 
 
 def resident() -> int | None:

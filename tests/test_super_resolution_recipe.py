@@ -12,7 +12,7 @@ from PIL import Image
 from psal_cli.tasks.upscale import network_of
 from psal_cli.training import export, super_resolution
 from psal_cli.training.photographs import EVERY
-from psal_cli.training.super_resolution import FAR, HELD_OUT, HELD_OUT_SIDE, REDUCED, Crops, degraded, luminance, reduced
+from psal_cli.training.super_resolution import FAR, HELD_OUT, HELD_OUT_SIDE, REDUCED, Crops, degraded, luminance, smaller
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_a_number_always_gives_the_same_crop_reduced_from_its_own(data, crops):
         small, large = crops.crop(number)
         assert small.shape == (3, 24, 24) and large.shape == (3, 48, 48)
         inner = (slice(None), slice(4, -4), slice(4, -4))  # at its border the crop alone lacks what is around it
-        assert (reduced(large, 2)[inner].int() - small[inner].int()).abs().max() <= 1
+        assert (smaller(large, 2)[inner].int() - small[inner].int()).abs().max() <= 1
 
 
 def test_held_out_photographs_only_validate(crops):
@@ -58,7 +58,7 @@ def test_crops_lie_in_all_eight_ways(crops):
     """Of a photograph that grows to the right and, less, downwards."""
     rows, columns = torch.meshgrid(torch.arange(200), torch.arange(200), indexing="ij")
     ramp = (columns + rows // 4).clamp(max=255).byte().expand(3, -1, -1)
-    known, crops.training = crops.training, [(reduced(ramp, 2), ramp)]
+    known, crops.training = crops.training, [(smaller(ramp, 2), ramp)]
     try:
         found = [crops.crop(number)[1][0].int() for number in range(80)]
     finally:
@@ -72,9 +72,9 @@ def test_the_kernel_is_the_cubic_one_of_twice_the_width():
     line = torch.zeros(3, 32, 32, dtype=torch.uint8)
     line[:, :, 16] = 200
     expected = np.array([-3, 29, 111, -9]) / 128 / 2 * 200  # of the pixels 6 to 9, which lie 1.75, .75, .25 and 1.25 away
-    found = reduced(line, 2)[0, 8].numpy().astype(int)
+    found = smaller(line, 2)[0, 8].numpy().astype(int)
     np.testing.assert_allclose(found[[6, 7, 8, 9]], expected.clip(0), atol=0.51)
-    assert torch.equal(reduced(line, 1), line) and reduced(line[:, :31], 3).shape == (3, 10, 10)
+    assert torch.equal(smaller(line, 1), line) and smaller(line[:, :31], 3).shape == (3, 10, 10)
 
 
 def test_degraded_crops_are_noisy_or_compressed_and_some_are_neither(crops):

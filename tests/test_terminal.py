@@ -171,7 +171,7 @@ def test_every_help_ends_with_an_example_that_works(tmp_path, monkeypatch):
     """And every command line of the README and of the pages in examples/ works too."""
     pages = [ROOT / "README.md", *sorted((ROOT / "examples").glob("*.md"))]
     examples = [line.strip() for page in pages for line in page.read_text().splitlines() if line.startswith("    psal ")]
-    assert len(examples) == 13
+    assert len(examples) == 17
     for command in ((), *((name,) for name in COMMANDS)):
         *_, label, example = psal(*command, "--help").stdout.rstrip().splitlines()
         assert label.strip() == "Example:" and example.strip().startswith("psal ")
@@ -182,6 +182,9 @@ def test_every_help_ends_with_an_example_that_works(tmp_path, monkeypatch):
         (tmp_path / folder).mkdir()
         with Image.open(ROOT / "examples" / name) as image:
             image.resize((332, 187)).save(tmp_path / folder / f"a{Path(name).suffix}")
+    (tmp_path / "scans").mkdir()
+    with Image.open(ROOT / "examples" / "pagoda.jpg") as image:
+        image.crop((100, 100, 164, 148)).save(tmp_path / "scans" / "1.jpg")
     (tmp_path / "frames").mkdir()
     for source, name in (("railway_grey", "frames/1.jpg"), ("railway_reference", "first_frame_coloured.png")):
         with Image.open(ROOT / "examples" / f"{source}.jpg") as image:

@@ -11,6 +11,7 @@ from psal_cli.networks.upscaling import UpscalingNetwork
 from psal_cli.tasks import upscale as module
 from psal_cli.tasks import upscale_costs
 from psal_cli.tasks.upscale import Upscaler, network_of, networks_for, upscale, weights_of
+from psal_cli.tasks.ways import Way, ways
 from psal_cli.weights import manifest
 
 
@@ -72,10 +73,12 @@ def test_what_is_under_full_transparency_does_not_show():
     made = Upscaler([network(2)])
     a, b = (made(pixels, alpha)[0] for pixels in (first, second))
     np.testing.assert_array_equal(a, b)
-    edge = np.full((20, 20, 3), 200, np.uint8)
-    edge[:8] = 0
-    out, _ = Upscaler([plain(2)])(edge, alpha)
-    assert (out == 200).all()  # no dark rim
+    for height, width, hidden in ((20, 20, 8), (1, 40, 20), (400, 16, 300), (100, 6, 40)):
+        edge, alpha = np.full((height, width, 3), 200, np.uint8), np.full((height, width), 255, np.uint8)
+        part = np.s_[:, :hidden] if width > height else np.s_[:hidden]
+        edge[part] = alpha[part] = 0
+        out, _ = Upscaler([plain(2)])(edge, alpha)
+        assert (out == 200).all()  # no dark rim
 
 
 def test_the_seed_counts_and_threads_do_not():
@@ -120,6 +123,7 @@ class Short(UpscalingNetwork):
     def parts(self, image, rows):
         if rows > self.most:
             raise torch.OutOfMemoryError
+        assert image.shape[2] >= image.shape[3]  # strips are short
         yield from super().parts(image, rows)
 
 
@@ -128,7 +132,7 @@ def test_short_memory_of_a_device_is_told_and_smaller_ways_are_tried(monkeypatch
     said = []
     made = Short(2, 8, 3, 1).eval()
     upscaler = Upscaler([made], largest=1000, say=said.append)
-    upscaler.ways = [module.Way("cpu", False, 1000), module.Way("cpu", False, 640), module.Way("cpu", False, 320)]
+    upscaler.ways = [Way("cpu", False, 1000), Way("cpu", False, 640), Way("cpu", False, 320)]
     pixels = noise(40, 16, 3)
     np.testing.assert_array_equal(upscaler(pixels)[0], Upscaler([made], largest=320)(pixels)[0])
     assert len(said) == 2 and "320 pixels at a time" in said[1]
@@ -137,10 +141,33 @@ def test_short_memory_of_a_device_is_told_and_smaller_ways_are_tried(monkeypatch
         upscaler(pixels)
 
 
-def test_a_gpu_has_ways_to_fall_back_to():
-    ways = Upscaler([plain(2)], "cuda:1").ways
-    assert [(way.device, way.half) for way in ways] == [("cuda:1", False), ("cuda:1", True), ("cuda:1", True), ("cpu", False)]
-    assert ways[2].largest < ways[1].largest
+@pytest.mark.parametrize("largest", [module.LARGEST, 4096])
+def test_a_gpu_has_ways_to_fall_back_to_each_no_larger(largest):
+    found = Upscaler([plain(2)], "cuda:1", largest=largest).ways
+    assert [(way.device, way.half) for way in found] == [("cuda:1", False), ("cuda:1", True), ("cuda:1", True), ("cpu", False)]
+    assert found[2].largest == min(largest, module.FEWEST) and all(way.largest <= largest for way in found)
+    assert ways("cpu", 7, 3) == [Way("cpu", False, 7)]
+
+
+def test_half_precision_gives_about_the_same_picture():
+    pixels = noise(20, 24, 3) // 2 + 64
+    for made in (network(2), CSNLN(2, 8, 1).eval().requires_grad_(False)):
+        whole = Upscaler([made])
+        half = Upscaler([made])
+        half.ways = [Way("cpu", True, module.LARGEST)]
+        assert np.median(np.abs(half(pixels)[0].astype(int) - whole(pixels)[0])) <= 1
+
+
+def test_a_wide_picture_is_a_tall_one_that_lies():
+    pixels = noise(10, 60, 3)
+    made = network(2)
+    np.testing.assert_array_equal(Upscaler([made])(pixels)[0].swapaxes(0, 1), Upscaler([made])(pixels.swapaxes(0, 1))[0])
+
+
+def test_sides_that_the_search_cannot_count_are_refused():
+    for networks, side in (((network(2),), 65_535), ((network(2), network(4)), 40_000)):
+        with pytest.raises(errors.InputError, match="can be enlarged: cut it in parts"):
+            Upscaler(networks)(np.zeros((1, side, 1), np.uint8))
 
 
 @pytest.mark.parametrize(("scale", "depth"), [(2, 3), (3, 2), (4, 1)])
@@ -235,6 +262,7 @@ def test_a_limit_makes_strips_smaller_and_is_kept(monkeypatch):
 
 def test_what_takes_more_is_expected_to(monkeypatch):
     base = planned(header(), (network(2),), monkeypatch).bytes
+    assert planned(header(700, 1000), (network(2),), monkeypatch).bytes == base
     assert planned(header(2000), (network(2),), monkeypatch).bytes > base
     assert planned(header(bits=16), (network(2),), monkeypatch).bytes > base
     assert planned(header(alpha=True), (network(2),), monkeypatch).bytes > base

@@ -1,5 +1,6 @@
 """`psal upscale`: enlarge pictures."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from psal_cli.commands.talk import Progress, Talk
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError
 
-EXAMPLE = "psal upscale examples/facade.jpg -x 4 -o large.png"
+EXAMPLE = "psal upscale examples/pagoda.jpg -x 4 -o large.png"
 
 
 @click.command(short_help="Enlarge pictures 2, 3, 4 or 8 times.", epilog=f"\b\nExample:\n  {EXAMPLE}")
@@ -83,64 +84,71 @@ class Upscale(Verb):
     def start(self) -> None:
         from psal_cli.tasks.upscale_costs import baseline
 
-        baseline(self._networks("clean"))  # before any picture is in memory
+        baseline(self._networks())  # before any picture is in memory
 
-    def _networks(self, model: str) -> tuple:
+    def _networks(self) -> tuple:
+        """Those that a plan counts with: all models are of one size."""
         from psal_cli.tasks.upscale import networks_for
 
-        return networks_for(self.want.scale, model, self.want.weights, self.want.attention)
+        return networks_for(self.want.scale, "clean", self.want.weights, self.want.attention)
 
     def read(self, item: Item) -> Loaded:
         from psal_cli.image import check_holds, read_picture
 
         plan = self._plan(item, self.header(item))
+        self.talk.say(f"{item.input}: {plan.text}")
         picture = read_picture(item.input, self.want.max_pixels)
-        check_holds(picture, item.output, self.encoding(item, picture.format), self.want.scale)
-        self.talk.detail(f"{item.input}: {plan.text}")
+        check_holds(picture, item.output, self.encoding(item, picture.format))
         return Loaded(picture, plan)
 
     def _plan(self, item: Item, header):
-        """psal_cli.tasks.upscale_costs.Plan. Raises MemoryLimitError when it cannot fit, InputError for too many pixels."""
+        """psal_cli.tasks.upscale_costs.Plan. Raises MemoryLimitError: it cannot fit; InputError: the result is too large."""
+        from psal_cli.image.writing import check_size
         from psal_cli.tasks.upscale_costs import plan
 
         want = self.want
-        pixels = header.width * header.height * want.scale**2
-        if pixels > want.max_pixels:
-            cure = f"allow them with --max-pixels {-(-pixels // 10**6)}M, or take a smaller --scale"
-            raise InputError(f"{item.input}: the result would have {pixels / 1e6:.0f} megapixels, more than allowed: {cure}")
-        found = plan(
-            header,
-            self.formats(item, header.format),
-            self._networks("clean"),
-            ensemble=want.ensemble,
-            streams=self.streams(item, header, channels=header.channels),
-            limit=want.max_memory,
-        )
+        width, height = header.width * want.scale, header.height * want.scale
+        if width * height > want.max_pixels:
+            cure = f"allow them with --max-pixels {width * height}, or take a smaller --scale"
+            raise InputError(f"{item.input}: the result would have {width}x{height} pixels, more than allowed: {cure}")
+        check_size((width, height), item.output, self.encoding(item, header.format), "the result")
+        try:
+            found = plan(
+                header,
+                self.formats(item, header.format),
+                self._networks(),
+                ensemble=want.ensemble,
+                streams=self.streams(item, header, channels=header.channels),
+                limit=want.max_memory,
+            )
+        except InputError as error:
+            raise InputError(f"{item.input}: {error}") from error
         return self.planned(item, found)
 
     def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
-        from dataclasses import replace
-
+        """The library call."""
         from psal_cli.image.resizing import resized
-        from psal_cli.tasks.upscale import Upscaler
+        from psal_cli.tasks.upscale import upscale as enlarged
 
         want, picture = self.want, loaded.picture
         model = want.model if want.model != "auto" else "clean" if picture.lossless else "photo"
-        if want.weights:
-            model = None
-        width, height = picture.size
-        self.facts[item] = {"scale": want.scale, "model": model}
-        self.talk.detail(f"{item.input}: {picture.format}, {width}x{height}, model {model or want.weights}")
-        upscaler = Upscaler(
-            self._networks(model or "clean"),
-            want.device,
-            largest=loaded.plan.largest,
+        self.facts[item] = {"scale": want.scale, "model": None if want.weights else model}
+        self.talk.detail(f"{item.input}: {picture.format}, {picture.size[0]}x{picture.size[1]}, model {want.weights or model}")
+        pixels, alpha = enlarged(
+            picture.pixels,
+            want.scale,
+            alpha=picture.alpha,
+            model=model,
+            weights=want.weights,
+            attention=want.attention,
+            device=want.device,
             seed=want.seed,
             ensemble=want.ensemble,
+            largest=loaded.plan.largest,
             say=self.talk.say,
+            progress=progress,
         )
-        pixels, alpha = upscaler(picture.pixels, picture.alpha, progress)
-        metadata = resized(picture.metadata, (width * want.scale, height * want.scale))
+        metadata = resized(picture.metadata, pixels.shape[1::-1])
         return Result(picture, replace(picture, pixels=pixels, alpha=alpha, metadata=metadata))
 
     def write(self, item: Item, result: Result) -> str:

@@ -38,20 +38,23 @@ class Encoding:
     format: str | None = None
 
 
-def check_holds(picture: Picture, path: Path, encoding: Encoding = Encoding(), scale: int = 1) -> None:
-    """Raises InputError when the format that is asked for cannot hold the picture, `scale` times as large: alpha without a
-    background, size."""
+def check_holds(picture: Picture, path: Path, encoding: Encoding = Encoding()) -> None:
+    """Raises InputError when the format that is asked for cannot hold the picture: alpha without a background, size."""
     name = check_format(path, encoding.format)
     if encoding.background is not None:
         parse_colour(encoding.background)
     elif picture.alpha is not None and name in NO_ALPHA and picture.alpha.min() < picture.white:
         cure = "write PNG, WebP or TIFF with -o, or say what shows through with --background white"
         raise InputError(f"{path}: {name} holds no alpha and the picture has some: {cure}")
-    width, height = (side * scale for side in picture.size)
+    check_size(picture.size, path, encoding)
+
+
+def check_size(size: tuple[int, int], path: Path, encoding: Encoding = Encoding(), what: str = "the picture") -> None:
+    """Raises InputError when the format that is asked for holds no picture of `size` (width, height)."""
+    name, (width, height) = check_format(path, encoding.format), size
     longest, most = LONGEST_SIDE.get(name, width + height), MOST_PIXELS.get(name, width * height)
     if max(width, height) > longest or width * height > most:
         limit = f"sides up to {longest}" if max(width, height) > longest else f"up to {most / 1e6:.0f} megapixels"
-        what = "the picture" if scale == 1 else "the result"
         raise InputError(f"{path}: {word(name)} holds {limit}, {what} is {width}x{height}: write PNG or TIFF with -o")
 
 

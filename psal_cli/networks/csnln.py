@@ -4,7 +4,7 @@
 the authors' code, whose checkpoints load unchanged: 51 tensors for x2 and x3, 84 for x4, with 128 features and 12 steps.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -57,7 +57,7 @@ class CSNLN(nn.Module):
         self.scale, self.depth, self.halo, self.white = scale, depth, HALO, white
         self.sub_mean, self.add_mean = MeanShift(-1), MeanShift(1)
         self.head = nn.Sequential(*(_activated(nn.Conv2d(before, features, 3, padding=1)) for before in (3, features)))
-        layers = {"attention": attention, "in_scale": in_scale, "k": k, "iterations": iterations, "seed": seed}
+        layers = {"pasting": Pasting(attention, k, iterations, seed), "in_scale": in_scale}
         self.SEM = RecurrentProjection(features, scale, layers)
         self.tail = nn.Sequential(nn.Conv2d(features * depth, 3, 3, padding=1))
 
@@ -147,8 +147,7 @@ class Projection(nn.Module):
 
     def __init__(self, features: int, ratio: int, layers: dict):
         super().__init__()
-        psal = {key: layers[key] for key in ("attention", "k", "iterations", "seed")}
-        self.up_attention = CrossScaleAttention(features, ratio, **psal)
+        self.up_attention = CrossScaleAttention(features, ratio, layers["pasting"])
         self.down_attention = InScaleAttention(features, layers["in_scale"])
         self.upsample = _enlarging(features, ratio)
         self.encoder = Encoder(features)
@@ -156,7 +155,7 @@ class Projection(nn.Module):
 
     def rows_of(self, x: Tensor) -> Rows:
         """[B, C, H, W] -> what gives rows of [B, C, ratio * H, ratio * W] for those of x, wrong near where they are cut off."""
-        within, across = self.down_attention(x), self.up_attention.rows_of([x])
+        within, across = self.down_attention(x), self.up_attention.rows_of(x)
 
         def rows(first: int, last: int) -> Tensor:
             plain = self.upsample(within[:, :, first:last])
@@ -192,70 +191,68 @@ class InScaleAttention(nn.Module):
         self.attention = layers[attention]
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] -> the same."""
-        return self.attention(self.conv_match1(x), self.conv_match2(x), self.conv_assembly(x))
+        """[B, C, H, W] -> the same. Under autocast in float32 nevertheless: the layers know no other."""
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.float()
+            return self.attention(self.conv_match1(x), self.conv_match2(x), self.conv_assembly(x))
 
 
 class CrossScaleAttention(nn.Module):
-    """Attention of 3x3 patches to those of the same map reduced, whose places in it are pasted: larger, as they were.
+    """Attention of 3x3 patches to those of the same map reduced, whose places in it are pasted: larger, as they were."""
 
-    Keys have unit norm, queries their own. PSAL weighs the k nearest keys that it finds, "full" all of them.
-    """
-
-    def __init__(
-        self,
-        features: int,
-        ratio: int,
-        *,
-        matched: int | None = None,
-        values: int | None = None,
-        attention: str = "psal",
-        k: int = 8,
-        iterations: int = 5,
-        seed: int = 0,
-        kept: torch.dtype = torch.float32,
-    ):
-        """ratio: of the scales. matched, values: channels of queries and keys (default half the features), and of values
-        (default all). k, iterations, seed: of PSAL. kept: what queries, keys and values are rounded to in inference.
-
-        Raises ValueError for another attention than "psal" and "full".
-        """
+    def __init__(self, features: int, ratio: int, pasting: "Pasting"):
+        """ratio: of the scales."""
         super().__init__()
-        if attention not in ("psal", "full"):
-            raise ValueError(f"attention is {attention!r}, expected one of psal, full")
-        matched, values = matched or features // 2, values or features
-        self.conv_match_1 = _activated(nn.Conv2d(features, matched, 1))
-        self.conv_match_2 = _activated(nn.Conv2d(features, matched, 1))
-        self.conv_assembly = _activated(nn.Conv2d(features, values, 1))
+        self.conv_match_1 = _activated(nn.Conv2d(features, features // 2, 1))
+        self.conv_match_2 = _activated(nn.Conv2d(features, features // 2, 1))
+        self.conv_assembly = _activated(nn.Conv2d(features, features, 1))
         self.register_buffer("escape_NaN", torch.tensor([FLOOR]))  # the name is the authors'
-        self.ratio, self.attention, self.k, self.iterations, self.seed = ratio, attention, k, iterations, seed
-        self.kept = kept
+        self.ratio, self.pasting = ratio, pasting
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W], sides multiples of the ratio -> [B, values, ratio * H, ratio * W]."""
-        return F.pixel_shuffle(self.rows_of([x])(0, x.shape[2]), self.ratio)
+        """[B, C, H, W], sides multiples of the ratio -> [B, C, ratio * H, ratio * W]."""
+        return F.pixel_shuffle(self.rows_of(x)(0, x.shape[2]), self.ratio)
 
-    def rows_of(self, parts: Iterable[Tensor]) -> Rows:
-        """What gives rows of the result, [B, values * ratio^2, rows, W], with the pixels of the larger map that lie in one of x
-        as its channels.
+    def rows_of(self, x: Tensor) -> Rows:
+        """[B, C, H, W] -> what gives rows of the result, [B, C * ratio^2, rows, W], with the pixels of the larger map that lie in
+        one of x as its channels.
 
-        parts: x, [B, C, H, W], in strips from the top down, [B, C, h, W]; they need not exist side by side.
         Raises ValueError for sides that are no multiples of the ratio.
         """
-        maps = zip(*map(self._maps, parts), strict=True)
-        query, key, value = (torch.cat(x, 2) if len(x) > 1 else x[0] for x in maps)
-        key, value = (F.pad(x, (1, 1, 1, 1)) for x in (key, value))  # those at the border are keys too
-        return (self._full if self.attention == "full" else self._psal)(query, key, value)
-
-    def _maps(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of a strip; the latter as `ops.aggregate` has values of value_scale times the keys' size."""
         if x.shape[2] % self.ratio or x.shape[3] % self.ratio:
             raise ValueError(f"the map is {x.shape[3]}x{x.shape[2]}, expected sides that are multiples of {self.ratio}")
         reduced = F.interpolate(x, scale_factor=1 / self.ratio, mode="bilinear", align_corners=False)
-        maps = self.conv_match_1(x), self.conv_match_2(reduced), F.pixel_unshuffle(self.conv_assembly(x), self.ratio)
-        return maps if torch.is_grad_enabled() else tuple(x.to(self.kept) for x in maps)
+        value = F.pixel_unshuffle(self.conv_assembly(x), self.ratio)
+        return self.pasting(self.conv_match_1(x), self.conv_match_2(reduced), value)[0]
 
-    def _psal(self, query: Tensor, key: Tensor, value: Tensor) -> Rows:
+
+class Pasting(nn.Module):
+    """Weighs 3x3 patches of keys by their product with those of queries, and pastes what lies there. No parameters.
+
+    Keys have unit norm, queries their own; all keys count, those at the border with zeros around them. PSAL weighs the k
+    nearest keys that it finds, "full" all of them.
+    """
+
+    def __init__(self, attention: str = "psal", k: int = 8, iterations: int = 5, seed: int = 0):
+        """k, iterations, seed: of PSAL. Raises ValueError for another attention than "psal" and "full"."""
+        super().__init__()
+        if attention not in ("psal", "full"):
+            raise ValueError(f"attention is {attention!r}, expected one of psal, full")
+        self.attention, self.k, self.iterations, self.seed = attention, k, iterations, seed
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Rows, Rows]:
+        """Args:
+            query: [B, C, H, W]. key: [B, C, h, w].
+            value: [B, V * s^2, h, w], as `ops.aggregate` has values [B, V, s * h, s * w] of the value_scale s: rearranged once
+                for all rows.
+
+        Returns:
+            What gives rows of the result [B, V * s^2, rows, W], and of the similarity of the nearest key, [B, 1, rows, W].
+        """
+        key, value = (F.pad(x, (1, 1, 1, 1)) for x in (key, value))
+        return (self._full if self.attention == "full" else self._psal)(query, key, value)
+
+    def _psal(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Rows, Rows]:
         k = min(self.k, (key.shape[2] - 2) * (key.shape[3] - 2))
         with torch.no_grad():
             nnf, found = ops.search(query, key, PATCH, k, self.iterations, "key_cosine", seed=self.seed)
@@ -269,23 +266,30 @@ class CrossScaleAttention(nn.Module):
             pasted = ops.aggregate(value, part.seen(nnf), part.seen(weight), PATCH)
             return part.kept(pasted).float()
 
-        return rows
+        return rows, lambda first, last: found[:, :1, first:last]
 
-    def _full(self, query: Tensor, key: Tensor, value: Tensor) -> Rows:
+    def _full(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Rows, Rows]:
         """Memory and time of some rows grow with their pixels times the keys."""
+        query, key, value = (x.float() for x in (F.pad(query, (1, 1, 1, 1)), key, value))
         keys = F.unfold(key, PATCH)  # [B, 9 C, keys]
         keys = keys / keys.square().sum(1, keepdim=True).sqrt().clamp_min(FLOOR)
         values = F.unfold(value, PATCH)
-        query = F.pad(query, (1, 1, 1, 1))
+
+        def scores(part: Strip) -> Tensor:
+            queries = F.unfold(query[:, :, part.first : part.last + 2], PATCH)  # [B, 9 C, rows * W]
+            return keys.transpose(1, 2) @ queries
 
         def rows(first: int, last: int) -> Tensor:
             part = strip(first, last, query.shape[2] - 2, PATCH // 2)
-            queries = F.unfold(query[:, :, part.first : part.last + 2], PATCH)  # [B, 9 C, rows * W]
-            weight = (keys.transpose(1, 2) @ queries * SOFTMAX_SCALE).softmax(1)
+            weight = (scores(part) * SOFTMAX_SCALE).softmax(1)
             pasted = F.fold(values @ weight, (part.last - part.first, query.shape[3] - 2), PATCH, padding=1)
             return part.kept(pasted) / OVERLAP
 
-        return rows
+        def nearest(first: int, last: int) -> Tensor:
+            part = Strip(first, last, first, last)
+            return scores(part).amax(1).unflatten(1, (last - first, -1))[:, None]
+
+        return rows, nearest
 
 
 def _activated(layer: nn.Module) -> nn.Sequential:

@@ -14,8 +14,10 @@ def diffused(image: Tensor, mask: Tensor) -> Tensor:
         image: [B, C, H, W], zero in the hole. mask: float [B, 1, H, W], 1 = hole. Where all is hole, all is zero.
     """
     known = 1 - mask
-    if min(image.shape[2:]) == 1 or not mask.any():
+    if not mask.any():
         return image
+    if min(image.shape[2:]) == 1:
+        return image + mask * image.sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True).clamp_min(1)
     share = F.avg_pool2d(known, 2, ceil_mode=True)
     small = F.avg_pool2d(image, 2, ceil_mode=True) / share.clamp_min(1e-6)  # the mean of what is known
     small = diffused(small * (share > 0), (share == 0).to(mask))

@@ -1,30 +1,38 @@
-"""Super-resolution with residual blocks at the picture's own resolution, and cross-scale attention among them."""
+"""Super-resolution with residual blocks at the picture's own resolution, and cross-scale attention to what they lack."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from psal_cli.networks.csnln import CrossScaleAttention
-from psal_cli.networks.strips import strips
+from psal_cli.networks.csnln import OVERLAP, PATCH, Pasting
+from psal_cli.networks.strips import Strip, strips
+from psal_cli.ops import inverse_norm
 
 RATIOS = {2: 2, 3: 3, 4: 2}  # scale -> that between the scales of the attention
-MATCHED, VALUES = 32, 16  # channels of queries and keys, and of values
+MATCHED = 32  # channels of queries and keys
 
 
 class UpscalingNetwork(nn.Module):
     """RGB in [0, 1] -> RGB so many times larger: the bicubic enlargement, and what the network adds to it.
 
-    A convolution, residual blocks without normalisation (EDSR, Lim et al. 2017), and a convolution to 3 * scale^2 channels that
-    are shuffled to pixels. Between two of the blocks the cross-scale attention of CSNLN (Mei et al. 2020), whose result is kept
-    at the picture's own resolution, with the pixels that lie in one of them as its channels. So all of it works there.
+    The trunk is a convolution, residual blocks without normalisation (EDSR, Lim et al. 2017), and a convolution to 3 * scale^2
+    channels that are shuffled to pixels: all of it works at the resolution of the input.
+
+    The cross-scale attention is that of CSNLN (Mei et al. 2020) as to queries, keys and what is pasted, with other values. The
+    trunk enlarges the picture reduced by two (x3: by three) as well: there it can be seen what it lacks. For each 3x3 patch of
+    features the patches of the reduced picture that are like it are found, and what the trunk lacked there is pasted, twice
+    (three times) as large. A few convolutions decide what of it is true here.
     """
 
     def __init__(
         self, scale: int, features: int = 64, blocks: int = 16, before: int = 4, *, cross: bool = True, **attention: object
     ):
-        """before: blocks before the attention. cross: False leaves it out. attention: arguments of `CrossScaleAttention`.
+        """Args:
+            before: blocks after which features are compared.
+            cross: False leaves the attention out. attention: arguments of `Pasting`, and `kept`, the dtype to which all that is
+                held of a whole picture is rounded in inference.
 
         Raises ValueError for a scale other than 2, 3, 4.
         """
@@ -32,12 +40,12 @@ class UpscalingNetwork(nn.Module):
         if scale not in RATIOS:
             raise ValueError(f"scale is {scale}, expected one of {', '.join(map(str, RATIOS))}")
         self.scale, self.before = scale, before
-        self.halo = 2 * blocks + 4  # rows around a strip on which what is made of it depends, at most
+        self.halo = 2 * blocks + 6  # rows around a strip on which what is made of it depends, at most
         self.head = nn.Conv2d(3, features, 3, padding=1)
         self.body = nn.ModuleList(ResidualBlock(features) for _ in range(blocks))
-        self.cross = Branch(features, RATIOS[scale], attention) if cross else None
         self.last = nn.Conv2d(features, features, 3, padding=1)
         self.tail = nn.Conv2d(features, 3 * scale**2, 3, padding=1)
+        self.cross = Branch(features, RATIOS[scale], **attention) if cross else None
 
     def forward(self, image: Tensor, rows: int | None = None) -> Tensor:
         """[B, 3, H, W] -> [B, 3, scale * H, scale * W], to rounding the same for any `rows`: see `parts`."""
@@ -51,23 +59,30 @@ class UpscalingNetwork(nn.Module):
         height, width = image.shape[2:]
         multiple = self.cross.ratio if self.cross else 1
         plain, image = image, F.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
-        whole = self._begun(image) if not rows or rows >= image.shape[2] else None
-        if self.cross:
-            across = self.cross.up_attention.rows_of(self._first_pass(image, rows) if whole is None else [whole])
+        across = self._across(image, rows) if self.cross else None
         for part in strips(image.shape[2], rows, self.halo):
             near = part.seen(image)
-            x = self._begun(near) if whole is None else whole
-            if self.cross:
-                x = self.cross(x, across(part.first, part.last))
-            added = part.kept(self._ended(near, x), self.scale)
+            x = self._features(near, self._begun(near))
+            x = self.cross(x, *across(part)) if across else x
+            added = part.kept(F.pixel_shuffle(self.tail(x), self.scale), self.scale)
             found = part.kept(enlarged(part.seen(plain), self.scale), self.scale)
             yield found + added[:, :, : found.shape[2], : found.shape[3]]
 
-    def _first_pass(self, image: Tensor, rows: int) -> Iterator[Tensor]:
-        """The features before the attention, which are made once more for what comes after it: so they are never whole."""
-        rows += -rows % self.cross.ratio
-        for part in strips(image.shape[2], rows, 2 * self.before + 1):
-            yield part.kept(self._begun(part.seen(image)))
+    def _across(self, image: Tensor, rows: int | None) -> Callable[[Strip], tuple[Tensor, ...]]:
+        """What gives for a strip what the attention found."""
+        ratio = self.cross.ratio
+        small = reduced(image, ratio)
+        keys, values = [], []
+        for part in strips(small.shape[2], rows and rows * ratio, self.halo):
+            near = part.seen(small)
+            begun = self._begun(near)
+            drawn = enlarged(near, self.scale) + F.pixel_shuffle(self.tail(self._features(near, begun)), self.scale)
+            drawn = part.kept(reduced(drawn, self.scale // ratio), ratio)
+            keys.append(self.cross.key(part.kept(begun)))
+            values.append(self.cross.value(image[:, :, part.top * ratio : part.bottom * ratio] - drawn))
+        seen = strips(image.shape[2], rows, self.halo)
+        queries = [self.cross.query(part.kept(self._begun(part.seen(image)))) for part in seen]
+        return self.cross.across(*(torch.cat(x, 2) for x in (queries, keys, values)))
 
     def _begun(self, image: Tensor) -> Tensor:
         x = self.head(image - 0.5)
@@ -75,28 +90,56 @@ class UpscalingNetwork(nn.Module):
             x = block(x)
         return x
 
-    def _ended(self, image: Tensor, x: Tensor) -> Tensor:
+    def _features(self, image: Tensor, x: Tensor) -> Tensor:
         for block in self.body[self.before :]:
             x = block(x)
-        return F.pixel_shuffle(self.tail(self.head(image - 0.5) + self.last(x)), self.scale)
+        return self.head(image - 0.5) + self.last(x)
 
 
 class Branch(nn.Module):
-    """What the attention adds to the features: by how much what it pastes differs from what they say themselves."""
+    """The cross-scale attention, and what becomes of what it pastes."""
 
-    def __init__(self, features: int, ratio: int, attention: dict):
+    def __init__(self, features: int, ratio: int, *, kept: torch.dtype = torch.float32, **attention: object):
         super().__init__()
-        pasted = VALUES * ratio**2
-        self.ratio = ratio
-        self.up_attention = CrossScaleAttention(features, ratio, matched=MATCHED, values=VALUES, **attention)
-        self.within = nn.Conv2d(features, pasted, 1)
-        self.first = nn.Conv2d(features + pasted, features, 1)
+        pasted = 3 * ratio**2
+        self.conv_match_1 = nn.Conv2d(features, MATCHED, 1)
+        self.conv_match_2 = nn.Conv2d(features, MATCHED, 1)
+        self.pasting = Pasting(**attention)
+        self.first = nn.Conv2d(features + pasted + 2, features, 3, padding=1)
         self.second = nn.Conv2d(features, features, 3, padding=1)
+        self.ratio, self.rounded_to = ratio, kept
 
-    def forward(self, x: Tensor, pasted: Tensor) -> Tensor:
-        """[B, C, H, W], and what `up_attention` pastes there -> [B, C, H, W]."""
-        gap = pasted - self.within(x)
-        return self.second(F.relu(self.first(torch.cat([x, gap], 1)), inplace=True)).add_(x)
+    def query(self, x: Tensor) -> Tensor:
+        return self._held(self.conv_match_1(x))
+
+    def key(self, x: Tensor) -> Tensor:
+        return self._held(self.conv_match_2(x))
+
+    def value(self, lacking: Tensor) -> Tensor:
+        """What the trunk lacks, [B, 3, ratio * h, ratio * w] -> the same in tens of grey levels, and its mean square."""
+        value = F.pixel_unshuffle(lacking * 25, self.ratio)
+        return self._held(torch.cat([value, value.square().mean(1, keepdim=True)], 1))
+
+    def _held(self, x: Tensor) -> Tensor:
+        return x if torch.is_grad_enabled() else x.to(self.rounded_to)
+
+    def across(self, query: Tensor, key: Tensor, value: Tensor) -> Callable[[Strip], tuple[Tensor, ...]]:
+        """What gives for a strip what is pasted, [B, 3 * ratio^2, h, W], how far what is pasted from several places agrees, from
+        0 to 1, and the cosine of query and nearest key, [B, 1, h, W] each."""
+        rows, similarity = self.pasting(query, key, value)
+        length = inverse_norm(query, PATCH)
+
+        def found(part: Strip) -> tuple[Tensor, ...]:
+            pasted = rows(part.first, part.last) / (9 / OVERLAP)
+            pasted, square = pasted[:, :-1], pasted[:, -1:]
+            agreement = pasted.square().mean(1, keepdim=True) / (square + 1e-3)
+            return pasted, agreement, similarity(part.first, part.last) * part.seen(length)
+
+        return found
+
+    def forward(self, x: Tensor, *found: Tensor) -> Tensor:
+        """The features before the last convolution, [B, C, H, W], corrected by what `across` gives."""
+        return self.second(F.relu(self.first(torch.cat([x, *found], 1)), inplace=True)).add_(x)
 
 
 class ResidualBlock(nn.Module):
@@ -115,3 +158,11 @@ def enlarged(image: Tensor, scale: int) -> Tensor:
     """[B, C, H, W] -> [B, C, scale * H, scale * W] by the cubic kernel of a = -1/2 (Keys 1981)."""
     size = image.shape[2] * scale, image.shape[3] * scale
     return F.interpolate(image, size, mode="bicubic", antialias=True)  # without antialias torch's a is -3/4
+
+
+def reduced(image: Tensor, factor: int) -> Tensor:
+    """[B, C, H, W], sides multiples of the factor -> [B, C, H / factor, W / factor] by the same kernel, antialiased."""
+    if factor == 1:
+        return image
+    size = image.shape[2] // factor, image.shape[3] // factor
+    return F.interpolate(image, size, mode="bicubic", antialias=True)

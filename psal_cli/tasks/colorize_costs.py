@@ -19,7 +19,7 @@ PAPER = {"full": (170_000_000, 550), "local": (70_000_000, 330)}  # by layer: by
 PAPER_PSAL = 15_000_000, 330
 FOUND, DRAWN = 28, 110  # bytes a pixel of what is worked at: of what was found; while offsets are drawn
 STRIPS = 60_000_000  # of what is made a strip of rows at a time, and of a sheet for --compare
-UNKNOWN, GRAIN = 400_000_000, 60_000_000  # of the libraries: where the system does not tell, and the steps they are counted in
+UNKNOWN = 400_000_000  # of the libraries, where the system does not tell
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def plan(
         InputError: more references, or wider ones, than can lie side by side; sizes that differ where they must not.
         MemoryLimitError: even the smallest takes more.
     """
-    libraries = -(-baseline() // GRAIN) * GRAIN
+    libraries = memory.libraries(baseline())
     whole = max(target.width, target.height)
     choices = [whole] if attention else [COARSE * factor for factor in range(LARGEST, 0, -1)]
     for longest in choices:

@@ -19,7 +19,6 @@ from psal_cli.tasks.pyramid import floats
 ENGINES = ("combined", "patch", "network")
 DEPTHS = (torch.uint8, torch.uint16, torch.float32)
 REACHES = tuple(int(2 ** (n / 2)) for n in range(30, 13, -1))  # 32768 to 128, each 0.7 of the one before
-GRAIN = 60_000_000  # bytes: the libraries are counted in such steps, so that one limit always gives one plan
 
 
 @dataclass
@@ -165,7 +164,7 @@ def plan(
 
     least = max([REACHES[-1], *(min(bottom - top, right - left) // 2 for top, bottom, left, right in about.boxes)])
     reaches = [None, *(reach for reach in REACHES if least <= reach < max(size) and engine != "network")]
-    libraries = -(-costs.baseline() // GRAIN) * GRAIN
+    libraries = memory.libraries(costs.baseline())
     fitting = [reach for reach in reaches if limit is None or libraries + needed(reach) <= limit]
     if not fitting:
         lowest, given = memory.in_words(libraries + needed(reaches[-1])), memory.at_most(limit)

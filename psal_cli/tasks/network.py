@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ from psal_cli import weights as stored
 from psal_cli.attention import ContextualAttention, HoleAttention, PSAttention
 from psal_cli.networks.contextual_attention import CONTEXT_REACH, MULTIPLE, REACH, InpaintingNetwork, composed, padded
 from psal_cli.tasks.parts import Box, area, crop, grown, merged, part_boxes
+from psal_cli.tasks.ways import Way, first_that_fits, ways
 
 WEIGHTS = "inpaint"  # what ships
 PATCH = 7
@@ -59,15 +59,6 @@ class Piece(NamedTuple):
     view: Box
 
 
-class Way(NamedTuple):
-    """How a network is run. half: in half precision; largest: pixels that are drawn at a time, at most, but for the smallest
-    pieces."""
-
-    device: str
-    half: bool
-    largest: int
-
-
 class Painter:
     """Draws what a network expects in a hole.
 
@@ -83,11 +74,10 @@ class Painter:
         seed: int = 0,
         say: Callable[[str], None] = warnings.warn,
     ):
-        """largest: see `Way`. seed: of the search, where there is one. say: is told when the memory of a GPU does not suffice."""
+        """largest: pixels that are drawn at a time, at most, but for the smallest pieces. seed: of the search, where there is
+        one. say: is told when the memory of a GPU does not suffice."""
         self.network, self.seed, self.say = network, seed, say
-        self.ways = [Way(device, False, largest)]
-        if device != "cpu":
-            self.ways += [Way(device, True, largest), Way(device, True, CELL**2), Way("cpu", False, largest)]
+        self.ways = ways(device, largest, CELL**2)
 
     def __call__(self, known: np.ndarray, hole: np.ndarray) -> np.ndarray:
         """float32 [n, C] in [0, 1]: what is expected in the n pixels of the hole, in raster order.
@@ -101,20 +91,11 @@ class Painter:
         """
         image = torch.from_numpy(known).permute(2, 0, 1)[None].expand(1, 3, -1, -1)
         mask = torch.from_numpy(hole.astype(np.float32))[None, None]
-        found = self._drawn_somehow(padded(image * 2 - 1), padded(mask))
+        image, mask = padded(image * 2 - 1), padded(mask)
+        found = first_that_fits(self.ways, lambda way: self._drawn(image, mask, way), self.say)
         height, width = hole.shape
         inside = found[0, :, :height, :width].permute(1, 2, 0).numpy()[hole] / 2 + 0.5
         return inside if known.shape[2] == 3 else inside.mean(1, keepdims=True)
-
-    def _drawn_somehow(self, image: Tensor, mask: Tensor) -> Tensor:
-        """`_drawn` in the first way for which there is memory."""
-        for way, other in pairwise(self.ways):
-            try:
-                return self._drawn(image, mask, way)
-            except torch.OutOfMemoryError:
-                how = f"{'half' if other.half else 'full'} precision, {other.largest} pixels at a time"
-                self.say(f"the network does not fit into the memory of {way.device}: now on {other.device}, {how}")
-        return self._drawn(image, mask, self.ways[-1])
 
     @torch.no_grad()
     def _drawn(self, image: Tensor, mask: Tensor, way: Way) -> Tensor:

@@ -3,8 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from itertools import count, pairwise, product
-from typing import NamedTuple
+from itertools import count, product
 
 import numpy as np
 import torch
@@ -12,19 +11,68 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from psal_cli import weights as stored
+from psal_cli.checks import MAX_SIDE
 from psal_cli.errors import InputError
-from psal_cli.networks.csnln import CSNLN, CrossScaleAttention
+from psal_cli.networks.csnln import CSNLN, Pasting
 from psal_cli.networks.diffusion import diffused
 from psal_cli.networks.upscaling import UpscalingNetwork
+from psal_cli.tasks.ways import Way, first_that_fits, ways
 
-PASSES = {2: (2,), 3: (3,), 4: (4,), 8: (2, 4)}  # scale -> those of the networks: the larger one last, it sees four times as much
-MODELS = ("clean", "photo")  # trained with pictures reduced, and nothing else; and with compression and noise too
+PASSES = {2: (2,), 3: (3,), 4: (4,), 8: (2, 4)}  # of the networks; with 4 first the second would see sixteen times the pixels
+MODELS = ("clean", "photo")  # for pictures that were reduced and nothing else; for compressed, noisy, sharpened ones
 CHOICES = tuple(1 << power for power in range(19, 11, -1))  # pixels of the input that are worked on at a time
 LARGEST, FEWEST = CHOICES[0], CHOICES[3]
 LEAST_ROWS = 8
+BAND = 1 << 22  # numbers that are rounded at a time
 SEEN = 2  # pixels around one of the bicubic enlargement on which it depends
 
 Report = Callable[[int, int, str], None]
+
+
+def upscale(
+    pixels: np.ndarray,
+    scale: int,
+    *,
+    alpha: np.ndarray | None = None,
+    model: str = "clean",
+    weights: str | None = None,
+    attention: str = "psal",
+    device: str = "cpu",
+    seed: int = 0,
+    ensemble: bool = False,
+    largest: int = LARGEST,
+    say: Callable[[str], None] = warnings.warn,
+    progress: Report | None = None,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """A picture 2, 3, 4 or 8 times larger; 8 is 2, then 4. Returns pixels and alpha.
+
+    Args:
+        pixels: uint8 or uint16 [H, W, C], C 1 or 3. alpha: None or the same dtype [H, W]; colours where it is 0 do not count.
+        model: which of the weights that ship, "clean" or "photo". weights: other ones, a file.
+        attention: "psal" or "full".
+        seed: of the search; the same seed gives the same picture for any number of threads.
+        ensemble: the mean of the results for the picture turned and mirrored in all eight ways, at eight times the cost.
+        largest: pixels that are worked on at a time.
+        say: is told when the memory of a GPU does not suffice.
+        progress: called before each strip with (number, of how many, the size of the result).
+
+    Raises:
+        ValueError: another scale or model.
+        InputError: weights that do not fit; a side that the search cannot count.
+        torch.OutOfMemoryError: even the CPU has too little.
+    """
+    networks = networks_for(scale, model, weights, attention)
+    return Upscaler(networks, device, largest=largest, seed=seed, ensemble=ensemble, say=say)(pixels, alpha, progress)
+
+
+def networks_for(scale: int, model: str, weights: str | None = None, attention: str = "psal") -> tuple[nn.Module, ...]:
+    """The networks of each pass: a second one always sees a clean picture. Raises what `upscale` does."""
+    if scale not in PASSES or model not in MODELS:
+        raise ValueError(f"scale is {scale}, model is {model!r}: expected one of 2, 3, 4, 8, and one of {', '.join(MODELS)}")
+    if weights:
+        return (network_of(weights, scale, attention),)
+    models = (model, "clean")
+    return tuple(network_of(weights_of(x, models[number]), x, attention) for number, x in enumerate(PASSES[scale]))
 
 
 def weights_of(scale: int, model: str) -> str:
@@ -39,12 +87,11 @@ def network_of(source: str, scale: int, attention: str = "psal") -> nn.Module:
     What the network is like shows in the shapes. Raises InputError when they do not fit, or are of another scale.
     """
     state, recipe = stored.found(source)
-    published = any(name.startswith("SEM.") for name in state)
+    make = _published if any(name.startswith("SEM.") for name in state) else _own
     try:
-        make = _published if published else _own
         network = make(state, recipe, attention)
-    except KeyError as error:
-        raise InputError(f"{source} is no network for super-resolution: it has no {error.args[0]}") from error
+    except (KeyError, ValueError, IndexError) as error:
+        raise InputError(f"{source} is no network for super-resolution that psal knows ({error})") from error
     if network.scale != scale:
         raise InputError(f"{source} enlarges {network.scale} times, not {scale}: give --scale {network.scale}, or other weights")
     return stored.fill(network, state, source).to(memory_format=torch.channels_last)
@@ -55,7 +102,8 @@ def _own(state: dict[str, Tensor], recipe: dict, attention: str) -> UpscalingNet
     blocks = len({name.split(".")[1] for name in state if name.startswith("body.")})
     before = {"before": recipe["before"]} if "before" in recipe else {}
     cross = any(name.startswith("cross.") for name in state)
-    return UpscalingNetwork(scale, features, blocks, cross=cross, attention=attention, kept=torch.float16, **before)
+    layer = {"attention": attention, "kept": torch.float16} if cross else {}
+    return UpscalingNetwork(scale, features, blocks, cross=cross, **layer, **before)
 
 
 def _published(state: dict[str, Tensor], recipe: dict, attention: str) -> CSNLN:
@@ -67,19 +115,8 @@ def _published(state: dict[str, Tensor], recipe: dict, attention: str) -> CSNLN:
     return CSNLN(scale, features, depth, attention=attention, in_scale=in_scale, white=white)
 
 
-class Way(NamedTuple):
-    """How a network is run. half: in half precision; largest: see `Upscaler`."""
-
-    device: str
-    half: bool
-    largest: int
-
-
 class Upscaler:
-    """Enlarges by networks, one after another.
-
-    The same seed gives the same picture for any number of threads.
-    """
+    """Enlarges by networks, one after another; see `upscale`."""
 
     def __init__(
         self,
@@ -91,30 +128,14 @@ class Upscaler:
         ensemble: bool = False,
         say: Callable[[str], None] = warnings.warn,
     ):
-        """Args:
-        largest: pixels of its input that a network works on at a time.
-        seed: of the search.
-        ensemble: the mean of the results for the picture turned and mirrored in all eight ways, at eight times the cost.
-        say: is told when the memory of a GPU does not suffice.
-        """
         self.networks, self.seed, self.ensemble, self.say = networks, seed, ensemble, say
-        self.ways = [Way(device, False, largest)]
-        if device != "cpu":
-            self.ways += [Way(device, True, largest), Way(device, True, FEWEST), Way("cpu", False, largest)]
+        self.ways = ways(device, largest, FEWEST)
 
     def __call__(
         self, pixels: np.ndarray, alpha: np.ndarray | None = None, progress: Report | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Pixels and alpha, so many times larger, of the same dtype.
-
-        Args:
-            pixels: uint8 or uint16 [H, W, C], C 1 or 3. alpha: None or the same dtype [H, W]. Colours under an alpha of 0 are
-                not looked at.
-            progress: called before each part of the work with (number, of how many, what).
-
-        Raises:
-            torch.OutOfMemoryError: in each of the ways.
-        """
+        """Pixels and alpha, so many times larger, of the same dtype. Raises what `upscale` does."""
+        check_sides(self.networks, pixels.shape[1], pixels.shape[0])
         if alpha is not None and not alpha.all():
             pixels = _spread(pixels, alpha)
         tell = progress and self._counter(progress, pixels.shape[:2], 1 + (alpha is not None))
@@ -129,8 +150,8 @@ class Upscaler:
         """What tells of each strip before it is worked on."""
         total, (height, width) = 0, size
         for network in self.networks:
-            strips = -(-height // strip_rows(width, self.ways[0].largest))
-            total += maps * strips * (8 if self.ensemble else 1)
+            across, along = sorted((height, width))
+            total += maps * -(-along // strip_rows(across, self.ways[0].largest)) * (8 if self.ensemble else 1)
             height, width = height * network.scale, width * network.scale
         numbers = count(1)
 
@@ -141,33 +162,29 @@ class Upscaler:
         return tell
 
     def _enlarged(self, network: nn.Module, pixels: np.ndarray, tell: Callable[[], None] | None) -> np.ndarray:
-        """`_drawn` in the first way for which there is memory."""
-        for way, other in pairwise(self.ways):
-            try:
-                return self._drawn(network, pixels, way, tell)
-            except torch.OutOfMemoryError:
-                how = f"{'half' if other.half else 'full'} precision, {other.largest} pixels at a time"
-                self.say(f"the network does not fit into the memory of {way.device}: now on {other.device}, {how}")
-        return self._drawn(network, pixels, self.ways[-1], tell)
+        return first_that_fits(self.ways, lambda way: self._drawn(network, pixels, way, tell), self.say)
 
     def _drawn(self, network: nn.Module, pixels: np.ndarray, way: Way, tell: Callable[[], None] | None) -> np.ndarray:
+        """Strips lie across the longer side: they and what is looked at around them are then the shortest."""
         white = np.iinfo(pixels.dtype).max
         height, width, channels = pixels.shape
-        size = height * network.scale, width * network.scale, channels
+        lies = width > height
+        out = np.empty((height * network.scale, width * network.scale, channels), pixels.dtype)
+        view, seen = (x.swapaxes(0, 1) if lies else x for x in (out, pixels))
         if not self.ensemble:
-            out = np.empty(size, pixels.dtype)
-            for rows, part in self._parts(network, pixels, way, tell):
-                out[rows] = _rounded(part, white)
+            for rows, part in self._parts(network, seen, way, tell):
+                view[rows] = _rounded(part, white)
             return out
-        total = np.zeros(size, np.float32)
+        total = np.zeros(view.shape, np.float32)
         for turned, *flips in product((False, True), repeat=3):
             step = tuple(slice(None, None, -1 if flip else 1) for flip in flips)
-            view, seen = total[step], pixels[step]
-            if turned:
-                view, seen = view.swapaxes(0, 1), seen.swapaxes(0, 1)
-            for rows, part in self._parts(network, seen, way, tell):
-                view[rows] += part
-        return _rounded(total / 8, white)
+            sums, given = (x[step].swapaxes(0, 1) if turned else x[step] for x in (total, seen))
+            for rows, part in self._parts(network, given, way, tell):
+                sums[rows] += part
+        band = max(BAND // total[0].size, 1)
+        for top in range(0, len(total), band):
+            view[top : top + band] = _rounded(total[top : top + band] / 8, white)
+        return out
 
     @torch.no_grad()
     def _parts(
@@ -176,7 +193,7 @@ class Upscaler:
         """Yields rows of the result, and what is in them: float32 [h, w, C], white = 1."""
         network.to(way.device)
         for layer in network.modules():
-            if isinstance(layer, CrossScaleAttention):
+            if isinstance(layer, Pasting):
                 layer.seed = self.seed
         height, width, channels = pixels.shape
         white = np.iinfo(pixels.dtype).max
@@ -201,6 +218,15 @@ def strip_rows(width: int, largest: int) -> int:
     return max(largest // width, LEAST_ROWS)
 
 
+def check_sides(networks: Sequence[nn.Module], *sides: int) -> None:
+    """Raises InputError where a side, or that of what a second network sees, is longer than the search can count."""
+    longest = max(sides)
+    for network in networks:
+        if longest + network.scale > MAX_SIDE:
+            raise InputError(f"a side has {longest} pixels, {MAX_SIDE - network.scale} at most can be enlarged: cut it in parts")
+        longest *= network.scale
+
+
 def _rounded(values: np.ndarray, white: int) -> np.ndarray:
     return np.rint(values.clip(0, 1) * white).astype(np.uint8 if white == 255 else np.uint16)
 
@@ -220,35 +246,3 @@ def _flat_kept(alpha: np.ndarray, enlarged: np.ndarray, scale: int) -> np.ndarra
     most, least = (F.max_pool2d(x, side, 1, SEEN)[0, 0].numpy() for x in (image, -image))
     flat = np.kron(most == -least, np.ones((scale, scale), bool))
     return np.where(flat, np.kron(alpha, np.ones((scale, scale), alpha.dtype)), enlarged)
-
-
-def upscale(
-    pixels: np.ndarray,
-    scale: int,
-    *,
-    alpha: np.ndarray | None = None,
-    model: str = "clean",
-    weights: str | None = None,
-    attention: str = "psal",
-    device: str = "cpu",
-    seed: int = 0,
-    ensemble: bool = False,
-    progress: Report | None = None,
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """A picture 2, 3, 4 or 8 times larger; 8 is 2, then 4. See `Upscaler`.
-
-    model: which of the weights that ship, "clean" or "photo". weights: other ones, a file. attention: "psal" or "full".
-    Raises ValueError for another scale or model, InputError for weights that do not fit.
-    """
-    networks = networks_for(scale, model, weights, attention)
-    return Upscaler(networks, device, seed=seed, ensemble=ensemble)(pixels, alpha, progress)
-
-
-def networks_for(scale: int, model: str, weights: str | None = None, attention: str = "psal") -> tuple[nn.Module, ...]:
-    """The networks of each pass: a second one always sees a clean picture. Raises what `upscale` does."""
-    if scale not in PASSES or model not in MODELS:
-        raise ValueError(f"scale is {scale}, model is {model!r}: expected one of 2, 3, 4, 8, and one of {', '.join(MODELS)}")
-    if weights:
-        return (network_of(weights, scale, attention),)
-    models = (model, "clean")
-    return tuple(network_of(weights_of(x, models[number]), x, attention) for number, x in enumerate(PASSES[scale]))

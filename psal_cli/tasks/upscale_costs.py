@@ -10,17 +10,19 @@ from torch import nn
 from psal_cli import memory
 from psal_cli.errors import MemoryLimitError
 from psal_cli.networks.csnln import CSNLN
-from psal_cli.networks.upscaling import RATIOS, VALUES
+from psal_cli.networks.upscaling import RATIOS
+from psal_cli.tasks.costs import LOSSLESS
 from psal_cli.tasks.upscale import CHOICES, Upscaler, strip_rows
 
 # Bytes, measured.
-KEPT = 330  # a pixel of the input: what the attention keeps of it
-FEATURE, PASTED, DRAWN = 12, 18.4, 84  # a pixel that is looked at at a time: and feature, and value pasted there, and pixel drawn
-CSNLN_KEPT, CSNLN_STRIP = 28, 16  # of a published network: a pixel and feature, of the input, and of the result of a strip
+KEPT = 330  # for each pixel of the input: what the attention keeps of it
+FEATURE, PASTED, DRAWN = 12, 18.4, 84  # for each pixel that is looked at at a time: by feature, value pasted, pixel drawn from it
+CSNLN_KEPT, CSNLN_STRIP = 32, 19  # of a published network, by feature: for each pixel of the input, and of a strip of the result
+SCORES = 70_000_000  # of its full attention within the scale, which is chunked
 PAIR = 9  # of a query that is worked on at a time and a key, with full attention
 ROOM = 2_000_000_000  # what full attention may take where no limit is given
 STRIPS = 60_000_000  # of what is made a band of rows at a time, and of a sheet for --compare
-UNKNOWN, GRAIN = 400_000_000, 60_000_000  # of the libraries: where the system does not tell, and the steps they are counted in
+UNKNOWN = 400_000_000  # of the libraries, where the system does not tell
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def plan(
     Raises:
         MemoryLimitError: even the smallest strips take more.
     """
-    libraries = -(-baseline(networks) // GRAIN) * GRAIN
+    libraries = memory.libraries(baseline(networks))
     for largest in CHOICES:
         working, most = _most(header, formats, networks, ensemble, largest)
         most += libraries + streams + STRIPS
@@ -68,35 +70,37 @@ def plan(
 
 def _most(header: Any, formats: dict[str, str], networks: tuple[nn.Module, ...], ensemble: bool, largest: int) -> tuple[int, int]:
     """Bytes of what a network works on, at most, and at the most expensive of: reading, each pass, writing."""
-    width, height, itemsize = header.width, header.height, header.bits // 8
+    itemsize, area, sides = header.bits // 8, header.width * header.height, sorted((header.width, header.height))
     each = itemsize * (header.channels + header.alpha)
-    area = width * height
     kept, most, working = area * each, memory.reading(area, header.channels, itemsize, header.alpha, header.format), 0
     for network in networks:
         size = area * network.scale**2
         result = size * each + 4 * header.channels * size * ensemble
-        at_work = _working(network, width, height, largest) + 12 * area
+        at_work = (
+            max(_working(network, *shape, largest) for shape in ((sides, sides[::-1]) if ensemble else (sides,))) + 12 * area
+        )
         working = max(working, at_work)
         most = max(most, kept + result + at_work)
-        area, width, height = size, width * network.scale, height * network.scale
+        area, sides = size, [side * network.scale for side in sides]
         kept += size * each
-    return working, max(most, kept + memory.writing(area, header.channels, itemsize, header.alpha, formats["output"]))
+    encoder = memory.writing(area, header.channels, itemsize, header.alpha, formats["output"], header.format in LOSSLESS)
+    return working, max(most, kept + encoder)
 
 
 def _working(network: nn.Module, width: int, height: int, largest: int) -> int:
-    """Bytes that are taken, at most, beside picture and result."""
+    """Bytes that are taken, at most, beside picture and result, with strips of so many pixels' width."""
     area, scale = width * height, network.scale
-    halo = network.halo
-    looked = min(strip_rows(width, largest) + 2 * halo, height) * width
+    looked = min(strip_rows(width, largest) + 2 * network.halo, height) * width
+    full = _full((network,))
     if isinstance(network, CSNLN):
         features = network.head[0][0].out_channels
         enlarged = 4 if scale == 4 else 1  # the map of twice the resolution, to which the second stage attends
         found = features * (CSNLN_KEPT * area * enlarged + CSNLN_STRIP * looked * scale**2)
         keys = area * enlarged // network.SEM.ratio**2
-        return found + (PAIR * keys * looked * enlarged if _full((network,)) else 0)
+        return found + (SCORES + PAIR * keys * looked * enlarged if full else 0)
     features, ratio = network.head.out_channels, RATIOS[scale]
-    found = KEPT * area + (FEATURE * features + PASTED * VALUES * ratio**2 + DRAWN * scale**2) * looked
-    return int(found) + (PAIR * (area // ratio**2) * looked if _full((network,)) else 0)
+    found = KEPT * area + (FEATURE * features + PASTED * 3 * ratio**2 + DRAWN * scale**2) * looked
+    return int(found) + (PAIR * (area // ratio**2) * looked if full else 0)
 
 
 def _full(networks: tuple[nn.Module, ...]) -> bool:

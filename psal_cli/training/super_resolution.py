@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from psal_cli.networks.upscaling import UpscalingNetwork
+from psal_cli.networks.upscaling import UpscalingNetwork, reduced
 from psal_cli.training import loop
 from psal_cli.training.photographs import EVERY, decoded, files_of
 
@@ -31,6 +31,7 @@ FILTERED, NOISY, COMPRESSED = 0.6, 0.5, 0.85  # shares of the degraded crops
 WIDTHS, AMOUNTS = (0.5, 1.2), (-0.6, 1.2)  # of the blur that is subtracted, in pixels, and how much of it
 MOST_NOISE = 8  # standard deviation, of 255
 QUALITIES = 30, 98  # of JPEG
+SHARPNESS = 0.3  # standard deviation of the components of queries and keys
 DECAY = 0.999  # of the mean of the weights
 FAR = 1 << 40  # the numbers of the crops held out
 
@@ -51,7 +52,7 @@ class Crops:
         for number, path in enumerate(files):
             photo = torch.from_numpy(decoded(path)).permute(2, 0, 1)
             for factor in REDUCED:
-                pair = _pair(reduced(photo, factor), scale)
+                pair = _pair(smaller(photo, factor), scale)
                 those, least = (self.training, side) if number % EVERY else (self.held_out, HELD_OUT_SIDE)
                 if min(pair[0].shape[1:]) >= least:
                     those.append(pair)
@@ -82,14 +83,10 @@ class Crops:
         return tuple(torch.stack(x).float() / 255 for x in zip(*(self.crop(first + i) for i in range(count)), strict=True))
 
 
-def reduced(photo: Tensor, factor: int) -> Tensor:
+def smaller(photo: Tensor, factor: int) -> Tensor:
     """uint8 [3, H, W] -> [3, H // factor, W // factor] by the antialiased cubic kernel of a = -1/2, as for published sets."""
     height, width = (size // factor * factor for size in photo.shape[1:])
-    if factor == 1:
-        return photo
-    image = photo[None, :, :height, :width].float()
-    size = height // factor, width // factor
-    return F.interpolate(image, size, mode="bicubic", antialias=True)[0].round_().clamp_(0, 255).byte()
+    return reduced(photo[None, :, :height, :width].float(), factor)[0].round_().clamp_(0, 255).byte()
 
 
 def degraded(crop: Tensor, random: np.random.Generator) -> Tensor:
@@ -114,7 +111,7 @@ def degraded(crop: Tensor, random: np.random.Generator) -> Tensor:
 
 
 def _pair(photo: Tensor, scale: int) -> tuple[Tensor, Tensor]:
-    small = reduced(photo, scale)
+    small = smaller(photo, scale)
     return small, photo[:, : small.shape[1] * scale, : small.shape[2] * scale]
 
 
@@ -123,12 +120,28 @@ def start(network: UpscalingNetwork) -> None:
     with torch.no_grad():
         for block in network.body:
             block.second.weight.mul_(0.3)
-        if network.cross:
-            network.cross.second.weight.mul_(0.02)
         network.tail.weight.mul_(0.02)
         for module in network.modules():
             if isinstance(module, nn.Conv2d):
                 module.bias.zero_()
+
+
+@torch.no_grad()
+def start_matching(network: UpscalingNetwork, images: Tensor) -> None:
+    """Weights of the attention to start from: queries and keys are the principal components of the features of some pictures,
+    each of the same variance, so that alike places are alike from the first step on; and it adds almost nothing.
+
+    images: [B, 3, H, W] in [0, 1].
+    """
+    cross, x = network.cross, network._begun(images).flatten(2).transpose(0, 1).flatten(1)  # [C, n]
+    mean = x.mean(1, keepdim=True)
+    variance, axes = torch.linalg.eigh((x - mean) @ (x - mean).T / x.shape[1])
+    weight = (axes * SHARPNESS / variance.clamp_min(1e-3 * variance[-1]).sqrt()).T[-cross.conv_match_1.out_channels :]
+    for layer in (cross.conv_match_1, cross.conv_match_2):
+        layer.weight.copy_(weight[:, :, None, None])
+        layer.bias.copy_(-(weight @ mean)[:, 0])
+    cross.second.weight.mul_(0.02)
+    cross.second.bias.zero_()
 
 
 def luminance(image: Tensor) -> Tensor:
@@ -143,15 +156,16 @@ def luminance(image: Tensor) -> Tensor:
 @click.option("--blocks", type=click.IntRange(1), default=16, show_default=True)
 @click.option("--before", type=click.IntRange(0), default=4, show_default=True, help="Blocks before the attention.")
 @click.option("--cross/--no-cross", default=True, show_default=True, help="Attention across scales.")
+@click.option("--only-cross", is_flag=True, help="Train the attention alone, the rest stays as it starts.")
 @click.option("--attention", type=click.Choice(["psal", "full"]), default="psal", show_default=True, help="While training.")
 @click.option("--degraded", is_flag=True, help="Learn from noisy and compressed pictures.")
-@click.option("--side", type=click.IntRange(8, HELD_OUT_SIDE), default=48, show_default=True, help="Of the reduced crops.")
+@click.option("--side", type=click.IntRange(8), default=48, show_default=True, help="Of the reduced crops.")
 @click.option("--batch", type=click.IntRange(1), default=8, show_default=True)
 @click.option("--start", "source", type=click.Path(path_type=Path), help="A checkpoint to start from; what fits is taken.")
 @click.option("--name", help="Of checkpoint and log; default upscale_xSCALE.")
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
 def main(
-    scale, data, output, steps, minutes, rate, seed, device, threads, features, blocks, before, cross, attention,
+    scale, data, output, steps, minutes, rate, seed, device, threads, features, blocks, before, cross, only_cross, attention,
     degraded, side, batch, source, name, precision,
 ) -> None:  # fmt: skip
     """Trains for SCALE. Checkpoint and log are OUTPUT/NAME.pt and .jsonl, the best by validation OUTPUT/NAME.best.pt."""
@@ -165,9 +179,13 @@ def main(
         network.load_state_dict(
             {key: known[key] if key in known and known[key].shape == x.shape else x for key, x in own.items()}
         )
+    crops = Crops(data, scale, side, seed, degraded)
+    if cross:
+        start_matching(network, crops.batch(FAR, 8)[0])
+        network.requires_grad_(not only_cross)
+        network.cross.requires_grad_(True)
     network.to(device, memory_format=torch.channels_last)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(DECAY))
-    crops = Crops(data, scale, side, seed, degraded)
     rounded = torch.autocast(torch.device(device).type, torch.bfloat16) if precision == "bfloat16" else contextlib.nullcontext()
 
     def errors(step: int) -> tuple[Tensor, float]:
@@ -189,8 +207,8 @@ def main(
         return float(np.mean(found))
 
     recipe = {
-        "scale": scale, "features": features, "blocks": blocks, "before": before,
-        "cross": cross, "attention": attention, "degraded": degraded, "side": side, "batch": batch, "steps": steps, "rate": rate,
+        "scale": scale, "features": features, "blocks": blocks, "before": before, "cross": cross, "only_cross": only_cross,
+        "attention": attention, "degraded": degraded, "side": side, "batch": batch, "steps": steps, "rate": rate,
         "seed": seed, "start": source and source.name, "precision": precision,
     }  # fmt: skip
     loop.train(

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from metrics import ssim_map
 from PIL import Image
 from report import RESULTS, header, table, write_json, write_readme
 
+from psal_cli.networks.upscaling import enlarged, reduced
 from psal_cli.tasks.upscale import Upscaler, network_of, weights_of
 from psal_cli.training.photographs import EVERY, files_of
 from psal_cli.weights import manifest
@@ -42,13 +42,13 @@ PUBLISHED = {
 }
 
 
-def reduced(files: Iterable[Path], scale: int, quality: int | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
+def pictures(files: Iterable[Path], scale: int, quality: int | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
     """uint8 [H, W, 3]: each picture reduced, with a quality as JPEG leaves it, and the truth, cropped to a multiple of scale."""
     pairs = []
     for path in files:
         truth = np.asarray(Image.open(path).convert("RGB"))
         truth = truth[: truth.shape[0] // scale * scale, : truth.shape[1] // scale * scale]
-        small = resized(truth, 1 / scale)
+        small = cubic(truth, scale, reduced)
         if quality:
             Image.fromarray(small).save(file := BytesIO(), "JPEG", quality=quality)
             small = np.asarray(Image.open(file))
@@ -62,12 +62,9 @@ def in_set(data: Path, name: str) -> list[Path]:
     return sorted(path for path in (data / name).glob("*") if path.suffix in (".png", ".jpg", ".bmp"))
 
 
-def resized(picture: np.ndarray, scale: float) -> np.ndarray:
-    """By the antialiased cubic kernel of a = -1/2."""
-    image = torch.from_numpy(picture.transpose(2, 0, 1).astype(np.float32))[None]
-    size = [round(side * scale) for side in picture.shape[:2]]
-    out = F.interpolate(image, size, mode="bicubic", antialias=True)[0].round().clamp(0, 255)
-    return out.permute(1, 2, 0).numpy().astype(np.uint8)
+def cubic(picture: np.ndarray, scale: int, change: Callable = enlarged) -> np.ndarray:
+    image = change(torch.from_numpy(picture.transpose(2, 0, 1).astype(np.float32))[None], scale)[0]
+    return image.round().clamp(0, 255).permute(1, 2, 0).numpy().astype(np.uint8)
 
 
 def lanczos(picture: np.ndarray, scale: int) -> np.ndarray:
@@ -94,7 +91,7 @@ def in_tiles(picture: np.ndarray, scale: int) -> np.ndarray:
 
 WITHOUT = "psal, without the cross-scale branch, trained alike"
 METHODS: dict[str, Enlarge] = {
-    "bicubic": resized,
+    "bicubic": cubic,
     "Lanczos": lanczos,
     "psal": partial(by_network, "clean"),
     "psal, full attention": partial(by_network, "clean", attention="full", largest=ROOM),
@@ -106,18 +103,18 @@ METHODS: dict[str, Enlarge] = {
 TABLES = {  # name -> rows, and what gives the pictures of each column
     "benchmarks": (
         list(METHODS)[:7],
-        {name: lambda data, scale, name=name: reduced(in_set(data, name), scale) for name in ("Set5", "Set14", "B100")},
+        {name: lambda data, scale, name=name: pictures(in_set(data, name), scale) for name in ("Set5", "Set14", "B100")},
     ),
     "compressed": (
         ["bicubic", "Lanczos", "psal", "psal, --model photo"],
         {
-            f"B100, JPEG {quality}": lambda data, scale, quality=quality: reduced(in_set(data, "B100"), scale, quality)
+            f"B100, JPEG {quality}": lambda data, scale, quality=quality: pictures(in_set(data, "B100"), scale, quality)
             for quality in QUALITIES
         },
     ),
     "whole": (
         ["bicubic", "psal", "psal, in tiles of 256 pixels", WITHOUT],
-        {"photographs held out": lambda data, scale: reduced(files_of(data.parent)[::EVERY], scale)},
+        {"photographs held out": lambda data, scale: pictures(files_of(data.parent)[::EVERY], scale)},
     ),
 }
 
