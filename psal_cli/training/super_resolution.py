@@ -24,7 +24,7 @@ from psal_cli.training.photographs import EVERY, decoded, files_of
 SCALES = (2, 3, 4)
 REDUCED = (1, 2)  # sides of the photographs are divided by it: once more hides what compression left, and shows other structure
 HELD_OUT = 2  # crops of each photograph held out and size of it
-HELD_OUT_SIDE = 96
+HELD_OUT_SIDE = 96  # of those crops, at least
 FLAT = 2 / 255  # mean step from pixel to pixel below which a crop is drawn again,
 DRAWS = 4  # so often
 FILTERED, NOISY, COMPRESSED = 0.6, 0.5, 0.85  # shares of the degraded crops
@@ -53,7 +53,7 @@ class Crops:
             photo = torch.from_numpy(decoded(path)).permute(2, 0, 1)
             for factor in REDUCED:
                 pair = _pair(smaller(photo, factor), scale)
-                those, least = (self.training, side) if number % EVERY else (self.held_out, HELD_OUT_SIDE)
+                those, least = (self.training, side) if number % EVERY else (self.held_out, max(side, HELD_OUT_SIDE))
                 if min(pair[0].shape[1:]) >= least:
                     those.append(pair)
 
@@ -62,7 +62,7 @@ class Crops:
         if number >= FAR:
             photo, which = divmod(number - FAR, HELD_OUT)
             random = np.random.default_rng([0, photo, which])
-            small, large = self._cut(*self.held_out[photo], random, HELD_OUT_SIDE)
+            small, large = self._cut(*self.held_out[photo], random, max(self.side, HELD_OUT_SIDE))
             return degraded(small, random) if self.degraded else small, large
         random = np.random.default_rng([self.seed, number])
         for _ in range(DRAWS):
