@@ -22,7 +22,7 @@ def network(scale, **options):
 
 def plain(scale):
     """One that adds nothing: the cubic kernel."""
-    made = network(scale)
+    made = network(scale, cross=False)
     torch.nn.init.zeros_(made.tail.weight)
     torch.nn.init.zeros_(made.tail.bias)
     return made

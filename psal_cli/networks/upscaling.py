@@ -12,6 +12,7 @@ from psal_cli.ops import inverse_norm
 
 RATIOS = {2: 2, 3: 3, 4: 2}  # scale -> that between the scales of the attention
 MATCHED = 32  # channels of queries and keys
+UNIT = 25.0  # what is pasted is counted in tens of grey levels, 1 / 25 of white
 
 
 class UpscalingNetwork(nn.Module):
@@ -23,7 +24,7 @@ class UpscalingNetwork(nn.Module):
     The cross-scale attention is that of CSNLN (Mei et al. 2020) as to queries, keys and what is pasted, with other values. The
     trunk enlarges the picture reduced by two (x3: by three) as well: there it can be seen what it lacks. For each 3x3 patch of
     features the patches of the reduced picture that are like it are found, and what the trunk lacked there is pasted, twice
-    (three times) as large. A few convolutions decide what of it is true here.
+    (three times) as large, and added as far as a few convolutions think it true here.
     """
 
     def __init__(
@@ -63,8 +64,10 @@ class UpscalingNetwork(nn.Module):
         for part in strips(image.shape[2], rows, self.halo):
             near = part.seen(image)
             x = self._features(near, self._begun(near))
-            x = self.cross(x, *across(part)) if across else x
-            added = part.kept(F.pixel_shuffle(self.tail(x), self.scale), self.scale)
+            added = F.pixel_shuffle(self.tail(x), self.scale)
+            if across:
+                added = added + enlarged(self.cross(x, *across(part)), self.scale // self.cross.ratio)
+            added = part.kept(added, self.scale)
             found = part.kept(enlarged(part.seen(plain), self.scale), self.scale)
             yield found + added[:, :, : found.shape[2], : found.shape[3]]
 
@@ -105,8 +108,8 @@ class Branch(nn.Module):
         self.conv_match_1 = nn.Conv2d(features, MATCHED, 1)
         self.conv_match_2 = nn.Conv2d(features, MATCHED, 1)
         self.pasting = Pasting(**attention)
-        self.first = nn.Conv2d(features + pasted + 2, features, 3, padding=1)
-        self.second = nn.Conv2d(features, features, 3, padding=1)
+        self.first = nn.Conv2d(features + 3, features, 3, padding=1)
+        self.second = nn.Conv2d(features, pasted, 3, padding=1)
         self.ratio, self.rounded_to = ratio, kept
 
     def query(self, x: Tensor) -> Tensor:
@@ -117,15 +120,15 @@ class Branch(nn.Module):
 
     def value(self, lacking: Tensor) -> Tensor:
         """What the trunk lacks, [B, 3, ratio * h, ratio * w] -> the same in tens of grey levels, and its mean square."""
-        value = F.pixel_unshuffle(lacking * 25, self.ratio)
+        value = F.pixel_unshuffle(lacking * UNIT, self.ratio)
         return self._held(torch.cat([value, value.square().mean(1, keepdim=True)], 1))
 
     def _held(self, x: Tensor) -> Tensor:
         return x if torch.is_grad_enabled() else x.to(self.rounded_to)
 
     def across(self, query: Tensor, key: Tensor, value: Tensor) -> Callable[[Strip], tuple[Tensor, ...]]:
-        """What gives for a strip what is pasted, [B, 3 * ratio^2, h, W], how far what is pasted from several places agrees, from
-        0 to 1, and the cosine of query and nearest key, [B, 1, h, W] each."""
+        """What gives for a strip what is pasted, [B, 3 * ratio^2, h, W], and about it, [B, 3, h, W]: how far what several places
+        paste agrees, from 0 to 1, the cosine of query and nearest key, and how much it is."""
         rows, similarity = self.pasting(query, key, value)
         length = inverse_norm(query, PATCH)
 
@@ -133,13 +136,18 @@ class Branch(nn.Module):
             pasted = rows(part.first, part.last) / (9 / OVERLAP)
             pasted, square = pasted[:, :-1], pasted[:, -1:]
             agreement = pasted.square().mean(1, keepdim=True) / (square + 1e-3)
-            return pasted, agreement, similarity(part.first, part.last) * part.seen(length)
+            cosine = similarity(part.first, part.last) * part.seen(length)
+            return pasted, torch.cat([agreement, cosine, (square + 1e-3).log() / 4], 1)
 
         return found
 
-    def forward(self, x: Tensor, *found: Tensor) -> Tensor:
-        """The features before the last convolution, [B, C, H, W], corrected by what `across` gives."""
-        return self.second(F.relu(self.first(torch.cat([x, *found], 1)), inplace=True)).add_(x)
+    def forward(self, x: Tensor, pasted: Tensor, about: Tensor) -> Tensor:
+        """What is added, [B, 3, ratio * h, ratio * W], to the enlargement reduced to that size.
+
+        x: the features before the last convolution, [B, C, h, W]. pasted, about: what `across` gives.
+        """
+        true = self.second(F.relu(self.first(torch.cat([x, about], 1)), inplace=True)).sigmoid()  # from 0 to 1
+        return F.pixel_shuffle(true * pasted, self.ratio) / UNIT
 
 
 class ResidualBlock(nn.Module):
@@ -156,6 +164,8 @@ class ResidualBlock(nn.Module):
 
 def enlarged(image: Tensor, scale: int) -> Tensor:
     """[B, C, H, W] -> [B, C, scale * H, scale * W] by the cubic kernel of a = -1/2 (Keys 1981)."""
+    if scale == 1:
+        return image
     size = image.shape[2] * scale, image.shape[3] * scale
     return F.interpolate(image, size, mode="bicubic", antialias=True)  # without antialias torch's a is -3/4
 

@@ -32,6 +32,7 @@ WIDTHS, AMOUNTS = (0.5, 1.2), (-0.6, 1.2)  # of the blur that is subtracted, in 
 MOST_NOISE = 8  # standard deviation, of 255
 QUALITIES = 30, 98  # of JPEG
 SHARPNESS = 0.3  # standard deviation of the components of queries and keys
+DOUBT = -2.5  # logit of what is taken at first of what is pasted
 DECAY = 0.999  # of the mean of the weights
 FAR = 1 << 40  # the numbers of the crops held out
 
@@ -129,7 +130,7 @@ def start(network: UpscalingNetwork) -> None:
 @torch.no_grad()
 def start_matching(network: UpscalingNetwork, images: Tensor) -> None:
     """Weights of the attention to start from: queries and keys are the principal components of the features of some pictures,
-    each of the same variance, so that alike places are alike from the first step on; and it adds almost nothing.
+    each of the same variance, so that alike places are alike from the first step on; and little of what is pasted is taken.
 
     images: [B, 3, H, W] in [0, 1].
     """
@@ -140,8 +141,8 @@ def start_matching(network: UpscalingNetwork, images: Tensor) -> None:
     for layer in (cross.conv_match_1, cross.conv_match_2):
         layer.weight.copy_(weight[:, :, None, None])
         layer.bias.copy_(-(weight @ mean)[:, 0])
-    cross.second.weight.mul_(0.02)
-    cross.second.bias.zero_()
+    cross.second.weight.mul_(0.1)
+    cross.second.bias.fill_(DOUBT)
 
 
 def luminance(image: Tensor) -> Tensor:
