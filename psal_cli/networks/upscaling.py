@@ -11,7 +11,7 @@ from psal_cli.networks.strips import Strip, strips
 from psal_cli.ops import inverse_norm
 
 RATIOS = {2: 2, 3: 3, 4: 2}  # scale -> that between the scales of the attention
-MATCHED = 32  # channels of queries and keys
+MATCHED = 32  # channels of queries and keys, at most those of the features
 UNIT = 25.0  # what is pasted is counted in tens of grey levels, 1 / 25 of white
 
 
@@ -105,8 +105,7 @@ class Branch(nn.Module):
     def __init__(self, features: int, ratio: int, *, kept: torch.dtype = torch.float32, **attention: object):
         super().__init__()
         pasted = 3 * ratio**2
-        self.conv_match_1 = nn.Conv2d(features, MATCHED, 1)
-        self.conv_match_2 = nn.Conv2d(features, MATCHED, 1)
+        self.conv_match_1, self.conv_match_2 = (nn.Conv2d(features, min(MATCHED, features), 1) for _ in range(2))
         self.pasting = Pasting(**attention)
         self.first = nn.Conv2d(features + 3, features, 3, padding=1)
         self.second = nn.Conv2d(features, pasted, 3, padding=1)
