@@ -124,11 +124,10 @@ class RecurrentProjection(nn.Module):
     def forward(self, x: Tensor, rows: int | None = None) -> Iterator[tuple[Strip, Tensor, Tensor]]:
         """Yields strips of x [B, C, H, W]: what is seen for them at the high resolution, and what comes after their own rows."""
         stage = self._corrected(self.multi_source_projection, x, x, self.down_sample_1, self.error_encode, rows)
-        reduce = None if self.twice else self.down_sample_2
         if self.twice:
             half = torch.cat([part.kept(high, self.ratio) for part, high in stage], 2)
             stage = self._corrected(self.multi_source_projection_2, half, x, self.down_sample_3, self.error_encode_2, rows)
-            reduce = self.down_sample_4
+        reduce = self.down_sample_4 if self.twice else self.down_sample_2
         for part, high in stage:
             yield part, high, part.kept(self.post_conv(reduce(high)))
 
@@ -259,14 +258,15 @@ class Pasting(nn.Module):
         if torch.is_grad_enabled():
             found = ops.similarity_at(query, key, nnf, PATCH, "key_cosine")
         weight = (found * SOFTMAX_SCALE).softmax(1) / OVERLAP
-        value, height = value.contiguous(memory_format=torch.channels_last), query.shape[2]  # queries and keys are not kept
+        # Queries, keys and the similarities of all but the nearest are not kept.
+        value, height, nearest = value.contiguous(memory_format=torch.channels_last), query.shape[2], found[:, :1].clone()
 
         def rows(first: int, last: int) -> Tensor:
             part = strip(first, last, height, PATCH // 2)
             pasted = ops.aggregate(value, part.seen(nnf), part.seen(weight), PATCH)
             return part.kept(pasted).float()
 
-        return rows, lambda first, last: found[:, :1, first:last]
+        return rows, lambda first, last: nearest[:, :, first:last]
 
     def _full(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Rows, Rows]:
         """Memory and time of some rows grow with their pixels times the keys."""

@@ -83,7 +83,7 @@ class UpscalingNetwork(nn.Module):
             drawn = part.kept(reduced(drawn, self.scale // ratio), ratio)
             keys.append(self.cross.key(part.kept(begun)))
             values.append(self.cross.value(image[:, :, part.top * ratio : part.bottom * ratio] - drawn))
-        seen = strips(image.shape[2], rows, self.halo)
+        seen = strips(image.shape[2], rows, 2 * self.before + 1)
         queries = [self.cross.query(part.kept(self._begun(part.seen(image)))) for part in seen]
         return self.cross.across(*(torch.cat(x, 2) for x in (queries, keys, values)))
 

@@ -12,7 +12,7 @@ from psal_cli.errors import MemoryLimitError
 from psal_cli.networks.csnln import CSNLN
 from psal_cli.networks.upscaling import RATIOS
 from psal_cli.tasks.costs import LOSSLESS
-from psal_cli.tasks.upscale import CHOICES, Upscaler, strip_rows
+from psal_cli.tasks.upscale import CHOICES, Upscaler, check_sides, strip_rows
 
 # Bytes, measured.
 KEPT = 330  # for each pixel of the input: what the attention keeps of it
@@ -53,8 +53,10 @@ def plan(
         limit: bytes.
 
     Raises:
+        InputError: a side that the search cannot count.
         MemoryLimitError: even the smallest strips take more.
     """
+    check_sides(networks, header.width, header.height)
     libraries = memory.libraries(baseline(networks))
     for largest in CHOICES:
         working, most = _most(header, formats, networks, ensemble, largest)

@@ -17,11 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from psal_cli.networks.upscaling import UpscalingNetwork, reduced
+from psal_cli.networks.upscaling import RATIOS, UpscalingNetwork, reduced
 from psal_cli.training import loop
 from psal_cli.training.photographs import EVERY, decoded, files_of
 
-SCALES = (2, 3, 4)
 REDUCED = (1, 2)  # sides of the photographs are divided by it: once more hides what compression left, and shows other structure
 HELD_OUT = 2  # crops of each photograph held out and size of it
 HELD_OUT_SIDE = 96  # of those crops, at least
@@ -151,7 +150,7 @@ def luminance(image: Tensor) -> Tensor:
 
 
 @click.command()
-@click.argument("scale", type=click.Choice([str(x) for x in SCALES]))
+@click.argument("scale", type=click.Choice([str(x) for x in RATIOS]))
 @loop.options(steps=20_000)
 @click.option("--features", type=click.IntRange(1), default=64, show_default=True)
 @click.option("--blocks", type=click.IntRange(1), default=16, show_default=True)
