@@ -183,7 +183,11 @@ REFUSED = {
     "weights that are none": (["-x", "2", "--weights", "in.png"], 2, "expected .safetensors"),
     "one file of weights for two passes": (["-x", "8", "--weights", "three.safetensors"], 2, "-x 8 takes two"),
     "a model beside weights": (["-x", "3", "--weights", "three.safetensors", "--model", "photo"], 2, "leave one of them out"),
-    "too many pixels in the result": (["-x", "4", "--max-pixels", "10k"], 2, "the result would have 0 megapixels"),
+    "too many pixels in the result": (
+        ["-x", "4", "--max-pixels", "10k"],
+        2,
+        "the result would have 128x96 pixels",
+    ),
     "too little memory": (["-x", "4", "--max-memory", "50M"], 4, "in.png: 32x24 takes"),
     "a result that the format cannot hold": (["-x", "8", "-o", "out.webp"], 2, "WebP holds sides up to 16383, the result is"),
 }

@@ -174,6 +174,7 @@ def main(
     scale = int(scale)
     network = UpscalingNetwork(scale, features, blocks, before, cross=cross, attention=attention)
     start(network)
+    known = {}
     if source:
         known, own = torch.load(source, map_location="cpu", weights_only=True)["model"], network.state_dict()
         network.load_state_dict(
@@ -181,7 +182,8 @@ def main(
         )
     crops = Crops(data, scale, side, seed, degraded)
     if cross:
-        start_matching(network, crops.batch(FAR, 8)[0])
+        if "cross.conv_match_1.weight" not in known:
+            start_matching(network, crops.batch(FAR, 8)[0])
         network.requires_grad_(not only_cross)
         network.cross.requires_grad_(True)
     network.to(device, memory_format=torch.channels_last)
