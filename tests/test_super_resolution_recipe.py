@@ -139,3 +139,14 @@ def test_a_run_takes_what_fits_from_another_scale(data, tmp_path, threads):
     for name in ("head.weight", "body.1.second.weight", "tail.weight"):
         torch.testing.assert_close(found["model"][name], first["model"][name], atol=1e-7, rtol=0)
     assert any(name.startswith("cross.") for name in found["model"])
+
+
+def test_a_run_takes_the_trunk_of_one_and_the_attention_of_another(data, tmp_path, threads):
+    threads(1)
+    whole = trained(data, tmp_path / "whole")
+    trunk = trained(data, tmp_path / "trunk", "--no-cross", "--seed", "1")
+    start = [x for name in ("whole", "trunk") for x in ("--start", str(tmp_path / name / "upscale_x2.pt"))]
+    found = trained(data, tmp_path / "then", *start, "--only-cross", "--rate", "1e-9", steps=1)
+    for name, x in found["model"].items():
+        expected = (whole if name.startswith("cross.") else trunk)["model"][name]
+        torch.testing.assert_close(x, expected, atol=1e-7, rtol=0)

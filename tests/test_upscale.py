@@ -1,13 +1,18 @@
 """The task of `psal upscale`: pixels, alpha, seeds, memory, mostly with networks of random weights."""
 
+from copy import deepcopy
+from io import BytesIO
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from psal_cli import errors, memory
+from psal_cli import weights as stored
 from psal_cli.image import Header
 from psal_cli.networks.csnln import CSNLN
-from psal_cli.networks.upscaling import UpscalingNetwork
+from psal_cli.networks.upscaling import UpscalingNetwork, reduced
 from psal_cli.tasks import upscale as module
 from psal_cli.tasks import upscale_costs
 from psal_cli.tasks.upscale import Upscaler, network_of, networks_for, upscale, weights_of
@@ -226,19 +231,48 @@ def test_eight_is_two_then_four_and_the_second_sees_a_clean_picture():
     assert first is network_of(weights_of(2, "photo"), 2, "psal") and second is network_of(weights_of(4, "clean"), 4, "psal")
 
 
-@pytest.mark.parametrize("name", [name for name in manifest() if name.startswith("upscale-")])
-def test_what_ships_is_better_than_the_cubic_kernel_and_small(name, pair):
-    scale = int(name.split("-")[1][1:])
-    made = network_of(name, scale)
+def test_six_networks_ship_each_with_its_attention_and_small():
+    names = [name for name in manifest() if name.startswith("upscale-")]
+    assert sorted(names) == sorted(weights_of(scale, model) for scale in (2, 3, 4) for model in module.MODELS)
+    for name in names:
+        state, recipe = stored.found(name)
+        assert (stored.FOLDER / manifest()[name]["file"]).stat().st_size <= 15_000_000
+        assert recipe["degraded"] == name.endswith("-photo") and any(key.startswith("cross.") for key in state)
+
+
+def small_and_truth(pair, scale, quality=None):
+    """A video frame reduced, as JPEG of a quality leaves it, and the frame."""
     truth = (pair(192)[0][0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-    image = torch.nn.functional.interpolate(
-        torch.from_numpy(truth).permute(2, 0, 1)[None].float(), scale_factor=1 / scale, mode="bicubic", antialias=True
-    )
+    image = reduced(torch.from_numpy(truth).permute(2, 0, 1)[None].float(), scale)
     small = image[0].round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
-    errors_of = [np.square(Upscaler([one])(small)[0].astype(float) - truth).mean() for one in (made, plain(scale))]
-    assert errors_of[0] < (0.97 if "photo" in name else 0.9) * errors_of[1]
+    if quality:
+        Image.fromarray(small).save(file := BytesIO(), "JPEG", quality=quality)
+        small = np.asarray(Image.open(file))
+    return small, truth
+
+
+def error(network, small, truth):
+    return float(np.square(Upscaler([network])(small)[0].astype(float) - truth).mean())
+
+
+@pytest.mark.parametrize("model", module.MODELS)
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_what_ships_is_better_than_the_cubic_kernel_and_keeps_what_is_constant(model, scale, pair):
+    made = network_of(weights_of(scale, model), scale)
+    small, truth = small_and_truth(pair, scale)
+    assert error(made, small, truth) < (0.97 if model == "photo" else 0.9) * error(plain(scale), small, truth)
     grey = np.full((24, 24, 3), 90, np.uint8)
-    assert np.abs(Upscaler([made])(grey)[0].astype(int) - 90).max() <= 1  # a constant picture stays constant
+    assert np.abs(Upscaler([made])(grey)[0].astype(int) - 90).max() <= 1
+    without = deepcopy(made)
+    without.cross = None
+    assert not np.array_equal(Upscaler([made])(small)[0], Upscaler([without])(small)[0])
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_a_compressed_picture_is_not_made_worse_by_the_model_for_photographs(scale, pair):
+    small, truth = small_and_truth(pair, scale, 50)
+    clean, photo = (error(network_of(weights_of(scale, model), scale), small, truth) for model in module.MODELS)
+    assert photo < 0.97 * clean and photo < 0.97 * error(plain(scale), small, truth)
 
 
 def header(width=1000, height=700, bits=8, alpha=False):

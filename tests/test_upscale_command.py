@@ -15,6 +15,7 @@ from psal_cli.image.metadata import Metadata
 from psal_cli.image.picture import Picture
 from psal_cli.image.resizing import resized
 from psal_cli.networks.csnln import CSNLN
+from psal_cli.tasks import upscale_costs
 from psal_cli.tasks.upscale import Upscaler, networks_for
 
 from .metadata_blocks import SRGB, exif_block
@@ -110,6 +111,7 @@ def test_lossy_pictures_take_the_model_for_photographs():
         assert record["scale"] == 2 and "engine" not in record
     assert found["in.jpg",] == found["same.png", "--model", "photo"] and found["in.jpg",][0] == "photo"
     assert found["same.png",] == found["in.jpg", "--model", "clean"] and found["same.png",][0] == "clean"
+    assert found["in.jpg",][1] != found["same.png",][1]
 
 
 def test_comparison_shows_the_cubic_enlargement_and_the_result():
@@ -139,9 +141,11 @@ def test_options_reach_the_library(monkeypatch):
             super().__init__(networks, device, **options)
 
     monkeypatch.setattr(tasks.upscale, "Upscaler", Listening)
+    monkeypatch.setattr(upscale_costs, "CHOICES", (4096,))
     done = psal("upscale", "in.png", "-x", 2, "-o", "o.png", "--seed", 7, "--ensemble", "--attention", "full", "--device", "cpu")
     assert done.exit_code == 0, done.stderr
     assert (seen["seed"], seen["ensemble"], seen["device"]) == (7, True, "cpu")
+    assert seen["largest"] == 4096
     plain = Upscaler(networks_for(2, "clean", None, "full"), seed=7, ensemble=True)
     np.testing.assert_array_equal(pixels_of("o.png"), plain(pixels_of("in.png"))[0])
 

@@ -161,12 +161,15 @@ def luminance(image: Tensor) -> Tensor:
 @click.option("--degraded", is_flag=True, help="Learn from noisy and compressed pictures.")
 @click.option("--side", type=click.IntRange(8), default=48, show_default=True, help="Of the reduced crops.")
 @click.option("--batch", type=click.IntRange(1), default=8, show_default=True)
-@click.option("--start", "source", type=click.Path(path_type=Path), help="A checkpoint to start from; what fits is taken.")
+@click.option(
+    "--start", "sources", type=click.Path(path_type=Path), multiple=True,
+    help="A checkpoint to start from: what fits is taken, of several from the last that has it.",
+)  # fmt: skip
 @click.option("--name", help="Of checkpoint and log; default upscale_xSCALE.")
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
 def main(
     scale, data, output, steps, minutes, rate, seed, device, threads, features, blocks, before, cross, only_cross, attention,
-    degraded, side, batch, source, name, precision,
+    degraded, side, batch, sources, name, precision,
 ) -> None:  # fmt: skip
     """Trains for SCALE. Checkpoint and log are OUTPUT/NAME.pt and .jsonl, the best by validation OUTPUT/NAME.best.pt."""
     torch.set_num_threads(threads)
@@ -174,12 +177,10 @@ def main(
     scale = int(scale)
     network = UpscalingNetwork(scale, features, blocks, before, cross=cross, attention=attention)
     start(network)
-    known = {}
-    if source:
-        known, own = torch.load(source, map_location="cpu", weights_only=True)["model"], network.state_dict()
-        network.load_state_dict(
-            {key: known[key] if key in known and known[key].shape == x.shape else x for key, x in own.items()}
-        )
+    known, own = {}, network.state_dict()
+    for source in sources:
+        known |= torch.load(source, map_location="cpu", weights_only=True)["model"]
+    network.load_state_dict({key: known[key] if key in known and known[key].shape == x.shape else x for key, x in own.items()})
     crops = Crops(data, scale, side, seed, degraded)
     if cross:
         if "cross.conv_match_1.weight" not in known:
@@ -211,7 +212,7 @@ def main(
     recipe = {
         "scale": scale, "features": features, "blocks": blocks, "before": before, "cross": cross, "only_cross": only_cross,
         "attention": attention, "degraded": degraded, "side": side, "batch": batch, "steps": steps, "rate": rate,
-        "seed": seed, "start": source and source.name, "precision": precision,
+        "seed": seed, "start": [source.name for source in sources], "precision": precision,
     }  # fmt: skip
     loop.train(
         output / (name or f"upscale_x{scale}"), network, recipe, errors, validation,

@@ -26,6 +26,7 @@ from report import RESULTS, header, table, write_json, write_readme
 from psal_cli.networks.upscaling import enlarged, reduced
 from psal_cli.tasks.upscale import Upscaler, network_of, weights_of
 from psal_cli.training.photographs import EVERY, files_of
+from psal_cli.training.super_resolution import luminance
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOM = 1 << 14  # pixels that full attention works on at a time
@@ -125,18 +126,12 @@ TABLES = {  # name -> rows, and what gives the pictures of each column
 }
 
 
-def luminance(picture: np.ndarray) -> np.ndarray:
-    """uint8 [H, W, 3] -> float64 [H, W], 16 to 235."""
-    return picture @ np.array([65.481, 128.553, 24.966]) / 255 + 16
-
-
 def figures(picture: np.ndarray, truth: np.ndarray, scale: int) -> tuple[float, float]:
     """PSNR in dB and SSIM."""
-    inner = np.s_[scale:-scale, scale:-scale]
-    found, true = luminance(picture)[inner], luminance(truth)[inner]
-    psnr = 10 * np.log10(255**2 / np.mean((found - true) ** 2))
+    both = torch.from_numpy(np.stack([picture, truth]).transpose(0, 3, 1, 2)).double() / 255
+    found, true = luminance(both)[:, scale:-scale, scale:-scale].numpy()
     valid = np.s_[5:-5, 5:-5]  # windows of 11 pixels that lie whole in the picture, as in the authors' code
-    return float(psnr), float(ssim_map(found / 255, true / 255)[valid].mean())
+    return float(-10 * np.log10(np.mean((found - true) ** 2))), float(ssim_map(found, true)[valid].mean())
 
 
 def measured(name: str, data: Path, scales: list[int]) -> list[dict]:
