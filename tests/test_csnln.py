@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from psal_cli.networks.csnln import CSNLN, MEAN, CrossScaleAttention, InScaleAttention, Pasting
 from psal_cli.networks.strips import strips
-from psal_cli.networks.upscaling import UpscalingNetwork, enlarged, reduced
+from psal_cli.networks.upscaling import RATIOS, UpscalingNetwork, enlarged, reduced
 
 # Of the published checkpoints (upstream.md, 3.5): convolutions with a PReLU behind them; channels out, in, size.
 SIZES = {2: 6, 3: 9, 4: 6}
@@ -246,7 +246,7 @@ def test_half_precision_is_near(make, scale):
 
 def test_what_is_pasted_is_what_the_trunk_lacks_where_it_is_alike():
     """A picture that holds itself twice as large: there the reduced picture is the small one, and all is known."""
-    network = UpscalingNetwork(2, 8, 2, 1, attention="full").eval()
+    network = UpscalingNetwork(2, 8, 2, 1, attention="full")
     small_one = F.interpolate(torch.rand(1, 3, 8, 8), (16, 16), mode="bicubic").clamp(0, 1)
     large = enlarged(small_one, 2) + 0.2 * torch.randn(1, 1, 32, 32)
     large -= enlarged(reduced(large, 2) - small_one, 2)
@@ -270,6 +270,37 @@ def test_what_is_pasted_is_what_the_trunk_lacks_where_it_is_alike():
     correlation = torch.corrcoef(torch.stack([found.flatten(), lacks[..., 6:26, 6:26].flatten()]))[0, 1]
     assert correlation > 0.9
     assert cosine[:, :, 32:, :16][inner].min() > 0.99 and agreement.min() >= 0 and agreement.max() <= 1.01
+
+
+@pytest.mark.parametrize("rows", [None, 5])
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_the_attention_counts_as_much_as_it_would_have_on_the_reduced_picture(scale, rows):
+    """By least squares, done here in one piece."""
+    network, ratio = UpscalingNetwork(scale, 8, 2, 1), RATIOS[scale]
+    image = 0.5 + 0.2 * torch.randn(2, 3, *{2: (40, 24), 3: (54, 27)}[ratio])
+    image[1] = enlarged(reduced(image[1:], ratio), ratio)[0]
+
+    seen = []
+    network.cross.register_forward_hook(lambda module, given, out: seen.append(out))
+
+    def without(image, rows=None):
+        cross, network.cross = network.cross, None
+        plain = network(image, rows)
+        network.cross = cross
+        return plain
+
+    with torch.no_grad():
+        network(image)  # in training: the factor is one
+        network(reduced(image, ratio))
+        first, once = seen
+        lacking = image - reduced(without(reduced(image, ratio)), scale // ratio)
+        network.eval()
+        found = network(image, rows) - without(image, rows)
+    prior = 100 * lacking.square().mean((1, 2, 3))
+    factor = ((once * lacking).sum((1, 2, 3)) + prior) / (once.square().sum((1, 2, 3)) + prior)
+    assert (factor - 1).abs().max() > 0.05
+    expected = enlarged(factor.clamp(0, 8)[:, None, None, None] * first, scale // ratio)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

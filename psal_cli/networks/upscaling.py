@@ -13,6 +13,9 @@ from psal_cli.ops import inverse_norm
 RATIOS = {2: 2, 3: 3, 4: 2}  # scale -> that between the scales of the attention
 MATCHED = 32  # channels of queries and keys, at most those of the features
 UNIT = 25.0  # what is pasted is counted in tens of grey levels, 1 / 25 of white
+DOUBT, MOST = 100.0, 8.0  # see `_across`: values as large as the error that speak for a factor of one, and the largest factor
+
+Found = Callable[[Strip], tuple[Tensor, ...]]  # a strip -> what was found for it
 
 
 class UpscalingNetwork(nn.Module):
@@ -24,7 +27,8 @@ class UpscalingNetwork(nn.Module):
     The cross-scale attention is that of CSNLN (Mei et al. 2020) as to queries, keys and what is pasted, with other values. The
     trunk enlarges the picture reduced by two (x3: by three) as well: there it can be seen what it lacks. For each 3x3 patch of
     features the patches of the reduced picture that are like it are found, and what the trunk lacked there is pasted, twice
-    (three times) as large, and added as far as a few convolutions think it true here.
+    (three times) as large, and added as far as a few convolutions think it true here. Those know what holds of pictures in
+    general; how much more, or less, of this one is tried on the reduced picture first, whose truth is known.
     """
 
     def __init__(
@@ -58,34 +62,53 @@ class UpscalingNetwork(nn.Module):
         Only what the attention needs is ever held of the whole picture.
         """
         height, width = image.shape[2:]
-        multiple = self.cross.ratio if self.cross else 1
+        multiple = self.cross.ratio**2 if self.cross else 1
         plain, image = image, F.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
-        across = self._across(image, rows) if self.cross else None
+        across, factor = self._across(image, rows, tried=not self.training) if self.cross else (None, 1)
         for part in strips(image.shape[2], rows, self.halo):
             near = part.seen(image)
             x = self._features(near, self._begun(near))
             added = F.pixel_shuffle(self.tail(x), self.scale)
             if across:
-                added = added + enlarged(self.cross(x, *across(part)), self.scale // self.cross.ratio)
+                added = added + enlarged(factor * self.cross(x, *across(part)), self.scale // self.cross.ratio)
             added = part.kept(added, self.scale)
             found = part.kept(enlarged(part.seen(plain), self.scale), self.scale)
             yield found + added[:, :, : found.shape[2], : found.shape[3]]
 
-    def _across(self, image: Tensor, rows: int | None) -> Callable[[Strip], tuple[Tensor, ...]]:
-        """What gives for a strip what the attention found."""
+    def _across(
+        self, image: Tensor, rows: int | None, tried: bool
+    ) -> tuple[Callable[[Strip], tuple[Tensor, ...]], Tensor | float]:
+        """What gives for a strip what the attention found, and by how much what is made of it is to be multiplied, [B, 1, 1, 1].
+
+        tried: the factor is that with which the same would have come nearest to the picture, from the reduced one and that
+        reduced again (least squares, with a prior at one); otherwise it is one.
+        """
         ratio = self.cross.ratio
         small = reduced(image, ratio)
-        keys, values = [], []
+        trial = self._across(small, rows and rows * ratio, tried=False)[0] if tried else None
+        keys, values, sums = [], [], torch.zeros(3, len(image), device=image.device)
         for part in strips(small.shape[2], rows and rows * ratio, self.halo):
             near = part.seen(small)
             begun = self._begun(near)
-            drawn = enlarged(near, self.scale) + F.pixel_shuffle(self.tail(self._features(near, begun)), self.scale)
+            x = self._features(near, begun)
+            drawn = enlarged(near, self.scale) + F.pixel_shuffle(self.tail(x), self.scale)
             drawn = part.kept(reduced(drawn, self.scale // ratio), ratio)
+            lacking = image[:, :, part.top * ratio : part.bottom * ratio] - drawn
             keys.append(self.cross.key(part.kept(begun)))
-            values.append(self.cross.value(image[:, :, part.top * ratio : part.bottom * ratio] - drawn))
+            values.append(self.cross.value(lacking))
+            if trial:
+                added = part.kept(self.cross(x, *trial(part)), ratio).float()
+                pairs = (added, lacking), (added, added), (lacking, lacking)
+                sums = sums + torch.stack([(one * other).sum((1, 2, 3)) for one, other in pairs])
+        del trial
         seen = strips(image.shape[2], rows, 2 * self.before + 1)
         queries = [self.cross.query(part.kept(self._begun(part.seen(image)))) for part in seen]
-        return self.cross.across(*(torch.cat(x, 2) for x in (queries, keys, values)))
+        found = self.cross.across(*(torch.cat(x, 2) for x in (queries, keys, values)))
+        if not tried:
+            return found, 1.0
+        met, own, error = sums
+        prior = DOUBT * error / image[0].numel() + 1e-12
+        return found, ((met + prior) / (own + prior)).clamp(0, MOST)[:, None, None, None]
 
     def _begun(self, image: Tensor) -> Tensor:
         x = self.head(image - 0.5)
@@ -125,7 +148,7 @@ class Branch(nn.Module):
     def _held(self, x: Tensor) -> Tensor:
         return x if torch.is_grad_enabled() else x.to(self.rounded_to)
 
-    def across(self, query: Tensor, key: Tensor, value: Tensor) -> Callable[[Strip], tuple[Tensor, ...]]:
+    def across(self, query: Tensor, key: Tensor, value: Tensor) -> Found:
         """What gives for a strip what is pasted, [B, 3 * ratio^2, h, W], and about it, [B, 3, h, W]: how far what several places
         paste agrees, from 0 to 1, the cosine of query and nearest key, and how much it is."""
         rows, similarity = self.pasting(query, key, value)

@@ -15,8 +15,9 @@ from psal_cli.tasks.costs import LOSSLESS
 from psal_cli.tasks.upscale import CHOICES, Upscaler, check_sides, strip_rows
 
 # Bytes, measured.
-KEPT = 330  # for each pixel of the input: what the attention keeps of it
-FEATURE, PASTED, DRAWN = 12, 18.4, 84  # for each pixel that is looked at at a time: by feature, value pasted, pixel drawn from it
+SEARCHED, KEPT = 630, 380  # for each pixel of the input: while the attention searches, and what it keeps
+LEFT = 430  # for each pixel that is looked at at a time: what the pass over the reduced picture has not given back by then
+FEATURE, DRAWN = 9.5, 72  # for each of those while strips are drawn: by feature, and by pixel drawn from it
 CSNLN_KEPT, CSNLN_STRIP = 32, 19  # of a published network, by feature: for each pixel of the input, and of a strip of the result
 SCORES = 70_000_000  # of its full attention within the scale, which is chunked
 PAIR = 9  # of a query that is worked on at a time and a key, with full attention
@@ -100,9 +101,9 @@ def _working(network: nn.Module, width: int, height: int, largest: int) -> int:
         found = features * (CSNLN_KEPT * area * enlarged + CSNLN_STRIP * looked * scale**2)
         keys = area * enlarged // network.SEM.ratio**2
         return found + (SCORES + PAIR * keys * looked * enlarged if full else 0)
-    features, ratio = network.head.out_channels, RATIOS[scale]
-    found = KEPT * area + (FEATURE * features + PASTED * 3 * ratio**2 + DRAWN * scale**2) * looked
-    return int(found) + (PAIR * (area // ratio**2) * looked if full else 0)
+    drawn = KEPT * area + (FEATURE * network.head.out_channels + DRAWN * scale**2) * looked
+    found = int(max(drawn, SEARCHED * area + LEFT * looked))
+    return found + (PAIR * (area // RATIOS[scale] ** 2) * looked if full else 0)
 
 
 def _full(networks: tuple[nn.Module, ...]) -> bool:
