@@ -16,6 +16,7 @@ from functools import partial
 from io import BytesIO
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from metrics import ssim_map
@@ -30,6 +31,7 @@ from psal_cli.training.super_resolution import luminance
 ROOT = Path(__file__).resolve().parents[2]
 ROOM = 1 << 14  # pixels that full attention works on at a time
 TILE, OVERLAP = 256, 40  # pixels: side of a tile, and what is looked at around it; convolutions see no farther
+PART = 140  # pixels: side of what --facade shows
 QUALITIES = (90, 75, 50)  # of JPEG
 Enlarge = Callable[[np.ndarray, int], np.ndarray]
 
@@ -136,6 +138,22 @@ def figures(picture: np.ndarray, truth: np.ndarray, scale: int) -> tuple[float, 
     return float(-10 * np.log10(np.mean((found - true) ** 2))), float(ssim_map(found, true)[valid].mean())
 
 
+def facade(path: Path) -> None:
+    """Draws the part of examples/facade.jpg where tiles cost most at x2: the truth, tiles, whole, and errors, sixfold."""
+    ((small, truth),) = pictures([ROOT / "examples" / "facade.jpg"], 2)
+    made = [METHODS[name](small, 2) for name in TABLES["whole"][0][1:]]  # whole, in tiles, without the attention
+    squares = [np.square(x.astype(np.float32) - truth).mean(2) for x in made]
+    cost = cv2.blur(squares[1] - squares[0], (PART, PART))
+    inner = cost[PART // 2 : -PART // 2, PART // 2 : -PART // 2]
+    top, left = (int(at) for at in np.unravel_index(inner.argmax(), inner.shape))
+    part = np.s_[top : top + PART, left : left + PART]
+    for name, x in zip(TABLES["whole"][0][1:], squares, strict=True):
+        print(f"{name}: {10 * np.log10(255**2 / x[part].mean()):.2f} dB of RGB at column {left}, row {top}")
+    errors = [(np.abs(x.astype(int) - truth) * 6).clip(max=255).astype(np.uint8) for x in made]
+    rows = [truth, made[1], made[0]], [errors[2], errors[1], errors[0]]
+    Image.fromarray(np.vstack([np.hstack([x[part] for x in row]) for row in rows]).repeat(3, 0).repeat(3, 1)).save(path)
+
+
 def measured(name: str, data: Path, scales: list[int]) -> list[dict]:
     """The rows of a table."""
     methods, columns = TABLES[name]
@@ -169,7 +187,11 @@ def main() -> int:
     parser.add_argument("--scales", default="2,3,4", help="default: %(default)s")
     parser.add_argument("--tables", default=",".join(TABLES), help="default: %(default)s")
     parser.add_argument("--write-readme", action="store_true", help="also put the tables into README.md")
+    parser.add_argument("--facade", type=Path, help="draw what is lost in tiles into this file, and nothing else")
     arguments = parser.parse_args()
+    if arguments.facade:
+        facade(arguments.facade)
+        return 0
     scales, found = [int(x) for x in arguments.scales.split(",")], {}
     before = json.loads(path.read_text()) if (path := RESULTS / "sr.json").exists() else {}
     about = header("torch", "numpy", "opencv-python-headless", "psal")
