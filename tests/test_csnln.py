@@ -303,6 +303,18 @@ def test_the_attention_counts_as_much_as_it_would_have_on_the_reduced_picture(sc
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("rows", [None, 6])
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_what_the_attention_does_not_touch_is_as_without_it_up_to_the_border(scale, rows):
+    """Of sides that are no multiples: the picture is continued for the attention alone."""
+    network, image = UpscalingNetwork(scale, 8, 2, 1).eval(), torch.rand(1, 3, 19, 23)
+    torch.nn.init.constant_(network.cross.second.bias, -100)  # the gate is shut
+    with torch.no_grad():
+        found = network(image, rows)
+        network.cross = None
+        torch.testing.assert_close(found, network(image), atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_gradients_reach_every_parameter(scale):
     for network in (small(scale, attention="psal", k=4), UpscalingNetwork(scale, 8, 3, 1)):

@@ -62,18 +62,19 @@ class UpscalingNetwork(nn.Module):
         Only what the attention needs is ever held of the whole picture.
         """
         height, width = image.shape[2:]
-        multiple = self.cross.ratio**2 if self.cross else 1
-        plain, image = image, F.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
-        across, factor = self._across(image, rows, tried=not self.training) if self.cross else (None, 1)
-        for part in strips(image.shape[2], rows, self.halo):
+        across, factor = None, 1
+        if self.cross:  # for it alone is the picture continued: the convolutions know borders, not what would be made up there
+            multiple = self.cross.ratio**2
+            whole = F.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+            across, factor = self._across(whole, rows, tried=not self.training)
+        for part in strips(height, rows, self.halo):
             near = part.seen(image)
             x = self._features(near, self._begun(near))
             added = F.pixel_shuffle(self.tail(x), self.scale)
             if across:
-                added = added + enlarged(factor * self.cross(x, *across(part)), self.scale // self.cross.ratio)
-            added = part.kept(added, self.scale)
-            found = part.kept(enlarged(part.seen(plain), self.scale), self.scale)
-            yield found + added[:, :, : found.shape[2], : found.shape[3]]
+                found = (each[..., :width] for each in across(part))
+                added = added + enlarged(factor * self.cross(x, *found), self.scale // self.cross.ratio)
+            yield part.kept(enlarged(near, self.scale) + added, self.scale)
 
     def _across(
         self, image: Tensor, rows: int | None, tried: bool
