@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from features import ROOT
 from PIL import Image
-from report import header, table, write_json, write_readme
+from report import RESULTS, header, table, write_json, write_readme
 
 PHOTO = ROOT.parent / "shared/data/eval/highres/seeding_by_Clements_Engelhardt.jpg"
 SMALL = (0.4, 0.3, 0.05, 0.05), (0.7, 0.8, 0.03, 0.06)  # top, left, height, width: shares of the picture's height
@@ -123,9 +123,13 @@ def measure(megapixels: float, bits: int, channels: int, extension: str, holes, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write-readme", action="store_true", help="also put the table into README.md")
+    parser.add_argument("--verb", choices=["inpaint", "upscale"], help="measure its rows only, and keep the others as they are")
     arguments = parser.parse_args()
-    rows = []
+    before = json.loads((RESULTS / "memory.json").read_text())["rows"] if arguments.verb else []
+    rows = [row for row in before if ("upscale" in row["name"]) != (arguments.verb == "upscale")]
     for row in ROWS:
+        if arguments.verb and isinstance(row[4], int) != (arguments.verb == "upscale"):
+            continue
         rows.append(measure(*row))
         print(json.dumps(rows[-1]), flush=True)
     write_json("memory", {**header("torch", "opencv-python-headless", "Pillow", "psal"), "rows": rows})
