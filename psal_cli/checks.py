@@ -115,8 +115,10 @@ def aggregate(value: Tensor, field: Tensor, weight: Tensor, patch_size: int, val
     _require(whole, f"value is {width}x{height}, expected sides that are multiples of value_scale {value_scale}")
 
 
-def dense_attention(query: Tensor, key: Tensor, value: Tensor, patch_size: int, similarity: str, temperature: float) -> None:
-    """What `full_attention` and `local_attention` refuse."""
+def dense_attention(
+    query: Tensor, key: Tensor, value: Tensor, patch_size: int, similarity: str = "dot", temperature: float = 1.0
+) -> None:
+    """What the layers that PSAL is compared with refuse."""
     features(query, key)
     patch(patch_size, similarity)
     _require(str(query.dtype) in ("torch.float32", "torch.float64"), f"query is {query.dtype}, expected float32 or float64")
@@ -128,3 +130,14 @@ def dense_attention(query: Tensor, key: Tensor, value: Tensor, patch_size: int, 
     _require(value.dtype == key.dtype, f"value is {value.dtype}, key is {key.dtype}: expected the same dtype")
     height, width = key.shape[2:]
     _require(min(height, width) >= patch_size, f"patch_size is {patch_size}, larger than the key ({width}x{height})")
+
+
+def same_size(query: Tensor, key: Tensor) -> None:
+    """For a window around each place."""
+    sizes = f"query is {query.shape[3]}x{query.shape[2]}, key is {key.shape[3]}x{key.shape[2]}"
+    _require(query.shape == key.shape, f"{sizes}: expected the same, for a window around each place")
+
+
+def window(window: int, patch_size: int) -> None:
+    wanted = f"expected an odd number, at least patch_size {patch_size}"
+    _require(window % 2 == 1 and window >= patch_size, f"window is {window}, {wanted}")

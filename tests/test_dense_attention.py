@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from psal_cli import reference
-from psal_cli.attention import FullAttention, LocalAttention, PSAttention, full_attention, local_attention
-from psal_cli.attention import full as full_module
+from psal_cli.attention import FullAttention, LocalAttention, PSAttention, full_attention, local_attention, patches
 
 DTYPE = torch.float64
 
@@ -37,7 +36,7 @@ def strided(device, size, stride):
 @pytest.mark.parametrize("similarity", ["l2", "dot"])
 @pytest.mark.parametrize("stride", [1, 3])
 def test_full_attention_is_the_softmax_over_all_keys(device, similarity, stride, monkeypatch):
-    monkeypatch.setattr(full_module, "CHUNK", 100)  # several chunks of queries
+    monkeypatch.setattr(patches, "CHUNK", 100)  # several chunks of queries
     query, key, value = features(device, key_size=(12, 10))
     options = {"similarity": similarity, "temperature": 3.0}
     actual = full_attention(query, key, value, 5, stride=stride, **options)

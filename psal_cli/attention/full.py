@@ -3,14 +3,11 @@
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from psal_cli import checks
-from psal_cli.ops.search import valid_keys
-
-CHUNK = 1 << 24  # similarities held at a time
+from psal_cli.attention.patches import at_a_time, key_places, patches_at, pixel_vectors, query_places, spread, values_at
 
 
 def full_attention(
@@ -54,56 +51,15 @@ def full_attention(
     queries, keys = pixel_vectors(query, key, similarity)
     images = []
     for image in range(query.shape[0]):
-        patches = F.unfold(keys[image : image + 1], patch_size, stride=stride)[0].T  # [n, D]
-        values = inner(value[image], patch_size)[:, ::stride, ::stride].flatten(1).T  # [n, Cv]
-        if key_mask is not None:
-            chosen = inner(valid_keys(key_mask[image : image + 1], patch_size)[0], patch_size)[::stride, ::stride].flatten()
-            if not chosen.any():
-                raise ValueError("key_mask leaves no valid key: no patch lies whole inside it")
-            patches, values = patches[chosen], values[chosen]
-        where = _places(query, query_mask, image)
-        out = value.new_zeros((query.shape[2] * query.shape[3], value.shape[1]))
-        for part in where.split(max(CHUNK // len(values), 1)):
-            attended = Weighted.apply(patches_at(queries[image], part, patch_size), patches, values, temperature, None)
-            out = out.index_copy(0, part, attended)
-        images.append(out.T.unflatten(1, query.shape[2:]))
+        places = key_places(key, key_mask, image, patch_size, stride)
+        patches, values = patches_at(keys[image], places, patch_size), values_at(value[image], places)
+        where = query_places(query, query_mask, image)
+        attended = [
+            Weighted.apply(patches_at(queries[image], part, patch_size), patches, values, temperature, None)
+            for part in where.split(at_a_time(len(values)))
+        ]
+        images.append(spread(torch.cat(attended), where, query.shape[2:]))
     return torch.stack(images)
-
-
-def pixel_vectors(query: Tensor, key: Tensor, similarity: str) -> tuple[Tensor, Tensor]:
-    """Maps [B, D, H, W] and [B, D, Hk, Wk] whose patches' products are the similarity, but for a constant of each query.
-
-    Of the l2 terms of the pixels of a query's patch inside its picture (m = 1, and 0 outside), the part that depends on
-    the key is <[2 m q, -m], [k, |k|^2]>; a softmax does not see the rest.
-    """
-    if similarity == "dot":
-        return query, key
-    mean = key.mean((0, 2, 3), keepdim=True)  # distances do not see it, sums of squares lose digits to it
-    query, key = query - mean, key - mean
-    return torch.cat([2 * query, -torch.ones_like(query[:, :1])], 1), torch.cat([key, key.square().sum(1, keepdim=True)], 1)
-
-
-def inner(x: Tensor, patch_size: int) -> Tensor:
-    """[..., H, W] -> the pixels whose whole patch lies inside the picture: [..., H - patch_size + 1, W - patch_size + 1]."""
-    radius = patch_size // 2
-    return x[..., radius : x.shape[-2] - radius, radius : x.shape[-1] - radius]
-
-
-def _places(query: Tensor, query_mask: Tensor | None, image: int) -> Tensor:
-    """int64 [m]: the queries of an image, row * W + column."""
-    if query_mask is None:
-        return torch.arange(query.shape[2] * query.shape[3], device=query.device)
-    return query_mask[image].flatten().nonzero()[:, 0]
-
-
-def patches_at(x: Tensor, place: Tensor, patch_size: int) -> Tensor:
-    """[D, H, W] -> [m, D * patch_size^2] in the order of F.unfold: the patches around some pixels, zero outside the picture."""
-    radius, width = patch_size // 2, x.shape[2] + patch_size - 1
-    padded = F.pad(x, (radius,) * 4).flatten(1).T  # [(H + 2 radius) * (W + 2 radius), D]
-    first = (place // x.shape[2]) * width + place % x.shape[2]
-    steps = torch.arange(patch_size, device=x.device)
-    at = first[:, None] + (steps[:, None] * width + steps).flatten()  # [m, patch_size^2]
-    return padded.index_select(0, at.flatten()).unflatten(0, at.shape).transpose(1, 2).flatten(1)
 
 
 class Weighted(torch.autograd.Function):

@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from psal_cli import checks
-from psal_cli.attention.full import Weighted, inner, patches_at, pixel_vectors
+from psal_cli.attention.full import Weighted
+from psal_cli.attention.patches import inner, patches_at, pixel_vectors
 from psal_cli.ops.search import valid_keys
 
 BLOCK = 21  # side of the blocks of queries whose windows are looked at together
@@ -46,11 +47,8 @@ def local_attention(
     """
     checks.dense_attention(query, key, value, patch_size, similarity, temperature)
     checks.masks(query, key, query_mask, key_mask)
-    if query.shape != key.shape:
-        size = f"query is {query.shape[3]}x{query.shape[2]}, key is {key.shape[3]}x{key.shape[2]}"
-        raise ValueError(f"{size}: expected the same, for a window around each place")
-    if window % 2 == 0 or window < patch_size:
-        raise ValueError(f"window is {window}, expected an odd number, at least patch_size {patch_size}")
+    checks.same_size(query, key)
+    checks.window(window, patch_size)
     everywhere = query.new_ones((len(query), *query.shape[2:]), dtype=torch.bool)
     usable = valid_keys(everywhere if key_mask is None else key_mask, patch_size)
     queries, keys = pixel_vectors(query, key, similarity)

@@ -1,0 +1,138 @@
+"""Full and local attention through what torch itself has: scaled_dot_product_attention, and flex_attention."""
+
+import math
+import warnings
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
+
+from psal_cli import checks
+from psal_cli.attention.patches import (
+    at_a_time,
+    key_places,
+    made_again,
+    patches_at,
+    pixel_vectors,
+    query_places,
+    spread,
+    values_at,
+)
+
+TILE = 8, 16  # rows and columns of the places that are neighbours in a block of flex_attention
+
+
+def sdpa_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    patch_size: int = 7,
+    *,
+    similarity: str = "l2",
+    temperature: float = 1.0,
+    query_mask: Tensor | None = None,
+    key_mask: Tensor | None = None,
+) -> Tensor:
+    """`full_attention` by torch.nn.functional.scaled_dot_product_attention: no weights are kept, not even for the gradient.
+
+    Values are filled up with zeros to the length of the keys, D = C * patch_size^2, which is what torch's kernels that keep
+    no weights want on the CPU: Cv <= D. The memory is that of two times the key's patches, n * D.
+    Differentiable in query, key and value.
+
+    Args, returns, raises: those of `full_attention`, without stride; ValueError for more than D channels of value.
+    """
+    checks.dense_attention(query, key, value, patch_size, similarity, temperature)
+    checks.masks(query, key, query_mask, key_mask)
+    queries, keys = pixel_vectors(query, key, similarity)
+    numbers, channels = queries.shape[1] * patch_size**2, value.shape[1]
+    if channels > numbers:
+        raise ValueError(f"value has {channels} channels, expected at most those of a key's patch, {numbers}")
+
+    def attend(queries: Tensor, patches: Tensor, values: Tensor, place: Tensor) -> Tensor:
+        asked = patches_at(queries, place, patch_size)[None, None]
+        return F.scaled_dot_product_attention(asked, patches, values, scale=1 / temperature)[0, 0, :, :channels]
+
+    images = []
+    for image in range(query.shape[0]):
+        places = key_places(key, key_mask, image, patch_size)
+        patches = patches_at(keys[image], places, patch_size)[None, None]
+        values = F.pad(values_at(value[image], places), (0, numbers - channels))[None, None]
+        where = query_places(query, query_mask, image)
+        found = [made_again(attend, queries[image], patches, values, part) for part in where.split(at_a_time(numbers))]
+        images.append(spread(torch.cat(found), where, query.shape[2:]))
+    return torch.stack(images)
+
+
+def flex_local_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    patch_size: int = 7,
+    window: int = 49,
+    *,
+    similarity: str = "l2",
+    temperature: float = 1.0,
+) -> Tensor:
+    """`local_attention` by torch's flex_attention, compiled: blocks of 8x16 places that no window joins are left out.
+
+    Compiled at the first call, which takes seconds and a C++ compiler. All patches of query and key are in memory, n * D
+    numbers each. Differentiable on CUDA alone: torch has no gradient of it for the CPU.
+
+    Args, returns, raises: those of `local_attention`, without masks; RuntimeError where torch cannot compile it.
+    """
+    checks.dense_attention(query, key, value, patch_size, similarity, temperature)
+    checks.same_size(query, key)
+    checks.window(window, patch_size)
+    height, width = query.shape[2:]
+    queries, keys = pixel_vectors(query, key, similarity)
+    order = _tiled(height, width).to(query.device)
+    mask = _windows(height, width, patch_size // 2, window // 2, query.device)
+    images = []
+    for image in range(query.shape[0]):
+        asked, given = (patches_at(x[image], order, patch_size)[None, None] for x in (queries, keys))
+        values = values_at(value[image], order)[None, None]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the compiler, about itself
+            out = _compiled()(asked, given, values, block_mask=mask, scale=1 / temperature)
+        images.append(spread(out[0, 0], order, query.shape[2:]))
+    return torch.stack(images)
+
+
+@cache
+def _compiled():
+    return torch.compile(flex_attention, dynamic=False)
+
+
+def _tiled(height: int, width: int) -> Tensor:
+    """int64 [height * width]: all places, row * width + column, tile by tile."""
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    across = math.ceil(width / TILE[1])
+    tile = (rows // TILE[0]) * across + columns // TILE[1]
+    return tile.flatten().sort(stable=True).indices
+
+
+def _windows(height: int, width: int, radius: int, reach: int, device: torch.device) -> BlockMask:
+    """Which keys, those whose patch lies inside, are at most so many places away from a query, in the order of `_tiled`."""
+    order = _tiled(height, width).to(device)
+    rows, columns = order // width, order % width
+    block = TILE[0] * TILE[1]
+    count = math.ceil(len(order) / block)
+
+    def extent(x: Tensor) -> tuple[Tensor, Tensor]:
+        filled = torch.cat([x, x[-1:].expand(count * block - len(x))]).view(count, block)
+        return filled.amin(1), filled.amax(1)
+
+    near = torch.ones(count, count, dtype=torch.bool, device=device)
+    for low, high in (extent(rows), extent(columns)):
+        near &= (low[:, None] - high <= reach) & (low - high[:, None] <= reach)
+    number = near.sum(1, dtype=torch.int32)
+    blocks = near.int().argsort(dim=1, descending=True, stable=True).int()
+
+    def seen(_batch, _head, q: Tensor, k: Tensor) -> Tensor:
+        inside = (rows[k] >= radius) & (rows[k] < height - radius) & (columns[k] >= radius) & (columns[k] < width - radius)
+        return inside & ((rows[q] - rows[k]).abs() <= reach) & ((columns[q] - columns[k]).abs() <= reach)
+
+    size = len(order), len(order)
+    return BlockMask.from_kv_blocks(number[None, None], blocks[None, None], BLOCK_SIZE=block, mask_mod=seen, seq_lengths=size)

@@ -1,0 +1,80 @@
+"""Patches of feature maps as vectors, whose products are the similarities: what layers over whole patches have in common."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from psal_cli.ops.search import valid_keys
+
+CHUNK = 1 << 24  # numbers of patches, or similarities, held at a time
+
+
+def pixel_vectors(query: Tensor, key: Tensor, similarity: str) -> tuple[Tensor, Tensor]:
+    """Maps [B, D, H, W] and [B, D, Hk, Wk] whose patches' products are the similarity, but for a constant of each query.
+
+    Of the l2 terms of the pixels of a query's patch inside its picture (m = 1, and 0 outside), the part that depends on
+    the key is <[2 m q, -m], [k, |k|^2]>; a softmax does not see the rest.
+    """
+    if similarity == "dot":
+        return query, key
+    mean = key.mean((0, 2, 3), keepdim=True)  # distances do not see it, sums of squares lose digits to it
+    query, key = query - mean, key - mean
+    return torch.cat([2 * query, -torch.ones_like(query[:, :1])], 1), torch.cat([key, key.square().sum(1, keepdim=True)], 1)
+
+
+def inner(x: Tensor, patch_size: int) -> Tensor:
+    """[..., H, W] -> the pixels whose whole patch lies inside the picture: [..., H - patch_size + 1, W - patch_size + 1]."""
+    radius = patch_size // 2
+    return x[..., radius : x.shape[-2] - radius, radius : x.shape[-1] - radius]
+
+
+def query_places(query: Tensor, query_mask: Tensor | None, image: int) -> Tensor:
+    """int64 [m]: the queries of an image, row * W + column."""
+    if query_mask is None:
+        return torch.arange(query.shape[2] * query.shape[3], device=query.device)
+    return query_mask[image].flatten().nonzero()[:, 0]
+
+
+def key_places(key: Tensor, key_mask: Tensor | None, image: int, patch_size: int, stride: int = 1) -> Tensor:
+    """int64 [n]: the keys of an image, row * Wk + column, each stride-th of both directions. Raises ValueError for none."""
+    usable = key.new_ones((1, *key.shape[2:]), dtype=torch.bool) if key_mask is None else key_mask[image : image + 1]
+    chosen = torch.zeros_like(usable[0])
+    inner(chosen, patch_size)[::stride, ::stride] = True
+    places = (valid_keys(usable, patch_size)[0] & chosen).flatten().nonzero()[:, 0]
+    if not len(places):
+        raise ValueError("key_mask leaves no valid key: no patch lies whole inside it")
+    return places
+
+
+def patches_at(x: Tensor, place: Tensor, patch_size: int) -> Tensor:
+    """[D, H, W] -> [m, D * patch_size^2] in the order of F.unfold: the patches around some pixels, zero outside the picture."""
+    radius, width = patch_size // 2, x.shape[2] + patch_size - 1
+    padded = F.pad(x, (radius,) * 4).flatten(1).T  # [(H + 2 radius) * (W + 2 radius), D]
+    first = (place // x.shape[2]) * width + place % x.shape[2]
+    steps = torch.arange(patch_size, device=x.device)
+    at = first[:, None] + (steps[:, None] * width + steps).flatten()  # [m, patch_size^2]
+    return padded.index_select(0, at.flatten()).unflatten(0, at.shape).transpose(1, 2).flatten(1)
+
+
+def at_a_time(numbers: int) -> int:
+    """How many patches, or whatever takes so many numbers each, are worked on at a time."""
+    return max(CHUNK // numbers, 1)
+
+
+def values_at(value: Tensor, place: Tensor) -> Tensor:
+    """[Cv, H, W] -> [n, Cv]: the pixels at some places."""
+    return value.flatten(1)[:, place].T
+
+
+def spread(rows: Tensor, place: Tensor, size: torch.Size) -> Tensor:
+    """[m, Cv], at some places -> [Cv, H, W], zero elsewhere."""
+    out = rows.new_zeros((size.numel(), rows.shape[1]))
+    return out.index_copy(0, place, rows).T.unflatten(1, size)
+
+
+def made_again(step: Callable, *inputs):
+    """step(*inputs), of which nothing is kept for the gradient but the inputs: the rest is made again (Chen et al. 2016)."""
+    return checkpoint(step, *inputs, use_reentrant=False) if torch.is_grad_enabled() else step(*inputs)

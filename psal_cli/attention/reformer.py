@@ -1,0 +1,185 @@
+"""Reformer over patches: attention among those that locality-sensitive hashing brings together (Kitaev et al., ICLR 2020)."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from psal_cli import checks
+from psal_cli.attention.patches import (
+    at_a_time,
+    key_places,
+    made_again,
+    patches_at,
+    pixel_vectors,
+    query_places,
+    spread,
+    values_at,
+)
+
+
+def reformer_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    patch_size: int = 7,
+    chunk_size: int = 64,
+    rounds: int = 4,
+    *,
+    similarity: str = "l2",
+    temperature: float = 1.0,
+    query_mask: Tensor | None = None,
+    key_mask: Tensor | None = None,
+    seed: int = 0,
+) -> Tensor:
+    """Softmax(similarity / temperature) weighted mean of the values of the keys that are sorted beside each query by hashes.
+
+    A hash is the nearest of random directions, argmax([x R, -x R]) (section 2, angular LSH), of the patch less the mean colour
+    of the key for "l2": a pair of hashes that together have two codes for each `chunk_size` keys. Queries and keys are
+    sorted by it; a chunk of `chunk_size` queries attends to the 2 * chunk_size keys that lie in the order where it lies, and
+    the rounds are weighed by their sums of exponentials (equation 4). Kitaev et al. hash one set, queries that are keys; here
+    a query of a bucket is given the place among its keys that it has among its queries, and of a bucket that has no keys the
+    nearest ones in the order. One bucket, chunk_size >= 2 * Hk * Wk: full attention. Time grows with H * W * chunk_size *
+    rounds * D, D = C * patch_size^2; patches are cut out a few chunks at a time, and again for the gradient. Differentiable in
+    query, key and value.
+
+    Args:
+        query: [B, C, H, W]; key: [B, C, Hk, Wk], value: [B, Cv, Hk, Wk]; float32 or float64, one dtype for all.
+        patch_size: odd, 1 to 31, at most Hk and Wk.
+        chunk_size: >= 1, twice as many keys as share a hash on average.
+        rounds: >= 1 of hashing; with more, what one separates is missed less often.
+        similarity: "l2" or "dot", see `ops.search`.
+        temperature: > 0.
+        query_mask, key_mask: see `full_attention`.
+        seed: of the hashes; the same seed, the same result.
+
+    Returns:
+        [B, Cv, H, W].
+
+    Raises:
+        ValueError: for each constraint above, with the offending value and the expected one.
+    """
+    checks.dense_attention(query, key, value, patch_size, similarity, temperature)
+    checks.masks(query, key, query_mask, key_mask)
+    for name, number in (("chunk_size", chunk_size), ("rounds", rounds)):
+        if number < 1:
+            raise ValueError(f"{name} is {number}, expected 1 or more")
+    queries, keys = pixel_vectors(query, key, similarity)
+    generator = torch.Generator().manual_seed(seed)
+    images = []
+    for image in range(query.shape[0]):
+        asked, given = query_places(query, query_mask, image), key_places(key, key_mask, image, patch_size)
+        if not len(asked):
+            images.append(torch.zeros_like(value[image, :, :1, :1]).expand(-1, *query.shape[2:]))
+            continue
+        maps = queries[image], keys[image], value[image]
+        hashed = queries[image, : query.shape[1]], keys[image, : query.shape[1]]  # l2: without the squares
+        found = []
+        for _ in range(rounds):
+            directions = _directions(math.ceil(2 * len(given) / chunk_size), query.shape[1] * patch_size**2, generator).to(query)
+            codes = (_codes(x.detach(), place, patch_size, directions) for x, place in zip(hashed, (asked, given), strict=True))
+            found.append(_attended(*maps, asked, given, *codes, patch_size, chunk_size, temperature))
+        out, log_total = (torch.stack(x) for x in zip(*found, strict=True))  # [rounds, m, Cv], [rounds, m]
+        images.append(spread((log_total.softmax(0)[..., None] * out).sum(0), asked, query.shape[2:]))
+    return torch.stack(images)
+
+
+def _directions(buckets: int, numbers: int, generator: torch.Generator) -> Tensor:
+    """[numbers, 2, half]: for two hashes of 2 * half codes each; half = 0 for one bucket."""
+    half = 0 if buckets == 1 else math.ceil(buckets**0.5 / 2)
+    return torch.randn(numbers, 2, half, generator=generator)
+
+
+def _codes(x: Tensor, place: Tensor, patch_size: int, directions: Tensor) -> Tensor:
+    """int64 [m]: the bucket of each patch."""
+    numbers, pair, half = directions.shape
+    if not half:
+        return torch.zeros_like(place)
+    codes = []
+    for part in place.split(at_a_time(numbers)):
+        turned = (patches_at(x, part, patch_size) @ directions.flatten(1)).unflatten(1, (pair, half))
+        codes.append(torch.cat([turned, -turned], 2).argmax(2))
+    first, second = torch.cat(codes).unbind(1)
+    return first * 2 * half + second
+
+
+def _attended(
+    queries: Tensor,  # [D, H, W]
+    keys: Tensor,
+    value: Tensor,  # [Cv, Hk, Wk]
+    asked: Tensor,  # [m], the places of the queries
+    given: Tensor,  # [n], of the keys
+    query_codes: Tensor,
+    key_codes: Tensor,
+    patch_size: int,
+    chunk_size: int,
+    temperature: float,
+) -> tuple[Tensor, Tensor]:
+    """[m, Cv] and [m], the mean of one round and the logarithm of its sum of exponentials, in the order of `asked`."""
+    order, centre = _aligned(query_codes, key_codes)
+    sorted_keys = given[key_codes.sort(stable=True).indices]
+    sorted_queries = asked[order]
+    chunk, width = min(chunk_size, len(asked)), min(2 * chunk_size, len(given))
+    sorted_queries = F.pad(sorted_queries, (0, -len(asked) % chunk)).view(-1, chunk)  # what fills up is left out below
+    middle = centre[chunk // 2 :: chunk]
+    middle = torch.cat([middle, centre[-1:]])[: len(sorted_queries)]  # the last chunk may have no middle
+    first = (middle - width // 2).clamp(0, len(given) - width)
+    near = sorted_keys[first[:, None] + torch.arange(width, device=first.device)]  # [chunks, width]
+
+    def attend(queries: Tensor, keys: Tensor, value: Tensor, at: Tensor, near: Tensor) -> tuple[Tensor, Tensor]:
+        logits = _patches(queries, at, patch_size) @ _patches(keys, near, patch_size).transpose(1, 2) / temperature
+        values = values_at(value, near.flatten()).unflatten(0, near.shape)
+        return logits.softmax(2) @ values, logits.logsumexp(2)
+
+    step = at_a_time((chunk + width) * queries.shape[0] * patch_size**2)
+    parts = zip(sorted_queries.split(step), near.split(step), strict=True)
+    found = [made_again(attend, queries, keys, value, at, around) for at, around in parts]
+    back = order.argsort()
+    return tuple(torch.cat(x).flatten(0, 1)[: len(asked)][back] for x in zip(*found, strict=True))
+
+
+def _aligned(query_codes: Tensor, key_codes: Tensor) -> tuple[Tensor, Tensor]:
+    """[m] twice: queries sorted by their codes, and for each place in that order one in that of the keys: as far in the
+    bucket's keys as it is in the bucket's queries."""
+    codes, order = query_codes.sort(stable=True)
+    keys = key_codes.sort().values
+    first, last, start, end = (torch.searchsorted(x, codes, right=side) for x in (codes, keys) for side in (False, True))
+    rank = torch.arange(len(codes), device=codes.device)
+    share = (rank - first + 0.5) / (last - first)
+    return order, (start + share * (end - start)).long()
+
+
+def _patches(x: Tensor, place: Tensor, patch_size: int) -> Tensor:
+    """[D, H, W] at [chunks, n] -> [chunks, n, D * patch_size^2]."""
+    return patches_at(x, place.flatten(), patch_size).unflatten(0, place.shape)
+
+
+class ReformerAttention(nn.Module):
+    """`reformer_attention` with its arguments stored; no parameters."""
+
+    def __init__(
+        self,
+        patch_size: int = 7,
+        chunk_size: int = 64,
+        rounds: int = 4,
+        *,
+        similarity: str = "l2",
+        temperature: float = 1.0,
+        seed: int = 0,
+    ):
+        super().__init__()
+        self.patch_size, self.chunk_size, self.rounds = patch_size, chunk_size, rounds
+        self.similarity, self.temperature, self.seed = similarity, temperature, seed
+
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, query_mask: Tensor | None = None, key_mask: Tensor | None = None
+    ) -> Tensor:
+        return reformer_attention(
+            query, key, value, self.patch_size, self.chunk_size, self.rounds, similarity=self.similarity,
+            temperature=self.temperature, query_mask=query_mask, key_mask=key_mask, seed=self.seed,
+        )  # fmt: skip
+
+    def extra_repr(self) -> str:
+        names = ("patch_size", "chunk_size", "rounds", "similarity", "temperature")
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
