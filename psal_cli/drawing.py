@@ -17,6 +17,8 @@ BAND = 256  # rows
 MARGIN = 4  # pixels around a part that is enlarged
 DIMMED = 0.35
 RED = np.array([255, 0, 0], np.uint8)
+ARROWS = 18  # along the longer side
+TIP = 6  # pixels of an arrow's head for each of its width
 
 
 def side_by_side(before: Picture, after: Picture, mask: np.ndarray | None = None, references: Sequence[Picture] = ()) -> Picture:
@@ -66,12 +68,13 @@ def _as_high(panel: np.ndarray, height: int) -> np.ndarray:
     return np.pad(panel, ((below // 2, below - below // 2), (0, 0), (0, 0)), constant_values=255)
 
 
-def offset_wheel(origin: np.ndarray, mask: np.ndarray, picture: Picture, unit: float = 1) -> Picture:
+def offset_wheel(origin: np.ndarray, mask: np.ndarray, picture: Picture, unit: float = 1, *, arrows: bool = False) -> Picture:
     """The field over the dimmed picture, at its size and place, with its legend in a strip below.
 
     origin: int32 [n, 2], the (row, column) that each of the n pixels in mask, bool [H, W], comes from, in raster order. Hue is
     the direction to the source, saturation the distance: white is near, full colour the distance that only 5 % pass. unit: so
-    many pixels of the user's picture is a pixel here.
+    many pixels of the user's picture is a pixel here. arrows: from some of the pixels to where they come from, in these
+    colours on the picture, in place of the colours of all.
     """
     height, width = mask.shape
     rows, columns = np.nonzero(mask)
@@ -84,9 +87,30 @@ def offset_wheel(origin: np.ndarray, mask: np.ndarray, picture: Picture, unit: f
         alpha = None if picture.alpha is None else picture.alpha[band]
         grey = cv2.cvtColor(_flat(picture.pixels[band], alpha), cv2.COLOR_RGB2GRAY)
         canvas[band, :width] = (grey * np.float32(DIMMED)).astype(np.uint8)[..., None]
-    canvas[rows, columns] = _colours(offset, far)
+    if arrows:
+        _draw_arrows(canvas[:height, :width], rows, columns, offset, far)
+    else:
+        canvas[rows, columns] = _colours(offset, far)
     canvas[height:, : legend.shape[1]] = legend
     return Picture(canvas)
+
+
+def _draw_arrows(canvas: np.ndarray, rows: np.ndarray, columns: np.ndarray, offset: np.ndarray, far: float) -> None:
+    """On the canvas, from one pixel of each cell of a grid: of those there are, the one nearest to its middle."""
+    side = max(max(canvas.shape[:2]) // ARROWS, 1)
+    cell = (rows // side) * canvas.shape[1] + columns // side
+    from_middle = np.hypot(rows % side - side // 2, columns % side - side // 2)
+    order = np.lexsort((from_middle, cell))
+    chosen = order[np.unique(cell[order], return_index=True)[1]]
+    part = np.ascontiguousarray(canvas)  # OpenCV draws on whole arrays
+    thick = max(round(max(canvas.shape[:2]) / 800), 1)
+    for row, column, step, colour in zip(
+        rows[chosen], columns[chosen], offset[chosen], _colours(offset[chosen], far), strict=True
+    ):
+        start, end = (int(column), int(row)), (int(column + step[1]), int(row + step[0]))
+        tip = TIP * thick / max(float(np.hypot(*step)), TIP * thick)
+        cv2.arrowedLine(part, start, end, colour.tolist(), thick, cv2.LINE_AA, tipLength=tip)
+    canvas[:] = part
 
 
 def share_map(share: np.ndarray, size: tuple[int, int]) -> Picture:
@@ -95,17 +119,20 @@ def share_map(share: np.ndarray, size: tuple[int, int]) -> Picture:
     return Picture(cv2.resize(grey, size, interpolation=cv2.INTER_LINEAR)[..., None])
 
 
-def reference_wheel(origin: np.ndarray, references: Sequence[Picture], picture: Picture) -> Picture:
+def reference_wheel(
+    origin: np.ndarray, sizes: Sequence[tuple[float, float]], picture: Picture, *, arrows: bool = False
+) -> Picture:
     """Where each pixel's match is, as `offset_wheel` draws it, every reference laid over the picture as if of its size.
 
-    origin: int32 [h, w, 3], number of the reference, row and column in it, at the size that was searched.
+    origin: int32 [h, w, 3], number of the reference, row and column in it, at the size that was searched. sizes: (height, width)
+    of each reference.
     """
     height, width = origin.shape[:2]
-    sizes = np.array([reference.pixels.shape[:2] for reference in references])[origin[..., 0]]
-    place = (origin[..., 1:] + 0.5) * np.array([height, width]) / sizes
+    place = (origin[..., 1:] + 0.5) * np.array([height, width]) / np.array(sizes)[origin[..., 0]]
     small = cv2.resize(_panel(picture, picture.metadata.icc), (width, height), interpolation=cv2.INTER_AREA)
     unit = picture.size[0] / width
-    return offset_wheel(place.astype(np.int32).reshape(-1, 2), np.ones((height, width), bool), Picture(small), unit)
+    every = np.ones((height, width), bool)
+    return offset_wheel(place.astype(np.int32).reshape(-1, 2), every, Picture(small), unit, arrows=arrows)
 
 
 def _colours(offset: np.ndarray, far: float) -> np.ndarray:

@@ -13,9 +13,10 @@ UNITS = {"": 1, **{letter: 1024**power for power, letter in enumerate("KMGT", 1)
 UNITS |= {f"{letter}IB": UNITS[letter] for letter in "KMGT"} | {f"{letter}B": 1000**n for n, letter in enumerate("KMGT", 1)}
 # What the libraries hold beside the pixels that they hand over or are given: bytes a pixel, measured.
 DECODING = {"WEBP": 9, "AVIF": 5, "HEIF": 4, "JXL": 5}
-ENCODING = {"WEBP": 8, "AVIF": 38, "HEIF": 30, "JXL": 19}
+ENCODING = {"WEBP": 8, "AVIF": 38, "HEIF": 30, "JXL": 19, "NPY": 8}
 EXACT_WEBP = 16  # more, without loss or with alpha
 STREAMED = ("PNG", "TIFF")  # written a band of rows at a time
+FIELD = 110  # bytes a pixel while a field is drawn, or its offsets are made
 GRAIN = 60_000_000  # bytes: the libraries are counted in such steps
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
@@ -68,6 +69,11 @@ def writing(pixels: int, channels: int, itemsize: int, alpha: bool, format: str,
     stored = 0 if channels == 1 and not alpha else 9 if alpha else 4  # with alpha: without it, with it, and it alone
     exact = EXACT_WEBP if format == "WEBP" and (lossless or alpha) else 0
     return pixels * (rounded + stored + ENCODING.get(format, 0) + exact)
+
+
+def drawing(pixels: int, format: str) -> int:
+    """The most bytes held while the field of so many pixels is drawn and encoded."""
+    return (FIELD + 3) * pixels + writing(pixels, 3, 1, False, format)
 
 
 def available() -> int | None:

@@ -1,5 +1,6 @@
 """`psal colorize`: give grey pictures the colours of a reference."""
 
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from types import SimpleNamespace
@@ -54,7 +55,7 @@ PSAL, PAPER = "Of --engine psal: ", "Of --engine paper: "
 @click.option(
     "--confidence", type=options.PICTURE, help=f"{PSAL}also write where colours are borrowed (white) or guessed (black)."
 )
-@click.option("--save-offsets", type=options.PICTURE, help=f"{PSAL}also draw where each pixel's match is, as a colour wheel.")
+@options.offsets_options
 @click.option("--compare", type=options.PICTURE, help="Also write input, references and result side by side.")
 @options.talk_options
 def colorize(**chosen) -> None:
@@ -87,7 +88,7 @@ class Colorize(Verb):
         super().__init__(want, talk)
         self.shared = {path: Lock() for path in map(as_path, want.ref)}  # one for all pictures is read once
         self.known: dict[Path, Any] = {}
-        paper, psal = ("attention", "iterations", "weights"), ("confidence", "save_offsets")
+        paper, psal = ("attention", "iterations", "weights"), ("confidence", "save_offsets", "arrows")
         self.refuse_mixtures(dict.fromkeys(paper, ("paper",)) | dict.fromkeys(psal, ("psal",)))
 
     def start(self) -> None:
@@ -194,6 +195,8 @@ class Colorize(Verb):
         return "done"
 
     def _write_about(self, item: Item, result: Result) -> None:
+        import numpy as np
+
         from psal_cli import drawing
         from psal_cli.image import write_picture
 
@@ -201,7 +204,13 @@ class Colorize(Verb):
         if path := item.outputs.get("confidence"):
             write_picture(drawing.share_map(found.confidence, picture.size), path, self.want.force)
         if path := item.outputs.get("save_offsets"):
-            write_picture(drawing.reference_wheel(found.origin, result.loaded.references, picture), path, self.want.force)
+            from psal_cli import offsets
+
+            sizes = [reference.pixels.shape[:2] for reference in result.loaded.references]
+            drawn = partial(drawing.reference_wheel, found.origin, sizes, picture, arrows=self.want.arrows)
+            number, *place = found.origin.transpose(2, 0, 1)
+            between = partial(offsets.between, np.stack(place)[None], sizes, number)
+            offsets.write_offsets(path, self.want.force, between, drawn)
         if path := item.outputs.get("compare"):
             compared = drawing.side_by_side(picture, result.picture, references=result.loaded.references)
             write_picture(compared, path, self.want.force)

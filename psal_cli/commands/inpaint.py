@@ -1,5 +1,6 @@
 """`psal inpaint`: fill the masked part of pictures."""
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -41,7 +42,7 @@ EXAMPLE = "psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.
 @options.seed_option
 @click.option("--no-blend", is_flag=True, help="Leave the light of the copied pixels as it is.")
 @options.device_options
-@click.option("--save-offsets", type=options.PICTURE, help="Also draw where each pixel was copied from, as a colour wheel.")
+@options.offsets_options
 @click.option("--compare", type=options.PICTURE, help="Also write input, mask and result side by side.")
 @options.talk_options
 def inpaint(**chosen) -> None:
@@ -76,7 +77,7 @@ class Inpaint(Verb):
 
     def __init__(self, want: SimpleNamespace, talk: Talk):
         super().__init__(want, talk)
-        copying = ("source_mask", "patch_size", "no_blend", "save_offsets")
+        copying = ("source_mask", "patch_size", "no_blend", "save_offsets", "arrows")
         self.refuse_mixtures(dict.fromkeys(copying, PATCHES) | dict.fromkeys(("attention", "weights"), NETWORKS))
 
     def start(self) -> None:
@@ -240,9 +241,12 @@ class Inpaint(Verb):
 
         picture, hole = result.picture, result.mask.hole
         if path := item.outputs.get("save_offsets"):
+            from psal_cli import offsets
             from psal_cli.drawing import offset_wheel
 
-            write_picture(offset_wheel(result.filled.origin.cpu().numpy(), hole, picture), path, self.want.force)
+            origin, want = result.filled.origin.cpu().numpy(), self.want
+            drawn = partial(offset_wheel, origin, hole, picture, arrows=want.arrows)
+            offsets.write_offsets(path, want.force, partial(offsets.inside, origin, hole), drawn)
         if path := item.outputs.get("compare"):
             from psal_cli.drawing import side_by_side
 

@@ -74,7 +74,7 @@ class Odd(click.IntRange):
         return number
 
 
-def _group(*options: Callable) -> Callable:
+def group(*options: Callable) -> Callable:
     def decorate(command: Callable) -> Callable:
         for option in reversed(options):  # the order of the list is that of --help
             command = option(command)
@@ -93,7 +93,7 @@ class Memory(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-input_options = _group(
+input_options = group(
     click.argument("images", type=PICTURE, nargs=-1, metavar="IMAGE..."),
     click.option("-r", "--recursive", is_flag=True, help="Take the pictures in subfolders of folders too; the tree is kept."),
     click.option(
@@ -105,7 +105,7 @@ input_options = _group(
     click.option("--max-pixels", type=Pixels(), default="600M", show_default=True, help="Refuse larger pictures unopened."),
 )
 
-output_options = _group(
+output_options = group(
     click.option(
         "-o",
         "--output",
@@ -130,7 +130,7 @@ output_options = _group(
     click.option("--strip-metadata", is_flag=True, help="Drop EXIF, XMP, IPTC, texts, resolution and the ICC profile."),
 )
 
-batch_options = _group(
+batch_options = group(
     click.option(
         "--keep-going/--fail-fast", default=True, show_default=True, help="After a failure: go on, or begin no further picture."
     ),
@@ -145,7 +145,7 @@ batch_options = _group(
     ),
 )
 
-mask_options = _group(
+mask_options = group(
     click.option(
         "--mask",
         type=PICTURE,
@@ -165,16 +165,26 @@ mask_options = _group(
     ),
 )
 
-search_options = _group(
+search_options = group(
     click.option("--patch-size", type=Odd(3, 31), default=7, show_default=True, help="Side of the patches, odd, 3 to 31."),
     click.option("--iterations", type=click.IntRange(1, 1000), help="Rounds of search; default: chosen level by level."),
+)
+
+offsets_options = group(
+    click.option(
+        "--save-offsets",
+        type=PICTURE,
+        help="Also draw where what is at each pixel comes from, as a colour wheel with a legend; or, for a name that ends in "
+        ".npy, write the offsets, int32 [k, 2, H, W].",
+    ),
+    click.option("--arrows", is_flag=True, help="With --save-offsets: draw arrows instead, on the picture."),
 )
 
 seed_option = click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Same seed, same result."
 )
 
-device_options = _group(
+device_options = group(
     click.option(
         "--device",
         type=Device(),
@@ -192,7 +202,7 @@ device_options = _group(
     ),
 )
 
-talk_options = _group(
+talk_options = group(
     click.option("--json", "as_json", is_flag=True, help="One line of JSON a picture on stdout."),
     click.option("-q", "--quiet", is_flag=True, help="Errors only."),
     click.option("-v", "--verbose", count=True, help="Say more; -vv: a traceback when something fails."),
@@ -256,3 +266,13 @@ def encoding(want, path: Path, source: str):
 
     name = None if path.suffix else want.format or (source.lower() if path == STDIO else None)
     return Encoding(want.quality, want.compression, want.background, want.strip_metadata, name)
+
+
+def written_as(option: str, path: Path, format: str | None) -> str:
+    """The format of a file that an option names, as Pillow names it, or, of --save-offsets, "NPY". format: of the result, where
+    it is said. Raises InputError when it is none that psal writes there."""
+    from psal_cli.image import check_format
+
+    if option == "save_offsets" and path.suffix.lower() == ".npy":
+        return "NPY"
+    return check_format(path, format if option == "output" else None)

@@ -34,7 +34,7 @@ def run_verb(want: SimpleNamespace, make: type[Verb]) -> None:
 
 
 def _planned(want: SimpleNamespace, verb: Verb) -> tuple[list[batch.Item], bool]:
-    from psal_cli.image import READABLE, check_format
+    from psal_cli.image import READABLE
     from psal_cli.image.colour import parse_colour
     from psal_cli.image.formats import kind
 
@@ -42,6 +42,8 @@ def _planned(want: SimpleNamespace, verb: Verb) -> tuple[list[batch.Item], bool]
         raise click.UsageError("Missing argument 'IMAGE...': files or folders, - for stdin, or --from-file LIST")
     if want.background is not None:
         parse_colour(want.background)
+    if getattr(want, "arrows", False) and not want.save_offsets:
+        raise click.UsageError("--arrows is drawn by --save-offsets: give that too, e.g. --save-offsets field.png")
     items, several = batch.find_inputs(want.images, want.from_file, want.recursive, READABLE)
     partners = _partners(want, verb)
     _check_streams(want, partners, items, {name: getattr(want, name) for name in verb.outputs})
@@ -56,7 +58,7 @@ def _planned(want: SimpleNamespace, verb: Verb) -> tuple[list[batch.Item], bool]
         try:
             for option, path in item.outputs.items():
                 if path != STDIO and not item.problem:
-                    check_format(path, want.format if option == "output" and not path.suffix else None)
+                    options.written_as(option, path, None if path.suffix else want.format)
         except InputError as error:
             if not several:
                 raise

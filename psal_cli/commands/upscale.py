@@ -46,6 +46,7 @@ EXAMPLE = "psal upscale examples/pagoda.jpg -x 4 -o large.png"
 @click.option("--ensemble", is_flag=True, help="The mean over the picture turned and mirrored in 8 ways: 8 times the time.")
 @options.seed_option
 @options.device_options
+@options.offsets_options
 @click.option("--compare", type=options.PICTURE, help="Also write the middle of a bicubic enlargement and of the result.")
 @options.talk_options
 def upscale(**chosen) -> None:
@@ -64,10 +65,11 @@ class Loaded(NamedTuple):
 class Result(NamedTuple):
     before: Any  # the input
     after: Any
+    field: list  # where each pixel is found at another scale, and the size of what it is found in; or nothing
 
 
 class Upscale(Verb):
-    outputs = ("compare",)
+    outputs = ("save_offsets", "compare")
     partners = ()
     step = "strip"
 
@@ -80,6 +82,8 @@ class Upscale(Verb):
         given = click.get_current_context().get_parameter_source
         if want.weights and given("model") is click.core.ParameterSource.COMMANDLINE:
             raise click.UsageError("--model is of the weights that ship, and --weights brings others: leave one of them out")
+        if want.save_offsets and want.attention == "full":
+            raise click.UsageError("--save-offsets is of --attention psal: full compares with everything")
 
     def start(self) -> None:
         from psal_cli.tasks.upscale_costs import baseline
@@ -134,6 +138,7 @@ class Upscale(Verb):
         model = want.model if want.model != "auto" else "clean" if picture.lossless else "photo"
         self.facts[item] = {"scale": want.scale, "model": None if want.weights else model}
         self.talk.detail(f"{item.input}: {picture.format}, {picture.size[0]}x{picture.size[1]}, model {want.weights or model}")
+        field = []
         pixels, alpha = enlarged(
             picture.pixels,
             want.scale,
@@ -147,18 +152,29 @@ class Upscale(Verb):
             largest=loaded.plan.largest,
             say=self.talk.say,
             progress=progress,
+            matched=(lambda *found: field.extend(found)) if "save_offsets" in item.outputs else None,
         )
         metadata = resized(picture.metadata, pixels.shape[1::-1])
-        return Result(picture, replace(picture, pixels=pixels, alpha=alpha, metadata=metadata))
+        return Result(picture, replace(picture, pixels=pixels, alpha=alpha, metadata=metadata), field)
 
     def write(self, item: Item, result: Result) -> str:
         from psal_cli.drawing import enlarged_side_by_side
         from psal_cli.image import write_picture
 
+        if path := item.outputs.get("save_offsets"):
+            self._write_offsets(path, result)
         if path := item.outputs.get("compare"):
             write_picture(enlarged_side_by_side(result.before, result.after), path, self.want.force)
         write_picture(result.after, item.output, self.want.force, self.encoding(item, result.before.format))
         return "done"
+
+    def _write_offsets(self, path, result: Result) -> None:
+        from psal_cli.offsets import write_field
+
+        if not result.field:
+            raise InputError(f"{path}: these weights have no attention, whose offsets could be written: leave --save-offsets out")
+        nnf, size = result.field
+        write_field(path, self.want.force, nnf, size, result.before, arrows=self.want.arrows)
 
     def preview(self, item: Item) -> dict:
         header = self.header(item)

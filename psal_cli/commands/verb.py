@@ -79,10 +79,8 @@ class Verb(ABC):
 
     def formats(self, item: Item, source: str) -> dict[str, str]:
         """option -> the format, as Pillow names it, of each file that is written; "output" is the result."""
-        from psal_cli.image import check_format
-
-        beside = {name: check_format(path) for name, path in item.outputs.items() if name != "output"}
-        return beside | {"output": check_format(item.output, self.encoding(item, source).format)}
+        encoded = self.encoding(item, source).format
+        return {name: options.written_as(name, path, encoded) for name, path in item.outputs.items()}
 
     def streams(self, item: Item, header: Any, channels: int) -> int:
         """Bytes of what is piped in, kept to the end, and of what is piped out, made whole before: about half of its pixels'.

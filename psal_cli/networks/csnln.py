@@ -238,6 +238,7 @@ class Pasting(nn.Module):
         if attention not in ("psal", "full"):
             raise ValueError(f"attention is {attention!r}, expected one of psal, full")
         self.attention, self.k, self.iterations, self.seed = attention, k, iterations, seed
+        self.matched: Callable[[Tensor], None] | None = None  # told of the nearest keys' places, int32 [B, 2, H, W]; of PSAL
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Rows, Rows]:
         """Args:
@@ -255,6 +256,8 @@ class Pasting(nn.Module):
         k = min(self.k, (key.shape[2] - 2) * (key.shape[3] - 2))
         with torch.no_grad():
             nnf, found = ops.search(query, key, PATCH, k, self.iterations, "key_cosine", seed=self.seed)
+        if self.matched:
+            self.matched(nnf[:, 0] - 1)
         if torch.is_grad_enabled():
             found = ops.similarity_at(query, key, nnf, PATCH, "key_cosine")
         weight = (found * SOFTMAX_SCALE).softmax(1) / OVERLAP

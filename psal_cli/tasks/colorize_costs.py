@@ -17,7 +17,7 @@ MATCHED = 330, 450  # of target and references, while matches are searched
 FUSED = 945, 40  # of both, while the network judges them
 PAPER = {"full": (170_000_000, 550), "local": (70_000_000, 330)}  # by layer: bytes, and bytes a pixel of target and references
 PAPER_PSAL = 15_000_000, 330
-FOUND, DRAWN = 28, 110  # bytes a pixel of what is worked at: of what was found; while offsets are drawn
+FOUND = 28  # bytes a pixel of what is worked at: of what was found
 STRIPS = 60_000_000  # of what is made a strip of rows at a time, and of a sheet for --compare
 UNKNOWN = 400_000_000  # of the libraries, where the system does not tell
 
@@ -81,7 +81,7 @@ def _most(target: Any, references: list[Any], formats: dict[str, str], query: in
     if "confidence" in formats:
         about.append(area + memory.writing(area, 1, 1, False, formats["confidence"]))
     if "save_offsets" in formats:
-        about.append((DRAWN + 3) * query + memory.writing(query, 3, 1, False, formats["save_offsets"]))
+        about.append(memory.drawing(query, formats["save_offsets"]))
     return max(reading, kept + max(working, result + STRIPS + max(about)))
 
 

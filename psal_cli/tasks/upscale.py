@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from itertools import count, product
 
@@ -15,7 +16,7 @@ from psal_cli.checks import MAX_SIDE
 from psal_cli.errors import InputError
 from psal_cli.networks.csnln import CSNLN, Pasting
 from psal_cli.networks.diffusion import diffused
-from psal_cli.networks.upscaling import UpscalingNetwork
+from psal_cli.networks.upscaling import RATIOS, UpscalingNetwork
 from psal_cli.tasks.ways import Way, first_that_fits, ways
 
 PASSES = {2: (2,), 3: (3,), 4: (4,), 8: (2, 4)}  # of the networks; with 4 first the second would see sixteen times the pixels
@@ -27,6 +28,7 @@ BAND = 1 << 22  # numbers that are rounded at a time
 SEEN = 2  # pixels around one of the bicubic enlargement on which it depends
 
 Report = Callable[[int, int, str], None]
+Matched = Callable[[np.ndarray, tuple[float, float]], None]
 
 
 def upscale(
@@ -43,6 +45,7 @@ def upscale(
     largest: int = LARGEST,
     say: Callable[[str], None] = warnings.warn,
     progress: Report | None = None,
+    matched: Matched | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """A picture 2, 3, 4 or 8 times larger; 8 is 2, then 4. Returns pixels and alpha.
 
@@ -55,6 +58,8 @@ def upscale(
         largest: pixels that are worked on at a time.
         say: is told when the memory of a GPU does not suffice.
         progress: called before each strip with (number, of how many, the size of the result).
+        matched: called with where across the scales each pixel of the picture found what is most like it, int32 [1, 2, H, W],
+            and the (height, width) of what it was found in, the picture reduced; of PSAL alone.
 
     Raises:
         ValueError: another scale or model.
@@ -62,7 +67,8 @@ def upscale(
         torch.OutOfMemoryError: even the CPU has too little.
     """
     networks = networks_for(scale, model, weights, attention)
-    return Upscaler(networks, device, largest=largest, seed=seed, ensemble=ensemble, say=say)(pixels, alpha, progress)
+    enlarge = Upscaler(networks, device, largest=largest, seed=seed, ensemble=ensemble, say=say, matched=matched)
+    return enlarge(pixels, alpha, progress)
 
 
 def networks_for(scale: int, model: str, weights: str | None = None, attention: str = "psal") -> tuple[nn.Module, ...]:
@@ -127,8 +133,9 @@ class Upscaler:
         seed: int = 0,
         ensemble: bool = False,
         say: Callable[[str], None] = warnings.warn,
+        matched: Matched | None = None,
     ):
-        self.networks, self.seed, self.ensemble, self.say = networks, seed, ensemble, say
+        self.networks, self.seed, self.ensemble, self.say, self.matched = networks, seed, ensemble, say, matched
         self.ways = ways(device, largest, FEWEST)
 
     def __call__(
@@ -140,7 +147,8 @@ class Upscaler:
             pixels = _spread(pixels, alpha)
         tell = progress and self._counter(progress, pixels.shape[:2], 1 + (alpha is not None))
         for network in self.networks:
-            pixels = self._enlarged(network, pixels, tell)
+            with self._followed(network, pixels.shape[:2]) if network is self.networks[0] else nullcontext():
+                pixels = self._enlarged(network, pixels, tell)
         if alpha is not None:
             for network in self.networks:
                 alpha = _flat_kept(alpha, self._enlarged(network, alpha[..., None], tell)[..., 0], network.scale)
@@ -161,6 +169,29 @@ class Upscaler:
 
         return tell
 
+    @contextmanager
+    def _followed(self, network: nn.Module, size: tuple[int, int]) -> Iterator[None]:
+        """Tells `matched` of the first field of the network that is of the whole picture: others are of it reduced, or turned."""
+        pasting = next((layer for layer in network.modules() if isinstance(layer, Pasting)), None)
+        if self.matched is None or pasting is None:
+            yield
+            return
+        lies, fields = _lies(size), []
+
+        def keep(places: Tensor) -> None:
+            nnf = places[:1].swapaxes(2, 3).flip(1) if lies else places[:1]
+            if not fields and nnf.shape[2] >= size[0] and nnf.shape[3] >= size[1]:
+                fields.append(nnf[:, :, : size[0], : size[1]].cpu().numpy())
+
+        pasting.matched = keep
+        try:
+            yield
+        finally:
+            pasting.matched = None
+        if fields:
+            ratio = RATIOS[network.scale]
+            self.matched(fields[0], (size[0] / ratio, size[1] / ratio))
+
     def _enlarged(self, network: nn.Module, pixels: np.ndarray, tell: Callable[[], None] | None) -> np.ndarray:
         return first_that_fits(self.ways, lambda way: self._drawn(network, pixels, way, tell), self.say)
 
@@ -168,7 +199,7 @@ class Upscaler:
         """Strips lie across the longer side: they and what is looked at around them are then the shortest."""
         white = np.iinfo(pixels.dtype).max
         height, width, channels = pixels.shape
-        lies = width > height
+        lies = _lies((height, width))
         out = np.empty((height * network.scale, width * network.scale, channels), pixels.dtype)
         view, seen = (x.swapaxes(0, 1) if lies else x for x in (out, pixels))
         if not self.ensemble:
@@ -211,6 +242,11 @@ class Upscaler:
                 top = bottom
                 if tell and top < height * network.scale:
                     tell()
+
+
+def _lies(size: tuple[int, int]) -> bool:
+    """Whether a picture of (height, width) is turned for its strips."""
+    return size[1] > size[0]
 
 
 def strip_rows(width: int, largest: int) -> int:

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import report
 import torch
-from features import ROOT, pair_features, pair_folder
+from features import ROOT, pair_features
 from methods import PATCH
 from peak import machine_peaks
 from rows import EXACT_SIDE, LARGE, NEIGHBOURS, SIZES, psal_rows, rival_rows
@@ -163,7 +163,7 @@ def measure_size(size: tuple[int, int], arguments, folder: Path, scratch: Path, 
 
 def run(arguments) -> dict:
     torch.set_num_threads(arguments.threads)
-    folder = Path(arguments.pair) if arguments.pair else pair_folder()
+    folder = Path(arguments.pair) if arguments.pair else None
     missing = why_no_cuda()
     peaks = {device: machine_peaks(device, arguments.quick) for device in (["cpu"] if missing else ["cpu", "cuda"])}
     sizes = SIZES[:1] if arguments.quick else SIZES + ((LARGE,) if arguments.large else ())

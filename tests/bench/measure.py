@@ -5,58 +5,17 @@
 prints one line of JSON. bench_engine.py starts it; the entries of a row are described there.
 """
 
-import ctypes
-import gc
 import json
 import statistics
 import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import torch
 from methods import METHODS
 
+from psal_cli.benchmarks.measuring import growth, timed
+
 CROP = 64  # the warm-up's picture
-
-
-def growth(run, device: str) -> int | None:
-    """Bytes by which run() raises the most memory in use at a time; None where the system does not say.
-
-    On Linux the high-water mark of the resident set (VmHWM) since it was reset, minus the resident set before; on CUDA
-    torch's own peak, because libpsal allocates through torch there.
-    """
-    gc.collect()
-    if device == "cuda":
-        torch.cuda.synchronize()
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        run()
-        torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated() - before
-    try:
-        ctypes.CDLL(None).malloc_trim(0)  # what the warm-up freed goes back, or it would hide what run() takes
-        Path("/proc/self/clear_refs").write_text("5")
-    except (OSError, AttributeError):
-        run()
-        return None
-    before = resident("VmRSS")
-    run()
-    return resident("VmHWM") - before
-
-
-def resident(entry: str) -> int:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(entry))
-    return 1024 * int(line.split()[1])
-
-
-def timed(run, device: str) -> tuple[float, float]:
-    """(wall seconds, processor seconds of all threads) of run()."""
-    cpu, wall = time.process_time(), time.perf_counter()
-    run()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - wall, time.process_time() - cpu
 
 
 def whole_picture(method, device: str) -> dict:

@@ -1,0 +1,46 @@
+"""Seconds and memory of a function."""
+
+import ctypes
+import gc
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from psal_cli import memory
+
+
+def growth(run: Callable[[], Any], device: str) -> int | None:
+    """Bytes by which run() raises the most memory in use at a time; None where the system does not say.
+
+    On Linux the high-water mark of the resident set since it was reset, minus the resident set before; on CUDA torch's own
+    peak, because the engine allocates through torch there.
+    """
+    gc.collect()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        run()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() - before
+    try:
+        ctypes.CDLL(None).malloc_trim(0)  # what was freed before goes back, or it would hide what run() takes
+    except (OSError, AttributeError):  # no glibc
+        run()
+        return None
+    memory.reset_peak()
+    before = memory.resident()
+    run()
+    most = memory.peak()
+    return None if before is None or most is None else most - before
+
+
+def timed(run: Callable[[], Any], device: str) -> tuple[float, float]:
+    """(wall seconds, processor seconds of all threads) of run()."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    run()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return time.perf_counter() - wall, time.process_time() - cpu

@@ -1,0 +1,208 @@
+"""Table 1 of the paper: memory, seconds and operations of each attention layer by the size of its maps."""
+
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import torch
+
+from psal_cli import memory
+from psal_cli.benchmarks import machine
+from psal_cli.benchmarks.layers import LAYERS, Case, Layer
+from psal_cli.benchmarks.measuring import growth, timed
+
+SIZES = (64, 128, 256, 512)
+SECONDS = 3.0
+WARM = 32  # side of the maps that a layer is warmed up with
+SHORT, REPEATS = 0.5, 3  # runs that take less seconds are repeated so often, and the median counts
+LEAST = 1024  # queries of a part
+FLOAT = 4  # bytes
+MODES = ("forward", "forward + backward")
+
+
+def measure(
+    sizes: tuple[int, ...] = SIZES,
+    layers: tuple[str, ...] = tuple(LAYERS),
+    *,
+    seconds: float = SECONDS,
+    device: str = "cpu",
+    threads: int | None = None,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict:
+    """Runs every layer at every size, without gradient and with, and returns the rows and where they were measured.
+
+    Each layer runs in a process of its own, maps are normal noise by the seed. What would not fit into the memory that is free
+    is not begun: its row says what it takes. What would take more than so many seconds is done for a part of its queries where
+    its time is that of its queries (share < 1), and not at all elsewhere.
+
+    Returns:
+        {"date", "machine", "versions", "device", "threads", "rows": [...], "growth": {...}}. A row: layer, title, size, mode,
+        status ("measured", "part", "memory", "seconds", "no gradient", "failed"), seconds (of all queries) or None, share,
+        peak_bytes (measured) or None, need_bytes, flop (both counted), expected_seconds, paper_gb or None. growth:
+        of each layer and mode with three sizes measured, from 128 on, the exponent of seconds by queries. ratios: by size, how
+        many times the memory (forward and backward) and the seconds (forward) of PSAL 3 full attention takes, and in the paper.
+    """
+    rows = []
+    for name in layers:
+        say(f"{LAYERS[name].title}, {', '.join(f'{side}x{side}' for side in sizes)}")
+        job = {"layer": name, "sizes": sizes, "seconds": seconds, "device": device, "threads": threads, "seed": seed}
+        rows += _in_process(job)
+    facts = machine.facts("torch", "numpy", "psal")
+    settings = {"bench": "memory", "device": device, "threads": threads or torch.get_num_threads(), "seed": seed}
+    return {**facts, **settings, "rows": rows, "growth": growths(rows), "ratios": ratios(rows)}
+
+
+def _in_process(job: dict) -> list[dict]:
+    """`run_layer` in a process of its own: what another layer has left behind does not count, and a kill takes only one."""
+    # It has the machine for itself: threads that sleep between steps, as those of `psal` do, would cost it time.
+    environment = {**os.environ, "OMP_WAIT_POLICY": "active"}
+    command = [sys.executable, "-m", "psal_cli.benchmarks.memory", json.dumps(job)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            out, err = process.communicate()
+        except BaseException:
+            process.kill()
+            raise
+    rows = [json.loads(line) for line in out.splitlines()]
+    if process.returncode:
+        last = (err.strip().splitlines() or [f"ended with {process.returncode}"])[-1]
+        failed = {"status": "failed", "error": last}
+        done = {(row["size"], row["mode"]) for row in rows}
+        left = [(side, mode) for side in job["sizes"] for mode in MODES if (side, mode) not in done]
+        rows += [_row(job["layer"], Case(side), mode) | failed for side, mode in left]
+    return rows
+
+
+def _row(name: str, case: Case, mode: str) -> dict:
+    layer, number = LAYERS[name], MODES.index(mode)
+    work = layer.work(case)
+    about = {"layer": name, "title": layer.title, "size": case.side, "mode": mode, "status": "", "seconds": None, "share": 1.0}
+    counted = {"peak_bytes": None, "need_bytes": round(work.bytes[number]), "flop": work.flop[number]}
+    return about | counted | {"expected_seconds": None, "paper_gb": layer.paper.get(case.side)}
+
+
+def run_layer(name: str, sizes: tuple[int, ...], seconds: float, device: str, threads: int | None, seed: int) -> Iterator[dict]:
+    """Yields the rows of a layer, as `measure` describes them."""
+    if threads:
+        torch.set_num_threads(threads)
+    layer, rates, warm = LAYERS[name], {}, Case(WARM)
+    for number, mode in enumerate(MODES):
+        if not _untrained(layer, mode, device):
+            maps = inputs(warm, mode, device, seed)
+            run(layer, maps, mode)  # libraries loaded, threads started, kernels chosen
+            rates[mode] = layer.work(warm).flop[number] / timed(lambda m=maps, x=mode: run(layer, m, x), device)[0]
+    for side in sizes:
+        case = Case(side)
+        for mode in MODES:
+            row = _row(name, case, mode)
+            row["expected_seconds"] = row["flop"] / rates.get(mode, rates[MODES[0]])
+            yield _measured(row, layer, case, mode, seconds, device, seed)
+            if row["seconds"]:
+                rates[mode] = row["flop"] / row["seconds"]
+
+
+def _untrained(layer: Layer, mode: str, device: str) -> bool:
+    return mode == MODES[1] and not layer.trains_on_cpu and device == "cpu"
+
+
+def _measured(row: dict, layer: Layer, case: Case, mode: str, seconds: float, device: str, seed: int) -> dict:
+    """The row, with what was measured; changed in place."""
+    if _untrained(layer, mode, device):
+        return row | {"status": "no gradient"}
+    given = FLOAT * case.queries * (2 * case.channels + case.value_channels)
+    short, slow = row["need_bytes"] + given > room(device), row["expected_seconds"] > seconds
+    if (slow or short) and not layer.partial:
+        return row | {"status": "memory" if short else "seconds"}
+    share = min(seconds / row["expected_seconds"], 1)
+    if short:
+        if layer.work(case).bytes[0] + given > room(device):
+            return row | {"status": "memory"}
+        share = min(share, room(device) / (2 * (row["need_bytes"] + given)))
+    maps = inputs(case, mode, device, seed)
+    mask = part(case, share, device) if share < 1 else None
+    if layer.compiles:
+        run(layer, maps, mode, mask)
+    times = []
+    row["peak_bytes"] = growth(lambda: times.append(timed(lambda: run(layer, maps, mode, mask), device)[0]), device)
+    if times[0] < SHORT:
+        times = [timed(lambda: run(layer, maps, mode, mask), device)[0] for _ in range(REPEATS)]
+    row["share"] = 1.0 if mask is None else mask.float().mean().item()
+    row["seconds"] = statistics.median(times) / row["share"]
+    row["status"] = "measured" if mask is None else "memory" if short else "part"
+    if mask is not None and mode == MODES[1]:
+        row["peak_bytes"] = None  # what is kept for the gradient of a part is not what the whole takes
+    return row
+
+
+def room(device: str) -> float:
+    """Bytes that may be taken."""
+    if device.startswith("cuda"):
+        return torch.cuda.mem_get_info()[0]
+    free = memory.available()
+    return math.inf if free is None else 0.9 * free
+
+
+def inputs(case: Case, mode: str, device: str, seed: int) -> list[torch.Tensor]:
+    """Query, key and value: normal noise."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [(1, channels, case.side, case.side) for channels in (case.channels, case.channels, case.value_channels)]
+    maps = [torch.randn(shape, generator=generator).to(device) for shape in shapes]
+    return [x.requires_grad_(mode == MODES[1]) for x in maps]
+
+
+def part(case: Case, share: float, device: str) -> torch.Tensor:
+    """bool [1, side, side]: rows around the middle that are about such a share, and at least LEAST queries."""
+    rows = min(max(round(case.side * share), math.ceil(LEAST / case.side)), case.side)
+    mask = torch.zeros(1, case.side, case.side, dtype=torch.bool, device=device)
+    top = (case.side - rows) // 2
+    mask[:, top : top + rows] = True
+    return mask
+
+
+def run(layer: Layer, maps: list[torch.Tensor], mode: str, mask: torch.Tensor | None = None) -> None:
+    """Once through the layer, and with its gradients back."""
+    masked = {} if mask is None else {"query_mask": mask}
+    out = layer.make(1.0, 0)(*maps, **masked)
+    if mode == MODES[1]:
+        torch.autograd.grad(out.sum(), maps)
+
+
+def growths(rows: list[dict]) -> dict[str, float]:
+    """ "layer, mode" -> the exponent e of seconds = a * queries^e, fitted to the logarithms."""
+    found = {}
+    large = [row for row in rows if row["seconds"] and row["size"] >= 128]
+    for name, mode in dict.fromkeys((row["layer"], row["mode"]) for row in large):
+        points = [(row["size"] ** 2, row["seconds"]) for row in large if (row["layer"], row["mode"]) == (name, mode)]
+        if len(points) >= 3:
+            x, y = torch.tensor(points, dtype=torch.float64).log().T
+            x = x - x.mean()
+            found[f"{name}, {mode}"] = ((x * y).sum() / x.square().sum()).item()
+    return found
+
+
+def ratios(rows: list[dict]) -> dict[str, dict]:
+    """Full attention over PSAL 3, by size; what was not measured is counted."""
+    found = {(row["layer"], row["size"], row["mode"]): row for row in rows}
+    out = {}
+    for size in dict.fromkeys(row["size"] for row in rows):
+        both = [[found.get((layer, size, mode)) for layer in ("full", "psal3")] for mode in MODES]
+        if all(row and row["status"] != "failed" for pair in both for row in pair):
+            held = [row["peak_bytes"] or row["need_bytes"] for row in both[1]]
+            taken = [row["seconds"] or row["expected_seconds"] for row in both[0]]
+            paper = [row["paper_gb"] for row in both[0]]
+            out[str(size)] = {
+                "memory": held[0] / held[1], "seconds": taken[0] / taken[1],
+                "paper_memory": paper[0] / paper[1] if all(paper) else None,
+            }  # fmt: skip
+    return out
+
+
+if __name__ == "__main__":
+    for found in run_layer(**{name.replace("layer", "name"): value for name, value in json.loads(sys.argv[1]).items()}):
+        sys.stdout.write(json.dumps(found) + "\n")
+        sys.stdout.flush()

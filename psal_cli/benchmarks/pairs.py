@@ -1,0 +1,77 @@
+"""Pairs of frames of one video: what is rebuilt or coloured, and what it is made from."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from psal_cli.errors import InputError
+from psal_cli.image import READABLE
+
+BUNDLED = Path(__file__).parent / "pair"
+
+
+class Pair(NamedTuple):
+    """uint8 [H, W, 3] each; distance: frames from the target to the reference, None where it is not known."""
+
+    sequence: str
+    distance: int | None
+    target: np.ndarray
+    reference: np.ndarray
+
+
+def pairs(
+    folder: Path | None = None, size: tuple[int, int] | None = None, distances: tuple[int, ...] = (1, 3, 5, 10)
+) -> Iterator[Pair]:
+    """All pairs of a folder, None: the one that ships; resized to (width, height), bicubic, where a size is given.
+
+    A folder holds query.* and key.*, one pair, or a folder for each sequence, with numbered frames: the target is the middle
+    one, or, where names have signs (-10 ... +10), +00; the references are so many frames before and after it, of those that
+    are there.
+
+    Raises:
+        InputError: no pair there; a file that is no picture.
+    """
+    folder = folder or BUNDLED
+    if not folder.is_dir():
+        raise InputError(f"--pairs {folder} is no folder: give one with query.png and key.png, or with folders of frames")
+    files = _pictures(folder)
+    if {"query", "key"} <= set(files):
+        yield Pair(folder.name, None, frame(files["query"], size), frame(files["key"], size))
+        return
+    found = 0
+    for sequence in sorted(path for path in folder.iterdir() if path.is_dir()):
+        frames = _numbered(sequence)
+        for distance in sorted({sign * n for n in distances for sign in (-1, 1)}):
+            if 0 in frames and distance in frames:
+                found += 1
+                yield Pair(sequence.name, distance, frame(frames[0], size), frame(frames[distance], size))
+    if not found:
+        asked = ", ".join(map(str, distances))
+        raise InputError(f"--pairs {folder} has no frames that are {asked} apart: query.png and key.png, or folders of frames")
+
+
+def _numbered(folder: Path) -> dict[int, Path]:
+    """Frames by their distance to the target."""
+    found = {name: path for name, path in _pictures(folder).items() if re.fullmatch(r"[+-]?\d+", name)}
+    if not any(name[0] in "+-" for name in found):
+        numbers = sorted(map(int, found))
+        middle = numbers[len(numbers) // 2] if numbers else 0
+        return {int(name) - middle: path for name, path in found.items()}
+    return {int(name): path for name, path in found.items()}
+
+
+def _pictures(folder: Path) -> dict[str, Path]:
+    return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in READABLE}
+
+
+def frame(path: Path, size: tuple[int, int] | None) -> np.ndarray:
+    """uint8 [H, W, 3]. Raises InputError for what is no picture."""
+    try:
+        picture = Image.open(path).convert("RGB")
+    except OSError as error:
+        raise InputError(f"{path} is no picture that can be read: leave it out of --pairs") from error
+    return np.asarray(picture.resize(size) if size else picture)

@@ -1,0 +1,131 @@
+"""Tables 2 and 3 of the paper: a picture rebuilt from the pixels of another through each attention layer."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from psal_cli.attention import FullAttention
+from psal_cli.benchmarks import machine
+from psal_cli.benchmarks.layers import LAYERS, Case, Layer, full
+from psal_cli.benchmarks.measuring import growth, timed
+from psal_cli.benchmarks.memory import WARM, room
+from psal_cli.benchmarks.pairs import Pair, pairs
+from psal_cli.tasks.reconstruct import TEMPERATURE
+
+SIZES = (64, 128, 256, 512)
+STRIDES = (1, 2, 5, 10)
+SECONDS = 8.0
+APART = 10  # frames
+PAPER_2 = {"full-10": 0.0022, "local": 0.0119, "linear": 0.0576, "psal3": 0.0011, "aggregation": 0.0008}  # 512x512
+PAPER_3 = {64: ("full-1", 0.0048, 0.0048), 128: ("full-2", 0.0038, 0.0029), 256: ("full-5", 0.0031, 0.0017),
+           512: ("full-10", 0.0022, 0.0011)}  # side: full attention with a stride, its error, that of PSAL 3  # fmt: skip
+OTHERS = ("local", "linear", "performer", "reformer", "psal3", "aggregation")
+
+
+def layers() -> dict[str, Layer]:
+    """Full attention at each stride, then the others."""
+    strided = {
+        f"full-{stride}": replace(
+            LAYERS["full"],
+            title=f"Full attention, stride {stride}",
+            make=lambda t, _, stride=stride: FullAttention(temperature=t, stride=stride),
+            work=partial(full, stride=stride),
+        )
+        for stride in STRIDES
+    }
+    return strided | {name: LAYERS[name] for name in OTHERS}
+
+
+def measure(
+    sizes: tuple[int, ...] = SIZES,
+    folder: Path | None = None,
+    *,
+    seconds: float = SECONDS,
+    temperature: float = TEMPERATURE,
+    device: str = "cpu",
+    seed: int = 0,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict:
+    """The mean squared error, seconds and memory of each layer at each size, over the pairs of a folder (`pairs`).
+
+    Query and key are the two frames, RGB in [0, 1] resized to the size, values the key's own pixels; of frames that are numbered
+    those APART from each other, as in the paper. A layer that would take more than so many seconds a pair is left out.
+
+    Returns:
+        {"date", "machine", "versions", "device", "seed", "temperature", "pairs", "rows", "ratios"}. A row: layer, title, size,
+        status ("measured", "seconds", "memory"), error, seconds, peak_bytes, flop, paper_error. ratios: by size, the error of
+        full attention at the paper's stride over that of PSAL 3, and in the paper.
+
+    Raises:
+        InputError: no pairs.
+    """
+    rates: dict[str, float] = {}
+    rows, count = [], 0
+    for side in (WARM, *sizes):
+        frames = list(pairs(folder, (side, side), distances=(APART,)))
+        count = len(frames)
+        if side != WARM:
+            say(f"{side}x{side}, pairs: {count}")
+        for name, layer in layers().items():
+            case = Case(side, channels=3, value_channels=3)
+            row = _rebuilt(name, layer, case, frames[:1] if side == WARM else frames, rates, seconds, temperature, device, seed)
+            rows += [row] if side != WARM else []
+    facts = machine.facts("torch", "numpy", "psal")
+    settings = {"bench": "reconstruct", "device": device, "seed": seed, "temperature": temperature, "pairs": count}
+    return {**facts, **settings, "rows": rows, "ratios": ratios(rows)}
+
+
+def _rebuilt(
+    name: str, layer: Layer, case: Case, frames: list[Pair], rates: dict, limit: float, temperature: float, device: str, seed: int
+) -> dict:
+    work = layer.work(case)
+    row = {"layer": name, "title": layer.title, "size": case.side, "status": "measured", "error": None, "seconds": None}
+    row |= {"peak_bytes": None, "flop": work.flop[0], "paper_error": _paper(name, case.side)}
+    if work.bytes[0] > room(device):
+        return row | {"status": "memory"}
+    if name in rates and work.flop[0] / rates[name] > limit:
+        return row | {"status": "seconds"}
+    attend = layer.make(temperature, seed)
+    errors, times, peak = [], [], None
+    with torch.no_grad():
+        for pair in frames:
+            query, key = (_tensor(x).to(device) for x in (pair.target, pair.reference))
+            found = []
+
+            def run(query: torch.Tensor = query, key: torch.Tensor = key, found: list = found) -> None:
+                found[:] = [attend(query, key, key)]
+
+            if peak is None:
+                run()  # to warm up
+                peak = growth(run, device)
+            times.append(timed(run, device)[0])
+            errors.append((found[0] - query).square().mean().item())
+    rates[name] = work.flop[0] / float(np.mean(times))
+    return row | {"error": float(np.mean(errors)), "seconds": float(np.mean(times)), "peak_bytes": peak}
+
+
+def _tensor(pixels: np.ndarray) -> torch.Tensor:
+    """uint8 [H, W, 3] -> [1, 3, H, W] in [0, 1]."""
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
+
+
+def _paper(name: str, side: int) -> float | None:
+    if side == 512 and name in PAPER_2:
+        return PAPER_2[name]
+    full_name, error, psal_error = PAPER_3.get(side, (None, None, None))
+    return error if name == full_name else psal_error if name == "psal3" else None
+
+
+def ratios(rows: list[dict]) -> dict[str, dict]:
+    """By size: the error of full attention at the paper's stride over that of PSAL 3."""
+    errors = {(row["layer"], row["size"]): row["error"] for row in rows}
+    out = {}
+    for size, (name, error, psal_error) in PAPER_3.items():
+        ours = errors.get((name, size)), errors.get(("psal3", size))
+        if all(ours):
+            out[str(size)] = {"error": ours[0] / ours[1], "paper_error": error / psal_error}
+    return out

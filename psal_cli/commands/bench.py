@@ -1,0 +1,175 @@
+"""`psal bench`: the paper's tables on this machine."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from psal_cli.batch import as_path
+from psal_cli.commands import options
+from psal_cli.commands.talk import Talk
+from psal_cli.errors import WriteError
+
+LAYERS = ("full", "local", "linear", "performer", "reformer", "psal3", "aggregation", "sdpa", "flex")
+SWAPS = ("8", "all")
+
+
+class Sizes(click.ParamType):
+    name = "sides"
+
+    def convert(self, value, param, ctx) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        if not re.fullmatch(r"\d{1,5}(,\d{1,5})*", value):
+            self.fail(f"{value!r} is no list of sides in pixels: e.g. 64,128,256", param, ctx)
+        sizes = tuple(sorted({int(side) for side in value.split(",")}))
+        if sizes[0] < 16 or sizes[-1] > 8192:
+            self.fail(f"{value}: sides from 16 to 8192 are measured", param, ctx)
+        return sizes
+
+
+class Names(click.ParamType):
+    name = "layers"
+
+    def convert(self, value, param, ctx) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        names = tuple(value.split(","))
+        if unknown := [name for name in names if name not in LAYERS]:
+            self.fail(f"{unknown[0]!r} is no layer: {', '.join(LAYERS)}", param, ctx)
+        return names
+
+
+bench_options = options.group(
+    options.seed_option,
+    click.option("--device", type=options.Device(), default="cpu", show_default=True, metavar=options.Device.name),
+    click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads; default: as many as torch takes."),
+    click.option("--json", "as_json", is_flag=True, help="JSON on stdout in place of the table: all rows, machine, versions."),
+    click.option("--csv", "as_csv", is_flag=True, help="Comma-separated rows on stdout in place of the table."),
+    click.option("--plot", type=options.PICTURE, help="Also draw the figures, .png, .svg or .pdf; needs matplotlib."),
+    click.option("--force", is_flag=True, help="Overwrite a plot that exists."),
+    click.option("-q", "--quiet", is_flag=True, help="Errors only."),
+    click.option("-v", "--verbose", count=True, help="-vv: a traceback when something fails."),
+)
+pairs_option = click.option(
+    "--pairs",
+    type=options.PICTURE,
+    help="A folder with query.png and key.png, or with folders of numbered frames, one a sequence; default: a pair that ships.",
+)
+
+
+@click.group(short_help="The paper's tables on this machine.", epilog="\b\nExample:\n  psal bench memory --sizes 64,128")
+def bench() -> None:
+    """Measure PSAL and the attention layers it is compared with, as the tables of the paper (arXiv 2202.03163) do.
+
+    Each prints a table on stdout, with the paper's own figures in the last column.
+    """
+
+
+@bench.command(epilog="\b\nExample:\n  psal bench memory --sizes 64,128,256 --plot memory.png")
+@click.option("--sizes", type=Sizes(), default="64,128,256,512", show_default=True, help="Sides of the feature maps, 16 to 8192.")
+@click.option("--layers", type=Names(), default=",".join(LAYERS), show_default=True, help="Those to measure.")
+@click.option(
+    "--seconds",
+    type=options.Finite(0, min_open=True),
+    default=3.0,
+    show_default=True,
+    help="What is expected to take longer is done for a part of its queries, or, where that tells nothing, not at all.",
+)
+@bench_options
+def memory(sizes, layers, seconds, **shared) -> None:
+    """Table 1: memory, seconds and operations by size, without gradient and with; patches of 7x7, 16 channels.
+
+    What does not fit into the memory that is free is not begun: the table says what it would take.
+    """
+
+    def measure(say: Callable[[str], None], **about) -> dict:
+        from psal_cli.benchmarks.memory import measure
+
+        return measure(sizes, layers, seconds=seconds, say=say, **about)
+
+    _run(measure, **shared)
+
+
+@bench.command(epilog="\b\nExample:\n  psal bench reconstruct --sizes 64,128")
+@click.option(
+    "--sizes", type=Sizes(), default="64,128,256,512", show_default=True, help="Sides to which pictures are resized, 16 to 8192."
+)
+@pairs_option
+@click.option(
+    "--seconds",
+    type=options.Finite(0, min_open=True),
+    default=8.0,
+    show_default=True,
+    help="A layer that takes longer for a pair is left out.",
+)
+@click.option("--temperature", type=options.Finite(0, min_open=True), default=0.1, show_default=True, help="Of the softmax.")
+@bench_options
+def reconstruct(sizes, pairs, seconds, temperature, **shared) -> None:
+    """Tables 2 and 3: the error of pictures rebuilt from others, 10 frames apart, by full attention with strides and the rest."""
+
+    def measure(say: Callable[[str], None], threads: int | None, **about) -> dict:
+        from psal_cli.benchmarks.reconstruct import measure
+
+        folder = None if pairs is None else as_path(pairs)
+        return measure(sizes, folder, seconds=seconds, temperature=temperature, say=say, **about)
+
+    _run(measure, **shared)
+
+
+@bench.command(epilog="\b\nExample:\n  psal bench swap --table 8")
+@click.option(
+    "--table",
+    type=click.Choice(SWAPS),
+    default="8",
+    show_default=True,
+    help="all: tables 4 and 5 too, each layer with its own weights.",
+)
+@pairs_option
+@bench_options
+def swap(table, pairs, **shared) -> None:
+    """Table 8: the paper's colorization network trained with one layer and run with another, with the weights that ship."""
+
+    def measure(say: Callable[[str], None], threads: int | None, **about) -> dict:
+        from psal_cli.benchmarks.swap import PAPER, TABLE_8, measure
+
+        folder = None if pairs is None else as_path(pairs)
+        return measure(folder, wanted=tuple(TABLE_8 if table == "8" else PAPER), say=say, **about)
+
+    _run(measure, **shared)
+
+
+def _run(
+    measure: Callable[..., dict], *, seed: int, device: str, threads: int | None, as_json: bool, as_csv: bool, plot: str | None,
+    force: bool, quiet: bool, verbose: int,
+) -> None:  # fmt: skip
+    """Measures and prints; a plot that could not be written is refused before."""
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv would both go to stdout: give one of the two")
+    path = None if plot is None else as_path(plot)
+    with Talk(quiet, verbose, as_json) as talk:
+        from psal_cli.benchmarks import output
+
+        if path is not None:
+            _check_plot(path, force)
+        device, _ = options.choose_device(device)
+        options.set_threads(threads)
+        results = measure(talk.say, seed=seed, device=device, threads=threads)
+        talk.data(json.dumps(results) if as_json else output.comma_separated(results) if as_csv else output.text(results))
+        if path is not None:
+            from psal_cli.files import atomic_file
+
+            with atomic_file(path, force) as file:
+                output.plot(results, file, path.suffix[1:].lower())
+        if talk.lost:
+            raise WriteError("the table could not be written to stdout")
+
+
+def _check_plot(path: Path, force: bool) -> None:
+    from psal_cli.benchmarks.output import check_plot
+    from psal_cli.files import check_output
+
+    check_plot(path)
+    check_output(path, force)

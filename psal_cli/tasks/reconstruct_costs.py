@@ -1,0 +1,74 @@
+"""What `psal reconstruct` costs in memory: bytes at each of its steps, from what the files say of their pictures."""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from psal_cli import memory
+from psal_cli.errors import MemoryLimitError
+from psal_cli.tasks.costs import LOSSLESS
+from psal_cli.tasks.reconstruct import reconstruct
+
+# Bytes, measured.
+MATCH = 24  # of each neighbour of a pixel
+TABLE = 4  # of each pixel of the key
+PATCH, CHUNK = 14, 250_000_000  # of full attention: of each number of a key's patch, and of what is compared at a time
+STRIPS = 60_000_000  # of what is made a strip of rows at a time
+UNKNOWN = 400_000_000  # of the libraries, where the system does not tell
+
+
+def plan(
+    query: Any,
+    key: Any,
+    formats: dict[str, str],
+    *,
+    attention: str,
+    patch_size: int,
+    k: int,
+    streams: int = 0,
+    limit: int | None = None,
+) -> memory.Plan:
+    """The most memory that a process will hold that reads, rebuilds and writes a picture.
+
+    Args:
+        query, key: what their files say of them (psal_cli.image.Header).
+        formats: of what is written, as Pillow names them: "output", and "save_offsets" where there is one.
+        attention, patch_size, k: see `reconstruct`.
+        streams: bytes that are piped in and out.
+        limit: bytes.
+
+    Raises:
+        MemoryLimitError: it takes more.
+    """
+    asked, given = (head.width * head.height for head in (query, key))
+    kept = reading = 0
+    for head, area in ((query, asked), (key, given)):
+        itemsize = head.bits // 8
+        reading = max(reading, kept + memory.reading(area, head.channels, itemsize, head.alpha, head.format))
+        kept += area * itemsize * (head.channels + head.alpha)
+    compared = query.channels if query.channels == key.channels else 1
+    features = 4 * (compared * (asked + given) + key.channels * (given if compared != key.channels else 0))
+    found = 8 * key.channels * asked
+    if attention == "full":
+        working = features + found + CHUNK + PATCH * (compared + 1) * patch_size**2 * given
+    else:
+        working = features + found + MATCH * k * asked + TABLE * given
+    itemsize = query.bits // 8
+    result = asked * key.channels * itemsize + 8 * k * asked * (attention != "full")
+    about = [memory.writing(asked, key.channels, itemsize, query.alpha, formats["output"], query.format in LOSSLESS)]
+    if "save_offsets" in formats:
+        about.append(memory.drawing(asked, formats["save_offsets"]))
+    most = memory.libraries(baseline()) + streams + STRIPS + max(reading, kept + max(working, result + max(about)))
+    if limit is not None and most > limit:
+        cure = "allow more with --max-memory, or give smaller pictures"
+        raise MemoryLimitError(f"it takes {memory.in_words(most)}, {memory.at_most(limit)} are allowed: {cure}")
+    return memory.Plan(most, None, memory.in_words(most))
+
+
+@cache
+def baseline() -> int:
+    """Bytes that the process holds when the engine has run once and no picture is loaded: to be called before any is."""
+    pixels = np.arange(0, 192, dtype=np.uint8).reshape(8, 8, 3)
+    reconstruct(pixels, pixels)
+    return memory.resident() or UNKNOWN
