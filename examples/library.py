@@ -17,7 +17,7 @@ def load(path: str) -> torch.Tensor:
     return torch.from_numpy(np.asarray(Image.open(path).convert("RGB"), np.float32) / 255).permute(2, 0, 1)[None]
 
 
-def main(query_path="tests/data/pair/query.png", key_path="tests/data/pair/key.png", output_path="rebuilt.png"):
+def main(query_path="examples/railway.jpg", key_path="examples/railway_reference.jpg", output_path="rebuilt.png"):
     query, key = load(query_path), load(key_path)
     for aggregation in (False, True):
         rebuilt = ps_attention(query, key, key, patch_size=7, k=3, temperature=0.1, aggregation=aggregation)

@@ -16,7 +16,7 @@ PACKAGE = Path(psal_cli.__file__).parent
 HEADER = (Path(__file__).parents[1] / "ext" / "psal.h").read_text()
 
 # Top to bottom: each of these rooms imports only what stands below it.
-ORDER = ["commands", "training", "tasks", "weights", "networks", "attention", "ops", "checks", "native"]
+ORDER = ["commands", "benchmarks", "training", "tasks", "weights", "networks", "attention", "ops", "checks", "native"]
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

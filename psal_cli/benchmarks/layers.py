@@ -110,9 +110,10 @@ def _reached(start: int, side: int, radius: int, reach: int) -> int:
 
 def linear(case: Case) -> Work:
     n, d = case.queries, case.numbers
-    forward = 2 * (n + case.keys) * d * (case.value_channels + 1)
+    asked, given = (2 * places * d * (case.value_channels + 1) for places in (n, case.keys))
+    forward = asked + given
     chunk = FLOAT * min(CHUNK, n * d)
-    return Work((forward, 4 * forward), (5 * chunk, 8 * chunk))
+    return Work((forward, 3 * forward + asked), (5 * chunk, 8 * chunk))
 
 
 def performer(case: Case) -> Work:
@@ -127,10 +128,11 @@ def reformer(case: Case) -> Work:
     n, m, d, p = case.queries, case.keys, case.extended, case.patch_size
     half = 0 if 2 * m <= BUCKET else math.ceil(math.ceil(2 * m / BUCKET) ** 0.5 / 2)
     hashed = ROUNDS * 2 * (n + m) * case.numbers * 2 * half
-    attended = ROUNDS * 2 * n * min(2 * BUCKET, m) * (d + case.value_channels)
-    chunk = FLOAT * min(CHUNK, 3 * n * d)
+    chunk = min(BUCKET, n)
+    attended = ROUNDS * 2 * math.ceil(n / chunk) * chunk * min(2 * BUCKET, m) * (d + case.value_channels)
+    once = FLOAT * min(CHUNK, 3 * n * d)
     rest = FLOAT * n * (ROUNDS * (case.value_channels + 3) + 3 * d / p**2)
-    return Work((hashed + attended, hashed + 4 * attended), (4 * chunk + rest, 7 * chunk + 2 * rest))
+    return Work((hashed + attended, hashed + 4 * attended), (4 * once + rest, 7 * once + 2 * rest))
 
 
 def sdpa(case: Case) -> Work:

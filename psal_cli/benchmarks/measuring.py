@@ -19,12 +19,12 @@ def growth(run: Callable[[], Any], device: str) -> int | None:
     """
     gc.collect()
     if device.startswith("cuda"):
-        torch.cuda.synchronize()
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.synchronize(device)
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
         run()
-        torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated() - before
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
     try:
         ctypes.CDLL(None).malloc_trim(0)  # what was freed before goes back, or it would hide what run() takes
     except (OSError, AttributeError):  # no glibc
@@ -42,5 +42,5 @@ def timed(run: Callable[[], Any], device: str) -> tuple[float, float]:
     cpu, wall = time.process_time(), time.perf_counter()
     run()
     if device.startswith("cuda"):
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
     return time.perf_counter() - wall, time.process_time() - cpu

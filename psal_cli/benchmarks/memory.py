@@ -6,6 +6,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 
 import torch
@@ -49,33 +50,44 @@ def measure(
     """
     rows = []
     for name in layers:
-        say(f"{LAYERS[name].title}, {', '.join(f'{side}x{side}' for side in sizes)}")
         job = {"layer": name, "sizes": sizes, "seconds": seconds, "device": device, "threads": threads, "seed": seed}
-        rows += _in_process(job)
+        for row in _in_process(job):
+            say(_told(row))
+            rows.append(row)
     facts = machine.facts("torch", "numpy", "psal")
     settings = {"bench": "memory", "device": device, "threads": threads or torch.get_num_threads(), "seed": seed}
     return {**facts, **settings, "rows": rows, "growth": growths(rows), "ratios": ratios(rows)}
 
 
-def _in_process(job: dict) -> list[dict]:
+def _in_process(job: dict) -> Iterator[dict]:
     """`run_layer` in a process of its own: what another layer has left behind does not count, and a kill takes only one."""
     # It has the machine for itself: threads that sleep between steps, as those of `psal` do, would cost it time.
     environment = {**os.environ, "OMP_WAIT_POLICY": "active"}
     command = [sys.executable, "-m", "psal_cli.benchmarks.memory", json.dumps(job)]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    left = [(side, mode) for side in job["sizes"] for mode in MODES]
+    with (
+        tempfile.TemporaryFile("w+") as complaints,
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=complaints, text=True) as process,
+    ):
         try:
-            out, err = process.communicate()
-        except BaseException:
+            for line in process.stdout:
+                row = json.loads(line)
+                left.remove((row["size"], row["mode"]))
+                yield row
+            process.wait()
+        finally:
             process.kill()
-            raise
-    rows = [json.loads(line) for line in out.splitlines()]
-    if process.returncode:
-        last = (err.strip().splitlines() or [f"ended with {process.returncode}"])[-1]
-        failed = {"status": "failed", "error": last}
-        done = {(row["size"], row["mode"]) for row in rows}
-        left = [(side, mode) for side in job["sizes"] for mode in MODES if (side, mode) not in done]
-        rows += [_row(job["layer"], Case(side), mode) | failed for side, mode in left]
-    return rows
+        complaints.seek(0)
+        last = (complaints.read().strip().splitlines() or [f"ended with {process.returncode}"])[-1]
+    for side, mode in left:
+        yield _row(job["layer"], Case(side), mode) | {"status": "failed", "error": last}
+
+
+def _told(row: dict) -> str:
+    """What became of a row, for whoever waits."""
+    why = {"memory": f"takes {memory.in_words(row['need_bytes'])}", "seconds": f"would take {row['expected_seconds'] or 0:.0f} s"}
+    found = f"{row['seconds']:.2g} s" if row["seconds"] else why.get(row["status"], row["status"])
+    return f"{row['title']}, {row['size']}x{row['size']}, {row['mode']}: {found}"
 
 
 def _row(name: str, case: Case, mode: str) -> dict:
@@ -142,7 +154,7 @@ def _measured(row: dict, layer: Layer, case: Case, mode: str, seconds: float, de
 def room(device: str) -> float:
     """Bytes that may be taken."""
     if device.startswith("cuda"):
-        return torch.cuda.mem_get_info()[0]
+        return torch.cuda.mem_get_info(device)[0]
     free = memory.available()
     return math.inf if free is None else 0.9 * free
 

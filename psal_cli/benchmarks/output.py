@@ -39,7 +39,7 @@ def text(results: dict) -> str:
     for row in found.rows:
         grid.add_row(*row)
     out = io.StringIO()
-    console = Console(file=out, width=max(len(line) for line in _lines(found)) + 3 * len(found.columns), no_color=True)
+    console = Console(file=out, width=max(len(line) for line in _lines(found)) + 3 * len(found.columns) + 1, no_color=True)
     console.print(grid, highlight=False, markup=False)
     for line in [*found.notes, machine.where(results)]:
         console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -65,15 +65,15 @@ def measure(
     """
     rates: dict[str, float] = {}
     rows, count = [], 0
-    for side in (WARM, *sizes):
+    for number, side in enumerate((WARM, *sizes)):  # the first tells how fast each layer is
         frames = list(pairs(folder, (side, side), distances=(APART,)))
         count = len(frames)
-        if side != WARM:
+        if number:
             say(f"{side}x{side}, pairs: {count}")
         for name, layer in layers().items():
             case = Case(side, channels=3, value_channels=3)
-            row = _rebuilt(name, layer, case, frames[:1] if side == WARM else frames, rates, seconds, temperature, device, seed)
-            rows += [row] if side != WARM else []
+            row = _rebuilt(name, layer, case, frames if number else frames[:1], rates, seconds, temperature, device, seed)
+            rows += [row] if number else []
     facts = machine.facts("torch", "numpy", "psal")
     settings = {"bench": "reconstruct", "device": device, "seed": seed, "temperature": temperature, "pairs": count}
     return {**facts, **settings, "rows": rows, "ratios": ratios(rows)}

@@ -48,7 +48,7 @@ def plan(
 
     Args:
         header: what the file says of the picture (psal_cli.image.Header).
-        formats: of what is written, as Pillow names them: "output", and "save_offsets" and "compare" where they are.
+        formats: of what is written, as Pillow names them: "output", and "compare" where there is one.
         networks, ensemble: see `Upscaler`.
         streams: bytes that are piped in and out.
         limit: bytes.
@@ -86,10 +86,8 @@ def _most(header: Any, formats: dict[str, str], networks: tuple[nn.Module, ...],
         most = max(most, kept + result + at_work)
         area, sides = size, [side * network.scale for side in sides]
         kept += size * each
-    about = [memory.writing(area, header.channels, itemsize, header.alpha, formats["output"], header.format in LOSSLESS)]
-    if "save_offsets" in formats:
-        about.append(memory.drawing(header.width * header.height, formats["save_offsets"]))
-    return working, max(most, kept + max(about))
+    encoder = memory.writing(area, header.channels, itemsize, header.alpha, formats["output"], header.format in LOSSLESS)
+    return working, max(most, kept + encoder)  # a field is drawn for less than it was searched for
 
 
 def _working(network: nn.Module, width: int, height: int, largest: int) -> int:

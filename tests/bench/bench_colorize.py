@@ -21,10 +21,10 @@ import cv2
 import numpy as np
 from colour_faults import speckles, stray_edges
 from colour_transfer import reinhard, welsh
-from davis import FOLDER, ROOT, Pair, pairs
 from PIL import Image
-from report import header, table, write_json, write_readme
+from report import DAVIS, ROOT, header, table, write_json, write_readme
 
+from psal_cli.benchmarks.pairs import Pair, pairs
 from psal_cli.tasks import colorize as task
 from psal_cli.tasks import matching, paper_colorization
 from psal_cli.tasks.chroma import coloured, lab, lightness
@@ -157,7 +157,7 @@ def _timed(name: str, target: Image.Image, reference: Image.Image) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=FOLDER, help="the folder with the sequences")
+    parser.add_argument("--data", type=Path, default=DAVIS, help="the folder with the sequences")
     parser.add_argument("--page", type=Path, help="draw sheets: of this name and _davis, _sides, _photographs")
     parser.add_argument("--write-readme", action="store_true", help="also put the tables into tests/bench/README.md")
     arguments = parser.parse_args()
