@@ -20,15 +20,22 @@ def write_offsets(path: Path, force: bool, offsets: Callable[[], np.ndarray], dr
 
 
 def write_field(
-    path: Path, force: bool, nnf: np.ndarray, size: tuple[float, float], picture: Picture, *, arrows: bool = False
+    path: Path,
+    force: bool,
+    nnf: np.ndarray,
+    sizes: Sequence[tuple[float, float]],
+    picture: Picture,
+    which: np.ndarray | None = None,
+    *,
+    arrows: bool = False,
 ) -> None:
-    """`write_offsets` of a field, int32 [k, 2, h, w], into one source of (height, width); drawn is the first of the k."""
+    """`write_offsets` of a field, int32 [k, 2, h, w]; sizes and which: see `between`. Drawn is the first of the k."""
 
     def drawn() -> Picture:
-        origin = np.concatenate([np.zeros_like(nnf[:1, 0]), nnf[0]]).transpose(1, 2, 0)
-        return reference_wheel(origin, [size], picture, arrows=arrows)
+        number = np.zeros_like(nnf[0, 0]) if which is None else which
+        return reference_wheel(np.stack([number, *nnf[0]], 2), sizes, picture, arrows=arrows)
 
-    write_offsets(path, force, lambda: between(nnf, [size]), drawn)
+    write_offsets(path, force, lambda: between(nnf, sizes, which), drawn)
 
 
 def inside(origin: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -47,10 +54,11 @@ def between(nnf: np.ndarray, sizes: Sequence[tuple[float, float]], which: np.nda
     it lay over it, as large: the offset is what is left. which: int32 [h, w], the number of each place's source; of several it
     is a third plane of the result.
     """
-    own = np.indices(nnf.shape[2:]) + 0.5
     number = np.zeros(nnf.shape[2:], np.int32) if which is None else which
-    sides = np.array(sizes)[number]  # [h, w, 2]
-    out = [nnf[:, axis] - np.floor(own[axis] * sides[..., axis] / nnf.shape[2 + axis]) for axis in range(2)]
-    if len(sizes) > 1:
-        out.append(np.broadcast_to(number, out[0].shape))
-    return np.stack(out, 1).astype(np.int32)
+    out = np.empty((nnf.shape[0], 2 + (len(sizes) > 1), *nnf.shape[2:]), np.int32)
+    for axis in range(2):
+        sides = np.array([size[axis] for size in sizes])[number]
+        own = np.floor((np.indices(nnf.shape[2:])[axis] + 0.5) * sides / nnf.shape[2 + axis]).astype(np.int32)
+        np.subtract(nnf[:, axis], own, out=out[:, axis])
+    out[:, 2:] = number
+    return out

@@ -16,9 +16,12 @@ from psal_cli.benchmarks import layers as layers_module
 from psal_cli.benchmarks import memory, output, reconstruct, swap
 from psal_cli.benchmarks.layers import LAYERS, Case, full
 from psal_cli.benchmarks.pairs import pairs
+from psal_cli.commands.bench import bench
+from psal_cli.commands.reconstruct import reconstruct as reconstruct_command
 from psal_cli.errors import InputError
 from psal_cli.networks.colorization import grey
 from psal_cli.tasks.paper_colorization import network_of
+from psal_cli.tasks.reconstruct import TEMPERATURE
 
 from .photos import psal
 
@@ -52,11 +55,17 @@ def test_counted_operations_of_a_stride_are_those_of_its_keys():
     assert full(case, 5).flop[0] == counter.get_total_flops()
 
 
-def test_psal_is_counted_as_the_most_that_it_may_compare(monkeypatch):
-    """The exact sweep compares with all keys; what five iterations may look at is far less, and grows as n log n."""
+def test_psal_is_counted_to_grow_as_n_log_n():
     small, large = (LAYERS["psal3"].work(Case(side)).flop[0] / side**2 for side in (256, 1024))
     assert 1 < large / small < 1.2
     assert LAYERS["psal3"].work(Case(256)).flop[0] < LAYERS["full"].work(Case(256)).flop[0] / 100
+
+
+def test_counted_memory_of_linear_layers_grows_with_the_maps():
+    for name in ("linear", "performer", "reformer", "psal3", "aggregation"):
+        for mode in range(2):
+            small, large = (LAYERS[name].work(Case(side)).bytes[mode] for side in (2048, 4096))
+            assert large / small > 2.5, name
 
 
 # ------------------------------------------------------------------------------------------------------------------ table 1
@@ -92,7 +101,7 @@ def test_a_gradient_that_does_not_fit_is_timed_in_part(monkeypatch):
 
 def test_what_takes_too_long_is_done_in_part_or_not_at_all(monkeypatch):
     seen = []
-    monkeypatch.setattr(memory, "run", lambda layer, maps, mode, mask=None: seen.append(mask))
+    monkeypatch.setattr(memory, "run", lambda layer, maps, mode, seed=0, asked=None: seen.append(asked))
     monkeypatch.setattr(memory, "LEAST", 1)
     monkeypatch.setattr(memory, "timed", lambda run, device: (run() or 1.0, 1.0))  # a second a run, also at the first
     rows = rows_of("full", sizes=(256,), seconds=10.0)
@@ -104,14 +113,26 @@ def test_what_takes_too_long_is_done_in_part_or_not_at_all(monkeypatch):
     seen.clear()
     rows = rows_of("linear", sizes=(256,), seconds=10.0)
     assert [row["status"] for row in rows] == ["seconds", "seconds"] and rows[0]["seconds"] is None
-    assert not [mask for mask in seen if mask is not None]
+    assert not [asked for asked in seen if asked is not None]
+
+
+def test_a_failure_is_of_its_row_alone(monkeypatch):
+    def fail(layer, maps, mode, seed=0, asked=None):
+        if maps[0].shape[2] == 48:
+            raise RuntimeError("no kernel\nset VERBOSE")
+
+    monkeypatch.setattr(memory, "run", fail)
+    rows = rows_of("psal3", sizes=(48, 40))
+    assert [row["status"] for row in rows] == ["failed"] * 2 + ["measured"] * 2 and rows[0]["error"] == "RuntimeError: no kernel"
 
 
 def test_a_layer_that_cannot_be_run_leaves_rows_that_say_so():
-    results = memory.measure((16, 24), ("linear", "psal3"), device="cuda:99")
+    results = memory.measure((16, 24), ("linear", "psal3"), device="mps:99")
     assert [row["status"] for row in results["rows"]] == ["failed"] * 8
     assert all("error" in row and row["error"] for row in results["rows"])
     assert "failed" in output.text(results)
+    with open("p.png", "wb") as file:
+        output.plot(results, file, "png")
 
 
 def test_growth_is_the_exponent():
@@ -312,10 +333,22 @@ def test_without_matplotlib_only_plots_are_missing(monkeypatch):
     assert psal("bench", "memory", "--sizes", "16", "--layers", "psal3").exit_code == 0
 
 
-def test_the_commands_layers_are_those_of_the_bench():
-    from psal_cli.commands.bench import LAYERS as NAMES
+def test_the_command_offers_what_the_bench_has():
+    def default(command, option):
+        return next(each.default for each in bench.commands[command].params if each.name == option)
 
-    assert tuple(LAYERS) == NAMES
+    assert tuple(default("memory", "layers").split(",")) == tuple(LAYERS)
+    assert default("memory", "seconds") == memory.SECONDS and default("reconstruct", "seconds") == reconstruct.SECONDS
+    assert tuple(map(int, default("memory", "sizes").split(","))) == memory.SIZES == reconstruct.SIZES
+    assert default("reconstruct", "temperature") == TEMPERATURE
+    assert next(each.default for each in reconstruct_command.params if each.name == "temperature") == TEMPERATURE
+
+
+def test_the_bench_measures_the_installed_package(tmp_path):
+    """Not one that happens to lie in the folder at hand."""
+    (tmp_path / "psal_cli").mkdir()
+    (tmp_path / "psal_cli" / "__init__.py").write_text("raise SystemExit(9)")
+    assert {row["status"] for row in memory.measure((16,), ("psal3",))["rows"]} == {"measured"}
 
 
 def test_settings_are_those_of_the_paper():

@@ -77,6 +77,13 @@ def test_colorize_writes_the_reference_too():
     found = np.load("f.npy")
     assert found.shape == (1, 3, *origin.shape[:2])
     np.testing.assert_array_equal(found[0, 2], origin[..., 0])
+    rows, columns = np.indices(origin.shape[:2])
+    for number, reference in enumerate(references):  # the place in the reference is the offset and the own place, scaled
+        here = origin[..., 0] == number
+        for axis, own in enumerate((rows, columns)):
+            scaled = (own + 0.5) * reference.shape[axis] // origin.shape[axis]
+            np.testing.assert_array_equal((found[0, axis] + scaled)[here], origin[..., 1 + axis][here])
+    assert 0.05 < origin[..., 0].mean() < 0.95  # both are used
     one = psal("colorize", "query.png", "--ref", "key.png", "-o", "o.png", "--save-offsets", "one.npy")
     assert one.exit_code == 0 and np.load("one.npy").shape[1] == 2
 

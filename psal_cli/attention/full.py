@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from psal_cli import checks
-from psal_cli.attention.patches import at_a_time, key_places, patches_at, pixel_vectors, query_places, spread, values_at
+from psal_cli.attention.patches import at_a_time, key_places, padded, patches_at, pixel_vectors, query_places, spread, values_at
 
 
 def full_attention(
@@ -52,10 +52,11 @@ def full_attention(
     images = []
     for image in range(query.shape[0]):
         places = key_places(key, key_mask, image, patch_size, stride)
-        patches, values = patches_at(keys[image], places, patch_size), values_at(value[image], places)
+        patches, values = patches_at(padded(keys[image], patch_size), places, patch_size), values_at(value[image], places)
+        asked = padded(queries[image], patch_size)
         where = query_places(query, query_mask, image)
         attended = [
-            Weighted.apply(patches_at(queries[image], part, patch_size), patches, values, temperature, None)
+            Weighted.apply(patches_at(asked, part, patch_size), patches, values, temperature, None)
             for part in where.split(at_a_time(len(values)))
         ]
         images.append(spread(torch.cat(attended), where, query.shape[2:]))

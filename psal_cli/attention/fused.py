@@ -14,6 +14,7 @@ from psal_cli.attention.patches import (
     at_a_time,
     key_places,
     made_again,
+    padded,
     patches_at,
     pixel_vectors,
     query_places,
@@ -21,6 +22,7 @@ from psal_cli.attention.patches import (
     values_at,
 )
 
+MULTIPLE = 8
 TILE = 8, 16  # rows and columns of the places that are neighbours in a block of flex_attention
 
 
@@ -37,8 +39,8 @@ def sdpa_attention(
 ) -> Tensor:
     """`full_attention` by torch.nn.functional.scaled_dot_product_attention: no weights are kept, not even for the gradient.
 
-    Values are filled up with zeros to the length of the keys, D = C * patch_size^2, which is what torch's kernels that keep
-    no weights want on the CPU: Cv <= D. The memory is that of two times the key's patches, n * D.
+    All vectors are filled up with zeros to one length, D = C * patch_size^2 and a few more: torch's kernels that keep no weights
+    want values as long as keys (on the CPU), and multiples of 8 (on CUDA). The memory is that of two times the key's patches.
     Differentiable in query, key and value.
 
     Args, returns, raises: those of `full_attention`, without stride; ValueError for more than D channels of value.
@@ -47,20 +49,21 @@ def sdpa_attention(
     checks.masks(query, key, query_mask, key_mask)
     queries, keys = pixel_vectors(query, key, similarity)
     numbers, channels = queries.shape[1] * patch_size**2, value.shape[1]
+    length = math.ceil(numbers / MULTIPLE) * MULTIPLE
     if channels > numbers:
         raise ValueError(f"value has {channels} channels, expected at most those of a key's patch, {numbers}")
 
     def attend(queries: Tensor, patches: Tensor, values: Tensor, place: Tensor) -> Tensor:
-        asked = patches_at(queries, place, patch_size)[None, None]
+        asked = F.pad(patches_at(queries, place, patch_size), (0, length - numbers))[None, None]
         return F.scaled_dot_product_attention(asked, patches, values, scale=1 / temperature)[0, 0, :, :channels]
 
     images = []
     for image in range(query.shape[0]):
         places = key_places(key, key_mask, image, patch_size)
-        patches = patches_at(keys[image], places, patch_size)[None, None]
-        values = F.pad(values_at(value[image], places), (0, numbers - channels))[None, None]
-        where = query_places(query, query_mask, image)
-        found = [made_again(attend, queries[image], patches, values, part) for part in where.split(at_a_time(numbers))]
+        patches = F.pad(patches_at(padded(keys[image], patch_size), places, patch_size), (0, length - numbers))[None, None]
+        values = F.pad(values_at(value[image], places), (0, length - channels))[None, None]
+        where, asked = query_places(query, query_mask, image), padded(queries[image], patch_size)
+        found = [made_again(attend, asked, patches, values, part) for part in where.split(at_a_time(numbers))]
         images.append(spread(torch.cat(found), where, query.shape[2:]))
     return torch.stack(images)
 
@@ -88,14 +91,14 @@ def flex_local_attention(
     height, width = query.shape[2:]
     queries, keys = pixel_vectors(query, key, similarity)
     order = _tiled(height, width).to(query.device)
-    mask = _windows(height, width, patch_size // 2, window // 2, query.device)
+    blocks = _windows(height, width, patch_size // 2, window // 2, query.device)
     images = []
     for image in range(query.shape[0]):
-        asked, given = (patches_at(x[image], order, patch_size)[None, None] for x in (queries, keys))
+        asked, given = (patches_at(padded(x[image], patch_size), order, patch_size)[None, None] for x in (queries, keys))
         values = values_at(value[image], order)[None, None]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the compiler, about itself
-            out = _compiled()(asked, given, values, block_mask=mask, scale=1 / temperature)
+            out = _compiled()(asked, given, values, block_mask=blocks, scale=1 / temperature)
         images.append(spread(out[0, 0], order, query.shape[2:]))
     return torch.stack(images)
 
@@ -130,9 +133,10 @@ def _windows(height: int, width: int, radius: int, reach: int, device: torch.dev
     number = near.sum(1, dtype=torch.int32)
     blocks = near.int().argsort(dim=1, descending=True, stable=True).int()
 
-    def seen(_batch, _head, q: Tensor, k: Tensor) -> Tensor:
-        inside = (rows[k] >= radius) & (rows[k] < height - radius) & (columns[k] >= radius) & (columns[k] < width - radius)
-        return inside & ((rows[q] - rows[k]).abs() <= reach) & ((columns[q] - columns[k]).abs() <= reach)
+    def seen(_batch, _head, asked: Tensor, given: Tensor) -> Tensor:
+        row, column = rows[given], columns[given]
+        inside = (row >= radius) & (row < height - radius) & (column >= radius) & (column < width - radius)
+        return inside & ((rows[asked] - row).abs() <= reach) & ((columns[asked] - column).abs() <= reach)
 
     size = len(order), len(order)
     return BlockMask.from_kv_blocks(number[None, None], blocks[None, None], BLOCK_SIZE=block, mask_mod=seen, seq_lengths=size)

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from psal_cli import checks
-from psal_cli.attention.patches import at_a_time, key_places, made_again, patches_at, query_places, spread, values_at
+from psal_cli.attention.patches import at_a_time, key_places, made_again, padded, patches_at, query_places, spread, values_at
 
 
 def linear_attention(
@@ -17,11 +17,11 @@ def linear_attention(
     query_mask: Tensor | None = None,
     key_mask: Tensor | None = None,
 ) -> Tensor:
-    """f(q) sum_j f(k_j) v_j / f(q) sum_j f(k_j) with f(x) = elu(x) + 1 (equations 5 to 7): no softmax, no temperature.
+    """f(q_i) sum_j f(k_j) v_j / f(q_i) sum_j f(k_j), f(x) = elu(x) + 1 (equations 5 to 7): no softmax, no temperature.
 
-    q and k are whole patches, D = C * patch_size^2 numbers, those of a query zero outside the picture. Time grows with
-    (H * W + Hk * Wk) * D * Cv; patches are cut out a chunk at a time, and again for the gradient: memory is that of a chunk
-    and of D * Cv numbers. Differentiable in query, key and value.
+    Vectors are whole patches, D = C * patch_size^2 numbers, those of a query zero outside the picture. Time grows with
+    (H * W + Hk * Wk) * D * Cv; patches are cut out a chunk at a time, and again for the gradient: memory is that of a chunk,
+    of D * Cv numbers and of a few maps. Differentiable in query, key and value.
 
     Args:
         query: [B, C, H, W]; key: [B, C, Hk, Wk], value: [B, Cv, Hk, Wk]; float32 or float64, one dtype for all.
@@ -48,11 +48,12 @@ def linear_attention(
 
     images = []
     for image in range(query.shape[0]):
+        asked, given = (padded(x[image], patch_size) for x in (query, key))
         total = value.new_zeros((numbers, value.shape[1] + 1))
         for part in key_places(key, key_mask, image, patch_size).split(at_a_time(numbers)):
-            total = made_again(gathered, total, key[image], value[image], part)
+            total = made_again(gathered, total, given, value[image], part)
         where = query_places(query, query_mask, image)
-        found = [made_again(divided, total, query[image], part) for part in where.split(at_a_time(numbers))]
+        found = [made_again(divided, total, asked, part) for part in where.split(at_a_time(numbers))]
         images.append(spread(torch.cat(found), where, query.shape[2:]))
     return torch.stack(images)
 

@@ -1,12 +1,11 @@
 """Attention over the patches of a window around each query's own place (after Parmar et al. 2018; Cherel et al. 2022, 4.3)."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from psal_cli import checks
 from psal_cli.attention.full import Weighted
-from psal_cli.attention.patches import inner, patches_at, pixel_vectors
+from psal_cli.attention.patches import all_patches, inner, padded, pixel_vectors
 from psal_cli.ops.search import valid_keys
 
 BLOCK = 21  # side of the blocks of queries whose windows are looked at together
@@ -61,12 +60,13 @@ def local_attention(
         # Only what the windows reach: slices of a whole picture, one for each block, would have gradients of its size.
         (top, bottom), (left, right) = (_extent(wanted[image].any(axis)) for axis in (1, 0))
         near = slice(max(top - margin, 0), bottom + margin), slice(max(left - margin, 0), right + margin)
-        maps = [x[image][(..., *near)] for x in (queries, keys, value, usable)]
+        asked, given, *rest = (x[image][(..., *near)] for x in (queries, keys, value, usable))
+        maps = padded(asked, patch_size), given.permute(1, 2, 0), *rest
         for y in range(top, bottom, BLOCK):
             for x in range(left, right, BLOCK):
                 box = slice(y, min(y + BLOCK, bottom)), slice(x, min(x + BLOCK, right))
-                place = [slice(side.start - first.start, side.stop - first.start) for side, first in zip(box, near, strict=True)]
-                attended = _attend(*maps, *place, patch_size, window, temperature)
+                here = tuple(slice(side.start - by.start, side.stop - by.start) for side, by in zip(box, near, strict=True))
+                attended = _attend(*maps, here, patch_size, window, temperature)
                 out[(image, slice(None), *box)] = attended * wanted[(image, *box)]
     return out
 
@@ -77,38 +77,34 @@ def _extent(line: Tensor) -> tuple[int, int]:
 
 
 def _attend(
-    queries: Tensor,  # [D, H, W]
-    keys: Tensor,
+    queries: Tensor,  # `padded`
+    keys: Tensor,  # [H, W, D]
     value: Tensor,  # [Cv, H, W]
     usable: Tensor,  # [H, W]
-    rows: slice,
-    columns: slice,
+    box: tuple[slice, slice],
     patch_size: int,
     window: int,
     temperature: float,
 ) -> Tensor:
-    """[Cv, h, w] for the queries of some rows and columns."""
-    height, width = queries.shape[1:]
+    """[Cv, h, w] for the queries of a box of rows and columns."""
+    height, width = keys.shape[:2]
     radius, reach = patch_size // 2, window // 2
-    y, x = (torch.arange(side.start, side.stop, device=queries.device) for side in (rows, columns))
+    y, x = (torch.arange(side.start, side.stop, device=queries.device) for side in box)
     # All keys of the windows of the box lie in one region; its margin of a radius holds only pixels of their patches.
     rows, columns = (
         torch.arange(max(side.start - reach, radius), min(side.stop + reach, size - radius), device=queries.device)
-        for side, size in ((rows, height), (columns, width))
+        for side, size in zip(box, (height, width), strict=True)
     )
     region = (
-        ...,
         slice(int(rows[0]) - radius, int(rows[-1]) + radius + 1),
         slice(int(columns[0]) - radius, int(columns[-1]) + radius + 1),
     )
-    patches = F.unfold(keys[region][None], patch_size)[0].T
-    values = inner(value[region], patch_size).flatten(1).T
+    values = inner(value[(..., *region)], patch_size).flatten(1).T
     far_rows, far_columns = (y[:, None] - rows).abs() > reach, (x[:, None] - columns).abs() > reach
     absent = far_rows[:, None, :, None] | far_columns[None, :, None, :] | ~inner(usable[region], patch_size)
-    place = (y[:, None] * width + x).flatten()
-    out = Weighted.apply(
-        patches_at(queries, place, patch_size), patches, values, temperature, absent.flatten(2).flatten(0, 1)
-    )  # fmt: skip
+    asked = queries[box[0].start : box[0].stop + 2 * radius, box[1].start : box[1].stop + 2 * radius]
+    patches = (all_patches(maps, patch_size) for maps in (asked, keys[region]))
+    out = Weighted.apply(*patches, values, temperature, absent.flatten(2).flatten(0, 1))
     return out.T.unflatten(1, (len(y), len(x)))
 
 

@@ -20,7 +20,7 @@ def pixel_vectors(query: Tensor, key: Tensor, similarity: str) -> tuple[Tensor, 
     """
     if similarity == "dot":
         return query, key
-    mean = key.mean((0, 2, 3), keepdim=True)  # distances do not see it, sums of squares lose digits to it
+    mean = key.mean((2, 3), keepdim=True)  # distances do not see it, sums of squares lose digits to it
     query, key = query - mean, key - mean
     return torch.cat([2 * query, -torch.ones_like(query[:, :1])], 1), torch.cat([key, key.square().sum(1, keepdim=True)], 1)
 
@@ -49,14 +49,24 @@ def key_places(key: Tensor, key_mask: Tensor | None, image: int, patch_size: int
     return places
 
 
+def padded(x: Tensor, patch_size: int) -> Tensor:
+    """[D, H, W] -> [H + 2 radius, W + 2 radius, D], zero around the picture: what `patches_at` cuts from, made once for all."""
+    return F.pad(x, (patch_size // 2,) * 4).permute(1, 2, 0).contiguous()
+
+
 def patches_at(x: Tensor, place: Tensor, patch_size: int) -> Tensor:
-    """[D, H, W] -> [m, D * patch_size^2] in the order of F.unfold: the patches around some pixels, zero outside the picture."""
-    radius, width = patch_size // 2, x.shape[2] + patch_size - 1
-    padded = F.pad(x, (radius,) * 4).flatten(1).T  # [(H + 2 radius) * (W + 2 radius), D]
-    first = (place // x.shape[2]) * width + place % x.shape[2]
+    """[m, patch_size^2 * D]: the patches of a `padded` map around some places, row * W + column."""
+    width = x.shape[1] - patch_size + 1
+    first = (place // width) * x.shape[1] + place % width
     steps = torch.arange(patch_size, device=x.device)
-    at = first[:, None] + (steps[:, None] * width + steps).flatten()  # [m, patch_size^2]
-    return padded.index_select(0, at.flatten()).unflatten(0, at.shape).transpose(1, 2).flatten(1)
+    at = first[:, None] + (steps[:, None] * x.shape[1] + steps).flatten()  # [m, patch_size^2]
+    return x.flatten(0, 1).index_select(0, at.flatten()).view(len(place), patch_size**2 * x.shape[2])
+
+
+def all_patches(x: Tensor, patch_size: int) -> Tensor:
+    """`patches_at` all places of a map [h, w, D] whose patch lies inside it, in raster order."""
+    count = (x.shape[0] - patch_size + 1) * (x.shape[1] - patch_size + 1)
+    return patches_at(x.contiguous(), torch.arange(count, device=x.device), patch_size)
 
 
 def at_a_time(numbers: int) -> int:

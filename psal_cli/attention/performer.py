@@ -11,6 +11,7 @@ from psal_cli.attention.patches import (
     at_a_time,
     key_places,
     made_again,
+    padded,
     patches_at,
     pixel_vectors,
     query_places,
@@ -26,7 +27,7 @@ def performer_attention(
     key: Tensor,
     value: Tensor,
     patch_size: int = 7,
-    features: int | None = None,
+    random_features: int | None = None,
     *,
     similarity: str = "dot",
     temperature: float = 1.0,
@@ -34,18 +35,18 @@ def performer_attention(
     key_mask: Tensor | None = None,
     seed: int = 0,
 ) -> Tensor:
-    """f(q) sum_j f(k_j) v_j / f(q) sum_j f(k_j), whose expectation is that of the softmax: FAVOR+.
+    """f(q_i) sum_j f(k_j) v_j / f(q_i) sum_j f(k_j), where f(q_i) f(k_j) has the softmax's weight for its expectation: FAVOR+.
 
     f(x) = exp(w x - |x|^2 / 2) / sqrt(M) for M orthogonal Gaussian w (lemma 1 and section 2.4), x a whole patch divided by the
-    square root of the temperature: E[f(q) f(k)] = exp(q k / temperature). Of |x| larger than 2 or so the variance, which
-    grows with exp(|q + k|^2), leaves little of it; features larger than their largest are never made. "l2" takes
-    `pixel_vectors` for patches. Time grows with (H * W + Hk * Wk) * M * (D + Cv), D = C * patch_size^2 (l2: of a channel more);
-    patches are cut out a chunk at a time, and again for the gradient. Differentiable in query, key and value.
+    square root of the temperature: E[f(x) f(y)] = exp(x y / temperature). Of |x| larger than 2 or so the variance, which
+    grows with exp(|x + y|^2), leaves little of it. "l2" takes `pixel_vectors` for patches. Time grows with
+    (H * W + Hk * Wk) * M * (D + Cv), D = C * patch_size^2 (l2: of a channel more); patches are cut out a chunk at a time, and
+    again for the gradient. Differentiable in query, key and value.
 
     Args:
         query: [B, C, H, W]; key: [B, C, Hk, Wk], value: [B, Cv, Hk, Wk]; float32 or float64, one dtype for all.
         patch_size: odd, 1 to 31, at most Hk and Wk.
-        features: M; default D log D, rounded, as the authors recommend.
+        random_features: M; default D log D, rounded, as the authors recommend.
         similarity: "dot", that of the paper, or "l2".
         temperature: > 0.
         query_mask, key_mask: see `full_attention`.
@@ -59,11 +60,11 @@ def performer_attention(
     """
     checks.dense_attention(query, key, value, patch_size, similarity, temperature)
     checks.masks(query, key, query_mask, key_mask)
-    queries, keys = _balanced(*(x / temperature**0.5 for x in pixel_vectors(query, key, similarity)))
+    queries, keys = (x / temperature**0.5 for x in pixel_vectors(query, key, similarity))
     numbers = queries.shape[1] * patch_size**2
-    count = default_features(numbers) if features is None else features
+    count = default_features(numbers) if random_features is None else random_features
     if count < 1:
-        raise ValueError(f"features is {count}, expected 1 or more")
+        raise ValueError(f"random_features is {count}, expected 1 or more")
     directions = orthogonal(count, numbers, seed).to(query)
     step = at_a_time(numbers + count)
 
@@ -74,10 +75,10 @@ def performer_attention(
     def gathered(total: Tensor, largest: Tensor, keys: Tensor, values: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
         """The sums so far, over exp(largest), with those of more keys."""
         power = exponents(keys, place)
-        least = torch.maximum(largest, power.max())
+        larger = torch.maximum(largest, power.max())
         ones = torch.ones_like(place, dtype=values.dtype)[:, None]
-        more = (power - least).exp().T @ torch.cat([values_at(values, place), ones], 1)
-        return total * (largest - least).exp() + more, least
+        more = (power - larger).exp().T @ torch.cat([values_at(values, place), ones], 1)
+        return total * (largest - larger).exp() + more, larger
 
     def divided(total: Tensor, queries: Tensor, place: Tensor) -> Tensor:
         power = exponents(queries, place)
@@ -86,22 +87,23 @@ def performer_attention(
 
     images = []
     for image in range(query.shape[0]):
+        asked, given = (padded(x, patch_size) for x in _balanced(queries[image], keys[image]))
         places = key_places(key, key_mask, image, patch_size)
         total, largest = value.new_zeros((count, value.shape[1] + 1)), value.new_tensor(-math.inf)
         for part in places.split(step):
-            total, largest = made_again(gathered, total, largest, keys[image], value[image], part)
+            total, largest = made_again(gathered, total, largest, given, value[image], part)
         all_values = values_at(value[image], places).sum(0)
         total = total + FLOOR * torch.cat([all_values, all_values.new_tensor([len(places)])])
         where = query_places(query, query_mask, image)
-        found = [made_again(divided, total, queries[image], part) for part in where.split(step)]
+        found = [made_again(divided, total, asked, part) for part in where.split(step)]
         images.append(spread(torch.cat(found), where, query.shape[2:]))
     return torch.stack(images)
 
 
 def _balanced(query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
     """The same products of vectors whose channels are as large in query as in key: the variance grows with their lengths."""
-    mean_square = (x.square().mean((0, 2, 3), keepdim=True) + torch.finfo(x.dtype).tiny for x in (key, query))
-    ratio = (next(mean_square) / next(mean_square)) ** 0.25
+    asked, given = (x.square().mean((1, 2), keepdim=True) + torch.finfo(x.dtype).tiny for x in (query, key))
+    ratio = (given / asked) ** 0.25
     return query * ratio, key / ratio
 
 
@@ -128,24 +130,24 @@ class PerformerAttention(nn.Module):
     def __init__(
         self,
         patch_size: int = 7,
-        features: int | None = None,
+        random_features: int | None = None,
         *,
         similarity: str = "dot",
         temperature: float = 1.0,
         seed: int = 0,
     ):
         super().__init__()
-        self.patch_size, self.features, self.similarity = patch_size, features, similarity
+        self.patch_size, self.random_features, self.similarity = patch_size, random_features, similarity
         self.temperature, self.seed = temperature, seed
 
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, query_mask: Tensor | None = None, key_mask: Tensor | None = None
     ) -> Tensor:
         return performer_attention(
-            query, key, value, self.patch_size, self.features, similarity=self.similarity, temperature=self.temperature,
+            query, key, value, self.patch_size, self.random_features, similarity=self.similarity, temperature=self.temperature,
             query_mask=query_mask, key_mask=key_mask, seed=self.seed,
         )  # fmt: skip
 
     def extra_repr(self) -> str:
-        names = ("patch_size", "features", "similarity", "temperature")
+        names = ("patch_size", "random_features", "similarity", "temperature")
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)

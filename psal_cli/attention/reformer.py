@@ -11,6 +11,7 @@ from psal_cli.attention.patches import (
     at_a_time,
     key_places,
     made_again,
+    padded,
     patches_at,
     pixel_vectors,
     query_places,
@@ -66,20 +67,20 @@ def reformer_attention(
         if number < 1:
             raise ValueError(f"{name} is {number}, expected 1 or more")
     queries, keys = pixel_vectors(query, key, similarity)
-    generator = torch.Generator().manual_seed(seed)
     images = []
     for image in range(query.shape[0]):
         asked, given = query_places(query, query_mask, image), key_places(key, key_mask, image, patch_size)
         if not len(asked):
             images.append(torch.zeros_like(value[image, :, :1, :1]).expand(-1, *query.shape[2:]))
             continue
-        maps = queries[image], keys[image], value[image]
-        hashed = queries[image, : query.shape[1]], keys[image, : query.shape[1]]  # l2: without the squares
+        generator = torch.Generator().manual_seed(seed)  # the same for each: no image depends on those beside it
+        maps = padded(queries[image], patch_size), padded(keys[image], patch_size)
+        hashed = [x[..., : query.shape[1]].detach().contiguous() for x in maps]  # l2: without the squares
         found = []
         for _ in range(rounds):
             directions = _directions(math.ceil(2 * len(given) / chunk_size), query.shape[1] * patch_size**2, generator).to(query)
-            codes = (_codes(x.detach(), place, patch_size, directions) for x, place in zip(hashed, (asked, given), strict=True))
-            found.append(_attended(*maps, asked, given, *codes, patch_size, chunk_size, temperature))
+            codes = (_codes(x, place, patch_size, directions) for x, place in zip(hashed, (asked, given), strict=True))
+            found.append(_attended(*maps, value[image], asked, given, *codes, patch_size, chunk_size, temperature))
         out, log_total = (torch.stack(x) for x in zip(*found, strict=True))  # [rounds, m, Cv], [rounds, m]
         images.append(spread((log_total.softmax(0)[..., None] * out).sum(0), asked, query.shape[2:]))
     return torch.stack(images)
@@ -105,7 +106,7 @@ def _codes(x: Tensor, place: Tensor, patch_size: int, directions: Tensor) -> Ten
 
 
 def _attended(
-    queries: Tensor,  # [D, H, W]
+    queries: Tensor,  # `padded`
     keys: Tensor,
     value: Tensor,  # [Cv, Hk, Wk]
     asked: Tensor,  # [m], the places of the queries
@@ -132,7 +133,7 @@ def _attended(
         values = values_at(value, near.flatten()).unflatten(0, near.shape)
         return logits.softmax(2) @ values, logits.logsumexp(2)
 
-    step = at_a_time((chunk + width) * queries.shape[0] * patch_size**2)
+    step = at_a_time((chunk + width) * queries.shape[2] * patch_size**2)
     parts = zip(sorted_queries.split(step), near.split(step), strict=True)
     found = [made_again(attend, queries, keys, value, at, around) for at, around in parts]
     back = order.argsort()
@@ -151,7 +152,7 @@ def _aligned(query_codes: Tensor, key_codes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _patches(x: Tensor, place: Tensor, patch_size: int) -> Tensor:
-    """[D, H, W] at [chunks, n] -> [chunks, n, D * patch_size^2]."""
+    """At places [chunks, n] of a `padded` map: [chunks, n, patch_size^2 * D]."""
     return patches_at(x, place.flatten(), patch_size).unflatten(0, place.shape)
 
 

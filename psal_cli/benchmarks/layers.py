@@ -108,12 +108,17 @@ def _reached(start: int, side: int, radius: int, reach: int) -> int:
     return min(min(start + BLOCK, side) + reach, side - radius) - max(start - reach, radius)
 
 
+def _maps(case: Case) -> float:
+    """Bytes of what is made of whole maps: query and key with a margin, and two results beside each other."""
+    return FLOAT * case.queries * 2 * (case.channels + case.value_channels + 1)
+
+
 def linear(case: Case) -> Work:
     n, d = case.queries, case.numbers
     asked, given = (2 * places * d * (case.value_channels + 1) for places in (n, case.keys))
     forward = asked + given
     chunk = FLOAT * min(CHUNK, n * d)
-    return Work((forward, 3 * forward + asked), (5 * chunk, 8 * chunk))
+    return Work((forward, 3 * forward + asked), (4 * chunk + _maps(case), 6 * chunk + 3 * _maps(case)))
 
 
 def performer(case: Case) -> Work:
@@ -121,7 +126,8 @@ def performer(case: Case) -> Work:
     count, places = default_features(d), case.queries + case.keys
     drawn, summed = 2 * places * d * count, 2 * places * count * (case.value_channels + 1)
     chunk, drawings = FLOAT * min(CHUNK, case.queries * (d + count)), 3 * FLOAT * d * count
-    return Work((drawn + summed, 3 * drawn + 4 * summed), (3 * chunk + drawings, 6 * chunk + drawings))
+    held = 3 * chunk + drawings + _maps(case), 6 * chunk + drawings + 3 * _maps(case)
+    return Work((drawn + summed, 3 * drawn + 4 * summed), held)
 
 
 def reformer(case: Case) -> Work:
@@ -158,8 +164,8 @@ def psal(case: Case, k: int = 3, aggregation: bool = False) -> Work:
     pasted = k * (case.patch_size**2 if aggregation else 1)
     forward = n * (3 * case.numbers * (candidates + k) + 2 * cv * pasted)
     backward = n * (6 * case.numbers * k + 4 * cv * pasted)
-    held = n * FLOAT * (2 * c + 8 * k + 2 * cv + 3)
-    return Work((forward, forward + backward), (held, held + n * FLOAT * (4 * c + 8 * k + 4 * cv)))
+    held = n * FLOAT * (2 * c + 5 * k + cv)
+    return Work((forward, forward + backward), (held, held + n * FLOAT * (2 * c + 5 * k + 2 * cv)))
 
 
 def _psal(temperature: float, seed: int, k: int = 3, aggregation: bool = False) -> nn.Module:

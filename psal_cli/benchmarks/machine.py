@@ -7,16 +7,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 
-def facts(*packages: str) -> dict:
-    """{"date", "machine", "versions"}: what every file of results begins with."""
-    return {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "machine": machine(), "versions": versions(*packages)}
+def facts(*packages: str, device: str | None = None) -> dict:
+    """{"date", "machine", "versions"}: what every file of results begins with. device: the GPU that is meant, of several."""
+    return {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "machine": machine(device), "versions": versions(*packages)}
 
 
-def machine() -> dict:
+def machine(device: str | None = None) -> dict:
     """{"processor", "cores", "memory_gb", "gpu"}: what a reader needs to judge a time; nothing that names the computer."""
     import torch
 
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    meant = device if device and device.startswith("cuda") else None
+    gpu = torch.cuda.get_device_name(meant) if torch.cuda.is_available() else None
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     known = hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30 if known else None

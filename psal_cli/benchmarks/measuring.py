@@ -27,7 +27,7 @@ def growth(run: Callable[[], Any], device: str) -> int | None:
         return torch.cuda.max_memory_allocated(device) - before
     try:
         ctypes.CDLL(None).malloc_trim(0)  # what was freed before goes back, or it would hide what run() takes
-    except (OSError, AttributeError):  # no glibc
+    except (OSError, AttributeError, TypeError):  # no glibc
         run()
         return None
     memory.reset_peak()
@@ -39,6 +39,8 @@ def growth(run: Callable[[], Any], device: str) -> int | None:
 
 def timed(run: Callable[[], Any], device: str) -> tuple[float, float]:
     """(wall seconds, processor seconds of all threads) of run()."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
     cpu, wall = time.process_time(), time.perf_counter()
     run()
     if device.startswith("cuda"):

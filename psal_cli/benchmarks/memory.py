@@ -13,7 +13,7 @@ import torch
 
 from psal_cli import memory
 from psal_cli.benchmarks import machine
-from psal_cli.benchmarks.layers import LAYERS, Case, Layer
+from psal_cli.benchmarks.layers import FLOAT, LAYERS, Case, Layer
 from psal_cli.benchmarks.measuring import growth, timed
 
 SIZES = (64, 128, 256, 512)
@@ -21,7 +21,6 @@ SECONDS = 3.0
 WARM = 32  # side of the maps that a layer is warmed up with
 SHORT, REPEATS = 0.5, 3  # runs that take less seconds are repeated so often, and the median counts
 LEAST = 1024  # queries of a part
-FLOAT = 4  # bytes
 MODES = ("forward", "forward + backward")
 
 
@@ -50,11 +49,11 @@ def measure(
     """
     rows = []
     for name in layers:
-        job = {"layer": name, "sizes": sizes, "seconds": seconds, "device": device, "threads": threads, "seed": seed}
+        job = {"name": name, "sizes": sizes, "seconds": seconds, "device": device, "threads": threads, "seed": seed}
         for row in _in_process(job):
             say(_told(row))
             rows.append(row)
-    facts = machine.facts("torch", "numpy", "psal")
+    facts = machine.facts("torch", "numpy", "psal", device=device)
     settings = {"bench": "memory", "device": device, "threads": threads or torch.get_num_threads(), "seed": seed}
     return {**facts, **settings, "rows": rows, "growth": growths(rows), "ratios": ratios(rows)}
 
@@ -63,7 +62,8 @@ def _in_process(job: dict) -> Iterator[dict]:
     """`run_layer` in a process of its own: what another layer has left behind does not count, and a kill takes only one."""
     # It has the machine for itself: threads that sleep between steps, as those of `psal` do, would cost it time.
     environment = {**os.environ, "OMP_WAIT_POLICY": "active"}
-    command = [sys.executable, "-m", "psal_cli.benchmarks.memory", json.dumps(job)]
+    # -P: this very package, not one that happens to lie in the folder at hand.
+    command = [sys.executable, "-P", "-m", "psal_cli.benchmarks.memory", json.dumps(job)]
     left = [(side, mode) for side in job["sizes"] for mode in MODES]
     with (
         tempfile.TemporaryFile("w+") as complaints,
@@ -80,7 +80,7 @@ def _in_process(job: dict) -> Iterator[dict]:
         complaints.seek(0)
         last = (complaints.read().strip().splitlines() or [f"ended with {process.returncode}"])[-1]
     for side, mode in left:
-        yield _row(job["layer"], Case(side), mode) | {"status": "failed", "error": last}
+        yield _row(job["name"], Case(side), mode) | {"status": "failed", "error": last}
 
 
 def _told(row: dict) -> str:
@@ -106,14 +106,17 @@ def run_layer(name: str, sizes: tuple[int, ...], seconds: float, device: str, th
     for number, mode in enumerate(MODES):
         if not _untrained(layer, mode, device):
             maps = inputs(warm, mode, device, seed)
-            run(layer, maps, mode)  # libraries loaded, threads started, kernels chosen
-            rates[mode] = layer.work(warm).flop[number] / timed(lambda m=maps, x=mode: run(layer, m, x), device)[0]
+            run(layer, maps, mode, seed)  # libraries loaded, threads started, kernels chosen
+            rates[mode] = layer.work(warm).flop[number] / timed(lambda m=maps, x=mode: run(layer, m, x, seed), device)[0]
     for side in sizes:
         case = Case(side)
         for mode in MODES:
             row = _row(name, case, mode)
             row["expected_seconds"] = row["flop"] / rates.get(mode, rates[MODES[0]])
-            yield _measured(row, layer, case, mode, seconds, device, seed)
+            try:
+                yield _measured(row, layer, case, mode, seconds, device, seed)
+            except Exception as error:  # the next size may be fine
+                yield row | {"status": "failed", "error": f"{type(error).__name__}: {str(error).splitlines()[0]}"}
             if row["seconds"]:
                 rates[mode] = row["flop"] / row["seconds"]
 
@@ -136,17 +139,22 @@ def _measured(row: dict, layer: Layer, case: Case, mode: str, seconds: float, de
             return row | {"status": "memory"}
         share = min(share, room(device) / (2 * (row["need_bytes"] + given)))
     maps = inputs(case, mode, device, seed)
-    mask = part(case, share, device) if share < 1 else None
+    asked = part(case, share, device) if share < 1 else None
+
+    def once() -> float:
+        return timed(lambda: run(layer, maps, mode, seed, asked), device)[0]
+
     if layer.compiles:
-        run(layer, maps, mode, mask)
+        torch._dynamo.reset()  # a limit of shapes, after which nothing is compiled any more
+        once()
     times = []
-    row["peak_bytes"] = growth(lambda: times.append(timed(lambda: run(layer, maps, mode, mask), device)[0]), device)
+    row["peak_bytes"] = growth(lambda: times.append(once()), device)
     if times[0] < SHORT:
-        times = [timed(lambda: run(layer, maps, mode, mask), device)[0] for _ in range(REPEATS)]
-    row["share"] = 1.0 if mask is None else mask.float().mean().item()
+        times = [once() for _ in range(REPEATS)]
+    row["share"] = 1.0 if asked is None else asked.float().mean().item()
     row["seconds"] = statistics.median(times) / row["share"]
-    row["status"] = "measured" if mask is None else "memory" if short else "part"
-    if mask is not None and mode == MODES[1]:
+    row["status"] = "measured" if asked is None else "memory" if short else "part"
+    if asked is not None and mode == MODES[1]:
         row["peak_bytes"] = None  # what is kept for the gradient of a part is not what the whole takes
     return row
 
@@ -154,6 +162,7 @@ def _measured(row: dict, layer: Layer, case: Case, mode: str, seconds: float, de
 def room(device: str) -> float:
     """Bytes that may be taken."""
     if device.startswith("cuda"):
+        torch.cuda.empty_cache()  # what torch keeps for later is free too
         return torch.cuda.mem_get_info(device)[0]
     free = memory.available()
     return math.inf if free is None else 0.9 * free
@@ -170,16 +179,16 @@ def inputs(case: Case, mode: str, device: str, seed: int) -> list[torch.Tensor]:
 def part(case: Case, share: float, device: str) -> torch.Tensor:
     """bool [1, side, side]: rows around the middle that are about such a share, and at least LEAST queries."""
     rows = min(max(round(case.side * share), math.ceil(LEAST / case.side)), case.side)
-    mask = torch.zeros(1, case.side, case.side, dtype=torch.bool, device=device)
+    asked = torch.zeros(1, case.side, case.side, dtype=torch.bool, device=device)
     top = (case.side - rows) // 2
-    mask[:, top : top + rows] = True
-    return mask
+    asked[:, top : top + rows] = True
+    return asked
 
 
-def run(layer: Layer, maps: list[torch.Tensor], mode: str, mask: torch.Tensor | None = None) -> None:
+def run(layer: Layer, maps: list[torch.Tensor], mode: str, seed: int = 0, query_mask: torch.Tensor | None = None) -> None:
     """Once through the layer, and with its gradients back."""
-    masked = {} if mask is None else {"query_mask": mask}
-    out = layer.make(1.0, 0)(*maps, **masked)
+    masked = {} if query_mask is None else {"query_mask": query_mask}
+    out = layer.make(1.0, seed)(*maps, **masked)
     if mode == MODES[1]:
         torch.autograd.grad(out.sum(), maps)
 
@@ -215,6 +224,6 @@ def ratios(rows: list[dict]) -> dict[str, dict]:
 
 
 if __name__ == "__main__":
-    for found in run_layer(**{name.replace("layer", "name"): value for name, value in json.loads(sys.argv[1]).items()}):
+    for found in run_layer(**json.loads(sys.argv[1])):
         sys.stdout.write(json.dumps(found) + "\n")
         sys.stdout.flush()

@@ -33,14 +33,14 @@ def text(results: dict) -> str:
     from rich.table import Table as Grid
 
     found = table(results)
-    grid = Grid(title=found.title, title_justify="left")
+    shown = Grid(title=found.title, title_justify="left")
     for number, name in enumerate(found.columns):
-        grid.add_column(name, justify="right" if number else "left", overflow="fold")
+        shown.add_column(name, justify="right" if number else "left", overflow="fold")
     for row in found.rows:
-        grid.add_row(*row)
+        shown.add_row(*row)
     out = io.StringIO()
     console = Console(file=out, width=max(len(line) for line in _lines(found)) + 3 * len(found.columns) + 1, no_color=True)
-    console.print(grid, highlight=False, markup=False)
+    console.print(shown, highlight=False, markup=False)
     for line in [*found.notes, machine.where(results)]:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     return out.getvalue().rstrip("\n")
@@ -54,9 +54,14 @@ def _lines(found: Table) -> list[str]:
 def markdown(results: dict) -> str:
     """The table and its notes for a page."""
     found = table(results)
-    cells = [found.columns, ["---", *["---:"] * (len(found.columns) - 1)], *found.rows]
-    lines = "\n".join("| " + " | ".join(row) + " |" for row in cells)
-    return "\n\n".join([lines, *found.notes, machine.where(results)])
+    return "\n\n".join([markdown_table(found.columns, found.rows), *found.notes, machine.where(results)])
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence]) -> str:
+    """A table of markdown; the first column is set left, the others right. None becomes a dash."""
+    cells = [columns, ["---", *["---:"] * (len(columns) - 1)]]
+    cells += [["-" if cell is None else str(cell) for cell in row] for row in rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in cells)
 
 
 def comma_separated(results: dict) -> str:
@@ -74,7 +79,7 @@ def _number(value: float | None, scale: float = 1.0, digits: int = 2) -> str:
     if value is None:
         return ""
     value /= scale
-    return f"{value:.{digits}g}" if value < 100 else f"{value:.0f}"
+    return f"{value:.{digits}g}" if value < 99.5 else f"{value:.0f}"
 
 
 def _memory_table(results: dict) -> Table:
@@ -87,8 +92,8 @@ def _memory_table(results: dict) -> Table:
         cells = [cell for row in both for cell in _cost(row)]
         rows.append([both[0]["title"], f"{size}x{size}", *cells, _number(both[0]["paper_gb"])])
     notes = [
-        "GB in brackets: counted, because it does not fit or was run in part; ~: seconds from a part of the queries; > seconds: "
-        "not run, the estimate. PSAL's GFLOP are the most that its candidates could take; it leaves most comparisons early."
+        "GB in brackets: counted, where it was not measured; ~: seconds from a part of the queries; > seconds: not run, the "
+        "estimate. PSAL's GFLOP are the most that its candidates could take; it leaves most comparisons early."
     ]
     for row in results["rows"]:
         if row["status"] == "failed":
@@ -181,21 +186,22 @@ def _figure():
 
 
 def _plot_memory(results: dict, left, right) -> None:
-    modes = list(dict.fromkeys(row["mode"] for row in results["rows"]))
+    forward, both = dict.fromkeys(row["mode"] for row in results["rows"])
     for name in dict.fromkeys(row["layer"] for row in results["rows"]):
         rows = [row for row in results["rows"] if row["layer"] == name and row["status"] not in ("failed", "no gradient")]
-        trained, asked = ([row for row in rows if row["mode"] == mode] for mode in reversed(modes))
-        line = [(row["size"], (row["peak_bytes"] or row["need_bytes"]) / GIGA) for row in trained or asked]
-        (drawn,) = left.loglog(*zip(*line, strict=True), ".-", base=2, label=rows[0]["title"])
-        left.set_yscale("log", base=10)
-        if timed := [(row["size"], row["seconds"]) for row in asked if row["seconds"]]:
-            right.loglog(*zip(*timed, strict=True), ".-", base=2, color=drawn.get_color())
-            right.set_yscale("log", base=10)
-    left.set(xlabel="side, pixels", ylabel="GB, forward and backward")
-    right.set(xlabel="side, pixels", ylabel="seconds, forward")
-    for axes in (left, right):
+        held = [(row["size"], (row["peak_bytes"] or row["need_bytes"]) / GIGA) for row in rows if row["mode"] == both]
+        timed = [(row["size"], row["seconds"]) for row in rows if row["mode"] == forward and row["seconds"]]
+        (line,) = left.plot(*zip(*held or [(math.nan, math.nan)], strict=True), ".-", label=_title(results, name))
+        right.plot(*zip(*timed or [(math.nan, math.nan)], strict=True), ".-", color=line.get_color())
+    for axes, label in ((left, "GB, forward and backward"), (right, "seconds, forward")):
+        axes.set_xscale("log", base=2)
+        axes.set(yscale="log", xlabel="side, pixels", ylabel=label)
         axes.grid(alpha=0.3)
     left.legend(fontsize=7)
+
+
+def _title(results: dict, layer: str) -> str:
+    return next(row["title"] for row in results["rows"] if row["layer"] == layer)
 
 
 def _scatter(points: Sequence[tuple[str, float, float, float]], left, right) -> None:
@@ -217,6 +223,8 @@ def _plot_errors(results: dict, left, right) -> None:
     size = max((row.get("size", 0) for row in rows), default=0)
     points = [(row["title"], row["error"], row["peak_bytes"], row.get("flop")) for row in rows if row.get("size", 0) == size]
     _scatter(points, left, right)
+    if size:
+        left.set_title(f"{size}x{size}", fontsize=8)
 
 
 PLOTS: dict[str, Callable] = {"memory": _plot_memory, "reconstruct": _plot_errors, "swap": _plot_errors}

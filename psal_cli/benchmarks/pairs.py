@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from PIL import Image
 
 from psal_cli.errors import InputError
-from psal_cli.image import READABLE
+from psal_cli.image import READABLE, read_picture
+from psal_cli.image.fitting import plain
 
 BUNDLED = Path(__file__).parent / "pair"
 
@@ -69,9 +71,13 @@ def _pictures(folder: Path) -> dict[str, Path]:
 
 
 def frame(path: Path, size: tuple[int, int] | None) -> np.ndarray:
-    """uint8 [H, W, 3]. Raises InputError for what is no picture."""
-    try:
-        picture = Image.open(path).convert("RGB")
-    except OSError as error:
-        raise InputError(f"{path} is no picture that can be read: leave it out of --pairs") from error
-    return np.asarray(picture.resize(size) if size else picture)
+    """uint8 [H, W, 3], as sRGB. Raises InputError for what is no picture."""
+    picture = read_picture(path)
+    pixels = plain(picture.pixels, picture.metadata.icc)
+    pixels = pixels.repeat(3, 2) if pixels.shape[2] == 1 else pixels
+    return np.asarray(Image.fromarray(pixels).resize(size)) if size else pixels
+
+
+def tensor(pixels: np.ndarray) -> torch.Tensor:
+    """uint8 [H, W, 3] -> float32 [1, 3, H, W] in [0, 1]."""
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255

@@ -13,12 +13,12 @@ from psal_cli.benchmarks import machine
 from psal_cli.benchmarks.layers import LAYERS, Case, Layer, full
 from psal_cli.benchmarks.measuring import growth, timed
 from psal_cli.benchmarks.memory import WARM, room
-from psal_cli.benchmarks.pairs import Pair, pairs
+from psal_cli.benchmarks.pairs import Pair, pairs, tensor
 from psal_cli.tasks.reconstruct import TEMPERATURE
 
 SIZES = (64, 128, 256, 512)
 STRIDES = (1, 2, 5, 10)
-SECONDS = 8.0
+SECONDS = 12.0
 APART = 10  # frames
 PAPER_2 = {"full-10": 0.0022, "local": 0.0119, "linear": 0.0576, "psal3": 0.0011, "aggregation": 0.0008}  # 512x512
 PAPER_3 = {64: ("full-1", 0.0048, 0.0048), 128: ("full-2", 0.0038, 0.0029), 256: ("full-5", 0.0031, 0.0017),
@@ -74,7 +74,7 @@ def measure(
             case = Case(side, channels=3, value_channels=3)
             row = _rebuilt(name, layer, case, frames if number else frames[:1], rates, seconds, temperature, device, seed)
             rows += [row] if number else []
-    facts = machine.facts("torch", "numpy", "psal")
+    facts = machine.facts("torch", "numpy", "psal", device=device)
     settings = {"bench": "reconstruct", "device": device, "seed": seed, "temperature": temperature, "pairs": count}
     return {**facts, **settings, "rows": rows, "ratios": ratios(rows)}
 
@@ -93,7 +93,7 @@ def _rebuilt(
     errors, times, peak = [], [], None
     with torch.no_grad():
         for pair in frames:
-            query, key = (_tensor(x).to(device) for x in (pair.target, pair.reference))
+            query, key = (tensor(x).to(device) for x in (pair.target, pair.reference))
             found = []
 
             def run(query: torch.Tensor = query, key: torch.Tensor = key, found: list = found) -> None:
@@ -106,11 +106,6 @@ def _rebuilt(
             errors.append((found[0] - query).square().mean().item())
     rates[name] = work.flop[0] / float(np.mean(times))
     return row | {"error": float(np.mean(errors)), "seconds": float(np.mean(times)), "peak_bytes": peak}
-
-
-def _tensor(pixels: np.ndarray) -> torch.Tensor:
-    """uint8 [H, W, 3] -> [1, 3, H, W] in [0, 1]."""
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
 
 
 def _paper(name: str, side: int) -> float | None:

@@ -101,7 +101,7 @@ def memory(sizes, layers, seconds, **shared) -> None:
 @click.option(
     "--seconds",
     type=options.Finite(0, min_open=True),
-    default=8.0,
+    default=12.0,
     show_default=True,
     help="A layer that takes longer for a pair is left out.",
 )

@@ -1,6 +1,5 @@
 """`psal colorize`: give grey pictures the colours of a reference."""
 
-from functools import partial
 from pathlib import Path
 from threading import Lock
 from types import SimpleNamespace
@@ -195,8 +194,6 @@ class Colorize(Verb):
         return "done"
 
     def _write_about(self, item: Item, result: Result) -> None:
-        import numpy as np
-
         from psal_cli import drawing
         from psal_cli.image import write_picture
 
@@ -204,16 +201,20 @@ class Colorize(Verb):
         if path := item.outputs.get("confidence"):
             write_picture(drawing.share_map(found.confidence, picture.size), path, self.want.force)
         if path := item.outputs.get("save_offsets"):
-            from psal_cli import offsets
-
-            sizes = [reference.pixels.shape[:2] for reference in result.loaded.references]
-            drawn = partial(drawing.reference_wheel, found.origin, sizes, picture, arrows=self.want.arrows)
-            number, *place = found.origin.transpose(2, 0, 1)
-            between = partial(offsets.between, np.stack(place)[None], sizes, number)
-            offsets.write_offsets(path, self.want.force, between, drawn)
+            self._write_offsets(path, result)
         if path := item.outputs.get("compare"):
             compared = drawing.side_by_side(picture, result.picture, references=result.loaded.references)
             write_picture(compared, path, self.want.force)
+
+    def _write_offsets(self, path: Path, result: Result) -> None:
+        import numpy as np
+
+        from psal_cli.offsets import write_field
+
+        number, *place = result.found.origin.transpose(2, 0, 1)
+        sizes = [reference.pixels.shape[:2] for reference in result.loaded.references]
+        picture, want = result.loaded.picture, self.want
+        write_field(path, want.force, np.stack(place)[None], sizes, picture, number, arrows=want.arrows)
 
     def preview(self, item: Item) -> dict:
         header = self.header(item)

@@ -175,7 +175,7 @@ offsets_options = group(
         "--save-offsets",
         type=PICTURE,
         help="Also draw where what is at each pixel comes from, as a colour wheel with a legend; or, for a name that ends in "
-        ".npy, write the offsets, int32 [k, 2, H, W].",
+        ".npy, write the offsets, int32 [k, 2, H, W], rows and columns (and the number of the reference, of several).",
     ),
     click.option("--arrows", is_flag=True, help="With --save-offsets: draw arrows instead, on the picture."),
 )

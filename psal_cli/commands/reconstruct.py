@@ -1,6 +1,7 @@
 """`psal reconstruct`: rebuild pictures from the pixels of another."""
 
 from dataclasses import replace
+from math import isfinite
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -123,7 +124,8 @@ class Reconstruct(Verb):
             asked, given = query.pixels, key.pixels  # they mean the same, whatever it is
         else:
             asked, given = as_srgb(query), as_srgb(key)
-            icc = None if query.metadata.icc is None and key.metadata.icc is None else srgb_profile()
+            plain = (query.metadata.icc is None and key.metadata.icc is None) or key.pixels.shape[2] == 1
+            icc = None if plain else srgb_profile()  # which is one for colours
         visible = None if key.alpha is None else key.alpha > key.white // 2
         try:
             found = rebuilt(
@@ -141,8 +143,9 @@ class Reconstruct(Verb):
         except ValueError as error:
             raise InputError(f"{item.input} from {item.partners['from']}: {error}") from error
         if found.pixels.shape == asked.shape:
-            self.facts[item] = {"psnr": round(psnr(found.pixels, asked), 3)}
-            self.talk.say(f"{item.input}: PSNR {self.facts[item]['psnr']:.2f} dB")
+            near = psnr(found.pixels, asked)
+            self.facts[item] = {"psnr": round(near, 3) if isfinite(near) else None}
+            self.talk.say(f"{item.input}: " + (f"PSNR {near:.2f} dB" if isfinite(near) else "rebuilt exactly"))
         picture = replace(query, pixels=found.pixels, metadata=replace(query.metadata, icc=icc))
         return Result(loaded, picture, found.nnf)
 
@@ -152,7 +155,7 @@ class Reconstruct(Verb):
 
         query, key = result.loaded
         if path := item.outputs.get("save_offsets"):
-            write_field(path, self.want.force, result.nnf, key.pixels.shape[:2], query, arrows=self.want.arrows)
+            write_field(path, self.want.force, result.nnf, [key.pixels.shape[:2]], query, arrows=self.want.arrows)
         write_picture(result.picture, item.output, self.want.force, self.encoding(item, query.format))
         return "done"
 

@@ -86,9 +86,14 @@ class Upscale(Verb):
             raise click.UsageError("--save-offsets is of --attention psal: full compares with everything")
 
     def start(self) -> None:
+        from psal_cli.networks.csnln import Pasting
         from psal_cli.tasks.upscale_costs import baseline
 
-        baseline(self._networks())  # before any picture is in memory
+        networks = self._networks()
+        if self.want.save_offsets and not any(isinstance(layer, Pasting) for layer in networks[0].modules()):
+            cure = "leave --save-offsets out, or take other weights"
+            raise InputError(f"{self.want.weights} has no attention, there are no offsets to write: {cure}")
+        baseline(networks)  # before any picture is in memory
 
     def _networks(self) -> tuple:
         """Those that a plan counts with: all models are of one size."""
@@ -171,10 +176,8 @@ class Upscale(Verb):
     def _write_offsets(self, path, result: Result) -> None:
         from psal_cli.offsets import write_field
 
-        if not result.field:
-            raise InputError(f"{path}: these weights have no attention, whose offsets could be written: leave --save-offsets out")
         nnf, size = result.field
-        write_field(path, self.want.force, nnf, size, result.before, arrows=self.want.arrows)
+        write_field(path, self.want.force, nnf, [size], result.before, arrows=self.want.arrows)
 
     def preview(self, item: Item) -> dict:
         header = self.header(item)

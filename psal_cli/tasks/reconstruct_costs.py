@@ -58,7 +58,7 @@ def plan(
     result = asked * key.channels * itemsize + 8 * k * asked * (attention != "full")
     about = [memory.writing(asked, key.channels, itemsize, query.alpha, formats["output"], query.format in LOSSLESS)]
     if "save_offsets" in formats:
-        about.append(memory.drawing(asked, formats["save_offsets"]))
+        about.append(memory.drawing(asked, formats["save_offsets"], k))
     most = memory.libraries(baseline()) + streams + STRIPS + max(reading, kept + max(working, result + max(about)))
     if limit is not None and most > limit:
         cure = "allow more with --max-memory, or give smaller pictures"

@@ -22,8 +22,9 @@ import numpy as np
 from colour_faults import speckles, stray_edges
 from colour_transfer import reinhard, welsh
 from PIL import Image
-from report import DAVIS, ROOT, header, table, write_json, write_readme
+from report import DAVIS, ROOT, header, write_json, write_readme
 
+from psal_cli.benchmarks.output import markdown_table
 from psal_cli.benchmarks.pairs import Pair, pairs
 from psal_cli.tasks import colorize as task
 from psal_cli.tasks import matching, paper_colorization
@@ -179,7 +180,7 @@ def main() -> None:
         [row["name"], f"{row['seconds']:.1f}", *(f"{row[name] / 1e9:.2f}" for name in ("peak_bytes", "estimated_bytes"))]
         for row in results["speed"]
     ]
-    text += "\n\n" + table([f"{OURS}, whole command", "seconds", "GB at its peak", "GB estimated"], cells)
+    text += "\n\n" + markdown_table([f"{OURS}, whole command", "seconds", "GB at its peak", "GB estimated"], cells)
     machine = results["machine"]
     text += f"\n\n{machine['processor']}, {machine['cores']} cores, {results['date']}."
     print(text)
@@ -197,7 +198,7 @@ def _quality_table(head: str, rows: list[dict]) -> str:
         ]
         for row in rows
     ]
-    return table([head, "mean squared error of chroma", f"{OURS} over it", "speckles, %", "stray edges, %"], cells)
+    return markdown_table([head, "mean squared error of chroma", f"{OURS} over it", "speckles, %", "stray edges, %"], cells)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 from features import ROOT
 from PIL import Image
-from report import header, table, write_json, write_readme
+from report import header, write_json, write_readme
+
+from psal_cli.benchmarks.output import markdown_table
 
 PHOTO = ROOT.parent / "shared/data/eval/highres/seeding_by_Clements_Engelhardt.jpg"
 REPEATS = 3
@@ -74,7 +76,7 @@ def main() -> None:
     results = {**header("torch", "psal"), "rows": rows}
     write_json("command", results)
     cells = [[row["name"], f"{row['seconds']:.1f}", f"{row['peak_memory_bytes'] / 1e9:.2f}"] for row in rows]
-    text = table(["whole command, `psal`", "seconds", "GB at its peak"], cells)
+    text = markdown_table(["whole command, `psal`", "seconds", "GB at its peak"], cells)
     print(text)
     if arguments.write_readme:
         machine = results["machine"]

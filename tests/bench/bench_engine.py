@@ -29,6 +29,7 @@ from rows import EXACT_SIDE, LARGE, NEIGHBOURS, SIZES, psal_rows, rival_rows
 from truth import Truth
 
 from psal_cli import native
+from psal_cli.benchmarks.output import markdown_table
 
 BENCH = Path(__file__).resolve().parent
 RIVAL_SECONDS = 8  # full attention: as many queries as about this much time pays for, the rest by proportion
@@ -128,7 +129,7 @@ def markdown(results: dict) -> str:
     for size, device in groups:
         rows = [table_row(row, peaks) for row in results["rows"] if (tuple(row["size"]), row["device"]) == (size, device)]
         title = f"### {size[0]} x {size[1]}" + (" on CUDA" if device == "cuda" else "")
-        lines.append(f"{title}\n\n{report.table(COLUMNS, rows)}")
+        lines.append(f"{title}\n\n{markdown_table(COLUMNS, rows)}")
     return "\n\n".join(lines)
 
 

@@ -19,7 +19,9 @@ from inpaint_cases import HALVES, KINDS, Case, cases
 from inpaint_methods import LOADERS, SLOW, Fill
 from inpaint_page import Cell, marked, window_around, write_pages
 from metrics import measure
-from report import header, table, write_readme
+from report import header, write_readme
+
+from psal_cli.benchmarks.output import markdown_table
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -132,7 +134,7 @@ def markdown(summary: list[dict], kind: str, missing: dict[str, str]) -> str:
         figures = [None if entry[key] is None else format(entry[key], spec) for key, (_, spec) in COLUMNS.items()]
         rows.append([entry["method"], count, *figures])
     rows += [[name, f"not installed: {why}", *[None] * len(COLUMNS)] for name, why in missing.items()]
-    return table([kind, "cases", *(head for head, _ in COLUMNS.values())], rows)
+    return markdown_table([kind, "cases", *(head for head, _ in COLUMNS.values())], rows)
 
 
 def verdict(summary: list[dict]) -> str:

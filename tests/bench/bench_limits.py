@@ -17,12 +17,13 @@ import numpy as np
 import torch
 from bench_engine import run_row
 from features import pair_features
-from report import RESULTS, header, table, write_json, write_readme
+from report import RESULTS, header, write_json, write_readme
 from truth import Truth
 
 from psal_cli import reference
 from psal_cli.attention import full_attention, ps_attention
 from psal_cli.benchmarks.machine import where
+from psal_cli.benchmarks.output import markdown_table
 from psal_cli.benchmarks.pairs import pairs
 
 SIDE, PATCH = 64, 7
@@ -80,12 +81,12 @@ def markdown(results: dict) -> str:
         [f"{row['keys']:.3g}", f"{row['temperature']:g}", *(f"{row['errors'][name]:.3f}" for name in LAYERS)]
         for row in results["entropy"]
     ]
-    spread = table(head, cells)
+    spread = markdown_table(head, cells)
     cells = [
         [row["name"], f"{row['seconds']:.2f}", f"{row['recall']:.3f}", f"{row['peak_bytes_per_query']:.0f}"]
         for row in sorted(results["recall"], key=lambda row: row["seconds"])
     ]
-    recall = table(["256 x 256, k = 3", "s", "recall@3", "bytes a query"], cells)
+    recall = markdown_table(["256 x 256, k = 3", "s", "recall@3", "bytes a query"], cells)
     return f"{spread}\n\n{recall}\n\n{where(results)}"
 
 

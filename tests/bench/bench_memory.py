@@ -15,7 +15,9 @@ from pathlib import Path
 import numpy as np
 from features import ROOT
 from PIL import Image
-from report import RESULTS, header, table, write_json, write_readme
+from report import RESULTS, header, write_json, write_readme
+
+from psal_cli.benchmarks.output import markdown_table
 
 PHOTO = ROOT.parent / "shared/data/eval/highres/seeding_by_Clements_Engelhardt.jpg"
 SMALL = (0.4, 0.3, 0.05, 0.05), (0.7, 0.8, 0.03, 0.06)  # top, left, height, width: shares of the picture's height
@@ -141,7 +143,7 @@ def main() -> None:
         ]
         for row in rows
     ]
-    text = table(
+    text = markdown_table(
         ["whole command, `psal inpaint` but where it says upscale", "estimate, GB", "measured, GB", "error", "reach, pixels"],
         cells,
     )

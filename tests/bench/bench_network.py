@@ -22,8 +22,9 @@ import torch
 from inpaint_cases import read
 from measure import growth
 from metrics import gradient_energy, gradient_ratio, luminance, psnr, ring_around, ssim_map
-from report import header, table, write_json, write_readme
+from report import header, write_json, write_readme
 
+from psal_cli.benchmarks.output import markdown_table
 from psal_cli.memory import in_words
 from psal_cli.networks.diffusion import diffused
 from psal_cli.tasks.costs import painting
@@ -143,7 +144,7 @@ def markdown(quality_rows: list[dict], cost_rows: list[dict]) -> str:
     names = ("l1", "l2", "psnr", "tv", "ssim", "gradient_ring", "seconds")
     cells = [[row["method"], *(f"{row[name]:.2f}" for name in names)] for row in quality_rows]
     cells += [[name, *map(str, values), None, None] for name, values in PAPER.items()]
-    text = table(columns, cells)
+    text = markdown_table(columns, cells)
     cells = []
     for size in SIZES:
         own = {row["attention"]: row for row in cost_rows if tuple(row["size"]) == size}
@@ -154,7 +155,7 @@ def markdown(quality_rows: list[dict], cost_rows: list[dict]) -> str:
             line += [f"{row['seconds']:.1f}" if measured else None]
             line += [f"{row['bytes'] / 1e9:.2f}" if measured else f"needs {in_words(row['needed'])}"]
         cells.append(line)
-    return text + "\n\n" + table(["whole network", "PSAL-3, s", "GB", "original, s", "GB"], cells)
+    return text + "\n\n" + markdown_table(["whole network", "PSAL-3, s", "GB", "original, s", "GB"], cells)
 
 
 def main() -> int:

@@ -21,8 +21,9 @@ import numpy as np
 import torch
 from metrics import ssim_map
 from PIL import Image
-from report import RESULTS, header, table, write_json, write_readme
+from report import RESULTS, header, write_json, write_readme
 
+from psal_cli.benchmarks.output import markdown_table
 from psal_cli.networks.upscaling import enlarged, reduced
 from psal_cli.tasks.upscale import Upscaler, network_of, weights_of
 from psal_cli.training.photographs import EVERY, files_of
@@ -182,7 +183,7 @@ def markdown(name: str, rows: list[dict]) -> str:
             cells.append([f"x{scale} {row['method']}", *values])
         for paper, found in PUBLISHED.items() if name == "benchmarks" else ():
             cells.append([f"x{scale} {paper}, published", *(f"{x:.2f}" for x in found[scale])])
-    return table(["PSNR, dB / SSIM", *columns], cells)
+    return markdown_table(["PSNR, dB / SSIM", *columns], cells)
 
 
 def main() -> int:

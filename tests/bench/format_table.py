@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from psal_cli.benchmarks.output import markdown_table
 from psal_cli.errors import InputError, WriteError
 from psal_cli.image import Metadata, Picture, check_holds, read_picture, write_picture
 from psal_cli.image.formats import LONGEST_SIDE, WRITES, load_plugin, word
@@ -238,7 +239,7 @@ def table() -> str:
             rows = [[title, *(cell(column) for column in columns)] for title, cell in ROWS.items()]
     finally:
         logging.disable(logging.NOTSET)
-    return report.table(["", *map(word, NAMES)], rows)
+    return markdown_table(["", *map(word, NAMES)], rows)
 
 
 def main() -> None:

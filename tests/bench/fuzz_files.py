@@ -18,7 +18,9 @@ import time
 from pathlib import Path
 
 from fuzz_work import LIMIT, Case, Seeds, worker
-from report import header, table, write_json, write_readme
+from report import header, write_json, write_readme
+
+from psal_cli.benchmarks.output import markdown_table
 
 PACKAGES = ("psal", "pillow", "numpy", "opencv-python-headless", "pillow-heif", "pillow-jxl-plugin", "torch")
 PARTS = ("library", "command", "process")
@@ -121,7 +123,7 @@ def markdown(results: dict) -> str:
         rows = [[name, *(counts.get(outcome, 0) for outcome in _outcomes(part))] for name, counts in found["by_format"].items()]
         rows.append(["all", *(found["outcomes"].get(outcome, 0) for outcome in _outcomes(part))])
         lines += [f"**{part}**, {found['seconds']:.0f} s, the slowest file {found['slowest_seconds']} s:"]
-        lines += [table(["", *_outcomes(part)], rows)]
+        lines += [markdown_table(["", *_outcomes(part)], rows)]
     return "\n\n".join(lines)
 
 

@@ -22,7 +22,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from report import header, table, write_json, write_readme
+from report import header, write_json, write_readme
+
+from psal_cli.benchmarks.output import markdown_table
 
 PACKAGES = ("psal", "pillow", "numpy", "opencv-python-headless", "torch")
 PSAL = "import sys; import psal_cli.files as files; {}; from psal_cli.commands import main; sys.argv[0] = 'psal'; main()"
@@ -203,7 +205,7 @@ def markdown(results: dict) -> str:
         rows.append([way, *numbers, found["temporary_files_left"], len(found["failures"])])
     rows.append(["all", *(sum(row[i] for row in rows) for i in (1, 2, 3)), None, *(sum(row[i] for row in rows) for i in (5, 6))])
     say = f"{results['date']}, revision {results['revision']}, seed {results['seed']}, {results['pictures']} pictures a batch"
-    return f"{say}, {results['seconds']} s:\n\n{table(columns, rows)}"
+    return f"{say}, {results['seconds']} s:\n\n{markdown_table(columns, rows)}"
 
 
 def main() -> None:

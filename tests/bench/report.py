@@ -27,13 +27,6 @@ def write_json(name: str, results: dict, folder: Path = RESULTS) -> Path:
     return path
 
 
-def table(columns: list[str], rows: list[list]) -> str:
-    """A markdown table; the first column is set left, the others right. None becomes a dash."""
-    cells = [columns, ["---", *["---:"] * (len(columns) - 1)]]
-    cells += [["-" if cell is None else str(cell) for cell in row] for row in rows]
-    return "\n".join("| " + " | ".join(row) + " |" for row in cells)
-
-
 def write_readme(marker: str, markdown: str, readme: Path = README) -> None:
     """Puts `markdown` between the lines `<!-- marker -->` and `<!-- /marker -->` of `readme`, in place of what is there.
 
