@@ -187,16 +187,21 @@ def _figure():
 
 def _plot_memory(results: dict, left, right) -> None:
     forward, both = dict.fromkeys(row["mode"] for row in results["rows"])
-    for name in dict.fromkeys(row["layer"] for row in results["rows"]):
+    drawn = False
+    for number, name in enumerate(dict.fromkeys(row["layer"] for row in results["rows"])):
         rows = [row for row in results["rows"] if row["layer"] == name and row["status"] not in ("failed", "no gradient")]
         held = [(row["size"], (row["peak_bytes"] or row["need_bytes"]) / GIGA) for row in rows if row["mode"] == both]
         timed = [(row["size"], row["seconds"]) for row in rows if row["mode"] == forward and row["seconds"]]
-        (line,) = left.plot(*zip(*held or [(math.nan, math.nan)], strict=True), ".-", label=_title(results, name))
-        right.plot(*zip(*timed or [(math.nan, math.nan)], strict=True), ".-", color=line.get_color())
+        for axes, points in ((left, held), (right, timed)):
+            x, y = zip(*points, strict=True) if points else ((), ())
+            axes.plot(x, y, ".-", color=f"C{number}", label=_title(results, name))
+        drawn = drawn or bool(held or timed)
     for axes, label in ((left, "GB, forward and backward"), (right, "seconds, forward")):
-        axes.set_xscale("log", base=2)
-        axes.set(yscale="log", xlabel="side, pixels", ylabel=label)
+        axes.set(xlabel="side, pixels", ylabel=label)
         axes.grid(alpha=0.3)
+        if drawn:
+            axes.set_xscale("log", base=2)
+            axes.set_yscale("log")
     left.legend(fontsize=7)
 
 
