@@ -268,20 +268,14 @@ def test_plots_are_written(results, tmp_path, ending):
     assert path.read_bytes()[:5] in (b"\x89PNG\r", b"<?xml", b"%PDF-")
 
 
-def test_errors_are_plotted_by_memory_and_operations(tmp_path):
-    rows = [{"title": "a", "size": 64, "error": 0.1, "peak_bytes": 10**9, "flop": 1e9}, {"title": "b", "size": 32, "error": 0.2}]
+def test_errors_are_plotted_by_memory_and_operations_at_the_largest_size():
+    figure = output._figure()
+    left, right = figure.subplots(1, 2)
+    rows = [{"title": "a", "size": 64, "error": 0.1, "peak_bytes": 10**9, "flop": 2e9}, {"title": "b", "size": 32, "error": 0.2}]
     rows.append({"title": "c", "size": 64, "error": None, "peak_bytes": None, "flop": 1})
-    drawn = []
-
-    class Axes:
-        def plot(self, *point):
-            drawn.append(point[:2])
-
-        def __getattr__(self, _):
-            return lambda *_, **__: None
-
-    output._plot_errors({"rows": rows}, Axes(), Axes())
-    assert drawn == [(1.0, 0.1), (1.0, 0.1)]
+    output._plot_errors({"rows": rows}, left, right)
+    drawn = [[(*line.get_data(), line.get_label()) for line in axes.lines] for axes in (left, right)]
+    assert drawn == [[([1.0], [0.1], "a")], [([2.0], [0.1], "a")]] and left.get_title() == "64x64"
 
 
 # ------------------------------------------------------------------------------------------------------------------ command

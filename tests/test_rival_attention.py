@@ -172,7 +172,7 @@ def test_the_seed_is_the_result(device, layer):
     ("name", "module"), [("linear", linear), ("performer", performer), ("reformer", reformer), ("sdpa", fused)]
 )
 def test_what_a_gradient_needs_is_made_again(monkeypatch, name, module):
-    """Not kept: a layer that keeps its patches, features and weights keeps far more numbers (sdpa: those of the keys in any case)."""
+    """Not kept: a layer that keeps patches, features and weights keeps far more (sdpa keeps those of the keys in any case)."""
 
     def kept():
         saved = {}

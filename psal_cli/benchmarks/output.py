@@ -187,7 +187,7 @@ def _figure():
 
 def _plot_memory(results: dict, left, right) -> None:
     forward, both = dict.fromkeys(row["mode"] for row in results["rows"])
-    drawn = False
+    drawn, sizes = False, sorted({row["size"] for row in results["rows"]})
     for number, name in enumerate(dict.fromkeys(row["layer"] for row in results["rows"])):
         rows = [row for row in results["rows"] if row["layer"] == name and row["status"] not in ("failed", "no gradient")]
         held = [(row["size"], (row["peak_bytes"] or row["need_bytes"]) / GIGA) for row in rows if row["mode"] == both]
@@ -200,8 +200,9 @@ def _plot_memory(results: dict, left, right) -> None:
         axes.set(xlabel="side, pixels", ylabel=label)
         axes.grid(alpha=0.3)
         if drawn:
-            axes.set_xscale("log", base=2)
-            axes.set_yscale("log")
+            axes.set(xscale="log", yscale="log")
+            axes.set_xticks(sizes, map(str, sizes))
+            axes.minorticks_off()
     left.legend(fontsize=7)
 
 
@@ -211,15 +212,20 @@ def _title(results: dict, layer: str) -> str:
 
 def _scatter(points: Sequence[tuple[str, float, float, float]], left, right) -> None:
     """points: name, error, bytes, floating-point operations."""
-    for name, error, held, flop in points:
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    for number, (name, error, held, flop) in enumerate(points):
+        marker, colour = "os^D"[number // 10 % 4], f"C{number % 10}"
         for axes, x in ((left, held), (right, flop)):
-            if x:
-                axes.plot(x / GIGA, error, "o")
-                axes.annotate(name, (x / GIGA, error), fontsize=7, xytext=(4, 3), textcoords="offset points")
+            axes.plot([x / GIGA] if x else [], [error] if x else [], marker, color=colour, label=name)
     for axes, label in ((left, "GB"), (right, "GFLOP, counted")):
         axes.set(xscale="log", yscale="log", xlabel=label, ylabel="mean squared error")
-        axes.margins(0.25, 0.1)
         axes.grid(alpha=0.3)
+        for side in (axes.xaxis, axes.yaxis):
+            side.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            side.set_major_formatter(StrMethodFormatter("{x:g}"))
+            side.set_minor_formatter(NullFormatter())
+    right.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.02, 1))
 
 
 def _plot_errors(results: dict, left, right) -> None:

@@ -24,6 +24,7 @@ PAPER_2 = {"full-10": 0.0022, "local": 0.0119, "linear": 0.0576, "psal3": 0.0011
 PAPER_3 = {64: ("full-1", 0.0048, 0.0048), 128: ("full-2", 0.0038, 0.0029), 256: ("full-5", 0.0031, 0.0017),
            512: ("full-10", 0.0022, 0.0011)}  # side: full attention with a stride, its error, that of PSAL 3  # fmt: skip
 OTHERS = ("local", "linear", "performer", "reformer", "psal3", "aggregation")
+NAMES = (*(f"full-{stride}" for stride in STRIDES), *OTHERS)
 
 
 def layers() -> dict[str, Layer]:
@@ -43,6 +44,7 @@ def layers() -> dict[str, Layer]:
 def measure(
     sizes: tuple[int, ...] = SIZES,
     folder: Path | None = None,
+    wanted: tuple[str, ...] = NAMES,
     *,
     seconds: float = SECONDS,
     temperature: float = TEMPERATURE,
@@ -53,7 +55,8 @@ def measure(
     """The mean squared error, seconds and memory of each layer at each size, over the pairs of a folder (`pairs`).
 
     Query and key are the two frames, RGB in [0, 1] resized to the size, values the key's own pixels; of frames that are numbered
-    those APART from each other, as in the paper. A layer that would take more than so many seconds a pair is left out.
+    those APART from each other, as in the paper. wanted: of NAMES. A layer that would take more than so many seconds a pair is
+    left out.
 
     Returns:
         {"date", "machine", "versions", "device", "seed", "temperature", "pairs", "rows", "ratios"}. A row: layer, title, size,
@@ -70,7 +73,7 @@ def measure(
         count = len(frames)
         if number:
             say(f"{side}x{side}, pairs: {count}")
-        for name, layer in layers().items():
+        for name, layer in ((name, layers()[name]) for name in wanted):
             case = Case(side, channels=3, value_channels=3)
             row = _rebuilt(name, layer, case, frames if number else frames[:1], rates, seconds, temperature, device, seed)
             rows += [row] if number else []

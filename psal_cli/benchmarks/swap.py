@@ -68,11 +68,11 @@ def measure(
     frames = list(pairs(folder, (SIZE, SIZE)))
     rows = []
     for trained, run in wanted:
-        say(f"{TITLES[trained]}, run with {TITLES[run]}")
+        say(title(trained, run))
         network = network_of(trained, ITERATIONS)
         network.attention, own = layer(run, ITERATIONS), network.attention
         reseed(network, seed)
-        row = {"trained": trained, "run": run, "title": f"{TITLES[trained]}, run with {TITLES[run]}"}
+        row = {"trained": trained, "run": run, "title": title(trained, run)}
         try:
             row |= _errors(network.to(device), frames, device)
         finally:
@@ -80,6 +80,10 @@ def measure(
         rows.append(row | {"flop": WORK[run].flop[0], "paper_error": PAPER[trained, run]})
     settings = {"bench": "swap", "device": device, "seed": seed, "pairs": len(frames)}
     return {**machine.facts("torch", "numpy", "psal", device=device), **settings, "rows": rows}
+
+
+def title(trained: str, run: str) -> str:
+    return TITLES[trained] + ("" if trained == run else f", run with {TITLES[run]}")
 
 
 def _errors(network, frames: list, device: str) -> dict:

@@ -27,22 +27,21 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def table_1(layers: list[str], kept: list[dict]) -> dict:
-    """kept: rows of other layers that were measured before."""
+def table_1(layers: list[str]) -> dict:
     results = memory.measure(SMALL, tuple(layers), seconds=SECONDS, say=say)
     more = memory.measure(LARGE, tuple(name for name in layers if name in LINEAR), seconds=LONG, say=say)
-    order = list(LAYERS)
-    rows = sorted([*kept, *results["rows"], *more["rows"]], key=lambda row: (order.index(row["layer"]), row["size"]))
-    return results | {"rows": rows, "growth": memory.growths(rows), "ratios": memory.ratios(rows)}
+    return results | {"rows": results["rows"] + more["rows"]}
 
 
 def measured(name: str, data: Path, layers: list[str]) -> dict:
-    if name == "reconstruct":
-        return reconstruct.measure(folder=data, say=say)
     if name == "swap":
         return swap.measure(data, wanted=tuple(swap.PAPER), say=say)
-    kept = [] if set(layers) == set(LAYERS) else stored(name)["rows"]
-    return table_1(layers, [row for row in kept if row["layer"] not in layers])
+    bench, known = (memory, list(LAYERS)) if name == "memory" else (reconstruct, list(reconstruct.NAMES))
+    chosen = [layer for layer in layers or known if layer in known]
+    results = table_1(chosen) if name == "memory" else reconstruct.measure(folder=data, wanted=tuple(chosen), say=say)
+    kept = [] if chosen == known else [row for row in stored(name)["rows"] if row["layer"] not in chosen]
+    rows = sorted([*kept, *results["rows"]], key=lambda row: (known.index(row["layer"]), row["size"]))
+    return results | {"rows": rows, "ratios": bench.ratios(rows)} | ({"growth": memory.growths(rows)} if name == "memory" else {})
 
 
 def stored(name: str) -> dict:
@@ -52,7 +51,7 @@ def stored(name: str) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES)
-    parser.add_argument("--layers", nargs="+", choices=LAYERS, default=list(LAYERS), help="of table 1; rows of others are kept")
+    parser.add_argument("--layers", nargs="+", help="of tables 1 to 3: measure these alone, and keep the rows of the others")
     parser.add_argument("--data", type=Path, default=DAVIS, help="the folder with the sequences")
     parser.add_argument("--from-json", action="store_true", help="no measuring: the tables of results/")
     parser.add_argument("--write-readme", action="store_true", help="also put the tables into tests/bench/README.md")
