@@ -14,7 +14,7 @@ from psal_cli.commands.talk import Progress
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError
 
-EXAMPLE = "psal reconstruct examples/railway.jpg --from examples/railway_reference.jpg -o rebuilt.png"
+EXAMPLE = "psal reconstruct examples/railway.jpg --from examples/railway_reference.jpg -o again.png"
 
 
 @click.command(short_help="Rebuild pictures from the pixels of another.", epilog=f"\b\nExample:\n  {EXAMPLE}")
