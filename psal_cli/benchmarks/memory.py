@@ -130,14 +130,15 @@ def _measured(row: dict, layer: Layer, case: Case, mode: str, seconds: float, de
     if _untrained(layer, mode, device):
         return row | {"status": "no gradient"}
     given = FLOAT * case.queries * (2 * case.channels + case.value_channels)
-    short, slow = row["need_bytes"] + given > room(device), row["expected_seconds"] > seconds
+    free = room(device)
+    short, slow = row["need_bytes"] + given > free, row["expected_seconds"] > seconds
     if (slow or short) and not layer.partial:
         return row | {"status": "memory" if short else "seconds"}
     share = min(seconds / row["expected_seconds"], 1)
     if short:
-        if layer.work(case).bytes[0] + given > room(device):
+        if layer.work(case).bytes[0] + given > free:
             return row | {"status": "memory"}
-        share = min(share, room(device) / (2 * (row["need_bytes"] + given)))
+        share = min(share, free / (2 * (row["need_bytes"] + given)))
     maps = inputs(case, mode, device, seed)
     asked = part(case, share, device) if share < 1 else None
 

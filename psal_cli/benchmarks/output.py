@@ -39,16 +39,12 @@ def text(results: dict) -> str:
     for row in found.rows:
         shown.add_row(*row)
     out = io.StringIO()
-    console = Console(file=out, width=max(len(line) for line in _lines(found)) + 3 * len(found.columns) + 1, no_color=True)
+    console = Console(file=out, no_color=True)
+    console.width = console.measure(shown, options=console.options.update(width=1000)).maximum  # a log has no width of its own
     console.print(shown, highlight=False, markup=False)
     for line in [*found.notes, machine.where(results)]:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     return out.getvalue().rstrip("\n")
-
-
-def _lines(found: Table) -> list[str]:
-    widths = [max(len(cell) for cell in column) for column in zip(found.columns, *found.rows, strict=True)]
-    return ["".join(name.ljust(width) for name, width in zip(found.columns, widths, strict=True)), found.title]
 
 
 def markdown(results: dict) -> str:

@@ -67,16 +67,19 @@ def measure(
         InputError: no pairs.
     """
     rates: dict[str, float] = {}
+    chosen = {name: layer for name, layer in layers().items() if name in wanted}
+
+    def rebuilt(side: int, frames: list[Pair]) -> list[dict]:
+        case = Case(side, channels=3, value_channels=3)
+        return [_rebuilt(*named, case, frames, rates, seconds, temperature, device, seed) for named in chosen.items()]
+
+    rebuilt(WARM, [next(pairs(folder, (WARM, WARM), distances=(APART,)))])  # to know how fast each layer is
     rows, count = [], 0
-    for number, side in enumerate((WARM, *sizes)):  # the first tells how fast each layer is
+    for side in sizes:
         frames = list(pairs(folder, (side, side), distances=(APART,)))
         count = len(frames)
-        if number:
-            say(f"{side}x{side}, pairs: {count}")
-        for name, layer in ((name, layers()[name]) for name in wanted):
-            case = Case(side, channels=3, value_channels=3)
-            row = _rebuilt(name, layer, case, frames if number else frames[:1], rates, seconds, temperature, device, seed)
-            rows += [row] if number else []
+        say(f"{side}x{side}, pairs: {count}")
+        rows += rebuilt(side, frames)
     facts = machine.facts("torch", "numpy", "psal", device=device)
     settings = {"bench": "reconstruct", "device": device, "seed": seed, "temperature": temperature, "pairs": count}
     return {**facts, **settings, "rows": rows, "ratios": ratios(rows)}

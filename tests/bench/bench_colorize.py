@@ -24,6 +24,7 @@ from colour_transfer import reinhard, welsh
 from PIL import Image
 from report import DAVIS, ROOT, header, write_json, write_readme
 
+from psal_cli.benchmarks.machine import where
 from psal_cli.benchmarks.output import markdown_table
 from psal_cli.benchmarks.pairs import Pair, pairs
 from psal_cli.tasks import colorize as task
@@ -181,8 +182,7 @@ def main() -> None:
         for row in results["speed"]
     ]
     text += "\n\n" + markdown_table([f"{OURS}, whole command", "seconds", "GB at its peak", "GB estimated"], cells)
-    machine = results["machine"]
-    text += f"\n\n{machine['processor']}, {machine['cores']} cores, {results['date']}."
+    text += f"\n\n{where(results)}"
     print(text)
     if arguments.write_readme:
         write_readme("colorize", text)

@@ -14,9 +14,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from features import ROOT
 from PIL import Image
-from report import header, write_json, write_readme
+from report import ROOT, header, write_json, write_readme
 
 from psal_cli.benchmarks.output import markdown_table
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import report
 import torch
-from features import ROOT, pair_features
+from features import pair_features
 from methods import PATCH
 from peak import machine_peaks
 from rows import EXACT_SIDE, LARGE, NEIGHBOURS, SIZES, psal_rows, rival_rows
@@ -58,7 +58,7 @@ def compile_source(source: str, folder: Path, *flags: str) -> str | None:
 def compile_sources(folder: Path) -> dict:
     isa = native.cpu_isa()
     wide = [] if isa == "baseline" else [f"-march={isa}", *(["-mprefer-vector-width=512"] if isa == "x86-64-v4" else [])]
-    flags = ["-O3", "-fno-math-errno", "-fno-trapping-math", *wide, f"-I{ROOT / 'ext'}"]
+    flags = ["-O3", "-fno-math-errno", "-fno-trapping-math", *wide, f"-I{report.ROOT / 'ext'}"]
     return {
         "counter": compile_source("count_distances.cpp", folder, *flags),
         "planar": compile_source("planar_patchmatch.cpp", folder, "-O2", "-fno-tree-vectorize"),
@@ -203,9 +203,11 @@ def main():
     else:
         results = run(arguments)
         path = (
-            report.write_json("engine-quick", results, ROOT / "out") if arguments.quick else report.write_json("engine", results)
+            report.write_json("engine-quick", results, report.ROOT / "out")
+            if arguments.quick
+            else report.write_json("engine", results)
         )
-        print(f"wrote {path.relative_to(ROOT)}", file=sys.stderr)
+        print(f"wrote {path.relative_to(report.ROOT)}", file=sys.stderr)
     print(markdown(results))
     if arguments.write_readme:
         report.write_readme("engine", markdown(results))

@@ -13,9 +13,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from features import ROOT
 from PIL import Image
-from report import RESULTS, header, write_json, write_readme
+from report import RESULTS, ROOT, header, write_json, write_readme
 
 from psal_cli.benchmarks.output import markdown_table
 

@@ -24,6 +24,7 @@ from measure import growth
 from metrics import gradient_energy, gradient_ratio, luminance, psnr, ring_around, ssim_map
 from report import header, write_json, write_readme
 
+from psal_cli.benchmarks.machine import where
 from psal_cli.benchmarks.output import markdown_table
 from psal_cli.memory import in_words
 from psal_cli.networks.diffusion import diffused
@@ -172,7 +173,7 @@ def main() -> int:
     about = header("torch", "numpy", "opencv-python-headless", "psal")
     write_json("network", {**about, **found})
     text = markdown(found["quality"], found["costs"])
-    text += f"\n\n{about['machine']['processor']}, {about['machine']['cores']} cores, {about['date']}."
+    text += f"\n\n{where(about)}"
     print(text)
     if arguments.write_readme:
         write_readme("network", text)

@@ -23,6 +23,7 @@ from metrics import ssim_map
 from PIL import Image
 from report import RESULTS, header, write_json, write_readme
 
+from psal_cli.benchmarks.machine import where
 from psal_cli.benchmarks.output import markdown_table
 from psal_cli.networks.upscaling import enlarged, reduced
 from psal_cli.tasks.upscale import Upscaler, network_of, weights_of
@@ -203,8 +204,7 @@ def main() -> int:
     for name in arguments.tables.split(","):
         rows = [row for row in before.get(name, []) if row["scale"] not in scales] + measured(name, arguments.data, scales)
         found[name] = sorted(rows, key=lambda row: row["scale"])
-        where = f"{about['machine']['processor']}, {about['machine']['cores']} cores, {about['date']}."
-        text = f"{markdown(name, found[name])}\n\n{where}"
+        text = f"{markdown(name, found[name])}\n\n{where(about)}"
         print(text)
         if arguments.write_readme:
             write_readme(f"sr-{name}", text)

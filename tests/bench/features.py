@@ -12,7 +12,6 @@ import torch.nn.functional as F
 
 from psal_cli.benchmarks.pairs import pairs
 
-ROOT = Path(__file__).resolve().parents[2]
 CHANNELS = 16
 
 
