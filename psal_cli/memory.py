@@ -18,6 +18,7 @@ EXACT_WEBP = 16  # more, without loss or with alpha
 STREAMED = ("PNG", "TIFF")  # written a band of rows at a time
 FIELD = 110  # bytes a pixel while a field is drawn, or its offsets are made, beside the offsets
 GRAIN = 60_000_000  # bytes: the libraries are counted in such steps
+UNKNOWN = 400_000_000  # bytes of the libraries, where the system does not tell
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
 
@@ -122,6 +123,11 @@ def libraries(held: int) -> int:
 def resident() -> int | None:
     """Bytes that this process holds in memory now; None off Linux."""
     return _field(PROC / "self/status", "VmRSS")
+
+
+def held() -> int:
+    """As `resident`, and a guess where the system does not tell: what a verb's libraries hold once they have run."""
+    return resident() or UNKNOWN
 
 
 def reset_peak() -> None:

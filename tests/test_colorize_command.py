@@ -9,12 +9,13 @@ import torch
 from PIL import Image, ImageCms
 from safetensors.torch import save_file
 
-from psal_cli import image, tasks
+from psal_cli import image
 from psal_cli.image import read_picture, write_picture
 from psal_cli.image.colour import meaning_of, to_srgb
 from psal_cli.image.metadata import Metadata
 from psal_cli.image.picture import Picture
 from psal_cli.networks.colorization import ColorizationNetwork
+from psal_cli.tasks import colorize, colorize_costs, paper_colorization
 from psal_cli.tasks.chroma import lab, lightness
 from psal_cli.tasks.colorize import COARSE
 
@@ -190,9 +191,9 @@ def test_options_reach_the_library(monkeypatch):
         seen.update(options)
         raise ValueError("enough")
 
-    monkeypatch.setattr(tasks.colorize, "colorize", listening)
-    monkeypatch.setattr(tasks.paper_colorization, "colorize", listening)
-    monkeypatch.setattr(tasks.colorize_costs, "baseline", lambda: 0)
+    monkeypatch.setattr(colorize, "colorize", listening)
+    monkeypatch.setattr(paper_colorization, "colorize", listening)
+    monkeypatch.setattr(colorize_costs, "baseline", lambda: 0)
     done = psal("colorize", "grey.png", "--ref", "ref.png", "-o", "o.png", "--seed", 7)
     assert done.exit_code == 2 and "grey.png: enough" in done.stderr
     assert seen["seed"] == 7 and seen["longest"] == 3 * COARSE

@@ -19,7 +19,6 @@ PAPER = {"full": (170_000_000, 550), "local": (70_000_000, 330)}  # by layer: by
 PAPER_PSAL = 15_000_000, 330
 FOUND = 28  # bytes a pixel of what is worked at: of what was found
 STRIPS = 60_000_000  # of what is made a strip of rows at a time, and of a sheet for --compare
-UNKNOWN = 400_000_000  # of the libraries, where the system does not tell
 
 
 @dataclass(frozen=True)
@@ -124,4 +123,4 @@ def baseline() -> int:
     """Bytes that the process holds when all has run once and no picture is loaded: to be called before any is."""
     stripes = np.arange(0, 64, 4, dtype=np.uint8)[None, :, None].repeat(16, 0).repeat(3, 2)  # small: it is done at every start
     colorize(stripes, [stripes[:, ::-1] * np.array([1, 2, 3], np.uint8)])
-    return memory.resident() or UNKNOWN
+    return memory.held()

@@ -17,7 +17,6 @@ from psal_cli.tasks.network import CELL, PIECE, STRIP, pieces
 from psal_cli.tasks.parts import Box, area, bounds, crop, inner_radius, part_boxes
 from psal_cli.tasks.pyramid import TEXTURES, drawn_windows, halve_mask
 
-UNKNOWN = 300_000_000  # bytes of the libraries, where the system does not tell
 STRIPS = 30_000_000  # of all that is made a strip or a band of rows at a time, and of what the allocator keeps
 MASK = 5  # bytes a pixel while a mask is looked at
 LOSSLESS = ("PNG", "TIFF", "BMP")  # what comes from these is written without loss, unless a quality is given
@@ -29,7 +28,7 @@ def baseline() -> int:
     pixels, hole = np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), bool)
     hole[24:40, 24:40] = True
     complete(pixels, hole, None, 7, None, 0)
-    return memory.resident() or UNKNOWN
+    return memory.held()
 
 
 class Hole(NamedTuple):

@@ -23,7 +23,6 @@ SCORES = 70_000_000  # of its full attention within the scale, which is chunked
 PAIR = 9  # of a query that is worked on at a time and a key, with full attention
 ROOM = 2_000_000_000  # what full attention may take where no limit is given
 STRIPS = 60_000_000  # of what is made a band of rows at a time, and of a sheet for --compare
-UNKNOWN = 400_000_000  # of the libraries, where the system does not tell
 
 
 @dataclass(frozen=True)
@@ -79,9 +78,8 @@ def _most(header: Any, formats: dict[str, str], networks: tuple[nn.Module, ...],
     for network in networks:
         size = area * network.scale**2
         result = size * each + 4 * header.channels * size * ensemble
-        at_work = (
-            max(_working(network, *shape, largest) for shape in ((sides, sides[::-1]) if ensemble else (sides,))) + 12 * area
-        )
+        shapes = (sides, sides[::-1]) if ensemble else (sides,)
+        at_work = max(_working(network, *shape, largest) for shape in shapes) + 12 * area
         working = max(working, at_work)
         most = max(most, kept + result + at_work)
         area, sides = size, [side * network.scale for side in sides]
@@ -114,4 +112,4 @@ def _full(networks: tuple[nn.Module, ...]) -> bool:
 def baseline(networks: tuple[nn.Module, ...]) -> int:
     """Bytes that the process holds when the networks have run once and no picture is loaded: to be called before any is."""
     Upscaler(networks)(np.zeros((16, 16, 3), np.uint8))
-    return memory.resident() or UNKNOWN
+    return memory.held()
