@@ -30,10 +30,9 @@ def frames(query_path: str, key_path: str):
     height, width = query.pixels.shape[:2]
     for iterations in ITERATIONS:
         nnf, _ = ops.search(asked, given, patch_size=7, k=1, iterations=iterations, schedule="jump-flood", seed=0)
-        rows, columns = nnf[0, 0].numpy()
-        rebuilt = key.pixels[rows, columns]
-        origin = np.stack([np.zeros_like(rows), rows, columns], 2)
-        wheel = reference_wheel(origin, [key.pixels.shape[:2]], query).pixels
+        field = nnf[0, 0].numpy()
+        rebuilt = key.pixels[*field]
+        wheel = reference_wheel(field, [key.pixels.shape[:2]], query).pixels
         canvas = np.zeros((wheel.shape[0], 2 * width, 3), np.uint8)
         canvas[:, :width] = wheel[:, :width]
         canvas[:height, width:] = rounded(rebuilt)

@@ -1,6 +1,6 @@
 """Pictures about a result: the field as colours, and before, mask and after side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import ceil
 
 import cv2
@@ -68,48 +68,95 @@ def _as_high(panel: np.ndarray, height: int) -> np.ndarray:
     return np.pad(panel, ((below // 2, below - below // 2), (0, 0), (0, 0)), constant_values=255)
 
 
-def offset_wheel(origin: np.ndarray, mask: np.ndarray, picture: Picture, unit: float = 1, *, arrows: bool = False) -> Picture:
+def offset_wheel(origin: np.ndarray, mask: np.ndarray, picture: Picture, *, arrows: bool = False) -> Picture:
     """The field over the dimmed picture, at its size and place, with its legend in a strip below.
 
     origin: int32 [n, 2], the (row, column) that each of the n pixels in mask, bool [H, W], comes from, in raster order. Hue is
-    the direction to the source, saturation the distance: white is near, full colour the distance that only 5 % pass. unit: so
-    many pixels of the user's picture is a pixel here. arrows: from some of the pixels to where they come from, in these
-    colours on the picture, in place of the colours of all.
+    the direction to the source, saturation the distance: white is near, full colour the distance that only 5 % pass. arrows:
+    from some of the pixels to where they come from, in these colours on the picture, in place of the colours of all.
     """
-    height, width = mask.shape
-    rows, columns = np.nonzero(mask)
-    offset = origin - np.stack([rows, columns], 1)
-    far = max(float(np.percentile(np.hypot(offset[:, 0], offset[:, 1]), 95)), 1)
+    first = np.concatenate([[0], np.count_nonzero(mask, 1).cumsum()])  # of the pixels of each row, among origin
+
+    def moved(rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        places = np.argwhere(mask[rows])
+        places[:, 0] += rows.start
+        return places, origin[first[rows.start] : first[rows.stop]] - places
+
+    return _wheel(moved, mask.shape, picture, 1, arrows)
+
+
+def reference_wheel(
+    nnf: np.ndarray,
+    sizes: Sequence[tuple[float, float]],
+    picture: Picture,
+    which: np.ndarray | None = None,
+    *,
+    arrows: bool = False,
+) -> Picture:
+    """Where each pixel's match is, as `offset_wheel` draws it, every reference laid over the picture as if of its size.
+
+    nnf: int32 [2, h, w], row and column in the reference, at the size that was searched; the legend counts the picture's own
+    pixels. sizes: (height, width) of each reference. which: int32 [h, w], the number of each pixel's reference, default 0.
+    """
+    height, width = nnf.shape[1:]
+    scale = np.array([height, width]) / np.array(sizes)
+
+    def moved(rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        found = nnf[:, rows].reshape(2, -1).T
+        places = np.stack(np.divmod(np.arange(rows.start * width, rows.stop * width), width), 1)
+        number = 0 if which is None else which[rows].reshape(-1)
+        return places, ((found + 0.5) * scale[number]).astype(np.int32) - places
+
+    small = cv2.resize(_panel(picture, picture.metadata.icc), (width, height), interpolation=cv2.INTER_AREA)
+    return _wheel(moved, (height, width), Picture(small), picture.size[0] / width, arrows)
+
+
+def _wheel(
+    moved: Callable[[slice], tuple[np.ndarray, np.ndarray]], size: tuple[int, int], picture: Picture, unit: float, arrows: bool
+) -> Picture:
+    """See `offset_wheel`. moved: of some rows, the pixels that have an offset, int64 [n, 2], and these, [n, 2]: what is made of
+    them on the way takes a multiple of the picture. unit: so many pixels of the user's picture is a pixel here."""
+    height, width = size
+    cell = max(max(size) // ARROWS, 1)
+    step = cell if arrows else BAND
+    bands = [slice(top, min(top + step, height)) for top in range(0, height, step)]
+    distances = [np.hypot(*moved(band)[1].T.astype(np.float32)) for band in bands]
+    moving = [band for band, distance in zip(bands, distances, strict=True) if len(distance)]
+    far = max(float(np.percentile(np.concatenate(distances), 95, overwrite_input=True)), 1)
     legend = _legend(int(np.clip(height // 8, 48, 240)), far * unit)
     canvas = np.zeros((height + legend.shape[0], max(width, legend.shape[1]), 3), np.uint8)
-    for top in range(0, height, BAND):  # what is made on the way takes a multiple of the picture
-        band = slice(top, min(top + BAND, height))
+    canvas[height:, : legend.shape[1]] = legend
+    for band in bands:
         alpha = None if picture.alpha is None else picture.alpha[band]
         grey = cv2.cvtColor(_flat(picture.pixels[band], alpha), cv2.COLOR_RGB2GRAY)
         canvas[band, :width] = (grey * np.float32(DIMMED)).astype(np.uint8)[..., None]
     if arrows:
-        _draw_arrows(canvas[:height, :width], rows, columns, offset, far)
+        _draw_arrows(canvas[:height, :width], [_one_a_cell(*moved(band), cell) for band in moving], far)
     else:
-        canvas[rows, columns] = _colours(offset, far)
-    canvas[height:, : legend.shape[1]] = legend
+        for band in moving:
+            places, offset = moved(band)
+            canvas[places[:, 0], places[:, 1]] = _colours(offset, far)
     return Picture(canvas)
 
 
-def _draw_arrows(canvas: np.ndarray, rows: np.ndarray, columns: np.ndarray, offset: np.ndarray, far: float) -> None:
-    """On the canvas, from one pixel of each cell of a grid: of those there are, the one nearest to its middle."""
-    side = max(max(canvas.shape[:2]) // ARROWS, 1)
-    cell = (rows // side) * canvas.shape[1] + columns // side
-    from_middle = np.hypot(rows % side - side // 2, columns % side - side // 2)
-    order = np.lexsort((from_middle, cell))
-    chosen = order[np.unique(cell[order], return_index=True)[1]]
+def _one_a_cell(places: np.ndarray, offset: np.ndarray, cell: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of a row of cells, the pixel of each, of those there are, that is nearest to its middle."""
+    number = places[:, 1] // cell
+    from_middle = np.hypot(*(places % cell - cell // 2).T)
+    order = np.lexsort((from_middle, number))
+    chosen = order[np.unique(number[order], return_index=True)[1]]
+    return places[chosen], offset[chosen]
+
+
+def _draw_arrows(canvas: np.ndarray, arrows: list[tuple[np.ndarray, np.ndarray]], far: float) -> None:
+    """arrows: places and offsets, many at a time."""
     part = np.ascontiguousarray(canvas)  # OpenCV draws on whole arrays
     thick = max(round(max(canvas.shape[:2]) / 800), 1)
-    for row, column, step, colour in zip(
-        rows[chosen], columns[chosen], offset[chosen], _colours(offset[chosen], far), strict=True
-    ):
-        start, end = (int(column), int(row)), (int(column + step[1]), int(row + step[0]))
-        tip = TIP * thick / max(float(np.hypot(*step)), TIP * thick)
-        cv2.arrowedLine(part, start, end, colour.tolist(), thick, cv2.LINE_AA, tipLength=tip)
+    for places, offset in arrows:
+        for place, step, colour in zip(places, offset, _colours(offset, far), strict=True):
+            start, end = (tuple(map(int, at[::-1])) for at in (place, place + step))
+            tip = TIP * thick / max(float(np.hypot(*step)), TIP * thick)
+            cv2.arrowedLine(part, start, end, colour.tolist(), thick, cv2.LINE_AA, tipLength=tip)
     canvas[:] = part
 
 
@@ -117,22 +164,6 @@ def share_map(share: np.ndarray, size: tuple[int, int]) -> Picture:
     """A grey picture of (width, height): float32 [h, w] from 0, black, to 1, white."""
     grey = np.rint(share.clip(0, 1) * 255).astype(np.uint8)
     return Picture(cv2.resize(grey, size, interpolation=cv2.INTER_LINEAR)[..., None])
-
-
-def reference_wheel(
-    origin: np.ndarray, sizes: Sequence[tuple[float, float]], picture: Picture, *, arrows: bool = False
-) -> Picture:
-    """Where each pixel's match is, as `offset_wheel` draws it, every reference laid over the picture as if of its size.
-
-    origin: int32 [h, w, 3], number of the reference, row and column in it, at the size that was searched. sizes: (height, width)
-    of each reference.
-    """
-    height, width = origin.shape[:2]
-    place = (origin[..., 1:] + 0.5) * np.array([height, width]) / np.array(sizes)[origin[..., 0]]
-    small = cv2.resize(_panel(picture, picture.metadata.icc), (width, height), interpolation=cv2.INTER_AREA)
-    unit = picture.size[0] / width
-    every = np.ones((height, width), bool)
-    return offset_wheel(place.astype(np.int32).reshape(-1, 2), every, Picture(small), unit, arrows=arrows)
 
 
 def _colours(offset: np.ndarray, far: float) -> np.ndarray:

@@ -16,7 +16,7 @@ DECODING = {"WEBP": 9, "AVIF": 5, "HEIF": 4, "JXL": 5}
 ENCODING = {"WEBP": 8, "AVIF": 38, "HEIF": 30, "JXL": 19, "NPY": 8}
 EXACT_WEBP = 16  # more, without loss or with alpha
 STREAMED = ("PNG", "TIFF")  # written a band of rows at a time
-FIELD = 110  # bytes a pixel while a field is drawn, or its offsets are made, beside the offsets
+FIELD = 20  # bytes a pixel while a field is drawn, or its offsets are made, beside the offsets
 GRAIN = 60_000_000  # bytes: the libraries are counted in such steps
 UNKNOWN = 400_000_000  # bytes of the libraries, where the system does not tell
 PROC = Path("/proc")
@@ -74,7 +74,7 @@ def writing(pixels: int, channels: int, itemsize: int, alpha: bool, format: str,
 
 def drawing(pixels: int, format: str, k: int = 1) -> int:
     """The most bytes held while the field of so many pixels and k neighbours is drawn and encoded, or its offsets are written."""
-    return (FIELD + (8 * k if format == "NPY" else 3)) * pixels + writing(pixels, 3, 1, False, format)
+    return FIELD * pixels + (8 * k * pixels if format == "NPY" else 3 * pixels + writing(pixels, 3, 1, False, format))
 
 
 def available() -> int | None:

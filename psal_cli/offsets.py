@@ -1,6 +1,7 @@
 """Files about a field: pictures of it, or its numbers."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +31,8 @@ def write_field(
     arrows: bool = False,
 ) -> None:
     """`write_offsets` of a field, int32 [k, 2, h, w]; sizes and which: see `between`. Drawn is the first of the k."""
-
-    def drawn() -> Picture:
-        number = np.zeros_like(nnf[0, 0]) if which is None else which
-        return reference_wheel(np.stack([number, *nnf[0]], 2), sizes, picture, arrows=arrows)
-
-    write_offsets(path, force, lambda: between(nnf, sizes, which), drawn)
+    drawn = partial(reference_wheel, nnf[0], sizes, picture, which, arrows=arrows)
+    write_offsets(path, force, partial(between, nnf, sizes, which), drawn)
 
 
 def inside(origin: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -54,11 +51,11 @@ def between(nnf: np.ndarray, sizes: Sequence[tuple[float, float]], which: np.nda
     it lay over it, as large: the offset is what is left. which: int32 [h, w], the number of each place's source; of several it
     is a third plane of the result.
     """
-    number = np.zeros(nnf.shape[2:], np.int32) if which is None else which
+    number = 0 if which is None else which
     out = np.empty((nnf.shape[0], 2 + (len(sizes) > 1), *nnf.shape[2:]), np.int32)
-    for axis in range(2):
+    for axis, places in enumerate(np.ogrid[: nnf.shape[2], : nnf.shape[3]]):
         sides = np.array([size[axis] for size in sizes])[number]
-        own = np.floor((np.indices(nnf.shape[2:])[axis] + 0.5) * sides / nnf.shape[2 + axis]).astype(np.int32)
+        own = np.floor((places + 0.5) * sides / nnf.shape[2 + axis]).astype(np.int32)
         np.subtract(nnf[:, axis], own, out=out[:, axis])
     out[:, 2:] = number
     return out

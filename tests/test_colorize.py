@@ -238,11 +238,10 @@ def test_wheel_is_white_where_a_larger_reference_has_the_same_place(monkeypatch)
     legend = drawing._legend
     monkeypatch.setattr(drawing, "_legend", lambda side, distance: far.append(distance) or legend(side, distance))
     picture, reference = (Picture(np.full((h, 2 * h, 3), 90, np.uint8)) for h in (100, 300))
-    number = np.zeros((50, 100), np.int32)
-    same = np.stack([number, *(np.mgrid[:50, :100] * 6 + 3)], 2)  # what is worked at: half the picture, a sixth of it
+    same = np.mgrid[:50, :100] * 6 + 3  # what is worked at: half the picture, a sixth of it
     wheel = drawing.reference_wheel(same, [reference.pixels.shape[:2]], picture).pixels[:50, :100]
     assert (wheel == 255).all()
-    moved = same + np.array([0, 0, 60])  # 10 pixels to the right, 20 of the picture's
+    moved = same + np.array([0, 60])[:, None, None]  # 10 pixels to the right, 20 of the picture's
     wheel = drawing.reference_wheel(moved, [reference.pixels.shape[:2]], picture).pixels[:50, :80]
     assert (wheel == [255, 0, 0]).all() and far[-1] == pytest.approx(20)
 

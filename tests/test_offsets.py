@@ -185,3 +185,25 @@ def test_one_arrow_starts_in_each_cell_that_has_pixels(monkeypatch):
     side = 360 // drawing.ARROWS
     assert len(starts) == len(set(starts)) == (180 // side) * (100 // side)
     assert all(x % side == side // 2 and y % side == side // 2 for x, y in starts)
+
+
+def test_a_field_drawn_in_bands_is_the_one_drawn_at_once(monkeypatch):
+    generator = np.random.default_rng(0)
+    picture = Picture(generator.integers(0, 255, (60, 50, 3), np.uint8))
+    mask = np.zeros((60, 50), bool)
+    mask[[3, 20, 21, 40, 59]] = generator.random((5, 50)) < 0.5  # whole bands have none
+    origin = generator.integers(0, 50, (np.count_nonzero(mask), 2), np.int32)
+    nnf, which = generator.integers(0, 30, (2, 60, 50), np.int32), generator.integers(0, 2, (60, 50), np.int32)
+
+    def drawn():
+        dense = drawing.reference_wheel(nnf, [(30, 40), (90, 90)], picture, which)
+        return np.stack([drawing.offset_wheel(origin, mask, picture).pixels, dense.pixels])
+
+    once = drawn()
+    monkeypatch.setattr(drawing, "BAND", 7)
+    np.testing.assert_array_equal(drawn(), once)
+    colour = np.ptp(once[0, :60, :50].astype(int), 2) > 0
+    assert colour[mask].mean() > 0.95 and not colour[~mask].any()
+    second = drawing.reference_wheel(nnf, [(30, 40), (90, 90)], picture, np.ones_like(which)).pixels
+    np.testing.assert_array_equal(second, drawing.reference_wheel(nnf, [(90, 90)], picture).pixels)
+    assert (second != drawing.reference_wheel(nnf, [(30, 40)], picture).pixels).any()

@@ -168,7 +168,7 @@ def test_pictures_of_different_profiles_meet_in_srgb():
         (["query.png", "--from", "key.png", "--temperature", "0"], 2, "0"),
         (["query.png", "--from", "key.png", "--patch-size", "4"], 2, "4 is even"),
         (["query.png", "--from", "key.png", "--max-memory", "20M"], 4, "are allowed: allow more with --max-memory"),
-        (["query.png", "--from", "clear.png"], 2, "key_mask leaves no valid key"),
+        (["query.png", "--from", "clear.png"], 2, "nothing to take: no patch of 7x7 of the key is visible"),
     ],
 )  # fmt: skip
 def test_refusals_are_one_line_and_lose_nothing(args, code, words):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from psal_cli.attention import full_attention, ps_attention
+from psal_cli.ops.search import valid_keys
 from psal_cli.tasks.chroma import tone
 
 LAYERS = ("psal", "aggregation", "full")
@@ -56,6 +57,8 @@ def reconstruct(
     value = given if given.shape[1] == key.shape[2] else _floats(key)
     asked, given, value = (x.to(device) for x in (asked, given, value))
     mask = None if visible is None or visible.all() else torch.from_numpy(visible)[None].to(device)
+    if mask is not None and not valid_keys(mask, patch_size).any():
+        raise ValueError(f"there is nothing to take: no patch of {patch_size}x{patch_size} of the key is visible as a whole")
     with torch.no_grad():
         if attention == "full":
             out, nnf = full_attention(asked, given, value, patch_size, temperature=temperature, key_mask=mask), None

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from psal_cli import memory
+from psal_cli.attention.patches import CHUNK
 from psal_cli.errors import MemoryLimitError
 from psal_cli.tasks.costs import LOSSLESS
 from psal_cli.tasks.reconstruct import reconstruct
@@ -13,8 +14,8 @@ from psal_cli.tasks.reconstruct import reconstruct
 # Bytes, measured.
 MATCH = 24  # of each neighbour of a pixel
 TABLE = 4  # of each pixel of the key
-PATCH, CHUNK = 14, 250_000_000  # of full attention: of each number of a key's patch, and of what is compared at a time
-STRIPS = 60_000_000  # of what is made a strip of rows at a time
+PLACES = 50  # the same, of full attention, beside its patches
+STRIPS = 40_000_000  # of what is made a strip of rows at a time
 
 
 def plan(
@@ -48,11 +49,12 @@ def plan(
         kept += area * itemsize * (head.channels + head.alpha)
     compared = query.channels if query.channels == key.channels else 1
     features = 4 * (compared * (asked + given) + key.channels * (given if compared != key.channels else 0))
-    found = 8 * key.channels * asked
     if attention == "full":
-        working = features + found + CHUNK + PATCH * (compared + 1) * patch_size**2 * given
+        patches, gathered = 4 * (compared + 1) * patch_size**2 * given, 8 * patch_size**2 * given
+        working = features + PLACES * given + 8 * key.channels * asked + patches + max(gathered, 4 * CHUNK)
     else:
-        working = features + found + MATCH * k * asked + TABLE * given
+        aggregated = 4 * key.channels * asked * (attention == "aggregation")
+        working = features + TABLE * given + max(MATCH * k, 12 * key.channels) * asked + aggregated
     itemsize = query.bits // 8
     result = asked * key.channels * itemsize + 8 * k * asked * (attention != "full")
     about = [memory.writing(asked, key.channels, itemsize, query.alpha, formats["output"], query.format in LOSSLESS)]

@@ -1,8 +1,9 @@
-"""The memory that `psal inpaint` and `psal upscale` say they will take, beside what they take at their peak.
+"""The memory that `psal inpaint`, `upscale` and `reconstruct` say they will take, beside what they take at their peak.
 
-For each row a photograph (mirrored where it is too small), for inpaint a mask, and the whole command in a process of its own:
-first with --dry-run, which prints the estimate, then in earnest, which prints the most memory that the process held. Prints a
-row each, writes results/memory.json, and with --write-readme puts the table into README.md. Other load does not matter.
+For each row a photograph (mirrored where it is too small), for inpaint a mask, for reconstruct the photograph as its own key,
+and the whole command in a process of its own: first with --dry-run, which prints the estimate, then in earnest, which prints
+the most memory that the process held. Prints a row each, writes results/memory.json, and with --write-readme puts the table
+into README.md. Other load does not matter.
 """
 
 import argparse
@@ -22,7 +23,9 @@ PHOTO = ROOT.parent / "shared/data/eval/highres/seeding_by_Clements_Engelhardt.j
 SMALL = (0.4, 0.3, 0.05, 0.05), (0.7, 0.8, 0.03, 0.06)  # top, left, height, width: shares of the picture's height
 WIDE = ((0.2, 0.2, 0.5, 0.6),)
 SCRATCH = ((0.1, 0.4, 0.8, 0.001),)
-# megapixels, bits, channels, extension, holes or the scale of psal upscale, options
+REBUILT = "reconstruct"
+VERBS = {tuple: "inpaint", int: "upscale", str: REBUILT}  # by what a row says of it
+# megapixels, bits, channels, extension, holes or the scale of psal upscale or REBUILT, options
 ROWS = [
     (0.3, 8, 3, "jpg", SMALL, []),
     (1, 8, 3, "jpg", SMALL, []),
@@ -60,6 +63,13 @@ ROWS = [
     (1, 16, 3, "png", 3, []),
     (1, 8, 4, "png", 2, []),
     (4, 8, 3, "jpg", 2, ["--max-memory", "3.2G"]),
+    (0.05, 8, 3, "png", REBUILT, ["--attention", "full"]),
+    (0.3, 8, 3, "jpg", REBUILT, []),
+    (1, 16, 3, "png", REBUILT, ["-k", "8"]),
+    (1, 8, 1, "png", REBUILT, ["--attention", "aggregation"]),
+    (4, 8, 3, "jpg", REBUILT, ["--save-offsets", "field.png"]),
+    (4, 8, 3, "jpg", REBUILT, ["--save-offsets", "field.npy"]),
+    (16, 8, 4, "png", REBUILT, []),
 ]
 
 
@@ -78,7 +88,7 @@ def make(folder: Path, megapixels: float, bits: int, channels: int, extension: s
     height = round((megapixels * 1e6 / 1.5) ** 0.5)
     width = round(height * 1.5)
     pixels = photograph(height, width, min(channels, 3))
-    alpha = np.resize(np.arange(255, 99, -1, np.uint8), (height, width)) if channels == 4 else None
+    alpha = np.resize(np.arange(255, 127, -1, np.uint8), (height, width)) if channels == 4 else None
     if bits == 16:
         pixels = pixels.astype(np.uint16) * 257
     write_picture(Picture(pixels, alpha, lossless=False), folder / f"photo.{extension}")
@@ -103,14 +113,18 @@ def measure(megapixels: float, bits: int, channels: int, extension: str, holes, 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         width, height = make(folder, megapixels, bits, channels, extension, holes)
-        verb = ["upscale", "-x", str(holes)] if isinstance(holes, int) else ["inpaint", "--mask", "mask.png"]
-        arguments = [*verb, f"photo.{extension}", "-o", f"out.{extension}", *options]
+        photo = f"photo.{extension}"
+        verb = VERBS[type(holes)]
+        wants = {"inpaint": ["--mask", "mask.png"], "upscale": ["-x", str(holes)], "reconstruct": ["--from", photo]}[verb]
+        arguments = [verb, *wants, photo, "-o", f"out.{extension}", *options]
         planned = run(folder, *arguments, "--dry-run")
         peak = run(folder, *arguments)["peak_memory_bytes"]
-    kind = {SMALL: "two small holes", WIDE: "a hole of a fifth", SCRATCH: "a scratch"}.get(holes, f"upscale x{holes}")
+    named = {SMALL: "two small holes", WIDE: "a hole of a fifth", SCRATCH: "a scratch", REBUILT: REBUILT}
+    kind = named.get(holes, f"upscale x{holes}")
     colours = {1: "grey", 3: "colour", 4: "colour with alpha"}[channels]
     what = f"{width * height / 1e6:.1f} MP, {bits}-bit {colours} {extension.upper()}, {kind}"
     return {
+        "verb": verb,
         "name": " ".join([what, *options]),
         "estimate_bytes": planned["memory_bytes"],
         "peak_bytes": peak,
@@ -122,15 +136,17 @@ def measure(megapixels: float, bits: int, channels: int, extension: str, holes, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write-readme", action="store_true", help="also put the table into README.md")
-    parser.add_argument("--verb", choices=["inpaint", "upscale"], help="measure its rows only, and keep the others as they are")
+    parser.add_argument("--verb", choices=VERBS.values(), help="measure its rows only, and keep the others as they are")
     arguments = parser.parse_args()
     before = json.loads((RESULTS / "memory.json").read_text())["rows"] if arguments.verb else []
-    rows = [row for row in before if ("upscale" in row["name"]) != (arguments.verb == "upscale")]
-    for row in ROWS:
-        if arguments.verb and isinstance(row[4], int) != (arguments.verb == "upscale"):
-            continue
-        rows.append(measure(*row))
-        print(json.dumps(rows[-1]), flush=True)
+    rows = []
+    for verb in VERBS.values():
+        if arguments.verb in (None, verb):
+            for row in (row for row in ROWS if VERBS[type(row[4])] == verb):
+                rows.append(measure(*row))
+                print(json.dumps(rows[-1]), flush=True)
+        else:
+            rows += [row for row in before if row["verb"] == verb]
     write_json("memory", {**header("torch", "opencv-python-headless", "Pillow", "psal"), "rows": rows})
     cells = [
         [
@@ -143,7 +159,7 @@ def main() -> None:
         for row in rows
     ]
     text = markdown_table(
-        ["whole command, `psal inpaint` but where it says upscale", "estimate, GB", "measured, GB", "error", "reach, pixels"],
+        ["whole command, `psal inpaint` where it names no other", "estimate, GB", "measured, GB", "error", "reach, pixels"],
         cells,
     )
     print(text)
