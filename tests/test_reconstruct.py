@@ -200,11 +200,17 @@ def bytes_of(query=None, key=None, formats=None, **options):
         ({"query": header(bits=16)}, 2_000_000 * 3),
         ({"k": 8}, 2_000_000 * 5 * 12),
         ({"attention": "full"}, 2_000_000 * 196 * 4),
-        ({"formats": {"output": "PNG", "save_offsets": "PNG"}}, 2_000_000 * 10),
     ],
 )
 def test_what_is_larger_is_planned_to_take_more(more, at_least):
     assert bytes_of(**more) - bytes_of() >= at_least
+
+
+def test_a_picture_of_the_field_counts_where_its_encoder_takes_more_than_the_search():
+    formats = {"output": "PNG"}
+    assert bytes_of(formats=formats | {"save_offsets": "PNG"}) == bytes_of(formats=formats)
+    small = {"k": 1, "key": header(200)}
+    assert bytes_of(formats=formats | {"save_offsets": "AVIF"}, **small) > bytes_of(formats=formats, **small) + 10**7
 
 
 def test_a_limit_is_kept_or_refused():
