@@ -56,6 +56,7 @@ bench_options = options.group(
 pairs_option = click.option(
     "--pairs",
     type=options.PICTURE,
+    metavar="FOLDER",
     help="A folder with query.png and key.png, or with folders of numbered frames, one a sequence; default: a pair that ships.",
 )
 
@@ -68,7 +69,10 @@ def bench() -> None:
     """
 
 
-@bench.command(epilog="\b\nExample:\n  psal bench memory --sizes 64,128,256 --plot memory.png")
+@bench.command(
+    short_help="Table 1: memory, seconds, operations.",
+    epilog="\b\nExample:\n  psal bench memory --sizes 64,128,256 --plot memory.png",
+)
 @click.option("--sizes", type=Sizes(), default="64,128,256,512", show_default=True, help="Sides of the feature maps, 16 to 8192.")
 @click.option("--layers", type=Names(), default=",".join(LAYERS), show_default=True, help="Those to measure.")
 @click.option(
@@ -93,7 +97,9 @@ def memory(sizes, layers, seconds, **shared) -> None:
     _run(measure, **shared)
 
 
-@bench.command(epilog="\b\nExample:\n  psal bench reconstruct --sizes 64,128")
+@bench.command(
+    short_help="Tables 2, 3: the error of rebuilt pictures.", epilog="\b\nExample:\n  psal bench reconstruct --sizes 64,128"
+)
 @click.option(
     "--sizes", type=Sizes(), default="64,128,256,512", show_default=True, help="Sides to which pictures are resized, 16 to 8192."
 )
@@ -119,7 +125,7 @@ def reconstruct(sizes, pairs, seconds, temperature, **shared) -> None:
     _run(measure, **shared)
 
 
-@bench.command(epilog="\b\nExample:\n  psal bench swap --table 8")
+@bench.command(short_help="Table 8: another layer than in training.", epilog="\b\nExample:\n  psal bench swap --table 8")
 @click.option(
     "--table",
     type=click.Choice(SWAPS),
