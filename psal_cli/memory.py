@@ -3,9 +3,11 @@
 import math
 import re
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from psal_cli.errors import InputError, MemoryLimitError
 
@@ -60,6 +62,17 @@ def reading(pixels: int, channels: int, itemsize: int, alpha: bool, format: str)
     """
     stored = itemsize if channels == 1 and not alpha else 4 * itemsize  # Pillow: grey, or four bytes for red, green, blue
     return pixels * (itemsize * (channels + alpha) + stored + DECODING.get(format, 0))
+
+
+def reading_all(headers: Iterable[Any]) -> tuple[int, int]:
+    """(the most bytes held while files are decoded one after another, bytes of all their pictures). headers: what the files say
+    of them (psal_cli.image.Header)."""
+    most = kept = 0
+    for head in headers:
+        area, itemsize = head.width * head.height, head.bits // 8
+        most = max(most, kept + reading(area, head.channels, itemsize, head.alpha, head.format))
+        kept += area * itemsize * (head.channels + head.alpha)
+    return most, kept
 
 
 def writing(pixels: int, channels: int, itemsize: int, alpha: bool, format: str, lossless: bool = False) -> int:

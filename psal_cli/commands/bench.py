@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import click
 
@@ -11,9 +10,9 @@ from psal_cli.batch import as_path
 from psal_cli.commands import options
 from psal_cli.commands.talk import Talk
 from psal_cli.errors import WriteError
+from psal_cli.files import atomic_file, check_output
 
 LAYERS = ("full", "local", "linear", "performer", "reformer", "psal3", "aggregation", "sdpa", "flex")
-SWAPS = ("8", "all")
 
 
 class Sizes(click.ParamType):
@@ -128,7 +127,7 @@ def reconstruct(sizes, pairs, seconds, temperature, **shared) -> None:
 @bench.command(short_help="Table 8: another layer than in training.", epilog="\b\nExample:\n  psal bench swap --table 8")
 @click.option(
     "--table",
-    type=click.Choice(SWAPS),
+    type=click.Choice(["8", "all"]),
     default="8",
     show_default=True,
     help="all: tables 4 and 5 too, each layer with its own weights.",
@@ -159,23 +158,14 @@ def _run(
         from psal_cli.benchmarks import output
 
         if path is not None:
-            _check_plot(path, force)
+            output.check_plot(path)
+            check_output(path, force)
         device, _ = options.choose_device(device)
         options.set_threads(threads)
         results = measure(talk.say, seed=seed, device=device, threads=threads)
         talk.data(json.dumps(results) if as_json else output.comma_separated(results) if as_csv else output.text(results))
         if path is not None:
-            from psal_cli.files import atomic_file
-
             with atomic_file(path, force) as file:
                 output.plot(results, file, path.suffix[1:].lower())
         if talk.lost:
             raise WriteError("the table could not be written to stdout")
-
-
-def _check_plot(path: Path, force: bool) -> None:
-    from psal_cli.benchmarks.output import check_plot
-    from psal_cli.files import check_output
-
-    check_plot(path)
-    check_output(path, force)

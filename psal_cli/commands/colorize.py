@@ -207,14 +207,12 @@ class Colorize(Verb):
             write_picture(compared, path, self.want.force)
 
     def _write_offsets(self, path: Path, result: Result) -> None:
-        import numpy as np
-
         from psal_cli.offsets import write_field
 
-        number, *place = result.found.origin.transpose(2, 0, 1)
+        origin = result.found.origin.transpose(2, 0, 1)
         sizes = [reference.pixels.shape[:2] for reference in result.loaded.references]
         picture, want = result.loaded.picture, self.want
-        write_field(path, want.force, np.stack(place)[None], sizes, picture, number, arrows=want.arrows)
+        write_field(path, want.force, origin[None, 1:], sizes, picture, origin[0], arrows=want.arrows)
 
     def preview(self, item: Item) -> dict:
         header = self.header(item)

@@ -42,7 +42,7 @@ def _planned(want: SimpleNamespace, verb: Verb) -> tuple[list[batch.Item], bool]
         raise click.UsageError("Missing argument 'IMAGE...': files or folders, - for stdin, or --from-file LIST")
     if want.background is not None:
         parse_colour(want.background)
-    if getattr(want, "arrows", False) and not want.save_offsets:
+    if want.arrows and not want.save_offsets:
         raise click.UsageError("--arrows is drawn by --save-offsets: give that too, e.g. --save-offsets field.png")
     items, several = batch.find_inputs(want.images, want.from_file, want.recursive, READABLE)
     partners = _partners(want, verb)

@@ -69,11 +69,7 @@ def plan(
 
 def _most(target: Any, references: list[Any], formats: dict[str, str], query: int, working: int) -> int:
     """Bytes at the most expensive of: reading the files, looking for colours (`working`), drawing and writing."""
-    kept = reading = 0
-    for head in (target, *references):
-        area, itemsize = head.width * head.height, head.bits // 8
-        reading = max(reading, kept + memory.reading(area, head.channels, itemsize, head.alpha, head.format))
-        kept += area * itemsize * (head.channels + head.alpha)
+    reading, kept = memory.reading_all([target, *references])
     area, itemsize = target.width * target.height, target.bits // 8
     result = area * 3 * itemsize + FOUND * query
     about = [memory.writing(area, 3, itemsize, target.alpha, formats["output"])]

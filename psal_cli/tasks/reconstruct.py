@@ -9,6 +9,7 @@ from torch import Tensor
 from psal_cli.attention import full_attention, ps_attention
 from psal_cli.ops.search import valid_keys
 from psal_cli.tasks.chroma import tone
+from psal_cli.tasks.pyramid import floats
 
 LAYERS = ("psal", "aggregation", "full")
 TEMPERATURE = 0.1  # of squared distances of whole patches, white = 1
@@ -54,7 +55,7 @@ def reconstruct(
     if attention not in LAYERS:
         raise ValueError(f"attention is {attention!r}, expected one of {', '.join(LAYERS)}")
     asked, given = _compared(query, key)
-    value = given if given.shape[1] == key.shape[2] else _floats(key)
+    value = given if given.shape[1] == key.shape[2] else _shares(key)
     asked, given, value = (x.to(device) for x in (asked, given, value))
     mask = None if visible is None or visible.all() else torch.from_numpy(visible)[None].to(device)
     if mask is not None and not valid_keys(mask, patch_size).any():
@@ -78,14 +79,12 @@ def _compared(query: np.ndarray, key: np.ndarray) -> tuple[Tensor, Tensor]:
     """[1, C, H, W] in [0, 1] of each."""
     if query.shape[2] != key.shape[2]:
         return tuple(torch.from_numpy(tone(x))[None, None] for x in (query, key))
-    return _floats(query), _floats(key)
+    return _shares(query), _shares(key)
 
 
-def _floats(pixels: np.ndarray) -> Tensor:
+def _shares(pixels: np.ndarray) -> Tensor:
     """Channels last in memory, as the engine reads them: it makes no copy."""
-    shares = pixels.astype(np.float32)
-    shares /= np.iinfo(pixels.dtype).max
-    return torch.from_numpy(shares).permute(2, 0, 1)[None]
+    return torch.from_numpy(floats(pixels)).permute(2, 0, 1)[None]
 
 
 def psnr(pixels: np.ndarray, other: np.ndarray) -> float:

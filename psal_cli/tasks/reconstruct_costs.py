@@ -42,11 +42,7 @@ def plan(
         MemoryLimitError: it takes more.
     """
     asked, given = (head.width * head.height for head in (query, key))
-    kept = reading = 0
-    for head, area in ((query, asked), (key, given)):
-        itemsize = head.bits // 8
-        reading = max(reading, kept + memory.reading(area, head.channels, itemsize, head.alpha, head.format))
-        kept += area * itemsize * (head.channels + head.alpha)
+    reading, kept = memory.reading_all([query, key])
     compared = query.channels if query.channels == key.channels else 1
     features = 4 * (compared * (asked + given) + key.channels * (given if compared != key.channels else 0))
     if attention == "full":

@@ -19,12 +19,10 @@ from inpaint_cases import HALVES, KINDS, Case, cases
 from inpaint_methods import LOADERS, SLOW, Fill
 from inpaint_page import Cell, marked, window_around, write_pages
 from metrics import measure
-from report import header, write_readme
+from report import RESULTS, ROOT, header, write_readme
 
 from psal_cli.benchmarks.output import markdown_table
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
 TRUTH = "truth"
 RATIOS = ("gradient_ring", "gradient_truth")
 COLUMNS = {  # figure -> (head of the column, format)
@@ -51,7 +49,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--page", type=Path, metavar="DIR", help="write contact sheets of crops there")
     parser.add_argument("--data", type=Path, default=ROOT / "../shared/data/eval", help="folder with B100/ and highres/")
     parser.add_argument("--write-readme", action="store_true", help="also put the tables into tests/bench/README.md")
-    parser.add_argument("--json", type=Path, default=HERE / "results/inpaint.json", help="where the figures go")
+    parser.add_argument("--json", type=Path, default=RESULTS / "inpaint.json", help="where the figures go")
     arguments = parser.parse_args()
     left_out = (*SLOW, "PyPatchMatch 31x31") if arguments.quick else SLOW
     if arguments.quick:

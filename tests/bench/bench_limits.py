@@ -24,7 +24,7 @@ from psal_cli import reference
 from psal_cli.attention import full_attention, ps_attention
 from psal_cli.benchmarks.machine import where
 from psal_cli.benchmarks.output import markdown_table
-from psal_cli.benchmarks.pairs import pairs
+from psal_cli.benchmarks.pairs import pairs, tensor
 
 SIDE, PATCH = 64, 7
 TEMPERATURES = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
@@ -41,7 +41,7 @@ PROBES = (1, 4, 16, 64)
 
 def entropy_rows() -> list[dict]:
     query, key = (torch.from_numpy(x) for x in pair_features(None, SIDE, SIDE))
-    value = torch.from_numpy(next(pairs(None, (SIDE, SIDE))).reference.copy()).permute(2, 0, 1)[None].float() / 255
+    value = tensor(next(pairs(None, (SIDE, SIDE))).reference)
     similar = reference.all_similarities(query, key, PATCH, "l2")[0]
     similar = similar.masked_fill(~reference.whole_keys(key, PATCH).flatten(), -torch.inf)
     rows = []

@@ -20,11 +20,11 @@ import cv2
 import numpy as np
 import torch
 from inpaint_cases import read
-from measure import growth
 from metrics import gradient_energy, gradient_ratio, luminance, psnr, ring_around, ssim_map
-from report import header, write_json, write_readme
+from report import ROOT, header, write_json, write_readme
 
 from psal_cli.benchmarks.machine import where
+from psal_cli.benchmarks.measuring import growth
 from psal_cli.benchmarks.output import markdown_table
 from psal_cli.memory import in_words
 from psal_cli.networks.diffusion import diffused
@@ -32,7 +32,6 @@ from psal_cli.tasks.costs import painting
 from psal_cli.tasks.inpaint import inpaint
 from psal_cli.tasks.network import WEIGHTS, Painter, network_of
 
-ROOT = Path(__file__).resolve().parents[2]
 SIDE, HOLE = 256, 128
 CROPS = 10  # of each photograph of highres
 METHODS = {  # name -> engine, attention, weights

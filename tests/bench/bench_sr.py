@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from metrics import ssim_map
 from PIL import Image
-from report import RESULTS, header, write_json, write_readme
+from report import RESULTS, ROOT, header, write_json, write_readme
 
 from psal_cli.benchmarks.machine import where
 from psal_cli.benchmarks.output import markdown_table
@@ -30,7 +30,6 @@ from psal_cli.tasks.upscale import Upscaler, network_of, weights_of
 from psal_cli.training.photographs import EVERY, files_of
 from psal_cli.training.super_resolution import luminance
 
-ROOT = Path(__file__).resolve().parents[2]
 ROOM = 1 << 14  # pixels that full attention works on at a time
 TILE, OVERLAP = 256, 40  # pixels: side of a tile, and what is looked at around it; convolutions see no farther
 PART = 140  # pixels: side of what --facade shows

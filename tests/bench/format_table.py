@@ -26,7 +26,7 @@ import report  # noqa: E402
 from pictures import TURNED  # noqa: E402
 from raw_files import cmyk_profile, profile  # noqa: E402
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+README = report.ROOT / "README.md"
 NAMES = list(dict.fromkeys(WRITES.values()))
 NO = "-"
 EXIF = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x0e\x01\x02\0\x04\0\0\0abc\0\0\0\0\0"  # a description
