@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from psal_cli.errors import MemoryLimitError
-from psal_cli.tasks import blend, completion, parts, pyramid
+from psal_cli.tasks import blend, completion, parts, pyramid, synthesis
 from psal_cli.tasks.inpaint import ENGINES, inpaint, plan
 
 
@@ -169,7 +169,7 @@ def test_the_first_estimate_is_made_of_source_colours():
     image[..., 32:] = 1.0
     hole = hole_of(image, (20, 40, 20, 44)).numpy()
     (holes, keys), (box,) = completion._masks(hole, None, 7), parts.part_boxes(hole, 7)
-    key = completion.Key(pyramid.Pyramid(image[0].permute(1, 2, 0).numpy(), holes[:1]).features(0, energy=True), 5, *keys[0])
+    key = synthesis.Key(pyramid.Pyramid(image[0].permute(1, 2, 0).numpy(), holes[:1]).features(0, energy=True), 5, *keys[0])
     one = completion._hole(hole, box, 7)
     completion._peel(one, key, 7, 0)
     found = one.features[0, 0][one.unknown]
@@ -180,7 +180,7 @@ def test_the_first_estimate_is_made_of_source_colours():
 def test_the_third_quartile_is_torchs():
     for size in (1, 2, 3, 4, 10, 101, 1000, 70001):
         values = noise(1, size)[0, 0, 0] ** 3
-        assert completion._third_quartile(values.numpy().copy()) == values.quantile(0.75)
+        assert synthesis.third_quartile(values.numpy().copy()) == values.quantile(0.75)
 
 
 @pytest.mark.parametrize("seed", range(4))

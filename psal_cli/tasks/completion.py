@@ -1,15 +1,14 @@
 """Completion by patches: fills holes so that every patch that touches one looks like a patch outside.
 
-Minimises the sum over those patches of the distance to their nearest neighbour outside the hole, alternating search and
-weighted voting from coarse to fine (Wexler et al. 2007; Kwatra et al. 2005), with the texture features and the
-onion-peel start of Newson et al. 2017 ("Non-local patch-based image inpainting", IPOL). Between levels the field is
+Alternates search and weighted voting (see `synthesis`) from coarse to fine, with the texture features and the onion-peel
+start of Newson et al. 2017 ("Non-local patch-based image inpainting", IPOL). Between levels the field is
 upsampled, not the picture, and the last vote is a copy: the result is made of the source's own pixels.
 
 Where something is known of what is in the hole, as what a network draws there, the coarse levels compare that too.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
@@ -20,6 +19,7 @@ from torch import Tensor
 from psal_cli import ops
 from psal_cli.tasks.parts import Box, crop, depth, inner_radius, part_boxes, touched
 from psal_cli.tasks.pyramid import TEXTURES, Pyramid, halve_mask, upsample_field
+from psal_cli.tasks.synthesis import Estimate, Key, put
 
 COARSEST_RADIUS = 4  # the widest hole's inner radius at the coarsest level, in pixels: a hole one or two patches wide
 # At most, the same where a network draws what is expected. It learnt to fill wider holes, but finer levels would follow its
@@ -28,32 +28,20 @@ DRAWN_RADIUS = 12
 NARROW = 8  # a hole with a smaller inner radius, a wire or a scratch, needs no drawing: its edges say what belongs there
 COARSEST_SIDE = 32  # smaller than this a picture has too few patches left to tell one thing from another
 CONFIDENCE = 0.4  # a patch whose centre lies one pixel deeper in the hole counts e^0.4 times less (Wexler et al. 2007)
-SHARPNESS = 2.0  # of a vote: patches at the usual distance, the third quartile, count e^2 times less than perfect ones
+SHARPNESS = 2.0  # of votes, see Estimate
 EXACT = 1 << 14  # pixels of a coarsest level that is searched exactly
 
 
 @dataclass
-class Key:
-    """What one level is filled from. features: [1, C, H, W]; channels: of them, of what is unknown in the hole: those after them
-    are expected there; valid: bool [1, H, W], centres of patches that may be copied."""
+class Hole(Estimate):
+    """A part of the hole at one level, on its own crop of the picture. Its queries are the patches that touch unknown pixels."""
 
-    features: Tensor
-    channels: int
-    valid: Tensor
-    rows: Tensor  # ops.keys_by_row(valid)
+    box: Box = field(kw_only=True)
+    distance: Tensor = field(kw_only=True)  # float32 [h, w], pixels to the hole's edge, 0 outside
 
-
-@dataclass
-class Hole:
-    """A part of the hole at one level, on its own crop of the picture."""
-
-    box: Box
-    unknown: Tensor  # bool [h, w], to be filled
-    queries: Tensor  # bool [1, h, w], centres of the patches that touch the unknown pixels
-    distance: Tensor  # float32 [h, w], pixels to the hole's edge, 0 outside
-    features: Tensor | None = None  # [1, C, h, w], the current estimate
-    nnf: Tensor | None = None  # int32 [1, 1, 2, h, w]
-    similarity: Tensor | None = None  # float32 [1, 1, h, w]
+    def logits(self) -> Tensor:
+        """As every estimate's; outer patches count more too."""
+        return super().logits().sub_(CONFIDENCE * self.distance)
 
 
 def complete(
@@ -98,7 +86,7 @@ def complete(
             if coarser:
                 parent = next(c for c in coarser if _contains(c.box, one.box))
                 _inherit(one, parent, key, patch_size)
-            _alternate(one, key, patch_size, rounds, seed)
+            one.alternate(key, patch_size, rounds, seed)
             one.features = None
         coarser = parts
         del key
@@ -151,7 +139,8 @@ def _hole(hole: np.ndarray, box: Box, patch_size: int) -> Hole:
     """A part of the hole of a level, with the patches that touch it."""
     unknown = np.ascontiguousarray(crop(hole, box))
     queries, distance = touched(unknown, patch_size)[None], depth(unknown).copy()
-    return Hole(box, *(torch.from_numpy(x) for x in (unknown, queries, distance)))
+    unknown, queries, distance = (torch.from_numpy(x) for x in (unknown, queries, distance))
+    return Hole(unknown, queries, SHARPNESS, box=box, distance=distance)
 
 
 def _contains(coarse: Box, fine: Box) -> bool:
@@ -171,47 +160,7 @@ def _inherit(one: Hole, parent: Hole, key: Key, patch_size: int) -> None:
     one.nnf.masked_fill_(outside[:, :, None], -1)
     one.similarity.masked_fill_(outside, -torch.inf)
     _start(one, key.features)
-    _vote(one, key, patch_size)
-
-
-def _logits(one: Hole) -> Tensor:
-    """[1, 1, h, w]: how much each patch has to say, -inf where there is none: close matches and outer patches count more."""
-    cost = -one.similarity
-    usual = max(_third_quartile(cost[one.queries[:, None]].numpy()), 1e-6)
-    cost.div_(usual).mul_(-SHARPNESS).sub_(CONFIDENCE * one.distance)
-    return cost.masked_fill_(one.nnf[:, :, 0] < 0, -torch.inf)
-
-
-def _third_quartile(values: np.ndarray) -> np.float32:
-    """Of float32 values, which are reordered; between two of them their weighted mean. (torch.quantile takes 16 million.)"""
-    rank = np.float32(0.75) * np.float32(len(values) - 1)
-    low, high = int(rank), min(int(np.ceil(rank)), len(values) - 1)
-    values.partition([low, high])
-    return torch.lerp(*(torch.tensor(x) for x in (values[low], values[high], rank - np.float32(low)))).numpy()[()]
-
-
-def _put(features: Tensor, new: Tensor, where: Tensor) -> None:
-    """features[:, :, where] = new[:, :, where], without a copy of either."""
-    np.copyto(features[0].permute(1, 2, 0).numpy(), new[0].permute(1, 2, 0).numpy(), where=where.numpy()[..., None])
-
-
-def _vote(one: Hole, key: Key, patch_size: int) -> None:
-    """Each unknown pixel becomes the weighted mean of what the patches over it paste there."""
-    pasted = ops.aggregate(key.features, one.nnf, _logits(one), patch_size, softmax=True)
-    _put(one.features[:, : key.channels], pasted[:, : key.channels], one.unknown)
-
-
-def _alternate(one: Hole, key: Key, patch_size: int, rounds: int, seed: int) -> None:
-    """Search and vote in turn, until hardly a match changes; ends with a search."""
-    for number in range(rounds):
-        before = one.nnf
-        one.nnf, one.similarity = ops.search_valid(
-            one.features, key.features, patch_size, 1, 2, "l2", one.queries, key.valid, before, "scan", seed + number, key.rows
-        )
-        if before is not None and (one.nnf != before).any(2)[one.queries[:, None]].float().mean() < 0.01:
-            break
-        if number + 1 < rounds:
-            _vote(one, key, patch_size)
+    one.vote(key, patch_size)
 
 
 def _peel(one: Hole, key: Key, patch_size: int, seed: int) -> None:
@@ -234,7 +183,7 @@ def _peel(one: Hole, key: Key, patch_size: int, seed: int) -> None:
             seed, key.rows,
         )  # fmt: skip
         pasted = ops.aggregate(key.features, nnf, torch.ones_like(nnf[:, :, 0], dtype=torch.float32))
-        _put(one.features[:, : key.channels], pasted[:, : key.channels], ring)
+        put(one.features[:, : key.channels], pasted[:, : key.channels], ring)
         unknown &= ~ring
 
 

@@ -175,21 +175,27 @@ def _gradients(picture: np.ndarray, unknown: np.ndarray) -> np.ndarray:
     return out
 
 
-def upsample_field(nnf: Tensor, similarity: Tensor, box, coarse_box, size: tuple[int, int], margin: int) -> tuple[Tensor, Tensor]:
-    """A coarse field at twice the resolution: each match keeps its place inside its coarse pixel, and its similarity.
+def upsample_field(
+    nnf: Tensor, similarity: Tensor, box, coarse_box, size: tuple[int, int], margin: int, scale: int = 2
+) -> tuple[Tensor, Tensor]:
+    """A coarse field at a finer resolution: each match keeps its place inside its coarse pixel, and its similarity; around the
+    field it goes on as at its border.
 
     Args:
         nnf: int32 [1, 1, 2, h, w] and similarity: float32 [1, 1, h, w], the field of the crop coarse_box of the coarser level.
-        box: (top, bottom, left, right) of the crop at the finer level; every pixel of it lies in a pixel of coarse_box or
-            beside it.
+        box: (top, bottom, left, right) of the crop at the finer level.
         size: (Hk, Wk) of the finer key; margin: matches are kept so far from its border.
+        scale: between the levels; 1 to go on around a field alone.
     """
-    rows, columns = (torch.arange(*box[i : i + 2], dtype=torch.int32) for i in (0, 2))
-    above = (rows // 2 - coarse_box[0]).clamp(0, nnf.shape[3] - 1)
-    left = (columns // 2 - coarse_box[2]).clamp(0, nnf.shape[4] - 1)
-    fine = nnf.index_select(3, above).index_select(4, left)
+    fine, shift = nnf, []
+    for axis, (first, last) in enumerate(zip(box[::2], box[1::2], strict=True)):
+        places = torch.arange(first, last, dtype=torch.int32)
+        start, stop = coarse_box[2 * axis : 2 * axis + 2]
+        coarse = (places // scale).clamp(start, stop - 1)
+        fine, similarity = fine.index_select(3 + axis, coarse - start), similarity.index_select(2 + axis, coarse - start)
+        shift.append((places - scale * coarse)[:, None] if axis == 0 else places - scale * coarse)
     outside = fine[0, 0, 0] < 0
-    fine.mul_(2)
-    for axis, place in enumerate(((rows % 2)[:, None], columns % 2)):
-        fine[0, 0, axis].add_(place).clamp_(margin, size[axis] - 1 - margin)
-    return fine.masked_fill_(outside, -1), similarity.index_select(2, above).index_select(3, left)
+    fine.mul_(scale)
+    for axis, moved in enumerate(shift):
+        fine[0, 0, axis].add_(moved).clamp_(margin, size[axis] - 1 - margin)
+    return fine.masked_fill_(outside, -1), similarity

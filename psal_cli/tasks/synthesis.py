@@ -1,0 +1,80 @@
+"""Pictures made of the patches of another one: the estimate at one level of a pyramid, and how it is improved.
+
+Minimised is the sum, over the patches of the estimate, of their squared distance to the nearest patch of the key, by search and
+weighted vote in turn (Kwatra et al. 2005, section 3; Wexler et al. 2007): holes in `completion`, whole pictures in `generate`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from psal_cli import ops
+
+SETTLED = 0.01  # of the matches: when fewer change in a round, it was the last
+
+
+@dataclass
+class Key:
+    """What one level is made from. features: [1, C, H, W]; channels: of them, of what is estimated: those after them are known
+    everywhere; valid: bool [1, H, W], centres of patches that may be copied, and rows: ops.keys_by_row(valid); None for all."""
+
+    features: Tensor
+    channels: int
+    valid: Tensor | None = None
+    rows: Tensor | None = None
+
+
+@dataclass
+class Estimate:
+    """A picture, or a part of one, at one level."""
+
+    unknown: Tensor  # bool [h, w], what is to be made
+    queries: Tensor  # bool [1, h, w], centres of the patches that are compared
+    sharpness: (
+        float  # of a vote: patches at the usual distance, the third quartile, count e^sharpness times less than perfect ones
+    )
+    features: Tensor | None = None  # [1, C, h, w], the current estimate
+    nnf: Tensor | None = None  # int32 [1, 1, 2, h, w]
+    similarity: Tensor | None = None  # float32 [1, 1, h, w]
+
+    def logits(self) -> Tensor:
+        """[1, 1, h, w]: how much each patch has to say, -inf where there is none: close matches count more."""
+        cost = -self.similarity
+        usual = max(third_quartile(cost[self.queries[:, None]].numpy()), 1e-6)
+        return cost.div_(usual).mul_(-self.sharpness).masked_fill_(self.nnf[:, :, 0] < 0, -torch.inf)
+
+    def vote(self, key: Key, patch_size: int) -> None:
+        """Each unknown pixel becomes the weighted mean of what the patches over it paste there."""
+        pasted = ops.aggregate(key.features, self.nnf, self.logits(), patch_size, softmax=True)
+        put(self.features[:, : key.channels], pasted[:, : key.channels], self.unknown)
+
+    def search(self, key: Key, patch_size: int, seed: int) -> None:
+        """Two iterations, from the field there is."""
+        self.nnf, self.similarity = ops.search_valid(
+            self.features, key.features, patch_size, 1, 2, "l2", self.queries, key.valid, self.nnf, "scan", seed, key.rows
+        )
+
+    def alternate(self, key: Key, patch_size: int, rounds: int, seed: int) -> None:
+        """Search and vote in turn, until hardly a match changes; ends with a search."""
+        for number in range(rounds):
+            before = self.nnf
+            self.search(key, patch_size, seed + number)
+            if before is not None and (self.nnf != before).any(2)[self.queries[:, None]].float().mean() < SETTLED:
+                break
+            if number + 1 < rounds:
+                self.vote(key, patch_size)
+
+
+def third_quartile(values: np.ndarray) -> np.float32:
+    """Of float32 values, which are reordered; between two of them their weighted mean. (torch.quantile takes 16 million.)"""
+    rank = np.float32(0.75) * np.float32(len(values) - 1)
+    low, high = int(rank), min(int(np.ceil(rank)), len(values) - 1)
+    values.partition([low, high])
+    return torch.lerp(*(torch.tensor(x) for x in (values[low], values[high], rank - np.float32(low)))).numpy()[()]
+
+
+def put(features: Tensor, new: Tensor, where: Tensor) -> None:
+    """features[:, :, where] = new[:, :, where], without a copy of either."""
+    np.copyto(features[0].permute(1, 2, 0).numpy(), new[0].permute(1, 2, 0).numpy(), where=where.numpy()[..., None])
