@@ -5,7 +5,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from psal_cli.errors import InputError, PsalError, WriteError
@@ -24,6 +24,7 @@ class Item:
     input: its path; tree: its path below the folder that was given, else its name; listed: the two as one text, for lists.
     partners: option ("mask") -> the file that belongs to this picture. outputs: option -> the file to write.
     problem: what keeps it from being worked on, found while planning. skipped: its output is there already.
+    number: of several results of one picture, from 0; mark: what tells its name from theirs, before the extension.
     """
 
     input: Path
@@ -33,6 +34,8 @@ class Item:
     outputs: dict[str, Path] = field(default_factory=dict)
     problem: PsalError | None = None
     skipped: bool = False
+    number: int = 0
+    mark: str = ""
 
     @property
     def output(self) -> Path:
@@ -105,9 +108,17 @@ def _lines(name: str) -> list[str]:
     return [os.fsdecode(line) for line in lines if line.strip()]
 
 
+def repeated(items: list[Item], count: int) -> list[Item]:
+    """Each picture so many times, numbered and marked from _1 on (_01 where there are more than nine)."""
+    if count == 1:
+        return items
+    marks = [f"_{number:0{len(str(count))}}" for number in range(1, count + 1)]
+    return [replace(item, outputs={}, number=number, mark=mark) for item in items for number, mark in enumerate(marks)]
+
+
 def write_list(path: Path, items: Iterable[Item]) -> None:
     """Writes the inputs as a list that `find_inputs` reads, with their trees, in place of an older list."""
-    names = [os.fsencode(item.listed) for item in items]
+    names = [os.fsencode(name) for name in dict.fromkeys(item.listed for item in items)]
     end = b"\0" if any(b"\n" in name or b"\r" in name for name in names) else b"\n"
     make_folders([path])
     with atomic_file(path, force=True) as file:
@@ -189,7 +200,7 @@ def _target(
     if text is None and item.input == STDIO:
         return STDIO
     if text is None:
-        return item.input.with_name(f"{item.tree.stem}{beside if suffix is None else suffix}{ending}")
+        return item.input.with_name(f"{item.tree.stem}{beside if suffix is None else suffix}{item.mark}{ending}")
     path = as_path(text)
     if path == STDIO or not (several or text.endswith(os.sep) or is_folder(path)):
         return path
@@ -200,7 +211,7 @@ def _target(
         raise InputError(f"{flag} {text} names one file, there may be several: for a folder write {flag} {text}{os.sep}")
     if item.input == STDIO:
         raise InputError(f"{flag} {text}: what comes from stdin has no name: name the file in it")
-    return path / item.tree.parent / f"{item.tree.stem}{suffix or ''}{ending}"
+    return path / item.tree.parent / f"{item.tree.stem}{suffix or ''}{item.mark}{ending}"
 
 
 def settle(items: list[Item], folders: bool, force: bool, skip_existing: bool) -> None:
@@ -257,10 +268,23 @@ def _check(path: Path, folders: bool, force: bool) -> list[Path]:
     return []
 
 
+def check_sheet(option: str, path: Path, items: list[Item], force: bool) -> None:
+    """Refuses a file about all results that could not be written, exists, or would take a picture's place. Raises InputError,
+    WriteError."""
+    if _is_used(path, items):
+        raise InputError(f"--{option} {path} is another file of the same command: give another name")
+    if _check(path, True, force):
+        raise InputError(f"--{option} {path} exists: --force to overwrite it, or give another name")
+
+
+def _is_used(path: Path, items: list[Item]) -> bool:
+    files = (file for item in items for file in (item.input, *item.partners.values(), *item.outputs.values()))
+    return os.path.realpath(path) in map(os.path.realpath, files)
+
+
 def check_list(path: Path, items: list[Item], readable: frozenset[str]) -> None:
     """Refuses a list of files that could not be written, or would take a picture's place. Raises InputError, WriteError."""
-    files = (file for item in items for file in (item.input, *item.partners.values(), *item.outputs.values()))
-    if path == STDIO or path.suffix.lower() in readable or os.path.realpath(path) in map(os.path.realpath, files):
+    if path == STDIO or path.suffix.lower() in readable or _is_used(path, items):
         raise InputError(f"--failed-list {path}: the list needs a file of its own: name one, e.g. failed.txt")
     _check(path, True, force=True)
 

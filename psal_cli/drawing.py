@@ -13,6 +13,8 @@ from psal_cli.image.metadata import Metadata
 
 PANEL = 1200  # the longest side of one panel, pixels
 GAP = 8
+TILE = 400  # the longest side of a picture on a contact sheet, pixels, at most
+SHEET = 40_000_000  # pixels of a contact sheet
 BAND = 256  # rows
 MARGIN = 4  # pixels around a part that is enlarged
 DIMMED = 0.35
@@ -52,6 +54,26 @@ def enlarged_side_by_side(before: Picture, after: Picture) -> Picture:
     gap = np.full((last.shape[0], GAP, 3), 255, np.uint8)
     icc = after.metadata.icc if after.pixels.shape[2] == 3 else None
     return Picture(np.concatenate([first, gap, last], 1), metadata=Metadata(icc=icc))
+
+
+def contact_sheet(rows: Sequence[Sequence[Callable[[], Picture]]]) -> Picture:
+    """Small copies of pictures, a row for each of `rows`, in sRGB on white; a single row is broken into a square.
+
+    rows: what reads each picture; one at a time is in memory.
+    """
+    if len(rows) == 1:
+        columns = ceil(len(rows[0]) ** 0.5)
+        rows = [rows[0][start : start + columns] for start in range(0, len(rows[0]), columns)]
+    across, down = max(map(len, rows)), len(rows)
+    longest = int(min(TILE, (SHEET / (across * down)) ** 0.5))
+    tiles = [[_panel(read(), None, longest) for read in row] for row in rows]
+    height, width = (max(tile.shape[axis] for row in tiles for tile in row) for axis in (0, 1))
+    sheet = np.full((down * (height + GAP) - GAP, across * (width + GAP) - GAP, 3), 255, np.uint8)
+    for top, row in zip(range(0, sheet.shape[0], height + GAP), tiles, strict=True):
+        for left, tile in zip(range(0, sheet.shape[1], width + GAP), row, strict=False):  # a row may be shorter than another
+            below, beside = (height - tile.shape[0]) // 2, (width - tile.shape[1]) // 2
+            sheet[top + below : top + below + tile.shape[0], left + beside : left + beside + tile.shape[1]] = tile
+    return Picture(sheet)
 
 
 def _middle(side: int, most: int) -> slice:
@@ -198,17 +220,17 @@ def _flat(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
     return np.repeat(pixels, 3, 2) if pixels.shape[2] == 1 else pixels
 
 
-def _panel(picture: Picture, icc: bytes | None) -> np.ndarray:
+def _panel(picture: Picture, icc: bytes | None, longest: int = PANEL) -> np.ndarray:
     """uint8 [H, W, 3]: the picture on white, shrunk, in the colours of a profile if that is its own, else in sRGB."""
-    pixels, alpha = _shrunk(picture.pixels), None if picture.alpha is None else _shrunk(picture.alpha)
+    pixels, alpha = _shrunk(picture.pixels, longest), None if picture.alpha is None else _shrunk(picture.alpha, longest)
     pixels = pixels.reshape(*pixels.shape[:2], -1)  # OpenCV drops the channel of a grey picture
     if picture.metadata.icc != icc:
         pixels, alpha = plain(pixels, picture.metadata.icc), None if alpha is None else rounded(alpha)
     return _flat(pixels, alpha)
 
 
-def _shrunk(image: np.ndarray) -> np.ndarray:
+def _shrunk(image: np.ndarray, longest: int = PANEL) -> np.ndarray:
     height, width = image.shape[:2]
-    scale = min(PANEL / max(height, width), 1)
+    scale = min(longest / max(height, width), 1)
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image

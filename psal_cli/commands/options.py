@@ -13,6 +13,7 @@ from psal_cli.files import STDIO
 from psal_cli.memory import parse_size
 
 FORMATS = ("jpg", "png", "webp", "tif", "avif", "bmp", "heic", "jxl")
+LONGEST = 65535  # pixels: the longest side that can be searched
 PIXELS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
@@ -72,6 +73,17 @@ class Odd(click.IntRange):
         if number % 2 == 0:
             self.fail(f"{number} is even: give an odd number, e.g. {number + 1 if number < self.max else number - 1}", param, ctx)
         return number
+
+
+class Size(click.ParamType):
+    name = "WxH"
+
+    def convert(self, value, param, ctx) -> tuple[int, int]:
+        found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", str(value).lower())
+        size = (int(found[1]), int(found[2])) if found else (0, 0)
+        if not all(0 < side <= LONGEST for side in size):
+            self.fail(f"{value!r} is no size: width x height in pixels, e.g. 1024x512, each at most {LONGEST}", param, ctx)
+        return size
 
 
 def group(*options: Callable) -> Callable:

@@ -46,8 +46,10 @@ def _planned(want: SimpleNamespace, verb: Verb) -> tuple[list[batch.Item], bool]
         raise click.UsageError("--arrows is drawn by --save-offsets: give that too, e.g. --save-offsets field.png")
     items, several = batch.find_inputs(want.images, want.from_file, want.recursive, READABLE)
     partners = _partners(want, verb)
-    _check_streams(want, partners, items, {name: getattr(want, name) for name in verb.outputs})
-    items = pair(items, partners, READABLE)
+    sheets = {name: text for name in verb.sheets if (text := getattr(want, name))}
+    _check_streams(want, partners, items, {name: getattr(want, name) for name in verb.outputs} | sheets)
+    items = batch.repeated(pair(items, partners, READABLE), verb.results)
+    several |= verb.results > 1
     outputs = {name: getattr(want, name) for name in (*verb.outputs, "output")}
     extension = f".{want.format}" if want.format else None
     items = batch.place(items, outputs, several, want.suffix, verb.beside, extension)
@@ -69,6 +71,9 @@ def _planned(want: SimpleNamespace, verb: Verb) -> tuple[list[batch.Item], bool]
         raise InputError(f"--format {want.format}, but -o {items[0].output} ends otherwise: give one of the two")
     folder = several or bool(want.output and want.output.endswith(os.sep))  # then it is made where it is missing
     batch.settle(items, folder, want.force, want.skip_existing)
+    for name, text in sheets.items():
+        options.written_as(name, batch.as_path(text), None)
+        batch.check_sheet(name, batch.as_path(text), items, want.force)
     if want.failed_list:
         batch.check_list(batch.as_path(want.failed_list), items, READABLE)
     return items, several
@@ -177,6 +182,8 @@ def _run(want: SimpleNamespace, verb: Verb, items: list[batch.Item], several: bo
                 code = _report(want, verb, done, talk, f"[{numbers[done.item]}/{len(todo)}] " if several else "")
                 codes += [code] if code else []
                 statuses["done" if not code else "interrupted" if code == INTERRUPTED else "failed"] += 1
+        if not stop.asked:
+            codes += _finish(verb, [item for item in items if item not in rest], talk)
         for item in missed:
             talk.record(_record(want, item, "not reached"))
         if want.failed_list:
@@ -186,6 +193,17 @@ def _run(want: SimpleNamespace, verb: Verb, items: list[batch.Item], several: bo
         elif missed:
             talk.failure(KeyboardInterrupt())
     return INTERRUPTED if stop.asked else _exit_code(codes, several, not todo) or int(talk.lost)
+
+
+def _finish(verb: Verb, items: list[batch.Item], talk: Talk) -> list[int]:
+    """The verb's sheets about the items whose results are there; exit codes of what failed."""
+    wanted = [text for name in verb.sheets if (text := getattr(verb.want, name))]
+    try:
+        if items and wanted:
+            verb.finish(items)
+    except Exception as error:
+        return [talk.failure(error, ", ".join(wanted))[0]]
+    return []
 
 
 def _report(want: SimpleNamespace, verb: Verb, done: Outcome, talk: Talk, count: str) -> int:

@@ -18,6 +18,8 @@ class Verb(ABC):
     beside: str  # between name and extension of a result beside its picture
     partners: tuple[str, ...]  # options that name a file for each picture: a file, a folder or a pattern
     outputs: tuple[str, ...]  # options that name what is written beside the result
+    sheets: tuple[str, ...] = ()  # options that name one file about all results
+    results = 1  # of each picture
     step = "level"  # what the work on a picture is made of, in its progress
 
     def __init__(self, want: SimpleNamespace, talk: Talk):
@@ -39,6 +41,10 @@ class Verb(ABC):
     @abstractmethod
     def write(self, item: Item, result: Any) -> str:
         """Returns the status: "done" or "copied"."""
+
+    def finish(self, items: list[Item]) -> None:
+        """Writes the sheets that are asked for, about the items whose results are there. Raises PsalError."""
+        raise NotImplementedError
 
     @abstractmethod
     def preview(self, item: Item) -> dict:

@@ -19,7 +19,7 @@ from torch import Tensor
 from psal_cli import ops
 from psal_cli.tasks.parts import Box, crop, depth, inner_radius, part_boxes, touched
 from psal_cli.tasks.pyramid import TEXTURES, Pyramid, halve_mask, upsample_field
-from psal_cli.tasks.synthesis import Estimate, Key, put
+from psal_cli.tasks.synthesis import Estimate, Key, put, third_quartile
 
 COARSEST_RADIUS = 4  # the widest hole's inner radius at the coarsest level, in pixels: a hole one or two patches wide
 # At most, the same where a network draws what is expected. It learnt to fill wider holes, but finer levels would follow its
@@ -28,7 +28,7 @@ DRAWN_RADIUS = 12
 NARROW = 8  # a hole with a smaller inner radius, a wire or a scratch, needs no drawing: its edges say what belongs there
 COARSEST_SIDE = 32  # smaller than this a picture has too few patches left to tell one thing from another
 CONFIDENCE = 0.4  # a patch whose centre lies one pixel deeper in the hole counts e^0.4 times less (Wexler et al. 2007)
-SHARPNESS = 2.0  # of votes, see Estimate
+SHARPNESS = 2.0  # of a vote: patches at the usual distance, the third quartile, count e^2 times less than perfect ones
 EXACT = 1 << 14  # pixels of a coarsest level that is searched exactly
 
 
@@ -40,8 +40,11 @@ class Hole(Estimate):
     distance: Tensor = field(kw_only=True)  # float32 [h, w], pixels to the hole's edge, 0 outside
 
     def logits(self) -> Tensor:
-        """As every estimate's; outer patches count more too."""
-        return super().logits().sub_(CONFIDENCE * self.distance)
+        """Close matches and outer patches count more."""
+        cost = -self.similarity
+        usual = max(third_quartile(cost[self.queries[:, None]].numpy()), 1e-6)
+        cost.div_(usual).mul_(-SHARPNESS).sub_(CONFIDENCE * self.distance)
+        return cost.masked_fill_(self.nnf[:, :, 0] < 0, -torch.inf)
 
 
 def complete(
@@ -140,7 +143,7 @@ def _hole(hole: np.ndarray, box: Box, patch_size: int) -> Hole:
     unknown = np.ascontiguousarray(crop(hole, box))
     queries, distance = touched(unknown, patch_size)[None], depth(unknown).copy()
     unknown, queries, distance = (torch.from_numpy(x) for x in (unknown, queries, distance))
-    return Hole(unknown, queries, SHARPNESS, box=box, distance=distance)
+    return Hole(unknown, queries, box=box, distance=distance)
 
 
 def _contains(coarse: Box, fine: Box) -> bool:

@@ -4,6 +4,7 @@ Minimised is the sum, over the patches of the estimate, of their squared distanc
 weighted vote in turn (Kwatra et al. 2005, section 3; Wexler et al. 2007): holes in `completion`, whole pictures in `generate`.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,33 +28,39 @@ class Key:
 
 
 @dataclass
-class Estimate:
+class Estimate(ABC):
     """A picture, or a part of one, at one level."""
 
     unknown: Tensor  # bool [h, w], what is to be made
     queries: Tensor  # bool [1, h, w], centres of the patches that are compared
-    sharpness: (
-        float  # of a vote: patches at the usual distance, the third quartile, count e^sharpness times less than perfect ones
-    )
     features: Tensor | None = None  # [1, C, h, w], the current estimate
     nnf: Tensor | None = None  # int32 [1, 1, 2, h, w]
     similarity: Tensor | None = None  # float32 [1, 1, h, w]
 
+    @abstractmethod
     def logits(self) -> Tensor:
-        """[1, 1, h, w]: how much each patch has to say, -inf where there is none: close matches count more."""
-        cost = -self.similarity
-        usual = max(third_quartile(cost[self.queries[:, None]].numpy()), 1e-6)
-        return cost.div_(usual).mul_(-self.sharpness).masked_fill_(self.nnf[:, :, 0] < 0, -torch.inf)
+        """[1, 1, h, w]: how much each patch has to say, -inf where there is none."""
 
     def vote(self, key: Key, patch_size: int) -> None:
         """Each unknown pixel becomes the weighted mean of what the patches over it paste there."""
         pasted = ops.aggregate(key.features, self.nnf, self.logits(), patch_size, softmax=True)
         put(self.features[:, : key.channels], pasted[:, : key.channels], self.unknown)
 
-    def search(self, key: Key, patch_size: int, seed: int) -> None:
-        """Two iterations, from the field there is."""
+    def search(self, key: Key, patch_size: int, seed: int, iterations: int = 2) -> None:
+        """From the field there is; from a random one where there is none."""
         self.nnf, self.similarity = ops.search_valid(
-            self.features, key.features, patch_size, 1, 2, "l2", self.queries, key.valid, self.nnf, "scan", seed, key.rows
+            self.features,
+            key.features,
+            patch_size,
+            1,
+            iterations,
+            "l2",
+            self.queries,
+            key.valid,
+            self.nnf,
+            "scan",
+            seed,
+            key.rows,
         )
 
     def alternate(self, key: Key, patch_size: int, rounds: int, seed: int) -> None:

@@ -1,0 +1,173 @@
+"""`generate`: samples made of the reference's patches, of any size, as tiles, around what is kept."""
+
+import numpy as np
+import pytest
+
+from psal_cli.tasks.generate import METHODS, generate, levels_for
+
+SIDE = 64
+
+
+def mosaic(side=SIDE, channels=3, dtype=np.uint8, seed=0):
+    """Tiles of 4 pixels of three colours, in any order, with darker joints."""
+    rng = np.random.default_rng(seed)
+    tiles = np.linspace(0.3, 0.9, 3 * channels).reshape(channels, 3).T[rng.integers(0, 3, (side // 4, side // 4))]
+    tiles = tiles.repeat(4, 0).repeat(4, 1)
+    tiles[(np.indices((side, side)) % 4 == 0).any(0)] -= 0.2
+    return np.rint(tiles * np.iinfo(dtype).max).astype(dtype)
+
+
+def halves(side=SIDE, share=0.5):
+    """Dark on the left, bright on the right, both with a texture."""
+    rng = np.random.default_rng(1)
+    pixels = rng.integers(0, 60, (side, side, 3))
+    pixels[:, round(side * share) :] += 190
+    return pixels.astype(np.uint8)
+
+
+def unlike(sample, reference, patch_size=5):
+    """Mean over the patches of the sample of the mean squared difference to the nearest patch of the reference, grey levels."""
+    x, y = (
+        np.lib.stride_tricks.sliding_window_view(p.astype(np.float32), (patch_size, patch_size), (0, 1))
+        for p in (sample, reference)
+    )
+    x, y = (p.reshape(-1, p[0, 0].size) for p in (x, y))
+    return float(np.min(np.square(x).sum(1)[:, None] + np.square(y).sum(1) - 2 * x @ y.T, 1).mean() / x.shape[1])
+
+
+def strange(reference):
+    """`unlike` of the reference with its pixels in another order."""
+    order = np.random.default_rng(3).permutation(reference.shape[0] * reference.shape[1])
+    return unlike(reference.reshape(len(order), -1)[order].reshape(reference.shape), reference)
+
+
+def pieces(nnf):
+    """The share of neighbours, side by side, whose matches are not."""
+    offset = nnf[0] - np.indices(nnf.shape[2:])
+    return float((np.diff(offset, axis=2) != 0).any(0).mean())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_samples_are_made_of_patches_of_the_reference_and_differ(method):
+    reference = mosaic()
+    one, two = (generate(reference, method=method, seed=seed) for seed in (1, 2))
+    for sample in (one, two):
+        assert sample.pixels.shape == reference.shape and sample.pixels.dtype == np.uint8 and sample.alpha is None
+        assert unlike(sample.pixels, reference) < 0.05 * strange(reference)
+        assert np.abs(sample.pixels.astype(int) - reference).mean() > 10
+    assert np.abs(one.pixels.astype(int) - two.pixels).mean() > 10
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_same_seed_gives_the_same_sample_for_any_number_of_threads(method, threads):
+    threads(1)
+    one = generate(mosaic(), method=method, seed=3, coherence=True)
+    threads(2)
+    two = generate(mosaic(), method=method, seed=3, coherence=True)
+    assert np.array_equal(one.pixels, two.pixels) and np.array_equal(one.nnf, two.nnf)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.75])
+def test_with_transport_everything_is_used_as_much_as_there_is_of_it(share):
+    """As much as its patches have: the pixels at the border are in fewer of them."""
+    reference = halves(share=share)
+    expected = np.lib.stride_tricks.sliding_window_view(reference[::2, ::2, 0] < 100, (11, 11)).mean()
+    dark = [(generate(reference, method="psinot", levels=2, seed=seed).pixels < 100).mean() for seed in range(3)]
+    assert dark == pytest.approx([expected] * 3, abs=0.08)
+    free = [(generate(reference, method="psin", levels=2, seed=seed).pixels < 100).mean() for seed in range(3)]
+    assert max(np.abs(np.subtract(free, expected))) > 0.16
+
+
+@pytest.mark.parametrize("size", [(40, 150), (97, 33), (200, 64)])
+@pytest.mark.parametrize("method", METHODS)
+def test_samples_may_have_any_size(size, method):
+    reference = mosaic()
+    sample = generate(reference, size=size, method=method)
+    assert sample.pixels.shape == (*size, 3) and sample.nnf.shape == (1, 2, *size)
+    assert unlike(sample.pixels, reference) < 0.05 * strange(reference)
+
+
+def test_the_origin_of_a_pixel_has_its_colour():
+    reference = mosaic()
+    sample = generate(reference, seed=4)
+    rows, columns = sample.nnf[0]
+    assert rows.min() >= 0 and columns.min() >= 0 and rows.max() < SIDE and columns.max() < SIDE
+    difference = np.abs(reference[rows, columns].astype(int) - sample.pixels)
+    assert np.mean(difference.max(2) < 12) > 0.9
+
+
+@pytest.mark.parametrize("size", [(64, 64), (45, 83)])
+@pytest.mark.parametrize("method", METHODS)
+def test_tiles_repeat_without_a_seam(size, method):
+    """Two tiles side by side hold only patches of the reference, also where they meet."""
+    reference = mosaic()
+    tile, plain = (generate(reference, size=size, method=method, wrap=wrap, seed=5).pixels for wrap in (True, False))
+
+    def seam(picture):
+        return max(unlike(np.roll(picture, 12, axis).take(range(24), axis), reference) for axis in (0, 1))
+
+    assert seam(tile) < 0.1 * strange(reference)
+    assert seam(plain) > 3 * seam(tile)
+
+
+@pytest.mark.parametrize("size", [None, (124, 130), (80, 96)])
+def test_what_is_kept_stays_bit_for_bit_in_place(size):
+    reference = mosaic(96)
+    keep = np.zeros((96, 96), bool)
+    keep[40:57, 31:60] = True
+    samples = [generate(reference, size=size, keep=keep, levels=2, patch_size=7, seed=seed) for seed in (0, 1)]
+    height, width = size or (96, 96)
+    top, left = (height - 96) // 2, (width - 96) // 2
+    there = np.s_[top + 40 : top + 57, left + 31 : left + 60]
+    for sample in samples:
+        assert np.array_equal(sample.pixels[there], reference[40:57, 31:60])
+        assert np.array_equal(sample.nnf[0][:, *there], np.indices((96, 96))[:, 40:57, 31:60])
+        around = sample.pixels[top + 32 : top + 65, left + 23 : left + 68]  # what is new goes on from what is kept
+        assert unlike(around, reference) < 0.05 * strange(reference)
+    assert (samples[0].pixels != samples[1].pixels).any(2).mean() > 0.2
+
+
+def test_coherence_takes_larger_pieces():
+    reference = mosaic()
+    plain, coherent = (np.mean([pieces(generate(reference, coherence=c, seed=s).nnf) for s in range(2)]) for c in (False, True))
+    assert coherent < 0.9 * plain
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_depth_channels_and_alpha_are_kept(dtype, channels):
+    """Where nothing is to be seen the reference's colours are of no account."""
+    reference, white = mosaic(channels=channels, dtype=dtype), np.iinfo(dtype).max
+    alpha = np.where(np.indices((SIDE, SIDE))[1] % 16 < 8, white, 0).astype(dtype)
+    reference[alpha == 0] = white  # brighter than what is seen
+    sample = generate(reference, alpha, seed=1)
+    assert sample.pixels.dtype == sample.alpha.dtype == dtype
+    assert sample.pixels.shape == reference.shape and sample.alpha.shape == (SIDE, SIDE)
+    seen = sample.alpha > 0.9 * white
+    assert 0.3 < seen.mean() < 0.7 and (sample.alpha < 0.1 * white).mean() > 0.3
+    assert sample.pixels[seen].max() < 0.95 * white
+    if dtype == np.uint16:
+        assert len(np.unique(sample.pixels[seen])) > 256
+
+
+def test_levels_are_those_that_fit():
+    assert levels_for((256, 256), (256, 256), 11) == 4
+    assert levels_for((256, 400), (100, 4000), 11) == 4
+    assert levels_for((255, 255), (255, 255), 11) == 3
+    assert levels_for((1224, 1632), (1224, 1632), 11) == 6
+    assert levels_for((256, 256), (20, 256), 11) == 1
+    assert levels_for((11, 11), (11, 11), 11) == levels_for((21, 40), (30, 30), 11, 1) == 1
+    assert levels_for((21, 40), (30, 30), 11, 2) == 2
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match=r"with 3 levels the coarsest is 16x16, smaller than a patch of 21x21: at most 2 fit"):
+        generate(mosaic(), levels=3, patch_size=21)
+    with pytest.raises(ValueError, match=r"coarsest is 16x16 and 16x8, smaller than a patch of 11x11: at most 2 fit"):
+        generate(mosaic(), size=(30, 64), levels=3)
+    with pytest.raises(ValueError, match=r"^64x64 is smaller than a patch of 65x65"):
+        levels_for((64, 64), (64, 64), 65)
+    with pytest.raises(ValueError, match=r"^64x10 is smaller than a patch of 11x11"):
+        generate(mosaic(), size=(10, 64))
+    with pytest.raises(ValueError, match="method is 'sin'"):
+        generate(mosaic(), method="sin")

@@ -1,0 +1,78 @@
+"""Optimal transport between patches: the semi-dual value beside an exact solver's."""
+
+import pytest
+import torch
+from scipy.optimize import linear_sum_assignment
+
+from psal_cli.tasks import transport
+
+
+def sets(case, count=60):
+    """Two sets of so many vectors, [n, d] each."""
+    generator = torch.Generator().manual_seed(5)
+    x, y = torch.rand(count, 8, generator=generator), torch.rand(count, 8, generator=generator)
+    return {"apart": (x, y + 2), "mixed": (x, y), "clustered": (x * 0.1, torch.cat([y[:10] * 0.1, y[10:] + 1]))}[case]
+
+
+def squares(x, y):
+    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").square()
+
+
+def exact(cost):
+    return cost[linear_sum_assignment(cost)].mean()
+
+
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.mark.parametrize("case", ["apart", "mixed", "clustered"])
+def test_the_cost_comes_near_that_of_the_exact_assignment_and_never_above(case):
+    cost = squares(*sets(case))
+    values = [transport.value(cost, transport.ascend(cost, torch.zeros(60), steps)) for steps in (0, 30, 300, 3000)]
+    assert values == sorted(values) and values[0] < 0.9 * values[-1]
+    assert 0.98 * exact(cost) < values[-1] <= exact(cost) * (1 + 1e-5)
+
+
+def test_patches_of_a_picture_are_moved_as_an_exact_solver_moves_them():
+    """Sets of unequal sizes: each of the 25 patches of the key is to be chosen by four of the 100."""
+    picture = torch.rand(1, 3, 9, 9) * 0.5
+    grid = transport.Grid.of(picture, 5)
+    x, y = grid.patches(torch.rand(1, 3, 14, 14), 5), grid.patches(picture, 5)
+    assert x.shape == (100, 75) and y.shape == (25, 75)
+    cost = squares(x, y)
+    bound = exact(cost.repeat_interleave(4, 1))
+    potentials, chosen, moved = transport.move(x, y, torch.zeros(25), 2000, generator())
+    assert 0.98 * bound < transport.value(cost, potentials) <= bound * (1 + 1e-5)
+    assert torch.allclose(moved, cost.gather(1, chosen[:, None])[:, 0], rtol=1e-4)
+    assert torch.equal(chosen, (cost - potentials).argmin(1))
+    uneven = [(torch.bincount(number, minlength=25) - 4).abs().sum() for number in (chosen, cost.argmin(1))]
+    assert uneven[0] < 0.4 * uneven[1]
+
+
+def test_patches_are_all_whole_ones_in_raster_order_in_whole_steps():
+    picture = torch.rand(1, 2, 4, 5) * torch.tensor([1, 10])[None, :, None, None] + 3
+    grid = transport.Grid.of(picture, 3)
+    rows = grid.patches(picture, 3)
+    assert rows.shape == (6, 18) and torch.equal(rows, rows.round())
+    assert rows.abs().max() == grid.steps and 18 * grid.steps**2 <= 2**24 < 18 * (grid.steps + 1) ** 2
+    seen = rows[4].view(2, 3, 3) * grid.step + grid.centre[0]
+    assert torch.allclose(seen, picture[0, :, 1:4, 1:4], atol=0.51 * grid.step)
+
+
+def test_distances_are_exact_in_any_order():
+    picture = torch.rand(1, 5, 40, 40, generator=generator()) * 8
+    x = transport.Grid.of(picture, 11).patches(picture, 11)
+    assert torch.equal(transport.distances(x, x[::7]).double(), torch.cdist(x.double(), x[::7].double()).square().round())
+
+
+def test_large_sets_are_drawn_from_and_go_in_parts(monkeypatch):
+    x, y = sets("clustered")
+    cost = squares(x, y)
+    monkeypatch.setattr(transport, "SAMPLE", 32)
+    potentials, random = torch.zeros(60), generator()
+    for _ in range(20):  # each with another part of x
+        potentials, chosen, moved = transport.move(x, y, potentials, 30, random)
+    assert 0.8 * exact(cost) < transport.value(cost, potentials) <= exact(cost) * (1 + 1e-5)
+    assert torch.equal(chosen, (transport.distances(x, y) - potentials).argmin(1))
+    assert torch.allclose(moved, cost.gather(1, chosen[:, None])[:, 0], rtol=1e-3, atol=1e-5)
