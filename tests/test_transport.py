@@ -6,6 +6,8 @@ from scipy.optimize import linear_sum_assignment
 
 from psal_cli.tasks import transport
 
+EVEN = torch.full((60,), 1 / 60)
+
 
 def sets(case, count=60):
     """Two sets of so many vectors, [n, d] each."""
@@ -29,7 +31,7 @@ def generator():
 @pytest.mark.parametrize("case", ["apart", "mixed", "clustered"])
 def test_the_cost_comes_near_that_of_the_exact_assignment_and_never_above(case):
     cost = squares(*sets(case))
-    values = [transport.value(cost, transport.ascend(cost, torch.zeros(60), steps)) for steps in (0, 30, 300, 3000)]
+    values = [transport.value(cost, EVEN, transport.ascend(cost, EVEN, torch.zeros(60), steps)) for steps in (0, 30, 300, 3000)]
     assert values == sorted(values) and values[0] < 0.9 * values[-1]
     assert 0.98 * exact(cost) < values[-1] <= exact(cost) * (1 + 1e-5)
 
@@ -40,14 +42,27 @@ def test_patches_of_a_picture_are_moved_as_an_exact_solver_moves_them():
     grid = transport.Grid.of(picture, 5)
     x, y = grid.patches(torch.rand(1, 3, 14, 14), 5), grid.patches(picture, 5)
     assert x.shape == (100, 75) and y.shape == (25, 75)
-    cost = squares(x, y)
+    keys, cost = transport.Keys.of(y), squares(x, y)
     bound = exact(cost.repeat_interleave(4, 1))
-    potentials, chosen, moved = transport.move(x, y, torch.zeros(25), 2000, generator())
-    assert 0.98 * bound < transport.value(cost, potentials) <= bound * (1 + 1e-5)
-    assert torch.allclose(moved, cost.gather(1, chosen[:, None])[:, 0], rtol=1e-4)
-    assert torch.equal(chosen, (cost - potentials).argmin(1))
-    uneven = [(torch.bincount(number, minlength=25) - 4).abs().sum() for number in (chosen, cost.argmin(1))]
+    potentials, place, moved = transport.move(x, keys, torch.zeros(25), 2000, generator())
+    reached = transport.value(squares(x, keys.patches), keys.weight, potentials)
+    assert 0.98 * bound < reached <= bound * (1 + 1e-5)
+    assert torch.allclose(moved, cost.gather(1, place[:, None])[:, 0], rtol=1e-4)
+    uneven = [(torch.bincount(number, minlength=25) - 4).abs().sum() for number in (place, cost.argmin(1))]
     assert uneven[0] < 0.4 * uneven[1]
+
+
+def test_equal_patches_are_one_key_of_their_weight():
+    """Half of the key is one flat colour, as clipped skies and transparent parts are: half of what is moved goes there."""
+    y = torch.cat([torch.zeros(30, 8), torch.arange(1.0, 241).view(30, 8)])
+    keys = transport.Keys.of(y)
+    assert keys.weight.tolist() == pytest.approx([0.5] + 30 * [1 / 60])
+    assert torch.equal(y[keys.place], keys.patches) and keys.place[0] == 0
+    x = torch.rand(60, 8, generator=generator()) * 240
+    potentials, place, _ = transport.move(x, keys, torch.zeros(31), 2000, generator())
+    bound = exact(squares(x, y))
+    assert 0.98 * bound < transport.value(squares(x, keys.patches), keys.weight, potentials) <= bound * (1 + 1e-5)
+    assert (place == 0).float().mean() == pytest.approx(0.5, abs=0.07)
 
 
 def test_patches_are_all_whole_ones_in_raster_order_in_whole_steps():
@@ -68,11 +83,12 @@ def test_distances_are_exact_in_any_order():
 
 def test_large_sets_are_drawn_from_and_go_in_parts(monkeypatch):
     x, y = sets("clustered")
-    cost = squares(x, y)
+    keys = transport.Keys.of(y)
     monkeypatch.setattr(transport, "SAMPLE", 32)
     potentials, random = torch.zeros(60), generator()
     for _ in range(20):  # each with another part of x
-        potentials, chosen, moved = transport.move(x, y, potentials, 30, random)
-    assert 0.8 * exact(cost) < transport.value(cost, potentials) <= exact(cost) * (1 + 1e-5)
-    assert torch.equal(chosen, (transport.distances(x, y) - potentials).argmin(1))
-    assert torch.allclose(moved, cost.gather(1, chosen[:, None])[:, 0], rtol=1e-3, atol=1e-5)
+        potentials, place, moved = transport.move(x, keys, potentials, 30, random)
+    cost, bound = squares(x, keys.patches), exact(squares(x, y))
+    assert 0.8 * bound < transport.value(cost, keys.weight, potentials) <= bound * (1 + 1e-5)
+    assert torch.equal(place, keys.place[(transport.distances(x, keys.patches) - potentials).argmin(1)])
+    assert torch.allclose(moved, squares(x, y).gather(1, place[:, None])[:, 0], rtol=1e-3, atol=1e-5)

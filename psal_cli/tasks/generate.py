@@ -288,9 +288,9 @@ def _canvas(size: tuple[int, int], channels: int, patch_size: int, wrap: bool, c
 def _transport(canvas: Canvas, key: Key, patch_size: int, generator: torch.Generator) -> None:
     """Brings the patches of a level into agreement with the key's: transport and vote in turn."""
     grid = transport.Grid.of(key.features, patch_size)
-    goal = grid.patches(key.features, patch_size)
+    goal = transport.Keys.of(grid.patches(key.features, patch_size))
     columns, r = key.features.shape[3] - patch_size + 1, canvas.radius
-    potentials = torch.zeros(len(goal))
+    potentials = torch.zeros(len(goal.weight))
     for number in range(TRANSPORTS):
         own = grid.patches(canvas.features, patch_size)
         steps = STEPS if number else FIRST_STEPS

@@ -2,8 +2,8 @@
 
 The semi-dual problem (Houdard, Leclaire, Papadakis and Rabin, "A Generative Model for Texture Synthesis based on Optimal
 Transport between Feature Distributions", 2021, section 3): each key patch y_j has a potential b_j; the cost of transport is the
-largest mean over the patches x of min_j (|x - y_j|^2 - b_j), plus the mean of b. It is concave in b. Its gradient is what share
-each key patch ought to have less the share of the patches that choose it: stochastic ascent takes some patches at a time.
+largest mean over the patches x of min_j (|x - y_j|^2 - b_j), plus the weighted mean of b. It is concave in b. Its gradient is
+what share each key ought to have less the share of the patches that choose it: stochastic ascent takes some patches at a time.
 """
 
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from torch import Tensor
 
 SAMPLE = 2048  # patches, at most, whose choices make the steps of one ascent; so many are compared at a time
 RATE = 0.03  # of the first step, in mean distances; the t-th is sqrt(t) times smaller
+EXCESS = 8  # times its share: what chooses a key beyond that lowers its potential no further, or one step would lose it
 
 
 class Grid(NamedTuple):
@@ -43,36 +44,54 @@ def distances(x: Tensor, y: Tensor) -> Tensor:
     return products.mul_(-2).add_(x.square().sum(1, keepdim=True)).add_(y.square().sum(1)).clamp_min_(0)
 
 
-def move(x: Tensor, y: Tensor, potentials: Tensor, steps: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+class Keys(NamedTuple):
+    """The different ones among the patches of a key: of equal ones no potential could say which is to be chosen."""
+
+    patches: Tensor  # [m, d]
+    weight: Tensor  # [m], each one's share of all
+    place: Tensor  # int64 [m], the number of the first of each in raster order
+
+    @staticmethod
+    def of(patches: Tensor) -> "Keys":
+        different, number, count = torch.unique(patches, dim=0, return_inverse=True, return_counts=True)
+        place = torch.full((len(different),), len(patches)).scatter_reduce_(0, number, torch.arange(len(patches)), "amin")
+        return Keys(different, count / len(patches), place)
+
+
+def move(x: Tensor, keys: Keys, potentials: Tensor, steps: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """So many steps of ascent, and the transport that the potentials then say.
 
     Args:
-        x: [n, d] and y: [m, d], patches. potentials: [m], to start from.
+        x: patches, [n, d], in the steps of the keys. potentials: [m], to start from.
 
     Returns:
-        potentials, [m]; for each patch of x the number of that of y which it is moved to, int64 [n], and how far, [n].
+        potentials, [m]; for each patch of x the place of the key which it is moved to, int64 [n], and how far, float32 [n].
     """
     order = torch.randperm(len(x), generator=generator)
-    number, moved = torch.empty(len(x), dtype=torch.int64), torch.empty(len(x))
+    place, moved = torch.empty(len(x), dtype=torch.int64), torch.empty(len(x))
     for count, part in enumerate(order.split(SAMPLE)):
-        cost = distances(x[part], y)
+        cost = distances(x[part], keys.patches)
         if count == 0:
-            potentials = ascend(cost, potentials, steps)
-        number[part] = chosen = (cost - potentials).argmin(1)
-        moved[part] = cost.gather(1, chosen[:, None])[:, 0]
-    return potentials, number, moved
+            potentials = ascend(cost, keys.weight, potentials, steps)
+        chosen = (cost - potentials).argmin(1)
+        place[part], moved[part] = keys.place[chosen], cost.gather(1, chosen[:, None])[:, 0]
+    return potentials, place, moved
 
 
-def ascend(cost: Tensor, potentials: Tensor, steps: int) -> Tensor:
-    """Potentials [m] after so many steps from those given. cost: [n, m], squared distances of patches to those of the key."""
-    count = cost.shape[1]
-    potentials, unit = potentials.clone(), RATE * count * float(cost.mean(dtype=torch.float64))
+def ascend(cost: Tensor, weight: Tensor, potentials: Tensor, steps: int) -> Tensor:
+    """Potentials [m] after so many steps from those given.
+
+    cost: [n, m], squared distances of patches to the keys; weight: [m], the share of the patches that each key ought to have. The
+    gradient is that less the share it has; each key's is divided by its weight, so that all come near in as many steps.
+    """
+    potentials, unit = potentials.clone(), RATE * float(cost.mean(dtype=torch.float64))
     for step in range(1, steps + 1):
-        chosen = torch.bincount((cost - potentials).argmin(1), minlength=count)
-        potentials += (1 / count - chosen / len(cost)) * unit / step**0.5
+        chosen = torch.bincount((cost - potentials).argmin(1), minlength=cost.shape[1])
+        excess = chosen / (len(cost) * weight)
+        potentials += (1 - excess.clamp_max_(EXCESS)) * (unit / step**0.5)
     return potentials
 
 
-def value(cost: Tensor, potentials: Tensor) -> float:
+def value(cost: Tensor, weight: Tensor, potentials: Tensor) -> float:
     """Of the semi-dual problem: what the potentials, [m], prove that transport at this cost, [n, m], takes at least, a patch."""
-    return float((cost - potentials).min(1).values.mean() + potentials.mean())
+    return float((cost - potentials).min(1).values.mean() + (weight * potentials).sum())

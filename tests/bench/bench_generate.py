@@ -137,20 +137,11 @@ def table(results: dict) -> str:
             line += [" / ".join(f"{d:.1f}" for d in distances), f"{100 * np.mean([row['copied'] for row in rows]):.0f} %"]
             line += [f"{np.median([row['seconds'] for row in rows]):.1f}", f"{max(row['seconds'] for row in rows):.1f}"]
         lines.append(line)
-    columns = [
-        "method",
-        "talk: transport",
-        "talk: diversity",
-        "transport",
-        "diversity",
-        "gradients",
-        "sliced Wasserstein",
-        "copied",
-    ]
-    text = markdown_table([*columns, "s", "s, at most"], lines)
-    own = {name: np.mean([row["transport"] for row in results["rows"] if row["method"] == name]) for name in METHODS}
+    columns = ["method", "talk: transport", "talk: diversity", "transport", "diversity", "gradients", "sliced Wasserstein"]
+    text = markdown_table([*columns, "copied", "s", "s, at most"], lines)
+    psin, psinot = (np.mean([row["transport"] for row in results["rows"] if row["method"] == name]) for name in METHODS)
     count, samples = len(results["rows"]) // len(METHODS), results["rows"][0]["samples"]
-    text += f"\n\n{count} pictures, {samples} samples each. The transport of PSinOT costs {own['psinot'] / own['psin']:.2f} of PSin's."
+    text += f"\n\n{count} pictures, {samples} samples each. The transport of psinot costs {psinot / psin:.2f} of psin's."
     for row in results["large"]:
         width, height = row["size"]
         text += f" {row['method']}, {width}x{height}: {row['seconds']:.0f} s, {row['peak_bytes'] / 1e9:.2f} GB."
