@@ -71,7 +71,7 @@ def test_the_same_seed_gives_the_same_sample_for_any_number_of_threads(method, t
 def test_with_transport_everything_is_used_as_much_as_there_is_of_it():
     reference = halves(side=64)
     dark, free = ([(generate(reference, method=m, levels=2, seed=s).pixels < 100).mean() for s in (0, 4)] for m in METHODS)
-    assert dark == pytest.approx([0.5] * 2, abs=0.1)
+    assert dark == pytest.approx([0.5] * 2, abs=0.12)
     assert max(free) > 0.65  # where nothing counts what is used, one half spreads
 
 
@@ -155,16 +155,17 @@ def test_depth_channels_and_alpha_are_kept(dtype, channels):
 
 
 def test_levels_are_those_that_fit():
-    assert levels_for((256, 256), (256, 256), 11) == levels_for((256, 400), (100, 4000), 11) == 4
-    assert levels_for((383, 383), (383, 383), 11) == 4 and levels_for((384, 384), (384, 384), 11) == 5
-    assert levels_for((1224, 1632), (1224, 1632), 11) == 6
-    assert levels_for((256, 256), (20, 256), 11) == levels_for((47, 47), (90, 90), 11) == levels_for((11, 11), (11, 11), 11) == 1
+    assert levels_for((256, 256), (256, 256), 11) == levels_for((256, 300), (100, 4000), 11) == 4
+    assert levels_for((304, 304), (304, 304), 11) == 4 and levels_for((305, 305), (305, 305), 11) == 5  # 28 x 28, 29 x 29 patches
+    assert levels_for((240, 240), (240, 240), 11, "psinot") == 4 and levels_for((241, 241), (241, 241), 11, "psinot") == 5
+    assert levels_for((1224, 1632), (1224, 1632), 11) == levels_for((1224, 1632), (1224, 1632), 11, "psinot") == 7
+    assert levels_for((256, 256), (20, 256), 11) == levels_for((38, 38), (90, 90), 11) == levels_for((11, 11), (11, 11), 11) == 1
     assert levels_for((21, 40), (30, 30), 11, levels=2) == 2
 
 
-def test_a_long_reference_gets_levels_until_its_patches_can_be_transported():
-    strip = (100, 4000)  # 50x2000 has 40 x 1990 patches, 13x500 has 3 x 490
-    assert levels_for(strip, strip, 11) == 3 and levels_for(strip, strip, 11, "psinot") == 4
+def test_as_many_patches_are_transported_as_can_be():
+    strip = (100, 4000)  # 50x2000 has 40 x 1990 patches, 25x1000 has 15 x 990, 13x500 has 3 x 490
+    assert levels_for(strip, strip, 11, "psin", 3) == 3
     with pytest.raises(ValueError, match=r"at the coarsest of 3 levels psinot would transport 14850 patches.*: take 4 levels"):
         levels_for(strip, strip, 11, "psinot", 3)
     with pytest.raises(ValueError, match=r"psinot would transport 5990 patches, at most 4096 can be: take psin"):

@@ -31,8 +31,8 @@ EXAMPLE = "psal generate examples/leaves.jpg -n 3 -o samples/ --sheet sheet.jpg"
 @click.option(
     "--levels",
     type=click.IntRange(1, 16),
-    help="Of the pyramid, each half as large: more keep larger structures of IMAGE, fewer differ more from it. Default: until "
-    "its shorter side is less than 48 pixels.",
+    help="Of the pyramid, each half as large: with more, larger structures of IMAGE are kept, and samples differ less. Default: "
+    "until its shorter side is some 16 to 40 pixels",
 )
 @click.option("--coherence", is_flag=True, help="Take larger pieces of IMAGE, with fewer seams.")
 @click.option("--wrap", is_flag=True, help="Make tiles: they repeat without a seam, in both directions.")

@@ -7,30 +7,34 @@ with the reference's by optimal transport (`transport`), so that all of it is us
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
-from psal_cli import ops
 from psal_cli.tasks import transport
-from psal_cli.tasks.parts import Box
-from psal_cli.tasks.pyramid import Pyramid, floats, halve_mask, upsample_field
-from psal_cli.tasks.synthesis import Estimate, Key, third_quartile
+from psal_cli.tasks.canvas import Canvas, Kept, blank, overlap
+from psal_cli.tasks.pyramid import Pyramid, floats
+from psal_cli.tasks.synthesis import Key
 
 METHODS = ("psinot", "psin")
-COARSEST_SIDE = 48  # pixels: the reference's shorter side is less at the coarsest level, where nothing else is asked for
-TRANSPORTABLE = 4096  # patches of the reference: the time of a transport grows with their number times that of the sample's
+# Patches of the reference at the coarsest level, at most, where no levels are asked for: with more the layout is made of smaller
+# pieces. Transport alone, which starts from none, would not find its way back to a picture.
+COARSEST = {"psin": 800, "psinot": 400}
+TRANSPORTED = 1200  # patches of the reference, at most, at finer levels that are transported too
+TRANSPORTABLE = 4096  # the same at the coarsest: the time grows with their number times that of the sample's
 PATCH_SIZE = 11
 ROUNDS = 10
 NOISE = 100.0  # standard deviations of the reference: with less all samples start from what is nearest to its mean
 FIRST = 10  # iterations of the search from noise
-TRANSPORTS, FIRST_STEPS, STEPS = 100, 1000, 30  # rounds of transport and vote; steps of ascent in the first, in each other
-COHERENCE = 1.0  # the distance of a match that no neighbour goes on with counts so much more
-AROUND = ((-1, 0), (1, 0), (0, -1), (0, 1))
-LOST = 1 << 20  # pixels: an offset that leads out of every picture
+TRANSPORTS, FEWEST = (
+    (100, 30),
+    10,
+)  # rounds of transport and vote at the coarsest level, at others; where there is much to compare
+COMPARED = 100_000_000  # patches of the sample with patches of the reference, in all rounds
+CAREFUL = (5, 1)  # of the rounds, those in which much may change
+FIRST_STEPS, STEPS = 1000, 100  # of ascent, in each of these and of the others
 
 
 @dataclass
@@ -41,116 +45,6 @@ class Sample:
     pixels: np.ndarray
     alpha: np.ndarray | None
     nnf: np.ndarray
-
-
-@dataclass
-class Canvas(Estimate):
-    """A sample at one level. Its queries are the centres of whole patches: clipped ones are like too much, and what begins so at
-    the border spreads. With `wrap` the sample goes on beyond its border as on the opposite side: everything has a margin of half
-    a patch, copied from there."""
-
-    size: tuple[int, int] = field(kw_only=True)  # (height, width) of the level, without the margin
-    radius: int = field(kw_only=True)  # of a patch
-    wrap: bool = field(kw_only=True)
-    coherence: bool = field(kw_only=True)
-
-    @property
-    def box(self) -> Box:
-        """All of it on the level."""
-        beyond = self.radius if self.wrap else 0
-        return -beyond, self.size[0] + beyond, -beyond, self.size[1] + beyond
-
-    def logits(self) -> Tensor:
-        """exp(-distance / (2 s^2)), s the third quartile of the distances, at least 1 (as in the authors' code): nearly alike, so
-        that seams are blended, and where the patches over a pixel agree nothing is blurred."""
-        usual = max(third_quartile(-self.similarity[self.queries[:, None]].numpy()), 1)
-        return (self.similarity / (2 * usual**2)).masked_fill_(self.nnf[:, :, 0] < 0, -torch.inf)
-
-    def search(self, key: Key, patch_size: int, seed: int, iterations: int = 2) -> None:
-        super().search(key, patch_size, seed, iterations)
-        if self.coherence:
-            self._cohere(key, patch_size)
-        self._close(self.nnf, self.similarity)
-
-    def vote(self, key: Key, patch_size: int) -> None:
-        super().vote(key, patch_size)
-        self._close(self.features)
-
-    def field_over(self, box: Box, size: tuple[int, int], margin: int, scale: int) -> tuple[Tensor, Tensor]:
-        """Field and similarities carried to a box of a level that is `scale` times finer, see `upsample_field`."""
-        r, (top, bottom, left, right) = self.radius, self.box
-        inner = self.nnf[..., r:-r, r:-r], self.similarity[..., r:-r, r:-r]
-        return upsample_field(*inner, box, (top + r, bottom - r, left + r, right - r), size, margin, scale)
-
-    def inherit(self, coarser: "Canvas", key: Key) -> None:
-        """Starts from the field of the coarser level."""
-        self.match(*coarser.field_over(self.box, key.features.shape[2:], self.radius, 2))
-
-    def match(self, nnf: Tensor, similarity: Tensor) -> None:
-        """Takes a field, as far as there are queries."""
-        outside = ~self.queries[:, None]
-        self.nnf, self.similarity = nnf.masked_fill_(outside[:, :, None], -1), similarity.masked_fill_(outside, -torch.inf)
-        self._close(self.nnf, self.similarity)
-
-    def _close(self, *maps: Tensor) -> None:
-        """Copies the margins of [..., h, w] from the opposite sides, in place."""
-        r = self.radius
-        for x in maps if self.wrap else ():
-            for side in (x, x.transpose(-1, -2)):
-                side[..., :r, :] = side[..., -2 * r : -r, :]
-                side[..., -r:, :] = side[..., r : 2 * r, :]
-
-    def _cohere(self, key: Key, patch_size: int) -> None:
-        """Lets each query take a match that goes on with those around it, where that is not much further (the idea of Hertzmann
-        et al. 2001, "Image Analogies", section 3.2)."""
-        here = torch.stack(torch.meshgrid(*(torch.arange(n, dtype=torch.int32) for n in self.unknown.shape), indexing="ij"))
-        first = torch.tensor([self.radius] * 2)[:, None, None]
-        last = torch.tensor(key.features.shape[2:])[:, None, None] - 1 - self.radius
-        for parity in (0, 1):  # neighbours take turns: both at once would only swap their matches
-            offset = torch.where(self.queries, self.nnf[0, 0] - here, LOST)
-            near = [offset.roll(move, (1, 2)) for move in AROUND]
-            choices = torch.stack([offset, *near])
-            found = choices + here
-            found = found.masked_fill(((found < first) | (found > last)).any(1, keepdim=True), -1)[None]
-            alone = torch.stack([(choices != other).any(1) for other in near]).float().mean(0)
-            similarity = ops.similarity_at(self.features, key.features, found, patch_size)
-            best = (similarity * (1 + COHERENCE * alone)).argmax(1, keepdim=True)
-            turn = self.queries[:, None] & ((here.sum(0) & 1) == parity)
-            taken = found.gather(1, best[:, :, None].expand(-1, -1, 2, -1, -1))
-            self.nnf = torch.where(turn[:, :, None], taken, self.nnf)
-            self.similarity = torch.where(turn, similarity.gather(1, best), self.similarity)
-
-
-@dataclass
-class Kept:
-    """What of the reference is held in place. mask: bool [H, W] of the sample; corner: (row, column) of the reference in it."""
-
-    mask: np.ndarray
-    corner: tuple[int, int]
-
-    @staticmethod
-    def of(keep: np.ndarray, size: tuple[int, int], levels: int) -> "Kept":
-        """keep: bool [H, W] of the reference; size: (height, width) of the sample, in whose middle it is laid: as near as lets
-        its corner be a pixel's at the coarsest level."""
-        step = 1 << (levels - 1)
-        corner = tuple(step * round((n - own) / 2 / step) for n, own in zip(size, keep.shape, strict=True))
-        mask = np.zeros(size, bool)
-        there, here = _overlap(corner, size, keep.shape)
-        mask[there] = keep[here]
-        return Kept(mask, corner)
-
-    def hold(self, canvas: Canvas, key: Key, number: int) -> None:
-        """Puts what is kept in its place on a level: a coarse pixel is, where all of its pixels are."""
-        changes = ~self.mask
-        for _ in range(number):
-            changes = halve_mask(changes)
-        corner = tuple(x >> number for x in self.corner)
-        there, here = _overlap(corner, canvas.size, key.features.shape[2:])
-        r = canvas.box[1] - canvas.size[0]
-        canvas.unknown[r : r + len(changes), r : r + changes.shape[1]] = torch.from_numpy(changes)
-        inner = canvas.features[0, :, r : r + len(changes), r : r + changes.shape[1]][:, *there]
-        same = torch.from_numpy(~changes[there])
-        inner[:, same] = key.features[0][:, *here][:, same]
 
 
 def generate(
@@ -175,7 +69,7 @@ def generate(
         size: (height, width) of the sample; default that of the reference.
         method: "psinot" or "psin".
         levels: of the pyramid, each half the size of the one before; with more, larger structures of the reference are kept.
-            Default until its shorter side is less than 48 pixels.
+            Default until it has no more than 800 patches ("psin") or 400 ("psinot").
         patch_size: odd, 3 to 31.
         rounds: of search and vote at each level, at most.
         coherence: prefer matches that go on with those around them: larger pieces of the reference, fewer seams.
@@ -194,20 +88,17 @@ def generate(
     size = size or own
     levels = levels_for(own, size, patch_size, method, levels)
     kept = None if keep is None else Kept.of(keep, size, levels)
-    known = _known(pixels, alpha)
-    pyramid = Pyramid(known, _nothing(own, levels))
+    pyramid = Pyramid(_known(pixels, alpha), [np.zeros(halved(own, number), bool) for number in range(levels)])  # no holes
     generator = torch.Generator().manual_seed(seed)
     canvas = None
     for number in reversed(range(levels)):
         features = pyramid.features(number)
         key = Key(features, features.shape[1])
-        coarser, canvas = canvas, _canvas(halved(size, number), key.channels, patch_size, wrap, coherence)
+        coarser, canvas = canvas, blank(halved(size, number), key.channels, patch_size, wrap, coherence)
         if progress:
             progress(levels - number, levels, f"{canvas.size[1]}x{canvas.size[0]}")
         if coarser is None:
-            canvas.features.normal_(generator=generator)
-            spread, mean = (torch.from_numpy(f(features.numpy(), (2, 3), keepdims=True)) for f in (np.std, np.mean))
-            canvas.features.mul_(NOISE * spread).add_(mean)
+            _make_noise(canvas, key, generator)
         if kept:
             kept.hold(canvas, key, number)
         if coarser is None:
@@ -215,8 +106,8 @@ def generate(
         else:
             canvas.inherit(coarser, key)
         canvas.vote(key, patch_size)
-        if coarser is None and method == "psinot":
-            _transport(canvas, key, patch_size, generator)
+        if method == "psinot" and (coarser is None or _patches(own, number + 1, patch_size) <= TRANSPORTED):
+            _transport(canvas, key, patch_size, coarser is not None, generator)
         else:
             canvas.alternate(key, patch_size, rounds, seed)
         pyramid.drop(number)
@@ -235,18 +126,24 @@ def levels_for(
     if not fitting:
         small = own if min(own) < patch_size else size
         raise ValueError(f"{small[1]}x{small[0]} is smaller than {whole}")
-    fewest = 1
-    while method == "psinot" and _patches(own, fewest, patch_size) > TRANSPORTABLE:
-        fewest += 1
     if levels is None:
-        levels = min(max(1 + (min(own) // COARSEST_SIDE).bit_length(), fewest), fitting)
+        levels = min(_levels_until(own, patch_size, COARSEST[method]), fitting)
     if levels > fitting:
         coarsest = " and ".join(f"{w}x{h}" for h, w in dict.fromkeys(halved(x, levels - 1) for x in (own, size)))
         raise ValueError(f"with {levels} levels the coarsest is {coarsest}, smaller than {whole}: at most {fitting} fit")
-    if levels < fewest:
+    fewest = _levels_until(own, patch_size, TRANSPORTABLE)
+    if method == "psinot" and levels < fewest:
         many = f"at the coarsest of {levels} levels psinot would transport {_patches(own, levels, patch_size)} patches"
         cure = f"{fewest} levels" if fewest <= fitting else "psin"
         raise ValueError(f"{many}, at most {TRANSPORTABLE} can be: take {cure}")
+    return levels
+
+
+def _levels_until(own: tuple[int, int], patch_size: int, patches: int) -> int:
+    """The fewest at whose coarsest the reference has no more than so many patches."""
+    levels = 1
+    while _patches(own, levels, patch_size) > patches:
+        levels += 1
     return levels
 
 
@@ -260,11 +157,6 @@ def halved(size: tuple[int, int], times: int) -> tuple[int, int]:
     return tuple(-(-side >> times) for side in size)
 
 
-def _nothing(size: tuple[int, int], levels: int) -> list[np.ndarray]:
-    """The holes of a pyramid without any."""
-    return [np.zeros(halved(size, number), bool) for number in range(levels)]
-
-
 def _known(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
     """What is compared and mixed: the pixels; with alpha float32 [H, W, C + 1], colours multiplied by it, and it."""
     if alpha is None:
@@ -274,28 +166,23 @@ def _known(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
     return out
 
 
-def _canvas(size: tuple[int, int], channels: int, patch_size: int, wrap: bool, coherence: bool) -> Canvas:
-    """A level of a sample, nothing on it yet."""
-    radius = patch_size // 2
-    height, width = (side + 2 * radius * wrap for side in size)
-    queries = torch.zeros((1, height, width), dtype=torch.bool)
-    queries[:, radius : height - radius, radius : width - radius] = True
-    unknown = torch.ones((height, width), dtype=torch.bool)
-    features = torch.empty((height, width, channels)).permute(2, 0, 1)[None]
-    return Canvas(unknown, queries, features, size=size, radius=radius, wrap=wrap, coherence=coherence)
+def _make_noise(canvas: Canvas, key: Key, generator: torch.Generator) -> None:
+    spread, mean = (torch.from_numpy(f(key.features.numpy(), (2, 3), keepdims=True)) for f in (np.std, np.mean))
+    canvas.features.normal_(generator=generator).mul_(NOISE * spread).add_(mean)
 
 
-def _transport(canvas: Canvas, key: Key, patch_size: int, generator: torch.Generator) -> None:
-    """Brings the patches of a level into agreement with the key's: transport and vote in turn."""
+def _transport(canvas: Canvas, key: Key, patch_size: int, begun: bool, generator: torch.Generator) -> None:
+    """Brings the patches of a level into agreement with the key's: transport and vote in turn. begun: from a coarser level."""
     grid = transport.Grid.of(key.features, patch_size)
     goal = transport.Keys.of(grid.patches(key.features, patch_size))
     columns, r = key.features.shape[3] - patch_size + 1, canvas.radius
     potentials = torch.zeros(len(goal.weight))
-    for number in range(TRANSPORTS):
+    shape = [side - 2 * r for side in canvas.unknown.shape]
+    rounds = COMPARED // (shape[0] * shape[1] * len(goal.weight))
+    for number in range(min(max(rounds, FEWEST), TRANSPORTS[begun])):
         own = grid.patches(canvas.features, patch_size)
-        steps = STEPS if number else FIRST_STEPS
+        steps = range(1, 1 + FIRST_STEPS) if number < CAREFUL[begun] else range(10, 10 + STEPS)  # smaller ones from what is near
         potentials, chosen, distance = transport.move(own, goal, potentials, steps, generator)
-        shape = [side - 2 * r for side in canvas.unknown.shape]
         nnf = torch.stack([chosen // columns, chosen % columns]).int().add_(r).view(1, 1, 2, *shape)
         canvas.match(F.pad(nnf, [r] * 4), F.pad(-distance.view(1, 1, *shape) * grid.step**2, [r] * 4))
         canvas.vote(key, patch_size)
@@ -314,7 +201,7 @@ def _sample(canvas: Canvas, pixels: np.ndarray, alpha: np.ndarray | None, kept: 
         share = _whole(share, alpha.dtype)
     colours = _whole(colours, pixels.dtype)
     if kept:
-        there, here = _overlap(kept.corner, canvas.size, pixels.shape[:2])
+        there, here = overlap(kept.corner, canvas.size, pixels.shape[:2])
         same = kept.mask[there]
         colours[there][same] = pixels[here][same]
         if share is not None:
@@ -327,12 +214,3 @@ def _sample(canvas: Canvas, pixels: np.ndarray, alpha: np.ndarray | None, kept: 
 def _whole(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     white = np.iinfo(dtype).max
     return np.rint(values * np.float32(white)).clip(0, white).astype(dtype)
-
-
-def _overlap(corner, size, own):
-    """Slices of a sample and of a reference of these sizes: where they lie over each other with the reference's corner there."""
-    start = [max(c, 0) for c in corner]
-    stop = [max(min(c + o, n), s) for c, o, n, s in zip(corner, own, size, start, strict=True)]
-    there = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-    here = tuple(slice(a - c, b - c) for a, b, c in zip(start, stop, corner, strict=True))
-    return there, here

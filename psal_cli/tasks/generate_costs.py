@@ -14,7 +14,7 @@ from psal_cli.tasks.transport import SAMPLE
 
 # Bytes, measured.
 FIELD = 60  # of each pixel of the sample: field, similarities, masks, and what the field is carried over from
-COHERENCE = 190  # the same: the matches around each
+COHERENCE = 330  # the same: the matches around each
 TABLE = 4  # of each pixel of the reference
 STRIPS = 40_000_000  # of what is made a strip of rows at a time
 

@@ -58,8 +58,8 @@ class Keys(NamedTuple):
         return Keys(different, count / len(patches), place)
 
 
-def move(x: Tensor, keys: Keys, potentials: Tensor, steps: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """So many steps of ascent, and the transport that the potentials then say.
+def move(x: Tensor, keys: Keys, potentials: Tensor, steps: range, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """The steps of ascent with these numbers, and the transport that the potentials then say.
 
     Args:
         x: patches, [n, d], in the steps of the keys. potentials: [m], to start from.
@@ -78,14 +78,16 @@ def move(x: Tensor, keys: Keys, potentials: Tensor, steps: int, generator: torch
     return potentials, place, moved
 
 
-def ascend(cost: Tensor, weight: Tensor, potentials: Tensor, steps: int) -> Tensor:
-    """Potentials [m] after so many steps from those given.
+def ascend(cost: Tensor, weight: Tensor, potentials: Tensor, steps: range) -> Tensor:
+    """Potentials [m] after the steps with these numbers, from those given or, where these are worse, from none.
 
     cost: [n, m], squared distances of patches to the keys; weight: [m], the share of the patches that each key ought to have. The
     gradient is that less the share it has; each key's is divided by its weight, so that all come near in as many steps.
     """
+    if value(cost, weight, potentials) < value(cost, weight, torch.zeros_like(potentials)):
+        potentials = torch.zeros_like(potentials)  # those of patches that have changed too much
     potentials, unit = potentials.clone(), RATE * float(cost.mean(dtype=torch.float64))
-    for step in range(1, steps + 1):
+    for step in steps:
         chosen = torch.bincount((cost - potentials).argmin(1), minlength=cost.shape[1])
         excess = chosen / (len(cost) * weight)
         potentials += (1 - excess.clamp_max_(EXCESS)) * (unit / step**0.5)

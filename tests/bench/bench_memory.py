@@ -1,4 +1,4 @@
-"""The memory that `psal inpaint`, `upscale` and `reconstruct` say they will take, beside what they take at their peak.
+"""The memory that the verbs which edit pictures say they will take, beside what they take at their peak.
 
 For each row a photograph (mirrored where it is too small), for inpaint a mask, for reconstruct the photograph as its own key,
 and the whole command in a process of its own: first with --dry-run, which prints the estimate, then in earnest, which prints
@@ -24,8 +24,8 @@ SMALL = (0.4, 0.3, 0.05, 0.05), (0.7, 0.8, 0.03, 0.06)  # top, left, height, wid
 WIDE = ((0.2, 0.2, 0.5, 0.6),)
 SCRATCH = ((0.1, 0.4, 0.8, 0.001),)
 REBUILT = "reconstruct"
-VERBS = {tuple: "inpaint", int: "upscale", str: REBUILT}  # by what a row says of it
-# megapixels, bits, channels, extension, holes or the scale of psal upscale or REBUILT, options
+VERBS = {tuple: "inpaint", int: "upscale", str: REBUILT, type(None): "generate"}  # by what a row says of it
+# megapixels, bits, channels, extension, holes or the scale of psal upscale or REBUILT or, for psal generate, None; options
 ROWS = [
     (0.3, 8, 3, "jpg", SMALL, []),
     (1, 8, 3, "jpg", SMALL, []),
@@ -70,6 +70,16 @@ ROWS = [
     (4, 8, 3, "jpg", REBUILT, ["--save-offsets", "field.png"]),
     (4, 8, 3, "jpg", REBUILT, ["--save-offsets", "field.npy"]),
     (16, 8, 4, "png", REBUILT, []),
+    (0.3, 8, 3, "jpg", None, []),
+    (2, 8, 3, "jpg", None, []),
+    (2, 8, 3, "jpg", None, ["--coherence"]),
+    (2, 8, 3, "jpg", None, ["--wrap", "--save-offsets", "field.png"]),
+    (2, 8, 3, "jpg", None, ["--save-offsets", "field.npy"]),
+    (2, 16, 3, "png", None, ["--method", "psin"]),
+    (2, 8, 4, "png", None, []),
+    (8, 8, 3, "jpg", None, ["--method", "psin"]),
+    (0.1, 8, 3, "jpg", None, ["--size", "3000x2000"]),
+    (4, 8, 1, "png", None, ["--size", "300x200"]),
 ]
 
 
@@ -115,11 +125,11 @@ def measure(megapixels: float, bits: int, channels: int, extension: str, holes, 
         width, height = make(folder, megapixels, bits, channels, extension, holes)
         photo = f"photo.{extension}"
         verb = VERBS[type(holes)]
-        wants = {"inpaint": ["--mask", "mask.png"], "upscale": ["-x", str(holes)], "reconstruct": ["--from", photo]}[verb]
+        wants = {"inpaint": ["--mask", "mask.png"], "upscale": ["-x", str(holes)], "reconstruct": ["--from", photo]}.get(verb, [])
         arguments = [verb, *wants, photo, "-o", f"out.{extension}", *options]
         planned = run(folder, *arguments, "--dry-run")
         peak = run(folder, *arguments)["peak_memory_bytes"]
-    named = {SMALL: "two small holes", WIDE: "a hole of a fifth", SCRATCH: "a scratch", REBUILT: REBUILT}
+    named = {SMALL: "two small holes", WIDE: "a hole of a fifth", SCRATCH: "a scratch", REBUILT: REBUILT, None: "generate"}
     kind = named.get(holes, f"upscale x{holes}")
     colours = {1: "grey", 3: "colour", 4: "colour with alpha"}[channels]
     what = f"{width * height / 1e6:.1f} MP, {bits}-bit {colours} {extension.upper()}, {kind}"

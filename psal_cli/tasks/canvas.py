@@ -1,0 +1,148 @@
+"""The estimate of a whole picture at one level of a pyramid, as a tile where it is one, and what is held in place of it."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from psal_cli import ops
+from psal_cli.tasks.parts import Box
+from psal_cli.tasks.pyramid import halve_mask, upsample_field
+from psal_cli.tasks.synthesis import Estimate, Key, third_quartile
+
+COHERENCE = 1.0  # the distance of a match that no neighbour goes on with counts so much more
+AROUND = ((-1, 0), (1, 0), (0, -1), (0, 1))
+LOST = 1 << 20  # pixels: an offset that leads out of every picture
+
+
+@dataclass
+class Canvas(Estimate):
+    """A sample at one level. Its queries are the centres of whole patches: clipped ones are like too much, and what begins so at
+    the border spreads. With `wrap` the sample goes on beyond its border as on the opposite side: everything has a margin of half
+    a patch, copied from there."""
+
+    size: tuple[int, int] = field(kw_only=True)  # (height, width) of the level, without the margin
+    radius: int = field(kw_only=True)  # of a patch
+    wrap: bool = field(kw_only=True)
+    coherence: bool = field(kw_only=True)
+
+    @property
+    def box(self) -> Box:
+        """All of it on the level."""
+        beyond = self.radius if self.wrap else 0
+        return -beyond, self.size[0] + beyond, -beyond, self.size[1] + beyond
+
+    def logits(self) -> Tensor:
+        """exp(-distance / (2 s^2)), s the third quartile of the distances, at least 1 (as in the authors' code): nearly alike, so
+        that seams are blended, and where the patches over a pixel agree nothing is blurred."""
+        usual = max(third_quartile(-self.similarity[self.queries[:, None]].numpy()), 1)
+        return (self.similarity / (2 * usual**2)).masked_fill_(self.nnf[:, :, 0] < 0, -torch.inf)
+
+    def search(self, key: Key, patch_size: int, seed: int, iterations: int = 2) -> None:
+        super().search(key, patch_size, seed, iterations)
+        if self.coherence:
+            self._cohere(key, patch_size)
+        self._close(self.nnf, self.similarity)
+
+    def vote(self, key: Key, patch_size: int) -> None:
+        super().vote(key, patch_size)
+        self._close(self.features)
+
+    def field_over(self, box: Box, size: tuple[int, int], margin: int, scale: int) -> tuple[Tensor, Tensor]:
+        """Field and similarities carried to a box of a level that is `scale` times finer, see `upsample_field`."""
+        r, (top, bottom, left, right) = self.radius, self.box
+        inner = self.nnf[..., r:-r, r:-r], self.similarity[..., r:-r, r:-r]
+        return upsample_field(*inner, box, (top + r, bottom - r, left + r, right - r), size, margin, scale)
+
+    def inherit(self, coarser: "Canvas", key: Key) -> None:
+        """Starts from the field of the coarser level."""
+        self.match(*coarser.field_over(self.box, key.features.shape[2:], self.radius, 2))
+
+    def match(self, nnf: Tensor, similarity: Tensor) -> None:
+        """Takes a field, as far as there are queries."""
+        outside = ~self.queries[:, None]
+        self.nnf, self.similarity = nnf.masked_fill_(outside[:, :, None], -1), similarity.masked_fill_(outside, -torch.inf)
+        self._close(self.nnf, self.similarity)
+
+    def _close(self, *maps: Tensor) -> None:
+        """Copies the margins of [..., h, w] from the opposite sides, in place."""
+        r = self.radius
+        for x in maps if self.wrap else ():
+            for side in (x, x.transpose(-1, -2)):
+                side[..., :r, :] = side[..., -2 * r : -r, :]
+                side[..., -r:, :] = side[..., r : 2 * r, :]
+
+    def _cohere(self, key: Key, patch_size: int) -> None:
+        """Lets each query take a match that goes on with those around it, where that is not much further (the idea of Hertzmann
+        et al. 2001, "Image Analogies", section 3.2)."""
+        here = torch.stack(torch.meshgrid(*(torch.arange(n, dtype=torch.int32) for n in self.unknown.shape), indexing="ij"))
+        first = torch.tensor([self.radius] * 2)[:, None, None]
+        last = torch.tensor(key.features.shape[2:])[:, None, None] - 1 - self.radius
+        for parity in (0, 1):  # neighbours take turns: both at once would only swap their matches
+            offset = torch.where(self.queries, self.nnf[0, 0] - here, LOST)
+            near = [offset.roll(move, (1, 2)) for move in AROUND]
+            choices = torch.stack([offset, *near])
+            found = choices + here
+            found = found.masked_fill(((found < first) | (found > last)).any(1, keepdim=True), -1)[None]
+            alone = torch.stack([(choices != other).any(1) for other in near]).float().mean(0)
+            similarity = ops.similarity_at(self.features, key.features, found, patch_size)
+            best = (similarity * (1 + COHERENCE * alone)).argmax(1, keepdim=True)
+            turn = self.queries[:, None] & ((here.sum(0) & 1) == parity)
+            taken = found.gather(1, best[:, :, None].expand(-1, -1, 2, -1, -1))
+            self.nnf = torch.where(turn[:, :, None], taken, self.nnf)
+            self.similarity = torch.where(turn, similarity.gather(1, best), self.similarity)
+
+
+@dataclass
+class Kept:
+    """What of the reference is held in place. mask: bool [H, W] of the sample; corner: (row, column) of the reference in it."""
+
+    mask: np.ndarray
+    corner: tuple[int, int]
+
+    @staticmethod
+    def of(keep: np.ndarray, size: tuple[int, int], levels: int) -> "Kept":
+        """keep: bool [H, W] of the reference; size: (height, width) of the sample, in whose middle it is laid: as near as lets
+        its corner be a pixel's at the coarsest level."""
+        step = 1 << (levels - 1)
+        corner = tuple(step * round((n - own) / 2 / step) for n, own in zip(size, keep.shape, strict=True))
+        mask = np.zeros(size, bool)
+        there, here = overlap(corner, size, keep.shape)
+        mask[there] = keep[here]
+        return Kept(mask, corner)
+
+    def hold(self, canvas: Canvas, key: Key, number: int) -> None:
+        """Puts what is kept in its place on a level: a coarse pixel is, where all of its pixels are."""
+        changes = ~self.mask
+        for _ in range(number):
+            changes = halve_mask(changes)
+        corner = tuple(x >> number for x in self.corner)
+        there, here = overlap(corner, canvas.size, key.features.shape[2:])
+        r = canvas.box[1] - canvas.size[0]
+        canvas.unknown[r : r + len(changes), r : r + changes.shape[1]] = torch.from_numpy(changes)
+        inner = canvas.features[0, :, r : r + len(changes), r : r + changes.shape[1]][:, *there]
+        same = torch.from_numpy(~changes[there])
+        inner[:, same] = key.features[0][:, *here][:, same]
+
+
+def blank(size: tuple[int, int], channels: int, patch_size: int, wrap: bool, coherence: bool) -> Canvas:
+    """A level of a sample, nothing on it yet."""
+    radius = patch_size // 2
+    height, width = (side + 2 * radius * wrap for side in size)
+    queries = torch.zeros((1, height, width), dtype=torch.bool)
+    queries[:, radius : height - radius, radius : width - radius] = True
+    unknown = torch.ones((height, width), dtype=torch.bool)
+    features = torch.empty((height, width, channels)).permute(2, 0, 1)[None]
+    return Canvas(unknown, queries, features, size=size, radius=radius, wrap=wrap, coherence=coherence)
+
+
+def overlap(
+    corner: tuple[int, int], size: tuple[int, int], own: tuple[int, int]
+) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Slices of a sample and of a reference of these sizes: where they lie over each other with the reference's corner there."""
+    start = [max(c, 0) for c in corner]
+    stop = [max(min(c + o, n), s) for c, o, n, s in zip(corner, own, size, start, strict=True)]
+    there = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+    here = tuple(slice(a - c, b - c) for a, b, c in zip(start, stop, corner, strict=True))
+    return there, here
