@@ -2,8 +2,8 @@
 
 PSin and PSinOT (Cherel, Almansa, Gousseau and Newson, "A patch-based algorithm for diverse and high fidelity single image
 generation", ICIP 2022): from the coarsest level of a pyramid to the finest, search and weighted vote in turn (`synthesis`); the
-field is upsampled, not the picture. PSin starts from noise; PSinOT first brings the patches of the coarsest level into agreement
-with the reference's by optimal transport (`transport`), so that all of it is used and nothing too often.
+field is upsampled, not the picture. PSin starts from noise; PSinOT also brings the patches of coarse levels into agreement with
+the reference's by optimal transport (`transport`), so that all of it is used and nothing too often.
 """
 
 from collections.abc import Callable
@@ -20,20 +20,17 @@ from psal_cli.tasks.synthesis import Key
 
 METHODS = ("psinot", "psin")
 # Patches of the reference at the coarsest level, at most, where no levels are asked for: with more the layout is made of smaller
-# pieces. Transport alone, which starts from none, would not find its way back to a picture.
+# pieces; with many fewer it is always the reference's.
 COARSEST = {"psin": 800, "psinot": 400}
-TRANSPORTED = 1200  # patches of the reference, at most, at finer levels that are transported too
+TRANSPORTED = 1200  # patches of the reference at levels that are transported, at most, but for the coarsest
 TRANSPORTABLE = 4096  # the same at the coarsest: the time grows with their number times that of the sample's
 PATCH_SIZE = 11
 ROUNDS = 10
 NOISE = 100.0  # standard deviations of the reference: with less all samples start from what is nearest to its mean
 FIRST = 10  # iterations of the search from noise
-TRANSPORTS, FEWEST = (
-    (100, 30),
-    10,
-)  # rounds of transport and vote at the coarsest level, at others; where there is much to compare
+TRANSPORTS, FEWEST = 60, 10  # rounds of transport and vote; where there is much to compare
 COMPARED = 100_000_000  # patches of the sample with patches of the reference, in all rounds
-CAREFUL = (5, 1)  # of the rounds, those in which much may change
+CAREFUL = 5  # rounds in which the sample still changes as a whole
 FIRST_STEPS, STEPS = 1000, 100  # of ascent, in each of these and of the others
 
 
@@ -87,6 +84,7 @@ def generate(
     own = pixels.shape[:2]
     size = size or own
     levels = levels_for(own, size, patch_size, method, levels)
+    moved = transported(own, patch_size, levels) if method == "psinot" else ()
     kept = None if keep is None else Kept.of(keep, size, levels)
     pyramid = Pyramid(_known(pixels, alpha), [np.zeros(halved(own, number), bool) for number in range(levels)])  # no holes
     generator = torch.Generator().manual_seed(seed)
@@ -106,9 +104,9 @@ def generate(
         else:
             canvas.inherit(coarser, key)
         canvas.vote(key, patch_size)
-        if method == "psinot" and (coarser is None or _patches(own, number + 1, patch_size) <= TRANSPORTED):
-            _transport(canvas, key, patch_size, coarser is not None, generator)
-        else:
+        if number in moved:
+            _transport(canvas, key, patch_size, generator)
+        elif coarser is not None or method == "psin":
             canvas.alternate(key, patch_size, rounds, seed)
         pyramid.drop(number)
     canvas.vote(key, patch_size)
@@ -137,6 +135,13 @@ def levels_for(
         cure = f"{fewest} levels" if fewest <= fitting else "psin"
         raise ValueError(f"{many}, at most {TRANSPORTABLE} can be: take {cure}")
     return levels
+
+
+def transported(own: tuple[int, int], patch_size: int, levels: int) -> list[int]:
+    """The levels at which psinot transports. Where there are several that it could, the coarsest only gives the others a start: a
+    transport there would find the reference itself."""
+    able = [number for number in range(levels) if _patches(own, number + 1, patch_size) <= TRANSPORTED] or [levels - 1]
+    return able[:-1] or able
 
 
 def _levels_until(own: tuple[int, int], patch_size: int, patches: int) -> int:
@@ -171,17 +176,17 @@ def _make_noise(canvas: Canvas, key: Key, generator: torch.Generator) -> None:
     canvas.features.normal_(generator=generator).mul_(NOISE * spread).add_(mean)
 
 
-def _transport(canvas: Canvas, key: Key, patch_size: int, begun: bool, generator: torch.Generator) -> None:
-    """Brings the patches of a level into agreement with the key's: transport and vote in turn. begun: from a coarser level."""
+def _transport(canvas: Canvas, key: Key, patch_size: int, generator: torch.Generator) -> None:
+    """Brings the patches of a level into agreement with the key's: transport and vote in turn."""
     grid = transport.Grid.of(key.features, patch_size)
     goal = transport.Keys.of(grid.patches(key.features, patch_size))
     columns, r = key.features.shape[3] - patch_size + 1, canvas.radius
     potentials = torch.zeros(len(goal.weight))
     shape = [side - 2 * r for side in canvas.unknown.shape]
     rounds = COMPARED // (shape[0] * shape[1] * len(goal.weight))
-    for number in range(min(max(rounds, FEWEST), TRANSPORTS[begun])):
+    for number in range(min(max(rounds, FEWEST), TRANSPORTS)):
         own = grid.patches(canvas.features, patch_size)
-        steps = range(1, 1 + FIRST_STEPS) if number < CAREFUL[begun] else range(10, 10 + STEPS)  # smaller ones from what is near
+        steps = range(1, 1 + FIRST_STEPS) if number < CAREFUL else range(10, 10 + STEPS)  # smaller ones from what is near
         potentials, chosen, distance = transport.move(own, goal, potentials, steps, generator)
         nnf = torch.stack([chosen // columns, chosen % columns]).int().add_(r).view(1, 1, 2, *shape)
         canvas.match(F.pad(nnf, [r] * 4), F.pad(-distance.view(1, 1, *shape) * grid.step**2, [r] * 4))

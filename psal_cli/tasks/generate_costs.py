@@ -8,7 +8,7 @@ import numpy as np
 from psal_cli import memory
 from psal_cli.errors import MemoryLimitError
 from psal_cli.tasks.costs import LOSSLESS
-from psal_cli.tasks.generate import generate, halved, levels_for
+from psal_cli.tasks.generate import generate, halved, levels_for, transported
 from psal_cli.tasks.pyramid import TEXTURES
 from psal_cli.tasks.transport import SAMPLE
 
@@ -56,9 +56,10 @@ def plan(
     finest = (features + TABLE) * given + (2 * features + FIELD + COHERENCE * coherence) * made
     halves = features * given // 3 * (levels > 1)
     working = known + max(finest + halves // 4, halves)
-    if method == "psinot":
-        coarse = [h * w for h, w in (halved(own, levels - 1), halved(size, levels - 1))]
-        working = max(working, known + halves + features * patch_size**2 * sum(coarse) + 12 * min(coarse[1], SAMPLE) * coarse[0])
+    for number in transported(own, patch_size, levels) if method == "psinot" else ():
+        keys, queries = (height * width for height, width in (halved(own, number), halved(size, number)))
+        moving = 3 * features * patch_size**2 * keys + features * patch_size**2 * queries + 12 * min(queries, SAMPLE) * keys
+        working = max(working, known + halves + moving)
     result = (itemsize * channels + 8 + 4 * features) * made
     about = [memory.writing(made, reference.channels, itemsize, reference.alpha, formats["output"], reference.format in LOSSLESS)]
     if "save_offsets" in formats:
