@@ -27,6 +27,7 @@ bench: $(VENV)/.bench
 	$(VENV)/bin/python tests/bench/bench_paper.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_limits.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_sr.py --write-readme
+	$(VENV)/bin/python tests/bench/bench_generate.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_memory.py --write-readme
 	$(VENV)/bin/python tests/bench/format_table.py --write-readme
 	$(VENV)/bin/python tests/bench/fuzz_files.py --write-readme
@@ -38,7 +39,7 @@ sanitize: $(VENV)/.tools
 
 $(VENV)/.tools: constraints.txt
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install -q -c constraints.txt torch numpy pillow opencv-python-headless click rich safetensors tqdm pillow-heif pillow-jxl-plugin matplotlib pytest hypothesis ruff scikit-build-core cmake ninja
+	$(PIP) install -q -c constraints.txt torch numpy pillow opencv-python-headless click rich safetensors tqdm pillow-heif pillow-jxl-plugin matplotlib pytest hypothesis ruff scipy scikit-build-core cmake ninja
 	touch $@
 
 # A real install, not an editable one: what is tested is what a user gets.

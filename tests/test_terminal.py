@@ -173,7 +173,7 @@ def test_every_help_ends_with_an_example_that_works(tmp_path, monkeypatch):
     """And every command line of the README and of the pages in examples/ works too."""
     pages = [ROOT / "README.md", *sorted((ROOT / "examples").glob("*.md"))]
     examples = [line.strip() for page in pages for line in page.read_text().splitlines() if line.startswith("    psal ")]
-    assert len(examples) == 22
+    assert len(examples) == 25
     for command in ((), *((name,) for name in COMMANDS), *(("bench", name) for name in bench.commands)):
         *_, label, example = psal(*command, "--help").stdout.rstrip().splitlines()
         assert label.strip() == "Example:" and example.strip().startswith("psal ")

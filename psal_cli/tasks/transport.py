@@ -96,4 +96,4 @@ def ascend(cost: Tensor, weight: Tensor, potentials: Tensor, steps: range) -> Te
 
 def value(cost: Tensor, weight: Tensor, potentials: Tensor) -> float:
     """Of the semi-dual problem: what the potentials, [m], prove that transport at this cost, [n, m], takes at least, a patch."""
-    return float((cost - potentials).min(1).values.mean() + (weight * potentials).sum())
+    return float((cost - potentials).min(1).values.double().mean() + (weight * potentials).double().sum())
