@@ -35,6 +35,13 @@ class Plan:
     text: str
 
 
+def whole_plan(most: int, limit: int | None, cure: str) -> Plan:
+    """The plan of what can only be worked on as a whole. Raises MemoryLimitError, with the cure, where the limit allows less."""
+    if limit is not None and most > limit:
+        raise MemoryLimitError(f"it takes {in_words(most)}, {at_most(limit)} are allowed: {cure}")
+    return Plan(most, None, in_words(most))
+
+
 def parse_size(text: str) -> int:
     """Bytes from "4G", "500M", "1.5GiB" (powers of 1024), "2GB" (powers of 1000) or a plain number; raises InputError."""
     found = re.fullmatch(r"\s*(\d{1,18}(?:\.\d{0,9})?|\.\d{1,9})\s*([a-z]*)\s*", text, re.IGNORECASE | re.ASCII)

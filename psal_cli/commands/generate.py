@@ -32,7 +32,7 @@ EXAMPLE = "psal generate examples/railway.jpg -n 2 --size 256x256 -o samples/ --
     "--levels",
     type=click.IntRange(1, 16),
     help="Of the pyramid, each half as large: with more, larger structures of IMAGE are kept, and samples differ less. Default: "
-    "until its shorter side is some 16 to 40 pixels",
+    "until its shorter side is some 16 to 40 pixels.",
 )
 @click.option("--coherence", is_flag=True, help="Take larger pieces of IMAGE, with fewer seams.")
 @click.option("--wrap", is_flag=True, help="Make tiles: they repeat without a seam, in both directions.")

@@ -60,9 +60,7 @@ class Canvas(Estimate):
         self.match(*coarser.field_over(self.box, key.features.shape[2:], self.radius, 2))
 
     def match(self, nnf: Tensor, similarity: Tensor) -> None:
-        """Takes a field, as far as there are queries."""
-        outside = ~self.queries[:, None]
-        self.nnf, self.similarity = nnf.masked_fill_(outside[:, :, None], -1), similarity.masked_fill_(outside, -torch.inf)
+        super().match(nnf, similarity)
         self._close(self.nnf, self.similarity)
 
     def _close(self, *maps: Tensor) -> None:

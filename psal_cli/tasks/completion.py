@@ -158,10 +158,7 @@ def _start(one: Hole, features: Tensor) -> None:
 def _inherit(one: Hole, parent: Hole, key: Key, patch_size: int) -> None:
     """Starts a level from the field of the coarser one, and pastes the estimate from it."""
     size = key.features.shape[2:]
-    one.nnf, one.similarity = upsample_field(parent.nnf, parent.similarity, one.box, parent.box, size, patch_size // 2)
-    outside = ~one.queries[:, None]
-    one.nnf.masked_fill_(outside[:, :, None], -1)
-    one.similarity.masked_fill_(outside, -torch.inf)
+    one.match(*upsample_field(parent.nnf, parent.similarity, one.box, parent.box, size, patch_size // 2))
     _start(one, key.features)
     one.vote(key, patch_size)
 

@@ -5,7 +5,7 @@ compares their sum with what is measured.
 """
 
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,16 @@ from psal_cli.tasks.pyramid import TEXTURES, drawn_windows, halve_mask
 STRIPS = 30_000_000  # of all that is made a strip or a band of rows at a time, and of what the allocator keeps
 MASK = 5  # bytes a pixel while a mask is looked at
 LOSSLESS = ("PNG", "TIFF", "BMP")  # what comes from these is written without loss, unless a quality is given
+
+
+def about(pixels: int, channels: int, source: Any, formats: dict[str, str], k: int = 1) -> int:
+    """The most bytes held while a result of so many pixels is written, or its field of k neighbours drawn.
+
+    channels: of its colours; source: what the file says that it has depth, alpha and losslessness of (psal_cli.image.Header);
+    formats: "output", and "save_offsets" where there is one.
+    """
+    written = memory.writing(pixels, channels, source.bits // 8, source.alpha, formats["output"], source.format in LOSSLESS)
+    return max(written, memory.drawing(pixels, formats["save_offsets"], k)) if "save_offsets" in formats else written
 
 
 @cache

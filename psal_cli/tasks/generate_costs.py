@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from psal_cli import memory
-from psal_cli.errors import MemoryLimitError
-from psal_cli.tasks.costs import LOSSLESS
+from psal_cli.tasks.costs import about
 from psal_cli.tasks.generate import generate, halved, levels_for, transported
 from psal_cli.tasks.pyramid import TEXTURES
 from psal_cli.tasks.transport import SAMPLE
@@ -61,14 +60,9 @@ def plan(
         moving = 3 * features * patch_size**2 * keys + features * patch_size**2 * queries + 12 * min(queries, SAMPLE) * keys
         working = max(working, known + halves + moving)
     result = (itemsize * channels + 8 + 4 * features) * made
-    about = [memory.writing(made, reference.channels, itemsize, reference.alpha, formats["output"], reference.format in LOSSLESS)]
-    if "save_offsets" in formats:
-        about.append(memory.drawing(made, formats["save_offsets"]))
-    most = memory.libraries(baseline()) + streams + STRIPS + max(reading, kept + max(working, result + max(about)))
-    if limit is not None and most > limit:
-        cure = "allow more with --max-memory, or make a smaller picture with --size"
-        raise MemoryLimitError(f"it takes {memory.in_words(most)}, {memory.at_most(limit)} are allowed: {cure}")
-    return memory.Plan(most, None, memory.in_words(most))
+    writing = about(made, reference.channels, reference, formats)
+    most = memory.libraries(baseline()) + streams + STRIPS + max(reading, kept + max(working, result + writing))
+    return memory.whole_plan(most, limit, "allow more with --max-memory, or make a smaller picture with --size")
 
 
 @cache

@@ -7,8 +7,7 @@ import numpy as np
 
 from psal_cli import memory
 from psal_cli.attention.patches import CHUNK
-from psal_cli.errors import MemoryLimitError
-from psal_cli.tasks.costs import LOSSLESS
+from psal_cli.tasks.costs import about
 from psal_cli.tasks.reconstruct import reconstruct
 
 # Bytes, measured.
@@ -53,14 +52,9 @@ def plan(
         working = features + TABLE * given + max(MATCH * k, 12 * key.channels) * asked + aggregated
     itemsize = query.bits // 8
     result = asked * key.channels * itemsize + 8 * k * asked * (attention != "full")
-    about = [memory.writing(asked, key.channels, itemsize, query.alpha, formats["output"], query.format in LOSSLESS)]
-    if "save_offsets" in formats:
-        about.append(memory.drawing(asked, formats["save_offsets"], k))
-    most = memory.libraries(baseline()) + streams + STRIPS + max(reading, kept + max(working, result + max(about)))
-    if limit is not None and most > limit:
-        cure = "allow more with --max-memory, or give smaller pictures"
-        raise MemoryLimitError(f"it takes {memory.in_words(most)}, {memory.at_most(limit)} are allowed: {cure}")
-    return memory.Plan(most, None, memory.in_words(most))
+    writing = about(asked, key.channels, query, formats, k)
+    most = memory.libraries(baseline()) + streams + STRIPS + max(reading, kept + max(working, result + writing))
+    return memory.whole_plan(most, limit, "allow more with --max-memory, or give smaller pictures")
 
 
 @cache

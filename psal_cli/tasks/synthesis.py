@@ -41,6 +41,11 @@ class Estimate(ABC):
     def logits(self) -> Tensor:
         """[1, 1, h, w]: how much each patch has to say, -inf where there is none."""
 
+    def match(self, nnf: Tensor, similarity: Tensor) -> None:
+        """Takes a field, [1, 1, 2, h, w] and [1, 1, h, w], as far as there are queries, in place."""
+        outside = ~self.queries[:, None]
+        self.nnf, self.similarity = nnf.masked_fill_(outside[:, :, None], -1), similarity.masked_fill_(outside, -torch.inf)
+
     def vote(self, key: Key, patch_size: int) -> None:
         """Each unknown pixel becomes the weighted mean of what the patches over it paste there."""
         pasted = ops.aggregate(key.features, self.nnf, self.logits(), patch_size, softmax=True)
