@@ -63,6 +63,13 @@ class Canvas(Estimate):
         super().match(nnf, similarity)
         self._close(self.nnf, self.similarity)
 
+    def largest_piece(self) -> float:
+        """The largest share of the patches to be made whose matches have one offset; 0 where there are none."""
+        rows, columns = (self.queries[0] & self.unknown).nonzero(as_tuple=True)
+        down, right = (self.nnf[0, 0, axis, rows, columns] - place for axis, place in enumerate((rows, columns)))
+        counts = torch.unique(down * LOST + right, return_counts=True)[1]
+        return float(counts.max()) / len(rows) if len(rows) else 0.0
+
     def _close(self, *maps: Tensor) -> None:
         """Copies the margins of [..., h, w] from the opposite sides, in place."""
         r = self.radius

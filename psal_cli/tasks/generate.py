@@ -32,6 +32,8 @@ TRANSPORTS, FEWEST = 60, 10  # rounds of transport and vote; where there is much
 COMPARED = 100_000_000  # patches of the sample with patches of the reference, in all rounds
 CAREFUL = 5  # rounds in which the sample still changes as a whole
 FIRST_STEPS, STEPS = 1000, 100  # of ascent, in each of these and of the others
+WHOLE = 0.7  # of a sample's patches: with more of them in one piece transport is on its way to the reference itself,
+TRIES = 5  # and the sample is begun again from other noise, up to so many times in all
 
 
 @dataclass
@@ -88,8 +90,9 @@ def generate(
     kept = None if keep is None else Kept.of(keep, size, levels)
     pyramid = Pyramid(_known(pixels, alpha), [np.zeros(halved(own, number), bool) for number in range(levels)])  # no holes
     generator = torch.Generator().manual_seed(seed)
-    canvas = None
-    for number in reversed(range(levels)):
+    canvas, number, tries = None, levels, 1
+    while number:
+        number -= 1
         features = pyramid.features(number)
         key = Key(features, features.shape[1])
         coarser, canvas = canvas, blank(halved(size, number), key.channels, patch_size, wrap, coherence)
@@ -105,10 +108,13 @@ def generate(
             canvas.inherit(coarser, key)
         canvas.vote(key, patch_size)
         if number in moved:
-            _transport(canvas, key, patch_size, generator)
+            limit = WHOLE if tries < TRIES else 1
+            if not _transport(canvas, key, patch_size, generator, limit):
+                canvas, number, tries = None, levels, tries + 1
         elif coarser is not None or method == "psin":
             canvas.alternate(key, patch_size, rounds, seed)
-        pyramid.drop(number)
+        if number < min(moved, default=levels):
+            pyramid.drop(number)
     canvas.vote(key, patch_size)
     return _sample(canvas, pixels, alpha, kept)
 
@@ -176,8 +182,9 @@ def _make_noise(canvas: Canvas, key: Key, generator: torch.Generator) -> None:
     canvas.features.normal_(generator=generator).mul_(NOISE * spread).add_(mean)
 
 
-def _transport(canvas: Canvas, key: Key, patch_size: int, generator: torch.Generator) -> None:
-    """Brings the patches of a level into agreement with the key's: transport and vote in turn."""
+def _transport(canvas: Canvas, key: Key, patch_size: int, generator: torch.Generator, limit: float) -> bool:
+    """Brings the patches of a level into agreement with the key's: transport and vote in turn. Stops and returns False as soon as
+    more than this share of them come from one piece of the key."""
     grid = transport.Grid.of(key.features, patch_size)
     goal = transport.Keys.of(grid.patches(key.features, patch_size))
     columns, r = key.features.shape[3] - patch_size + 1, canvas.radius
@@ -190,7 +197,10 @@ def _transport(canvas: Canvas, key: Key, patch_size: int, generator: torch.Gener
         potentials, chosen, distance = transport.move(own, goal, potentials, steps, generator)
         nnf = torch.stack([chosen // columns, chosen % columns]).int().add_(r).view(1, 1, 2, *shape)
         canvas.match(F.pad(nnf, [r] * 4), F.pad(-distance.view(1, 1, *shape) * grid.step**2, [r] * 4))
+        if canvas.largest_piece() > limit:
+            return False
         canvas.vote(key, patch_size)
+    return True
 
 
 def _sample(canvas: Canvas, pixels: np.ndarray, alpha: np.ndarray | None, kept: Kept | None) -> Sample:
