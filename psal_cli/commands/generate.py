@@ -14,7 +14,7 @@ from psal_cli.commands.talk import Progress, Talk
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError
 
-EXAMPLE = "psal generate examples/railway.jpg -n 2 --size 256x256 -o samples/ --sheet sheet.jpg"
+EXAMPLE = "psal generate examples/meadow.jpg -n 5 -o samples/ --sheet sheet.jpg"
 
 
 @click.command(short_help="Make new pictures that look like one picture.", epilog=f"\b\nExample:\n  {EXAMPLE}")
