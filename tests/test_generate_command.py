@@ -9,6 +9,7 @@ from PIL import Image
 from psal_cli import memory
 from psal_cli.image import Picture, read_picture, write_picture
 from psal_cli.image.metadata import Metadata
+from psal_cli.tasks import generate as task
 from psal_cli.tasks.generate import generate
 from psal_cli.tasks.generate_costs import baseline
 
@@ -20,7 +21,9 @@ PSIN = ("--method", "psin")  # a tenth of the time
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """in.png: a texture of 40x30 pixels."""
+    """in.png: a texture of 40x30 pixels. A sixth of the rounds of transport."""
+    monkeypatch.setattr(task, "TRANSPORTS", 10)
+    monkeypatch.setattr(task, "CAREFUL", 2)
     monkeypatch.chdir(tmp_path)
     Image.fromarray(texture(3)).save("in.png")
     return tmp_path
