@@ -168,7 +168,8 @@ class Generate(Verb):
 
         given, made, nnf = result
         if path := item.outputs.get("save_offsets"):
-            write_field(path, self.want.force, nnf, [given.pixels.shape[:2]], made, arrows=self.want.arrows)
+            size = made.pixels.shape[:2]  # a piece has one offset whatever the reference's
+            write_field(path, self.want.force, nnf, [size], made, arrows=self.want.arrows)
         write_picture(made, item.output, self.want.force, self.encoding(item, given.format))
         return "done"
 
