@@ -79,7 +79,7 @@ ROWS = [
     (2, 8, 4, "png", None, []),
     (8, 8, 3, "jpg", None, ["--method", "psin"]),
     (0.1, 8, 3, "jpg", None, ["--size", "3000x2000"]),
-    (4, 8, 1, "png", None, ["--size", "300x200"]),
+    (4, 8, 1, "png", None, ["--method", "psin", "--size", "300x200"]),
 ]
 
 
