@@ -73,8 +73,10 @@ class Estimate(ABC):
         for number in range(rounds):
             before = self.nnf
             self.search(key, patch_size, seed + number)
-            if before is not None and (self.nnf != before).any(2)[self.queries[:, None]].float().mean() < SETTLED:
-                break
+            if before is not None:
+                changed = (self.nnf != before).any(2).numpy()[self.queries[:, None].numpy()]  # torch would list all indices
+                if changed.mean() < SETTLED:
+                    break
             if number + 1 < rounds:
                 self.vote(key, patch_size)
 
