@@ -21,9 +21,9 @@ PSIN = ("--method", "psin")  # a tenth of the time
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """in.png: a texture of 40x30 pixels. A sixth of the rounds of transport."""
+    """in.png: a texture of 40x30 pixels. Transport in a tenth of the steps."""
     monkeypatch.setattr(task, "TRANSPORTS", 10)
-    monkeypatch.setattr(task, "CAREFUL", 2)
+    monkeypatch.setattr(task, "FIRST_STEPS", 100)
     monkeypatch.chdir(tmp_path)
     Image.fromarray(texture(3)).save("in.png")
     return tmp_path
