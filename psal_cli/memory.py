@@ -107,12 +107,15 @@ def available() -> int | None:
     return max(min(left), 0) if left else None
 
 
-def check_available(needed: int) -> None:
-    """Raises MemoryLimitError when this process cannot come to hold so many bytes, before the system kills it for trying."""
+def check_available(needed: int, less: str) -> None:
+    """Raises MemoryLimitError when this process cannot come to hold so many bytes, before the system kills it for trying.
+
+    less: what would take less memory, in words; {} in them becomes what there is.
+    """
     room = available()
     most = None if room is None else room + (resident() or 0)
     if most is not None and needed > most:
-        cure = f"close other programs, or give --max-memory {most // 2**20}M for a smaller plan"
+        cure = f"close other programs, or {less.format(f' {most // 2**20}M')}"
         raise MemoryLimitError(f"it takes {in_words(needed)} of memory, {at_most(room)} are free: {cure}")
 
 

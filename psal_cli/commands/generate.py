@@ -82,6 +82,7 @@ class Generate(Verb):
     partners = ("keep",)
     outputs = ("save_offsets",)
     sheets = ("sheet",)
+    less = "make a smaller picture with --size"
 
     def __init__(self, want: SimpleNamespace, talk: Talk):
         super().__init__(want, talk)

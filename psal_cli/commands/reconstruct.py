@@ -73,6 +73,7 @@ class Reconstruct(Verb):
     beside = "_rebuilt"
     partners = ("from",)
     outputs = ("save_offsets",)
+    less = "give smaller pictures"
 
     def __init__(self, want: SimpleNamespace, talk):
         super().__init__(want, talk)

@@ -212,7 +212,7 @@ def _report(want: SimpleNamespace, verb: Verb, done: Outcome, talk: Talk, count:
     if done.error is not None:
         cure = ""
         if is_out_of_memory(done.error) and (bytes_needed := verb.estimate(done.item)):
-            cure = f" (the estimate was {memory.in_words(bytes_needed)}; --max-memory picks a smaller plan)"
+            cure = f" (the estimate was {memory.in_words(bytes_needed)}; {verb.less.format('')})"
         code, line = talk.failure(done.error, str(done.item.input), cure)
         status = "interrupted" if code == INTERRUPTED else "failed"
     else:

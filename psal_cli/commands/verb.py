@@ -20,6 +20,7 @@ class Verb(ABC):
     outputs: tuple[str, ...]  # options that name what is written beside the result
     sheets: tuple[str, ...] = ()  # options that name one file about all results
     results = 1  # of each picture
+    less = "--max-memory{} picks a smaller plan"  # what makes a picture take less memory; {}: of so much, where that is known
     step = "level"  # what the work on a picture is made of, in its progress
 
     def __init__(self, want: SimpleNamespace, talk: Talk):
@@ -70,7 +71,7 @@ class Verb(ABC):
 
         self.estimates[item] = found.bytes
         if self.want.max_memory is None:  # who names a limit may know more, of swap for instance
-            memory.check_available(found.bytes)
+            memory.check_available(found.bytes, self.less)
         return found
 
     def header(self, item: Item):
