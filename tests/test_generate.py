@@ -50,11 +50,10 @@ def pieces(nnf):
 
 
 @pytest.fixture(autouse=True)
-def short(request, monkeypatch):
-    """A sixth of the rounds of transport, but for the test of what they are for."""
-    if "everything_is_used" not in request.node.name:
-        monkeypatch.setattr(task, "TRANSPORTS", 10)
-        monkeypatch.setattr(task, "CAREFUL", 2)
+def short(monkeypatch):
+    """A sixth of the rounds of transport."""
+    monkeypatch.setattr(task, "TRANSPORTS", 10)
+    monkeypatch.setattr(task, "CAREFUL", 2)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -44,7 +44,8 @@ class Verb(ABC):
         """Returns the status: "done" or "copied"."""
 
     def finish(self, items: list[Item]) -> None:
-        """Writes the sheets that are asked for, about the items whose results are there. Raises PsalError."""
+        """Writes the sheets that are asked for, about the items whose results are there: of every verb that names `sheets`, asked
+        of no other. Raises PsalError."""
         raise NotImplementedError
 
     @abstractmethod

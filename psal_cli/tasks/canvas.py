@@ -36,7 +36,7 @@ class Canvas(Estimate):
     def logits(self) -> Tensor:
         """exp(-distance / (2 s^2)), s the third quartile of the distances, at least 1 (as in the authors' code): nearly alike, so
         that seams are blended, and where the patches over a pixel agree nothing is blurred."""
-        usual = max(third_quartile(-self.similarity.numpy()[self.queries[:, None].numpy()]), 1)
+        usual = max(third_quartile(-self.at_queries(self.similarity)), 1)
         return (self.similarity / (2 * usual**2)).masked_fill_(self.nnf[:, :, 0] < 0, -torch.inf)
 
     def search(self, key: Key, patch_size: int, seed: int, iterations: int = 2) -> None:

@@ -42,7 +42,7 @@ class Hole(Estimate):
     def logits(self) -> Tensor:
         """Close matches and outer patches count more."""
         cost = -self.similarity
-        usual = max(third_quartile(cost[self.queries[:, None]].numpy()), 1e-6)
+        usual = max(third_quartile(self.at_queries(cost)), 1e-6)
         cost.div_(usual).mul_(-SHARPNESS).sub_(CONFIDENCE * self.distance)
         return cost.masked_fill_(self.nnf[:, :, 0] < 0, -torch.inf)
 

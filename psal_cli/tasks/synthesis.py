@@ -41,6 +41,10 @@ class Estimate(ABC):
     def logits(self) -> Tensor:
         """[1, 1, h, w]: how much each patch has to say, -inf where there is none."""
 
+    def at_queries(self, values: Tensor) -> np.ndarray:
+        """A copy, [n], of the values [1, 1, h, w] where there are queries. (torch would list their indices, 32 bytes each.)"""
+        return values.numpy()[self.queries[:, None].numpy()]
+
     def match(self, nnf: Tensor, similarity: Tensor) -> None:
         """Takes a field, [1, 1, 2, h, w] and [1, 1, h, w], as far as there are queries, in place."""
         outside = ~self.queries[:, None]
@@ -73,10 +77,8 @@ class Estimate(ABC):
         for number in range(rounds):
             before = self.nnf
             self.search(key, patch_size, seed + number)
-            if before is not None:
-                changed = (self.nnf != before).any(2).numpy()[self.queries[:, None].numpy()]  # torch would list all indices
-                if changed.mean() < SETTLED:
-                    break
+            if before is not None and self.at_queries((self.nnf != before).any(2)).mean() < SETTLED:
+                break
             if number + 1 < rounds:
                 self.vote(key, patch_size)
 
