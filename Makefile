@@ -4,7 +4,7 @@ VENV := .venv
 PIP := $(VENV)/bin/pip --disable-pip-version-check
 SOURCES := $(shell find psal_cli ext weights -type f -not -name '*.so' -not -name '*.pyc' 2>/dev/null) pyproject.toml README.md
 
-.PHONY: demo test lint bench sanitize clean
+.PHONY: demo test lint bench train sanitize clean
 
 demo: $(VENV)/.installed
 	mkdir -p out
@@ -32,6 +32,10 @@ bench: $(VENV)/.bench
 	$(VENV)/bin/python tests/bench/format_table.py --write-readme
 	$(VENV)/bin/python tests/bench/fuzz_files.py --write-readme
 	$(VENV)/bin/python tests/bench/kill_files.py --write-readme
+
+# Trains the runs of psal_cli/training/queue.toml until it is stopped; the next call resumes.
+train: $(VENV)/.installed
+	$(VENV)/bin/python -m psal_cli.training
 
 # The engine's tests under AddressSanitizer and UndefinedBehaviorSanitizer, about seven minutes on two cores.
 sanitize: $(VENV)/.tools

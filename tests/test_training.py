@@ -136,7 +136,7 @@ def run(path, steps=12, stop=None, every=4, validation=lambda: 1.0, **more):
     torch.manual_seed(0)
     network = nn.Linear(2, 1)
 
-    def errors(step):
+    def errors(step, _):
         if step == stop:
             raise KeyboardInterrupt
         x = torch.randn(8, 2, generator=torch.Generator().manual_seed(step))

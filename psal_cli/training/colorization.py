@@ -75,7 +75,7 @@ def main(name, data, output, steps, minutes, rate, seed, threads, window, gradie
     pairs = Pairs(data, (SIDE, SIDE), seed)
     held_out = pairs.validation(12)
 
-    def errors(step: int) -> tuple[Tensor, float]:
+    def errors(step: int, _: float) -> tuple[Tensor, float]:
         reseed(network, step)  # another search in each step
         error = window_error(network, pairs.pair(step), window, np.random.default_rng([seed, step, 1]), device)
         return error, error.item()

@@ -63,7 +63,7 @@ def main(data, output, steps, minutes, rate, seed, threads, device) -> None:
             kept.pop(number - 2, None)
         return kept[number]
 
-    def errors(step: int) -> tuple[Tensor, float]:
+    def errors(step: int, _: float) -> tuple[Tensor, float]:
         random = np.random.default_rng([seed, step, 5])
         (target, right, _), reference = both(step // 2)[:: -1 if step % 2 else 1]
         others = [both(max(step // 2 - 1, 0))[0]] if random.random() < BESIDE else []

@@ -92,7 +92,7 @@ def main(data, output, steps, minutes, rate, seed, threads, count, device) -> No
     held_out, training = prepare(output / f"fusion_pairs_{count}_{seed}_{made_with}.npy", Pairs(data, SIZE, seed), count)
     network = FusionNetwork().to(device)
 
-    def errors(step: int) -> tuple[Tensor, float]:
+    def errors(step: int, _: float) -> tuple[Tensor, float]:
         random = np.random.default_rng([seed, step])
         loss, error = losses(network, crop(training[random.integers(len(training))], random))
         return loss, error.item()

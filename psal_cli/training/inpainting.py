@@ -102,7 +102,7 @@ def main(
             first, second = network(image, mask)
         return first.float(), second.float()
 
-    def errors(step: int) -> tuple[Tensor, float]:
+    def errors(step: int, _: float) -> tuple[Tensor, float]:
         image, mask, discount = (x.to(device) for x in crops.batch(step * batch, batch))
         first, second = drawn(image, mask)
         error = discounted(second, image, discount)

@@ -1,39 +1,79 @@
-"""The training loop: Adam, a rate that falls along a cosine, checkpoints from which a run goes on as if never stopped, a log."""
+"""The training loop: Adam, a learning rate schedule, checkpoints from which a run resumes, and a log."""
 
 import json
 import math
 import os
+import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Protocol, TypeVar
 
 import click
 import numpy as np
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-LAST = 0.01  # of the rate, at the last step
+FINAL_RATE = 0.01  # the learning rate of the last step, relative to the full one
+COOLDOWN = 0.2  # share of a run of so many hours in which the learning rate falls
+SAVED_EVERY = 300  # seconds between checkpoints
+DIVERGED = 3.0  # times the lowest training error so far: a run with a larger one is stopped
+EXIT_DIVERGED = 3  # exit code of a recipe whose run diverged
+
+Recipe = dict[str, str | int | float | bool | list[str] | None]
+Command = TypeVar("Command", bound=Callable[..., object])
 
 
-def options(steps: int) -> Callable:
-    """The options that every recipe has. steps: how many by default."""
+class Stateful(Protocol):
+    """What a checkpoint can hold: modules and optimizers."""
+
+    def state_dict(self) -> dict[str, object]: ...
+
+    def load_state_dict(self, state: dict[str, object], /) -> object: ...
+
+
+class DivergedError(click.ClickException):
+    """Training failed: the loss is not finite, or the error grew far beyond the lowest one."""
+
+    exit_code = EXIT_DIVERGED
+
+
+def options(steps: int) -> Callable[[Command], Command]:
+    """The options of every recipe. steps: the default number of steps."""
     chosen = (
-        click.option("--data", type=click.Path(path_type=Path), required=True, help="The folder with video/ and photos/."),
+        click.option("--data", type=click.Path(path_type=Path), required=True, help="The folder with photos/ and video/."),
         click.option("--output", type=click.Path(path_type=Path), default="out/training", show_default=True),
         click.option("--steps", type=click.IntRange(1), default=steps, show_default=True, help="In all, earlier runs included."),
-        click.option("--minutes", type=float, help="Stop after so long; run again to go on."),
+        click.option("--minutes", type=float, help="Stop after so many minutes; run again to resume."),
         click.option("--rate", type=float, default=1e-3, show_default=True, help="Learning rate; falls to a hundredth."),
         click.option("--seed", type=int, default=0, show_default=True),
         click.option("--device", default="cpu", show_default=True),
         click.option("--threads", type=click.IntRange(1), default=1, show_default=True),
     )
 
-    def decorate(command: Callable) -> Callable:
-        for option in reversed(chosen):
+    return _all_of(chosen)
+
+
+def queue_options() -> Callable[[Command], Command]:
+    """The further options of a recipe that the queue runs."""
+    chosen = (
+        click.option("--hours", type=float, help="Train for so many CPU hours in all, instead of --steps."),
+        click.option("--name", help="Of checkpoint and log."),
+        click.option("--public", type=click.Path(path_type=Path), help="Checkouts of public repositories with more pictures."),
+        click.option("--resume", type=click.Path(path_type=Path), help="Exported weights of the same run to resume from."),
+    )
+    return _all_of(chosen)
+
+
+def _all_of(options: tuple[Callable[[Command], Command], ...]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
             command = option(command)
         return command
 
@@ -43,10 +83,11 @@ def options(steps: int) -> Callable:
 def train(
     path: Path,
     network: nn.Module,
-    recipe: dict[str, Any],
-    errors: Callable[[int], tuple[Tensor, float]],
+    recipe: Recipe,
+    errors: Callable[[int, float], tuple[Tensor, float]],
     validation: Callable[[], float],
     *,
+    hours: float | None = None,
     minutes: float | None = None,
     every: int = 500,
     warmup: int = 0,
@@ -54,71 +95,127 @@ def train(
     gradients: str = "highest",
     cycles: int = 1,
     best: bool = False,
-    beside: dict[str, Any] | None = None,
+    beside: Mapping[str, Stateful] | None = None,
     betas: tuple[float, float] = (0.9, 0.999),
     average: AveragedModel | None = None,
+    resume: Path | None = None,
 ) -> None:
-    """Trains for recipe["steps"], or for some minutes; goes on from path.pt where it is there, logs to path.jsonl.
+    """Trains until recipe["steps"] steps or `hours` are done. Resumes from path.pt if it exists and logs to path.jsonl.
+
+    With steps the learning rate falls along a cosine. With hours it is constant and falls linearly in the last fifth (Hu et al.
+    2024, "warmup-stable-decay"), so that a run can be extended. SIGTERM ends the run after the current step, with a checkpoint.
 
     Args:
-        recipe: what makes the run what it is; "steps" and "rate" among it. A checkpoint of another one is refused.
-        errors: number of the step -> (loss, error to log).
-        validation: the error on what is held out; called with gradients off.
-        every: steps between checkpoints. warmup: steps until the full rate. clip: largest norm of the gradient.
-        cycles: so many times as long; the rate rises again at the start of each (Loshchilov & Hutter 2017). A run that has
-            ended goes on with more of them.
-        best: also keep the checkpoint of the smallest validation error, as path.best.pt.
-        beside: what else has a state_dict and belongs to the run, by name.
-        betas: of Adam. average: the running mean of the network's weights; the best is then that of the mean.
-        gradients: torch's precision of float32 products in the backward pass; the forward pass is always "highest".
+        path: of the run, without a suffix. A row of the log has the step, the mean training error since the row before,
+            the validation error and the CPU seconds of the whole run.
+        recipe: everything that determines the result; "steps" and "rate" among it. A checkpoint of another recipe is refused.
+        errors: (step, share of the run that is done) -> (loss, error to log).
+        validation: the error on held-out data; called with gradients off.
+        hours: CPU hours of all threads, earlier runs included; recipe["steps"] then does not count.
+        minutes: stop early, after so many minutes of this process.
+        every: steps between two rows of the log. warmup: steps until the full rate. clip: largest norm of the gradient.
+        cycles: so many times as many steps; the rate rises again at the start of each cycle (Loshchilov & Hutter 2017).
+        best: also keep the weights of the smallest validation error, as path.best.pt.
+        beside: what else belongs to the checkpoint, by name.
+        betas: of Adam. average: a running mean of the network's weights; path.best.pt then holds that mean.
+        gradients: torch's precision of float32 products in the backward pass; the forward pass always uses "highest".
+        resume: exported weights of the same recipe, from which to resume if path.pt does not exist.
 
     Raises:
         ValueError: path.pt is of another recipe.
+        DivergedError: the loss is not finite, or the training error exceeds three times the lowest one.
     """
-    torch.set_flush_denormal(True)  # gradients through a sharp softmax are full of them; a step took three times as long
-    optimizer = torch.optim.Adam(network.parameters(), lr=recipe["rate"], betas=betas)
-    parts = {"model": network, "optimizer": optimizer} | (beside or {}) | ({} if average is None else {"average": average})
-    first = _restore(path.with_suffix(".pt"), parts, recipe)
-    started, seen = time.monotonic(), []
-    last = recipe["steps"] * cycles
-    for step in range(first, last):
-        for group in optimizer.param_groups:
-            group["lr"] = recipe["rate"] * _share(step, recipe["steps"], warmup)
-        loss, error = errors(step)
-        optimizer.zero_grad()
-        torch.set_float32_matmul_precision(gradients)
-        loss.backward()
-        torch.set_float32_matmul_precision("highest")
-        if clip is not None:
-            nn.utils.clip_grad_norm_(network.parameters(), clip)
-        optimizer.step()
-        if average is not None:
-            average.update_parameters(network)
-        seen.append(error)
-        done, seconds = step + 1, time.monotonic() - started
-        out_of_time = minutes is not None and seconds > minutes * 60
-        if done % every == 0 or done == last or out_of_time:
-            _save(path.with_suffix(".pt"), parts, recipe, done)
-            with torch.no_grad():
-                row = {"step": done, "training": float(np.mean(seen)), "validation": validation(), "seconds": round(seconds, 1)}
-            log = path.with_suffix(".jsonl")
-            if best and row["validation"] < min((before["validation"] for before in _rows(log)), default=math.inf):
-                _save(path.with_suffix(".best.pt"), {"model": network if average is None else average.module}, recipe, done)
-            with log.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-            seen = []
-        if out_of_time:
-            break
+    torch.set_flush_denormal(True)  # gradients of a sharp softmax are full of denormals, which made a step three times as slow
+    rate = _number(recipe, "rate")
+    optimizer = torch.optim.Adam(network.parameters(), lr=rate, betas=betas)
+    parts: dict[str, Stateful] = {"model": network, "optimizer": optimizer, **(beside or {})}
+    if average is not None:
+        parts["average"] = average
+    restored = path.with_suffix(".pt").exists()
+    step, seconds = _restore(path.with_suffix(".pt"), parts, recipe, resume)
+    began = 0 if restored else step
+    steps = int(_number(recipe, "steps"))
+    last = None if hours else steps * cycles
+    started, cpu_started, saved, seen = time.monotonic(), time.process_time(), time.monotonic(), list[float]()
+    with _terminated() as stop:
+        while (share := _share(step, seconds, last, hours)) < 1:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * (_trapezoid(step - began, share, warmup) if hours else _cosine(step, steps, warmup))
+            loss, error = errors(step, share)
+            if not math.isfinite(error):
+                raise DivergedError(f"{path.name}: the loss of step {step} is {error}; the last checkpoint is kept")
+            optimizer.zero_grad()
+            torch.set_float32_matmul_precision(gradients)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.set_float32_matmul_precision("highest")
+            if clip is not None:
+                nn.utils.clip_grad_norm_(network.parameters(), clip)
+            optimizer.step()
+            if average is not None:
+                average.update_parameters(network)
+            seen.append(error)
+            step += 1
+            now, cpu = time.monotonic(), time.process_time()
+            seconds, cpu_started = seconds + cpu - cpu_started, cpu
+            ends = stop() or (minutes is not None and now - started > minutes * 60) or _share(step, seconds, last, hours) >= 1
+            reported = step % every == 0 or (ends and not stop())
+            if reported or ends or now - saved > SAVED_EVERY:
+                _save(path.with_suffix(".pt"), parts, recipe, step, seconds)
+                saved = now
+            if reported:
+                _report(path, network if average is None else average.module, recipe, step, seconds, seen, validation, best)
+                seen = []
+                cpu_started = time.process_time()  # validation does not count
+            if ends:
+                break
 
 
-def made(architecture: str, recipe: dict[str, Any], step: int, tensors: dict[str, Tensor]) -> dict[str, Any]:
-    """What `psal_cli.training.export` needs of a checkpoint."""
-    return {"architecture": architecture, "recipe": recipe, "revision": _revision(), "step": step, "model": tensors}
+def _report(
+    path: Path,
+    network: nn.Module,
+    recipe: Recipe,
+    step: int,
+    seconds: float,
+    seen: list[float],
+    validation: Callable[[], float],
+    best: bool,
+) -> None:
+    """Writes a row of the log, and the best weights where these are. Raises DivergedError."""
+    log = path.with_suffix(".jsonl")
+    before = rows(log)
+    training = float(np.mean(seen))
+    with torch.no_grad():
+        error = validation()
+    row = {"step": step, "training": training, "validation": error, "seconds": round(seconds, 1)}
+    if best and error < min((float(row["validation"]) for row in before), default=math.inf):
+        _save(path.with_suffix(".best.pt"), {"model": network}, recipe, step, seconds)
+    with log.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    lowest = min((float(row["training"]) for row in before), default=math.inf)
+    if not math.isfinite(error) or training > DIVERGED * lowest > 0:
+        raise DivergedError(f"{path.name}: the training error rose to {training:.4g} from {lowest:.4g}; stopped at step {step}")
+
+
+def made(architecture: str, recipe: Recipe, step: int, tensors: Mapping[str, object], seconds: float = 0) -> dict[str, object]:
+    """The entries of a checkpoint that `psal_cli.training.export` needs."""
+    return {
+        "architecture": architecture,
+        "recipe": recipe,
+        "revision": _revision(),
+        "step": step,
+        "seconds": seconds,
+        "model": tensors,
+    }
+
+
+def rows(log: Path) -> list[dict[str, float]]:
+    """The rows of a log, see `train`; none if it does not exist."""
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
 
 @cache
 def _revision() -> str:
-    """Of the recipes, as git names it; "unknown" outside a checkout."""
+    """The git revision of the recipes; "unknown" outside a checkout."""
     try:
         command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -126,32 +223,76 @@ def _revision() -> str:
         return "unknown"
 
 
-def _share(step: int, steps: int, warmup: int) -> float:
+@contextmanager
+def _terminated() -> Iterator[Callable[[], bool]]:
+    """Yields whether SIGTERM has arrived, which is held back meanwhile; signals reach the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    arrived = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: arrived.set())
+    try:
+        yield arrived.is_set
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _share(step: int, seconds: float, last: int | None, hours: float | None) -> float:
+    """How much of the run is done, 1 = all."""
+    return step / last if last is not None else seconds / (3600 * (hours or math.inf))
+
+
+def _cosine(step: int, steps: int, warmup: int) -> float:
+    """The learning rate relative to the full one, of a run of so many steps."""
     cosine = 0.5 * (1 + math.cos(math.pi * (step % steps) / steps))
-    return min(1, (step + 1) / max(warmup, 1)) * (LAST + (1 - LAST) * cosine)
+    return min(1.0, (step + 1) / max(warmup, 1)) * (FINAL_RATE + (1 - FINAL_RATE) * cosine)
 
 
-def _rows(log: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+def _trapezoid(step: int, share: float, warmup: int) -> float:
+    """The same of a run of so many hours, of which a share is done. step: since the optimizer's state was new."""
+    fall = min(1.0, max(0.0, 1 - share) / COOLDOWN)
+    return min(1.0, (step + 1) / max(warmup, 1)) * (FINAL_RATE + (1 - FINAL_RATE) * fall)
 
 
-def _restore(path: Path, parts: dict[str, Any], recipe: dict[str, Any]) -> int:
-    """Loads a checkpoint if there is one. Returns the number of steps done."""
+def _number(recipe: Recipe, name: str) -> float:
+    value = recipe[name]
+    if not isinstance(value, int | float):
+        raise TypeError(f"recipe[{name!r}] is {value!r}, expected a number")
+    return value
+
+
+def _restore(path: Path, parts: Mapping[str, Stateful], recipe: Recipe, resume: Path | None) -> tuple[int, float]:
+    """Loads the checkpoint, or else the exported weights, if there are any. Returns the steps and CPU seconds done."""
     if not path.exists():
-        return 0
+        return (0, 0.0) if resume is None else _resumed(resume, parts, recipe)
     state = torch.load(path, map_location="cpu", weights_only=True)
     if state["recipe"] != recipe:
         changed = sorted(name for name in recipe | state["recipe"] if state["recipe"].get(name) != recipe.get(name))
         raise ValueError(f"{path} was trained with another {', '.join(changed)}: use another folder, or delete it")
     for name, part in parts.items():
         part.load_state_dict(state[name])
-    return state["step"]
+    return state["step"], state.get("seconds", 0.0)
 
 
-def _save(path: Path, parts: dict[str, Any], recipe: dict[str, Any], step: int) -> None:
-    """Writes a checkpoint; a run killed meanwhile keeps the last one."""
+def _resumed(weights: Path, parts: Mapping[str, Stateful], recipe: Recipe) -> tuple[int, float]:
+    """Loads exported weights if they are of the same recipe. The optimizer starts anew, the running mean from the weights."""
+    with safe_open(weights, "pt") as file:
+        about = file.metadata() or {}
+        tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    if json.loads(about.get("recipe", "{}")) != json.loads(json.dumps(recipe)):
+        return 0, 0.0
+    parts["model"].load_state_dict(dict(tensors))
+    average = parts.get("average")
+    if isinstance(average, AveragedModel):
+        average.module.load_state_dict(tensors)
+        average.n_averaged.fill_(1)
+    return int(about["steps"]), float(about.get("seconds", 0))
+
+
+def _save(path: Path, parts: Mapping[str, Stateful], recipe: Recipe, step: int, seconds: float) -> None:
+    """Writes a checkpoint atomically: a run that is killed meanwhile keeps the last one."""
     states = {name: part.state_dict() for name, part in parts.items()}
-    state = states | made(type(parts["model"]).__name__, recipe, step, states["model"])
+    state = states | made(type(parts["model"]).__name__, recipe, step, states["model"], seconds)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     torch.save(state, part)

@@ -1,0 +1,172 @@
+"""What the recipe of `psal upscale` learns from: crops of reduced photographs, and the same reduced by the scale."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from psal_cli.networks.upscaling import reduced
+from psal_cli.training.photographs import EVERY, decoded, files_of
+
+REDUCTIONS = (2, 3, 4)  # of the photographs, which are compressed: reduced, they keep no trace of it
+SIZES = ((48, 8), (64, 4), (96, 2))  # side of the reduced crops and how many make a batch; attention needs the large ones
+BSDS = "BSDS500/BSDS500/data/images"  # in the folder of public repositories: BIDS/BSDS500; its `val` is B100, never used
+T91 = "dcscn-super-resolution/data/yang91"  # jiny2001/dcscn-super-resolution
+LEFT_OUT = {"302003"}  # of BSDS500 train: Set5's woman
+HELD_OUT_SIDE = 96  # of the held-out crops
+FLAT = 2 / 255  # mean step between neighbouring pixels below which a crop is drawn again,
+DRAWS = 4  # at most so often
+FILTERED, NOISY, COMPRESSED = 0.6, 0.5, 0.85  # shares of the degraded crops
+WIDTHS, AMOUNTS = (0.5, 1.2), (-0.6, 1.2)  # of the blur that is subtracted, in pixels, and how much of it
+MOST_NOISE = 8  # standard deviation, of 255
+QUALITIES = 30, 98  # of JPEG
+
+Pair = tuple[Tensor, Tensor]  # uint8 [3, h, w] and [3, scale * h, scale * w]
+
+
+class Crops:
+    """Batches of crops. The same files, scale, seed and number give the same batch."""
+
+    def __init__(
+        self,
+        data: Path,
+        scale: int,
+        seed: int,
+        *,
+        public: Path | None = None,
+        cache: Path | None = None,
+        degraded: bool = False,
+        sizes: tuple[tuple[int, int], ...] = SIZES,
+    ):
+        """Args:
+            data: the folder with photos/; one in twelve photographs is held out.
+            public: the folder of public repositories (BSDS, T91); what it lacks is not used.
+            cache: a folder in which the reduced pictures are kept, since making them takes a minute.
+            degraded: crops are noisy and compressed, see `degraded`.
+            sizes: (side of the reduced crops, how many make a batch), each equally often.
+
+        Raises FileNotFoundError when the folder has no photographs.
+        """
+        self.scale, self.seed, self.degraded, self.sizes = scale, seed, degraded, sizes
+        self.training, held_out = _cached(data, public, scale, cache)
+        self.of_side = {side: self._large_enough(side) for side, _ in sizes}
+        self.held_out = [self._middle(pair) for pair in held_out if min(pair[0].shape[1:]) >= HELD_OUT_SIDE]
+
+    def batch(self, number: int) -> tuple[Tensor, Tensor]:
+        """float32 [B, 3, side, side] and [B, 3, scale * side, scale * side] in [0, 1]."""
+        random = np.random.default_rng([self.seed, number])
+        side, count = self.sizes[random.integers(len(self.sizes))]
+        small, large = zip(*(self._crop(random, side) for _ in range(count)), strict=True)
+        return tuple(torch.stack(x).float() / 255 for x in (small, large))  # type: ignore[return-value]
+
+    def validation(self, number: int) -> tuple[Tensor, Tensor]:
+        """A held-out pair, float32 [1, 3, 96, 96] and [1, 3, scale * 96, scale * 96] in [0, 1]."""
+        small, large = self.held_out[number]
+        if self.degraded:
+            small = degraded(small, np.random.default_rng([0, number]))
+        return small[None].float() / 255, large[None].float() / 255
+
+    def _large_enough(self, side: int) -> list[int]:
+        return [number for number, (small, _) in enumerate(self.training) if min(small.shape[1:]) >= side]
+
+    def _crop(self, random: np.random.Generator, side: int) -> Pair:
+        """Turned and mirrored."""
+        choice = self.of_side[side]
+        for _ in range(DRAWS):
+            small, large = self.training[choice[random.integers(len(choice))]]
+            top, left = (int(random.integers(size - side + 1)) for size in small.shape[1:])
+            small, large = self._cut(small, top, left, side, 1), self._cut(large, top, left, side, self.scale)
+            if small.float().diff(dim=2).abs().mean() > FLAT * 255:
+                break
+        if self.degraded:
+            small = degraded(small, random)
+        flips = [axis for axis in (1, 2) if random.random() < 0.5]
+        turned = random.random() < 0.5
+        small, large = ((x.transpose(1, 2) if turned else x).flip(flips) for x in (small, large))
+        return small, large
+
+    def _middle(self, pair: Pair) -> Pair:
+        top, left = ((size - HELD_OUT_SIDE) // 2 for size in pair[0].shape[1:])
+        return tuple(self._cut(x, top, left, HELD_OUT_SIDE, s) for x, s in zip(pair, (1, self.scale), strict=True))  # type: ignore[return-value]
+
+    @staticmethod
+    def _cut(picture: Tensor, top: int, left: int, side: int, scale: int) -> Tensor:
+        return picture[:, scale * top : scale * (top + side), scale * left : scale * (left + side)]
+
+
+def smaller(photo: Tensor, factor: int) -> Tensor:
+    """uint8 [3, H, W] -> [3, H // factor, W // factor] by the antialiased cubic kernel of a = -1/2, as for published sets."""
+    height, width = (size // factor * factor for size in photo.shape[1:])
+    return reduced(photo[None, :, :height, :width].float(), factor)[0].round_().clamp_(0, 255).byte()
+
+
+def degraded(crop: Tensor, random: np.random.Generator) -> Tensor:
+    """uint8 [3, H, W] like photographs on the web: sharpened or slightly blurred, noisy, compressed; some stay as they are."""
+    picture = crop.permute(1, 2, 0).numpy()
+    if random.random() < FILTERED:
+        soft = cv2.GaussianBlur(picture, (0, 0), random.uniform(*WIDTHS)).astype(np.float32)
+        amount = random.uniform(*AMOUNTS)  # below zero: softer
+        picture = np.rint(picture + amount * (picture - soft)).clip(0, 255).astype(np.uint8)
+    if random.random() < NOISY:
+        noise = random.normal(0, random.uniform(0, MOST_NOISE), picture.shape)
+        if random.random() < 0.5:
+            noise = noise[..., :1]  # of all channels alike, as cameras leave it
+        picture = np.rint(picture + noise).clip(0, 255).astype(np.uint8)
+    if random.random() < COMPRESSED:
+        quality = int(random.integers(*QUALITIES))
+        sampling = random.choice([cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444])
+        how = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, int(sampling)]
+        _, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), how)
+        picture = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)  # type: ignore[arg-type]
+    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+
+
+def luminance(image: Tensor) -> Tensor:
+    """[B, 3, H, W] in [0, 1] -> Y of ITU-R BT.601, [B, H, W], 16 to 235 over 255."""
+    return torch.einsum("bchw,c->bhw", image, image.new_tensor([65.481, 128.553, 24.966]) / 255) + 16 / 255
+
+
+def _cached(data: Path, public: Path | None, scale: int, cache: Path | None) -> tuple[list[Pair], list[Pair]]:
+    """The pairs for training and those held out, from the cache if it has them."""
+    files = list(_files(data, public))
+    if cache is None:
+        return _pairs(files, scale)
+    known = repr([scale, SIZES, REDUCTIONS, [(path.name, path.stat().st_size, factor, held) for path, factor, held in files]])
+    path = cache / f"upscaling-{hashlib.sha256(known.encode()).hexdigest()[:12]}.pt"
+    if not path.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        torch.save(_pairs(files, scale), part := path.with_suffix(".part"))
+        os.replace(part, path)
+    pairs: tuple[list[Pair], list[Pair]] = torch.load(path, weights_only=True)
+    return pairs
+
+
+def _files(data: Path, public: Path | None) -> Iterator[tuple[Path, int, bool]]:
+    """(picture, by how much it is reduced first, whether it is held out)."""
+    photos = files_of(data)
+    if not photos:
+        raise FileNotFoundError(f"{data}/photos has no photographs: expected .webp")
+    for number, path in enumerate(photos):
+        for factor in REDUCTIONS:
+            yield path, factor, number % EVERY == 0
+    if public is not None:
+        others = [path for part in ("train", "test") for path in sorted((public / BSDS / part).glob("*.jpg"))]
+        others += sorted((public / T91).glob("*.png")) + sorted((public / T91).glob("*.bmp"))
+        yield from ((path, 1, False) for path in others if path.stem not in LEFT_OUT)
+
+
+def _pairs(files: list[tuple[Path, int, bool]], scale: int) -> tuple[list[Pair], list[Pair]]:
+    training: list[Pair] = []
+    held_out: list[Pair] = []
+    for path, factor, held in files:
+        large = smaller(torch.from_numpy(decoded(path)).permute(2, 0, 1), factor)
+        small = smaller(large, scale)
+        if min(small.shape[1:]) >= min(side for side, _ in SIZES):
+            large = large[:, : small.shape[1] * scale, : small.shape[2] * scale].contiguous()
+            (held_out if held else training).append((small, large))
+    return training, held_out

@@ -1,0 +1,133 @@
+"""Trains the runs of a queue one after another, in a clone and an environment that edits of the working tree do not touch."""
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from psal_cli.errors import InputError
+from psal_cli.training import queue
+from psal_cli.training.loop import EXIT_DIVERGED
+
+ROOT = Path(__file__).parents[2]
+NICE = 10
+Say = Callable[[str], None]
+
+
+def default_folder() -> Path:
+    """Where clone, checkpoints and logs are kept: $XDG_STATE_HOME/psal/training."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
+    return Path(state) / "psal/training"
+
+
+def freeze(folder: Path, say: Say, refresh: bool = False) -> Path:
+    """The frozen clone in the folder, with its environment; made from the last commit if missing or to be refreshed.
+
+    Raises InputError if psal was not run from a git checkout, or the environment cannot be made.
+    """
+    code = folder / "code"
+    head = _git("rev-parse", "HEAD")
+    if code.exists() and not refresh:
+        frozen = _git("rev-parse", "HEAD", folder=code)
+        if frozen != head:
+            say(f"training uses the frozen revision {frozen[:9]}, the checkout is at {head[:9]}: --refresh takes that one")
+        return code
+    if _git("status", "--porcelain", "--", "psal_cli", "ext", "pyproject.toml"):
+        say("uncommitted changes are not part of the frozen clone")
+    if code.exists():
+        _git("fetch", "-q", str(ROOT), "HEAD", folder=code)
+        _git("checkout", "-q", "--detach", "FETCH_HEAD", folder=code)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        _git("clone", "-q", "--no-hardlinks", str(ROOT), str(code), folder=folder)
+        _git("checkout", "-q", "--detach", head, folder=code)
+    say(f"installing revision {head[:9]} in {code}")
+    if subprocess.run(["make", "-s", "-C", str(code), ".venv/.installed"]).returncode:
+        raise InputError(f"the environment in {code} could not be made: see the messages above")
+    return code
+
+
+def work(folder: Path, data: Path, public: Path, threads: int, refresh: bool, say: Say) -> None:
+    """Trains until every run has its hours. Stops after SIGTERM or SIGINT with a checkpoint.
+
+    Raises InputError if another worker trains in the folder, or a run fails.
+    """
+    with _locked(folder):
+        code = freeze(folder, say, refresh)
+        while (run := queue.next_run(queue.load(), folder / "runs")) is not None:
+            done = queue.progress(run, folder / "runs")
+            say(f"{run.name}: {done.hours:.2f} of {run.hours:g} CPU hours done, trains with {threads} thread(s)")
+            code_of_exit, stopped = _train(run, folder, code, data, public, threads)
+            if stopped:
+                say(f"{run.name}: stopped; the next start resumes it")
+                return
+            log = folder / "runs" / f"{run.name}.log"
+            if code_of_exit == EXIT_DIVERGED:
+                (folder / "runs" / f"{run.name}.diverged").write_text(_last_line(log) + "\n")
+                say(f"{run.name} diverged and was stopped: {_last_line(log)}")
+            elif code_of_exit:
+                raise InputError(f"{run.name} failed with exit code {code_of_exit}: {_last_line(log)} (see {log})")
+        say("every run has its hours")
+
+
+def command(run: queue.Run, folder: Path, code: Path, data: Path, public: Path, threads: int) -> list[str]:
+    """What trains a run."""
+    given = [str(code / ".venv/bin/python"), "-m", f"psal_cli.training.{run.recipe}", *run.options]
+    given += ["--data", str(data), "--public", str(public), "--output", str(folder / "runs"), "--name", run.name]
+    given += ["--hours", str(run.hours), "--threads", str(threads)]
+    weights = queue.resumable(run, code / "weights")
+    return given + (["--resume", str(weights)] if weights else [])
+
+
+def _train(run: queue.Run, folder: Path, code: Path, data: Path, public: Path, threads: int) -> tuple[int, bool]:
+    """The exit code of a run, and whether a signal stopped it."""
+    runs = folder / "runs"
+    runs.mkdir(parents=True, exist_ok=True)
+    with (runs / f"{run.name}.log").open("a") as log:
+        # In a session of its own, so that Ctrl-C reaches this process only, which then asks the run to stop.
+        process = subprocess.Popen(
+            ["nice", "-n", str(NICE), *command(run, folder, code, data, public, threads)],
+            stdout=log, stderr=subprocess.STDOUT, cwd=runs, start_new_session=True,
+        )  # fmt: skip
+    stopped = False
+
+    def stop(*_: object) -> None:
+        nonlocal stopped
+        stopped = True
+        process.terminate()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        return process.wait(), stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"another worker trains in {folder}: stop it first, or name another --folder") from error
+        yield
+
+
+def _last_line(log: Path) -> str:
+    return (log.read_text(errors="replace").strip().splitlines() or ["no message"])[-1]
+
+
+def _git(*arguments: str, folder: Path = ROOT) -> str:
+    git = shutil.which("git")
+    if git is None:
+        raise InputError("git is not installed: the queue trains from a clone")
+    done = subprocess.run([git, "-C", str(folder), *arguments], capture_output=True, text=True)
+    if done.returncode:
+        raise InputError(f"git {arguments[0]} failed in {folder}: {done.stderr.strip()}; the queue needs a git checkout")
+    return done.stdout.strip()
