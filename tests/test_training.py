@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import signal
 import tomllib
 from collections import Counter
 
@@ -163,8 +165,8 @@ def test_a_run_that_has_ended_goes_on_for_another_cycle(tmp_path, monkeypatch):
     whole = run(tmp_path / "whole", cycles=2)
     run(tmp_path / "parts")
     rates = []
-    shared = loop._share
-    monkeypatch.setattr(loop, "_share", lambda *about: rates.append(shared(*about)) or rates[-1])
+    shared = loop._cosine
+    monkeypatch.setattr(loop, "_cosine", lambda *about: rates.append(shared(*about)) or rates[-1])
     parts = run(tmp_path / "parts", cycles=2)
     assert len(rates) == 12 and rates[0] == 1 and rates == sorted(rates, reverse=True) and rates[-1] < 0.05
     torch.testing.assert_close(whole.weight, parts.weight, rtol=0, atol=0)
@@ -178,6 +180,83 @@ def test_the_checkpoint_of_the_smallest_error_is_kept_over_all_parts_of_a_run(tm
     errors = iter([1.2, 0.5])
     run(tmp_path / "x", steps=8, every=4, best=True, cycles=2, validation=lambda: next(errors))
     assert torch.load(tmp_path / "x.best.pt", weights_only=True)["step"] == 16
+
+
+def test_a_run_of_hours_keeps_its_rate_until_the_last_fifth(tmp_path, monkeypatch):
+    clock = iter(range(0, 10_000, 36))  # CPU seconds: a hundredth of an hour a step, and one more call before validation ends
+    monkeypatch.setattr(loop.time, "process_time", lambda: next(clock))
+    seen = []
+    shared = loop._trapezoid
+    monkeypatch.setattr(loop, "_trapezoid", lambda step, share, warmup: seen.append((share, shared(step, share, warmup))) or 1)
+    run(tmp_path / "x", steps=1, hours=1.0, every=1000, warmup=4)
+    shares, rates = zip(*seen, strict=True)
+    assert len(seen) == 100 and shares[50] == pytest.approx(0.5)
+    assert rates[:4] == (0.25, 0.5, 0.75, 1) and set(rates[4:80]) == {1}
+    assert rates[90] == pytest.approx(0.505) and rates[99] < 0.07
+    (row,) = loop.rows(tmp_path / "x.jsonl")
+    assert row["step"] == 100 and row["seconds"] == 3600
+
+
+def test_a_run_of_hours_counts_those_of_earlier_parts(tmp_path):
+    run(tmp_path / "x", hours=1e-9)
+    assert torch.load(tmp_path / "x.pt", weights_only=True)["step"] == 1  # one step takes longer than that
+    run(tmp_path / "x", hours=1e-9)
+    assert torch.load(tmp_path / "x.pt", weights_only=True)["step"] == 1
+
+
+def test_sigterm_ends_a_run_after_the_step_with_a_checkpoint(tmp_path):
+    def errors_after_a_signal():
+        os.kill(os.getpid(), signal.SIGTERM)
+        return 1.0
+
+    before = signal.getsignal(signal.SIGTERM)
+    run(tmp_path / "x", every=4, validation=errors_after_a_signal)
+    assert torch.load(tmp_path / "x.pt", weights_only=True)["step"] == 5  # the signal came while step 4 was validated
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert torch.load(tmp_path / "x.pt", weights_only=True)["seconds"] > 0
+
+
+def test_a_loss_that_is_not_finite_ends_a_run_and_keeps_the_last_checkpoint(tmp_path):
+    run(tmp_path / "x", steps=12, minutes=0)
+    before = (tmp_path / "x.pt").read_bytes()
+    network = nn.Linear(2, 1)
+    with pytest.raises(loop.DivergedError, match="x: the loss of step 1 is nan"):
+        loop.train(
+            tmp_path / "x",
+            network,
+            {"steps": 12, "rate": 0.1},
+            lambda *_: (network.weight.sum() * torch.nan, float("nan")),
+            lambda: 1.0,
+        )
+    assert (tmp_path / "x.pt").read_bytes() == before
+
+
+def test_an_error_that_grows_to_three_times_the_lowest_ends_a_run(tmp_path):
+    network, errors = nn.Linear(2, 1), iter([2.0, 1.0, 2.9, 3.1])
+    with pytest.raises(loop.DivergedError, match=r"the training error rose to 3.1 from 1; stopped at step 4"):
+        loop.train(
+            tmp_path / "x",
+            network,
+            {"steps": 12, "rate": 0.0},
+            lambda *_: (network.weight.sum(), next(errors)),
+            lambda: 1.0,
+            every=1,
+        )
+
+
+def test_exported_weights_go_on_where_the_run_was(tmp_path, monkeypatch):
+    """On a machine that has no checkpoint; those of another recipe are left alone."""
+    monkeypatch.setattr(export, "FOLDER", tmp_path)
+    run(tmp_path / "x", steps=12, minutes=0)
+    state = torch.load(tmp_path / "x.pt", weights_only=True)
+    path = export.export(tmp_path / "x.pt", "line", half=False)
+    monkeypatch.setattr(loop, "_save", lambda path, parts, recipe, step, seconds: saved.append((step, seconds)))
+    saved = []
+    run(tmp_path / "y", steps=12, minutes=0, resume=path)
+    assert saved[0][0] == 2 and saved[0][1] > round(state["seconds"])
+    saved.clear()
+    run(tmp_path / "z", steps=13, minutes=0, resume=path)
+    assert saved[0][0] == 1
 
 
 def test_a_checkpoint_of_another_recipe_is_kept(tmp_path):
