@@ -11,12 +11,12 @@ from PIL import Image
 from psal_cli import errors, memory
 from psal_cli import weights as stored
 from psal_cli.image import Header
+from psal_cli.memory_fallback import RunMode, run_modes
 from psal_cli.networks.csnln import CSNLN
 from psal_cli.networks.upscaling import UpscalingNetwork, reduced
 from psal_cli.tasks import upscale as module
 from psal_cli.tasks import upscale_costs
 from psal_cli.tasks.upscale import Upscaler, network_of, networks_for, upscale, weights_of
-from psal_cli.tasks.ways import Way, ways
 from psal_cli.weights import manifest
 
 
@@ -137,7 +137,7 @@ def test_short_memory_of_a_device_is_told_and_smaller_ways_are_tried(monkeypatch
     said = []
     made = Short(2, 8, 3, 1).eval()
     upscaler = Upscaler([made], largest=1000, say=said.append)
-    upscaler.ways = [Way("cpu", False, 1000), Way("cpu", False, 640), Way("cpu", False, 320)]
+    upscaler.modes = [RunMode("cpu", False, 1000), RunMode("cpu", False, 640), RunMode("cpu", False, 320)]
     pixels = noise(40, 16, 3)
     np.testing.assert_array_equal(upscaler(pixels)[0], Upscaler([made], largest=320)(pixels)[0])
     assert len(said) == 2 and "320 pixels at a time" in said[1]
@@ -148,10 +148,10 @@ def test_short_memory_of_a_device_is_told_and_smaller_ways_are_tried(monkeypatch
 
 @pytest.mark.parametrize("largest", [module.LARGEST, 4096])
 def test_a_gpu_has_ways_to_fall_back_to_each_no_larger(largest):
-    found = Upscaler([plain(2)], "cuda:1", largest=largest).ways
-    assert [(way.device, way.half) for way in found] == [("cuda:1", False), ("cuda:1", True), ("cuda:1", True), ("cpu", False)]
-    assert found[2].largest == min(largest, module.FEWEST) and all(way.largest <= largest for way in found)
-    assert ways("cpu", 7, 3) == [Way("cpu", False, 7)]
+    found = Upscaler([plain(2)], "cuda:1", largest=largest).modes
+    assert [(mode.device, mode.half) for mode in found] == [("cuda:1", False), ("cuda:1", True), ("cuda:1", True), ("cpu", False)]
+    assert found[2].largest == min(largest, module.FEWEST) and all(mode.largest <= largest for mode in found)
+    assert run_modes("cpu", 7, 3) == [RunMode("cpu", False, 7)]
 
 
 def test_half_precision_gives_about_the_same_picture():
@@ -159,7 +159,7 @@ def test_half_precision_gives_about_the_same_picture():
     for made in (network(2), CSNLN(2, 8, 1).eval().requires_grad_(False)):
         whole = Upscaler([made])
         half = Upscaler([made])
-        half.ways = [Way("cpu", True, module.LARGEST)]
+        half.modes = [RunMode("cpu", True, module.LARGEST)]
         assert np.median(np.abs(half(pixels)[0].astype(int) - whole(pixels)[0])) <= 1
 
 

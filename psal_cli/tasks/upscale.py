@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from psal_cli import weights as stored
 from psal_cli.checks import MAX_SIDE
 from psal_cli.errors import InputError
+from psal_cli.memory_fallback import RunMode, first_that_fits, run_modes
 from psal_cli.networks.csnln import CSNLN, Pasting
 from psal_cli.networks.diffusion import diffused
 from psal_cli.networks.upscaling import RATIOS, UpscalingNetwork
-from psal_cli.tasks.ways import Way, first_that_fits, ways
 
 PASSES = {2: (2,), 3: (3,), 4: (4,), 8: (2, 4)}  # of the networks; with 4 first the second would see sixteen times the pixels
 MODELS = ("clean", "photo")  # for pictures that were reduced and nothing else; for compressed, noisy, sharpened ones
@@ -136,7 +136,7 @@ class Upscaler:
         matched: Matched | None = None,
     ):
         self.networks, self.seed, self.ensemble, self.say, self.matched = networks, seed, ensemble, say, matched
-        self.ways = ways(device, largest, FEWEST)
+        self.modes = run_modes(device, largest, FEWEST)
 
     def __call__(
         self, pixels: np.ndarray, alpha: np.ndarray | None = None, progress: Report | None = None
@@ -159,7 +159,7 @@ class Upscaler:
         total, (height, width) = 0, size
         for network in self.networks:
             across, along = sorted((height, width))
-            total += maps * -(-along // strip_rows(across, self.ways[0].largest)) * (8 if self.ensemble else 1)
+            total += maps * -(-along // strip_rows(across, self.modes[0].largest)) * (8 if self.ensemble else 1)
             height, width = height * network.scale, width * network.scale
         numbers = count(1)
 
@@ -193,9 +193,9 @@ class Upscaler:
             self.matched(fields[0], (size[0] / ratio, size[1] / ratio))
 
     def _enlarged(self, network: nn.Module, pixels: np.ndarray, tell: Callable[[], None] | None) -> np.ndarray:
-        return first_that_fits(self.ways, lambda way: self._drawn(network, pixels, way, tell), self.say)
+        return first_that_fits(self.modes, lambda mode: self._drawn(network, pixels, mode, tell), self.say)
 
-    def _drawn(self, network: nn.Module, pixels: np.ndarray, way: Way, tell: Callable[[], None] | None) -> np.ndarray:
+    def _drawn(self, network: nn.Module, pixels: np.ndarray, mode: RunMode, tell: Callable[[], None] | None) -> np.ndarray:
         """Strips lie across the longer side: they and what is looked at around them are then the shortest."""
         white = np.iinfo(pixels.dtype).max
         height, width, channels = pixels.shape
@@ -203,14 +203,14 @@ class Upscaler:
         out = np.empty((height * network.scale, width * network.scale, channels), pixels.dtype)
         view, seen = (x.swapaxes(0, 1) if lies else x for x in (out, pixels))
         if not self.ensemble:
-            for rows, part in self._parts(network, seen, way, tell):
+            for rows, part in self._parts(network, seen, mode, tell):
                 view[rows] = _rounded(part, white)
             return out
         total = np.zeros(view.shape, np.float32)
         for turned, *flips in product((False, True), repeat=3):
             step = tuple(slice(None, None, -1 if flip else 1) for flip in flips)
             sums, given = (x[step].swapaxes(0, 1) if turned else x[step] for x in (total, seen))
-            for rows, part in self._parts(network, given, way, tell):
+            for rows, part in self._parts(network, given, mode, tell):
                 sums[rows] += part
         band = max(BAND // total[0].size, 1)
         for top in range(0, len(total), band):
@@ -219,22 +219,22 @@ class Upscaler:
 
     @torch.no_grad()
     def _parts(
-        self, network: nn.Module, pixels: np.ndarray, way: Way, tell: Callable[[], None] | None
+        self, network: nn.Module, pixels: np.ndarray, mode: RunMode, tell: Callable[[], None] | None
     ) -> Iterator[tuple[slice, np.ndarray]]:
         """Yields rows of the result, and what is in them: float32 [h, w, C], white = 1."""
-        network.to(way.device)
+        network.to(mode.device)
         for layer in network.modules():
             if isinstance(layer, Pasting):
                 layer.seed = self.seed
         height, width, channels = pixels.shape
         white = np.iinfo(pixels.dtype).max
-        image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32)).to(way.device).div_(white)
+        image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32)).to(mode.device).div_(white)
         image = image[None].expand(1, 3, -1, -1)
         top = 0
-        with torch.autocast(torch.device(way.device).type, torch.float16, enabled=way.half):
+        with torch.autocast(torch.device(mode.device).type, torch.float16, enabled=mode.half):
             if tell:
                 tell()
-            for part in network.parts(image, strip_rows(width, way.largest)):
+            for part in network.parts(image, strip_rows(width, mode.largest)):
                 found = part[0].float()
                 found = found if channels == 3 else found.mean(0, keepdim=True)
                 bottom = top + found.shape[1]
