@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import click
 
-from psal_cli.batch import as_path
+from psal_cli.batch.plan import as_path
 from psal_cli.commands import options
 from psal_cli.commands.talk import Talk
 from psal_cli.errors import WriteError

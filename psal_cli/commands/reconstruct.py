@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from psal_cli.batch import Item
+from psal_cli.batch.plan import Item
 from psal_cli.commands import options
 from psal_cli.commands.run import run_verb
 from psal_cli.commands.talk import Progress

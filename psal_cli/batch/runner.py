@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from psal_cli import memory
-from psal_cli.batch import Item
+from psal_cli.batch.plan import Item
 from psal_cli.errors import INTERRUPTED
 from psal_cli.files import remove_parts
 

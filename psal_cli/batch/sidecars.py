@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from psal_cli.batch import Item, as_path, is_file, is_folder
+from psal_cli.batch.plan import Item, as_path, is_file, is_folder
 from psal_cli.errors import InputError
 from psal_cli.files import STDIO
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from psal_cli.batch import Item, as_path, find_inputs, place, settle, write_list
+from psal_cli.batch.plan import Item, as_path, find_inputs, place, settle, write_list
+from psal_cli.batch.sidecars import pair
 from psal_cli.errors import InputError
 from psal_cli.files import STDIO
 from psal_cli.image import READABLE, check_format
-from psal_cli.partners import pair
 
 
 @pytest.fixture
