@@ -9,8 +9,8 @@ import click
 
 from psal_cli.batch.plan import Item, as_path
 from psal_cli.commands import options
+from psal_cli.commands.console import Progress, Talk
 from psal_cli.commands.run import run_verb
-from psal_cli.commands.talk import Progress, Talk
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError
 

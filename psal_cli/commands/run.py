@@ -16,7 +16,7 @@ from psal_cli.batch import plan as batch
 from psal_cli.batch.runner import Outcome, Stop, run
 from psal_cli.batch.sidecars import option_of, pair
 from psal_cli.commands import options
-from psal_cli.commands.talk import Talk
+from psal_cli.commands.console import Talk
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import INTERRUPTED, InputError, NothingToDoError, is_out_of_memory, printable
 from psal_cli.files import STDIO

@@ -8,7 +8,7 @@ import click
 
 from psal_cli.batch.plan import Item
 from psal_cli.commands import options
-from psal_cli.commands.talk import Progress, Talk
+from psal_cli.commands.console import Progress, Talk
 from psal_cli.files import STDIO, open_input
 
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from psal_cli.commands import main
-from psal_cli.commands.talk import Talk
+from psal_cli.commands.console import Talk
 from psal_cli.errors import printable
 
 from . import photos as batches
