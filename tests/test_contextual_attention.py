@@ -8,7 +8,7 @@ from torch import nn
 from psal_cli.attention import ContextualAttention, FullAttention, HoleAttention, PSAttention
 from psal_cli.networks import contextual_attention as module
 from psal_cli.networks.contextual_attention import InpaintingNetwork, composed
-from psal_cli.networks.diffusion import diffused
+from psal_cli.patchmatch.diffusion import diffused
 
 ATROUS = [f"conv{n}_atrous" for n in (7, 8, 9, 10)]
 # Of each convolution of the published checkpoint (upstream.md, 2.7): channels out, in, size.

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from psal_cli.networks.csnln import CSNLN, MEAN, CrossScaleAttention, InScaleAttention, Pasting
-from psal_cli.networks.strips import strips
 from psal_cli.networks.upscaling import RATIOS, UpscalingNetwork, enlarged, reduced
+from psal_cli.patchmatch.strips import strips
 
 # Of the published checkpoints (upstream.md, 3.5): convolutions with a PReLU behind them; channels out, in, size.
 SIZES = {2: 6, 3: 9, 4: 6}

@@ -15,9 +15,9 @@ from psal_cli import weights as stored
 from psal_cli.errors import InputError
 from psal_cli.memory_fallback import RunMode, first_that_fits, run_modes
 from psal_cli.networks.csnln import CSNLN, Pasting
-from psal_cli.networks.diffusion import diffused
 from psal_cli.networks.upscaling import RATIOS, UpscalingNetwork
 from psal_cli.ops.validation import MAX_SIDE
+from psal_cli.patchmatch.diffusion import diffused
 
 PASSES = {2: (2,), 3: (3,), 4: (4,), 8: (2, 4)}  # of the networks; with 4 first the second would see sixteen times the pixels
 MODELS = ("clean", "photo")  # for pictures that were reduced and nothing else; for compressed, noisy, sharpened ones
