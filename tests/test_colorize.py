@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from psal_cli import drawing
 from psal_cli.image.picture import Picture
 from psal_cli.networks.colorization import ColorizationNetwork, grey
 from psal_cli.networks.fusion import CUES, FusionNetwork
@@ -18,6 +17,7 @@ from psal_cli.tasks.colorize import COARSE, Colorized, _mixed, applied, colorize
 from psal_cli.tasks.enlarging import Enlarged
 from psal_cli.tasks.paper_colorization import LAYERS, _levelled, layer
 from psal_cli.tasks.paper_colorization import colorize as by_paper
+from psal_cli.viz import drawing
 
 NAMES = {
     **{f"conv{x}.0.{part}": shape for x in "qkv" for part, shape in (("weight", (16, 3, 3, 3)), ("bias", (16,)))},

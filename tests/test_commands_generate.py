@@ -213,7 +213,7 @@ def test_one_file_for_several_samples_is_refused():
 
 
 def test_a_sheet_that_cannot_be_written_fails_the_run_and_loses_no_sample(monkeypatch):
-    from psal_cli import drawing
+    from psal_cli.viz import drawing
 
     def full(*_):
         raise MemoryError

@@ -194,8 +194,8 @@ class Colorize(Verb):
         return "done"
 
     def _write_about(self, item: Item, result: Result) -> None:
-        from psal_cli import drawing
         from psal_cli.image import write_picture
+        from psal_cli.viz import drawing
 
         picture, found = result.loaded.picture, result.found
         if path := item.outputs.get("confidence"):
@@ -207,7 +207,7 @@ class Colorize(Verb):
             write_picture(compared, path, self.want.force)
 
     def _write_offsets(self, path: Path, result: Result) -> None:
-        from psal_cli.offsets import write_field
+        from psal_cli.viz.field import write_field
 
         origin = result.found.origin.transpose(2, 0, 1)
         sizes = [reference.pixels.shape[:2] for reference in result.loaded.references]

@@ -165,7 +165,7 @@ class Generate(Verb):
 
     def write(self, item: Item, result: Result) -> str:
         from psal_cli.image import write_picture
-        from psal_cli.offsets import write_field
+        from psal_cli.viz.field import write_field
 
         given, made, nnf = result
         if path := item.outputs.get("save_offsets"):
@@ -175,8 +175,8 @@ class Generate(Verb):
         return "done"
 
     def finish(self, items: list[Item]) -> None:
-        from psal_cli.drawing import contact_sheet
         from psal_cli.image import read_picture, write_picture
+        from psal_cli.viz.drawing import contact_sheet
 
         path = as_path(self.want.sheet)
         rows: dict[Any, list] = {}

@@ -152,7 +152,7 @@ class Reconstruct(Verb):
 
     def write(self, item: Item, result: Result) -> str:
         from psal_cli.image import write_picture
-        from psal_cli.offsets import write_field
+        from psal_cli.viz.field import write_field
 
         query, key = result.loaded
         if path := item.outputs.get("save_offsets"):

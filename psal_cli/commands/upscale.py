@@ -163,8 +163,8 @@ class Upscale(Verb):
         return Result(picture, replace(picture, pixels=pixels, alpha=alpha, metadata=metadata), field)
 
     def write(self, item: Item, result: Result) -> str:
-        from psal_cli.drawing import enlarged_side_by_side
         from psal_cli.image import write_picture
+        from psal_cli.viz.drawing import enlarged_side_by_side
 
         if path := item.outputs.get("save_offsets"):
             self._write_offsets(path, result)
@@ -174,7 +174,7 @@ class Upscale(Verb):
         return "done"
 
     def _write_offsets(self, path, result: Result) -> None:
-        from psal_cli.offsets import write_field
+        from psal_cli.viz.field import write_field
 
         nnf, size = result.field
         write_field(path, self.want.force, nnf, [size], result.before, arrows=self.want.arrows)

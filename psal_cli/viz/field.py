@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from psal_cli.drawing import reference_wheel
 from psal_cli.files import atomic_file
 from psal_cli.image import Picture, write_picture
+from psal_cli.viz.drawing import reference_wheel
 
 
 def write_offsets(path: Path, force: bool, offsets: Callable[[], np.ndarray], drawn: Callable[[], Picture]) -> None:
