@@ -11,13 +11,15 @@ from safetensors.torch import save_file
 
 from psal_cli import image
 from psal_cli.image import read_picture, write_picture
+from psal_cli.image.cielab import lab, lightness
 from psal_cli.image.colour import meaning_of, to_srgb
 from psal_cli.image.metadata import Metadata
 from psal_cli.image.picture import Picture
 from psal_cli.networks.colorization import ColorizationNetwork
-from psal_cli.tasks import colorize, colorize_costs, paper_colorization
-from psal_cli.tasks.chroma import lab, lightness
-from psal_cli.tasks.colorize import COARSE
+from psal_cli.verbs.colorize import coarse_to_fine as colorize
+from psal_cli.verbs.colorize import memory_model as colorize_costs
+from psal_cli.verbs.colorize import paper as paper_colorization
+from psal_cli.verbs.colorize.coarse_to_fine import COARSE
 
 from .photos import lines, psal, tree
 from .raw_files import profile

@@ -69,12 +69,12 @@ def colorize(**chosen) -> None:
 class Loaded(NamedTuple):
     picture: Any  # psal_cli.image.Picture
     references: list[Any]
-    plan: Any  # psal_cli.tasks.colorize_costs.Plan
+    plan: Any  # psal_cli.verbs.colorize.memory_model.Plan
 
 
 class Result(NamedTuple):
     loaded: Loaded
-    found: Any  # psal_cli.tasks.colorize.Colorized
+    found: Any  # psal_cli.verbs.colorize.coarse_to_fine.Colorized
     picture: Any  # the result
 
 
@@ -91,7 +91,7 @@ class Colorize(Verb):
         self.refuse_mixtures(dict.fromkeys(paper, ("paper",)) | dict.fromkeys(psal, ("psal",)))
 
     def start(self) -> None:
-        from psal_cli.tasks.colorize_costs import baseline
+        from psal_cli.verbs.colorize.memory_model import baseline
 
         baseline()  # before any picture is in memory
 
@@ -105,9 +105,9 @@ class Colorize(Verb):
         return Loaded(picture, [self._reference(path) for path in item.partners.values()], plan)
 
     def _plan(self, item: Item, header):
-        """psal_cli.tasks.colorize_costs.Plan. Raises MemoryLimitError when it cannot fit."""
+        """psal_cli.verbs.colorize.memory_model.Plan. Raises MemoryLimitError when it cannot fit."""
         from psal_cli.image import read_header
-        from psal_cli.tasks.colorize_costs import plan
+        from psal_cli.verbs.colorize.memory_model import plan
 
         references = [read_header(path, self.want.max_pixels) for path in item.partners.values()]
         try:
@@ -135,7 +135,7 @@ class Colorize(Verb):
 
     def _read_reference(self, path: Path):
         from psal_cli.image import read_picture
-        from psal_cli.tasks.colorize import is_grey
+        from psal_cli.verbs.colorize.coarse_to_fine import is_grey
 
         picture = read_picture(path, self.want.max_pixels)
         visible = _visible(picture)
@@ -146,8 +146,8 @@ class Colorize(Verb):
         return picture
 
     def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
-        from psal_cli.tasks.colorize import is_grey
-        from psal_cli.toning import changes_profile, toned
+        from psal_cli.verbs.colorize.coarse_to_fine import is_grey
+        from psal_cli.verbs.recolor import changes_profile, toned
 
         picture = loaded.picture
         if changes_profile(picture):
@@ -174,9 +174,9 @@ class Colorize(Verb):
 
     def _found(self, loaded: Loaded, progress: Progress | None):
         """The library call."""
-        from psal_cli.tasks.colorize import colorize as coloured
-        from psal_cli.tasks.paper_colorization import colorize as by_paper
-        from psal_cli.toning import as_srgb, colours_of
+        from psal_cli.verbs.colorize.coarse_to_fine import colorize as coloured
+        from psal_cli.verbs.colorize.paper import colorize as by_paper
+        from psal_cli.verbs.recolor import as_srgb, colours_of
 
         want, pictures = self.want, loaded.references
         pixels, references = as_srgb(loaded.picture), [colours_of(reference) for reference in pictures]

@@ -117,7 +117,7 @@ class Reconstruct(Verb):
         from psal_cli.image.colour import srgb_profile
         from psal_cli.tasks.reconstruct import psnr
         from psal_cli.tasks.reconstruct import reconstruct as rebuilt
-        from psal_cli.toning import as_srgb
+        from psal_cli.verbs.recolor import as_srgb
 
         want, (query, key) = self.want, loaded
         icc = query.metadata.icc

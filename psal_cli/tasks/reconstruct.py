@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from psal_cli.attention import full_attention, ps_attention
+from psal_cli.image.cielab import tone
 from psal_cli.ops.search import valid_keys
-from psal_cli.tasks.chroma import tone
 from psal_cli.tasks.pyramid import floats
 
 LAYERS = ("psal", "aggregation", "full")

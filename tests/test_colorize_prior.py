@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from psal_cli.image.cielab import coloured, lab
 from psal_cli.networks.embedding import CHANNELS, EmbeddingNetwork
-from psal_cli.tasks import matching
-from psal_cli.tasks.chroma import coloured, lab
-from psal_cli.tasks.likely import UNSEEN, Likely, likely, pooled
+from psal_cli.verbs.colorize import matching
+from psal_cli.verbs.colorize.prior import UNSEEN, Likely, likely, pooled
 
 
 @pytest.mark.parametrize(("size", "features"), [((32, 48), (8, 12)), ((33, 50), (9, 13)), ((1, 3), (1, 1))])

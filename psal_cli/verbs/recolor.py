@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 
 from psal_cli.image import Picture
+from psal_cli.image.cielab import encoded
 from psal_cli.image.colour import meaning_of, srgb_profile, srgb_tones, to_srgb
 from psal_cli.image.curves import tone_curve
 from psal_cli.image.fitting import plain
-from psal_cli.tasks.chroma import encoded
-from psal_cli.tasks.colorize import Colorized, applied
+from psal_cli.verbs.colorize.coarse_to_fine import Colorized, applied
 
 
 def as_srgb(picture: Picture) -> np.ndarray:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from psal_cli.tasks.chroma import coloured, lab, lightness, luminance
+from psal_cli.image.cielab import coloured, lab, lightness, luminance
 
 DEPTHS = {np.uint8: 0.26, np.uint16: 0.0015}  # of L*: what rounding three channels may do to it
 

@@ -9,7 +9,7 @@ import numpy as np
 from psal_cli import memory
 from psal_cli.errors import InputError, MemoryLimitError
 from psal_cli.ops.validation import MAX_SIDE
-from psal_cli.tasks.colorize import COARSE, LARGEST, coarse_size, colorize, levels
+from psal_cli.verbs.colorize.coarse_to_fine import COARSE, LARGEST, coarse_size, colorize, levels
 
 # What is looked for takes the larger of the two, and FIXED bytes; bytes a pixel of what is worked at, measured.
 FIXED = 80_000_000

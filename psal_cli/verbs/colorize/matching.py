@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from psal_cli import ops
-from psal_cli.tasks.descriptors import CHANNELS, describe
+from psal_cli.verbs.colorize.descriptors import CHANNELS, describe
 
 POSITION = np.array([4, 2], np.float32)  # weights of row and column: ties are broken, and sky is seldom below
 FORWARD, BACKWARD = 8, 6  # iterations of the search: from target to reference, and back

@@ -10,8 +10,8 @@ from torch import Tensor
 from psal_cli import weights
 from psal_cli.networks.embedding import EmbeddingNetwork
 from psal_cli.networks.unet import half
-from psal_cli.tasks.enlarging import Enlarged
-from psal_cli.tasks.matching import Canvas
+from psal_cli.verbs.colorize.joint_bilateral import Enlarged
+from psal_cli.verbs.colorize.matching import Canvas
 
 UNSEEN = 3.0  # temperature for pictures other than those of the training: the embedding is too sure of itself (Guo et al. 2017)
 

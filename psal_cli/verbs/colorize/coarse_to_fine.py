@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from psal_cli import weights
+from psal_cli.image.cielab import coloured, lab, lightness
 from psal_cli.networks.fusion import FusionNetwork
-from psal_cli.tasks import matching
-from psal_cli.tasks.chroma import coloured, lab, lightness
-from psal_cli.tasks.enlarging import Enlarged
-from psal_cli.tasks.likely import likely
 from psal_cli.tasks.pyramid import strips
+from psal_cli.verbs.colorize import matching
+from psal_cli.verbs.colorize.joint_bilateral import Enlarged
+from psal_cli.verbs.colorize.prior import likely
 
 COARSE = 448  # pixels, the longer side: of this size were the pictures that the networks were trained with
 MAGNIFIED = 4  # times, at most: of a picture of a few pixels the scales see nothing

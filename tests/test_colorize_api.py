@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from psal_cli.image.cielab import coloured, lab, lightness, tone
 from psal_cli.image.picture import Picture
 from psal_cli.networks.colorization import ColorizationNetwork, grey
 from psal_cli.networks.fusion import CUES, FusionNetwork
-from psal_cli.tasks import descriptors, matching
-from psal_cli.tasks.chroma import coloured, lab, lightness, tone
-from psal_cli.tasks.colorize import COARSE, Colorized, _mixed, applied, colorize, is_grey
-from psal_cli.tasks.enlarging import Enlarged
-from psal_cli.tasks.paper_colorization import LAYERS, _levelled, layer
-from psal_cli.tasks.paper_colorization import colorize as by_paper
+from psal_cli.verbs.colorize import descriptors, matching
+from psal_cli.verbs.colorize.coarse_to_fine import COARSE, Colorized, _mixed, applied, colorize, is_grey
+from psal_cli.verbs.colorize.joint_bilateral import Enlarged
+from psal_cli.verbs.colorize.paper import LAYERS, _levelled, layer
+from psal_cli.verbs.colorize.paper import colorize as by_paper
 from psal_cli.viz import drawing
 
 NAMES = {
@@ -211,7 +211,9 @@ def test_origins_are_places_in_each_references_own_pixels(pair):
 
 @pytest.mark.parametrize("strip", [7, 1000])
 def test_colours_of_a_large_picture_stop_where_its_edge_is(strip, monkeypatch):
-    monkeypatch.setattr("psal_cli.tasks.colorize.strips", lambda h, w: [(y, min(y + strip, h)) for y in range(0, h, strip)])
+    monkeypatch.setattr(
+        "psal_cli.verbs.colorize.coarse_to_fine.strips", lambda h, w: [(y, min(y + strip, h)) for y in range(0, h, strip)]
+    )
     chroma, guide = np.full((8, 16, 2), -0.2, np.float32), np.full((8, 16), 0.45, np.float32)
     chroma[:, 8:], guide[:, 8:] = 0.2, 0.65
     chroma[4:] /= 2

@@ -5,8 +5,8 @@ import pytest
 from psal_cli import memory
 from psal_cli.errors import InputError, MemoryLimitError
 from psal_cli.image.reading import Header
-from psal_cli.tasks.colorize import COARSE
-from psal_cli.tasks.colorize_costs import plan
+from psal_cli.verbs.colorize.coarse_to_fine import COARSE
+from psal_cli.verbs.colorize.memory_model import plan
 
 PNG = {"output": "PNG"}
 

@@ -8,10 +8,10 @@ from torch import nn
 
 from psal_cli import weights as stored
 from psal_cli.attention import FullAttention, LocalAttention, PSAttention
+from psal_cli.image.cielab import lab, lightness, tone
 from psal_cli.networks.colorization import ColorizationNetwork
-from psal_cli.tasks.chroma import lab, lightness, tone
-from psal_cli.tasks.colorize import Colorized
-from psal_cli.tasks.matching import canvas
+from psal_cli.verbs.colorize.coarse_to_fine import Colorized
+from psal_cli.verbs.colorize.matching import canvas
 
 PATCH = 7
 LAYERS = ("psal1", "psal3", "psal7", "psal15", "aggregation", "full", "full_dot", "local")
@@ -42,7 +42,7 @@ def colorize(
     """Colours for a picture, all of it at once; neither confidence nor origins.
 
     Args:
-        pixels, references, visible, seed: see psal_cli.tasks.colorize.
+        pixels, references, visible, seed: see psal_cli.verbs.colorize.coarse_to_fine.
         attention: the layer, and the weights that were trained with it: "aggregation", "psal3", "psal1", "full" or "local".
         iterations: of the search; default 5.
         weights: a file of other weights.
