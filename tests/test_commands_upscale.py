@@ -15,8 +15,8 @@ from psal_cli.image.metadata import Metadata
 from psal_cli.image.picture import Picture
 from psal_cli.image.resizing import resized
 from psal_cli.networks.csnln import CSNLN
-from psal_cli.tasks import upscale_costs
-from psal_cli.tasks.upscale import Upscaler, networks_for
+from psal_cli.verbs.upscale import memory_model as upscale_costs
+from psal_cli.verbs.upscale.upscaler import Upscaler, networks_for
 
 from .metadata_blocks import SRGB, exif_block
 from .photos import lines, psal, tree

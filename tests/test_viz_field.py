@@ -9,8 +9,8 @@ from PIL import Image
 from psal_cli.image import read_picture
 from psal_cli.image.picture import Picture
 from psal_cli.networks.csnln import Pasting
-from psal_cli.tasks.upscale import networks_for
 from psal_cli.verbs.colorize.coarse_to_fine import colorize
+from psal_cli.verbs.upscale.upscaler import networks_for
 from psal_cli.viz import drawing
 from psal_cli.viz import field as offsets
 

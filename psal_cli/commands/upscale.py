@@ -59,7 +59,7 @@ def upscale(**chosen) -> None:
 
 class Loaded(NamedTuple):
     picture: Any  # psal_cli.image.Picture
-    plan: Any  # psal_cli.tasks.upscale_costs.Plan
+    plan: Any  # psal_cli.verbs.upscale.memory_model.Plan
 
 
 class Result(NamedTuple):
@@ -87,7 +87,7 @@ class Upscale(Verb):
 
     def start(self) -> None:
         from psal_cli.networks.csnln import Pasting
-        from psal_cli.tasks.upscale_costs import baseline
+        from psal_cli.verbs.upscale.memory_model import baseline
 
         networks = self._networks()
         if self.want.save_offsets and not any(isinstance(layer, Pasting) for layer in networks[0].modules()):
@@ -97,7 +97,7 @@ class Upscale(Verb):
 
     def _networks(self) -> tuple:
         """Those that a plan counts with: all models are of one size."""
-        from psal_cli.tasks.upscale import networks_for
+        from psal_cli.verbs.upscale.upscaler import networks_for
 
         return networks_for(self.want.scale, "clean", self.want.weights, self.want.attention)
 
@@ -111,9 +111,9 @@ class Upscale(Verb):
         return Loaded(picture, plan)
 
     def _plan(self, item: Item, header):
-        """psal_cli.tasks.upscale_costs.Plan. Raises MemoryLimitError: it cannot fit; InputError: the result is too large."""
+        """psal_cli.verbs.upscale.memory_model.Plan. Raises MemoryLimitError: it cannot fit; InputError: the result is too large."""
         from psal_cli.image.writing import check_size
-        from psal_cli.tasks.upscale_costs import plan
+        from psal_cli.verbs.upscale.memory_model import plan
 
         want = self.want
         width, height = header.width * want.scale, header.height * want.scale
@@ -137,7 +137,7 @@ class Upscale(Verb):
     def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
         """The library call."""
         from psal_cli.image.resizing import resized
-        from psal_cli.tasks.upscale import upscale as enlarged
+        from psal_cli.verbs.upscale.upscaler import upscale as enlarged
 
         want, picture = self.want, loaded.picture
         model = want.model if want.model != "auto" else "clean" if picture.lossless else "photo"

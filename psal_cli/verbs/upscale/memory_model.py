@@ -12,7 +12,7 @@ from psal_cli.errors import MemoryLimitError
 from psal_cli.networks.csnln import CSNLN
 from psal_cli.networks.upscaling import RATIOS
 from psal_cli.tasks.costs import LOSSLESS
-from psal_cli.tasks.upscale import CHOICES, Upscaler, check_sides, strip_rows
+from psal_cli.verbs.upscale.upscaler import CHOICES, Upscaler, check_sides, strip_rows
 
 # Bytes, measured.
 SEARCHED, KEPT = 630, 380  # for each pixel of the input: while the attention searches, and what it keeps

@@ -14,9 +14,9 @@ from psal_cli.image import Header
 from psal_cli.memory_fallback import RunMode, run_modes
 from psal_cli.networks.csnln import CSNLN
 from psal_cli.networks.upscaling import UpscalingNetwork, reduced
-from psal_cli.tasks import upscale as module
-from psal_cli.tasks import upscale_costs
-from psal_cli.tasks.upscale import Upscaler, network_of, networks_for, upscale, weights_of
+from psal_cli.verbs.upscale import memory_model as upscale_costs
+from psal_cli.verbs.upscale import upscaler as module
+from psal_cli.verbs.upscale.upscaler import Upscaler, network_of, networks_for, upscale, weights_of
 from psal_cli.weights import manifest
 
 
