@@ -9,9 +9,9 @@ from PIL import Image
 from psal_cli import memory
 from psal_cli.image import Picture, read_picture, write_picture
 from psal_cli.image.metadata import Metadata
-from psal_cli.tasks import generate as task
-from psal_cli.tasks.generate import generate
-from psal_cli.tasks.generate_costs import baseline
+from psal_cli.verbs.generate import sampling as task
+from psal_cli.verbs.generate.memory_model import baseline
+from psal_cli.verbs.generate.sampling import generate
 
 from .metadata_blocks import SRGB, exif_block
 from .photos import lines, psal, texture, tree

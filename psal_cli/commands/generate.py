@@ -91,7 +91,7 @@ class Generate(Verb):
             raise click.UsageError(f"--seed {want.seed}: {want.results} samples need as many seeds, which end at 2^32 - 1")
 
     def start(self) -> None:
-        from psal_cli.tasks.generate_costs import baseline
+        from psal_cli.verbs.generate.memory_model import baseline
 
         baseline()  # before any picture is in memory
 
@@ -121,7 +121,7 @@ class Generate(Verb):
     def _plan(self, item: Item, header):
         """psal_cli.memory.Plan. Raises InputError for what cannot be made, MemoryLimitError when it cannot fit."""
         from psal_cli.image import read_header
-        from psal_cli.tasks.generate_costs import plan
+        from psal_cli.verbs.generate.memory_model import plan
 
         want, path = self.want, item.partners.get("keep")
         width, height = self._size(header)
@@ -144,7 +144,7 @@ class Generate(Verb):
 
     def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
         """The library call."""
-        from psal_cli.tasks.generate import generate as make
+        from psal_cli.verbs.generate.sampling import generate as make
 
         want, (picture, keep) = self.want, loaded
         found = make(

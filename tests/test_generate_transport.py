@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from psal_cli.tasks import transport
+from psal_cli.verbs.generate import transport
 
 EVEN = torch.full((60,), 1 / 60)
 

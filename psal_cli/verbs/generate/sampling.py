@@ -13,10 +13,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from psal_cli.tasks import transport
-from psal_cli.tasks.canvas import Canvas, Kept, blank, overlap
 from psal_cli.tasks.pyramid import Pyramid, floats
 from psal_cli.tasks.synthesis import Key
+from psal_cli.verbs.generate import transport
+from psal_cli.verbs.generate.canvas import Canvas, Kept, blank, overlap
 
 METHODS = ("psinot", "psin")
 # Patches of the reference at the coarsest level, at most, where no levels are asked for: with more the layout is made of smaller

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from psal_cli.tasks import generate as task
-from psal_cli.tasks.generate import METHODS, generate, levels_for, transported
+from psal_cli.verbs.generate import sampling as task
+from psal_cli.verbs.generate.sampling import METHODS, generate, levels_for, transported
 
 SIDE = 48
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from psal_cli import memory
 from psal_cli.tasks.costs import about
-from psal_cli.tasks.generate import generate, halved, levels_for, transported
 from psal_cli.tasks.pyramid import TEXTURES
-from psal_cli.tasks.transport import SAMPLE
+from psal_cli.verbs.generate.sampling import generate, halved, levels_for, transported
+from psal_cli.verbs.generate.transport import SAMPLE
 
 # Bytes, measured.
 FIELD = 60  # of each pixel of the sample: field, similarities, masks, and what the field is carried over from
