@@ -15,8 +15,8 @@ from psal_cli.image.metadata import Metadata
 from psal_cli.image.picture import Picture
 from psal_cli.image.reading import Header
 from psal_cli.memory import MemoryLimitError
-from psal_cli.tasks import reconstruct_costs
-from psal_cli.tasks.reconstruct import psnr, reconstruct
+from psal_cli.verbs.reconstruct import memory_model as reconstruct_costs
+from psal_cli.verbs.reconstruct.rebuild import psnr, reconstruct
 
 from .metadata_blocks import SRGB
 from .photos import lines, psal

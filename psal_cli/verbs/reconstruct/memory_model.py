@@ -8,7 +8,7 @@ import numpy as np
 from psal_cli import memory
 from psal_cli.attention.patches import CHUNK
 from psal_cli.tasks.costs import about
-from psal_cli.tasks.reconstruct import reconstruct
+from psal_cli.verbs.reconstruct.rebuild import reconstruct
 
 # Bytes, measured.
 MATCH = 24  # of each neighbour of a pixel
