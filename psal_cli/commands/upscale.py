@@ -111,7 +111,7 @@ class Upscale(Verb):
         return Loaded(picture, plan)
 
     def _plan(self, item: Item, header):
-        """psal_cli.verbs.upscale.memory_model.Plan. Raises MemoryLimitError: it cannot fit; InputError: the result is too large."""
+        """The plan. Raises MemoryLimitError: it cannot fit; InputError: the result is too large."""
         from psal_cli.image.writing import check_size
         from psal_cli.verbs.upscale.memory_model import plan
 
