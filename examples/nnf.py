@@ -11,10 +11,10 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from psal_cli import ops
-from psal_cli.drawing import reference_wheel
 from psal_cli.image import read_picture
 from psal_cli.image.fitting import rounded
-from psal_cli.tasks.reconstruct import psnr
+from psal_cli.verbs.reconstruct.rebuild import psnr
+from psal_cli.viz.drawing import reference_wheel
 
 ITERATIONS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 15, 20)
 MILLISECONDS = 700

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from PIL import Image
 
 from psal_cli import memory, native
+from psal_cli.batch.runner import SIGNALS
 from psal_cli.benchmarks.pairs import BUNDLED
-from psal_cli.pipeline import SIGNALS
 from psal_cli.tasks import inpaint as task
 
 from .photos import SIZE, texture

@@ -20,8 +20,8 @@ from psal_cli.commands.bench import bench
 from psal_cli.commands.reconstruct import reconstruct as reconstruct_command
 from psal_cli.errors import InputError
 from psal_cli.networks.colorization import grey
-from psal_cli.tasks.paper_colorization import network_of
-from psal_cli.tasks.reconstruct import TEMPERATURE
+from psal_cli.verbs.colorize.paper import network_of
+from psal_cli.verbs.reconstruct.rebuild import TEMPERATURE
 
 from .photos import psal
 

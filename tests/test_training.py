@@ -17,16 +17,16 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
+from psal_cli.image.cielab import lab
 from psal_cli.networks.colorization import ColorizationNetwork, grey
 from psal_cli.networks.embedding import EmbeddingNetwork
-from psal_cli.tasks.chroma import lab
-from psal_cli.tasks.colorize import COARSE
-from psal_cli.tasks.descriptors import CHANNELS, MEASURES, measures
-from psal_cli.tasks.likely import pooled
-from psal_cli.tasks.paper_colorization import layer, network_of
 from psal_cli.training import colorization, descriptor, export, fusion, loop
 from psal_cli.training.colorization import FRAME, tensors, window_error
 from psal_cli.training.pairs import HELD_OUT, Pair, Pairs
+from psal_cli.verbs.colorize.coarse_to_fine import COARSE
+from psal_cli.verbs.colorize.descriptors import CHANNELS, MEASURES, measures
+from psal_cli.verbs.colorize.paper import layer, network_of
+from psal_cli.verbs.colorize.prior import pooled
 
 
 @pytest.fixture(scope="module")

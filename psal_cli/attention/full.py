@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from psal_cli import checks
 from psal_cli.attention.patches import at_a_time, key_places, padded, patches_at, pixel_vectors, query_places, spread, values_at
+from psal_cli.ops import validation
 
 
 def full_attention(
@@ -44,8 +44,8 @@ def full_attention(
     Raises:
         ValueError: for each constraint above, with the offending value and the expected one.
     """
-    checks.dense_attention(query, key, value, patch_size, similarity, temperature)
-    checks.masks(query, key, query_mask, key_mask)
+    validation.dense_attention(query, key, value, patch_size, similarity, temperature)
+    validation.masks(query, key, query_mask, key_mask)
     if stride < 1:
         raise ValueError(f"stride is {stride}, expected 1 or more")
     queries, keys = pixel_vectors(query, key, similarity)

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
-from psal_cli import checks
 from psal_cli.attention.patches import (
     at_a_time,
     key_places,
@@ -21,6 +20,7 @@ from psal_cli.attention.patches import (
     spread,
     values_at,
 )
+from psal_cli.ops import validation
 
 MULTIPLE = 8
 TILE = 8, 16  # rows and columns of the places that are neighbours in a block of flex_attention
@@ -45,8 +45,8 @@ def sdpa_attention(
 
     Args, returns, raises: those of `full_attention`, without stride; ValueError for more than D channels of value.
     """
-    checks.dense_attention(query, key, value, patch_size, similarity, temperature)
-    checks.masks(query, key, query_mask, key_mask)
+    validation.dense_attention(query, key, value, patch_size, similarity, temperature)
+    validation.masks(query, key, query_mask, key_mask)
     queries, keys = pixel_vectors(query, key, similarity)
     numbers, channels = queries.shape[1] * patch_size**2, value.shape[1]
     length = math.ceil(numbers / MULTIPLE) * MULTIPLE
@@ -85,9 +85,9 @@ def flex_local_attention(
 
     Args, returns, raises: those of `local_attention`, without masks; RuntimeError where torch cannot compile it.
     """
-    checks.dense_attention(query, key, value, patch_size, similarity, temperature)
-    checks.same_size(query, key)
-    checks.window(window, patch_size)
+    validation.dense_attention(query, key, value, patch_size, similarity, temperature)
+    validation.same_size(query, key)
+    validation.window(window, patch_size)
     height, width = query.shape[2:]
     queries, keys = pixel_vectors(query, key, similarity)
     order = _tiled(height, width).to(query.device)

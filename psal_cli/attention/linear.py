@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from psal_cli import checks
 from psal_cli.attention.patches import at_a_time, key_places, made_again, padded, patches_at, query_places, spread, values_at
+from psal_cli.ops import validation
 
 
 def linear_attention(
@@ -34,8 +34,8 @@ def linear_attention(
     Raises:
         ValueError: for each constraint above, with the offending value and the expected one.
     """
-    checks.dense_attention(query, key, value, patch_size)
-    checks.masks(query, key, query_mask, key_mask)
+    validation.dense_attention(query, key, value, patch_size)
+    validation.masks(query, key, query_mask, key_mask)
     numbers = query.shape[1] * patch_size**2
 
     def gathered(total: Tensor, keys: Tensor, values: Tensor, place: Tensor) -> Tensor:

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from psal_cli import checks
 from psal_cli.attention.full import Weighted
 from psal_cli.attention.patches import all_patches, inner, padded, pixel_vectors
+from psal_cli.ops import validation
 from psal_cli.ops.search import valid_keys
 
 BLOCK = 21  # side of the blocks of queries whose windows are looked at together
@@ -44,10 +44,10 @@ def local_attention(
     Raises:
         ValueError: for each constraint above, with the offending value and the expected one.
     """
-    checks.dense_attention(query, key, value, patch_size, similarity, temperature)
-    checks.masks(query, key, query_mask, key_mask)
-    checks.same_size(query, key)
-    checks.window(window, patch_size)
+    validation.dense_attention(query, key, value, patch_size, similarity, temperature)
+    validation.masks(query, key, query_mask, key_mask)
+    validation.same_size(query, key)
+    validation.window(window, patch_size)
     everywhere = query.new_ones((len(query), *query.shape[2:]), dtype=torch.bool)
     usable = valid_keys(everywhere if key_mask is None else key_mask, patch_size)
     queries, keys = pixel_vectors(query, key, similarity)

@@ -6,7 +6,6 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from psal_cli import checks
 from psal_cli.attention.patches import (
     at_a_time,
     key_places,
@@ -18,6 +17,7 @@ from psal_cli.attention.patches import (
     spread,
     values_at,
 )
+from psal_cli.ops import validation
 
 FLOOR = 1e-4  # of a feature, as in the authors' code: where queries and keys meet in none, the result is a mean of all values
 
@@ -58,8 +58,8 @@ def performer_attention(
     Raises:
         ValueError: for each constraint above, with the offending value and the expected one.
     """
-    checks.dense_attention(query, key, value, patch_size, similarity, temperature)
-    checks.masks(query, key, query_mask, key_mask)
+    validation.dense_attention(query, key, value, patch_size, similarity, temperature)
+    validation.masks(query, key, query_mask, key_mask)
     queries, keys = (x / temperature**0.5 for x in pixel_vectors(query, key, similarity))
     numbers = queries.shape[1] * patch_size**2
     count = default_features(numbers) if random_features is None else random_features

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from psal_cli import checks, ops
+from psal_cli import ops
+from psal_cli.ops import validation
 
 
 class Field(NamedTuple):
@@ -72,7 +73,7 @@ def ps_attention(
     if query.dtype != key.dtype and torch.is_autocast_enabled(query.device.type):
         common = torch.promote_types(query.dtype, key.dtype)
         query, key = query.to(common), key.to(common)
-    checks.value(key, value, value_scale)
+    validation.value(key, value, value_scale)
     with torch.no_grad():
         nnf, _ = ops.search(query, key, patch_size, k, iterations, similarity, query_mask, key_mask, init, schedule, seed)
     found = ops.similarity_at(query, key, nnf, patch_size, similarity)  # [B, k, H, W]

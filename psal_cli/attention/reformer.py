@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from psal_cli import checks
 from psal_cli.attention.patches import (
     at_a_time,
     key_places,
@@ -18,6 +17,7 @@ from psal_cli.attention.patches import (
     spread,
     values_at,
 )
+from psal_cli.ops import validation
 
 
 def reformer_attention(
@@ -61,8 +61,8 @@ def reformer_attention(
     Raises:
         ValueError: for each constraint above, with the offending value and the expected one.
     """
-    checks.dense_attention(query, key, value, patch_size, similarity, temperature)
-    checks.masks(query, key, query_mask, key_mask)
+    validation.dense_attention(query, key, value, patch_size, similarity, temperature)
+    validation.masks(query, key, query_mask, key_mask)
     for name, number in (("chunk_size", chunk_size), ("rounds", rounds)):
         if number < 1:
             raise ValueError(f"{name} is {number}, expected 1 or more")

@@ -11,7 +11,7 @@ from psal_cli.benchmarks.layers import Case, full, local, psal
 from psal_cli.benchmarks.measuring import growth, timed
 from psal_cli.benchmarks.pairs import pairs, tensor
 from psal_cli.networks.colorization import grey
-from psal_cli.tasks.paper_colorization import layer, network_of, reseed
+from psal_cli.verbs.colorize.paper import layer, network_of, reseed
 
 SIZE, FRAME, ITERATIONS = 256, 7, 5
 TABLE_4 = {"psal1": 0.00832, "psal3": 0.00228, "psal7": 0.00234, "psal15": 0.00237, "aggregation": 0.001939}

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import click
 
-from psal_cli.batch import Item, as_path
+from psal_cli.batch.plan import Item, as_path
 from psal_cli.commands import options
+from psal_cli.commands.console import Progress, Talk
 from psal_cli.commands.run import run_verb
-from psal_cli.commands.talk import Progress, Talk
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError
 
@@ -69,12 +69,12 @@ def colorize(**chosen) -> None:
 class Loaded(NamedTuple):
     picture: Any  # psal_cli.image.Picture
     references: list[Any]
-    plan: Any  # psal_cli.tasks.colorize_costs.Plan
+    plan: Any  # psal_cli.verbs.colorize.memory_model.Plan
 
 
 class Result(NamedTuple):
     loaded: Loaded
-    found: Any  # psal_cli.tasks.colorize.Colorized
+    found: Any  # psal_cli.verbs.colorize.coarse_to_fine.Colorized
     picture: Any  # the result
 
 
@@ -91,7 +91,7 @@ class Colorize(Verb):
         self.refuse_mixtures(dict.fromkeys(paper, ("paper",)) | dict.fromkeys(psal, ("psal",)))
 
     def start(self) -> None:
-        from psal_cli.tasks.colorize_costs import baseline
+        from psal_cli.verbs.colorize.memory_model import baseline
 
         baseline()  # before any picture is in memory
 
@@ -105,9 +105,9 @@ class Colorize(Verb):
         return Loaded(picture, [self._reference(path) for path in item.partners.values()], plan)
 
     def _plan(self, item: Item, header):
-        """psal_cli.tasks.colorize_costs.Plan. Raises MemoryLimitError when it cannot fit."""
+        """psal_cli.verbs.colorize.memory_model.Plan. Raises MemoryLimitError when it cannot fit."""
         from psal_cli.image import read_header
-        from psal_cli.tasks.colorize_costs import plan
+        from psal_cli.verbs.colorize.memory_model import plan
 
         references = [read_header(path, self.want.max_pixels) for path in item.partners.values()]
         try:
@@ -135,7 +135,7 @@ class Colorize(Verb):
 
     def _read_reference(self, path: Path):
         from psal_cli.image import read_picture
-        from psal_cli.tasks.colorize import is_grey
+        from psal_cli.verbs.colorize.coarse_to_fine import is_grey
 
         picture = read_picture(path, self.want.max_pixels)
         visible = _visible(picture)
@@ -146,8 +146,8 @@ class Colorize(Verb):
         return picture
 
     def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
-        from psal_cli.tasks.colorize import is_grey
-        from psal_cli.toning import changes_profile, toned
+        from psal_cli.verbs.colorize.coarse_to_fine import is_grey
+        from psal_cli.verbs.recolor import changes_profile, toned
 
         picture = loaded.picture
         if changes_profile(picture):
@@ -174,9 +174,9 @@ class Colorize(Verb):
 
     def _found(self, loaded: Loaded, progress: Progress | None):
         """The library call."""
-        from psal_cli.tasks.colorize import colorize as coloured
-        from psal_cli.tasks.paper_colorization import colorize as by_paper
-        from psal_cli.toning import as_srgb, colours_of
+        from psal_cli.verbs.colorize.coarse_to_fine import colorize as coloured
+        from psal_cli.verbs.colorize.paper import colorize as by_paper
+        from psal_cli.verbs.recolor import as_srgb, colours_of
 
         want, pictures = self.want, loaded.references
         pixels, references = as_srgb(loaded.picture), [colours_of(reference) for reference in pictures]
@@ -194,8 +194,8 @@ class Colorize(Verb):
         return "done"
 
     def _write_about(self, item: Item, result: Result) -> None:
-        from psal_cli import drawing
         from psal_cli.image import write_picture
+        from psal_cli.viz import drawing
 
         picture, found = result.loaded.picture, result.found
         if path := item.outputs.get("confidence"):
@@ -207,7 +207,7 @@ class Colorize(Verb):
             write_picture(compared, path, self.want.force)
 
     def _write_offsets(self, path: Path, result: Result) -> None:
-        from psal_cli.offsets import write_field
+        from psal_cli.viz.field import write_field
 
         origin = result.found.origin.transpose(2, 0, 1)
         sizes = [reference.pixels.shape[:2] for reference in result.loaded.references]

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import click
 
-from psal_cli.batch import Item, as_path, make_folders
+from psal_cli.batch.plan import Item, as_path, make_folders
 from psal_cli.commands import options
+from psal_cli.commands.console import Progress, Talk
 from psal_cli.commands.run import run_verb
-from psal_cli.commands.talk import Progress, Talk
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError
 
@@ -91,7 +91,7 @@ class Generate(Verb):
             raise click.UsageError(f"--seed {want.seed}: {want.results} samples need as many seeds, which end at 2^32 - 1")
 
     def start(self) -> None:
-        from psal_cli.tasks.generate_costs import baseline
+        from psal_cli.verbs.generate.memory_model import baseline
 
         baseline()  # before any picture is in memory
 
@@ -121,7 +121,7 @@ class Generate(Verb):
     def _plan(self, item: Item, header):
         """psal_cli.memory.Plan. Raises InputError for what cannot be made, MemoryLimitError when it cannot fit."""
         from psal_cli.image import read_header
-        from psal_cli.tasks.generate_costs import plan
+        from psal_cli.verbs.generate.memory_model import plan
 
         want, path = self.want, item.partners.get("keep")
         width, height = self._size(header)
@@ -144,7 +144,7 @@ class Generate(Verb):
 
     def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
         """The library call."""
-        from psal_cli.tasks.generate import generate as make
+        from psal_cli.verbs.generate.sampling import generate as make
 
         want, (picture, keep) = self.want, loaded
         found = make(
@@ -165,7 +165,7 @@ class Generate(Verb):
 
     def write(self, item: Item, result: Result) -> str:
         from psal_cli.image import write_picture
-        from psal_cli.offsets import write_field
+        from psal_cli.viz.field import write_field
 
         given, made, nnf = result
         if path := item.outputs.get("save_offsets"):
@@ -175,8 +175,8 @@ class Generate(Verb):
         return "done"
 
     def finish(self, items: list[Item]) -> None:
-        from psal_cli.drawing import contact_sheet
         from psal_cli.image import read_picture, write_picture
+        from psal_cli.viz.drawing import contact_sheet
 
         path = as_path(self.want.sheet)
         rows: dict[Any, list] = {}

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import click
 
-from psal_cli.batch import Item
+from psal_cli.batch.plan import Item
 from psal_cli.commands import options
+from psal_cli.commands.console import Progress, Talk
 from psal_cli.commands.run import run_verb
-from psal_cli.commands.talk import Progress, Talk
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError
 
@@ -241,14 +241,14 @@ class Inpaint(Verb):
 
         picture, hole = result.picture, result.mask.hole
         if path := item.outputs.get("save_offsets"):
-            from psal_cli import offsets
-            from psal_cli.drawing import offset_wheel
+            from psal_cli.viz import field as offsets
+            from psal_cli.viz.drawing import offset_wheel
 
             origin, want = result.filled.origin.cpu().numpy(), self.want
             drawn = partial(offset_wheel, origin, hole, picture, arrows=want.arrows)
             offsets.write_offsets(path, want.force, partial(offsets.inside, origin, hole), drawn)
         if path := item.outputs.get("compare"):
-            from psal_cli.drawing import side_by_side
+            from psal_cli.viz.drawing import side_by_side
 
             write_picture(side_by_side(picture, done, hole), path, self.want.force)
 

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import click
 
-from psal_cli.batch import Item
+from psal_cli.batch.plan import Item
 from psal_cli.commands import options
+from psal_cli.commands.console import Progress
 from psal_cli.commands.run import run_verb
-from psal_cli.commands.talk import Progress
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError
 
@@ -81,7 +81,7 @@ class Reconstruct(Verb):
             raise click.UsageError("--save-offsets is of --attention psal and aggregation: full compares with everything")
 
     def start(self) -> None:
-        from psal_cli.tasks.reconstruct_costs import baseline
+        from psal_cli.verbs.reconstruct.memory_model import baseline
 
         baseline()  # before any picture is in memory
 
@@ -97,7 +97,7 @@ class Reconstruct(Verb):
     def _plan(self, item: Item, header):
         """psal_cli.memory.Plan. Raises MemoryLimitError when it cannot fit."""
         from psal_cli.image import read_header
-        from psal_cli.tasks.reconstruct_costs import plan
+        from psal_cli.verbs.reconstruct.memory_model import plan
 
         key, want = read_header(item.partners["from"], self.want.max_pixels), self.want
         found = plan(
@@ -115,9 +115,9 @@ class Reconstruct(Verb):
     def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
         """The library call."""
         from psal_cli.image.colour import srgb_profile
-        from psal_cli.tasks.reconstruct import psnr
-        from psal_cli.tasks.reconstruct import reconstruct as rebuilt
-        from psal_cli.toning import as_srgb
+        from psal_cli.verbs.recolor import as_srgb
+        from psal_cli.verbs.reconstruct.rebuild import psnr
+        from psal_cli.verbs.reconstruct.rebuild import reconstruct as rebuilt
 
         want, (query, key) = self.want, loaded
         icc = query.metadata.icc
@@ -152,7 +152,7 @@ class Reconstruct(Verb):
 
     def write(self, item: Item, result: Result) -> str:
         from psal_cli.image import write_picture
-        from psal_cli.offsets import write_field
+        from psal_cli.viz.field import write_field
 
         query, key = result.loaded
         if path := item.outputs.get("save_offsets"):

@@ -11,14 +11,15 @@ from typing import Any
 
 import click
 
-from psal_cli import batch, memory
+from psal_cli import memory
+from psal_cli.batch import plan as batch
+from psal_cli.batch.runner import Outcome, Stop, run
+from psal_cli.batch.sidecars import option_of, pair
 from psal_cli.commands import options
-from psal_cli.commands.talk import Talk
+from psal_cli.commands.console import Talk
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import INTERRUPTED, InputError, NothingToDoError, is_out_of_memory, printable
 from psal_cli.files import STDIO
-from psal_cli.partners import option_of, pair
-from psal_cli.pipeline import Outcome, Stop, run
 
 
 def run_verb(want: SimpleNamespace, make: type[Verb]) -> None:

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import click
 
-from psal_cli.batch import Item
+from psal_cli.batch.plan import Item
 from psal_cli.commands import options
+from psal_cli.commands.console import Progress, Talk
 from psal_cli.commands.run import run_verb
-from psal_cli.commands.talk import Progress, Talk
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError
 
@@ -59,7 +59,7 @@ def upscale(**chosen) -> None:
 
 class Loaded(NamedTuple):
     picture: Any  # psal_cli.image.Picture
-    plan: Any  # psal_cli.tasks.upscale_costs.Plan
+    plan: Any  # psal_cli.verbs.upscale.memory_model.Plan
 
 
 class Result(NamedTuple):
@@ -87,7 +87,7 @@ class Upscale(Verb):
 
     def start(self) -> None:
         from psal_cli.networks.csnln import Pasting
-        from psal_cli.tasks.upscale_costs import baseline
+        from psal_cli.verbs.upscale.memory_model import baseline
 
         networks = self._networks()
         if self.want.save_offsets and not any(isinstance(layer, Pasting) for layer in networks[0].modules()):
@@ -97,7 +97,7 @@ class Upscale(Verb):
 
     def _networks(self) -> tuple:
         """Those that a plan counts with: all models are of one size."""
-        from psal_cli.tasks.upscale import networks_for
+        from psal_cli.verbs.upscale.upscaler import networks_for
 
         return networks_for(self.want.scale, "clean", self.want.weights, self.want.attention)
 
@@ -111,9 +111,9 @@ class Upscale(Verb):
         return Loaded(picture, plan)
 
     def _plan(self, item: Item, header):
-        """psal_cli.tasks.upscale_costs.Plan. Raises MemoryLimitError: it cannot fit; InputError: the result is too large."""
+        """The plan. Raises MemoryLimitError: it cannot fit; InputError: the result is too large."""
         from psal_cli.image.writing import check_size
-        from psal_cli.tasks.upscale_costs import plan
+        from psal_cli.verbs.upscale.memory_model import plan
 
         want = self.want
         width, height = header.width * want.scale, header.height * want.scale
@@ -137,7 +137,7 @@ class Upscale(Verb):
     def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
         """The library call."""
         from psal_cli.image.resizing import resized
-        from psal_cli.tasks.upscale import upscale as enlarged
+        from psal_cli.verbs.upscale.upscaler import upscale as enlarged
 
         want, picture = self.want, loaded.picture
         model = want.model if want.model != "auto" else "clean" if picture.lossless else "photo"
@@ -163,8 +163,8 @@ class Upscale(Verb):
         return Result(picture, replace(picture, pixels=pixels, alpha=alpha, metadata=metadata), field)
 
     def write(self, item: Item, result: Result) -> str:
-        from psal_cli.drawing import enlarged_side_by_side
         from psal_cli.image import write_picture
+        from psal_cli.viz.drawing import enlarged_side_by_side
 
         if path := item.outputs.get("save_offsets"):
             self._write_offsets(path, result)
@@ -174,7 +174,7 @@ class Upscale(Verb):
         return "done"
 
     def _write_offsets(self, path, result: Result) -> None:
-        from psal_cli.offsets import write_field
+        from psal_cli.viz.field import write_field
 
         nnf, size = result.field
         write_field(path, self.want.force, nnf, [size], result.before, arrows=self.want.arrows)

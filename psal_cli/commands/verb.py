@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from psal_cli.batch import Item
+from psal_cli.batch.plan import Item
 from psal_cli.commands import options
-from psal_cli.commands.talk import Progress, Talk
+from psal_cli.commands.console import Progress, Talk
 from psal_cli.files import STDIO, open_input
 
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from psal_cli.attention import ContextualAttention
-from psal_cli.networks.diffusion import diffused
+from psal_cli.patchmatch.diffusion import diffused
 
 FILLS = ("zeros", "diffused")
 MULTIPLE = 8  # of the sides inside

@@ -14,7 +14,7 @@ CANDIDATES = 3 + len(GRIDS) + 1
 
 
 class FusionNetwork(UNet):
-    """Cues of matches (psal_cli.tasks.matching.cues) -> chroma and its expected error.
+    """Cues of matches (psal_cli.verbs.colorize.matching.cues) -> chroma and its expected error.
 
     A small U-Net sees the cues. It says how far to believe each match; the matches, weighted so, are averaged in bilateral
     grids, over what is near and about as light (Chen et al. 2007), at five sizes. Then it mixes: the match itself, the vote

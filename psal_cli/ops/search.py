@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from psal_cli import checks, native
+from psal_cli import native
+from psal_cli.ops import validation
 from psal_cli.ops.layout import channels_last, dense, inverse_norm, margins, pointer
 from psal_cli.ops.operator import operator
 
@@ -50,10 +51,10 @@ def search(
         ValueError: for each constraint above, with the offending value and the expected one.
     """
     schedule = schedule or ("jump-flood" if query.is_cuda else "scan")
-    checks.features(query, key)
-    checks.search(query, key, patch_size, k, iterations, similarity, schedule)
-    checks.masks(query, key, query_mask, key_mask)
-    checks.init(query, k, init)
+    validation.features(query, key)
+    validation.search(query, key, patch_size, k, iterations, similarity, schedule)
+    validation.masks(query, key, query_mask, key_mask)
+    validation.init(query, k, init)
     key_valid = key_rows = None
     if key_mask is not None:
         key_valid, key_rows = torch.ops.psal.enough_valid_keys(key_mask, patch_size, k)
@@ -86,7 +87,7 @@ def _enough_valid_keys(key_mask: Tensor, patch_size: int, k: int) -> tuple[Tenso
     """
     key_valid = valid_keys(key_mask, patch_size)
     key_rows = keys_by_row(key_valid)
-    checks.enough_keys(key_rows, k)
+    validation.enough_keys(key_rows, k)
     return key_valid, key_rows
 
 
@@ -157,7 +158,7 @@ def _packed(nnf: Tensor) -> Tensor:
     """[B, k, 2, H, W] -> [B, H, W, k], row << 16 | column; what cannot be packed becomes 0xffffffff, which is no key."""
     row, column = nnf.unbind(2)
     packed = (row << 16) | (column & 0xFFFF)
-    outside = (row < 0) | (column < 0) | (row > checks.MAX_SIDE) | (column > checks.MAX_SIDE)
+    outside = (row < 0) | (column < 0) | (row > validation.MAX_SIDE) | (column > validation.MAX_SIDE)
     return packed.masked_fill_(outside, -1).permute(0, 2, 3, 1).contiguous()
 
 

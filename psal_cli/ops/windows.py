@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from psal_cli import checks, native
+from psal_cli import native
+from psal_cli.ops import validation
 from psal_cli.ops.layout import channels_last, dense, inverse_norm, pointer, term
 from psal_cli.ops.operator import operator
 
@@ -137,9 +138,9 @@ def similarity_at(query: Tensor, key: Tensor, nnf: Tensor, patch_size: int = 7, 
     Raises:
         ValueError: wrong shapes, dtypes or devices, or an unknown similarity, with the offending value.
     """
-    checks.features(query, key)
-    checks.nnf(query, nnf)
-    checks.patch(patch_size, similarity)
+    validation.features(query, key)
+    validation.nnf(query, nnf)
+    validation.patch(patch_size, similarity)
     if similarity == "l2":
         return torch.ops.psal.gather(query, key, nnf, patch_size, "l2")
     product = torch.ops.psal.gather(query, key, nnf, patch_size, "dot")
@@ -198,7 +199,7 @@ def aggregate(
     Raises:
         ValueError: wrong shapes, dtypes or devices, with the offending value.
     """
-    checks.aggregate(value, nnf, weight, patch_size, value_scale)
+    validation.aggregate(value, nnf, weight, patch_size, value_scale)
     if value_scale > 1:
         # A pixel of an s times larger picture is one of s^2 groups of channels of a key's pixel.
         value = F.pixel_unshuffle(value, value_scale)

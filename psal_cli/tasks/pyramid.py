@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from psal_cli.networks.diffusion import diffused
+from psal_cli.patchmatch.diffusion import diffused
 from psal_cli.tasks.parts import Box, part_boxes, windows
 
 # Of the texture features beside the colours. Newson et al. 2017 have sqrt(50); a vote is a mean and so smoother than its

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from psal_cli.networks.colorization import ColorizationNetwork, grey
-from psal_cli.tasks.paper_colorization import LAYERS, PATCH, layer, network_of, reseed
 from psal_cli.training import loop
 from psal_cli.training.pairs import Pair, Pairs
+from psal_cli.verbs.colorize.paper import LAYERS, PATCH, layer, network_of, reseed
 
 FRAME = 7  # pixels at the border that no error is taken of
 SIDE = 256

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import torch
 
-from psal_cli.tasks.colorize import COARSE
-from psal_cli.tasks.descriptors import CHANNELS, measures
 from psal_cli.training import loop
+from psal_cli.verbs.colorize.coarse_to_fine import COARSE
+from psal_cli.verbs.colorize.descriptors import CHANNELS, measures
 
 SAMPLES = 2_000  # pixels of each
 

@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from psal_cli.image.cielab import lab
 from psal_cli.networks.embedding import EmbeddingNetwork
-from psal_cli.tasks.chroma import lab
-from psal_cli.tasks.likely import pooled
 from psal_cli.training import loop
 from psal_cli.training.pairs import Pair, Pairs
+from psal_cli.verbs.colorize.prior import pooled
 
 SIZE = (240, 424)
 PLACES = 1_000  # of the target, in a step

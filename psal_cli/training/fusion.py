@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from psal_cli.image.cielab import lab
 from psal_cli.networks.fusion import CUES, FusionNetwork
-from psal_cli.tasks.chroma import lab
-from psal_cli.tasks.likely import likely
-from psal_cli.tasks.matching import canvas, cues, match
 from psal_cli.training import loop
 from psal_cli.training.pairs import Pairs
+from psal_cli.verbs.colorize.matching import canvas, cues, match
+from psal_cli.verbs.colorize.prior import likely
 from psal_cli.weights import manifest
 
 SIZE = (240, 424)

@@ -27,10 +27,11 @@ from report import DAVIS, ROOT, header, write_json, write_readme
 from psal_cli.benchmarks.machine import where
 from psal_cli.benchmarks.output import markdown_table
 from psal_cli.benchmarks.pairs import Pair, pairs
-from psal_cli.tasks import colorize as task
-from psal_cli.tasks import matching, paper_colorization
-from psal_cli.tasks.chroma import coloured, lab, lightness
-from psal_cli.tasks.enlarging import Enlarged
+from psal_cli.image.cielab import coloured, lab, lightness
+from psal_cli.verbs.colorize import coarse_to_fine as task
+from psal_cli.verbs.colorize import matching
+from psal_cli.verbs.colorize import paper as paper_colorization
+from psal_cli.verbs.colorize.joint_bilateral import Enlarged
 from psal_cli.weights import manifest
 
 HIGHRES = ROOT.parent / "shared/data/eval/highres"

@@ -31,7 +31,7 @@ from scipy.optimize import linear_sum_assignment
 
 from psal_cli.benchmarks.machine import where
 from psal_cli.benchmarks.output import markdown_table
-from psal_cli.tasks.generate import generate
+from psal_cli.verbs.generate.sampling import generate
 
 DATA = ROOT.parent / "shared/data"
 LARGE = "eval/highres/seeding_by_Clements_Engelhardt.jpg"

@@ -27,7 +27,7 @@ from psal_cli.benchmarks.machine import where
 from psal_cli.benchmarks.measuring import growth
 from psal_cli.benchmarks.output import markdown_table
 from psal_cli.memory import in_words
-from psal_cli.networks.diffusion import diffused
+from psal_cli.patchmatch.diffusion import diffused
 from psal_cli.tasks.costs import painting
 from psal_cli.tasks.inpaint import inpaint
 from psal_cli.tasks.network import WEIGHTS, Painter, network_of

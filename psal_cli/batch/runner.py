@@ -1,0 +1,172 @@
+"""Runs a batch: one picture after another through the work, reading the next ones and writing the last ones beside it."""
+
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from psal_cli import memory
+from psal_cli.batch.plan import Item
+from psal_cli.errors import INTERRUPTED
+from psal_cli.files import remove_parts
+
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+@dataclass
+class Outcome:
+    """What became of an item. result: what `write` returned, or None; error: what stopped it; seconds: of its own steps;
+    peak: bytes that the process held at most meanwhile, None where that cannot be told."""
+
+    item: Item
+    result: Any = None
+    error: BaseException | None = None
+    seconds: float = 0.0
+    peak: int | None = None
+
+
+class Stop:
+    """SIGINT, SIGTERM and SIGHUP while entered: the first one stops reading and work at once and lets a write at hand end; a
+    second one leaves without delay, temporary files removed. A signal that was ignored before stays so (nohup)."""
+
+    def __init__(self) -> None:
+        self.asked = self.held = False
+        self.before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Stop":
+        if threading.current_thread() is not threading.main_thread():  # elsewhere Python allows no handlers
+            return self
+        listening = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        self.before = {number: signal.signal(number, self._handle) for number in listening}
+        seen, self.pipe = os.pipe()
+        os.set_blocking(self.pipe, False)
+        self.wakeup = signal.set_wakeup_fd(self.pipe, warn_on_full_buffer=False)
+        threading.Thread(target=self._watch, args=(seen,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self.before:
+            signal.set_wakeup_fd(self.wakeup)
+            os.close(self.pipe)
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, *_) -> None:
+        if not self.asked:
+            self.asked = True
+            if not self.held:
+                raise KeyboardInterrupt
+
+    def _watch(self, seen: int) -> None:
+        """Leaves at the second signal. In a thread: Python calls handlers only when the engine's call has returned."""
+        count = 0
+        while byte := os.read(seen, 1):
+            count += byte[0] in self.before
+            if count == 2:
+                remove_parts()
+                if os.isatty(2):
+                    os.write(2, b"\x1b[?25h\n")  # a bar has hidden the cursor
+                os._exit(INTERRUPTED)
+        os.close(seen)
+
+    @contextmanager
+    def hold(self, held: bool = True) -> Iterator[None]:
+        """What is done in here is done to its end: the first signal only sets `asked`. held=False: it stops again."""
+        before, self.held = self.held, held
+        try:
+            if self.asked and not held:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self.held = before
+
+
+class _AtOnce(Executor):
+    """Runs what is submitted in the caller, who is never left with something under way."""
+
+    def submit(self, run, /, *args, **kwargs) -> Future:
+        future = Future()
+        try:
+            future.set_result(run(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def run(
+    items: Iterable[Item],
+    read: Callable[[Item], Any],
+    work: Callable[[Item, Any], Any],
+    write: Callable[[Item, Any], Any],
+    stop: Stop,
+    jobs: int = 1,
+    keep_going: bool = True,
+) -> Iterator[Outcome]:
+    """read, then work, then write for each item; yields what became of it, in the order of the items.
+
+    `work` runs in the caller's thread, one item at a time. With jobs > 1 up to jobs - 1 pictures are read ahead of it and
+    as many written behind it, in threads. After an error, unless `keep_going`, and after a signal no further item is begun;
+    an item that a signal stopped has the error KeyboardInterrupt, those that were not reached have no outcome.
+    """
+    waiting = deque(items)
+    reads: deque[tuple[Outcome, Future]] = deque()
+    writes: deque[tuple[Outcome, Future]] = deque()
+    going = True
+    with stop.hold(), _AtOnce() if jobs == 1 else ThreadPoolExecutor(jobs, "psal-files") as pool:
+        while going and not stop.asked and (waiting or reads):
+            memory.reset_peak()
+            outcome = None
+            try:
+                with stop.hold(False):
+                    while waiting and len(reads) < jobs:
+                        outcome = Outcome(waiting.popleft())
+                        reads.append((outcome, pool.submit(_timed, outcome, read)))
+                    outcome, future = reads.popleft()
+                    result = _timed(outcome, work, future.result())
+                future = pool.submit(_timed, outcome, write, result)
+            except (Exception, KeyboardInterrupt) as error:
+                if outcome is None:  # the signal came between two items
+                    break
+                future = Future()
+                future.set_exception(error)
+                going = keep_going
+            writes.append((outcome, future))
+            result = future = None  # a picture is large: none is kept longer than needed
+            outcome.peak = memory.peak()
+            while writes and (len(writes) >= jobs or writes[0][1].done()):
+                yield (done := _finished(*writes.popleft()))
+                going = keep_going or (going and done.error is None)
+                _forget(done.error)
+        for _, future in reads:
+            future.cancel()
+        while writes:
+            yield (done := _finished(*writes.popleft()))
+            _forget(done.error)
+
+
+def _forget(error: BaseException | None) -> None:
+    """Cuts what led to an error: its frames hold the picture, in a cycle that Python may find only many pictures later."""
+    while error is not None:
+        error.__traceback__, error = None, error.__cause__ or error.__context__
+
+
+def _timed(outcome: Outcome, step: Callable, *args) -> Any:
+    start = time.perf_counter()
+    try:
+        return step(outcome.item, *args)
+    finally:
+        outcome.seconds += time.perf_counter() - start
+
+
+def _finished(outcome: Outcome, future: Future) -> Outcome:
+    outcome.error = future.exception()
+    if outcome.error is None:
+        outcome.result = future.result()
+    outcome.peak = max((peak for peak in (outcome.peak, memory.peak()) if peak is not None), default=None)
+    return outcome

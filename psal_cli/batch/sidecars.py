@@ -1,0 +1,93 @@
+"""Which mask or reference belongs to which picture of a batch."""
+
+import functools
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from psal_cli.batch.plan import Item, as_path, is_file, is_folder
+from psal_cli.errors import InputError
+from psal_cli.files import STDIO
+
+
+def pair(items: list[Item], wanted: dict[str, str | None], readable: frozenset[str]) -> list[Item]:
+    """Gives each picture its partners; returns the items less those that are partners themselves.
+
+    wanted: option -> one file for all pictures; a folder, where the partner has the picture's place in the tree and its
+    name, or its name before the suffix; or a pattern with {stem}, {name} or {dir} of the picture, which is looked for beside
+    the picture when it names no folder. A partner that is not there becomes the item's problem.
+    Raises InputError for a pattern that names anything else, and for one for all that is not there.
+    """
+    wanted = {option: text for option, text in wanted.items() if text is not None}
+    for option, text in wanted.items():
+        if "{" not in text and as_path(text) != STDIO and not os.path.lexists(as_path(text)):
+            raise InputError(f"{text}: no such file or folder, see --{_name(option)}")
+    alike = functools.cache(lambda folder: _by_stem(folder, readable))
+    for item in items:
+        for option, text in wanted.items():
+            partner = _partner(item, option, text, alike)
+            if isinstance(partner, InputError):
+                item.problem = item.problem or partner
+            else:
+                item.partners[option] = partner
+    if len(items) < 2:
+        return items
+    used = {os.path.realpath(path) for item in items for path in item.partners.values()}
+    folders = {Path(text).resolve() for text in wanted.values() if is_folder(as_path(text))}
+
+    def is_partner(item: Item) -> bool:
+        place = Path(os.path.realpath(item.input))
+        between = place.parents[: len(item.tree.parts) - 1]  # folders below the one that was given
+        return str(place) in used or (item.problem is not None and not folders.isdisjoint(between))
+
+    return [item for item in items if not is_partner(item)]
+
+
+def _by_stem(folder: Path, readable: frozenset[str]) -> dict[str, list[Path]]:
+    """The pictures in a folder by their names without suffix."""
+    found: dict[str, list[Path]] = {}
+    with suppress(OSError):  # no such folder: no picture in it
+        for path in folder.iterdir():
+            if path.suffix.lower() in readable:
+                found.setdefault(path.stem, []).append(path)
+    return found
+
+
+def _partner(item: Item, option: str, text: str, alike: Callable[[Path], dict[str, list[Path]]]) -> Path | InputError:
+    path = as_path(text)
+    if "{" in text and not is_file(path):
+        path = _filled_in(item, option, text)
+        found = [path] if is_file(path) else []
+        where = f"no {path}"
+    elif is_folder(path):
+        folder = path / item.tree.parent
+        same = folder / item.tree.name
+        found = [same] if is_file(same) else alike(folder).get(item.tree.stem, [])
+        where = f"no {folder / item.tree.stem} with any suffix of a picture"
+    else:
+        return path  # one for all: what is wrong with it is said when it is read
+    if len(found) == 1 and os.path.realpath(found[0]) != os.path.realpath(item.input):
+        return found[0]
+    if found:
+        where = f"{found[0]} is the picture itself" if len(found) == 1 else f"{' and '.join(map(str, sorted(found)))} both fit"
+    return InputError(f"{item.input}: {where}: each picture needs its --{_name(option)}")
+
+
+def option_of(partner: str) -> str:
+    """ "ref 2" is the second of several of --ref."""
+    return partner.partition(" ")[0]
+
+
+def _name(partner: str) -> str:
+    """As the user types it."""
+    return option_of(partner).replace("_", "-")
+
+
+def _filled_in(item: Item, option: str, pattern: str) -> Path:
+    try:
+        text = pattern.format(stem=item.tree.stem, name=item.tree.name, dir=item.input.parent)
+    except (LookupError, ValueError, AttributeError) as error:
+        cure = "a pattern may hold {stem}, {name} and {dir}, each as often as you like"
+        raise InputError(f"--{_name(option)} {pattern}: {cure}") from error
+    return Path(text) if os.sep in text else item.input.parent / text

@@ -1,0 +1,166 @@
+"""Where in some references the colours of a grey picture are: a field from target to reference, and one back."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from psal_cli import ops
+from psal_cli.verbs.colorize.descriptors import CHANNELS, describe
+
+POSITION = np.array([4, 2], np.float32)  # weights of row and column: ties are broken, and sky is seldom below
+FORWARD, BACKWARD = 8, 6  # iterations of the search: from target to reference, and back
+REFINING = 2  # of both where a coarser field starts them
+FINE, REDUCED = 32, 24  # features of a finer picture, and of it at the coarser level, that are compared there
+VOTE = 5  # side of the patches whose matches vote for the colour of a pixel
+
+
+class Canvas(NamedTuple):
+    """References side by side. colours: float32 [H, W, 3], as they were given; valid: bool [H, W]; position: float32
+    [H, W, 2] in [0, 1]; places: (left, width, height) of each in pixels of the canvas."""
+
+    colours: np.ndarray
+    valid: np.ndarray
+    position: np.ndarray
+    places: list[tuple[int, int, int]]
+
+
+class Matches(NamedTuple):
+    """nnf: int32 [1, 1, 2, h, w], places on the canvas, and back: int32 [1, 1, 2, H, W], places in the target of what is on
+    the canvas; similarity: float32 [1, 1, h, w]; query, key: float32 [1, REDUCED, H, W], the first features of both, for a
+    finer level."""
+
+    nnf: Tensor
+    back: Tensor
+    similarity: Tensor
+    query: Tensor
+    key: Tensor
+
+
+def canvas(references: list[tuple[np.ndarray, np.ndarray | None]]) -> Canvas:
+    """References side by side: of each colours, float32 [H, W, 3], any size, and bool [H, W], what may be matched (None = all).
+
+    `match` and `cues` want Lab divided by 100.
+    """
+    height, width = max(x.shape[0] for x, _ in references), sum(x.shape[1] for x, _ in references)
+    out = Canvas(
+        np.zeros((height, width, 3), np.float32), np.zeros((height, width), bool), np.zeros((height, width, 2), np.float32), []
+    )
+    left = 0
+    for colours, valid in references:
+        h, w = colours.shape[:2]
+        out.colours[:h, left : left + w] = colours
+        out.valid[:h, left : left + w] = True if valid is None else valid
+        out.position[:h, left : left + w] = positions(h, w)
+        out.places.append((left, w, h))
+        left += w
+    return out
+
+
+def positions(height: int, width: int) -> np.ndarray:
+    """float32 [H, W, 2]: (row, column) of each pixel's centre, 1 = the longer side."""
+    grid = np.stack(np.mgrid[:height, :width].astype(np.float32), 2)
+    return (grid + np.float32(0.5)) / np.float32(max(height, width))
+
+
+def match(
+    lightness: np.ndarray, references: Canvas, seed: int = 0, coarser: Matches | None = None, device: str = "cpu"
+) -> Matches:
+    """Finds, for each pixel of a grey picture float32 [h, w] in [0, 1], the place on the canvas that looks most like it.
+
+    coarser: what was found for the same pictures at a smaller size: its features count too, and the search starts there.
+    device: where it is searched.
+    """
+    channels, factor = (CHANNELS, 0) if coarser is None else (FINE + REDUCED, lightness.shape[0] // coarser.nnf.shape[3])
+    query = np.empty((*lightness.shape, channels + 2), np.float32)
+    _fill(query, lightness, positions(*lightness.shape), None if coarser is None else coarser.query)
+    key = np.zeros((*references.valid.shape, channels + 2), np.float32)
+    for left, width, height in references.places:  # each by itself: its neighbours are strangers
+        part = np.s_[:height, left : left + width]
+        small = coarser and coarser.key[..., : height // factor, left // factor : (left + width) // factor]
+        _fill(key[part], references.colours[(*part, 0)], references.position[part], small)
+    query, key = (torch.from_numpy(x).permute(2, 0, 1)[None].to(device) for x in (query, key))
+    forward, backward, rounds, fewer = None, None, FORWARD, BACKWARD
+    if coarser is not None:
+        forward, backward = (_finer(x, factor).to(device) for x in (coarser.nnf, coarser.back))
+        rounds = fewer = REFINING
+    valid = None if references.valid.all() else torch.from_numpy(references.valid)[None].to(device)
+    nnf, similarity = ops.search(query, key, 1, 1, rounds, "l2", None, valid, forward, seed=seed)
+    back, _ = ops.search(key, query, 1, 1, fewer, "l2", valid, None, backward, seed=seed + 1)
+    query, key = (x[:, :REDUCED].cpu().contiguous(memory_format=torch.channels_last) for x in (query, key))
+    return Matches(nnf.cpu(), back.cpu(), similarity.cpu(), query, key)
+
+
+def _fill(out: np.ndarray, lightness: np.ndarray, position: np.ndarray, coarse: Tensor | None) -> None:
+    """Fills features [H, W, C] of a picture: descriptors, its place, and the descriptors of it at the coarser level, if any."""
+    own = out.shape[2] - 2 - (0 if coarse is None else REDUCED)
+    describe(lightness, out[..., :own])
+    out[..., own : own + 2] = position * POSITION
+    if coarse is not None:
+        large = F.interpolate(coarse, lightness.shape, mode="bilinear", align_corners=False)
+        out[..., own + 2 :] = large[0].permute(1, 2, 0).numpy()
+
+
+def _finer(nnf: Tensor, factor: int) -> Tensor:
+    """A field between pictures `factor` times larger: each pixel keeps its place inside the coarse one."""
+    fine = nnf.repeat_interleave(factor, 3).repeat_interleave(factor, 4) * factor
+    for axis in (3, 4):
+        inside = torch.arange(fine.shape[axis], dtype=torch.int32) % factor
+        fine[:, :, axis - 3] += inside[:, None] if axis == 3 else inside
+    return fine
+
+
+def agreement(found: Matches) -> Tensor:
+    """float32 [h, w], pixels: how far from a pixel its match finds itself in the target; small where both searches agree."""
+    row, column = found.nnf[0, 0].long()
+    returned = found.back[0, 0, :, row, column].float()  # [2, h, w]
+    here = torch.stack(torch.meshgrid(*(torch.arange(n) for n in row.shape), indexing="ij"))
+    return torch.linalg.vector_norm(returned - here, dim=0)
+
+
+def cues(lightness: np.ndarray, references: Canvas, found: Matches, likely: np.ndarray) -> Tensor:
+    """float32 [1, 12, h, w]: what the fusion network judges a match by.
+
+    0 lightness; 1-2 chroma of the match; 3-4 chroma that the matches of the patch around vote for; 5-7 what is likely,
+    float32 [h, w, 3]: the mean chroma of all places that are like this one, and how far they are from it; 8 agreement of
+    both searches; 9 similarity; 10 difference in lightness; 11 how many of the neighbours match neighbours.
+    """
+    grey = torch.from_numpy(np.ascontiguousarray(lightness))
+    row, column = found.nnf[0, 0].long()
+    matched = torch.from_numpy(references.colours)[row, column].permute(2, 0, 1)  # [3, h, w]
+    return torch.cat(
+        [
+            grey[None],
+            matched[1:],
+            votes(references, found)[0],
+            torch.from_numpy(likely).permute(2, 0, 1),
+            torch.exp(-agreement(found) / 4)[None],
+            torch.exp(found.similarity[0] / 4),
+            (matched[:1] - grey) * 4,
+            _coherence(found.nnf)[None],
+        ]
+    )[None]
+
+
+def votes(references: Canvas, found: Matches) -> Tensor:
+    """float32 [1, 2, h, w]: the mean chroma that the matches of the patch around each pixel have for it."""
+    valid = torch.from_numpy(references.valid).float()[None, None]  # what is hidden, or between references, has no vote
+    chroma = torch.from_numpy(np.ascontiguousarray(references.colours[..., 1:].transpose(2, 0, 1)))[None] * valid
+    even = torch.ones_like(found.similarity)
+    return ops.aggregate(chroma, found.nnf, even, VOTE) / ops.aggregate(valid, found.nnf, even, VOTE)
+
+
+def _coherence(nnf: Tensor) -> Tensor:
+    """[h, w]: the share of the eight neighbours whose matches lie, but for 2 pixels, as they do themselves."""
+    height, width = nnf.shape[3:]
+    offset = nnf[0, 0].float() - torch.stack(torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij"))
+    around = F.pad(offset[None], (1, 1, 1, 1), "replicate")[0]
+    share = torch.zeros(height, width)
+    for down in range(3):
+        for right in range(3):
+            if (down, right) != (1, 1):
+                apart = around[:, down : down + height, right : right + width] - offset
+                share += apart.abs().amax(0) <= 2
+    return share / 8

@@ -1,0 +1,91 @@
+"""Guided colorization by the network of the paper (Cherel et al., arXiv 2202.03163, section 4.3), at full resolution."""
+
+from functools import cache
+
+import numpy as np
+import torch
+from torch import nn
+
+from psal_cli import weights as stored
+from psal_cli.attention import FullAttention, LocalAttention, PSAttention
+from psal_cli.image.cielab import lab, lightness, tone
+from psal_cli.networks.colorization import ColorizationNetwork
+from psal_cli.verbs.colorize.coarse_to_fine import Colorized
+from psal_cli.verbs.colorize.matching import canvas
+
+PATCH = 7
+LAYERS = ("psal1", "psal3", "psal7", "psal15", "aggregation", "full", "full_dot", "local")
+
+
+def layer(name: str, iterations: int = 5) -> nn.Module:
+    """The attention layers that the paper compares, by their names in weights/."""
+    if name.startswith("psal"):
+        return PSAttention(PATCH, k=int(name.removeprefix("psal")), iterations=iterations)
+    if name == "aggregation":
+        return PSAttention(PATCH, k=1, iterations=iterations, aggregation=True)
+    if name == "local":
+        return LocalAttention(PATCH, window=49)
+    return FullAttention(PATCH, stride=3, similarity="dot" if name == "full_dot" else "l2")
+
+
+def colorize(
+    pixels: np.ndarray,
+    references: list[np.ndarray],
+    *,
+    visible: list[np.ndarray | None] | None = None,
+    attention: str = "aggregation",
+    iterations: int | None = None,
+    weights: str | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Colorized:
+    """Colours for a picture, all of it at once; neither confidence nor origins.
+
+    Args:
+        pixels, references, visible, seed: see psal_cli.verbs.colorize.coarse_to_fine.
+        attention: the layer, and the weights that were trained with it: "aggregation", "psal3", "psal1", "full" or "local".
+        iterations: of the search; default 5.
+        weights: a file of other weights.
+
+    Raises:
+        ValueError: what the layer refuses.
+        InputError: weights that do not fit.
+    """
+    network = network_of(attention, iterations, weights).to(device)
+    reseed(network, seed)
+    target = torch.from_numpy(tone(pixels))[None, None].expand(1, 3, -1, -1)
+    placed = canvas([(_levelled(x), mask) for x, mask in zip(references, visible or [None] * len(references), strict=True)])
+    reference = torch.from_numpy(placed.colours).permute(2, 0, 1)[None]
+    valid = None if placed.valid.all() else torch.from_numpy(placed.valid)[None].to(device)
+    with torch.no_grad():
+        out = network(target.to(device), reference.to(device), key_mask=valid)[0].cpu().permute(1, 2, 0).numpy()
+    out += (out.mean(2) - tone(_rounded(out)))[..., None]
+    return Colorized(lab(_rounded(out))[..., 1:], lightness(pixels), None, None)
+
+
+def reseed(network: ColorizationNetwork, seed: int) -> None:
+    """Seeds the random search, where the layer has one."""
+    if hasattr(network.attention, "seed"):
+        network.attention.seed = seed
+
+
+def _levelled(reference: np.ndarray) -> np.ndarray:
+    """A reference float32 [H, W, 3] whose channels have the mean that its luminance has as a grey.
+
+    The network was trained with the mean of the channels for a grey picture, as in the paper; those of users are grey by
+    luminance. In what it makes of a levelled reference the mean stands for the luminance, until it is moved back.
+    """
+    shares = reference.astype(np.float32) / np.iinfo(reference.dtype).max
+    return shares + (tone(reference) - shares.mean(2))[..., None]
+
+
+def _rounded(shares: np.ndarray) -> np.ndarray:
+    return np.rint(shares.clip(0, 1) * 65535).astype(np.uint16)
+
+
+@cache
+def network_of(attention: str, iterations: int | None = None, path: str | None = None) -> ColorizationNetwork:
+    """The paper's network with one of its layers, and shipped or other weights."""
+    name = f"colorize-paper-{attention}"
+    state = stored.shipped(name) if path is None else stored.brought(path)
+    return stored.fill(ColorizationNetwork(layer(attention, iterations or 5)), state, path or name)

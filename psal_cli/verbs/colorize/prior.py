@@ -1,0 +1,62 @@
+"""The colours that references have at all places that are like one: seldom sharp, seldom far off."""
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from psal_cli import weights
+from psal_cli.networks.embedding import EmbeddingNetwork
+from psal_cli.networks.unet import half
+from psal_cli.verbs.colorize.joint_bilateral import Enlarged
+from psal_cli.verbs.colorize.matching import Canvas
+
+UNSEEN = 3.0  # temperature for pictures other than those of the training: the embedding is too sure of itself (Guo et al. 2017)
+
+
+class Likely(NamedTuple):
+    """At a quarter of the size it was looked for at. chroma: float32 [h, w, 3], the mean of a* and b*, divided by 100, and
+    how far single places are from it (root mean square); light: float32 [h, w], the lightness / 100 of the picture."""
+
+    chroma: np.ndarray
+    light: np.ndarray
+
+    def at(self, lightness: np.ndarray) -> np.ndarray:
+        """float32 [H, W, 3], enlarged along the edges of a picture's lightness / 100, float32 [H, W]."""
+        return Enlarged(self.chroma, self.light, lightness.shape).rows(0, len(lightness), lightness)
+
+
+def likely(lightness: np.ndarray, references: Canvas, device: str = "cpu", temperature: float = UNSEEN) -> Likely:
+    """Colours for a grey picture, float32 [h, w] in [0, 1], from all that is visible of references, Lab divided by 100."""
+    network = embedding().to(device)
+    sides = []
+    for left, width, height in references.places:  # each by itself: its neighbours are strangers
+        part = np.s_[:height, left : left + width]
+        colours = torch.from_numpy(references.colours[part]).permute(2, 0, 1)[None].to(device)
+        valid = torch.from_numpy(references.valid[part])[None, None].to(device)
+        sides.append((colours[:, :1].contiguous(), *pooled(colours[:, 1:], valid)))
+    target = torch.from_numpy(lightness)[None, None].to(device)
+    with torch.no_grad():
+        mean = network.attended(target, sides, temperature=temperature)
+    chroma, square = mean[:, :2], mean[:, 2:]
+    spread = (square - chroma.square().sum(1, keepdim=True)).clamp_min(0).sqrt()
+    found = torch.cat([chroma, spread], 1)[0].permute(1, 2, 0)
+    return Likely(np.ascontiguousarray(found.cpu()), half(half(target))[0, 0].cpu().numpy())
+
+
+def pooled(chroma: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """([1, 3, h, w], bool [1, h, w]): means of a*, b* and a*^2 + b*^2 over the valid of 4x4 pixels, and whether there are any.
+
+    chroma: [1, 2, H, W]; valid: bool [1, 1, H, W].
+    """
+    share = half(half(valid.to(chroma)))
+    values = torch.cat([chroma, chroma.square().sum(1, keepdim=True)], 1)
+    return half(half(values * valid)) / share.clamp_min(1e-6), share[:, 0] > 0
+
+
+@cache
+def embedding() -> EmbeddingNetwork:
+    """The network with its shipped weights. Raises InputError where these cannot be read."""
+    return weights.fill(EmbeddingNetwork(), weights.shipped("colorize-embedding"), "colorize-embedding")

@@ -1,0 +1,73 @@
+"""What `psal generate` costs in memory: bytes at each of its steps, from what the files say of their pictures."""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from psal_cli import memory
+from psal_cli.tasks.costs import about
+from psal_cli.tasks.pyramid import TEXTURES
+from psal_cli.verbs.generate.sampling import generate, halved, levels_for, transported
+from psal_cli.verbs.generate.transport import SAMPLE
+
+# Bytes, measured.
+FIELD = 60  # of each pixel of the sample: field, similarities, masks, and what the field is carried over from
+COHERENCE = 330  # the same: the matches around each
+TABLE = 4  # of each pixel of the reference
+STRIPS = 40_000_000  # of what is made a strip of rows at a time
+
+
+def plan(
+    reference: Any,
+    size: tuple[int, int],
+    formats: dict[str, str],
+    keep: Any = None,
+    *,
+    method: str,
+    levels: int | None,
+    patch_size: int,
+    coherence: bool,
+    streams: int = 0,
+    limit: int | None = None,
+) -> memory.Plan:
+    """The most memory that a process will hold that reads a reference, makes a sample and writes it.
+
+    Args:
+        reference, keep: what their files say of them (psal_cli.image.Header).
+        size: (height, width) of the sample.
+        formats: of what is written, as Pillow names them: "output", and "save_offsets" where there is one.
+        method, levels, patch_size, coherence: see `generate`.
+        streams: bytes that are piped in and out.
+        limit: bytes.
+
+    Raises:
+        ValueError: levels that do not fit.
+        MemoryLimitError: it takes more.
+    """
+    own = reference.height, reference.width
+    levels = levels_for(own, size, patch_size, method, levels)
+    given, made = reference.height * reference.width, size[0] * size[1]
+    reading, kept = memory.reading_all([reference] + ([keep] if keep else []))
+    channels, itemsize = reference.channels + reference.alpha, reference.bits // 8
+    features = 4 * (channels + TEXTURES)
+    known = 4 * channels * given * reference.alpha
+    finest = (features + TABLE) * given + (2 * features + FIELD + COHERENCE * coherence) * made
+    halves = features * given // 3 * (levels > 1)
+    working = known + max(finest + halves // 4, halves)
+    for number in transported(own, patch_size, levels) if method == "psinot" else ():
+        keys, queries = (height * width for height, width in (halved(own, number), halved(size, number)))
+        moving = 3 * features * patch_size**2 * keys + features * patch_size**2 * queries + 12 * min(queries, SAMPLE) * keys
+        working = max(working, known + halves + moving)
+    result = (itemsize * channels + 8 + 4 * features) * made
+    writing = about(made, reference.channels, reference, formats)
+    most = memory.libraries(baseline()) + streams + STRIPS + max(reading, kept + max(working, result + writing))
+    return memory.whole_plan(most, limit, "allow more with --max-memory, or make a smaller picture with --size")
+
+
+@cache
+def baseline() -> int:
+    """Bytes that the process holds when the engine has run once and no picture is loaded: to be called before any is."""
+    pixels = np.arange(0, 192, dtype=np.uint8).reshape(8, 8, 3)
+    generate(pixels, patch_size=3, rounds=2)
+    return memory.held()

@@ -1,0 +1,93 @@
+"""A picture rebuilt from the pixels of another through one attention layer (Cherel et al., arXiv 2202.03163, section 4.2)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from psal_cli.attention import full_attention, ps_attention
+from psal_cli.image.cielab import tone
+from psal_cli.ops.search import valid_keys
+from psal_cli.tasks.pyramid import floats
+
+LAYERS = ("psal", "aggregation", "full")
+TEMPERATURE = 0.1  # of squared distances of whole patches, white = 1
+
+
+@dataclass
+class Rebuilt:
+    """pixels: of the dtype and size of the query, with the channels of the key. nnf: int32 [k, 2, H, W], the (row, column) in the
+    key of the matches of each pixel, best first; None of full attention."""
+
+    pixels: np.ndarray
+    nnf: np.ndarray | None
+
+
+def reconstruct(
+    query: np.ndarray,
+    key: np.ndarray,
+    *,
+    visible: np.ndarray | None = None,
+    attention: str = "psal",
+    patch_size: int = 7,
+    k: int = 3,
+    iterations: int = 5,
+    temperature: float = TEMPERATURE,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Rebuilt:
+    """Each pixel the softmax(-squared distance / temperature) weighted mean of the key's pixels whose patches are nearest.
+
+    Where only one of the two is grey they are compared by their luminance.
+
+    Args:
+        query, key: uint8 or uint16 [H, W, 1 or 3], as sRGB, of any sizes from patch_size on.
+        visible: bool [Hk, Wk], what of the key may be used; a patch needs all of it. Default everything.
+        attention: "psal", "aggregation" (also what the matches of the pixels around paste here), or "full" (all patches of the
+            key: its time grows with the product of the two sizes).
+        patch_size, k, iterations, seed: see `psal_cli.ps_attention`; of "full" the first alone.
+        temperature: > 0.
+
+    Raises:
+        ValueError: what the layers refuse; an unknown attention.
+    """
+    if attention not in LAYERS:
+        raise ValueError(f"attention is {attention!r}, expected one of {', '.join(LAYERS)}")
+    asked, given = _compared(query, key)
+    value = given if given.shape[1] == key.shape[2] else _shares(key)
+    asked, given, value = (x.to(device) for x in (asked, given, value))
+    mask = None if visible is None or visible.all() else torch.from_numpy(visible)[None].to(device)
+    if mask is not None and not valid_keys(mask, patch_size).any():
+        raise ValueError(f"there is nothing to take: no patch of {patch_size}x{patch_size} of the key is visible as a whole")
+    with torch.no_grad():
+        if attention == "full":
+            out, nnf = full_attention(asked, given, value, patch_size, temperature=temperature, key_mask=mask), None
+        else:
+            aggregation = attention == "aggregation"
+            out, field = ps_attention(
+                asked, given, value, patch_size, k, iterations, aggregation=aggregation, temperature=temperature, key_mask=mask,
+                seed=seed, return_field=True,
+            )  # fmt: skip
+            nnf = field.nnf[0].cpu().numpy()
+    white = np.iinfo(query.dtype).max
+    pixels = out[0].clamp_(0, 1).mul_(white).round_().permute(1, 2, 0).cpu().numpy().astype(query.dtype)
+    return Rebuilt(pixels, nnf)
+
+
+def _compared(query: np.ndarray, key: np.ndarray) -> tuple[Tensor, Tensor]:
+    """[1, C, H, W] in [0, 1] of each."""
+    if query.shape[2] != key.shape[2]:
+        return tuple(torch.from_numpy(tone(x))[None, None] for x in (query, key))
+    return _shares(query), _shares(key)
+
+
+def _shares(pixels: np.ndarray) -> Tensor:
+    """Channels last in memory, as the engine reads them: it makes no copy."""
+    return torch.from_numpy(floats(pixels)).permute(2, 0, 1)[None]
+
+
+def psnr(pixels: np.ndarray, other: np.ndarray) -> float:
+    """Decibels of two pictures of one shape and dtype; infinite for equal ones."""
+    error = np.mean([np.square(a.astype(np.float64) - b).mean() for a, b in zip(pixels, other, strict=True)])  # row by row
+    return float("inf") if error == 0 else float(20 * np.log10(np.iinfo(pixels.dtype).max) - 10 * np.log10(error))

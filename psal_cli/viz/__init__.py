@@ -1,0 +1,1 @@
+"""Pictures about a result: match fields, comparisons, contact sheets."""

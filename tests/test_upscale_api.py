@@ -1,0 +1,311 @@
+"""The task of `psal upscale`: pixels, alpha, seeds, memory, mostly with networks of random weights."""
+
+from copy import deepcopy
+from io import BytesIO
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from psal_cli import errors, memory
+from psal_cli import weights as stored
+from psal_cli.image import Header
+from psal_cli.memory_fallback import RunMode, run_modes
+from psal_cli.networks.csnln import CSNLN
+from psal_cli.networks.upscaling import UpscalingNetwork, reduced
+from psal_cli.verbs.upscale import memory_model as upscale_costs
+from psal_cli.verbs.upscale import upscaler as module
+from psal_cli.verbs.upscale.upscaler import Upscaler, network_of, networks_for, upscale, weights_of
+from psal_cli.weights import manifest
+
+
+def network(scale, **options):
+    torch.manual_seed(scale)
+    return UpscalingNetwork(scale, 8, 3, 1, **options).eval().requires_grad_(False)
+
+
+def plain(scale):
+    """One that adds nothing: the cubic kernel."""
+    made = network(scale, cross=False)
+    torch.nn.init.zeros_(made.tail.weight)
+    torch.nn.init.zeros_(made.tail.bias)
+    return made
+
+
+def noise(*shape, dtype=np.uint8):
+    return np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+@pytest.mark.parametrize("scales", [(2,), (3,), (4,), (2, 4)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_size_depth_and_channels(scales, dtype, channels):
+    pixels, alpha = noise(7, 9, channels, dtype=dtype), noise(7, 9, dtype=dtype)
+    out, share = Upscaler([network(scale) for scale in scales])(pixels, alpha)
+    times = np.prod(scales)
+    assert out.shape == (7 * times, 9 * times, channels) and share.shape == (7 * times, 9 * times)
+    assert out.dtype == share.dtype == dtype
+
+
+def test_sixteen_bits_are_more_than_eight():
+    ramp = np.linspace(30_000, 30_400, 16).astype(np.uint16)[None, :, None].repeat(12, 0)
+    out, _ = Upscaler([plain(4)])(ramp)
+    assert len(np.unique(out)) > 40 and abs(int(out[0, 32, 0]) - 30_200) < 20
+
+
+def test_grey_is_that_of_equal_channels():
+    pixels = noise(9, 11, 1) // 4 + 96  # far from black and white, to which channels are clipped
+    made = network(2)
+    grey, _ = Upscaler([made])(pixels)
+    colours, _ = Upscaler([made])(pixels.repeat(3, 2))
+    assert np.abs(grey[..., 0] - colours.mean(2)).max() <= 1
+
+
+def test_alpha_that_is_flat_stays_exactly_so_and_edges_are_enlarged():
+    alpha = np.zeros((24, 30), np.uint8)
+    alpha[:, 15:] = 255
+    _, out = Upscaler([network(2)])(noise(24, 30, 3), alpha)
+    assert not out[:, :24].any() and (out[:, 36:] == 255).all()
+    assert 0 < out[:, 24:36].mean() < 255
+
+
+def test_what_is_under_full_transparency_does_not_show():
+    alpha = np.full((20, 20), 255, np.uint8)
+    alpha[:8] = 0
+    first, second = noise(20, 20, 3), noise(20, 20, 3)
+    second[:8] = 255 - second[:8]
+    made = Upscaler([network(2)])
+    a, b = (made(pixels, alpha)[0] for pixels in (first, second))
+    np.testing.assert_array_equal(a, b)
+    for height, width, hidden in ((20, 20, 8), (1, 40, 20), (400, 16, 300), (100, 6, 40)):
+        edge, alpha = np.full((height, width, 3), 200, np.uint8), np.full((height, width), 255, np.uint8)
+        part = np.s_[:, :hidden] if width > height else np.s_[:hidden]
+        edge[part] = alpha[part] = 0
+        out, _ = Upscaler([plain(2)])(edge, alpha)
+        assert (out == 200).all()  # no dark rim
+
+
+def test_the_seed_counts_and_threads_do_not():
+    pixels = noise(40, 44, 3)
+    made = network(2, k=1, iterations=1)
+    threads = torch.get_num_threads()
+    try:
+        found = []
+        for seed, count in ((0, 1), (0, 2), (7, 2)):
+            torch.set_num_threads(count)
+            found.append(Upscaler([made], seed=seed, largest=600)(pixels)[0])
+    finally:
+        torch.set_num_threads(threads)
+    np.testing.assert_array_equal(found[0], found[1])
+    assert (found[0] != found[2]).any()
+
+
+def test_the_mean_of_eight_is_the_same_for_a_turned_picture():
+    """Of the ways a picture can be turned and mirrored none is preferred; full attention, for a search has a seed."""
+    pixels = noise(12, 16, 3)
+    made = Upscaler([network(2, attention="full")], ensemble=True)
+    expected = made(pixels)[0].astype(int)
+    for turned in (lambda x: x[::-1], lambda x: x.swapaxes(0, 1), lambda x: np.rot90(x)):
+        assert np.abs(made(np.ascontiguousarray(turned(pixels)))[0] - turned(expected)).max() <= 1
+    alone = Upscaler(made.networks)
+    assert np.abs(alone(pixels[::-1])[0][::-1].astype(int) - alone(pixels)[0]).max() > 1
+
+
+def test_strips_are_told_one_by_one():
+    told = []
+    Upscaler([network(2), network(3)], largest=16 * 20)(
+        noise(40, 16, 3), None, lambda number, of, size: told.append((number, of, size))
+    )
+    assert told == [(number, 10, "96x240") for number in range(1, 11)]  # 40 rows by 20, then 80 of twice the width by 10
+
+
+class Short(UpscalingNetwork):
+    """Has memory for so many rows at a time only, on a device."""
+
+    most = 20
+
+    def parts(self, image, rows):
+        if rows > self.most:
+            raise torch.OutOfMemoryError
+        assert image.shape[2] >= image.shape[3]  # strips are short
+        yield from super().parts(image, rows)
+
+
+def test_short_memory_of_a_device_is_told_and_smaller_ways_are_tried(monkeypatch):
+    monkeypatch.setattr(module, "FEWEST", 320)
+    said = []
+    made = Short(2, 8, 3, 1).eval()
+    upscaler = Upscaler([made], largest=1000, say=said.append)
+    upscaler.modes = [RunMode("cpu", False, 1000), RunMode("cpu", False, 640), RunMode("cpu", False, 320)]
+    pixels = noise(40, 16, 3)
+    np.testing.assert_array_equal(upscaler(pixels)[0], Upscaler([made], largest=320)(pixels)[0])
+    assert len(said) == 2 and "320 pixels at a time" in said[1]
+    made.most = 1
+    with pytest.raises(torch.OutOfMemoryError):
+        upscaler(pixels)
+
+
+@pytest.mark.parametrize("largest", [module.LARGEST, 4096])
+def test_a_gpu_has_ways_to_fall_back_to_each_no_larger(largest):
+    found = Upscaler([plain(2)], "cuda:1", largest=largest).modes
+    assert [(mode.device, mode.half) for mode in found] == [("cuda:1", False), ("cuda:1", True), ("cuda:1", True), ("cpu", False)]
+    assert found[2].largest == min(largest, module.FEWEST) and all(mode.largest <= largest for mode in found)
+    assert run_modes("cpu", 7, 3) == [RunMode("cpu", False, 7)]
+
+
+def test_half_precision_gives_about_the_same_picture():
+    pixels = noise(20, 24, 3) // 2 + 64
+    for made in (network(2), CSNLN(2, 8, 1).eval().requires_grad_(False)):
+        whole = Upscaler([made])
+        half = Upscaler([made])
+        half.modes = [RunMode("cpu", True, module.LARGEST)]
+        assert np.median(np.abs(half(pixels)[0].astype(int) - whole(pixels)[0])) <= 1
+
+
+def test_a_wide_picture_is_a_tall_one_that_lies():
+    pixels = noise(10, 60, 3)
+    made = network(2)
+    np.testing.assert_array_equal(Upscaler([made])(pixels)[0].swapaxes(0, 1), Upscaler([made])(pixels.swapaxes(0, 1))[0])
+
+
+def test_sides_that_the_search_cannot_count_are_refused():
+    for networks, side in (((network(2),), 65_535), ((network(2), network(4)), 40_000)):
+        with pytest.raises(errors.InputError, match="can be enlarged: cut it in parts"):
+            Upscaler(networks)(np.zeros((1, side, 1), np.uint8))
+
+
+@pytest.mark.parametrize(("scale", "depth"), [(2, 3), (3, 2), (4, 1)])
+def test_published_checkpoints_load_by_their_shapes(tmp_path, scale, depth):
+    torch.manual_seed(0)
+    made = CSNLN(scale, 8, depth).eval()
+    torch.save(made.state_dict(), tmp_path / "model.pt")
+    found = network_of(str(tmp_path / "model.pt"), scale)
+    assert (found.scale, found.depth, found.white) == (scale, depth, 1)
+    image = torch.rand(1, 3, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(found(image), made(image), atol=1e-6, rtol=0)
+
+
+def test_weights_of_the_range_255_mean_the_same(tmp_path):
+    """A network whose mean colour is that of 0 to 255 is given such values, and its result is divided."""
+    torch.manual_seed(0)
+    made = CSNLN(2, 8, 1).eval()
+    state = made.state_dict()
+    for name in ("sub_mean.bias", "add_mean.bias"):
+        state[name] = state[name] * 255
+    torch.save(state, tmp_path / "wide.pt")
+    found = network_of(str(tmp_path / "wide.pt"), 2)
+    image = torch.rand(1, 3, 8, 8)
+    with torch.no_grad():
+        made.white = 255.0
+        made.load_state_dict(state)
+        torch.testing.assert_close(found(image), made(image))
+        assert found(image).abs().max() < 10
+
+
+REFUSED = {
+    "of another scale": (lambda: CSNLN(3, 8, 1).state_dict(), "enlarges 3 times, not 2"),
+    "of psal's own, of another scale": (lambda: network(4).state_dict(), "enlarges 4 times, not 2"),
+    "of another network": (lambda: torch.nn.Linear(2, 2).state_dict(), "is no network for super-resolution"),
+    "half of it": (lambda: {"SEM.down_sample_1.0.weight": torch.zeros(8, 8, 6, 6)}, "is no network for super-resolution"),
+}
+
+
+@pytest.mark.parametrize(("state", "message"), REFUSED.values(), ids=REFUSED)
+def test_weights_that_do_not_fit_are_refused(tmp_path, state, message):
+    torch.save(state(), tmp_path / "odd.pt")
+    with pytest.raises(errors.InputError, match=message):
+        network_of(str(tmp_path / "odd.pt"), 2)
+
+
+def test_what_there_is_not_is_refused():
+    with pytest.raises(ValueError, match="scale is 5"):
+        upscale(noise(4, 4, 3), 5)
+    with pytest.raises(ValueError, match="model is 'sharp'"):
+        upscale(noise(4, 4, 3), 2, model="sharp")
+
+
+def test_eight_is_two_then_four_and_the_second_sees_a_clean_picture():
+    first, second = networks_for(8, "photo")
+    assert first is network_of(weights_of(2, "photo"), 2, "psal") and second is network_of(weights_of(4, "clean"), 4, "psal")
+
+
+def test_six_networks_ship_each_with_its_attention_and_small():
+    names = [name for name in manifest() if name.startswith("upscale-")]
+    assert sorted(names) == sorted(weights_of(scale, model) for scale in (2, 3, 4) for model in module.MODELS)
+    for name in names:
+        state, recipe = stored.found(name)
+        assert (stored.FOLDER / manifest()[name]["file"]).stat().st_size <= 15_000_000
+        assert recipe["degraded"] == name.endswith("-photo") and any(key.startswith("cross.") for key in state)
+
+
+def small_and_truth(pair, scale, quality=None):
+    """A video frame reduced, as JPEG of a quality leaves it, and the frame."""
+    truth = (pair(192)[0][0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+    image = reduced(torch.from_numpy(truth).permute(2, 0, 1)[None].float(), scale)
+    small = image[0].round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+    if quality:
+        Image.fromarray(small).save(file := BytesIO(), "JPEG", quality=quality)
+        small = np.asarray(Image.open(file))
+    return small, truth
+
+
+def error(network, small, truth):
+    return float(np.square(Upscaler([network])(small)[0].astype(float) - truth).mean())
+
+
+@pytest.mark.parametrize("model", module.MODELS)
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_what_ships_is_better_than_the_cubic_kernel_and_keeps_what_is_constant(model, scale, pair):
+    made = network_of(weights_of(scale, model), scale)
+    small, truth = small_and_truth(pair, scale)
+    assert error(made, small, truth) < (0.97 if model == "photo" else 0.9) * error(plain(scale), small, truth)
+    grey = np.full((24, 24, 3), 90, np.uint8)
+    assert np.abs(Upscaler([made])(grey)[0].astype(int) - 90).max() <= 1
+    without = deepcopy(made)
+    without.cross = None
+    assert not np.array_equal(Upscaler([made])(small)[0], Upscaler([without])(small)[0])
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_a_compressed_picture_is_not_made_worse_by_the_model_for_photographs(scale, pair):
+    small, truth = small_and_truth(pair, scale, 50)
+    clean, photo = (error(network_of(weights_of(scale, model), scale), small, truth) for model in module.MODELS)
+    assert photo < 0.97 * clean and photo < 0.97 * error(plain(scale), small, truth)
+
+
+def header(width=1000, height=700, bits=8, alpha=False):
+    return Header("PNG", width, height, 3, bits, alpha)
+
+
+def planned(head, networks, monkeypatch, **options):
+    monkeypatch.setattr(upscale_costs, "baseline", lambda networks: 300_000_000)
+    return upscale_costs.plan(head, {"output": "PNG"}, networks, **options)
+
+
+def test_a_limit_makes_strips_smaller_and_is_kept(monkeypatch):
+    networks = (network(2),)
+    free = planned(header(), networks, monkeypatch)
+    assert free.largest == module.LARGEST and memory.in_words(free.bytes) in free.text
+    tight = planned(header(), networks, monkeypatch, limit=free.bytes - 1)
+    assert tight.largest < free.largest and tight.bytes < free.bytes
+    with pytest.raises(errors.MemoryLimitError, match=r"1000x700 takes .* at least, .* are allowed"):
+        planned(header(), networks, monkeypatch, limit=301_000_000)
+
+
+def test_what_takes_more_is_expected_to(monkeypatch):
+    base = planned(header(), (network(2),), monkeypatch).bytes
+    assert planned(header(700, 1000), (network(2),), monkeypatch).bytes == base
+    assert planned(header(2000), (network(2),), monkeypatch).bytes > base
+    assert planned(header(bits=16), (network(2),), monkeypatch).bytes > base
+    assert planned(header(alpha=True), (network(2),), monkeypatch).bytes > base
+    assert planned(header(), (network(2),), monkeypatch, ensemble=True).bytes > base
+    assert planned(header(), (network(2), network(4)), monkeypatch).bytes > base
+    assert planned(header(), (CSNLN(2, 64, 1),), monkeypatch).bytes > base
+
+
+def test_full_attention_is_done_in_strips_that_fit(monkeypatch):
+    networks = (network(2, attention="full"),)
+    assert planned(header(300, 300), networks, monkeypatch).largest < module.LARGEST
+    assert planned(header(60, 60), networks, monkeypatch).largest == module.LARGEST
