@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from psal_cli.networks.csnln import OVERLAP, PATCH, Pasting
-from psal_cli.networks.strips import Strip, strips
+from psal_cli.patchmatch.strips import Strip, strips
 from psal_cli.networks.upscaling import enlarged, reduced
 
 RATIO = 2  # between the scales of the attention
