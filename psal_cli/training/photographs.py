@@ -13,6 +13,11 @@ def files_of(data: Path) -> list[Path]:
     return sorted((data / "photos").glob("*.webp"))
 
 
+def scenes_of(data: Path) -> list[Path]:
+    """Everyday scenes, of a short side up to SIDE; not for super-resolution."""
+    return sorted((data / "scenes").glob("*.webp"))
+
+
 def read(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
     """uint8 [H, W, 3] RGB, resized to (H, W) or to a short side of SIDE."""
     picture = decoded(path)

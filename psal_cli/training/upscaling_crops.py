@@ -1,7 +1,5 @@
 """What the recipe of `psal upscale` learns from: crops of reduced photographs, and the same reduced by the scale."""
 
-import hashlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import torch
 from torch import Tensor
 
 from psal_cli.networks.upscaling import reduced
+from psal_cli.training.cache import cached
 from psal_cli.training.photographs import EVERY, decoded, files_of
 
 REDUCTIONS = (2, 3, 4)  # of the photographs, which are compressed: reduced, they keep no trace of it
@@ -53,7 +52,10 @@ class Crops:
         Raises FileNotFoundError when the folder has no photographs.
         """
         self.scale, self.seed, self.degraded, self.sizes = scale, seed, degraded, sizes
-        self.training, held_out = _cached(data, public, scale, cache)
+        files = list(_files(data, public))
+        settings = [scale, SIZES, [(factor, held) for _, factor, held in files]]
+        paths = (path for path, _, _ in files)
+        self.training, held_out = cached(cache, "upscaling", paths, settings, lambda: _pairs(files, scale))
         self.of_side = {side: self._large_enough(side) for side, _ in sizes}
         self.held_out = [self._middle(pair) for pair in held_out if min(pair[0].shape[1:]) >= HELD_OUT_SIDE]
 
@@ -129,21 +131,6 @@ def degraded(crop: Tensor, random: np.random.Generator) -> Tensor:
 def luminance(image: Tensor) -> Tensor:
     """[B, 3, H, W] in [0, 1] -> Y of ITU-R BT.601, [B, H, W], 16 to 235 over 255."""
     return torch.einsum("bchw,c->bhw", image, image.new_tensor([65.481, 128.553, 24.966]) / 255) + 16 / 255
-
-
-def _cached(data: Path, public: Path | None, scale: int, cache: Path | None) -> tuple[list[Pair], list[Pair]]:
-    """The pairs for training and those held out, from the cache if it has them."""
-    files = list(_files(data, public))
-    if cache is None:
-        return _pairs(files, scale)
-    known = repr([scale, SIZES, REDUCTIONS, [(path.name, path.stat().st_size, factor, held) for path, factor, held in files]])
-    path = cache / f"upscaling-{hashlib.sha256(known.encode()).hexdigest()[:12]}.pt"
-    if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        torch.save(_pairs(files, scale), part := path.with_suffix(".part"))
-        os.replace(part, path)
-    pairs: tuple[list[Pair], list[Pair]] = torch.load(path, weights_only=True)
-    return pairs
 
 
 def _files(data: Path, public: Path | None) -> Iterator[tuple[Path, int, bool]]:

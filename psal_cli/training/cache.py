@@ -1,0 +1,30 @@
+"""What takes a recipe minutes to prepare is kept in a file, so that a run resumes at once."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+Made = TypeVar("Made")
+
+
+def cached(folder: Path | None, name: str, files: Iterable[Path], settings: object, make: Callable[[], Made]) -> Made:
+    """What `make` returns, tensors in lists, tuples and dicts; kept in the folder, if any, until files or settings change.
+
+    Args:
+        name: of the file. files: what it is made from; another name or size of one counts as a change.
+        settings: what else it depends on; compared by its `repr`.
+    """
+    if folder is None:
+        return make()
+    known = repr([settings, [(path.name, path.stat().st_size) for path in files]])
+    path = folder / f"{name}-{hashlib.sha256(known.encode()).hexdigest()[:12]}.pt"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(make(), part := path.with_suffix(".part"))
+        os.replace(part, path)
+    made: Made = torch.load(path, weights_only=True, mmap=True)
+    return made

@@ -1,0 +1,155 @@
+"""Trains the network that guides `psal inpaint`.
+
+    python -m psal_cli.training.learned_copying --data ../shared/data --hours 50
+
+A step takes crops with a hole. The loss is the negative log likelihood of the hidden colours under a Laplace distribution, and
+the expected error of copying: hidden places choose among known ones by the distance of their features, and each choice costs
+what the patch there differs from the hidden truth.
+"""
+
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from psal_cli.networks.learned_copying import CopyingNetwork
+from psal_cli.training import loop, precision
+from psal_cli.training.inpainting_crops import FAR, Crops
+
+PATCH = 7  # side of the patches that are copied
+QUERIES, KEYS = 192, 1024  # of each crop, in a step
+TEXTURE = 2.0  # of the gradients of a patch beside its colours
+LIKELIHOOD = 0.2  # of the likelihood beside the expected error
+DECAY = 0.999  # of the running mean of the weights
+EVERY = 1_000  # steps between validations
+HELD_OUT = 128  # crops
+
+
+def copy_errors(
+    features: Tensor, truth: Tensor, mask: Tensor, random: np.random.Generator, keys: int = KEYS, queries: int = QUERIES
+) -> Tensor:
+    """The expected error of copying, and that of copying at random: [B, 2], of the patches of each picture.
+
+    Args:
+        features: [B, F, H, W]. truth: [B, 3, H, W] in [0, 1]. mask: [B, 1, H, W], 1 = hole.
+        keys, queries: so many are drawn of the places whose patch is known, and of those in the hole.
+    """
+    found = []
+    maps = torch.cat([truth, TEXTURE * _gradients(truth)], 1)
+    touched = F.max_pool2d(mask, PATCH, 1, PATCH // 2)
+    inside = torch.zeros_like(mask)
+    edge = PATCH // 2
+    inside[..., edge:-edge, edge:-edge] = 1  # whole patches
+    for each, what, hidden, near in zip(
+        features, maps, mask[:, 0] * inside[:, 0], (1 - touched[:, 0]) * inside[:, 0], strict=True
+    ):
+        query, key = _drawn(hidden, queries, random), _drawn(near, keys, random)
+        if len(query) == 0 or len(key) == 0:
+            continue
+        weight = (-_distances(_patches(each, query), _patches(each, key)) / PATCH**2).softmax(1)
+        error = (_distances(_patches(what, query), _patches(what, key)) / (len(what) * PATCH**2) + 1e-5).sqrt()
+        found.append(torch.stack([(weight * error).sum(1).mean(), error.mean()]))
+    return torch.stack(found)
+
+
+def _gradients(image: Tensor) -> Tensor:
+    """[B, 3, H, W] -> [B, 2, H, W]: absolute differences of grey to the next row and column."""
+    grey = image.mean(1, keepdim=True)
+    down, across = F.pad(grey.diff(dim=2), (0, 0, 0, 1)), F.pad(grey.diff(dim=3), (0, 1))
+    return torch.cat([down, across], 1).abs()
+
+
+def _drawn(where: Tensor, count: int, random: np.random.Generator) -> Tensor:
+    """int64 [n, 2]: at most so many of the places where [H, W] is 1."""
+    places = where.nonzero()
+    if len(places) <= count:
+        return places
+    return places[torch.from_numpy(random.choice(len(places), count, replace=False)).to(places.device)]
+
+
+def _patches(maps: Tensor, places: Tensor) -> Tensor:
+    """[C, H, W] -> [n, C * PATCH^2]: the patches around the places."""
+    step = torch.arange(PATCH, device=maps.device) - PATCH // 2
+    rows, columns = places[:, 0, None, None] + step[:, None], places[:, 1, None, None] + step
+    return maps[:, rows, columns].transpose(0, 1).flatten(1)
+
+
+def _distances(first: Tensor, second: Tensor) -> Tensor:
+    """[n, D] and [m, D] -> squared distances [n, m]."""
+    square = first.square().sum(1)[:, None] + second.square().sum(1) - 2 * first @ second.T
+    return square.clamp_min(0)
+
+
+def likelihood(expected: Tensor, scale: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+    """The mean negative log likelihood of the colours in the hole under a Laplace distribution of that scale's logarithm."""
+    each = (expected - truth).abs() * (-scale).exp() + scale
+    return (each * mask).sum() / (3 * mask.sum())
+
+
+@click.command()
+@loop.options(steps=1_000_000)
+@loop.queue_options()
+@click.option("--side", type=click.IntRange(48), default=128, show_default=True, help="Of the crops, in pixels.")
+@click.option("--batch", type=click.IntRange(1), default=4, show_default=True)
+@click.option("--synthetic", type=click.FloatRange(0, 1), default=0.4, show_default=True, help="Share of synthetic scenes.")
+def main(
+    data: Path,
+    output: Path,
+    steps: int,
+    hours: float | None,
+    minutes: float | None,
+    rate: float,
+    seed: int,
+    device: str,
+    threads: int,
+    name: str | None,
+    public: Path | None,
+    resume: Path | None,
+    side: int,
+    batch: int,
+    synthetic: float,
+) -> None:
+    """Train the network. Checkpoint and log are OUTPUT/NAME.pt and .jsonl, the best weights OUTPUT/NAME.best.pt."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    network, name = CopyingNetwork(), name or "learned_copying"
+    crops = Crops(data, side, seed, cache=output / "cache", synthetic=synthetic)
+
+    def loss_of(copy: nn.Module, first: int, setting: precision.Setting | None = None) -> tuple[Tensor, Tensor]:
+        """The loss, and the expected error of copying relative to copying at random."""
+        image, mask = (x.to(device) for x in crops.batch(first, batch))
+        with setting.autocast(device) if setting else torch.autocast(device, enabled=False):
+            expected, scale, features = copy(image, mask)
+        copying, at_random = copy_errors(features, image, mask, np.random.default_rng([seed, first])).unbind(1)
+        relative = (copying / at_random).mean()
+        return relative + LIKELIHOOD * likelihood(expected, scale, image, mask), relative
+
+    setting = precision.fastest(network, lambda copy: loss_of(copy, 0)[0], device, output / f"{name}.precision.json")
+    setting.place(network, device)
+    mean = get_ema_multi_avg_fn(DECAY)  # type: ignore[no-untyped-call]
+    average = AveragedModel(network, multi_avg_fn=mean)
+
+    def errors(step: int, _: float) -> tuple[Tensor, float]:
+        loss, relative = loss_of(network, step * batch, setting)
+        return loss, relative.item()
+
+    def validation() -> float:
+        """The expected error of copying relative to copying at random, of photographs held out."""
+        found = [loss_of(average, FAR + first, setting)[1].item() for first in range(0, HELD_OUT, batch)]
+        return float(np.mean(found))
+
+    recipe: loop.Recipe = {
+        "run": name, "side": side, "batch": batch, "synthetic": synthetic, "steps": steps, "rate": rate, "seed": seed,
+    }  # fmt: skip
+    loop.train(
+        output / name, network, recipe, errors, validation,
+        hours=hours, minutes=minutes, every=EVERY, warmup=500, clip=1.0, best=True, average=average, resume=resume,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
