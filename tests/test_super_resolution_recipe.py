@@ -12,7 +12,7 @@ from PIL import Image
 from psal_cli.training import export, super_resolution
 from psal_cli.training.photographs import EVERY
 from psal_cli.training.super_resolution import FAR, HELD_OUT, HELD_OUT_SIDE, REDUCED, Crops, degraded, luminance, smaller
-from psal_cli.verbs.upscale.upscaler import network_of
+from psal_cli.verbs.upscale.networks import network_of
 
 
 @pytest.fixture(scope="module")
