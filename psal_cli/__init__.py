@@ -1,6 +1,6 @@
 """psal: edit photographs at native resolution with networks whose attention is PatchMatch.
 
-The verbs take and return numpy arrays; the attention layer takes torch tensors. All names below are loaded when first used, so that
+The verbs take and return numpy arrays, the attention layer torch tensors. The names below are loaded when first used, so that
 `import psal_cli` and `psal --help` load neither torch nor OpenCV.
 
 Example:
