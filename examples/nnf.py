@@ -14,7 +14,7 @@ from psal_cli import ops
 from psal_cli.image import read_picture
 from psal_cli.image.fitting import rounded
 from psal_cli.verbs.reconstruct.rebuild import psnr
-from psal_cli.viz.drawing import reference_wheel
+from psal_cli.viz.field import Field
 
 ITERATIONS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 15, 20)
 MILLISECONDS = 700
@@ -32,7 +32,7 @@ def frames(query_path: str, key_path: str):
         nnf, _ = ops.search(asked, given, patch_size=7, k=1, iterations=iterations, schedule="jump-flood", seed=0)
         field = nnf[0, 0].numpy()
         rebuilt = key.pixels[*field]
-        wheel = reference_wheel(field, [key.pixels.shape[:2]], query).pixels
+        wheel = Field(field[None], (key.pixels.shape[:2],)).draw(query)
         canvas = np.zeros((wheel.shape[0], 2 * width, 3), np.uint8)
         canvas[:, :width] = wheel[:, :width]
         canvas[:height, width:] = rounded(rebuilt)

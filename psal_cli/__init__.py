@@ -1,17 +1,84 @@
 """psal: edit photographs at native resolution with networks whose attention is PatchMatch.
 
-The names below load torch when first used, so that `import psal_cli` and `psal --help` stay light.
+The verbs take and return numpy arrays, the attention layer torch tensors. The names below are loaded when first used, so that
+`import psal_cli` and `psal --help` load neither torch nor OpenCV.
+
+Example:
+    >>> import numpy as np, psal_cli
+    >>> picture = np.zeros((12, 16, 3), np.uint8)
+    >>> psal_cli.upscale(picture, 2).image.shape
+    (24, 32, 3)
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from psal_cli.attention import PSAttention, ps_attention
+    from psal_cli.errors import CancelledError, InputError, InvalidValueError, MemoryLimitError, PsalError
+    from psal_cli.verbs.colorize.api import ColorizeResult, colorize
+    from psal_cli.verbs.colorize.options import ColorizeOptions
+    from psal_cli.verbs.generate.api import GenerateResult, generate
+    from psal_cli.verbs.generate.options import GenerateOptions
+    from psal_cli.verbs.reconstruct.api import ReconstructResult, reconstruct
+    from psal_cli.verbs.reconstruct.options import ReconstructOptions
+    from psal_cli.verbs.upscale.api import UpscaleResult, upscale
+    from psal_cli.verbs.upscale.options import UpscaleOptions
+    from psal_cli.viz.field import Field
+
 __version__ = "0.1.0"
-__all__ = ["PSAttention", "__version__", "ps_attention"]
+
+_HOMES = {
+    "PSAttention": "attention",
+    "ps_attention": "attention",
+    "CancelledError": "errors",
+    "InputError": "errors",
+    "InvalidValueError": "errors",
+    "MemoryLimitError": "errors",
+    "PsalError": "errors",
+    "ColorizeOptions": "verbs.colorize.options",
+    "ColorizeResult": "verbs.colorize.api",
+    "colorize": "verbs.colorize.api",
+    "GenerateOptions": "verbs.generate.options",
+    "GenerateResult": "verbs.generate.api",
+    "generate": "verbs.generate.api",
+    "ReconstructOptions": "verbs.reconstruct.options",
+    "ReconstructResult": "verbs.reconstruct.api",
+    "reconstruct": "verbs.reconstruct.api",
+    "UpscaleOptions": "verbs.upscale.options",
+    "UpscaleResult": "verbs.upscale.api",
+    "upscale": "verbs.upscale.api",
+    "Field": "viz.field",
+}
+
+__all__ = [
+    "CancelledError",
+    "ColorizeOptions",
+    "ColorizeResult",
+    "Field",
+    "GenerateOptions",
+    "GenerateResult",
+    "InputError",
+    "InvalidValueError",
+    "MemoryLimitError",
+    "PSAttention",
+    "PsalError",
+    "ReconstructOptions",
+    "ReconstructResult",
+    "UpscaleOptions",
+    "UpscaleResult",
+    "__version__",
+    "colorize",
+    "generate",
+    "ps_attention",
+    "reconstruct",
+    "upscale",
+]
 
 
-def __getattr__(name: str):
-    if name in ("PSAttention", "ps_attention"):
-        from psal_cli import attention
-
-        return getattr(attention, name)
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(import_module(f"psal_cli.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

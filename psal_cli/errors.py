@@ -1,4 +1,8 @@
-"""What stops a command and its exit code: 1 failed, 2 unusable input, 3 nothing to do, 4 out of memory, 130 interrupted."""
+"""What stops psal, and the exit code of the command: 1 failed, 2 unusable input, 3 nothing to do, 4 out of memory, 130
+interrupted.
+
+Library errors carry data. They name no flag and no cure: the command adds both (psal_cli.commands.cures).
+"""
 
 import re
 import sys
@@ -7,7 +11,7 @@ INTERRUPTED = 130
 
 
 class PsalError(Exception):
-    """One line that names the file or value and the cure."""
+    """Anything psal refuses or fails at; its text is one line that names the file or value."""
 
     exit_code = 1
 
@@ -16,6 +20,29 @@ class InputError(PsalError):
     """An option or an input file that psal cannot use."""
 
     exit_code = 2
+
+
+class InvalidValueError(InputError, ValueError):
+    """An argument that a function cannot use.
+
+    Attributes:
+        what: the name of the argument, as in the function's signature or in its options.
+        value: what was given.
+        expected: what would do, in words.
+    """
+
+    def __init__(self, what: str, value: object, expected: str):
+        super().__init__(f"{what} is {value}, expected {expected}")
+        self.what, self.value, self.expected = what, value, expected
+
+
+class CancelledError(PsalError):
+    """The caller's cancel hook said so."""
+
+    exit_code = INTERRUPTED
+
+    def __init__(self) -> None:
+        super().__init__("cancelled")
 
 
 class NothingToDoError(PsalError):
@@ -29,9 +56,18 @@ class WriteError(PsalError):
 
 
 class MemoryLimitError(PsalError):
-    """A picture that cannot be worked on within the memory that it may take."""
+    """A picture that cannot be worked on within the memory that it may take.
+
+    Attributes:
+        needed: bytes of the smallest plan, None where that is not known.
+        allowed: bytes that may be taken.
+    """
 
     exit_code = 4
+
+    def __init__(self, text: str, needed: int | None = None, allowed: int | None = None):
+        super().__init__(text)
+        self.needed, self.allowed = needed, allowed
 
 
 def printable(text: str) -> str:

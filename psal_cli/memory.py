@@ -3,11 +3,11 @@
 import math
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from psal_cli.errors import InputError, MemoryLimitError
 
@@ -25,6 +25,23 @@ PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
 
 
+class Sized(Protocol):
+    """What of a file's header counts for memory; psal_cli.image.Header has it."""
+
+    @property
+    def format(self) -> str: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def bits(self) -> int: ...
+    @property
+    def alpha(self) -> bool: ...
+
+
 @dataclass(frozen=True)
 class Plan:
     """How a picture will be worked on. bytes: the most memory that the process will hold; reach: None for the whole picture
@@ -35,10 +52,10 @@ class Plan:
     text: str
 
 
-def whole_plan(most: int, limit: int | None, cure: str) -> Plan:
-    """The plan of what can only be worked on as a whole. Raises MemoryLimitError, with the cure, where the limit allows less."""
+def whole_plan(most: int, limit: int | None) -> Plan:
+    """The plan of what can only be worked on as a whole. Raises MemoryLimitError where the limit allows less."""
     if limit is not None and most > limit:
-        raise MemoryLimitError(f"it takes {in_words(most)}, {at_most(limit)} are allowed: {cure}")
+        raise MemoryLimitError(f"it takes {in_words(most)}, {at_most(limit)} are allowed", most, limit)
     return Plan(most, None, in_words(most))
 
 
@@ -71,9 +88,9 @@ def reading(pixels: int, channels: int, itemsize: int, alpha: bool, format: str)
     return pixels * (itemsize * (channels + alpha) + stored + DECODING.get(format, 0))
 
 
-def reading_all(headers: Iterable[Any]) -> tuple[int, int]:
+def reading_all(headers: Iterable[Sized]) -> tuple[int, int]:
     """(the most bytes held while files are decoded one after another, bytes of all their pictures). headers: what the files say
-    of them (psal_cli.image.Header)."""
+    of them."""
     most = kept = 0
     for head in headers:
         area, itemsize = head.width * head.height, head.bits // 8
@@ -107,19 +124,15 @@ def available() -> int | None:
     return max(min(left), 0) if left else None
 
 
-def check_available(needed: int, less: str) -> None:
-    """Raises MemoryLimitError when this process cannot come to hold so many bytes, before the system kills it for trying.
-
-    less: what would take less memory, in words; {} in them becomes what there is.
-    """
+def check_available(needed: int) -> None:
+    """Raises MemoryLimitError when this process cannot come to hold so many bytes, before the system kills it for trying."""
     room = available()
     most = None if room is None else room + (resident() or 0)
-    if most is not None and needed > most:
-        cure = f"close other programs, or {less.format(f' {most // 2**20}M')}"
-        raise MemoryLimitError(f"it takes {in_words(needed)} of memory, {at_most(room)} are free: {cure}")
+    if room is not None and most is not None and needed > most:
+        raise MemoryLimitError(f"it takes {in_words(needed)} of memory, {at_most(room)} are free", needed, most)
 
 
-def _rooms():
+def _rooms() -> Iterator[int]:
     """What is left below the limit of each control group that this process is in, from its own up to the root."""
     for line in _text(PROC / "self/cgroup").splitlines():
         _, controllers, place = line.split(":", 2)

@@ -1,16 +1,20 @@
 """Weights: those that ship with psal, checked against their manifest, and files that users bring."""
 
+import copy
 import hashlib
 import json
 import tomllib
 import warnings
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
 from psal_cli.errors import InputError
+
+Network = TypeVar("Network", bound=nn.Module)
+Recipe = dict[str, Any]  # what the author of a file wrote about it, any JSON
 
 PACKAGE = Path(__file__).parent
 FOLDER = PACKAGE / "shipped" if (PACKAGE / "shipped").exists() else PACKAGE.parent / "weights"  # installed, or a checkout
@@ -24,10 +28,39 @@ def manifest() -> dict[str, dict[str, str]]:
 
 def shipped(name: str) -> dict[str, Tensor]:
     """The tensors of weights of the manifest. Raises InputError when the file is missing or not the one that was shipped."""
-    from safetensors.torch import load
+    return _safetensors(_shipped_bytes(name), FOLDER / manifest()[name]["file"])
 
+
+def load_file(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a file of the user's: .safetensors, or .pt and .pth without any code in them.
+
+    Raises InputError when it cannot be read, or holds anything but named tensors.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        return _safetensors(_read(path), path)
+    return _pickled(path)
+
+
+def resolve(source: str) -> tuple[dict[str, Tensor], Recipe]:
+    """The tensors of weights that ship, by name, or of a file, and the recipe that made them, as far as the file tells.
+
+    A file is read once: the tensors and the recipe are of the bytes that were verified. Raises InputError, see `shipped` and
+    `load_file`.
+    """
+    if source in manifest():
+        path, content = FOLDER / manifest()[source]["file"], _shipped_bytes(source)
+    else:
+        path = Path(source)
+        if path.suffix != ".safetensors":
+            return load_file(path), {}
+        content = _read(path)
+    return _safetensors(content, path), _recipe(content)
+
+
+def _shipped_bytes(name: str) -> bytes:
     if name not in manifest():
-        raise InputError(f"no weights {name} ship with this psal: there are {', '.join(manifest())}; --weights takes a file")
+        raise InputError(f"no weights {name} ship with this psal: there are {', '.join(manifest())}")
     entry = manifest()[name]
     path = FOLDER / entry["file"]
     try:
@@ -36,55 +69,43 @@ def shipped(name: str) -> dict[str, Tensor]:
         raise InputError(f"{path} cannot be read ({error.strerror}): install psal again") from error
     if hashlib.sha256(content).hexdigest() != entry["sha256"]:
         raise InputError(f"{path} is not the file that was shipped, its checksum differs: install psal again")
-    return load(content)
+    return content
 
 
-def brought(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a file of the user's: .safetensors, or .pt and .pth without any code in them.
-
-    Raises InputError when it cannot be read, or holds anything but named tensors.
-    """
-    path = Path(path)
+def _read(path: Path) -> bytes:
     try:
-        state = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
+        return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _safetensors(content: bytes, path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        return _named_tensors(load(content), path)
+    except SafetensorError as error:
+        raise InputError(f"{path} is no safetensors file: {error}") from error
+
+
+def _recipe(content: bytes) -> Recipe:
+    """What the metadata of a safetensors file say under "recipe"; empty where another program wrote them."""
+    length = int.from_bytes(content[:8], "little")
+    try:
+        recipe = json.loads(json.loads(content[8 : 8 + length]).get("__metadata__", {}).get("recipe", "{}"))
+    except ValueError:
+        return {}
+    return recipe if isinstance(recipe, dict) else {}
+
+
+def _named_tensors(state: object, path: Path) -> dict[str, Tensor]:
     if not (isinstance(state, dict) and state and all(isinstance(x, Tensor) for x in state.values())):
         raise InputError(f"{path} is no state_dict, named tensors: save model.state_dict(), not the model")
     return state
 
 
-def found(source: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of weights that ship, by name, or of a file, and the recipe that made them, as far as the file tells.
-
-    Raises InputError, see `shipped` and `brought`.
-    """
-    from safetensors import safe_open
-
-    path = FOLDER / manifest()[source]["file"] if source in manifest() else Path(source)
-    state = shipped(source) if source in manifest() else brought(source)
-    if path.suffix != ".safetensors":
-        return state, {}
-    with safe_open(path, "pt") as file:
-        about = file.metadata() or {}
-    try:
-        recipe = json.loads(about.get("recipe", "{}"))
-    except ValueError:  # another program's word
-        recipe = {}
-    return state, recipe if isinstance(recipe, dict) else {}
-
-
-def _safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    try:
-        return load(path.read_bytes())
-    except SafetensorError as error:
-        raise InputError(f"{path} is no safetensors file: {error}") from error
-
-
-def _pickled(path: Path) -> object:
+def _pickled(path: Path) -> dict[str, Tensor]:
     import torch
 
     if path.suffix not in (".pt", ".pth"):
@@ -93,15 +114,17 @@ def _pickled(path: Path) -> object:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of how the file was pickled
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, MemoryError):
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    except MemoryError:
         raise
     except Exception as error:  # a damaged file may raise anything
         cure = "save model.state_dict(), not the model"
         raise InputError(f"{path} is damaged or holds more than tensors, which psal does not run: {cure}") from error
-    return state.get("state_dict", state) if isinstance(state, dict) else state
+    return _named_tensors(state.get("state_dict", state) if isinstance(state, dict) else state, path)
 
 
-def fill(network: nn.Module, state: dict[str, Tensor], source: str) -> nn.Module:
+def load_strict(network: Network, state: dict[str, Tensor], source: str) -> Network:
     """Puts tensors into a network, every name and shape as it expects; ready for inference.
 
     Raises InputError with the names that are missing, too many, of another shape or not finite. source: what to call them in it.
@@ -118,8 +141,18 @@ def fill(network: nn.Module, state: dict[str, Tensor], source: str) -> nn.Module
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             raise InputError(f"{source} does not fit {type(network).__name__}: it {what} {', '.join(names[:3])}{more}")
     if bad := [name for name, x in state.items() if not x.isfinite().all()]:
-        raise InputError(
-            f"{source} holds numbers that are none (NaN or infinite) in {bad[0]}: it was saved from a failed training"
-        )
+        raise InputError(f"{source} contains NaN or infinity in {bad[0]}: it was saved from a failed training")
     network.load_state_dict({name: state[name].to(x.dtype) for name, x in expected.items()})
     return network.eval().requires_grad_(False)
+
+
+def private_copy(network: Network) -> Network:
+    """A copy of a network that shares its weights: what a caller sets on its layers, a seed for instance, no other caller sees.
+
+    Networks with weights are cached and shared between threads; they must never be changed themselves.
+    """
+    tensors = [*network.parameters(), *network.buffers()]
+    return copy.deepcopy(network, {id(x): x for x in tensors})
+
+
+found, fill = resolve, load_strict  # the names that psal_cli.tasks.network has for them

@@ -57,7 +57,7 @@ def test_folders_stand_for_their_pictures_in_order(tree):
 
 
 def test_what_is_not_there_is_said_before_anything_about_its_mask(tree):
-    items = pair(find("fotos/", "photos/none.jpg", "photos/a.jpg/b")[0], {"mask": "photos/deep"}, READABLE)
+    items = pair(find("fotos/", "photos/none.jpg", "photos/a.jpg/b")[0], {"mask": ("photos/deep",)}, READABLE)
     assert [str(item.problem) for item in items] == [
         "fotos: no such file or folder",
         "photos/none.jpg: no such file or folder",
@@ -142,7 +142,7 @@ def test_masks_for_all_by_folder_and_by_pattern(tree):
         Path(name).touch()
 
     def masks(text, recursive=True):
-        items = pair(find("photos", recursive=recursive)[0], {"mask": text, "source_mask": None}, READABLE)
+        items = pair(find("photos", recursive=recursive)[0], {"mask": (text,)}, READABLE)
         return {str(item.input): str(item.partners.get("mask") or item.problem) for item in items}
 
     assert set(masks("masks/a.jpg").values()) == {"masks/a.jpg"}
@@ -170,7 +170,7 @@ def test_masks_that_are_missing_or_not_clear(tree):
     Path("masks/a.jpg").touch()
 
     def problems(text):
-        return {str(item.input): str(item.problem) for item in pair(find("photos")[0], {"mask": text}, READABLE)}
+        return {str(item.input): str(item.problem) for item in pair(find("photos")[0], {"mask": (text,)}, READABLE)}
 
     assert problems("masks")["photos/a.jpg"] == "None"
     assert "no masks/b with any suffix" in problems("masks")["photos/b.jpg"]
@@ -180,7 +180,7 @@ def test_masks_that_are_missing_or_not_clear(tree):
     Path("masks/a.jpg").rename("masks/a.JPG")
     assert "masks/a.JPG and masks/a.png both fit" in problems("masks")["photos/a.jpg"]
     assert "photos/a.jpg is the picture itself" in problems("photos")["photos/a.jpg"]
-    [alone] = pair(find("photos/a.jpg")[0], {"mask": "photos/a.jpg"}, READABLE)
+    [alone] = pair(find("photos/a.jpg")[0], {"mask": ("photos/a.jpg",)}, READABLE)
     assert str(alone.partners["mask"]) == "photos/a.jpg"  # asked for by name
 
 
@@ -188,7 +188,7 @@ def test_brackets_in_names_are_no_pattern(tree):
     for name in ("photos/a[1].jpg", "masks/a[1].png", "masks/a1.png"):
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).touch()
-    [item] = pair(find("photos/a[1].jpg")[0], {"mask": "masks"}, READABLE)
+    [item] = pair(find("photos/a[1].jpg")[0], {"mask": ("masks",)}, READABLE)
     assert str(item.partners["mask"]) == "masks/a[1].png"
 
 
@@ -198,10 +198,10 @@ def test_names_that_look_like_others(tree):
     for name in ("IMG", "IMG.edit"):
         Path("photos", f"{name}.jpg").touch()
         Path("masks", f"{name}.png").touch()
-    items = pair(find("photos/IMG.jpg", "photos/IMG.edit.jpg")[0], {"mask": "masks"}, READABLE)
+    items = pair(find("photos/IMG.jpg", "photos/IMG.edit.jpg")[0], {"mask": ("masks",)}, READABLE)
     assert [str(item.partners.get("mask")) for item in items] == ["masks/IMG.png", "masks/IMG.edit.png"]
     Path("m{1}.png").touch()
-    assert pair(items, {"mask": "m{1}.png"}, READABLE)[0].partners["mask"] == Path("m{1}.png")
+    assert pair(items, {"mask": ("m{1}.png",)}, READABLE)[0].partners["mask"] == Path("m{1}.png")
     Path("list.txt").write_text("BMW/x.jpg\n")
     assert names(find(lists=["list.txt"])[0]) == ["BMW/x.jpg"]
     for suffix, other in ((".jfif", ".jpg"), (".apng", ".png"), (".hif", ".heic"), (".dib", ".bmp")):
@@ -215,7 +215,7 @@ def test_masks_below_the_photos_are_no_photos(tree):
     for name in ("photos/masks/a.jpg", "photos/masks/b.jpg", "photos/masks/left_over.jpg"):
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).touch()
-    items = pair(find("photos", recursive=True)[0], {"mask": "photos/masks"}, READABLE)
+    items = pair(find("photos", recursive=True)[0], {"mask": ("photos/masks",)}, READABLE)
     assert names(items) == ["photos/a.jpg", "photos/b.jpg", "photos/deep/c.png"]
 
 
@@ -257,7 +257,7 @@ def test_collisions_are_found_before_any_work(tree, texts, options, words):
 
 
 def test_a_mask_is_never_overwritten(tree):
-    items = pair(find("photos")[0], {"mask": "photos/deep/c.png"}, READABLE)
+    items = pair(find("photos")[0], {"mask": ("photos/deep/c.png",)}, READABLE)
     with pytest.raises(InputError, match=r"photos/deep/c.png is an input"):
         planned(items[:1], False, output="photos/deep/c.png", force=True)
 
@@ -277,7 +277,7 @@ def test_the_old_result_of_a_picture_without_a_mask_stops_no_other(tree):
     for name in ("masks/a.jpg", "out/b.jpg"):
         Path(name).parent.mkdir()
         Path(name).touch()
-    items = pair(find("photos")[0], {"mask": "masks", "source_mask": "none/{name}"}, READABLE)
+    items = pair(find("photos")[0], {"mask": ("masks",), "source_mask": ("none/{name}",)}, READABLE)
     assert planned(items[1:], output="out") == ["out/b.jpg"]
     assert "no masks/b with any suffix" in str(items[1].problem)  # the first of two
 

@@ -21,7 +21,7 @@ from psal_cli.commands.reconstruct import reconstruct as reconstruct_command
 from psal_cli.errors import InputError
 from psal_cli.networks.colorization import grey
 from psal_cli.verbs.colorize.paper import network_of
-from psal_cli.verbs.reconstruct.rebuild import TEMPERATURE
+from psal_cli.verbs.reconstruct.options import ReconstructOptions
 
 from .photos import psal
 
@@ -334,8 +334,10 @@ def test_the_command_offers_what_the_bench_has():
     assert tuple(default("memory", "layers").split(",")) == tuple(LAYERS)
     assert default("memory", "seconds") == memory.SECONDS and default("reconstruct", "seconds") == reconstruct.SECONDS
     assert tuple(map(int, default("memory", "sizes").split(","))) == memory.SIZES == reconstruct.SIZES
-    assert default("reconstruct", "temperature") == TEMPERATURE
-    assert next(each.default for each in reconstruct_command.params if each.name == "temperature") == TEMPERATURE
+    assert default("reconstruct", "temperature") == ReconstructOptions.temperature
+    assert (
+        next(each.default for each in reconstruct_command.params if each.name == "temperature") == ReconstructOptions.temperature
+    )
 
 
 def test_the_bench_measures_the_installed_package(tmp_path):

@@ -3,10 +3,10 @@
 import pytest
 
 from psal_cli import memory
-from psal_cli.errors import InputError, MemoryLimitError
+from psal_cli.errors import InvalidValueError, MemoryLimitError
 from psal_cli.image.reading import Header
-from psal_cli.verbs.colorize.coarse_to_fine import COARSE
 from psal_cli.verbs.colorize.memory_model import plan
+from psal_cli.verbs.colorize.options import COARSE
 
 PNG = {"output": "PNG"}
 
@@ -62,13 +62,13 @@ def test_each_layer_of_the_paper_has_its_own_cost():
 
 def test_local_attention_needs_one_reference_of_the_same_size():
     for references in ([picture(640, 481)], [picture(640, 480)] * 2):
-        with pytest.raises(InputError, match="takes one reference of the picture's size, 640x480, not 640x48"):
+        with pytest.raises(InvalidValueError, match=r"references is 640x48.*, expected one of 640x480, the size of the picture"):
             plan(picture(640, 480), references, PNG, attention="local")
     assert plan(picture(640, 480), [picture(640, 480)], PNG, attention="local")
 
 
 def test_references_that_do_not_fit_beside_each_other_are_refused():
-    with pytest.raises(InputError, match="67200 pixels wide, 65535 at most: give fewer"):
+    with pytest.raises(InvalidValueError, match="67200 pixels wide side by side, expected at most 65535: give fewer"):
         plan(picture(), [picture()] * 50, PNG)
-    with pytest.raises(InputError, match="65536 pixels wide"):
+    with pytest.raises(InvalidValueError, match="65536 pixels wide"):
         plan(picture(100, 100), [picture(32_768, 10)] * 2, PNG, attention="psal3")

@@ -7,7 +7,7 @@ import torch
 from psal_cli.image.cielab import coloured, lab
 from psal_cli.networks.embedding import CHANNELS, EmbeddingNetwork
 from psal_cli.verbs.colorize import matching
-from psal_cli.verbs.colorize.prior import UNSEEN, Likely, likely, pooled
+from psal_cli.verbs.colorize.prior import UNSEEN, ColourPrior, colour_prior, pooled
 
 
 @pytest.mark.parametrize(("size", "features"), [((32, 48), (8, 12)), ((33, 50), (9, 13)), ((1, 3), (1, 1))])
@@ -50,30 +50,30 @@ def flat(colours):
 
 def test_where_nothing_tells_places_apart_the_mean_is_likely_and_all_are_as_far_from_it():
     picture = lab(flat([(0.2, 0), (-0.2, 0)] * 3))
-    found = likely(picture[..., 0], matching.canvas([(picture, None)]))
+    found = colour_prior(picture[..., 0], matching.atlas_of([(picture, None)]))
     assert found.chroma.shape == (16, 24, 3)
     inside = found.chroma[4:-4, 4:-4]
     np.testing.assert_allclose(inside[..., :2], 0, atol=0.03)
     assert (inside[..., 2] > 0.12).all() and (inside[..., 2] < 0.21).all()
-    alone = likely(picture[..., 0], matching.canvas([(lab(flat([(0.1, 0.1)])), None)])).chroma
+    alone = colour_prior(picture[..., 0], matching.atlas_of([(lab(flat([(0.1, 0.1)])), None)])).chroma
     np.testing.assert_allclose(alone, np.broadcast_to(np.float32([0.1, 0.1, 0]), alone.shape), atol=0.01)
 
 
 def test_the_hotter_the_nearer_is_what_is_likely_to_the_mean_of_all(pair):
     picture = lab(np.rint(pair(96)[0][0].permute(1, 2, 0).numpy() * 255).astype(np.uint8))
-    references = matching.canvas([(picture, None)])
+    references = matching.atlas_of([(picture, None)])
     mean = picture[..., 1:].mean((0, 1))
     trained, unseen, all_alike = (
-        np.abs(likely(picture[..., 0], references, temperature=t).chroma[..., :2] - mean).mean() for t in (1, UNSEEN, 1e6)
+        np.abs(colour_prior(picture[..., 0], references, temperature=t).chroma[..., :2] - mean).mean() for t in (1, UNSEEN, 1e6)
     )
     assert trained > 1.02 * unseen and unseen > 0.01 and all_alike < 1e-3
 
 
-def test_what_is_hidden_is_never_likely():
+def test_what_is_hidden_is_never_colour_prior():
     picture, hidden = lab(flat([(0.1, 0.1)])), np.zeros((64, 96), bool)
     other = np.where(hidden[..., None], 0, picture)
     other[:, 50:, 1:], hidden[:, 50:] = -0.5, True
-    found = likely(picture[..., 0], matching.canvas([(other, ~hidden), (other, np.zeros_like(hidden))])).chroma
+    found = colour_prior(picture[..., 0], matching.atlas_of([(other, ~hidden), (other, np.zeros_like(hidden))])).chroma
     np.testing.assert_allclose(found, np.broadcast_to(np.float32([0.1, 0.1, 0]), found.shape), atol=0.01)
 
 
@@ -82,5 +82,5 @@ def test_likely_colours_end_at_an_edge_of_lightness():
     chroma[:, 4:], light[:, 4:] = 0.2, 0.9
     large = np.full((16, 32), 0.2, np.float32)
     large[:, 17:] = 0.9
-    found = Likely(chroma, light).at(large)
+    found = ColourPrior(chroma, light).at(large)
     assert (found[:, :17, 0] < -0.1).all() and (found[:, 17:, 0] > 0.1).all()

@@ -19,7 +19,7 @@ from psal_cli.networks.colorization import ColorizationNetwork
 from psal_cli.verbs.colorize import coarse_to_fine as colorize
 from psal_cli.verbs.colorize import memory_model as colorize_costs
 from psal_cli.verbs.colorize import paper as paper_colorization
-from psal_cli.verbs.colorize.coarse_to_fine import COARSE
+from psal_cli.verbs.colorize.options import COARSE
 
 from .photos import lines, psal, tree
 from .raw_files import profile
@@ -283,14 +283,14 @@ REFUSED = {
     "a reference that is grey where it can be seen": (["--ref", "veiled.png"], "veiled.png is grey"),
     "local attention in a picture of another size": (
         ["--ref", "large.png", "--engine", "paper", "--attention", "local"],
-        "grey.png: --attention local takes one reference of the picture's size, 96x72, not 97x72",
+        "grey.png: --ref is 97x72, expected one of 96x72, the size of the picture, with attention local",
     ),
     "no reference": ([], "Missing option '--ref'"),
     "no such reference": (["--ref", "none.png"], "none.png"),
-    "an option of the other engine": (["--ref", "ref.png", "--attention", "psal3"], "--attention is of --engine paper"),
+    "an option of the other engine": (["--ref", "ref.png", "--attention", "psal3"], "--attention requires --engine paper"),
     "a map that the paper's engine has not": (
         ["--ref", "ref.png", "--engine", "paper", "--confidence", "c.png"],
-        "--confidence is of --engine psal",
+        "--confidence requires --engine psal",
     ),
     "too strong": (["--ref", "ref.png", "--strength", "3"], "3"),
     "no strength": (["--ref", "ref.png", "--strength", "nan"], "nan is no number"),

@@ -9,9 +9,9 @@ from PIL import Image
 from psal_cli import memory
 from psal_cli.image import Picture, read_picture, write_picture
 from psal_cli.image.metadata import Metadata
-from psal_cli.verbs.generate import sampling as task
+from psal_cli.verbs.generate import sampling
+from psal_cli.verbs.generate.api import generate
 from psal_cli.verbs.generate.memory_model import baseline
-from psal_cli.verbs.generate.sampling import generate
 
 from .metadata_blocks import SRGB, exif_block
 from .photos import lines, psal, texture, tree
@@ -22,8 +22,8 @@ PSIN = ("--method", "psin")  # a tenth of the time
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     """in.png: a texture of 40x30 pixels. Transport in a tenth of the steps."""
-    monkeypatch.setattr(task, "TRANSPORTS", 10)
-    monkeypatch.setattr(task, "FIRST_STEPS", 100)
+    monkeypatch.setattr(sampling, "TRANSPORTS", 10)
+    monkeypatch.setattr(sampling, "FIRST_STEPS", 100)
     monkeypatch.chdir(tmp_path)
     Image.fromarray(texture(3)).save("in.png")
     return tmp_path
@@ -42,7 +42,7 @@ def mask(path, top, bottom, left, right, size=(40, 30)):
 def test_one_sample_is_beside_its_reference_and_is_that_of_the_library():
     done = psal("generate", "in.png", "--seed", 7)
     assert done.exit_code == 0, done.stderr
-    np.testing.assert_array_equal(pixels_of("in_generated.png"), generate(texture(3), seed=7).pixels)
+    np.testing.assert_array_equal(pixels_of("in_generated.png"), generate(texture(3), seed=7).image)
 
 
 def test_options_reach_the_library():
@@ -52,9 +52,9 @@ def test_options_reach_the_library():
     keep = np.zeros((30, 40), bool)
     keep[:12, :12] = True
     expected = generate(
-        texture(3), size=(24, 50), keep=keep, method="psin", levels=1, coherence=True, wrap=True, patch_size=5, rounds=2
+        texture(3), size=(24, 50), keep=keep, method="psin", levels=1, coherence=True, wrap=True, patch_size=5, iterations=2
     )
-    np.testing.assert_array_equal(pixels_of("out.png"), expected.pixels)
+    np.testing.assert_array_equal(pixels_of("out.png"), expected.image)
 
 
 def test_samples_are_numbered_and_so_are_their_seeds():
@@ -174,10 +174,14 @@ def test_the_estimate_grows_with_what_is_made(monkeypatch):
 
 REFUSED = [
     (["-n", 0], 2, "'-n': 0 is not in the range"),
-    (["--levels", 3], 2, "in.png: with 3 levels the coarsest is 10x8, smaller than a patch of 11x11: at most 2 fit"),
-    (["--levels", 2, "--size", "90x18"], 2, "the coarsest is 20x15 and 45x9, smaller than a patch of 11x11: at most 1 fit"),
-    (["--patch-size", 31], 2, "in.png: 40x30 is smaller than a patch of 31x31"),
-    (["--size", "9x90"], 2, "in.png: 9x90 is smaller than a patch of 11x11"),
+    (["--levels", 3], 2, "in.png: --levels is 3, expected at most 2: the coarsest would be 10x8, smaller than a patch of 11x11"),
+    (
+        ["--levels", 2, "--size", "90x18"],
+        2,
+        "expected at most 1: the coarsest would be 20x15 and 45x9",
+    ),
+    (["--patch-size", 31], 2, "in.png: image is 40x30, expected at least a patch of 31x31"),
+    (["--size", "9x90"], 2, "in.png: --size is 9x90, expected at least a patch of 11x11"),
     (["--size", "90"], 2, "'90' is no size: width x height in pixels, e.g. 1024x512"),
     (["--size", "70000x100"], 2, "each at most 65535"),
     (["--size", "60000x60000"], 4, "in.png: it takes"),

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from psal_cli.commands import main
-from psal_cli.commands.console import Talk
+from psal_cli.commands.console import Console
 from psal_cli.errors import printable
 
 from . import photos as batches
@@ -151,7 +151,7 @@ def test_a_dumb_terminal_gets_lines_instead_of_a_bar(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     for kind, has_bar in (("dumb", False), ("xterm", True)):
         monkeypatch.setenv("TERM", kind)
-        with click.Context(main), Talk(False, 0, False) as talk, talk.bar(2):
+        with click.Context(main), Console(False, 0, False) as talk, talk.bar(2):
             assert bool(talk.live) == has_bar
 
 

@@ -9,14 +9,14 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from psal_cli import tasks
 from psal_cli.image import read_picture, write_picture
 from psal_cli.image.metadata import Metadata
 from psal_cli.image.picture import Picture
 from psal_cli.image.resizing import resized
 from psal_cli.networks.csnln import CSNLN
-from psal_cli.verbs.upscale import memory_model as upscale_costs
-from psal_cli.verbs.upscale.upscaler import Upscaler, networks_for
+from psal_cli.verbs.upscale import api, memory_model
+from psal_cli.verbs.upscale.networks import networks_for
+from psal_cli.verbs.upscale.upscaler import Upscaler
 
 from .metadata_blocks import SRGB, exif_block
 from .photos import lines, psal, tree
@@ -140,8 +140,8 @@ def test_options_reach_the_library(monkeypatch):
             seen.update(options, device=device)
             super().__init__(networks, device, **options)
 
-    monkeypatch.setattr(tasks.upscale, "Upscaler", Listening)
-    monkeypatch.setattr(upscale_costs, "CHOICES", (4096,))
+    monkeypatch.setattr(api, "Upscaler", Listening)
+    monkeypatch.setattr(memory_model, "CHOICES", (4096,))
     done = psal("upscale", "in.png", "-x", 2, "-o", "o.png", "--seed", 7, "--ensemble", "--attention", "full", "--device", "cpu")
     assert done.exit_code == 0, done.stderr
     assert (seen["seed"], seen["ensemble"], seen["device"]) == (7, True, "cpu")
@@ -182,11 +182,15 @@ def test_weights_of_the_users_are_used():
 REFUSED = {
     "no scale": ([], 2, "Missing option '-x' / '--scale'"),
     "a scale that is none": (["-x", "5"], 2, "'5' is not one of '2', '3', '4', '8'"),
-    "weights of another scale": (["-x", "2", "--weights", "three.safetensors"], 2, "enlarges 3 times, not 2: give --scale 3"),
+    "weights of another scale": (
+        ["-x", "2", "--weights", "three.safetensors"],
+        2,
+        "--scale is 2, expected 3, by which three",
+    ),
     "weights of another network": (["-x", "2", "--weights", "other.safetensors"], 2, "is no network for super-resolution"),
     "weights that are none": (["-x", "2", "--weights", "in.png"], 2, "expected .safetensors"),
     "one file of weights for two passes": (["-x", "8", "--weights", "three.safetensors"], 2, "-x 8 takes two"),
-    "a model beside weights": (["-x", "3", "--weights", "three.safetensors", "--model", "photo"], 2, "leave one of them out"),
+    "a model beside weights": (["-x", "3", "--weights", "three.safetensors", "--model", "photo"], 2, "mutually exclusive"),
     "too many pixels in the result": (
         ["-x", "4", "--max-pixels", "10k"],
         2,

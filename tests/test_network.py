@@ -126,7 +126,7 @@ def test_a_published_checkpoint_loads_strictly_and_without_options(tmp_path):
 
 
 def test_weights_that_ship_are_what_their_metadata_say():
-    _, recipe = weights.found(network.WEIGHTS)
+    _, recipe = weights.resolve(network.WEIGHTS)
     found = network_of()
     assert (found.fill, found.residual) == (recipe["fill"], recipe["residual"])
     assert found.coarse_generator.conv1.conv.out_channels == recipe["width"]

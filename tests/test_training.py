@@ -23,8 +23,8 @@ from psal_cli.networks.embedding import EmbeddingNetwork
 from psal_cli.training import colorization, descriptor, export, fusion, loop
 from psal_cli.training.colorization import FRAME, tensors, window_error
 from psal_cli.training.pairs import HELD_OUT, Pair, Pairs
-from psal_cli.verbs.colorize.coarse_to_fine import COARSE
 from psal_cli.verbs.colorize.descriptors import CHANNELS, MEASURES, measures
+from psal_cli.verbs.colorize.options import COARSE
 from psal_cli.verbs.colorize.paper import layer, network_of
 from psal_cli.verbs.colorize.prior import pooled
 

@@ -10,7 +10,7 @@ from psal_cli.image import read_picture
 from psal_cli.image.picture import Picture
 from psal_cli.networks.csnln import Pasting
 from psal_cli.verbs.colorize.coarse_to_fine import colorize
-from psal_cli.verbs.upscale.upscaler import networks_for
+from psal_cli.verbs.upscale.networks import networks_for
 from psal_cli.viz import drawing
 from psal_cli.viz import field as offsets
 
@@ -126,7 +126,7 @@ def test_upscale_writes_where_the_picture_repeats_at_another_scale(monkeypatch, 
 
 def test_upscale_has_no_field_to_write_with_full_attention():
     done = psal("upscale", "query.png", "-x", 2, "--attention", "full", "--save-offsets", "f.npy")
-    assert done.exit_code == 2 and "--save-offsets is of --attention psal" in done.stderr
+    assert done.exit_code == 2 and "--save-offsets requires --attention psal" in done.stderr
 
 
 def test_numbers_are_written_whole_or_not_at_all():
@@ -197,7 +197,7 @@ def test_a_field_drawn_in_bands_is_the_one_drawn_at_once(monkeypatch):
     nnf, which = generator.integers(0, 30, (2, 60, 50), np.int32), generator.integers(0, 2, (60, 50), np.int32)
 
     def drawn():
-        dense = drawing.reference_wheel(nnf, [(30, 40), (90, 90)], picture, which)
+        dense = drawing.draw_field(nnf, [(30, 40), (90, 90)], picture, which)
         return np.stack([drawing.offset_wheel(origin, mask, picture).pixels, dense.pixels])
 
     once = drawn()
@@ -205,6 +205,6 @@ def test_a_field_drawn_in_bands_is_the_one_drawn_at_once(monkeypatch):
     np.testing.assert_array_equal(drawn(), once)
     colour = np.ptp(once[0, :60, :50].astype(int), 2) > 0
     assert colour[mask].mean() > 0.95 and not colour[~mask].any()
-    second = drawing.reference_wheel(nnf, [(30, 40), (90, 90)], picture, np.ones_like(which)).pixels
-    np.testing.assert_array_equal(second, drawing.reference_wheel(nnf, [(90, 90)], picture).pixels)
-    assert (second != drawing.reference_wheel(nnf, [(30, 40)], picture).pixels).any()
+    second = drawing.draw_field(nnf, [(30, 40), (90, 90)], picture, np.ones_like(which)).pixels
+    np.testing.assert_array_equal(second, drawing.draw_field(nnf, [(90, 90)], picture).pixels)
+    assert (second != drawing.draw_field(nnf, [(30, 40)], picture).pixels).any()

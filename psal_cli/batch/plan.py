@@ -21,16 +21,22 @@ TREE = f"{os.sep}.{os.sep}"  # in a path: what follows it is kept below the outp
 class Item:
     """One picture of a batch.
 
-    input: its path; tree: its path below the folder that was given, else its name; listed: the two as one text, for lists.
-    partners: option ("mask") -> the file that belongs to this picture. outputs: option -> the file to write.
-    problem: what keeps it from being worked on, found while planning. skipped: its output is there already.
-    number: of several results of one picture, from 0; mark: what tells its name from theirs, before the extension.
+    Attributes:
+        input: its path.
+        tree: its path below the folder that was given, else its name.
+        listed: the two as one text, for lists.
+        sidecars: option ("mask") -> the files that belong to this picture, in the order they were given.
+        outputs: option -> the file to write.
+        problem: what keeps it from being worked on, found while planning.
+        skipped: its output is there already.
+        number: of several results of one picture, from 0.
+        mark: what tells its name from theirs, before the extension.
     """
 
     input: Path
     tree: Path
     listed: str
-    partners: dict[str, Path] = field(default_factory=dict)
+    sidecars: dict[str, tuple[Path, ...]] = field(default_factory=dict)
     outputs: dict[str, Path] = field(default_factory=dict)
     problem: PsalError | None = None
     skipped: bool = False
@@ -40,6 +46,16 @@ class Item:
     @property
     def output(self) -> Path:
         return self.outputs["output"]
+
+    @property
+    def partners(self) -> dict[str, Path]:
+        """The first sidecar of each option."""
+        return {option: paths[0] for option, paths in self.sidecars.items()}
+
+    @property
+    def sidecar_files(self) -> list[Path]:
+        """All of them."""
+        return [path for paths in self.sidecars.values() for path in paths]
 
 
 def as_path(text: str) -> Path:
@@ -220,7 +236,7 @@ def settle(items: list[Item], folders: bool, force: bool, skip_existing: bool) -
     folders: folders that are missing will be made. Raises InputError: two results in one place, a result in the place of
     another input, an output that exists without `force`; WriteError: no permission.
     """
-    inputs = {os.path.realpath(path) for item in items for path in (item.input, *item.partners.values()) if path != STDIO}
+    inputs = {os.path.realpath(path) for item in items for path in (item.input, *item.sidecar_files) if path != STDIO}
     taken: dict[str, Item] = {}
     existing = []
     for item in items:
@@ -278,7 +294,7 @@ def check_sheet(option: str, path: Path, items: list[Item], force: bool) -> None
 
 
 def _is_used(path: Path, items: list[Item]) -> bool:
-    files = (file for item in items for file in (item.input, *item.partners.values(), *item.outputs.values()))
+    files = (file for item in items for file in (item.input, *item.sidecar_files, *item.outputs.values()))
     return os.path.realpath(path) in map(os.path.realpath, files)
 
 

@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,37 +11,43 @@ from psal_cli.errors import InputError
 from psal_cli.files import STDIO
 
 
-def pair(items: list[Item], wanted: dict[str, str | None], readable: frozenset[str]) -> list[Item]:
-    """Gives each picture its partners; returns the items less those that are partners themselves.
+def pair(items: list[Item], wanted: Mapping[str, Sequence[str]], readable: frozenset[str]) -> list[Item]:
+    """Gives each picture its sidecars; returns the items less those that are sidecars themselves.
 
-    wanted: option -> one file for all pictures; a folder, where the partner has the picture's place in the tree and its
-    name, or its name before the suffix; or a pattern with {stem}, {name} or {dir} of the picture, which is looked for beside
-    the picture when it names no folder. A partner that is not there becomes the item's problem.
-    Raises InputError for a pattern that names anything else, and for one for all that is not there.
+    Args:
+        wanted: option -> one file for all pictures; a folder, where the sidecar has the picture's place in the tree and its name,
+            or its name before the suffix; or a pattern with {stem}, {name} or {dir} of the picture, which is looked for beside
+            the picture when it names no folder. Several for an option that may be given several times. A sidecar that is not
+            there becomes the item's problem.
+
+    Raises:
+        InputError: a pattern that names anything else, or one for all that is not there.
     """
-    wanted = {option: text for option, text in wanted.items() if text is not None}
-    for option, text in wanted.items():
+    texts = [(option, text) for option, given in wanted.items() for text in given]
+    for option, text in texts:
         if "{" not in text and as_path(text) != STDIO and not os.path.lexists(as_path(text)):
-            raise InputError(f"{text}: no such file or folder, see --{_name(option)}")
+            raise InputError(f"{text}: no such file or folder, see --{_flag(option)}")
     alike = functools.cache(lambda folder: _by_stem(folder, readable))
     for item in items:
-        for option, text in wanted.items():
-            partner = _partner(item, option, text, alike)
-            if isinstance(partner, InputError):
-                item.problem = item.problem or partner
+        found: dict[str, list[Path]] = {}
+        for option, text in texts:
+            sidecar = _sidecar(item, option, text, alike)
+            if isinstance(sidecar, InputError):
+                item.problem = item.problem or sidecar
             else:
-                item.partners[option] = partner
+                found.setdefault(option, []).append(sidecar)
+        item.sidecars |= {option: tuple(paths) for option, paths in found.items()}
     if len(items) < 2:
         return items
-    used = {os.path.realpath(path) for item in items for path in item.partners.values()}
-    folders = {Path(text).resolve() for text in wanted.values() if is_folder(as_path(text))}
+    used = {os.path.realpath(path) for item in items for path in item.sidecar_files}
+    folders = {Path(text).resolve() for _, text in texts if is_folder(as_path(text))}
 
-    def is_partner(item: Item) -> bool:
+    def is_sidecar(item: Item) -> bool:
         place = Path(os.path.realpath(item.input))
         between = place.parents[: len(item.tree.parts) - 1]  # folders below the one that was given
         return str(place) in used or (item.problem is not None and not folders.isdisjoint(between))
 
-    return [item for item in items if not is_partner(item)]
+    return [item for item in items if not is_sidecar(item)]
 
 
 def _by_stem(folder: Path, readable: frozenset[str]) -> dict[str, list[Path]]:
@@ -54,7 +60,7 @@ def _by_stem(folder: Path, readable: frozenset[str]) -> dict[str, list[Path]]:
     return found
 
 
-def _partner(item: Item, option: str, text: str, alike: Callable[[Path], dict[str, list[Path]]]) -> Path | InputError:
+def _sidecar(item: Item, option: str, text: str, alike: Callable[[Path], dict[str, list[Path]]]) -> Path | InputError:
     path = as_path(text)
     if "{" in text and not is_file(path):
         path = _filled_in(item, option, text)
@@ -71,17 +77,12 @@ def _partner(item: Item, option: str, text: str, alike: Callable[[Path], dict[st
         return found[0]
     if found:
         where = f"{found[0]} is the picture itself" if len(found) == 1 else f"{' and '.join(map(str, sorted(found)))} both fit"
-    return InputError(f"{item.input}: {where}: each picture needs its --{_name(option)}")
+    return InputError(f"{item.input}: {where}: each picture needs its --{_flag(option)}")
 
 
-def option_of(partner: str) -> str:
-    """ "ref 2" is the second of several of --ref."""
-    return partner.partition(" ")[0]
-
-
-def _name(partner: str) -> str:
+def _flag(option: str) -> str:
     """As the user types it."""
-    return option_of(partner).replace("_", "-")
+    return option.replace("_", "-")
 
 
 def _filled_in(item: Item, option: str, pattern: str) -> Path:
@@ -89,5 +90,5 @@ def _filled_in(item: Item, option: str, pattern: str) -> Path:
         text = pattern.format(stem=item.tree.stem, name=item.tree.name, dir=item.input.parent)
     except (LookupError, ValueError, AttributeError) as error:
         cure = "a pattern may hold {stem}, {name} and {dir}, each as often as you like"
-        raise InputError(f"--{_name(option)} {pattern}: {cure}") from error
+        raise InputError(f"--{_flag(option)} {pattern}: {cure}") from error
     return Path(text) if os.sep in text else item.input.parent / text

@@ -14,7 +14,7 @@ from psal_cli.benchmarks.layers import LAYERS, Case, Layer, full
 from psal_cli.benchmarks.measuring import growth, timed
 from psal_cli.benchmarks.memory import WARM, room
 from psal_cli.benchmarks.pairs import Pair, pairs, tensor
-from psal_cli.verbs.reconstruct.rebuild import TEMPERATURE
+from psal_cli.verbs.reconstruct.options import ReconstructOptions
 
 SIZES = (64, 128, 256, 512)
 STRIDES = (1, 2, 5, 10)
@@ -47,7 +47,7 @@ def measure(
     wanted: tuple[str, ...] = NAMES,
     *,
     seconds: float = SECONDS,
-    temperature: float = TEMPERATURE,
+    temperature: float = ReconstructOptions.temperature,
     device: str = "cpu",
     seed: int = 0,
     say: Callable[[str], None] = lambda _: None,

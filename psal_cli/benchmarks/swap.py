@@ -12,6 +12,7 @@ from psal_cli.benchmarks.measuring import growth, timed
 from psal_cli.benchmarks.pairs import pairs, tensor
 from psal_cli.networks.colorization import grey
 from psal_cli.verbs.colorize.paper import layer, network_of, reseed
+from psal_cli.weights import private_copy
 
 SIZE, FRAME, ITERATIONS = 256, 7, 5
 TABLE_4 = {"psal1": 0.00832, "psal3": 0.00228, "psal7": 0.00234, "psal15": 0.00237, "aggregation": 0.001939}
@@ -69,14 +70,11 @@ def measure(
     rows = []
     for trained, run in wanted:
         say(title(trained, run))
-        network = network_of(trained, ITERATIONS)
-        network.attention, own = layer(run, ITERATIONS), network.attention
+        network = private_copy(network_of(trained, ITERATIONS, device=device))
+        network.attention = layer(run, ITERATIONS)
         reseed(network, seed)
         row = {"trained": trained, "run": run, "title": title(trained, run)}
-        try:
-            row |= _errors(network.to(device), frames, device)
-        finally:
-            network.attention = own  # the network is kept for whoever asks for it next
+        row |= _errors(network, frames, device)
         rows.append(row | {"flop": WORK[run].flop[0], "paper_error": PAPER[trained, run]})
     settings = {"bench": "swap", "device": device, "seed": seed, "pairs": len(frames)}
     return {**machine.facts("torch", "numpy", "psal", device=device), **settings, "rows": rows}

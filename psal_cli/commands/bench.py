@@ -8,7 +8,7 @@ import click
 
 from psal_cli.batch.plan import as_path
 from psal_cli.commands import options
-from psal_cli.commands.console import Talk
+from psal_cli.commands.console import Console
 from psal_cli.errors import WriteError
 from psal_cli.files import atomic_file, check_output
 
@@ -154,7 +154,7 @@ def _run(
     if as_json and as_csv:
         raise click.UsageError("--json and --csv would both go to stdout: give one of the two")
     path = None if plot is None else as_path(plot)
-    with Talk(quiet, verbose, as_json) as talk:
+    with Console(quiet, verbose, as_json) as console:
         from psal_cli.benchmarks import output
 
         if path is not None:
@@ -162,10 +162,10 @@ def _run(
             check_output(path, force)
         device, _ = options.choose_device(device)
         options.set_threads(threads)
-        results = measure(talk.say, seed=seed, device=device, threads=threads)
-        talk.data(json.dumps(results) if as_json else output.comma_separated(results) if as_csv else output.text(results))
+        results = measure(console.say, seed=seed, device=device, threads=threads)
+        console.data(json.dumps(results) if as_json else output.comma_separated(results) if as_csv else output.text(results))
         if path is not None:
             with atomic_file(path, force) as file:
                 output.plot(results, file, path.suffix[1:].lower())
-        if talk.lost:
+        if console.lost:
             raise WriteError("the table could not be written to stdout")

@@ -18,7 +18,7 @@ from psal_cli.files import STDIO, give_up_stdout, unwritten
 Progress = Callable[[int, int, str], None]
 
 
-class Talk:
+class Console:
     """Notices of the library (its log) go to stderr while this is entered: warnings, with -v more, with -q none."""
 
     def __init__(self, quiet: bool, verbose: int, as_json: bool):
@@ -29,7 +29,7 @@ class Talk:
         self.live, self.lost = None, False
         click.get_current_context().meta[VERBOSITY] = verbose
 
-    def __enter__(self) -> "Talk":
+    def __enter__(self) -> "Console":
         log = logging.getLogger("psal_cli")
         self.before = log.level, log.propagate
         log.addHandler(self.handler)
@@ -125,9 +125,9 @@ class Talk:
 
 
 class _Handler(logging.Handler):
-    def __init__(self, talk: Talk):
+    def __init__(self, console: Console):
         super().__init__()
-        self.talk = talk
+        self.console = console
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.talk.line(record.getMessage())
+        self.console.line(record.getMessage())

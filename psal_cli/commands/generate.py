@@ -1,18 +1,31 @@
 """`psal generate`: new pictures that look like one picture."""
 
-from dataclasses import replace
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
-from types import SimpleNamespace
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 import click
 
 from psal_cli.batch.plan import Item, as_path, make_folders
 from psal_cli.commands import options
-from psal_cli.commands.console import Progress, Talk
+from psal_cli.commands.arguments import GenerateArguments, into
+from psal_cli.commands.console import Console, Progress
 from psal_cli.commands.run import run_verb
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError
+from psal_cli.verbs.generate.options import METHODS, GenerateOptions
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from psal_cli.image import Header, Picture
+    from psal_cli.memory import Plan
+    from psal_cli.viz.field import Field
 
 EXAMPLE = "psal generate examples/meadow.jpg -n 5 -o samples/ --sheet sheet.jpg"
 
@@ -23,8 +36,8 @@ EXAMPLE = "psal generate examples/meadow.jpg -n 5 -o samples/ --sheet sheet.jpg"
 @click.option("--size", type=options.Size(), metavar="WxH", help="Of the samples, in pixels, e.g. 1600x500; default IMAGE's.")
 @click.option(
     "--method",
-    type=click.Choice(["psinot", "psin"]),
-    default="psinot",
+    type=click.Choice(METHODS),
+    default=GenerateOptions.method,
     show_default=True,
     help="psinot: all of IMAGE is used, and nothing too often; psin: what comes together from noise, more freely.",
 )
@@ -45,11 +58,17 @@ EXAMPLE = "psal generate examples/meadow.jpg -n 5 -o samples/ --sheet sheet.jpg"
 @options.output_options
 @click.option("--sheet", type=options.PICTURE, help="Also write IMAGE and all its samples on one sheet.")
 @options.batch_options
-@click.option("--patch-size", type=options.Odd(3, 31), default=11, show_default=True, help="Side of the patches, odd, 3 to 31.")
+@click.option(
+    "--patch-size",
+    type=options.Odd(3, 31),
+    default=GenerateOptions.patch_size,
+    show_default=True,
+    help="Side of the patches, odd, 3 to 31.",
+)
 @click.option(
     "--iterations",
     type=click.IntRange(1, 1000),
-    default=10,
+    default=GenerateOptions.iterations,
     show_default=True,
     help="Rounds of search and vote a level, at most.",
 )
@@ -57,38 +76,45 @@ EXAMPLE = "psal generate examples/meadow.jpg -n 5 -o samples/ --sheet sheet.jpg"
 @options.device_options
 @options.offsets_options
 @options.talk_options
-def generate(**chosen) -> None:
+@into(GenerateArguments)
+def generate(arguments: GenerateArguments) -> None:
     """Make new pictures from each IMAGE, a file or a folder: every patch of them looks like one of IMAGE, the whole does not.
 
     Writes IMAGE_generated beside IMAGE, or OUTPUT; of several samples IMAGE_1, IMAGE_2 and so on, from the seeds SEED,
-    SEED + 1 and so on. For textures, tiles, backgrounds, landscapes. ICC profile, metadata, alpha and 16 bits are kept.
+    SEED + 1 and so on. For textures, tiles, backgrounds, landscapes. ICC profile, metadata, alpha and 16 bits are kept. The
+    CPU does the work; --device cuda is refused.
     """
-    run_verb(SimpleNamespace(**chosen), Generate)
+    run_verb(arguments, Generate)
 
 
-class Loaded(NamedTuple):
-    picture: Any  # psal_cli.image.Picture
-    keep: Any  # bool [H, W], or None
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    picture: Picture
+    keep: npt.NDArray[np.bool_] | None
 
 
-class Result(NamedTuple):
-    reference: Any
-    picture: Any
-    nnf: Any  # int32 [1, 2, H, W]
+@dataclass(frozen=True, eq=False)
+class Result:
+    reference: Picture
+    picture: Picture
+    field: Field
 
 
-class Generate(Verb):
+class Generate(Verb[GenerateArguments, Loaded, Result]):
     beside = "_generated"
     partners = ("keep",)
     outputs = ("save_offsets",)
     sheets = ("sheet",)
-    less = "make a smaller picture with --size"
+    flags: ClassVar[Mapping[str, str]] = {"size": "--size", "levels": "--levels", "patch_size": "--patch-size"}
+    gpu = False
+    less = smaller = "make a smaller picture with --size"
 
-    def __init__(self, want: SimpleNamespace, talk: Talk):
-        super().__init__(want, talk)
-        self.results = want.results
-        if want.seed + want.results > 2**32:
-            raise click.UsageError(f"--seed {want.seed}: {want.results} samples need as many seeds, which end at 2^32 - 1")
+    def __init__(self, arguments: GenerateArguments, console: Console):
+        super().__init__(arguments, console)
+        self.results = arguments.results
+        if arguments.seed + arguments.results > 2**32:
+            many = f"{arguments.results} samples need as many seeds, which end at 2^32 - 1"
+            raise click.UsageError(f"--seed {arguments.seed}: {many}")
 
     def start(self) -> None:
         from psal_cli.verbs.generate.memory_model import baseline
@@ -98,95 +124,89 @@ class Generate(Verb):
     def read(self, item: Item) -> Loaded:
         from psal_cli.image import check_holds, read_picture, read_region
 
+        limit = self.arguments.max_pixels
         self.facts[item] = {"seed": self._seed(item)}
         header = self.header(item)
         plan = self._plan(item, header)
-        picture = read_picture(item.input, self.want.max_pixels)
+        picture = read_picture(item.input, limit)
         check_holds(picture, item.output, self.encoding(item, picture.format))
-        self.talk.detail(f"{item.input}: {plan.text}")
-        path = item.partners.get("keep")
-        keep = read_region(path, picture.size, self.want.max_pixels) if path else None
+        self.console.detail(f"{item.input}: {plan.text}")
+        path = self.sidecar(item, "keep")
+        keep = read_region(path, picture.size, limit) if path else None
         if keep is not None and keep.all() and self._size(header) == picture.size:
             cure = "paint black what is to be new, or give a larger --size"
             raise InputError(f"{path} keeps the whole picture, nothing is left to make: {cure}")
         return Loaded(picture, keep)
 
     def _seed(self, item: Item) -> int:
-        return self.want.seed + item.number
+        return self.arguments.seed + item.number
 
-    def _size(self, header) -> tuple[int, int]:
+    def _size(self, header: Header) -> tuple[int, int]:
         """(width, height) of a sample."""
-        return self.want.size or (header.width, header.height)
+        return self.arguments.size or (header.width, header.height)
 
-    def _plan(self, item: Item, header):
-        """psal_cli.memory.Plan. Raises InputError for what cannot be made, MemoryLimitError when it cannot fit."""
+    def _plan(self, item: Item, header: Header) -> Plan:
+        """Raises InputError for what cannot be made, MemoryLimitError when it cannot fit."""
         from psal_cli.image import read_header
         from psal_cli.verbs.generate.memory_model import plan
 
-        want, path = self.want, item.partners.get("keep")
+        given, path = self.arguments, self.sidecar(item, "keep")
         width, height = self._size(header)
-        try:
-            found = plan(
-                header,
-                (height, width),
-                self.formats(item, header.format),
-                read_header(path, want.max_pixels, profiles=False) if path else None,
-                method=want.method,
-                levels=want.levels,
-                patch_size=want.patch_size,
-                coherence=want.coherence,
-                streams=self.streams(item, header, header.channels),
-                limit=want.max_memory,
-            )
-        except ValueError as error:
-            raise InputError(f"{item.input}: {error}") from error
+        found = plan(
+            header,
+            (height, width),
+            self.formats(item, header.format),
+            read_header(path, given.max_pixels, profiles=False) if path else None,
+            method=given.method,
+            levels=given.levels,
+            patch_size=given.patch_size,
+            coherence=given.coherence,
+            streams=self.streams(item, header, header.channels),
+            limit=given.max_memory,
+        )
         return self.planned(item, found)
 
     def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
         """The library call."""
-        from psal_cli.verbs.generate.sampling import generate as make
+        from psal_cli.verbs.generate import api
 
-        want, (picture, keep) = self.want, loaded
-        found = make(
-            picture.pixels,
-            picture.alpha,
-            size=want.size and want.size[::-1],
-            method=want.method,
-            levels=want.levels,
-            patch_size=want.patch_size,
-            rounds=want.iterations,
-            coherence=want.coherence,
-            wrap=want.wrap,
-            keep=keep,
+        given, picture = self.arguments, loaded.picture
+        chosen = GenerateOptions(
+            size=(given.size[1], given.size[0]) if given.size else None,
+            method=given.method,
+            levels=given.levels,
+            patch_size=given.patch_size,
+            iterations=given.iterations,
+            coherence=given.coherence,
+            wrap=given.wrap,
             seed=self._seed(item),
-            progress=progress,
+            device=self.device,
         )
-        return Result(picture, replace(picture, pixels=found.pixels, alpha=found.alpha), found.nnf)
+        made = api.generate(picture.array(), chosen, keep=loaded.keep, progress=progress)
+        return Result(picture, picture.with_array(made.image), made.field)
 
     def write(self, item: Item, result: Result) -> str:
         from psal_cli.image import write_picture
-        from psal_cli.viz.field import write_field
 
-        given, made, nnf = result
+        force = self.arguments.force
         if path := item.outputs.get("save_offsets"):
-            size = made.pixels.shape[:2]  # a piece has one offset whatever the reference's
-            write_field(path, self.want.force, nnf, [size], made, arrows=self.want.arrows)
-        write_picture(made, item.output, self.want.force, self.encoding(item, given.format))
+            result.field.save(path, result.picture, arrows=self.arguments.arrows, force=force)
+        write_picture(result.picture, item.output, force, self.encoding(item, result.reference.format))
         return "done"
 
     def finish(self, items: list[Item]) -> None:
         from psal_cli.image import read_picture, write_picture
-        from psal_cli.viz.drawing import contact_sheet
+        from psal_cli.viz import drawing
 
-        path = as_path(self.want.sheet)
-        rows: dict[Any, list] = {}
+        path = as_path(self.arguments.sheet or "")
+        rows: dict[Path, list[Path]] = {}
         for item in items:
             rows.setdefault(item.input, [item.input]).append(item.output)
         make_folders([path])
-        pictures = [[partial(read_picture, file, self.want.max_pixels) for file in row] for row in rows.values()]
-        write_picture(contact_sheet(pictures), path, self.want.force)
+        pictures = [[partial(read_picture, file, self.arguments.max_pixels) for file in row] for row in rows.values()]
+        write_picture(drawing.contact_sheet(pictures), path, self.arguments.force)
 
-    def preview(self, item: Item) -> dict:
+    def preview(self, item: Item) -> dict[str, object]:
         header = self.header(item)
         width, height = self._size(header)
         return {"width": width, "height": height, "memory_bytes": self._plan(item, header).bytes}

@@ -8,7 +8,8 @@ import click
 
 from psal_cli.batch.plan import Item
 from psal_cli.commands import options
-from psal_cli.commands.console import Progress, Talk
+from psal_cli.commands.console import Console as Talk
+from psal_cli.commands.console import Progress
 from psal_cli.commands.run import run_verb
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError

@@ -1,46 +1,83 @@
 """What a verb that edits pictures is: the steps that `run_verb` asks of it, and what all verbs share of them."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 import click
 
 from psal_cli.batch.plan import Item
 from psal_cli.commands import options
-from psal_cli.commands.console import Progress, Talk
+from psal_cli.commands.arguments import Arguments
+from psal_cli.commands.console import Console, Progress
+from psal_cli.errors import InputError
 from psal_cli.files import STDIO, open_input
 
+if TYPE_CHECKING:
+    from psal_cli.image import Encoding, Header
 
-class Verb(ABC):
+
+class HasBytes(Protocol):
+    """A plan. bytes: the most memory that it takes."""
+
+    @property
+    def bytes(self) -> int: ...
+
+
+Given = TypeVar("Given", bound=Arguments)
+Loaded = TypeVar("Loaded")  # what `read` hands to `work`
+Result = TypeVar("Result")  # what `work` hands to `write`
+Plan = TypeVar("Plan", bound=HasBytes)
+
+
+class Verb(ABC, Generic[Given, Loaded, Result]):
     """One verb: how it reads, works and writes. Each step may raise PsalError, which concerns that picture only."""
 
-    beside: str  # between name and extension of a result beside its picture
-    partners: tuple[str, ...]  # options that name a file for each picture: a file, a folder or a pattern
-    outputs: tuple[str, ...]  # options that name what is written beside the result
-    sheets: tuple[str, ...] = ()  # options that name one file about all results
+    beside: ClassVar[str]  # between name and extension of a result beside its picture
+    partners: ClassVar[tuple[str, ...]]  # options that name a file for each picture: a file, a folder or a pattern
+    outputs: ClassVar[tuple[str, ...]]  # options that name what is written beside the result
+    sheets: ClassVar[tuple[str, ...]] = ()  # options that name one file about all results
+    listed: ClassVar[tuple[str, ...]] = ()  # of the partners, those that may be given several times
+    attributes: ClassVar[Mapping[str, str]] = {}  # option -> the attribute of the arguments, where that has another name
+    flags: ClassVar[Mapping[str, str]] = {}  # the library's name of an argument -> the option, where its errors may name one
+    gpu: ClassVar[bool] = True  # whether it runs on CUDA at all
+    less: ClassVar[str] = "--max-memory{} picks a smaller plan"  # what takes less memory; {}: of so much, where that is known
+    smaller: ClassVar[str] = "give a smaller picture"  # what takes less where there is no smaller plan
+    step: ClassVar[str] = "level"  # what the work on a picture is made of, in its progress
     results = 1  # of each picture
-    less = "--max-memory{} picks a smaller plan"  # what makes a picture take less memory; {}: of so much, where that is known
-    step = "level"  # what the work on a picture is made of, in its progress
 
-    def __init__(self, want: SimpleNamespace, talk: Talk):
-        """want: the options."""
-        self.want, self.talk = want, talk
+    def __init__(self, arguments: Given, console: Console):
+        self.arguments, self.console = arguments, console
+        self.device = arguments.device  # as asked for until `use_device`, then that of torch
         self.estimates: dict[Item, int] = {}
-        self.facts: dict[Item, dict] = {}  # of a result, for its line of --json
+        self.facts: dict[Item, dict[str, object]] = {}  # of a result, for its line of --json
+
+    @property
+    def want(self) -> Any:
+        """The arguments, by the name that psal_cli.commands.inpaint has for them."""
+        return self.arguments
+
+    @property
+    def talk(self) -> Console:
+        """The console, by the name that psal_cli.commands.inpaint has for it."""
+        return self.console
 
     @abstractmethod
     def start(self) -> None:
         """What is to be done once, before the first picture."""
 
     @abstractmethod
-    def read(self, item: Item) -> Any: ...
+    def read(self, item: Item) -> Loaded: ...
 
     @abstractmethod
-    def work(self, item: Item, loaded: Any, progress: Progress | None) -> Any: ...
+    def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result: ...
 
     @abstractmethod
-    def write(self, item: Item, result: Any) -> str:
+    def write(self, item: Item, result: Result) -> str:
         """Returns the status: "done" or "copied"."""
 
     def finish(self, items: list[Item]) -> None:
@@ -49,48 +86,66 @@ class Verb(ABC):
         raise NotImplementedError
 
     @abstractmethod
-    def preview(self, item: Item) -> dict:
+    def preview(self, item: Item) -> dict[str, object]:
         """What can be told without decoding the picture: size, memory. Raises PsalError for what would be refused."""
+
+    def value(self, option: str) -> str | None:
+        """What was given for an option that names a file."""
+        given: str | None = getattr(self.arguments, self.attributes.get(option, option))
+        return given
+
+    def patterns(self) -> dict[str, tuple[str, ...]]:
+        """Of each option in `partners` that is given, the files, folders or patterns."""
+        given = {name: getattr(self.arguments, self.attributes.get(name, name)) for name in self.partners}
+        return {name: x if isinstance(x, tuple) else (x,) for name, x in given.items() if x}
+
+    def use_device(self) -> str:
+        """Settles the device for `--device`; returns why it was chosen. Raises InputError when it cannot be had."""
+        asked = self.arguments.device
+        if not self.gpu and asked not in ("auto", "cpu"):
+            raise InputError(f"--device {asked}: this verb runs on the CPU only: leave --device out")
+        self.device, why = options.choose_device(asked if self.gpu else "cpu")
+        if isinstance(self.arguments, SimpleNamespace):  # that of psal_cli.commands.inpaint, which asks it for the device
+            self.arguments.device = self.device
+        return why if self.gpu else "this verb runs on the CPU only"
 
     def refuse_mixtures(self, engines: dict[str, tuple[str, ...]]) -> None:
         """Options that were given though the chosen engine knows nothing of them. engines: of each such option, those that do."""
         given = click.get_current_context().get_parameter_source
+        engine = getattr(self.arguments, "engine")  # noqa: B009  # of the verbs that have engines
         for name, those in engines.items():
-            if self.want.engine not in those and given(name) is click.core.ParameterSource.COMMANDLINE:
+            if engine not in those and given(name) is click.core.ParameterSource.COMMANDLINE:
                 option = name.replace("_", "-")
-                raise click.UsageError(
-                    f"--{option} is of --engine {' and '.join(those)}: leave it out, or add --engine {those[0]}"
-                )
+                raise click.UsageError(f"--{option} requires --engine {' or '.join(those)}: leave it out, or change the engine")
 
     def estimate(self, item: Item) -> int | None:
         """Bytes that the item was expected to need, None when its work had not begun."""
         return self.estimates.get(item)
 
-    def planned(self, item: Item, found: Any) -> Any:
-        """A plan (`bytes`: the most memory it takes), noted; raises MemoryLimitError when so much is not free."""
+    def planned(self, item: Item, plan: Plan) -> Plan:
+        """A plan, noted. Raises MemoryLimitError when so much is not free."""
         from psal_cli import memory
 
-        self.estimates[item] = found.bytes
-        if self.want.max_memory is None:  # who names a limit may know more, of swap for instance
-            memory.check_available(found.bytes, self.less)
-        return found
+        self.estimates[item] = plan.bytes
+        if self.arguments.max_memory is None:  # who names a limit may know more, of swap for instance
+            memory.check_available(plan.bytes)
+        return plan
 
-    def header(self, item: Item):
-        """psal_cli.image.Header of the picture."""
+    def header(self, item: Item) -> Header:
         from psal_cli.image import read_header
 
-        return read_header(item.input, self.want.max_pixels)
+        return read_header(item.input, self.arguments.max_pixels)
 
-    def encoding(self, item: Item, source: str):
-        """How the result of a picture in the format `source` is written: psal_cli.image.Encoding."""
-        return options.encoding(self.want, item.output, source)
+    def encoding(self, item: Item, source: str) -> Encoding:
+        """How the result of a picture in the format `source` is written."""
+        return options.encoding(self.arguments, item.output, source)
 
     def formats(self, item: Item, source: str) -> dict[str, str]:
         """option -> the format, as Pillow names it, of each file that is written; "output" is the result."""
         encoded = self.encoding(item, source).format
         return {name: options.written_as(name, path, encoded) for name, path in item.outputs.items()}
 
-    def streams(self, item: Item, header: Any, channels: int) -> int:
+    def streams(self, item: Item, header: Header, channels: int) -> int:
         """Bytes of what is piped in, kept to the end, and of what is piped out, made whole before: about half of its pixels'.
 
         channels: of the result.
@@ -99,3 +154,10 @@ class Verb(ABC):
             size = file.seek(0, 2)
         out = max(size, header.width * header.height * channels * header.bits // 16) if item.output == STDIO else 0
         return out + (size if item.input == STDIO else 0)
+
+    def sidecar(self, item: Item, option: str) -> Path | None:
+        """The file of an item for an option that takes one."""
+        return item.partners.get(option)
+
+
+AnyVerb = Verb[Any, Any, Any]

@@ -1,10 +1,11 @@
 """Pictures: files to arrays and back, with all that belongs to them; masks."""
 
 from psal_cli.image.formats import READABLE, check_format
+from psal_cli.image.header import Header
 from psal_cli.image.mask import Mask, read_mask, read_region
 from psal_cli.image.metadata import Metadata
 from psal_cli.image.picture import Picture
-from psal_cli.image.reading import MAX_PIXELS, Header, read_header, read_picture
+from psal_cli.image.reading import MAX_PIXELS, read_header, read_picture
 from psal_cli.image.writing import Encoding, check_holds, write_picture
 
 __all__ = [

@@ -4,6 +4,8 @@ from functools import cache
 
 import numpy as np
 
+from psal_cli.image.arrays import to_depth
+
 LIGHT = np.array([0.2126, 0.7152, 0.0722], np.float32)  # of linear red, green and blue (sRGB), their share of luminance
 # Linear RGB to X, Y and Z, each a share of white's.
 TO_LIGHTS = np.array([[0.4124, 0.3576, 0.1805], LIGHT, [0.0193, 0.1192, 0.9505]], np.float64)
@@ -14,31 +16,39 @@ BEND = 6 / 29  # of CIE Lab's cube root
 
 @cache
 def _decoding(dtype: str) -> np.ndarray:
-    """Luminance of every grey of a depth."""
+    """Linear light of every level of a depth."""
     white = np.iinfo(dtype).max
-    encoded = np.arange(white + 1, dtype=np.float64) / white
-    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4).astype(np.float32)
+    return _decoded(np.arange(white + 1, dtype=np.float64) / white)
+
+
+def _decoded(encoded: np.ndarray) -> np.ndarray:
+    return np.asarray(np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4), np.float32)
+
+
+def _linear_light(pixels: np.ndarray) -> np.ndarray:
+    """float32 [H, W, C], each channel without the encoding of sRGB."""
+    return _decoded(pixels) if pixels.dtype.kind == "f" else _decoding(pixels.dtype.name)[pixels]
 
 
 def luminance(pixels: np.ndarray) -> np.ndarray:
-    """uint8 or uint16 [H, W, 1 or 3], as sRGB -> float32 [H, W], 1 = white."""
-    linear = _decoding(pixels.dtype.name)[pixels]
+    """uint8, uint16 or float32 [H, W, 1 or 3], as sRGB -> float32 [H, W], 1 = white."""
+    linear = _linear_light(pixels)
     return linear[..., 0] if pixels.shape[2] == 1 else linear @ LIGHT
 
 
 def tone(pixels: np.ndarray) -> np.ndarray:
-    """uint8 or uint16 [H, W, 1 or 3], as sRGB -> float32 [H, W] in [0, 1], the grey of sRGB that has its luminance."""
+    """uint8, uint16 or float32 [H, W, 1 or 3], as sRGB -> float32 [H, W] in [0, 1], the grey of sRGB that has its luminance."""
     return encoded(luminance(pixels))
 
 
 def lightness(pixels: np.ndarray) -> np.ndarray:
-    """uint8 or uint16 [H, W, 1 or 3], as sRGB -> float32 [H, W], L* / 100."""
+    """uint8, uint16 or float32 [H, W, 1 or 3], as sRGB -> float32 [H, W], L* / 100."""
     return _bent(luminance(pixels)) * np.float32(1.16) - np.float32(0.16)
 
 
 def lab(pixels: np.ndarray) -> np.ndarray:
-    """uint8 or uint16 [H, W, 3], as sRGB -> float32 [H, W, 3]: L*, a* and b*, each divided by 100."""
-    bent = _bent(_decoding(pixels.dtype.name)[pixels] @ TO_LIGHTS.T)  # OpenCV's Lab is off by up to 0.2, more than 16 bits allow
+    """uint8, uint16 or float32 [H, W, 3], as sRGB -> float32 [H, W, 3]: L*, a* and b*, each divided by 100."""
+    bent = _bent(_linear_light(pixels) @ TO_LIGHTS.T)  # OpenCV's Lab is off by up to 0.2, more than 16 bits allow
     out = np.empty_like(bent)
     out[..., 0] = bent[..., 1] * np.float32(1.16) - np.float32(0.16)
     out[..., 1] = (bent[..., 0] - bent[..., 1]) * 5
@@ -52,16 +62,15 @@ def coloured(pixels: np.ndarray, chroma: np.ndarray) -> np.ndarray:
     Colours that the screen cannot show at that luminance are made paler until it can: clipping would change the light.
 
     Args:
-        pixels: uint8 or uint16 [H, W, 1 or 3], as sRGB; only its luminance counts.
+        pixels: uint8, uint16 or float32 [H, W, 1 or 3], as sRGB; only its luminance counts.
         chroma: float32 [H, W, 2], a* and b* divided by 100.
 
     Returns:
         [H, W, 3] of the pixels' dtype; its luminance differs from theirs by rounding.
     """
-    white = np.iinfo(pixels.dtype).max
     light = luminance(pixels)[..., None]
     rgb = _linear(light, chroma)
-    return np.rint(encoded(light + _share(light, rgb) * (rgb - light)) * white).astype(pixels.dtype)
+    return to_depth(encoded(light + _share(light, rgb) * (rgb - light)), pixels.dtype)
 
 
 def _linear(light: np.ndarray, chroma: np.ndarray) -> np.ndarray:

@@ -1,10 +1,15 @@
 """A picture in memory, and its pixels as tensors and back."""
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from psal_cli.image.arrays import joined, split
 from psal_cli.image.metadata import Metadata
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,15 @@ class Picture:
         """The largest value of a pixel: 255 or 65535."""
         return int(np.iinfo(self.pixels.dtype).max)
 
-    def tensor(self):
+    def array(self) -> np.ndarray:
+        """The picture as the library takes it, see `psal_cli.image.arrays`: with alpha a copy, else the pixels themselves."""
+        return joined(self.pixels, self.alpha)
+
+    def with_array(self, array: np.ndarray) -> "Picture":
+        """This picture with the pixels, and the alpha, of an array as the library returns it. Views, no copies."""
+        return replace(self, **split(array)._asdict())
+
+    def tensor(self) -> "Tensor":
         """uint8 or uint16 [1, C, H, W], white = 255 or 65535: the pixels themselves, no copy."""
         import torch
 

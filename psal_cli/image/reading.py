@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
 import numpy as np
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
@@ -15,6 +15,7 @@ from psal_cli.image import jxl
 from psal_cli.image.colour import Inks
 from psal_cli.image.decoding import BITS, EXTRA_SAMPLES, PHOTOMETRIC, SAMPLE_FORMAT, Layout, arrays, layout_of, load, refusal
 from psal_cli.image.formats import detect, load_plugin, readable, word
+from psal_cli.image.header import Header
 from psal_cli.image.metadata import Metadata, left_behind, orientation_of, read_metadata
 from psal_cli.image.picture import Picture
 from psal_cli.image.png import is_too_short, lacks_rows, late_exif
@@ -37,18 +38,6 @@ PHOTOMETRICS = {
     32845: "LogLuv",
 }
 CURE = "save it as RGB or grey with 8 or 16 bits"
-
-
-class Header(NamedTuple):
-    """What a file says before it is decoded: format as Pillow names it; width, height of the upright picture; channels of
-    colour (1 or 3), bits (8 or 16) and alpha of the picture that psal makes of it."""
-
-    format: str
-    width: int
-    height: int
-    channels: int
-    bits: int
-    alpha: bool
 
 
 def read_header(path: str | Path, max_pixels: int = MAX_PIXELS, profiles: bool = True) -> Header:

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from psal_cli.training import loop
-from psal_cli.verbs.colorize.coarse_to_fine import COARSE
 from psal_cli.verbs.colorize.descriptors import CHANNELS, measures
+from psal_cli.verbs.colorize.options import COARSE
 
 SAMPLES = 2_000  # pixels of each
 

@@ -18,8 +18,9 @@ from psal_cli.image.cielab import lab
 from psal_cli.networks.fusion import CUES, FusionNetwork
 from psal_cli.training import loop
 from psal_cli.training.pairs import Pairs
-from psal_cli.verbs.colorize.matching import canvas, cues, match
-from psal_cli.verbs.colorize.prior import likely
+from psal_cli.verbs.colorize.matching import atlas_of as canvas
+from psal_cli.verbs.colorize.matching import cues, match
+from psal_cli.verbs.colorize.prior import colour_prior as likely
 from psal_cli.weights import manifest
 
 SIZE = (240, 424)

@@ -107,7 +107,7 @@ def offset_wheel(origin: np.ndarray, mask: np.ndarray, picture: Picture, *, arro
     return _wheel(moved, mask.shape, picture, 1, arrows)
 
 
-def reference_wheel(
+def draw_field(
     nnf: np.ndarray,
     sizes: Sequence[tuple[float, float]],
     picture: Picture,
@@ -115,10 +115,15 @@ def reference_wheel(
     *,
     arrows: bool = False,
 ) -> Picture:
-    """Where each pixel's match is, as `offset_wheel` draws it, every reference laid over the picture as if of its size.
+    """Where each pixel's match is, as `offset_wheel` draws it, every source laid over the picture as if of its size.
 
-    nnf: int32 [2, h, w], row and column in the reference, at the size that was searched; the legend counts the picture's own
-    pixels. sizes: (height, width) of each reference. which: int32 [h, w], the number of each pixel's reference, default 0.
+    Args:
+        nnf: int32 [2, h, w], row and column in the source, -1 where there is none, at the size that was searched; the legend
+            counts the picture's own pixels.
+        sizes: (height, width) of each source.
+        picture: what is below, dimmed.
+        which: int32 [h, w], the number of each pixel's source, default 0.
+        arrows: draw arrows instead of colours.
     """
     height, width = nnf.shape[1:]
     scale = np.array([height, width]) / np.array(sizes)
@@ -127,7 +132,9 @@ def reference_wheel(
         found = nnf[:, rows].reshape(2, -1).T
         places = np.stack(np.divmod(np.arange(rows.start * width, rows.stop * width), width), 1)
         number = 0 if which is None else which[rows].reshape(-1)
-        return places, ((found + 0.5) * scale[number]).astype(np.int32) - places
+        offset = ((found + 0.5) * scale[number]).astype(np.int32) - places
+        known = found[:, 0] >= 0
+        return (places, offset) if known.all() else (places[known], offset[known])
 
     small = cv2.resize(_panel(picture, picture.metadata.icc), (width, height), interpolation=cv2.INTER_AREA)
     return _wheel(moved, (height, width), Picture(small), picture.size[0] / width, arrows)

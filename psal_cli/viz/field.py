@@ -1,14 +1,133 @@
-"""Files about a field: pictures of it, or its numbers."""
+"""The match field of a verb: where what is at each pixel of a result comes from; as numbers, as a picture, as a file."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
+from psal_cli.errors import InvalidValueError
 from psal_cli.files import atomic_file
 from psal_cli.image import Picture, write_picture
-from psal_cli.viz.drawing import reference_wheel
+from psal_cli.image.arrays import split, to_depth
+from psal_cli.viz.drawing import draw_field
+
+Over = Picture | npt.ArrayLike | None
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """Where each pixel of a result comes from.
+
+    Attributes:
+        sources: int32 [k, 2, H, W], absolute (row, column) in the source, best first; -1 where a pixel has none. H and W are the
+            size that was searched, which may be smaller than the result.
+        source_size: (height, width) of each source, in the pixels that `sources` counts. A picture that was searched reduced by
+            an odd factor has a size with a fraction.
+        source_index: int32 [H, W], the number of each pixel's source; None where there is one source.
+        score: float32 [k, H, W], how similar each match is, larger is closer; None where the verb keeps none.
+        pixelwise: offsets are counted pixel for pixel even if the source has another size than the field. Otherwise the source is
+            taken to lie over the field, as large.
+
+    Example:
+        >>> import numpy as np
+        >>> field = Field(np.stack(np.indices((4, 6), np.int32))[None] // 2, ((2, 3),))
+        >>> field.sources.shape, field.offsets().any()
+        ((1, 2, 4, 6), np.False_)
+    """
+
+    sources: npt.NDArray[np.int32]
+    source_size: tuple[tuple[float, float], ...]
+    source_index: npt.NDArray[np.int32] | None = None
+    score: npt.NDArray[np.float32] | None = None
+    pixelwise: bool = False
+
+    @property
+    def _laid_over(self) -> tuple[tuple[float, float], ...]:
+        """The sizes by which sources are scaled to the field."""
+        return (self.sources.shape[2:],) * len(self.source_size) if self.pixelwise else self.source_size
+
+    def offsets(self) -> npt.NDArray[np.int32]:
+        """int32 [k, 2, H, W], rows and columns from each pixel to its match, in pixels of the source; 0 where there is none.
+
+        Unless `pixelwise`, a source of another size than the field lies over it, as large: a pixel that matches the same place
+        has offset 0. Of several sources the number is a third plane, [k, 3, H, W].
+        """
+        found = between(self.sources, self._laid_over, self.source_index)
+        found[:, :2][np.broadcast_to(self.sources[:, :1] < 0, self.sources.shape)] = 0
+        return found
+
+    def draw(self, over: Over = None, *, arrows: bool = False) -> npt.NDArray[np.uint8]:
+        """The best matches as colours, uint8 [h, w, 3], with a legend in a strip below.
+
+        Hue is the direction to the source, saturation the distance: white is near, full colour the distance that only 5 % pass.
+
+        Args:
+            over: the picture that the field belongs to, dimmed below the colours; its size fixes the unit of the legend. An
+                array as the verbs take it, or a `psal_cli.image.Picture`. Default black.
+            arrows: draw some arrows from pixels to their sources instead of colouring all pixels.
+
+        Raises:
+            InvalidValueError: what is no picture.
+        """
+        return np.asarray(self._drawn(over, arrows).pixels, np.uint8)
+
+    def save(self, path: str | PathLike[str], over: Over = None, *, arrows: bool = False, force: bool = False) -> None:
+        """Writes the field, by the extension of the path.
+
+        `.npy`: the offsets, see `offsets`. `.npz`: all attributes, for `load`. Any extension of a picture: the drawing.
+
+        Args:
+            over, arrows: see `draw`.
+            force: overwrite the file if it exists.
+
+        Raises:
+            InputError: another extension, or the file exists.
+            WriteError: the file cannot be written; an older one is then whole.
+        """
+        path = Path(path)
+        suffix = path.suffix.lower()
+        if suffix not in (".npy", ".npz"):
+            write_picture(self._drawn(over, arrows), path, force)
+            return
+        with atomic_file(path, force) as file:
+            if suffix == ".npy":
+                np.save(file, self.offsets())
+            else:
+                parts = {
+                    "sources": self.sources,
+                    "source_size": np.array(self.source_size),
+                    "pixelwise": np.array(self.pixelwise),
+                }
+                parts |= {"source_index": self.source_index} if self.source_index is not None else {}
+                np.savez_compressed(file, **parts | ({"score": self.score} if self.score is not None else {}))
+
+    @staticmethod
+    def load(path: str | PathLike[str]) -> "Field":
+        """Reads what `save` wrote as `.npz`. Raises OSError, and ValueError for another file."""
+        with np.load(Path(path), allow_pickle=False) as parts:
+            if "sources" not in parts:
+                raise InvalidValueError("path", path, "a field that was saved as .npz")
+            sizes = tuple((float(height), float(width)) for height, width in parts["source_size"])
+            index, score = (parts.get(name) for name in ("source_index", "score"))
+            return Field(parts["sources"], sizes, index, score, bool(parts["pixelwise"]))
+
+    def _drawn(self, over: Over, arrows: bool) -> Picture:
+        below = _below(over, self.sources.shape[2:])
+        return draw_field(self.sources[0], self._laid_over, below, self.source_index, arrows=arrows)
+
+
+def _below(over: Over, size: tuple[int, ...]) -> Picture:
+    if isinstance(over, Picture):
+        return over
+    if over is None:
+        return Picture(np.zeros((*size, 1), np.uint8))
+    pixels, alpha = split(over, "over")
+    if pixels.dtype.kind == "f":
+        pixels, alpha = to_depth(pixels, np.uint8), None if alpha is None else to_depth(alpha, np.uint8)
+    return Picture(np.ascontiguousarray(pixels), alpha)
 
 
 def write_offsets(path: Path, force: bool, offsets: Callable[[], np.ndarray], drawn: Callable[[], Picture]) -> None:
@@ -20,21 +139,6 @@ def write_offsets(path: Path, force: bool, offsets: Callable[[], np.ndarray], dr
         np.save(file, offsets())
 
 
-def write_field(
-    path: Path,
-    force: bool,
-    nnf: np.ndarray,
-    sizes: Sequence[tuple[float, float]],
-    picture: Picture,
-    which: np.ndarray | None = None,
-    *,
-    arrows: bool = False,
-) -> None:
-    """`write_offsets` of a field, int32 [k, 2, h, w]; sizes and which: see `between`. Drawn is the first of the k."""
-    drawn = partial(reference_wheel, nnf[0], sizes, picture, which, arrows=arrows)
-    write_offsets(path, force, partial(between, nnf, sizes, which), drawn)
-
-
 def inside(origin: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """int32 [1, 2, H, W]: offsets (rows, columns) to origin, int32 [n, 2], of the n pixels in mask, bool [H, W]; 0 elsewhere."""
     out = np.zeros((1, 2, *mask.shape), np.int32)
@@ -44,14 +148,11 @@ def inside(origin: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return out
 
 
-def between(nnf: np.ndarray, sizes: Sequence[tuple[float, float]], which: np.ndarray | None = None) -> np.ndarray:
-    """int32 [k, 2, h, w]: the offsets of a field, int32 [k, 2, h, w], in pixels of what it points to.
-
-    sizes: (height, width) of each source. A place of a source that is not of the size of the field begins where it would if
-    it lay over it, as large: the offset is what is left. which: int32 [h, w], the number of each place's source; of several it
-    is a third plane of the result.
-    """
-    number = 0 if which is None else which
+def between(
+    nnf: npt.NDArray[np.int32], sizes: Sequence[tuple[float, float]], which: npt.NDArray[np.int32] | None = None
+) -> npt.NDArray[np.int32]:
+    """int32 [k, 2 or 3, h, w]: see `Field.offsets`; sizes, which: source_size and source_index."""
+    number: npt.NDArray[np.int32] | int = 0 if which is None else which
     out = np.empty((nnf.shape[0], 2 + (len(sizes) > 1), *nnf.shape[2:]), np.int32)
     for axis, places in enumerate(np.ogrid[: nnf.shape[2], : nnf.shape[3]]):
         sides = np.array([size[axis] for size in sizes])[number]

@@ -28,10 +28,8 @@ from psal_cli.benchmarks.machine import where
 from psal_cli.benchmarks.output import markdown_table
 from psal_cli.benchmarks.pairs import Pair, pairs
 from psal_cli.image.cielab import coloured, lab, lightness
-from psal_cli.verbs.colorize import coarse_to_fine as task
-from psal_cli.verbs.colorize import matching
-from psal_cli.verbs.colorize import paper as paper_colorization
-from psal_cli.verbs.colorize.joint_bilateral import Enlarged
+from psal_cli.verbs.colorize import coarse_to_fine, matching, paper
+from psal_cli.verbs.colorize.joint_bilateral import JointBilateralUpsampling
 from psal_cli.weights import manifest
 
 HIGHRES = ROOT.parent / "shared/data/eval/highres"
@@ -57,7 +55,7 @@ def methods() -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
 
 
 def by_paper(layer: str, grey: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    return paper_colorization.colorize(grey, [reference], attention=layer).chroma
+    return paper.colorize(grey, [reference], attention=layer).chroma
 
 
 def by_paper_reduced(layer: str, grey: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -67,17 +65,17 @@ def by_paper_reduced(layer: str, grey: np.ndarray, reference: np.ndarray) -> np.
 
 
 def by_psal(grey: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    found = task.colorize(grey, [reference])
-    return Enlarged(found.chroma, found.light, grey.shape[:2]).rows(0, len(grey), lightness(grey))
+    found = coarse_to_fine.colorize(grey, [reference])
+    return JointBilateralUpsampling(found.chroma, found.light, grey.shape[:2]).rows(0, len(grey), lightness(grey))
 
 
 def by_votes(grey: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """What psal's matches vote for, all of them believed: without the network."""
-    small = task.coarse_size(grey.shape[:2])
+    small = coarse_to_fine.coarse_size(grey.shape[:2])
     light = lightness(cv2.resize(grey, small[::-1], interpolation=cv2.INTER_AREA)[..., None])
-    references = matching.canvas([(lab(cv2.resize(reference, small[::-1], interpolation=cv2.INTER_AREA)), None)])
+    references = matching.atlas_of([(lab(cv2.resize(reference, small[::-1], interpolation=cv2.INTER_AREA)), None)])
     votes = matching.votes(references, matching.match(light, references))[0].permute(1, 2, 0).numpy()
-    return Enlarged(np.ascontiguousarray(votes), light, grey.shape[:2]).rows(0, len(grey), lightness(grey))
+    return JointBilateralUpsampling(np.ascontiguousarray(votes), light, grey.shape[:2]).rows(0, len(grey), lightness(grey))
 
 
 def photographs() -> Iterator[Pair]:

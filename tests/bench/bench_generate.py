@@ -31,7 +31,7 @@ from scipy.optimize import linear_sum_assignment
 
 from psal_cli.benchmarks.machine import where
 from psal_cli.benchmarks.output import markdown_table
-from psal_cli.verbs.generate.sampling import generate
+from psal_cli.verbs.generate.sampling import sample
 
 DATA = ROOT.parent / "shared/data"
 LARGE = "eval/highres/seeding_by_Clements_Engelhardt.jpg"
@@ -98,7 +98,7 @@ def measured(path: Path, method: str, samples: int) -> dict:
     given, seconds, made = reference(path), [], []
     for seed in range(samples):
         start = time.perf_counter()
-        made.append(generate(given, method=method, seed=seed))
+        made.append(sample(given, method=method, seed=seed))
         seconds.append(time.perf_counter() - start)
     first, stack = made[0].pixels, np.stack([one.pixels for one in made]).astype(np.float32)
     return {

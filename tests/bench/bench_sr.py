@@ -28,7 +28,8 @@ from psal_cli.benchmarks.output import markdown_table
 from psal_cli.networks.upscaling import enlarged, reduced
 from psal_cli.training.photographs import EVERY, files_of
 from psal_cli.training.super_resolution import luminance
-from psal_cli.verbs.upscale.upscaler import Upscaler, network_of, weights_of
+from psal_cli.verbs.upscale.networks import network_of, weights_of
+from psal_cli.verbs.upscale.upscaler import Upscaler
 
 ROOM = 1 << 14  # pixels that full attention works on at a time
 TILE, OVERLAP = 256, 40  # pixels: side of a tile, and what is looked at around it; convolutions see no farther

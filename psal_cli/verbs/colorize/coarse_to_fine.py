@@ -1,4 +1,4 @@
-"""Guided colorization: a grey picture gets the colours of references, at its own resolution and with its own light."""
+"""Engine "psal": colours found coarse to fine, by matches that a network judges, and put on the picture at its own resolution."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,23 +10,23 @@ import torch
 from torch import Tensor
 
 from psal_cli import weights
+from psal_cli.image.arrays import white_of
 from psal_cli.image.cielab import coloured, lab, lightness
 from psal_cli.networks.fusion import FusionNetwork
 from psal_cli.tasks.pyramid import strips
 from psal_cli.verbs.colorize import matching
-from psal_cli.verbs.colorize.joint_bilateral import Enlarged
-from psal_cli.verbs.colorize.prior import likely
+from psal_cli.verbs.colorize.joint_bilateral import JointBilateralUpsampling
+from psal_cli.verbs.colorize.options import COARSE, LARGEST
+from psal_cli.verbs.colorize.prior import colour_prior
 
-COARSE = 448  # pixels, the longer side: of this size were the pictures that the networks were trained with
 MAGNIFIED = 4  # times, at most: of a picture of a few pixels the scales see nothing
-LARGEST = 3  # times as large is the size at which colours are looked for once more
 INVISIBLE = 0.02  # of chroma / 100
 BORROWED = 0.06  # of chroma / 100: an expected error that makes a colour more of a guess than borrowed
 
 
-@dataclass
-class Colorized:
-    """All at the size that was worked at. chroma: float32 [h, w, 2], a* and b* divided by 100;
+@dataclass(frozen=True, eq=False)
+class FoundColours:
+    """All at the size that was searched. chroma: float32 [h, w, 2], a* and b* divided by 100;
     light: float32 [h, w], the lightness / 100 of the picture;
     confidence: float32 [h, w], 1 = borrowed from the reference, 0 = guessed from what is around;
     origin: int32 [h, w, 3], number of the reference, row and column in it (of its own pixels).
@@ -47,7 +47,7 @@ def colorize(
     longest: int = COARSE * LARGEST,
     device: str = "cpu",
     progress: Callable[[int, int, str], None] | None = None,
-) -> Colorized:
+) -> FoundColours:
     """Colours for a picture from references of the same kind of scene.
 
     The matches of each pixel in the references are found by descriptors that see it at six scales, first in the pictures
@@ -55,8 +55,8 @@ def colorize(
     (psal_cli.networks.embedding). A network says which to believe and fills the rest (psal_cli.networks.fusion).
 
     Args:
-        pixels: uint8 or uint16 [H, W, 1 or 3], as sRGB; only its luminance counts.
-        references: uint8 or uint16 [h, w, 3] each, as sRGB, of any sizes.
+        pixels: uint8, uint16 or float32 [H, W, 1 or 3], as sRGB; only its luminance counts.
+        references: uint8, uint16 or float32 [h, w, 3] each, as sRGB, of any sizes.
         visible: bool [h, w] of each reference, what may be borrowed from; default all.
         seed: the same seed gives the same colours for any number of threads.
         longest: the longer side of what is worked at, at most; colours are then enlarged to the picture's size.
@@ -76,27 +76,27 @@ def colorize(
         height, width = (factor * side for side in sizes)
         if progress:
             progress(level, len(factors), f"{width}x{height}")
-        grey = lightness(_resized(pixels, (height, width)))
-        canvas = matching.canvas([_reduced(*pair, factor) for pair in zip(references, visible, strict=True)])
-        if not canvas.valid.any():
+        grey = lightness(_resized_picture(pixels, (height, width)))
+        atlas = matching.atlas_of([_reduced(*pair, factor) for pair in zip(references, visible, strict=True)])
+        if not atlas.valid.any():
             raise ValueError("nothing of the references is visible")
-        found = matching.match(grey, canvas, seed, found, device)
-        guess = guess or likely(grey, canvas, device)
+        found = matching.match(grey, atlas, seed, found, device)
+        guess = guess or colour_prior(grey, atlas, device)
         with torch.no_grad():
-            fused = fusion().to(device)(matching.cues(grey, canvas, found, guess.at(grey)).to(device))
+            fused = fusion(device)(matching.cues(grey, atlas, found, guess.at(grey)).to(device))
         done = _mixed(done, tuple(np.ascontiguousarray(x[0].permute(1, 2, 0).cpu()) for x in fused))
     chroma, error = done
-    return Colorized(chroma, grey, np.exp(-error[..., 0] / BORROWED), _origins(found.nnf, canvas, references))
+    return FoundColours(chroma, grey, np.exp(-error[..., 0] / BORROWED), _origins(found.nnf, atlas, references))
 
 
 @cache
-def fusion() -> FusionNetwork:
-    """The network with its shipped weights. Raises InputError where these cannot be read."""
-    return weights.fill(FusionNetwork(), weights.shipped("colorize-fusion"), "colorize-fusion")
+def fusion(device: str) -> FusionNetwork:
+    """The network with its shipped weights on a device. Raises InputError where these cannot be read."""
+    return weights.load_strict(FusionNetwork(), weights.shipped("colorize-fusion"), "colorize-fusion").to(device)
 
 
 def is_grey(pixels: np.ndarray, visible: np.ndarray | None = None) -> bool:
-    """Whether a picture uint8 or uint16 [H, W, 1 or 3] has no colours: hardly a pixel's chroma can be seen.
+    """Whether a picture uint8, uint16 or float32 [H, W, 1 or 3] has no colours: hardly a pixel's chroma can be seen.
 
     visible: bool [H, W], which pixels count, one at least; default all.
     """
@@ -106,21 +106,21 @@ def is_grey(pixels: np.ndarray, visible: np.ndarray | None = None) -> bool:
     if visible is not None:
         row, column = visible.nonzero()
         pixels = np.where(visible[..., None], pixels, pixels[row[0], column[0]])  # a colour that is there anyway
-    chroma = lab(_resized(pixels, size))[..., 1:]
+    chroma = lab(_resized_picture(pixels, size))[..., 1:]
     return float(np.quantile(np.hypot(chroma[..., 0], chroma[..., 1]), 0.999)) < INVISIBLE
 
 
-def applied(pixels: np.ndarray, found: Colorized, strength: float = 1.0) -> np.ndarray:
+def applied(pixels: np.ndarray, found: FoundColours, strength: float = 1.0) -> np.ndarray:
     """A picture in colour, [H, W, 3] of the pixels' dtype, with its own luminance.
 
     Args:
-        pixels: uint8 or uint16 [H, W, 1 or 3], as sRGB: what the colours were found for.
+        pixels: uint8, uint16 or float32 [H, W, 1 or 3], as sRGB: what the colours were found for.
         strength: of the colours, 0 to 2; 1 as they were found.
     """
     size = pixels.shape[:2]
     out = np.empty((*size, 3), pixels.dtype)
     chroma = found.chroma * np.float32(strength)
-    enlarged = None if chroma.shape[:2] == size else Enlarged(chroma, found.light, size)
+    enlarged = None if chroma.shape[:2] == size else JointBilateralUpsampling(chroma, found.light, size)
     for top, bottom in strips(*size):
         rows = pixels[top:bottom]
         colours = chroma[top:bottom] if enlarged is None else enlarged.rows(top, bottom, lightness(rows))
@@ -141,8 +141,14 @@ def coarse_size(size: tuple[int, int]) -> tuple[int, int]:
     return tuple(max(round(side * scale), 1) for side in size)
 
 
+def _resized_picture(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Pixels [H, W, C] at (height, width), inside their range."""
+    out = _resized(pixels, size)
+    return out.clip(0, 1) if out.dtype.kind == "f" else out  # the cubic kernel overshoots; OpenCV clips integers itself
+
+
 def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A picture [H, W, C] at (height, width)."""
+    """[H, W, C] at (height, width)."""
     if picture.shape[:2] == size:
         return picture
     how = cv2.INTER_AREA if size[0] <= picture.shape[0] else cv2.INTER_CUBIC
@@ -153,13 +159,15 @@ def _reduced(reference: np.ndarray, visible: np.ndarray | None, factor: int) -> 
     """Lab and what is visible of a reference, `factor` times as large as at the coarse level."""
     height, width = (factor * side for side in coarse_size(reference.shape[:2]))
     if visible is None:
-        return lab(_resized(reference, (height, width))), None
+        return lab(_resized_picture(reference, (height, width))), None
     # Hidden colours must not be mixed into visible ones; where all is hidden stands the mean of what is not.
     share = visible[..., None].astype(np.float32)
     mean = reference[visible].mean(0) if visible.any() else reference.reshape(-1, 3).mean(0)
     less, weight = _resized(np.float32(reference) * share, (height, width)), _resized(share, (height, width))
-    colours = np.where(weight > 0.01, less / weight.clip(0.01), mean).clip(0, np.iinfo(reference.dtype).max)
-    return lab(np.rint(colours).astype(reference.dtype)), weight[..., 0] > 0.5
+    colours = np.where(weight > 0.01, less / weight.clip(0.01), mean).clip(0, white_of(reference.dtype))
+    if reference.dtype.kind == "u":
+        colours = np.rint(colours)
+    return lab(colours.astype(reference.dtype)), weight[..., 0] > 0.5
 
 
 def _mixed(coarse: tuple[np.ndarray, np.ndarray] | None, fine: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -172,12 +180,12 @@ def _mixed(coarse: tuple[np.ndarray, np.ndarray] | None, fine: tuple[np.ndarray,
     return share * fine[0] + (1 - share) * before, np.minimum(error, fine[1])
 
 
-def _origins(nnf: Tensor, canvas: matching.Canvas, references: list[np.ndarray]) -> np.ndarray:
-    """int32 [h, w, 3]: places on the canvas as number of the reference, row and column in its own pixels."""
+def _origins(nnf: Tensor, atlas: matching.ReferenceAtlas, references: list[np.ndarray]) -> np.ndarray:
+    """int32 [h, w, 3]: places on the atlas as number of the reference, row and column in its own pixels."""
     row, column = nnf[0, 0].numpy()
-    lefts = np.array([left for left, _, _ in canvas.places])
+    lefts = np.array([left for left, _, _ in atlas.places])
     number = np.searchsorted(lefts, column, side="right") - 1
-    scale = [(r.shape[0] / height, r.shape[1] / width) for r, (_, width, height) in zip(references, canvas.places, strict=True)]
+    scale = [(r.shape[0] / height, r.shape[1] / width) for r, (_, width, height) in zip(references, atlas.places, strict=True)]
     down, right = np.array(scale).T
     place = ((row + 0.5) * down[number], (column - lefts[number] + 0.5) * right[number])
     return np.stack([number, *place], 2).astype(np.int32)

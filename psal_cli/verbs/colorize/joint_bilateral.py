@@ -1,4 +1,4 @@
-"""Chroma from the size that was worked at to that of the picture, without running over its edges."""
+"""Joint bilateral upsampling of chroma to the size of the picture, which stops at its edges."""
 
 import cv2
 import numpy as np
@@ -7,7 +7,7 @@ LIKE = 0.2  # of lightness / 100: pixels this far apart share colours about half
 SHARPNESS = -0.75  # of the cubic kernel, as OpenCV has it
 
 
-class Enlarged:
+class JointBilateralUpsampling:
     """Cubic interpolation, and at edges of lightness what a bilinear one gains when its four neighbours count less the more
     their lightness differs (joint bilateral upsampling, Kopf et al. 2007). Made a strip of rows at a time."""
 

@@ -1,5 +1,6 @@
 """Where in some references the colours of a grey picture are: a field from target to reference, and one back."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,9 +18,9 @@ FINE, REDUCED = 32, 24  # features of a finer picture, and of it at the coarser 
 VOTE = 5  # side of the patches whose matches vote for the colour of a pixel
 
 
-class Canvas(NamedTuple):
+class ReferenceAtlas(NamedTuple):
     """References side by side. colours: float32 [H, W, 3], as they were given; valid: bool [H, W]; position: float32
-    [H, W, 2] in [0, 1]; places: (left, width, height) of each in pixels of the canvas."""
+    [H, W, 2] in [0, 1]; places: (left, width, height) of each in pixels of the atlas."""
 
     colours: np.ndarray
     valid: np.ndarray
@@ -28,8 +29,8 @@ class Canvas(NamedTuple):
 
 
 class Matches(NamedTuple):
-    """nnf: int32 [1, 1, 2, h, w], places on the canvas, and back: int32 [1, 1, 2, H, W], places in the target of what is on
-    the canvas; similarity: float32 [1, 1, h, w]; query, key: float32 [1, REDUCED, H, W], the first features of both, for a
+    """nnf: int32 [1, 1, 2, h, w], places on the atlas, and back: int32 [1, 1, 2, H, W], places in the target of what is on
+    the atlas; similarity: float32 [1, 1, h, w]; query, key: float32 [1, REDUCED, H, W], the first features of both, for a
     finer level."""
 
     nnf: Tensor
@@ -39,13 +40,13 @@ class Matches(NamedTuple):
     key: Tensor
 
 
-def canvas(references: list[tuple[np.ndarray, np.ndarray | None]]) -> Canvas:
+def atlas_of(references: Sequence[tuple[np.ndarray, np.ndarray | None]]) -> ReferenceAtlas:
     """References side by side: of each colours, float32 [H, W, 3], any size, and bool [H, W], what may be matched (None = all).
 
     `match` and `cues` want Lab divided by 100.
     """
     height, width = max(x.shape[0] for x, _ in references), sum(x.shape[1] for x, _ in references)
-    out = Canvas(
+    out = ReferenceAtlas(
         np.zeros((height, width, 3), np.float32), np.zeros((height, width), bool), np.zeros((height, width, 2), np.float32), []
     )
     left = 0
@@ -66,9 +67,9 @@ def positions(height: int, width: int) -> np.ndarray:
 
 
 def match(
-    lightness: np.ndarray, references: Canvas, seed: int = 0, coarser: Matches | None = None, device: str = "cpu"
+    lightness: np.ndarray, references: ReferenceAtlas, seed: int = 0, coarser: Matches | None = None, device: str = "cpu"
 ) -> Matches:
-    """Finds, for each pixel of a grey picture float32 [h, w] in [0, 1], the place on the canvas that looks most like it.
+    """Finds, for each pixel of a grey picture float32 [h, w] in [0, 1], the place on the atlas that looks most like it.
 
     coarser: what was found for the same pictures at a smaller size: its features count too, and the search starts there.
     device: where it is searched.
@@ -120,7 +121,7 @@ def agreement(found: Matches) -> Tensor:
     return torch.linalg.vector_norm(returned - here, dim=0)
 
 
-def cues(lightness: np.ndarray, references: Canvas, found: Matches, likely: np.ndarray) -> Tensor:
+def cues(lightness: np.ndarray, references: ReferenceAtlas, found: Matches, likely: np.ndarray) -> Tensor:
     """float32 [1, 12, h, w]: what the fusion network judges a match by.
 
     0 lightness; 1-2 chroma of the match; 3-4 chroma that the matches of the patch around vote for; 5-7 what is likely,
@@ -144,7 +145,7 @@ def cues(lightness: np.ndarray, references: Canvas, found: Matches, likely: np.n
     )[None]
 
 
-def votes(references: Canvas, found: Matches) -> Tensor:
+def votes(references: ReferenceAtlas, found: Matches) -> Tensor:
     """float32 [1, 2, h, w]: the mean chroma that the matches of the patch around each pixel have for it."""
     valid = torch.from_numpy(references.valid).float()[None, None]  # what is hidden, or between references, has no vote
     chroma = torch.from_numpy(np.ascontiguousarray(references.colours[..., 1:].transpose(2, 0, 1)))[None] * valid

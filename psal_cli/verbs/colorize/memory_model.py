@@ -1,15 +1,17 @@
-"""What `psal colorize` costs in memory: bytes at each of its steps, from what the files say of their pictures."""
+"""Memory of colorize: bytes at each of its steps, from the headers of its pictures."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 
 from psal_cli import memory
-from psal_cli.errors import InputError, MemoryLimitError
+from psal_cli.errors import InvalidValueError, MemoryLimitError
+from psal_cli.image import Header
 from psal_cli.ops.validation import MAX_SIDE
-from psal_cli.verbs.colorize.coarse_to_fine import COARSE, LARGEST, coarse_size, colorize, levels
+from psal_cli.verbs.colorize.coarse_to_fine import coarse_size, colorize, levels
+from psal_cli.verbs.colorize.options import COARSE, LARGEST
 
 # What is looked for takes the larger of the two, and FIXED bytes; bytes a pixel of what is worked at, measured.
 FIXED = 80_000_000
@@ -23,8 +25,8 @@ STRIPS = 60_000_000  # of what is made a strip of rows at a time, and of a sheet
 
 @dataclass(frozen=True)
 class Plan:
-    """bytes: the most memory that the process will hold; longest: see `colorize`; lowered: whether a limit made it less than
-    it would be; text: bytes and longest in words, for the user."""
+    """bytes: the most memory that the process will hold; longest: the longer side at which colours are searched; lowered: whether
+    the limit made it smaller; text: both in words, for the user."""
 
     bytes: int
     longest: int
@@ -33,41 +35,45 @@ class Plan:
 
 
 def plan(
-    target: Any,
-    references: list[Any],
-    formats: dict[str, str],
+    target: Header,
+    references: Sequence[Header],
+    formats: Mapping[str, str],
     *,
     attention: str | None = None,
     streams: int = 0,
     limit: int | None = None,
+    at_most: int = COARSE * LARGEST,
 ) -> Plan:
     """The most memory that a process will hold that reads, colours and writes a picture, and the size that keeps to a limit.
 
     Args:
-        target, references: what their files say of them (psal_cli.image.Header).
+        target, references: what their files say of them.
         formats: of what is written, as Pillow names them: "output", and "confidence" and "save_offsets" where they are.
         attention: the layer of the paper's network, None for psal's own engine.
         streams: bytes that are piped in and out.
         limit: bytes. The largest `longest` that it allows.
+        at_most: the largest `longest` that is wanted.
 
     Raises:
-        InputError: more references, or wider ones, than can lie side by side; sizes that differ where they must not.
+        InvalidValueError: more references, or wider ones, than can lie side by side; sizes that differ where they must not.
         MemoryLimitError: even the smallest takes more.
     """
     libraries = memory.libraries(baseline())
     whole = max(target.width, target.height)
-    choices = [whole] if attention else [COARSE * factor for factor in range(LARGEST, 0, -1)]
+    choices = (
+        [whole] if attention else [side for factor in range(LARGEST, 0, -1) if (side := COARSE * factor) <= max(at_most, COARSE)]
+    )
     for longest in choices:
         query, key = _whole(target, references, attention) if attention else _worked_at(target, references, longest)
         most = libraries + streams + _most(target, references, formats, query, _working(query, key, attention))
         if limit is None or most <= limit:
             text = f"{memory.in_words(most)}, colours looked for at up to {longest} pixels"
             return Plan(most, longest, longest < choices[0], text)
-    cure = "allow more with --max-memory, or give smaller pictures"
-    raise MemoryLimitError(f"it takes {memory.in_words(most)} at least, {memory.at_most(limit)} are allowed: {cure}")
+    allowed = memory.at_most(limit or 0)
+    raise MemoryLimitError(f"it takes {memory.in_words(most)} at least, {allowed} are allowed", most, limit)
 
 
-def _most(target: Any, references: list[Any], formats: dict[str, str], query: int, working: int) -> int:
+def _most(target: Header, references: Sequence[Header], formats: Mapping[str, str], query: int, working: int) -> int:
     """Bytes at the most expensive of: reading the files, looking for colours (`working`), drawing and writing."""
     reading, kept = memory.reading_all([target, *references])
     area, itemsize = target.width * target.height, target.bits // 8
@@ -80,29 +86,31 @@ def _most(target: Any, references: list[Any], formats: dict[str, str], query: in
     return max(reading, kept + max(working, result + STRIPS + max(about)))
 
 
-def _worked_at(target: Any, references: list[Any], longest: int) -> tuple[int, int]:
+def _worked_at(target: Header, references: Sequence[Header], longest: int) -> tuple[int, int]:
     """Pixels of the target, and of the references side by side, at the finest level."""
     factor = levels((target.height, target.width), longest)[-1]
     height, width = (factor * side for side in coarse_size((target.height, target.width)))
     sizes = [coarse_size((head.height, head.width)) for head in references]
-    return height * width, _canvas([(factor * height, factor * width) for height, width in sizes])
+    return height * width, _side_by_side([(factor * height, factor * width) for height, width in sizes])
 
 
-def _whole(target: Any, references: list[Any], attention: str) -> tuple[int, int]:
+def _whole(target: Header, references: Sequence[Header], attention: str) -> tuple[int, int]:
     """As `_worked_at`, for the network of the paper."""
     sizes = [(head.height, head.width) for head in references]
     if attention == "local" and sizes != [(target.height, target.width)]:
         found = ", ".join(f"{width}x{height}" for height, width in sizes)
         size = f"{target.width}x{target.height}"
-        raise InputError(f"--attention local takes one reference of the picture's size, {size}, not {found}: use another layer")
-    return target.width * target.height, _canvas(sizes)
+        raise InvalidValueError("references", found, f"one of {size}, the size of the picture, with attention local")
+    return target.width * target.height, _side_by_side(sizes)
 
 
-def _canvas(sizes: list[tuple[int, int]]) -> int:
+def _side_by_side(sizes: list[tuple[int, int]]) -> int:
     """Pixels of references (height, width) side by side."""
     heights, widths = zip(*sizes, strict=True)
     if sum(widths) > MAX_SIDE:
-        raise InputError(f"the references side by side are {sum(widths)} pixels wide, {MAX_SIDE} at most: give fewer of them")
+        raise InvalidValueError(
+            "references", f"{sum(widths)} pixels wide side by side", f"at most {MAX_SIDE}: give fewer of them"
+        )
     return max(heights) * sum(widths)
 
 

@@ -8,16 +8,18 @@ from torch import nn
 
 from psal_cli import weights as stored
 from psal_cli.attention import FullAttention, LocalAttention, PSAttention
+from psal_cli.image.arrays import white_of
 from psal_cli.image.cielab import lab, lightness, tone
 from psal_cli.networks.colorization import ColorizationNetwork
-from psal_cli.verbs.colorize.coarse_to_fine import Colorized
-from psal_cli.verbs.colorize.matching import canvas
+from psal_cli.verbs.colorize.coarse_to_fine import FoundColours
+from psal_cli.verbs.colorize.matching import atlas_of
+from psal_cli.verbs.colorize.options import PAPER_ITERATIONS
 
 PATCH = 7
 LAYERS = ("psal1", "psal3", "psal7", "psal15", "aggregation", "full", "full_dot", "local")
 
 
-def layer(name: str, iterations: int = 5) -> nn.Module:
+def layer(name: str, iterations: int = PAPER_ITERATIONS) -> nn.Module:
     """The attention layers that the paper compares, by their names in weights/."""
     if name.startswith("psal"):
         return PSAttention(PATCH, k=int(name.removeprefix("psal")), iterations=iterations)
@@ -34,33 +36,33 @@ def colorize(
     *,
     visible: list[np.ndarray | None] | None = None,
     attention: str = "aggregation",
-    iterations: int | None = None,
+    iterations: int = PAPER_ITERATIONS,
     weights: str | None = None,
     seed: int = 0,
     device: str = "cpu",
-) -> Colorized:
+) -> FoundColours:
     """Colours for a picture, all of it at once; neither confidence nor origins.
 
     Args:
         pixels, references, visible, seed: see psal_cli.verbs.colorize.coarse_to_fine.
         attention: the layer, and the weights that were trained with it: "aggregation", "psal3", "psal1", "full" or "local".
-        iterations: of the search; default 5.
+        iterations: of the search.
         weights: a file of other weights.
 
     Raises:
         ValueError: what the layer refuses.
         InputError: weights that do not fit.
     """
-    network = network_of(attention, iterations, weights).to(device)
+    network = stored.private_copy(network_of(attention, iterations, weights, device))
     reseed(network, seed)
     target = torch.from_numpy(tone(pixels))[None, None].expand(1, 3, -1, -1)
-    placed = canvas([(_levelled(x), mask) for x, mask in zip(references, visible or [None] * len(references), strict=True)])
+    placed = atlas_of([(_levelled(x), mask) for x, mask in zip(references, visible or [None] * len(references), strict=True)])
     reference = torch.from_numpy(placed.colours).permute(2, 0, 1)[None]
     valid = None if placed.valid.all() else torch.from_numpy(placed.valid)[None].to(device)
     with torch.no_grad():
         out = network(target.to(device), reference.to(device), key_mask=valid)[0].cpu().permute(1, 2, 0).numpy()
     out += (out.mean(2) - tone(_rounded(out)))[..., None]
-    return Colorized(lab(_rounded(out))[..., 1:], lightness(pixels), None, None)
+    return FoundColours(lab(_rounded(out))[..., 1:], lightness(pixels), None, None)
 
 
 def reseed(network: ColorizationNetwork, seed: int) -> None:
@@ -75,7 +77,7 @@ def _levelled(reference: np.ndarray) -> np.ndarray:
     The network was trained with the mean of the channels for a grey picture, as in the paper; those of users are grey by
     luminance. In what it makes of a levelled reference the mean stands for the luminance, until it is moved back.
     """
-    shares = reference.astype(np.float32) / np.iinfo(reference.dtype).max
+    shares = reference.astype(np.float32) / white_of(reference.dtype)
     return shares + (tone(reference) - shares.mean(2))[..., None]
 
 
@@ -83,9 +85,15 @@ def _rounded(shares: np.ndarray) -> np.ndarray:
     return np.rint(shares.clip(0, 1) * 65535).astype(np.uint16)
 
 
+def network_of(
+    attention: str, iterations: int = PAPER_ITERATIONS, path: str | None = None, device: str = "cpu"
+) -> ColorizationNetwork:
+    """The paper's network with one of its layers, and shipped or other weights. Shared by all callers: see `private_copy`."""
+    return _cached(attention, iterations, path, device)
+
+
 @cache
-def network_of(attention: str, iterations: int | None = None, path: str | None = None) -> ColorizationNetwork:
-    """The paper's network with one of its layers, and shipped or other weights."""
+def _cached(attention: str, iterations: int, path: str | None, device: str) -> ColorizationNetwork:
     name = f"colorize-paper-{attention}"
-    state = stored.shipped(name) if path is None else stored.brought(path)
-    return stored.fill(ColorizationNetwork(layer(attention, iterations or 5)), state, path or name)
+    state = stored.shipped(name) if path is None else stored.load_file(path)
+    return stored.load_strict(ColorizationNetwork(layer(attention, iterations)), state, path or name).to(device)

@@ -1,4 +1,4 @@
-"""The colours that references have at all places that are like one: seldom sharp, seldom far off."""
+"""A colour prior: chroma predicted by soft attention over all places of the references. Blurred, but seldom far off."""
 
 from functools import cache
 from typing import NamedTuple
@@ -10,13 +10,13 @@ from torch import Tensor
 from psal_cli import weights
 from psal_cli.networks.embedding import EmbeddingNetwork
 from psal_cli.networks.unet import half
-from psal_cli.verbs.colorize.joint_bilateral import Enlarged
-from psal_cli.verbs.colorize.matching import Canvas
+from psal_cli.verbs.colorize.joint_bilateral import JointBilateralUpsampling
+from psal_cli.verbs.colorize.matching import ReferenceAtlas
 
 UNSEEN = 3.0  # temperature for pictures other than those of the training: the embedding is too sure of itself (Guo et al. 2017)
 
 
-class Likely(NamedTuple):
+class ColourPrior(NamedTuple):
     """At a quarter of the size it was looked for at. chroma: float32 [h, w, 3], the mean of a* and b*, divided by 100, and
     how far single places are from it (root mean square); light: float32 [h, w], the lightness / 100 of the picture."""
 
@@ -25,12 +25,14 @@ class Likely(NamedTuple):
 
     def at(self, lightness: np.ndarray) -> np.ndarray:
         """float32 [H, W, 3], enlarged along the edges of a picture's lightness / 100, float32 [H, W]."""
-        return Enlarged(self.chroma, self.light, lightness.shape).rows(0, len(lightness), lightness)
+        return JointBilateralUpsampling(self.chroma, self.light, lightness.shape).rows(0, len(lightness), lightness)
 
 
-def likely(lightness: np.ndarray, references: Canvas, device: str = "cpu", temperature: float = UNSEEN) -> Likely:
+def colour_prior(
+    lightness: np.ndarray, references: ReferenceAtlas, device: str = "cpu", temperature: float = UNSEEN
+) -> ColourPrior:
     """Colours for a grey picture, float32 [h, w] in [0, 1], from all that is visible of references, Lab divided by 100."""
-    network = embedding().to(device)
+    network = embedding(device)
     sides = []
     for left, width, height in references.places:  # each by itself: its neighbours are strangers
         part = np.s_[:height, left : left + width]
@@ -43,7 +45,7 @@ def likely(lightness: np.ndarray, references: Canvas, device: str = "cpu", tempe
     chroma, square = mean[:, :2], mean[:, 2:]
     spread = (square - chroma.square().sum(1, keepdim=True)).clamp_min(0).sqrt()
     found = torch.cat([chroma, spread], 1)[0].permute(1, 2, 0)
-    return Likely(np.ascontiguousarray(found.cpu()), half(half(target))[0, 0].cpu().numpy())
+    return ColourPrior(np.ascontiguousarray(found.cpu()), half(half(target))[0, 0].cpu().numpy())
 
 
 def pooled(chroma: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,6 +59,6 @@ def pooled(chroma: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @cache
-def embedding() -> EmbeddingNetwork:
-    """The network with its shipped weights. Raises InputError where these cannot be read."""
-    return weights.fill(EmbeddingNetwork(), weights.shipped("colorize-embedding"), "colorize-embedding")
+def embedding(device: str) -> EmbeddingNetwork:
+    """The network with its shipped weights on a device. Raises InputError where these cannot be read."""
+    return weights.load_strict(EmbeddingNetwork(), weights.shipped("colorize-embedding"), "colorize-embedding").to(device)

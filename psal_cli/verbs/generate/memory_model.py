@@ -1,14 +1,15 @@
-"""What `psal generate` costs in memory: bytes at each of its steps, from what the files say of their pictures."""
+"""Memory of generate: bytes at each of its steps, from the headers of its pictures."""
 
+from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
 import numpy as np
 
 from psal_cli import memory
+from psal_cli.image import Header
 from psal_cli.tasks.costs import about
 from psal_cli.tasks.pyramid import TEXTURES
-from psal_cli.verbs.generate.sampling import generate, halved, levels_for, transported
+from psal_cli.verbs.generate.sampling import halved, levels_for, sample, transported
 from psal_cli.verbs.generate.transport import SAMPLE
 
 # Bytes, measured.
@@ -19,10 +20,10 @@ STRIPS = 40_000_000  # of what is made a strip of rows at a time
 
 
 def plan(
-    reference: Any,
+    reference: Header,
     size: tuple[int, int],
-    formats: dict[str, str],
-    keep: Any = None,
+    formats: Mapping[str, str],
+    keep: Header | None = None,
     *,
     method: str,
     levels: int | None,
@@ -34,15 +35,15 @@ def plan(
     """The most memory that a process will hold that reads a reference, makes a sample and writes it.
 
     Args:
-        reference, keep: what their files say of them (psal_cli.image.Header).
+        reference, keep: what their files say of them.
         size: (height, width) of the sample.
         formats: of what is written, as Pillow names them: "output", and "save_offsets" where there is one.
-        method, levels, patch_size, coherence: see `generate`.
+        method, levels, patch_size, coherence: see `GenerateOptions`.
         streams: bytes that are piped in and out.
         limit: bytes.
 
     Raises:
-        ValueError: levels that do not fit.
+        InvalidValueError: levels that do not fit.
         MemoryLimitError: it takes more.
     """
     own = reference.height, reference.width
@@ -62,12 +63,12 @@ def plan(
     result = (itemsize * channels + 8 + 4 * features) * made
     writing = about(made, reference.channels, reference, formats)
     most = memory.libraries(baseline()) + streams + STRIPS + max(reading, kept + max(working, result + writing))
-    return memory.whole_plan(most, limit, "allow more with --max-memory, or make a smaller picture with --size")
+    return memory.whole_plan(most, limit)
 
 
 @cache
 def baseline() -> int:
     """Bytes that the process holds when the engine has run once and no picture is loaded: to be called before any is."""
     pixels = np.arange(0, 192, dtype=np.uint8).reshape(8, 8, 3)
-    generate(pixels, patch_size=3, rounds=2)
+    sample(pixels, patch_size=3, rounds=2)
     return memory.held()

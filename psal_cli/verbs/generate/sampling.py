@@ -13,20 +13,21 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from psal_cli.errors import InvalidValueError
+from psal_cli.image.arrays import to_depth, white_of
 from psal_cli.tasks.pyramid import Pyramid, floats
 from psal_cli.tasks.synthesis import Key
 from psal_cli.verbs.generate import transport
-from psal_cli.verbs.generate.canvas import Canvas, Kept, blank, overlap
+from psal_cli.verbs.generate.options import GenerateOptions
+from psal_cli.verbs.generate.sample_state import Kept, SampleState, blank, overlap
 
-METHODS = ("psinot", "psin")
 # Patches of the reference at the coarsest level, at most, where no levels are asked for: with more the layout is made of smaller
 # pieces; with many fewer it is always the reference's.
 COARSEST = {"psin": 800, "psinot": 400}
 TRANSPORTED = 1200  # patches of the reference at levels that are transported, at most, but for the coarsest
 TRANSPORTABLE = 4096  # the same at the coarsest: the time grows with their number times that of the sample's
-PATCH_SIZE = 11
-ROUNDS = 10
 NOISE = 100.0  # standard deviations of the reference: with less all samples start from what is nearest to its mean
+FAINTEST = 65535  # of floats, a share of one in so many is the least alpha that colours are divided by
 FIRST = 10  # iterations of the search from noise
 TRANSPORTS, FEWEST = 60, 10  # rounds of transport and vote; where there is much to compare
 COMPARED = 100_000_000  # patches of the sample with patches of the reference, in all rounds
@@ -36,7 +37,7 @@ WHOLE = 0.7  # of a sample's patches: with more of them in one piece transport i
 TRIES = 5  # and the sample is begun again from other noise, up to so many times in all
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Sample:
     """pixels: of the dtype and channels of the reference, [H, W, C]; alpha: [H, W], None where that has none. nnf: int32
     [1, 2, H, W], the (row, column) in the reference of what is at each pixel."""
@@ -46,15 +47,15 @@ class Sample:
     nnf: np.ndarray
 
 
-def generate(
+def sample(
     pixels: np.ndarray,
     alpha: np.ndarray | None = None,
     *,
     size: tuple[int, int] | None = None,
-    method: str = "psinot",
+    method: str = GenerateOptions.method,
     levels: int | None = None,
-    patch_size: int = PATCH_SIZE,
-    rounds: int = ROUNDS,
+    patch_size: int = GenerateOptions.patch_size,
+    rounds: int = GenerateOptions.iterations,
     coherence: bool = False,
     wrap: bool = False,
     keep: np.ndarray | None = None,
@@ -64,7 +65,7 @@ def generate(
     """A picture whose patches are all like patches of the reference.
 
     Args:
-        pixels: [H, W, C], uint8 or uint16: the reference; alpha: [H, W], of the same dtype, made anew with the colours.
+        pixels: [H, W, C], uint8, uint16 or float32: the reference; alpha: [H, W], of the same dtype, made anew with the colours.
         size: (height, width) of the sample; default that of the reference.
         method: "psinot" or "psin".
         levels: of the pyramid, each half the size of the one before; with more, larger structures of the reference are kept.
@@ -79,10 +80,8 @@ def generate(
         progress: called before each level with (level, levels, its size as text).
 
     Raises:
-        ValueError: an unknown method; a level smaller than a patch; too few levels for "psinot".
+        InvalidValueError: a level smaller than a patch; too few levels for "psinot".
     """
-    if method not in METHODS:
-        raise ValueError(f"method is {method!r}, expected one of {', '.join(METHODS)}")
     own = pixels.shape[:2]
     size = size or own
     levels = levels_for(own, size, patch_size, method, levels)
@@ -90,56 +89,56 @@ def generate(
     kept = None if keep is None else Kept.of(keep, size, levels)
     pyramid = Pyramid(_known(pixels, alpha), [np.zeros(halved(own, number), bool) for number in range(levels)])  # no holes
     generator = torch.Generator().manual_seed(seed)
-    canvas, number, tries = None, levels, 1
+    state, number, tries = None, levels, 1
     while number:
         number -= 1
         features = pyramid.features(number)
         key = Key(features, features.shape[1])
-        coarser, canvas = canvas, blank(halved(size, number), key.channels, patch_size, wrap, coherence)
+        coarser, state = state, blank(halved(size, number), key.channels, patch_size, wrap, coherence)
         if progress:
-            progress(levels - number, levels, f"{canvas.size[1]}x{canvas.size[0]}")
+            progress(levels - number, levels, f"{state.size[1]}x{state.size[0]}")
         if coarser is None:
-            _make_noise(canvas, key, generator)
+            _make_noise(state, key, generator)
         if kept:
-            kept.hold(canvas, key, number)
+            kept.hold(state, key, number)
         if coarser is None:
-            canvas.search(key, patch_size, seed, FIRST)
+            state.search(key, patch_size, seed, FIRST)
         else:
-            canvas.inherit(coarser, key)
-        canvas.vote(key, patch_size)
+            state.inherit(coarser, key)
+        state.vote(key, patch_size)
         if number in moved:
             limit = WHOLE if tries < TRIES else 1
-            if not _transport(canvas, key, patch_size, generator, limit):
-                canvas, number, tries = None, levels, tries + 1
+            if not _transport(state, key, patch_size, generator, limit):
+                state, number, tries = None, levels, tries + 1
         elif coarser is not None or method == "psin":
-            canvas.alternate(key, patch_size, rounds, seed)
+            state.alternate(key, patch_size, rounds, seed)
         if number < min(moved, default=levels):
             pyramid.drop(number)
-    canvas.vote(key, patch_size)
-    return _sample(canvas, pixels, alpha, kept)
+    state.vote(key, patch_size)
+    return _sample(state, pixels, alpha, kept)
 
 
 def levels_for(
     own: tuple[int, int], size: tuple[int, int], patch_size: int, method: str = "psin", levels: int | None = None
 ) -> int:
-    """How many levels a reference and a sample of these sizes, (height, width), get. Raises ValueError when those asked for do
-    not fit, or leave more patches at the coarsest than can be transported."""
+    """How many levels a reference and a sample of these sizes, (height, width), get. Raises InvalidValueError when those asked
+    for do not fit, or leave more patches at the coarsest than can be transported."""
     whole, fitting = f"a patch of {patch_size}x{patch_size}", 0
     while min(halved((*own, *size), fitting)) >= patch_size:
         fitting += 1
     if not fitting:
-        small = own if min(own) < patch_size else size
-        raise ValueError(f"{small[1]}x{small[0]} is smaller than {whole}")
+        what, (height, width) = ("image", own) if min(own) < patch_size else ("size", size)
+        raise InvalidValueError(what, f"{width}x{height}", f"at least {whole}")
     if levels is None:
         levels = min(_levels_until(own, patch_size, COARSEST[method]), fitting)
     if levels > fitting:
         coarsest = " and ".join(f"{w}x{h}" for h, w in dict.fromkeys(halved(x, levels - 1) for x in (own, size)))
-        raise ValueError(f"with {levels} levels the coarsest is {coarsest}, smaller than {whole}: at most {fitting} fit")
+        raise InvalidValueError("levels", levels, f"at most {fitting}: the coarsest would be {coarsest}, smaller than {whole}")
     fewest = _levels_until(own, patch_size, TRANSPORTABLE)
     if method == "psinot" and levels < fewest:
-        many = f"at the coarsest of {levels} levels psinot would transport {_patches(own, levels, patch_size)} patches"
-        cure = f"{fewest} levels" if fewest <= fitting else "psin"
-        raise ValueError(f"{many}, at most {TRANSPORTABLE} can be: take {cure}")
+        many = f"{_patches(own, levels, patch_size)} patches at the coarsest, of at most {TRANSPORTABLE}"
+        cure = f"at least {fewest}" if fewest <= fitting else 'method "psin"'
+        raise InvalidValueError("levels", levels, f"{cure}: psinot would transport {many}")
     return levels
 
 
@@ -177,46 +176,46 @@ def _known(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
     return out
 
 
-def _make_noise(canvas: Canvas, key: Key, generator: torch.Generator) -> None:
+def _make_noise(state: SampleState, key: Key, generator: torch.Generator) -> None:
     spread, mean = (torch.from_numpy(f(key.features.numpy(), (2, 3), keepdims=True)) for f in (np.std, np.mean))
-    canvas.features.normal_(generator=generator).mul_(NOISE * spread).add_(mean)
+    state.features.normal_(generator=generator).mul_(NOISE * spread).add_(mean)
 
 
-def _transport(canvas: Canvas, key: Key, patch_size: int, generator: torch.Generator, limit: float) -> bool:
+def _transport(state: SampleState, key: Key, patch_size: int, generator: torch.Generator, limit: float) -> bool:
     """Brings the patches of a level into agreement with the key's: transport and vote in turn. Stops and returns False as soon as
     more than this share of them come from one piece of the key."""
     grid = transport.Grid.of(key.features, patch_size)
     goal = transport.Keys.of(grid.patches(key.features, patch_size))
-    columns, r = key.features.shape[3] - patch_size + 1, canvas.radius
+    columns, r = key.features.shape[3] - patch_size + 1, state.radius
     potentials = torch.zeros(len(goal.weight))
-    shape = [side - 2 * r for side in canvas.unknown.shape]
+    shape = [side - 2 * r for side in state.unknown.shape]
     rounds = COMPARED // (shape[0] * shape[1] * len(goal.weight))
     for number in range(min(max(rounds, FEWEST), TRANSPORTS)):
-        own = grid.patches(canvas.features, patch_size)
+        own = grid.patches(state.features, patch_size)
         steps = range(1, 1 + FIRST_STEPS) if number < CAREFUL else range(10, 10 + STEPS)  # smaller ones from what is near
         potentials, chosen, distance = transport.move(own, goal, potentials, steps, generator)
         nnf = torch.stack([chosen // columns, chosen % columns]).int().add_(r).view(1, 1, 2, *shape)
-        canvas.match(F.pad(nnf, [r] * 4), F.pad(-distance.view(1, 1, *shape) * grid.step**2, [r] * 4))
-        if canvas.largest_piece() > limit:
+        state.match(F.pad(nnf, [r] * 4), F.pad(-distance.view(1, 1, *shape) * grid.step**2, [r] * 4))
+        if state.largest_piece() > limit:
             return False
-        canvas.vote(key, patch_size)
+        state.vote(key, patch_size)
     return True
 
 
-def _sample(canvas: Canvas, pixels: np.ndarray, alpha: np.ndarray | None, kept: Kept | None) -> Sample:
+def _sample(state: SampleState, pixels: np.ndarray, alpha: np.ndarray | None, kept: Kept | None) -> Sample:
     """What the estimate at the finest level is in the dtype of the reference."""
-    height, width = canvas.size
-    top, left = canvas.box[0], canvas.box[2]
-    made = canvas.features[0, :, -top : height - top, -left : width - left].permute(1, 2, 0).numpy()
-    nnf = canvas.field_over((0, height, 0, width), pixels.shape[:2], 0, 1)[0][0].numpy()
+    height, width = state.size
+    top, left = state.box[0], state.box[2]
+    made = state.features[0, :, -top : height - top, -left : width - left].permute(1, 2, 0).numpy()
+    nnf = state.field_over((0, height, 0, width), pixels.shape[:2], 0, 1)[0][0].numpy()
     colours, share = made[..., : pixels.shape[2]], None
     if alpha is not None:
         share = made[..., pixels.shape[2]]
-        colours = colours / np.maximum(share, 1 / np.iinfo(alpha.dtype).max)[..., None]
-        share = _whole(share, alpha.dtype)
-    colours = _whole(colours, pixels.dtype)
+        colours = colours / np.maximum(share, 1 / (white_of(alpha.dtype) if alpha.dtype.kind == "u" else FAINTEST))[..., None]
+        share = to_depth(share, alpha.dtype)
+    colours = to_depth(colours, pixels.dtype)
     if kept:
-        there, here = overlap(kept.corner, canvas.size, pixels.shape[:2])
+        there, here = overlap(kept.corner, state.size, pixels.shape[:2])
         same = kept.mask[there]
         colours[there][same] = pixels[here][same]
         if share is not None:
@@ -224,8 +223,3 @@ def _sample(canvas: Canvas, pixels: np.ndarray, alpha: np.ndarray | None, kept: 
         for axis, place in enumerate(np.ogrid[here]):
             nnf[0, axis][there][same] = np.broadcast_to(place, same.shape)[same]
     return Sample(colours, share, nnf)
-
-
-def _whole(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    white = np.iinfo(dtype).max
-    return np.rint(values * np.float32(white)).clip(0, white).astype(dtype)

@@ -1,14 +1,15 @@
-"""What `psal reconstruct` costs in memory: bytes at each of its steps, from what the files say of their pictures."""
+"""Memory of reconstruct: bytes at each of its steps, from the headers of its pictures."""
 
+from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
 import numpy as np
 
 from psal_cli import memory
 from psal_cli.attention.patches import CHUNK
+from psal_cli.image import Header
 from psal_cli.tasks.costs import about
-from psal_cli.verbs.reconstruct.rebuild import reconstruct
+from psal_cli.verbs.reconstruct.rebuild import rebuild
 
 # Bytes, measured.
 MATCH = 24  # of each neighbour of a pixel
@@ -18,9 +19,9 @@ STRIPS = 40_000_000  # of what is made a strip of rows at a time
 
 
 def plan(
-    query: Any,
-    key: Any,
-    formats: dict[str, str],
+    query: Header,
+    key: Header,
+    formats: Mapping[str, str],
     *,
     attention: str,
     patch_size: int,
@@ -31,9 +32,9 @@ def plan(
     """The most memory that a process will hold that reads, rebuilds and writes a picture.
 
     Args:
-        query, key: what their files say of them (psal_cli.image.Header).
+        query, key: what their files say of them.
         formats: of what is written, as Pillow names them: "output", and "save_offsets" where there is one.
-        attention, patch_size, k: see `reconstruct`.
+        attention, patch_size, k: see `ReconstructOptions`.
         streams: bytes that are piped in and out.
         limit: bytes.
 
@@ -54,12 +55,12 @@ def plan(
     result = asked * key.channels * itemsize + 8 * k * asked * (attention != "full")
     writing = about(asked, key.channels, query, formats, k)
     most = memory.libraries(baseline()) + streams + STRIPS + max(reading, kept + max(working, result + writing))
-    return memory.whole_plan(most, limit, "allow more with --max-memory, or give smaller pictures")
+    return memory.whole_plan(most, limit)
 
 
 @cache
 def baseline() -> int:
     """Bytes that the process holds when the engine has run once and no picture is loaded: to be called before any is."""
     pixels = np.arange(0, 192, dtype=np.uint8).reshape(8, 8, 3)
-    reconstruct(pixels, pixels)
+    rebuild(pixels, pixels)
     return memory.held()

@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 
 from psal_cli.attention import full_attention, ps_attention
+from psal_cli.errors import InvalidValueError
+from psal_cli.image.arrays import white_of
 from psal_cli.image.cielab import tone
 from psal_cli.ops.search import valid_keys
 from psal_cli.tasks.pyramid import floats
-
-LAYERS = ("psal", "aggregation", "full")
-TEMPERATURE = 0.1  # of squared distances of whole patches, white = 1
+from psal_cli.verbs.reconstruct.options import ReconstructOptions
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Rebuilt:
     """pixels: of the dtype and size of the query, with the channels of the key. nnf: int32 [k, 2, H, W], the (row, column) in the
     key of the matches of each pixel, best first; None of full attention."""
@@ -24,7 +24,7 @@ class Rebuilt:
     nnf: np.ndarray | None
 
 
-def reconstruct(
+def rebuild(
     query: np.ndarray,
     key: np.ndarray,
     *,
@@ -33,7 +33,7 @@ def reconstruct(
     patch_size: int = 7,
     k: int = 3,
     iterations: int = 5,
-    temperature: float = TEMPERATURE,
+    temperature: float = ReconstructOptions.temperature,
     seed: int = 0,
     device: str = "cpu",
 ) -> Rebuilt:
@@ -42,7 +42,7 @@ def reconstruct(
     Where only one of the two is grey they are compared by their luminance.
 
     Args:
-        query, key: uint8 or uint16 [H, W, 1 or 3], as sRGB, of any sizes from patch_size on.
+        query, key: uint8, uint16 or float32 [H, W, 1 or 3], as sRGB, of any sizes from patch_size on.
         visible: bool [Hk, Wk], what of the key may be used; a patch needs all of it. Default everything.
         attention: "psal", "aggregation" (also what the matches of the pixels around paste here), or "full" (all patches of the
             key: its time grows with the product of the two sizes).
@@ -50,16 +50,16 @@ def reconstruct(
         temperature: > 0.
 
     Raises:
-        ValueError: what the layers refuse; an unknown attention.
+        InvalidValueError: nothing of the key is visible.
+        ValueError: what the layers refuse.
     """
-    if attention not in LAYERS:
-        raise ValueError(f"attention is {attention!r}, expected one of {', '.join(LAYERS)}")
     asked, given = _compared(query, key)
     value = given if given.shape[1] == key.shape[2] else _shares(key)
     asked, given, value = (x.to(device) for x in (asked, given, value))
     mask = None if visible is None or visible.all() else torch.from_numpy(visible)[None].to(device)
     if mask is not None and not valid_keys(mask, patch_size).any():
-        raise ValueError(f"there is nothing to take: no patch of {patch_size}x{patch_size} of the key is visible as a whole")
+        patch = f"a whole patch of {patch_size}x{patch_size} that is visible"
+        raise InvalidValueError("reference", "too transparent", patch)
     with torch.no_grad():
         if attention == "full":
             out, nnf = full_attention(asked, given, value, patch_size, temperature=temperature, key_mask=mask), None
@@ -70,8 +70,10 @@ def reconstruct(
                 seed=seed, return_field=True,
             )  # fmt: skip
             nnf = field.nnf[0].cpu().numpy()
-    white = np.iinfo(query.dtype).max
-    pixels = out[0].clamp_(0, 1).mul_(white).round_().permute(1, 2, 0).cpu().numpy().astype(query.dtype)
+    shares = out[0].clamp_(0, 1)
+    if query.dtype.kind == "u":
+        shares = shares.mul_(white_of(query.dtype)).round_()
+    pixels = shares.permute(1, 2, 0).cpu().numpy().astype(query.dtype)
     return Rebuilt(pixels, nnf)
 
 
@@ -90,4 +92,4 @@ def _shares(pixels: np.ndarray) -> Tensor:
 def psnr(pixels: np.ndarray, other: np.ndarray) -> float:
     """Decibels of two pictures of one shape and dtype; infinite for equal ones."""
     error = np.mean([np.square(a.astype(np.float64) - b).mean() for a, b in zip(pixels, other, strict=True)])  # row by row
-    return float("inf") if error == 0 else float(20 * np.log10(np.iinfo(pixels.dtype).max) - 10 * np.log10(error))
+    return float("inf") if error == 0 else float(20 * np.log10(white_of(pixels.dtype)) - 10 * np.log10(error))

@@ -1,18 +1,20 @@
-"""What `psal upscale` costs in memory: bytes at each of its steps, from what the file says of the picture."""
+"""Memory of upscale: bytes at each of its steps, from the header of the picture."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
-from torch import nn
 
 from psal_cli import memory
 from psal_cli.errors import MemoryLimitError
+from psal_cli.image import Header
 from psal_cli.networks.csnln import CSNLN
 from psal_cli.networks.upscaling import RATIOS
 from psal_cli.tasks.costs import LOSSLESS
-from psal_cli.verbs.upscale.upscaler import CHOICES, Upscaler, check_sides, strip_rows
+from psal_cli.verbs.upscale.networks import Network
+from psal_cli.verbs.upscale.options import STRIPS as CHOICES
+from psal_cli.verbs.upscale.upscaler import Upscaler, check_sides, strip_rows
 
 # Bytes, measured.
 SEARCHED, KEPT = 630, 380  # for each pixel of the input: while the attention searches, and what it keeps
@@ -22,6 +24,7 @@ CSNLN_KEPT, CSNLN_STRIP = 32, 19  # of a published network, by feature: for each
 SCORES = 70_000_000  # of its full attention within the scale, which is chunked
 PAIR = 9  # of a query that is worked on at a time and a key, with full attention
 ROOM = 2_000_000_000  # what full attention may take where no limit is given
+FIELD = 8  # of a pixel of the input: where it was found across the scales
 STRIPS = 60_000_000  # of what is made a band of rows at a time, and of a sheet for --compare
 
 
@@ -35,9 +38,9 @@ class Plan:
 
 
 def plan(
-    header: Any,
-    formats: dict[str, str],
-    networks: tuple[nn.Module, ...],
+    header: Header,
+    formats: Mapping[str, str],
+    networks: tuple[Network, ...],
     *,
     ensemble: bool = False,
     streams: int = 0,
@@ -46,14 +49,14 @@ def plan(
     """The most memory that a process will hold that reads, enlarges and writes a picture, and the strips that keep to a limit.
 
     Args:
-        header: what the file says of the picture (psal_cli.image.Header).
+        header: what the file says of the picture .
         formats: of what is written, as Pillow names them: "output", and "compare" where there is one.
         networks, ensemble: see `Upscaler`.
         streams: bytes that are piped in and out.
         limit: bytes.
 
     Raises:
-        InputError: a side that the search cannot count.
+        InvalidValueError: a side that the search cannot count.
         MemoryLimitError: even the smallest strips take more.
     """
     check_sides(networks, header.width, header.height)
@@ -64,17 +67,24 @@ def plan(
         fits = most <= limit if limit is not None else largest == CHOICES[-1] or working <= ROOM or not _full(networks)
         if fits:
             return Plan(most, largest, f"{memory.in_words(most)}, {largest} pixels at a time")
-    cure = "allow more with --max-memory, or give a smaller picture"
-    raise MemoryLimitError(
-        f"{header.width}x{header.height} takes {memory.in_words(most)} at least, {memory.at_most(limit)} are allowed: {cure}"
-    )
+    size, allowed = f"{header.width}x{header.height}", memory.at_most(limit or 0)
+    raise MemoryLimitError(f"{size} takes {memory.in_words(most)} at least, {allowed} are allowed", most, limit)
 
 
-def _most(header: Any, formats: dict[str, str], networks: tuple[nn.Module, ...], ensemble: bool, largest: int) -> tuple[int, int]:
+def strip_pixels(header: Header, networks: tuple[Network, ...], ensemble: bool) -> int:
+    """How many pixels to work on at a time where no limit is given: fewer where full attention would take much memory."""
+    formats = {"output": "PNG"}
+    fitting = (size for size in CHOICES if _most(header, formats, networks, ensemble, size)[0] <= ROOM or not _full(networks))
+    return next(fitting, CHOICES[-1])
+
+
+def _most(
+    header: Header, formats: Mapping[str, str], networks: tuple[Network, ...], ensemble: bool, largest: int
+) -> tuple[int, int]:
     """Bytes of what a network works on, at most, and at the most expensive of: reading, each pass, writing."""
     itemsize, area, sides = header.bits // 8, header.width * header.height, sorted((header.width, header.height))
     each = itemsize * (header.channels + header.alpha)
-    kept, most, working = area * each, memory.reading(area, header.channels, itemsize, header.alpha, header.format), 0
+    kept, most, working = area * (each + FIELD), memory.reading(area, header.channels, itemsize, header.alpha, header.format), 0
     for network in networks:
         size = area * network.scale**2
         result = size * each + 4 * header.channels * size * ensemble
@@ -88,7 +98,7 @@ def _most(header: Any, formats: dict[str, str], networks: tuple[nn.Module, ...],
     return working, max(most, kept + encoder)  # a field is drawn for less than it was searched for
 
 
-def _working(network: nn.Module, width: int, height: int, largest: int) -> int:
+def _working(network: Network, width: int, height: int, largest: int) -> int:
     """Bytes that are taken, at most, beside picture and result, with strips of so many pixels' width."""
     area, scale = width * height, network.scale
     looked = min(strip_rows(width, largest) + 2 * network.halo, height) * width
@@ -104,12 +114,12 @@ def _working(network: nn.Module, width: int, height: int, largest: int) -> int:
     return found + (PAIR * (area // RATIOS[scale] ** 2) * looked if full else 0)
 
 
-def _full(networks: tuple[nn.Module, ...]) -> bool:
+def _full(networks: tuple[Network, ...]) -> bool:
     return any(getattr(layer, "attention", None) == "full" for network in networks for layer in network.modules())
 
 
 @cache
-def baseline(networks: tuple[nn.Module, ...]) -> int:
+def baseline(networks: tuple[Network, ...]) -> int:
     """Bytes that the process holds when the networks have run once and no picture is loaded: to be called before any is."""
     Upscaler(networks)(np.zeros((16, 16, 3), np.uint8))
     return memory.held()

@@ -13,8 +13,9 @@ from psal_cli.image.picture import Picture
 from psal_cli.networks.colorization import ColorizationNetwork, grey
 from psal_cli.networks.fusion import CUES, FusionNetwork
 from psal_cli.verbs.colorize import descriptors, matching
-from psal_cli.verbs.colorize.coarse_to_fine import COARSE, Colorized, _mixed, applied, colorize, is_grey
-from psal_cli.verbs.colorize.joint_bilateral import Enlarged
+from psal_cli.verbs.colorize.coarse_to_fine import FoundColours, _mixed, applied, colorize, is_grey
+from psal_cli.verbs.colorize.joint_bilateral import JointBilateralUpsampling
+from psal_cli.verbs.colorize.options import COARSE
 from psal_cli.verbs.colorize.paper import LAYERS, _levelled, layer
 from psal_cli.verbs.colorize.paper import colorize as by_paper
 from psal_cli.viz import drawing
@@ -107,7 +108,7 @@ def test_descriptors_do_not_depend_on_the_strips(pair, monkeypatch):
 
 def test_matches_point_to_the_reference_that_holds_the_place(pair):
     first, second = frame(pair, 0, (64, 160)), frame(pair, 0, (160, 160))[96:, :]
-    references = matching.canvas([(lab(first), None), (lab(second), None)])
+    references = matching.atlas_of([(lab(first), None), (lab(second), None)])
     assert references.places == [(0, 160, 64), (160, 160, 64)]
     for picture, left in ((first, 0), (second, 160)):
         found = matching.match(lightness(picture), references)
@@ -121,7 +122,7 @@ def test_what_is_not_visible_is_never_matched(pair):
     picture = frame(pair, 0)
     visible = np.ones(picture.shape[:2], bool)
     visible[:, 50:] = False
-    found = matching.match(lightness(picture), matching.canvas([(lab(picture), visible)]))
+    found = matching.match(lightness(picture), matching.atlas_of([(lab(picture), visible)]))
     assert found.nnf[0, 0, 1].max() < 50
 
 
@@ -137,8 +138,8 @@ def test_hidden_colours_have_no_vote_and_are_mixed_into_nothing(pair):
 def test_a_finer_level_starts_from_the_coarser_one(pair):
     picture = frame(pair, 0, (160, 160))
     coarse, fine = lab(picture[::2, ::2]), lab(picture)
-    first = matching.match(coarse[..., 0], matching.canvas([(coarse, None)]))
-    second = matching.match(fine[..., 0], matching.canvas([(fine, None)]), coarser=first)
+    first = matching.match(coarse[..., 0], matching.atlas_of([(coarse, None)]))
+    second = matching.match(fine[..., 0], matching.atlas_of([(fine, None)]), coarser=first)
     here = np.stack(np.mgrid[:160, :160])
     assert (np.abs(second.nnf[0, 0].numpy() - here).max(0) <= 1).mean() > 0.97
 
@@ -163,7 +164,7 @@ def test_each_cue_of_a_known_field():
     random = np.random.default_rng(0)
     light, reference, likely = (random.random((40, 50, *more), np.float32) for more in ((), (3,), (3,)))
     found = known(nnf, back, (40, 50))
-    cues = matching.cues(light, matching.canvas([(reference, None)]), found, likely)[0].numpy()
+    cues = matching.cues(light, matching.atlas_of([(reference, None)]), found, likely)[0].numpy()
     apart = matching.agreement(found).numpy()
     assert apart[10, 10] == 0 and apart[20, 21] == pytest.approx(np.hypot(20 - 2, 21 - 28))
     np.testing.assert_array_equal(cues[0], light)
@@ -219,11 +220,11 @@ def test_colours_of_a_large_picture_stop_where_its_edge_is(strip, monkeypatch):
     chroma[4:] /= 2
     picture = np.full((40, 80, 1), 107, np.uint8)  # L* 45
     picture[:, 42:] = 158  # L* 65
-    colours = lab(applied(picture, Colorized(chroma, guide, None, None)))[..., 1]
+    colours = lab(applied(picture, FoundColours(chroma, guide, None, None)))[..., 1]
     assert np.abs(colours[:15, 44:] - 0.2).max() < 0.07 and np.abs(colours[:15, :39] + 0.2).max() < 0.07
     assert np.abs(colours[25:, 44:] - 0.1).max() < 0.05 and np.abs(colours[25:, :39] + 0.1).max() < 0.05
     assert (colours[:10, 42:] > 0).all() and (colours[:10, :41] < 0).all()
-    pale = lab(applied(picture, Colorized(chroma, guide, None, None), 0.5))[..., 1]
+    pale = lab(applied(picture, FoundColours(chroma, guide, None, None), 0.5))[..., 1]
     np.testing.assert_allclose(pale[:15, 60:], 0.1, atol=0.02)
 
 
@@ -241,10 +242,10 @@ def test_wheel_is_white_where_a_larger_reference_has_the_same_place(monkeypatch)
     monkeypatch.setattr(drawing, "_legend", lambda side, distance: far.append(distance) or legend(side, distance))
     picture, reference = (Picture(np.full((h, 2 * h, 3), 90, np.uint8)) for h in (100, 300))
     same = np.mgrid[:50, :100] * 6 + 3  # what is worked at: half the picture, a sixth of it
-    wheel = drawing.reference_wheel(same, [reference.pixels.shape[:2]], picture).pixels[:50, :100]
+    wheel = drawing.draw_field(same, [reference.pixels.shape[:2]], picture).pixels[:50, :100]
     assert (wheel == 255).all()
     moved = same + np.array([0, 60])[:, None, None]  # 10 pixels to the right, 20 of the picture's
-    wheel = drawing.reference_wheel(moved, [reference.pixels.shape[:2]], picture).pixels[:50, :80]
+    wheel = drawing.draw_field(moved, [reference.pixels.shape[:2]], picture).pixels[:50, :80]
     assert (wheel == [255, 0, 0]).all() and far[-1] == pytest.approx(20)
 
 
@@ -337,7 +338,7 @@ def test_larger_pictures_are_looked_at_twice(pair):
 @pytest.mark.parametrize("size", [(64, 48), (63, 50), (16, 12), (61, 129)])
 def test_colours_of_an_even_picture_are_enlarged_as_cubic_interpolation_does(size):
     chroma = np.random.default_rng(0).random((16, 12, 2), np.float32)
-    even = Enlarged(chroma, np.zeros((16, 12), np.float32), size)
+    even = JointBilateralUpsampling(chroma, np.zeros((16, 12), np.float32), size)
     rows = [
         even.rows(top, min(top + 7, size[0]), np.zeros((min(7, size[0] - top), size[1]), np.float32))
         for top in range(0, size[0], 7)
@@ -351,7 +352,7 @@ def test_enlarged_colours_stop_at_an_edge_of_lightness():
     chroma[:, 8:], guide[:, 8:] = 0.4, 0.9
     light = np.full((40, 80), 0.2, np.float32)
     light[:, 42:] = 0.9
-    sharp = Enlarged(chroma, guide, (40, 80)).rows(0, 40, light)
+    sharp = JointBilateralUpsampling(chroma, guide, (40, 80)).rows(0, 40, light)
     right = np.where(np.arange(80) < 42, -0.4, 0.4)
     soft = cv2.resize(chroma, (80, 40), interpolation=cv2.INTER_CUBIC)
     assert np.abs(sharp[..., 0] - right).mean() < 0.6 * np.abs(soft[..., 0] - right).mean()

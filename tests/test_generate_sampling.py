@@ -1,11 +1,13 @@
-"""`generate`: samples made of the reference's patches, of any size, as tiles, around what is kept."""
+"""Sampling: samples made of the reference's patches, of any size, as tiles, around what is kept."""
 
 import cv2
 import numpy as np
 import pytest
 
-from psal_cli.verbs.generate import sampling as task
-from psal_cli.verbs.generate.sampling import METHODS, generate, levels_for, transported
+from psal_cli.verbs.generate import sampling
+from psal_cli.verbs.generate.options import METHODS
+from psal_cli.verbs.generate.sampling import levels_for, transported
+from psal_cli.verbs.generate.sampling import sample as make_sample
 
 SIDE = 48
 
@@ -52,14 +54,14 @@ def pieces(nnf):
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
     """A sixth of the rounds of transport."""
-    monkeypatch.setattr(task, "TRANSPORTS", 10)
-    monkeypatch.setattr(task, "CAREFUL", 2)
+    monkeypatch.setattr(sampling, "TRANSPORTS", 10)
+    monkeypatch.setattr(sampling, "CAREFUL", 2)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_samples_are_made_of_patches_of_the_reference_and_differ(method):
     reference = mosaic()
-    one, two = (generate(reference, method=method, seed=seed) for seed in (1, 2))
+    one, two = (make_sample(reference, method=method, seed=seed) for seed in (1, 2))
     for sample in (one, two):
         assert sample.pixels.shape == reference.shape and sample.pixels.dtype == np.uint8 and sample.alpha is None
         assert unlike(sample.pixels, reference) < 0.05 * strange(reference)
@@ -70,15 +72,15 @@ def test_samples_are_made_of_patches_of_the_reference_and_differ(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_the_same_seed_gives_the_same_sample_for_any_number_of_threads(method, threads):
     threads(1)
-    one = generate(mosaic(), method=method, seed=3, coherence=True)
+    one = make_sample(mosaic(), method=method, seed=3, coherence=True)
     threads(2)
-    two = generate(mosaic(), method=method, seed=3, coherence=True)
+    two = make_sample(mosaic(), method=method, seed=3, coherence=True)
     assert np.array_equal(one.pixels, two.pixels) and np.array_equal(one.nnf, two.nnf)
 
 
 def test_with_transport_everything_is_used_as_much_as_there_is_of_it():
     reference = halves(side=64)
-    dark, free = ([(generate(reference, method=m, seed=s).pixels < 100).mean() for s in (0, 4)] for m in METHODS)
+    dark, free = ([(make_sample(reference, method=m, seed=s).pixels < 100).mean() for s in (0, 4)] for m in METHODS)
     assert dark == pytest.approx([0.5] * 2, abs=0.1)
     assert max(free) > 0.65  # where nothing counts what is used, one half spreads
 
@@ -89,11 +91,11 @@ def test_a_sample_that_becomes_the_reference_itself_is_begun_again(monkeypatch):
     reference = np.stack([3 * row, 3 * column, row + column], 2) + np.random.default_rng(0).integers(0, 20, (SIDE, SIDE, 3))
 
     def largest(seed):
-        offset = generate(reference.astype(np.uint8), seed=seed).nnf[0] - np.indices((SIDE, SIDE))
+        offset = make_sample(reference.astype(np.uint8), seed=seed).nnf[0] - np.indices((SIDE, SIDE))
         return np.unique(offset.reshape(2, -1), axis=1, return_counts=True)[1].max() / SIDE**2
 
     assert max(largest(seed) for seed in (1, 3)) < 0.7
-    monkeypatch.setattr(task, "TRIES", 1)
+    monkeypatch.setattr(sampling, "TRIES", 1)
     assert largest(3) > 0.95
 
 
@@ -101,14 +103,14 @@ def test_a_sample_that_becomes_the_reference_itself_is_begun_again(monkeypatch):
 @pytest.mark.parametrize("method", METHODS)
 def test_samples_may_have_any_size(size, method):
     reference = mosaic()
-    sample = generate(reference, size=size, method=method)
+    sample = make_sample(reference, size=size, method=method)
     assert sample.pixels.shape == (*size, 3) and sample.nnf.shape == (1, 2, *size)
     assert unlike(sample.pixels, reference) < 0.1 * strange(reference)
 
 
 def test_the_origin_of_a_pixel_has_its_colour():
     reference = mosaic()
-    sample = generate(reference, seed=4)
+    sample = make_sample(reference, seed=4)
     rows, columns = sample.nnf[0]
     assert rows.min() >= 0 and columns.min() >= 0 and rows.max() < SIDE and columns.max() < SIDE
     difference = np.abs(reference[rows, columns].astype(int) - sample.pixels)
@@ -125,7 +127,9 @@ def clouds(side=SIDE, seed=0):
 @pytest.mark.parametrize("method", METHODS)
 def test_tiles_repeat_without_a_seam(size, method):
     """From the last row or column to the first the step is as anywhere else."""
-    tile, plain = (generate(clouds(), size=size, method=method, wrap=wrap, seed=5).pixels.astype(int) for wrap in (True, False))
+    tile, plain = (
+        make_sample(clouds(), size=size, method=method, wrap=wrap, seed=5).pixels.astype(int) for wrap in (True, False)
+    )
 
     def seam(picture):
         return [np.abs(picture.take(0, axis) - picture.take(-1, axis)).mean() for axis in (0, 1)]
@@ -139,7 +143,7 @@ def test_what_is_kept_stays_bit_for_bit_in_place(size):
     reference = mosaic(80)
     keep = np.zeros((80, 80), bool)
     keep[32:49, 23:52] = True
-    samples = [generate(reference, size=size, keep=keep, levels=2, patch_size=7, method="psin", seed=seed) for seed in (0, 1)]
+    samples = [make_sample(reference, size=size, keep=keep, levels=2, patch_size=7, method="psin", seed=seed) for seed in (0, 1)]
     height, width = size or (80, 80)
     top, left = (height - 80) // 2, (width - 80) // 2
     there = np.s_[top + 32 : top + 49, left + 23 : left + 52]
@@ -154,7 +158,7 @@ def test_what_is_kept_stays_bit_for_bit_in_place(size):
 def test_coherence_takes_larger_pieces(pair):
     reference = (pair(96)[0][0].permute(1, 2, 0) * 255).byte().numpy()
     plain, coherent = (
-        np.mean([pieces(generate(reference, method="psin", coherence=c, seed=s).nnf) for s in range(3)]) for c in (False, True)
+        np.mean([pieces(make_sample(reference, method="psin", coherence=c, seed=s).nnf) for s in range(3)]) for c in (False, True)
     )
     assert coherent < 0.9 * plain
 
@@ -166,7 +170,7 @@ def test_depth_channels_and_alpha_are_kept(dtype, channels):
     reference, white = mosaic(channels=channels, dtype=dtype), np.iinfo(dtype).max
     alpha = np.where(np.indices((SIDE, SIDE))[1] % 16 < 8, white // 2, 0).astype(dtype)
     reference[alpha == 0] = white
-    sample = generate(reference, alpha, seed=1)
+    sample = make_sample(reference, alpha, seed=1)
     assert sample.pixels.dtype == sample.alpha.dtype == dtype
     assert sample.pixels.shape == reference.shape and sample.alpha.shape == (SIDE, SIDE)
     seen = sample.alpha > 0.45 * white
@@ -175,7 +179,7 @@ def test_depth_channels_and_alpha_are_kept(dtype, channels):
     if dtype == np.uint16:
         assert (sample.pixels[seen] % 257 != 0).mean() > 0.1  # no widened 8 bits
     reference[alpha == 0] = 0
-    again = generate(reference, alpha, seed=1)
+    again = make_sample(reference, alpha, seed=1)
     assert np.array_equal(again.pixels, sample.pixels) and np.array_equal(again.alpha, sample.alpha)
 
 
@@ -198,20 +202,18 @@ def test_the_coarsest_of_several_small_levels_is_a_start_only():
 def test_as_many_patches_are_transported_as_can_be():
     strip = (100, 4000)  # 50x2000 has 40 x 1990 patches, 25x1000 has 15 x 990, 13x500 has 3 x 490
     assert levels_for(strip, strip, 11, "psin", 3) == 3
-    with pytest.raises(ValueError, match=r"at the coarsest of 3 levels psinot would transport 14850 patches.*: take 4 levels"):
+    with pytest.raises(ValueError, match=r"levels is 3, expected at least 4: psinot would transport 14850 patches"):
         levels_for(strip, strip, 11, "psinot", 3)
-    with pytest.raises(ValueError, match=r"psinot would transport 5990 patches, at most 4096 can be: take psin"):
+    with pytest.raises(ValueError, match=r"expected method \"psin\": psinot would transport 5990 patches"):
         levels_for((11, 6000), (11, 6000), 11, "psinot")
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match=r"with 3 levels the coarsest is 12x12, smaller than a patch of 21x21: at most 2 fit"):
-        generate(mosaic(), levels=3, patch_size=21)
-    with pytest.raises(ValueError, match=r"coarsest is 12x12 and 16x8, smaller than a patch of 11x11: at most 2 fit"):
-        generate(mosaic(), size=(30, 64), levels=3)
-    with pytest.raises(ValueError, match=r"^48x48 is smaller than a patch of 65x65"):
+    with pytest.raises(ValueError, match=r"levels is 3, expected at most 2: the coarsest would be 12x12, smaller"):
+        make_sample(mosaic(), levels=3, patch_size=21)
+    with pytest.raises(ValueError, match=r"at most 2: the coarsest would be 12x12 and 16x8, smaller than a patch of 11x11"):
+        make_sample(mosaic(), size=(30, 64), levels=3)
+    with pytest.raises(ValueError, match=r"^image is 48x48, expected at least a patch of 65x65"):
         levels_for((48, 48), (48, 48), 65)
-    with pytest.raises(ValueError, match=r"^64x10 is smaller than a patch of 11x11"):
-        generate(mosaic(), size=(10, 64))
-    with pytest.raises(ValueError, match="method is 'sin'"):
-        generate(mosaic(), method="sin")
+    with pytest.raises(ValueError, match=r"^size is 64x10, expected at least a patch of 11x11"):
+        make_sample(mosaic(), size=(10, 64))

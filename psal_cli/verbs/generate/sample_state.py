@@ -1,4 +1,4 @@
-"""The estimate of a whole picture at one level of a pyramid, as a tile where it is one, and what is held in place of it."""
+"""The state of a sample at one level of the pyramid, and the part of the reference that is held in place."""
 
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ LOST = 1 << 20  # pixels: an offset that leads out of every picture
 
 
 @dataclass
-class Canvas(Estimate):
+class SampleState(Estimate):
     """A sample at one level. Its queries are the centres of whole patches: clipped ones are like too much, and what begins so at
     the border spreads. With `wrap` the sample goes on beyond its border as on the opposite side: everything has a margin of half
     a patch, copied from there."""
@@ -55,7 +55,7 @@ class Canvas(Estimate):
         inner = self.nnf[..., r:-r, r:-r], self.similarity[..., r:-r, r:-r]
         return upsample_field(*inner, box, (top + r, bottom - r, left + r, right - r), size, margin, scale)
 
-    def inherit(self, coarser: "Canvas", key: Key) -> None:
+    def inherit(self, coarser: "SampleState", key: Key) -> None:
         """Starts from the field of the coarser level."""
         self.match(*coarser.field_over(self.box, key.features.shape[2:], self.radius, 2))
 
@@ -117,21 +117,21 @@ class Kept:
         mask[there] = keep[here]
         return Kept(mask, corner)
 
-    def hold(self, canvas: Canvas, key: Key, number: int) -> None:
+    def hold(self, state: SampleState, key: Key, number: int) -> None:
         """Puts what is kept in its place on a level: a coarse pixel is, where all of its pixels are."""
         changes = ~self.mask
         for _ in range(number):
             changes = halve_mask(changes)
         corner = tuple(x >> number for x in self.corner)
-        there, here = overlap(corner, canvas.size, key.features.shape[2:])
-        r = canvas.box[1] - canvas.size[0]
-        canvas.unknown[r : r + len(changes), r : r + changes.shape[1]] = torch.from_numpy(changes)
-        inner = canvas.features[0, :, r : r + len(changes), r : r + changes.shape[1]][:, *there]
+        there, here = overlap(corner, state.size, key.features.shape[2:])
+        r = state.box[1] - state.size[0]
+        state.unknown[r : r + len(changes), r : r + changes.shape[1]] = torch.from_numpy(changes)
+        inner = state.features[0, :, r : r + len(changes), r : r + changes.shape[1]][:, *there]
         same = torch.from_numpy(~changes[there])
         inner[:, same] = key.features[0][:, *here][:, same]
 
 
-def blank(size: tuple[int, int], channels: int, patch_size: int, wrap: bool, coherence: bool) -> Canvas:
+def blank(size: tuple[int, int], channels: int, patch_size: int, wrap: bool, coherence: bool) -> SampleState:
     """A level of a sample, nothing on it yet."""
     radius = patch_size // 2
     height, width = (side + 2 * radius * wrap for side in size)
@@ -139,7 +139,7 @@ def blank(size: tuple[int, int], channels: int, patch_size: int, wrap: bool, coh
     queries[:, radius : height - radius, radius : width - radius] = True
     unknown = torch.ones((height, width), dtype=torch.bool)
     features = torch.empty((height, width, channels)).permute(2, 0, 1)[None]
-    return Canvas(unknown, queries, features, size=size, radius=radius, wrap=wrap, coherence=coherence)
+    return SampleState(unknown, queries, features, size=size, radius=radius, wrap=wrap, coherence=coherence)
 
 
 def overlap(

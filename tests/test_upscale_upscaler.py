@@ -1,4 +1,4 @@
-"""The task of `psal upscale`: pixels, alpha, seeds, memory, mostly with networks of random weights."""
+"""Enlarging pixels and alpha: sizes, seeds, strips, devices, mostly with networks of random weights."""
 
 from copy import deepcopy
 from io import BytesIO
@@ -8,15 +8,15 @@ import pytest
 import torch
 from PIL import Image
 
-from psal_cli import errors, memory
+from psal_cli import errors
 from psal_cli import weights as stored
-from psal_cli.image import Header
 from psal_cli.memory_fallback import RunMode, run_modes
 from psal_cli.networks.csnln import CSNLN
 from psal_cli.networks.upscaling import UpscalingNetwork, reduced
-from psal_cli.verbs.upscale import memory_model as upscale_costs
 from psal_cli.verbs.upscale import upscaler as module
-from psal_cli.verbs.upscale.upscaler import Upscaler, network_of, networks_for, upscale, weights_of
+from psal_cli.verbs.upscale.networks import network_of, networks_for, weights_of
+from psal_cli.verbs.upscale.options import MODELS
+from psal_cli.verbs.upscale.upscaler import Upscaler
 from psal_cli.weights import manifest
 
 
@@ -132,16 +132,15 @@ class Short(UpscalingNetwork):
         yield from super().parts(image, rows)
 
 
-def test_short_memory_of_a_device_is_told_and_smaller_ways_are_tried(monkeypatch):
+def test_short_memory_of_a_device_is_logged_and_smaller_strips_are_tried(monkeypatch, caplog):
     monkeypatch.setattr(module, "FEWEST", 320)
-    said = []
     made = Short(2, 8, 3, 1).eval()
-    upscaler = Upscaler([made], largest=1000, say=said.append)
+    upscaler = Upscaler([made], largest=1000)
     upscaler.modes = [RunMode("cpu", False, 1000), RunMode("cpu", False, 640), RunMode("cpu", False, 320)]
     pixels = noise(40, 16, 3)
     np.testing.assert_array_equal(upscaler(pixels)[0], Upscaler([made], largest=320)(pixels)[0])
-    assert len(said) == 2 and "320 pixels at a time" in said[1]
-    made.most = 1
+    assert len(caplog.messages) == 2 and "320 pixels at a time" in caplog.messages[1]
+    upscaler.networks[0].most = 1
     with pytest.raises(torch.OutOfMemoryError):
         upscaler(pixels)
 
@@ -171,7 +170,7 @@ def test_a_wide_picture_is_a_tall_one_that_lies():
 
 def test_sides_that_the_search_cannot_count_are_refused():
     for networks, side in (((network(2),), 65_535), ((network(2), network(4)), 40_000)):
-        with pytest.raises(errors.InputError, match="can be enlarged: cut it in parts"):
+        with pytest.raises(errors.InputError, match="to be enlarged: cut it in parts"):
             Upscaler(networks)(np.zeros((1, side, 1), np.uint8))
 
 
@@ -205,8 +204,8 @@ def test_weights_of_the_range_255_mean_the_same(tmp_path):
 
 
 REFUSED = {
-    "of another scale": (lambda: CSNLN(3, 8, 1).state_dict(), "enlarges 3 times, not 2"),
-    "of psal's own, of another scale": (lambda: network(4).state_dict(), "enlarges 4 times, not 2"),
+    "of another scale": (lambda: CSNLN(3, 8, 1).state_dict(), "scale is 2, expected 3, by which"),
+    "of psal's own, of another scale": (lambda: network(4).state_dict(), "scale is 2, expected 4, by which"),
     "of another network": (lambda: torch.nn.Linear(2, 2).state_dict(), "is no network for super-resolution"),
     "half of it": (lambda: {"SEM.down_sample_1.0.weight": torch.zeros(8, 8, 6, 6)}, "is no network for super-resolution"),
 }
@@ -219,13 +218,6 @@ def test_weights_that_do_not_fit_are_refused(tmp_path, state, message):
         network_of(str(tmp_path / "odd.pt"), 2)
 
 
-def test_what_there_is_not_is_refused():
-    with pytest.raises(ValueError, match="scale is 5"):
-        upscale(noise(4, 4, 3), 5)
-    with pytest.raises(ValueError, match="model is 'sharp'"):
-        upscale(noise(4, 4, 3), 2, model="sharp")
-
-
 def test_eight_is_two_then_four_and_the_second_sees_a_clean_picture():
     first, second = networks_for(8, "photo")
     assert first is network_of(weights_of(2, "photo"), 2, "psal") and second is network_of(weights_of(4, "clean"), 4, "psal")
@@ -233,9 +225,9 @@ def test_eight_is_two_then_four_and_the_second_sees_a_clean_picture():
 
 def test_six_networks_ship_each_with_its_attention_and_small():
     names = [name for name in manifest() if name.startswith("upscale-")]
-    assert sorted(names) == sorted(weights_of(scale, model) for scale in (2, 3, 4) for model in module.MODELS)
+    assert sorted(names) == sorted(weights_of(scale, model) for scale in (2, 3, 4) for model in MODELS)
     for name in names:
-        state, recipe = stored.found(name)
+        state, recipe = stored.resolve(name)
         assert (stored.FOLDER / manifest()[name]["file"]).stat().st_size <= 15_000_000
         assert recipe["degraded"] == name.endswith("-photo") and any(key.startswith("cross.") for key in state)
 
@@ -255,7 +247,7 @@ def error(network, small, truth):
     return float(np.square(Upscaler([network])(small)[0].astype(float) - truth).mean())
 
 
-@pytest.mark.parametrize("model", module.MODELS)
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_what_ships_is_better_than_the_cubic_kernel_and_keeps_what_is_constant(model, scale, pair):
     made = network_of(weights_of(scale, model), scale)
@@ -271,41 +263,5 @@ def test_what_ships_is_better_than_the_cubic_kernel_and_keeps_what_is_constant(m
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_a_compressed_picture_is_not_made_worse_by_the_model_for_photographs(scale, pair):
     small, truth = small_and_truth(pair, scale, 50)
-    clean, photo = (error(network_of(weights_of(scale, model), scale), small, truth) for model in module.MODELS)
+    clean, photo = (error(network_of(weights_of(scale, model), scale), small, truth) for model in MODELS)
     assert photo < 0.97 * clean and photo < 0.97 * error(plain(scale), small, truth)
-
-
-def header(width=1000, height=700, bits=8, alpha=False):
-    return Header("PNG", width, height, 3, bits, alpha)
-
-
-def planned(head, networks, monkeypatch, **options):
-    monkeypatch.setattr(upscale_costs, "baseline", lambda networks: 300_000_000)
-    return upscale_costs.plan(head, {"output": "PNG"}, networks, **options)
-
-
-def test_a_limit_makes_strips_smaller_and_is_kept(monkeypatch):
-    networks = (network(2),)
-    free = planned(header(), networks, monkeypatch)
-    assert free.largest == module.LARGEST and memory.in_words(free.bytes) in free.text
-    tight = planned(header(), networks, monkeypatch, limit=free.bytes - 1)
-    assert tight.largest < free.largest and tight.bytes < free.bytes
-    with pytest.raises(errors.MemoryLimitError, match=r"1000x700 takes .* at least, .* are allowed"):
-        planned(header(), networks, monkeypatch, limit=301_000_000)
-
-
-def test_what_takes_more_is_expected_to(monkeypatch):
-    base = planned(header(), (network(2),), monkeypatch).bytes
-    assert planned(header(700, 1000), (network(2),), monkeypatch).bytes == base
-    assert planned(header(2000), (network(2),), monkeypatch).bytes > base
-    assert planned(header(bits=16), (network(2),), monkeypatch).bytes > base
-    assert planned(header(alpha=True), (network(2),), monkeypatch).bytes > base
-    assert planned(header(), (network(2),), monkeypatch, ensemble=True).bytes > base
-    assert planned(header(), (network(2), network(4)), monkeypatch).bytes > base
-    assert planned(header(), (CSNLN(2, 64, 1),), monkeypatch).bytes > base
-
-
-def test_full_attention_is_done_in_strips_that_fit(monkeypatch):
-    networks = (network(2, attention="full"),)
-    assert planned(header(300, 300), networks, monkeypatch).largest < module.LARGEST
-    assert planned(header(60, 60), networks, monkeypatch).largest == module.LARGEST

@@ -1,0 +1,104 @@
+"""What the options of a verb's command come to: one frozen dataclass for each verb, made by click's values."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import TypeVar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """What all verbs that edit pictures have in common; see psal_cli.commands.options for what each means."""
+
+    images: tuple[str, ...]
+    recursive: bool
+    from_file: tuple[str, ...]
+    max_pixels: int
+    output: str | None
+    suffix: str | None
+    format: str | None
+    force: bool
+    skip_existing: bool
+    quality: int | None
+    compression: int | None
+    background: str | None
+    strip_metadata: bool
+    keep_going: bool
+    failed_list: str | None
+    dry_run: bool
+    jobs: int
+    seed: int
+    device: str
+    threads: int | None
+    max_memory: int | None
+    save_offsets: str | None
+    arrows: bool
+    as_json: bool
+    quiet: bool
+    verbose: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColorizeArguments(Arguments):
+    ref: tuple[str, ...]
+    engine: str
+    strength: float
+    attention: str
+    iterations: int | None
+    weights: str | None
+    confidence: str | None
+    compare: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpscaleArguments(Arguments):
+    scale: str
+    model: str
+    attention: str
+    weights: str | None
+    ensemble: bool
+    compare: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateArguments(Arguments):
+    """size: (width, height), as typed."""
+
+    results: int
+    size: tuple[int, int] | None
+    method: str
+    levels: int | None
+    coherence: bool
+    wrap: bool
+    keep: str | None
+    sheet: str | None
+    patch_size: int
+    iterations: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructArguments(Arguments):
+    """source: --from, a word that Python keeps for itself."""
+
+    source: str
+    attention: str
+    patch_size: int
+    k: int
+    iterations: int
+    temperature: float
+
+
+Made = TypeVar("Made", bound=Arguments)
+
+
+def into(make: Callable[..., Made]) -> Callable[[Callable[[Made], None]], Callable[..., None]]:
+    """Decorates the function of a command that takes one argument: click's values as `make` puts them together."""
+
+    def decorate(command: Callable[[Made], None]) -> Callable[..., None]:
+        @wraps(command)
+        def callback(**values: object) -> None:
+            command(make(**values))
+
+        return callback
+
+    return decorate

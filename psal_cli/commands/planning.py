@@ -1,0 +1,100 @@
+"""Which pictures a command works on and where each result goes, or why that cannot be; all settled before any work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import click
+
+from psal_cli.batch import plan
+from psal_cli.batch.plan import Item, as_path
+from psal_cli.batch.sidecars import pair
+from psal_cli.commands import options
+from psal_cli.commands.arguments import Arguments
+from psal_cli.commands.verb import AnyVerb
+from psal_cli.errors import InputError, NothingToDoError
+from psal_cli.files import STDIO
+
+
+def planned(verb: AnyVerb) -> tuple[list[Item], bool]:
+    """The pictures with their sidecars and outputs, and whether they may be several.
+
+    Raises:
+        click.UsageError, InputError: options that contradict each other, or what could not be read or written.
+        NothingToDoError: no picture.
+    """
+    from psal_cli.image import READABLE
+
+    arguments = verb.arguments
+    _check_options(arguments)
+    items, several = plan.find_inputs(arguments.images, arguments.from_file, arguments.recursive, READABLE)
+    patterns = verb.patterns()
+    sheets = {name: text for name in verb.sheets if (text := verb.value(name))}
+    outputs = {name: verb.value(name) for name in verb.outputs}
+    _check_streams(arguments, patterns, items, outputs | sheets)
+    items = plan.repeated(pair(items, patterns, READABLE), verb.results)
+    several |= verb.results > 1
+    extension = f".{arguments.format}" if arguments.format else None
+    items = plan.place(items, outputs | {"output": arguments.output}, several, arguments.suffix, verb.beside, extension)
+    if not items:
+        cure = "; -r looks into subfolders too" if arguments.images and not arguments.recursive else ""
+        raise NothingToDoError(f"nothing to do: no picture in {', '.join(arguments.images) or 'the list'}{cure}")
+    _check_formats(arguments, items, several)
+    _check_names(arguments, items[0], extension)
+    folder = several or bool(arguments.output and arguments.output.endswith(os.sep))  # then it is made where it is missing
+    plan.settle(items, folder, arguments.force, arguments.skip_existing)
+    for name, text in sheets.items():
+        options.written_as(name, as_path(text), None)
+        plan.check_sheet(name, as_path(text), items, arguments.force)
+    if arguments.failed_list:
+        plan.check_list(as_path(arguments.failed_list), items, READABLE)
+    return items, several
+
+
+def _check_options(arguments: Arguments) -> None:
+    from psal_cli.image.colour import parse_colour
+
+    if not arguments.images and not arguments.from_file:
+        raise click.UsageError("Missing argument 'IMAGE...': files or folders, - for stdin, or --from-file LIST")
+    if arguments.background is not None:
+        parse_colour(arguments.background)
+    if arguments.arrows and not arguments.save_offsets:
+        raise click.UsageError("--arrows is drawn by --save-offsets: give that too, e.g. --save-offsets field.png")
+
+
+def _check_streams(
+    arguments: Arguments, patterns: Mapping[str, tuple[str, ...]], items: list[Item], beside: Mapping[str, str | None]
+) -> None:
+    for name, text in beside.items():
+        if text == "-":
+            raise InputError(f"--{name.replace('_', '-')} -: only the picture itself goes to stdout: name a file")
+    readers = [*arguments.from_file, *(text for given in patterns.values() for text in given), *(str(i.input) for i in items)]
+    if readers.count("-") > 1:
+        raise InputError("- stands for stdin more than once: only one of picture, list and other files can come from there")
+    piped = arguments.output == "-" or (arguments.output is None and any(item.input == STDIO for item in items))
+    if arguments.as_json and piped:
+        raise InputError("--json and the picture would both go to stdout: name a file with -o")
+
+
+def _check_formats(arguments: Arguments, items: list[Item], several: bool) -> None:
+    """What a name asks for and psal does not write: of one picture an error, of several that picture's problem."""
+    for item in items:
+        try:
+            for option, path in item.outputs.items():
+                if path != STDIO and not item.problem:
+                    options.written_as(option, path, None if path.suffix else arguments.format)
+        except InputError as error:
+            if not several:
+                raise
+            item.problem = item.problem or error
+
+
+def _check_names(arguments: Arguments, first: Item, extension: str | None) -> None:
+    from psal_cli.image.formats import kind
+
+    if arguments.suffix and arguments.output and first.output == as_path(arguments.output):
+        given = f"--suffix {arguments.suffix}, but -o {arguments.output} is the whole name"
+        raise InputError(f"{given}: give one of the two")
+    if extension and first.output.suffix and kind(first.output.suffix) != kind(extension):
+        raise InputError(f"--format {arguments.format}, but -o {first.output} ends otherwise: give one of the two")

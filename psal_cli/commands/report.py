@@ -1,0 +1,69 @@
+"""What a command says of its pictures: records of JSON, lines, the summary, the exit code."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from psal_cli import memory
+from psal_cli.batch.plan import Item
+from psal_cli.commands.verb import AnyVerb
+from psal_cli.errors import NothingToDoError
+
+Record = dict[str, object]
+
+
+def record(verb: AnyVerb, item: Item, status: str) -> Record:
+    """The line of --json of a picture, as far as it is the same for all."""
+    engine = getattr(verb.arguments, "engine", None)
+    return {
+        "input": str(item.input),
+        "output": str(item.output),
+        "status": status,
+        "error": None,
+        "seconds": 0.0,
+        "peak_memory_bytes": None,
+        "seed": verb.arguments.seed,
+        **({} if engine is None else {"engine": engine}),
+        "device": verb.device,
+        "sha256": None,
+    }
+
+
+def sidecars(verb: AnyVerb, item: Item) -> dict[str, str | list[str]]:
+    """option -> the file that belongs to the picture; all of them where the option may be given several times."""
+    files = {option: list(map(str, paths)) for option, paths in item.sidecars.items()}
+    return {option: paths if option in verb.listed else paths[0] for option, paths in files.items()}
+
+
+def preview(plan: Record, files: Mapping[str, str | list[str]]) -> str:
+    """The line of --dry-run. plan: its record of JSON; files: see `sidecars`."""
+    facts = [f"{name} {x if isinstance(x, str) else ', '.join(x)}" for name, x in files.items()]
+    if isinstance(needed := plan.get("memory_bytes"), int):
+        near = f", {plan['reach']} pixels around each hole" if plan.get("reach") else ""
+        times = f" x {plan['scale']}" if plan.get("scale") else ""
+        facts = [f"{plan['width']}x{plan['height']}{times}, {memory.in_words(needed)}{near}", *facts]
+    return f"{plan['status']}: {plan['input']} -> {plan['output']}" + (f" ({', '.join(facts)})" if facts else "")
+
+
+def digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def summary(statuses: Mapping[str, int], missed: int, seconds: float, listed: str | None) -> str:
+    words = [f"{statuses.get('done', 0)} done", f"{statuses.get('failed', 0)} failed"]
+    words += [f"{statuses[name]} {name}" for name in ("skipped", "interrupted") if statuses.get(name)]
+    words += [f"{missed} not reached"] if missed else []
+    again = f"; those that are not done are listed in {listed}" if listed else ""
+    return f"{', '.join(words)} in {seconds:.1f} s{again}"
+
+
+def exit_code(codes: list[int], several: bool, nothing: bool) -> int:
+    """That of the picture where one was given; of several 1 when any failed, 4 when only memory was short."""
+    if nothing:
+        return NothingToDoError.exit_code
+    if not codes:
+        return 0
+    return codes[0] if not several or set(codes) == {4} else 1

@@ -1,0 +1,87 @@
+"""Pictures as the library takes them from its caller and gives them back: one numpy array each.
+
+An array is `[H, W]` (grey), `[H, W, 2]` (grey and alpha), `[H, W, 3]` or `[H, W, 4]`, uint8, uint16 or float32 in [0, 1]. The
+verbs work on colours `[H, W, C]`, C = 1 or 3, and alpha `[H, W]` apart: `split` and `joined` lead from one to the other.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from psal_cli.errors import InvalidValueError
+from psal_cli.image.header import Header
+
+DEPTHS = ("uint8", "uint16", "float32")
+
+Array = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.generic]  # any of these
+
+
+class Layers(NamedTuple):
+    """pixels: [H, W, C], C = 1 or 3; alpha: [H, W] of the same dtype, or None. Views of what was given."""
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None
+
+    @property
+    def header(self) -> Header:
+        """What a file of this picture would say of it, as the memory models take it."""
+        height, width, channels = self.pixels.shape
+        return Header("PNG", width, height, channels, 8 * self.pixels.itemsize, self.alpha is not None)
+
+    @property
+    def visible(self) -> np.ndarray | None:
+        """bool [H, W], the pixels that are more opaque than not; None where all are."""
+        return None if self.alpha is None else self.alpha > half_of(self.alpha.dtype)
+
+
+def split(image: npt.ArrayLike, what: str = "image") -> Layers:
+    """Colours and alpha of a picture.
+
+    Args:
+        image: whatever `np.asarray` makes an array of: see above.
+        what: the name of the argument, for errors.
+
+    Raises:
+        InvalidValueError: another shape or dtype, no pixels, floats that are not finite or outside [0, 1].
+    """
+    array = np.asarray(image)
+    if array.dtype.name not in DEPTHS:
+        raise InvalidValueError(what, f"an array of {array.dtype}", "uint8, uint16 or float32 in [0, 1]")
+    if array.ndim not in (2, 3) or (array.ndim == 3 and not 1 <= array.shape[2] <= 4) or not array.size:
+        raise InvalidValueError(what, f"an array of shape {list(array.shape)}", "[H, W], [H, W, 3] or [H, W, 4]")
+    if array.dtype.kind == "f":
+        least, most = float(array.min()), float(array.max())
+        if not (least >= 0 and most <= 1):  # NaN too
+            raise InvalidValueError(what, f"an array of values from {least:g} to {most:g}", "values in [0, 1]")
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.shape[2] % 2:
+        return Layers(array, None)
+    return Layers(array[..., :-1], array[..., -1])
+
+
+def joined(pixels: np.ndarray, alpha: np.ndarray | None = None) -> np.ndarray:
+    """The array of a picture: [H, W] where it is grey, without a copy where it has no alpha."""
+    if alpha is not None:
+        return np.concatenate([pixels, alpha[..., None]], 2)
+    return pixels[..., 0] if pixels.shape[2] == 1 else pixels
+
+
+def white_of(dtype: npt.DTypeLike) -> int:
+    """The value of white: 255, 65535 or 1."""
+    dtype = np.dtype(dtype)
+    return int(np.iinfo(dtype).max) if dtype.kind == "u" else 1
+
+
+def half_of(dtype: npt.DTypeLike) -> float:
+    """The largest value that counts as less than half of white."""
+    return white_of(dtype) // 2 if np.dtype(dtype).kind == "u" else 0.5
+
+
+def to_depth(shares: np.ndarray, dtype: npt.DTypeLike) -> np.ndarray:
+    """Shares of white as pixels of a dtype, clipped, and rounded where it has integers."""
+    white = white_of(dtype)
+    values = shares.clip(0, 1) * np.float32(white)
+    return (np.rint(values) if np.dtype(dtype).kind == "u" else values).astype(dtype)

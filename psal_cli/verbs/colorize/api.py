@@ -1,0 +1,150 @@
+"""`psal_cli.colorize`: give a grey picture the colours of references."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Unpack
+
+import numpy as np
+import numpy.typing as npt
+
+from psal_cli.errors import InvalidValueError
+from psal_cli.image.arrays import Layers, Pixels, joined, split
+from psal_cli.verbs.colorize import coarse_to_fine, memory_model, paper
+from psal_cli.verbs.colorize.options import PAPER_ITERATIONS, ColorizeChanges, ColorizeOptions
+from psal_cli.verbs.hooks import Cancel, Progress, watched
+from psal_cli.viz.field import Field
+
+
+@dataclass(frozen=True, eq=False)
+class ColorizeResult:
+    """What `psal_cli.colorize` returns.
+
+    Attributes:
+        image: [H, W, 3], or [H, W, 4] where the picture has alpha, of the picture's dtype.
+        field: where in the references each colour was found, at the size that was searched; its `source_index` is the number
+            of the reference. None with engine "paper".
+        confidence: float32 [h, w] at the same size, 1 = borrowed from a reference, 0 = guessed. None with engine "paper".
+    """
+
+    image: Pixels
+    field: Field | None
+    confidence: npt.NDArray[np.float32] | None
+
+    @property
+    def guessed(self) -> float | None:
+        """The share of the picture whose colours are more of a guess than borrowed."""
+        return None if self.confidence is None else float((self.confidence < 0.5).mean())
+
+
+class UnusableReferenceError(InvalidValueError):
+    """A reference that has no colours to lend. number: which one, from 0."""
+
+    def __init__(self, number: int, value: str):
+        super().__init__(f"references[{number}]", value, "a picture with colours")
+        self.number = number
+
+
+def colorize(
+    image: npt.ArrayLike,
+    references: Sequence[npt.ArrayLike],
+    options: ColorizeOptions | None = None,
+    *,
+    progress: Progress | None = None,
+    cancel: Cancel | None = None,
+    max_memory: int | None = None,
+    **changes: Unpack[ColorizeChanges],
+) -> ColorizeResult:
+    """Gives a grey picture the colours of references of the same kind of scene. Its luminance is kept but for rounding.
+
+    Args:
+        image: [H, W], [H, W, 3] or [H, W, 4], uint8, uint16 or float32 in [0, 1], sRGB; whatever `np.asarray` makes such an array
+            of. Only its luminance and alpha count.
+        references: colour pictures, [h, w, 3] or [h, w, 4] each, of any sizes and any of these dtypes. What is more transparent
+            than opaque lends no colours.
+        options: see `ColorizeOptions`; changes: single options by name, which override it.
+        progress: called before each step with (step, steps, text).
+        cancel: called before each step; when it returns True, CancelledError is raised.
+        max_memory: bytes that the process may hold. Colours are then searched at the largest size that fits.
+
+    Raises:
+        InvalidValueError: a picture or an option that cannot be used, or a reference without colours.
+        InputError: weights that cannot be read or do not fit.
+        MemoryLimitError: even the smallest size takes more than max_memory.
+        CancelledError: `cancel` returned True.
+
+    Example:
+        >>> import numpy as np
+        >>> ramp = np.linspace(0, 255, 64).astype(np.uint8)[None].repeat(48, 0)
+        >>> reference = np.stack([ramp, ramp // 2, 255 - ramp], 2)
+        >>> result = colorize(ramp, [reference], seed=1)
+        >>> result.image.shape, result.image.dtype, result.field.source_size
+        ((48, 64, 3), dtype('uint8'), ((48, 64),))
+    """
+    options = replace(options or ColorizeOptions(), **changes)
+    target, sources = split(image), [split(x, f"references[{number}]") for number, x in enumerate(references)]
+    _check(target, sources, options)
+    if max_memory is not None:
+        plan = memory_model.plan(
+            target.header,
+            [source.header for source in sources],
+            {"output": "PNG"},
+            attention=options.attention if options.engine == "paper" else None,
+            limit=max_memory,
+            at_most=options.longest_side,
+        )
+        options = replace(options, longest_side=plan.longest)
+    found = _search(target, sources, options, watched(progress, cancel))
+    pixels = coarse_to_fine.applied(target.pixels, found, options.strength)
+    field = None
+    if found.origin is not None:
+        index, *place = np.moveaxis(found.origin, 2, 0)
+        sizes = tuple(source.pixels.shape[:2] for source in sources)
+        field = Field(np.stack(place)[None], sizes, np.ascontiguousarray(index) if len(sizes) > 1 else None)
+    return ColorizeResult(joined(pixels, target.alpha), field, found.confidence)
+
+
+def _check(target: Layers, sources: Sequence[Layers], options: ColorizeOptions) -> None:
+    if not sources:
+        raise InvalidValueError("references", "empty", "at least one picture")
+    for number, source in enumerate(sources):
+        visible = source.visible
+        if visible is not None and not visible.any():
+            raise UnusableReferenceError(number, "wholly transparent")
+        if coarse_to_fine.is_grey(source.pixels, visible):
+            raise UnusableReferenceError(number, "grey")
+    if options.engine == "paper" and options.attention == "local":
+        sizes = [source.pixels.shape[:2] for source in sources]
+        if sizes != [target.pixels.shape[:2]]:
+            height, width = target.pixels.shape[:2]
+            found = ", ".join(f"{w}x{h}" for h, w in sizes)
+            raise InvalidValueError(
+                "references", found, f'one of {width}x{height}, the size of the picture, with attention "local"'
+            )
+
+
+def _search(
+    target: Layers, sources: Sequence[Layers], options: ColorizeOptions, progress: Progress | None
+) -> coarse_to_fine.FoundColours:
+    pixels, visible = [source.pixels for source in sources], [source.visible for source in sources]
+    if options.engine == "paper":
+        if progress:
+            progress(1, 1, f"{target.header.width}x{target.header.height}")
+        return paper.colorize(
+            target.pixels,
+            pixels,
+            visible=visible,
+            attention=options.attention,
+            iterations=options.iterations or PAPER_ITERATIONS,
+            weights=options.weights,
+            seed=options.seed,
+            device=options.device,
+        )
+    return coarse_to_fine.colorize(
+        target.pixels,
+        pixels,
+        visible=visible,
+        seed=options.seed,
+        longest=options.longest_side,
+        device=options.device,
+        progress=progress,
+    )

@@ -1,0 +1,71 @@
+"""The options of `psal_cli.generate`. Importing this loads neither torch nor OpenCV."""
+
+from dataclasses import dataclass
+from typing import TypedDict
+
+from psal_cli.errors import InvalidValueError
+from psal_cli.verbs import validation
+
+METHODS = ("psinot", "psin")
+LONGEST = 65535  # pixels: the longest side that the search can count
+
+
+@dataclass(frozen=True)
+class GenerateOptions:
+    """How `psal_cli.generate` works.
+
+    Attributes:
+        size: (height, width) of the sample; None for that of the reference.
+        method: "psinot" uses all of the reference, and nothing too often; "psin" is freer.
+        levels: of the pyramid, each half the size of the one before, 1 to 16; with more, larger structures of the reference are
+            kept. None for as many as leave at most 800 patches at the coarsest ("psin") or 400 ("psinot").
+        patch_size: side of the patches, odd, 3 to 31.
+        iterations: of search and vote at each level, at most, 1 to 1000.
+        coherence: prefer matches that continue those around them: larger pieces of the reference, fewer seams.
+        wrap: make a tile that repeats without a seam in both directions.
+        seed: each gives another sample, the same for any number of threads; 0 to 2^32 - 1.
+        device: "cpu", the only one that the method runs on.
+
+    Raises:
+        InvalidValueError: a value out of range.
+
+    Example:
+        >>> GenerateOptions(size=(100, 300), wrap=True).method
+        'psinot'
+    """
+
+    size: tuple[int, int] | None = None
+    method: str = "psinot"
+    levels: int | None = None
+    patch_size: int = 11
+    iterations: int = 10
+    coherence: bool = False
+    wrap: bool = False
+    seed: int = 0
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.size is not None and not all(0 < side <= LONGEST for side in self.size):
+            raise InvalidValueError("size", self.size, f"sides from 1 to {LONGEST}")
+        validation.one_of("method", self.method, METHODS)
+        if self.levels is not None:
+            validation.within("levels", self.levels, 1, 16)
+        validation.odd("patch_size", self.patch_size, 3, 31)
+        validation.within("iterations", self.iterations, 1, 1000)
+        validation.seed(self.seed)
+        if self.device != "cpu":
+            raise InvalidValueError("device", self.device, "cpu: the search is many small steps, which no GPU is faster at")
+
+
+class GenerateChanges(TypedDict, total=False):
+    """The same as keywords."""
+
+    size: tuple[int, int] | None
+    method: str
+    levels: int | None
+    patch_size: int
+    iterations: int
+    coherence: bool
+    wrap: bool
+    seed: int
+    device: str

@@ -1,0 +1,80 @@
+"""`psal_cli.upscale`: enlarge a picture 2, 3, 4 or 8 times."""
+
+from dataclasses import dataclass, replace
+from typing import Unpack
+
+import numpy.typing as npt
+
+from psal_cli.image.arrays import Pixels, joined, split
+from psal_cli.verbs.hooks import Cancel, Progress, watched
+from psal_cli.verbs.upscale import memory_model
+from psal_cli.verbs.upscale.networks import networks_for
+from psal_cli.verbs.upscale.options import UpscaleChanges, UpscaleOptions
+from psal_cli.verbs.upscale.upscaler import Upscaler
+from psal_cli.viz.field import Field
+
+
+@dataclass(frozen=True, eq=False)
+class UpscaleResult:
+    """What `psal_cli.upscale` returns.
+
+    Attributes:
+        image: the picture, `scale` times as high and wide, with the channels and the dtype that it had.
+        field: where across the scales each pixel of the picture found what is most like it, in the picture reduced by 2 (x3:
+            by 3). None with full attention, or weights without attention.
+        model: "clean" or "photo", None with weights of the user's.
+    """
+
+    image: Pixels
+    field: Field | None
+    model: str | None
+
+
+def upscale(
+    image: npt.ArrayLike,
+    scale: int,
+    options: UpscaleOptions | None = None,
+    *,
+    progress: Progress | None = None,
+    cancel: Cancel | None = None,
+    max_memory: int | None = None,
+    **changes: Unpack[UpscaleChanges],
+) -> UpscaleResult:
+    """Enlarges a picture 2, 3, 4 or 8 times; 8 is 2, then 4.
+
+    A network draws the picture at the higher resolution; cross-scale attention adds what the picture shows elsewhere at
+    another size (after Mei et al. 2020, arXiv 2006.01424).
+
+    Args:
+        image: [H, W], [H, W, 3] or [H, W, 4], uint8, uint16 or float32 in [0, 1]; whatever `np.asarray` makes such an array of.
+            Colours under full transparency do not count.
+        scale: 2, 3, 4 or 8.
+        options: see `UpscaleOptions`; changes: single options by name, which override it.
+        progress: called before each strip with (strip, strips, the size of the result).
+        cancel: called before each strip; when it returns True, CancelledError is raised.
+        max_memory: bytes that the process may hold. Strips are made as small as that needs.
+
+    Raises:
+        InvalidValueError: a picture, a scale or an option that cannot be used; a side that the search cannot count.
+        InputError: weights that cannot be read or do not fit.
+        MemoryLimitError: even the smallest strips take more than max_memory.
+        CancelledError: `cancel` returned True.
+        torch.OutOfMemoryError: even the CPU has too little memory.
+
+    Example:
+        >>> import numpy as np
+        >>> result = upscale(np.zeros((12, 16, 3), np.uint8), 2)
+        >>> result.image.shape, result.field.sources.shape
+        ((24, 32, 3), (1, 2, 12, 16))
+    """
+    options = replace(options or UpscaleOptions(), **changes)
+    layers = split(image)
+    networks = networks_for(scale, options.model, options.weights, options.attention, options.device)
+    if max_memory is not None:
+        plan = memory_model.plan(layers.header, {"output": "PNG"}, networks, ensemble=options.ensemble, limit=max_memory)
+        strip_pixels = min(plan.largest, options.strip_pixels or plan.largest)
+    else:
+        strip_pixels = options.strip_pixels or memory_model.strip_pixels(layers.header, networks, options.ensemble)
+    enlarge = Upscaler(networks, options.device, largest=strip_pixels, seed=options.seed, ensemble=options.ensemble)
+    pixels, alpha = enlarge(layers.pixels, layers.alpha, watched(progress, cancel))
+    return UpscaleResult(joined(pixels, alpha), enlarge.field, None if options.weights else options.model)

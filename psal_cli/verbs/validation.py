@@ -1,0 +1,37 @@
+"""What options are checked for, when they are made. Each function raises InvalidValueError."""
+
+from collections.abc import Sequence
+
+from psal_cli.errors import InvalidValueError
+
+
+def one_of(what: str, value: object, allowed: Sequence[object]) -> None:
+    if value not in allowed:
+        raise InvalidValueError(what, repr(value), f"one of {', '.join(map(str, allowed))}")
+
+
+def within(what: str, value: float, low: float, high: float) -> None:
+    """A number from low to high, both included."""
+    if not low <= value <= high:  # NaN neither
+        raise InvalidValueError(what, value, f"{low} to {high}")
+
+
+def odd(what: str, value: int, low: int, high: int) -> None:
+    if not (low <= value <= high and value % 2):
+        raise InvalidValueError(what, value, f"an odd number from {low} to {high}")
+
+
+def above_zero(what: str, value: float) -> None:
+    if not value > 0 or value == float("inf"):
+        raise InvalidValueError(what, value, "a number above 0")
+
+
+def seed(value: int) -> None:
+    within("seed", value, 0, 2**32 - 1)
+
+
+def device(value: str) -> None:
+    """A device by its name alone; whether the machine has it shows when it is used."""
+    kind, _, number = value.partition(":")
+    if not (value == "cpu" or (kind == "cuda" and (number.isdigit() or value == "cuda"))):
+        raise InvalidValueError("device", repr(value), "cpu, cuda or cuda:N")

@@ -1,0 +1,86 @@
+"""Rebuilding a picture from another: values, fields, what is hidden, what is grey, depths."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from psal_cli import reference
+from psal_cli.attention import full_attention
+from psal_cli.verbs.reconstruct.rebuild import psnr, rebuild
+
+ROWS, COLUMNS = np.s_[8:-8], np.s_[8:-8]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch, pair):
+    """query.png and key.png: 64x48 of two frames of a video."""
+    monkeypatch.chdir(tmp_path)
+    for name, frame in zip(("query", "key"), pair(64), strict=True):
+        Image.fromarray((frame[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)[:48]).save(f"{name}.png")
+    return tmp_path
+
+
+def pixels_of(path):
+    return np.asarray(Image.open(path))
+
+
+def floats(pixels):
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].double() / 255
+
+
+def test_a_shifted_picture_is_rebuilt_exactly_from_its_places():
+    key = pixels_of("key.png")
+    query = np.roll(key, (3, -4), (0, 1))
+    found = rebuild(query, key, k=1, iterations=30)
+    np.testing.assert_array_equal(found.pixels[ROWS, COLUMNS], query[ROWS, COLUMNS])
+    rows, columns = np.indices(key.shape[:2])
+    np.testing.assert_array_equal(found.nnf[0, 0][ROWS, COLUMNS], (rows - 3)[ROWS, COLUMNS])
+    np.testing.assert_array_equal(found.nnf[0, 1][ROWS, COLUMNS], (columns + 4)[ROWS, COLUMNS])
+
+
+@pytest.mark.parametrize("aggregation", [False, True])
+def test_pixels_are_the_weighted_mean_of_those_that_were_found(aggregation):
+    query, key = pixels_of("query.png"), pixels_of("key.png")
+    found = rebuild(query, key, attention="aggregation" if aggregation else "psal", patch_size=5, k=2, temperature=0.3)
+    nnf = torch.from_numpy(found.nnf)[None]
+    similar = reference.similarity_at(floats(query), floats(key), nnf, 5)
+    expected = reference.aggregate(floats(key), nnf, similar / 0.3, 5 if aggregation else 1, softmax=True)
+    assert np.abs(found.pixels - expected[0].permute(1, 2, 0).numpy() * 255).max() < 0.51
+
+
+def test_full_attention_has_no_field():
+    query, key = pixels_of("query.png"), pixels_of("key.png")
+    found = rebuild(query, key, attention="full", patch_size=3)
+    expected = full_attention(*(floats(x).float() for x in (query, key, key)), 3, temperature=0.1)
+    assert found.nnf is None and np.abs(found.pixels - expected[0].permute(1, 2, 0).numpy() * 255).max() < 0.51
+
+
+def test_hidden_parts_of_the_key_are_not_used():
+    query, key = pixels_of("query.png"), pixels_of("key.png").copy()
+    key[:, 32:] = [255, 0, 255]
+    visible = np.zeros(key.shape[:2], bool)
+    visible[:, :32] = True
+    found = rebuild(query, key, visible=visible)
+    assert found.nnf[:, 1].max() < 32 - 3 and not (found.pixels == [255, 0, 255]).all(2).any()
+
+
+@pytest.mark.parametrize(("grey", "channels"), [("query", 3), ("key", 1)])
+def test_where_one_is_grey_luminance_is_compared_and_the_key_is_shown(grey, channels):
+    given = {name: pixels_of(f"{name}.png") for name in ("query", "key")}
+    given[grey] = given[grey].mean(2, keepdims=True).astype(np.uint8)
+    found = rebuild(**given, k=1).pixels
+    assert found.shape == (48, 64, channels)
+    assert np.abs(found.mean(2) - given["query"].mean(2)).mean() < 20  # the same picture
+
+
+def test_depth_is_that_of_the_query():
+    query, key = pixels_of("query.png").astype(np.uint16) * 257, pixels_of("key.png")
+    deep, flat = rebuild(query, key), rebuild(pixels_of("query.png"), key)
+    assert deep.pixels.dtype == np.uint16 and np.abs(deep.pixels / 257 - flat.pixels).max() <= 0.51
+
+
+def test_psnr_is_in_decibels():
+    black, grey = np.zeros((4, 5, 3), np.uint8), np.full((4, 5, 3), 51, np.uint8)  # a fifth of white
+    assert psnr(black, grey) == pytest.approx(20 * np.log10(5)) and psnr(grey, grey) == np.inf
+    assert psnr(black.astype(np.uint16), grey.astype(np.uint16) * 257) == pytest.approx(20 * np.log10(5))
