@@ -12,6 +12,7 @@ from psal_cli import errors
 from psal_cli import weights as stored
 from psal_cli.memory_fallback import RunMode, run_modes
 from psal_cli.networks.csnln import CSNLN
+from psal_cli.networks.span_psal import SpanPSAL
 from psal_cli.networks.upscaling import UpscalingNetwork, reduced
 from psal_cli.verbs.upscale import upscaler as module
 from psal_cli.verbs.upscale.networks import network_of, networks_for, weights_of
@@ -19,10 +20,12 @@ from psal_cli.verbs.upscale.options import MODELS
 from psal_cli.verbs.upscale.upscaler import Upscaler
 from psal_cli.weights import manifest
 
+ARCHITECTURES = (SpanPSAL, UpscalingNetwork)
 
-def network(scale, **options):
+
+def network(scale, architecture=SpanPSAL, **options):
     torch.manual_seed(scale)
-    return UpscalingNetwork(scale, 8, 3, 1, **options).eval().requires_grad_(False)
+    return architecture(scale, 8, 3, 1, **options).eval().requires_grad_(False)
 
 
 def plain(scale):
@@ -40,9 +43,10 @@ def noise(*shape, dtype=np.uint8):
 @pytest.mark.parametrize("scales", [(2,), (3,), (4,), (2, 4)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_size_depth_and_channels(scales, dtype, channels):
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_size_depth_and_channels(scales, dtype, channels, architecture):
     pixels, alpha = noise(7, 9, channels, dtype=dtype), noise(7, 9, dtype=dtype)
-    out, share = Upscaler([network(scale) for scale in scales])(pixels, alpha)
+    out, share = Upscaler([network(scale, architecture) for scale in scales])(pixels, alpha)
     times = np.prod(scales)
     assert out.shape == (7 * times, 9 * times, channels) and share.shape == (7 * times, 9 * times)
     assert out.dtype == share.dtype == dtype
@@ -86,9 +90,10 @@ def test_what_is_under_full_transparency_does_not_show():
         assert (out == 200).all()  # no dark rim
 
 
-def test_the_seed_counts_and_threads_do_not():
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_seed_counts_and_threads_do_not(architecture):
     pixels = noise(40, 44, 3)
-    made = network(2, k=1, iterations=1)
+    made = network(2, architecture, k=1, iterations=1)
     threads = torch.get_num_threads()
     try:
         found = []
@@ -184,6 +189,28 @@ def test_published_checkpoints_load_by_their_shapes(tmp_path, scale, depth):
     image = torch.rand(1, 3, 8, 8)
     with torch.no_grad():
         torch.testing.assert_close(found(image), made(image), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("cross", [True, False])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_weights_of_psals_own_load_by_their_shapes(tmp_path, architecture, cross):
+    made = network(3, architecture, cross=cross)
+    torch.save(made.state_dict(), tmp_path / "model.pt")
+    found = network_of(str(tmp_path / "model.pt"), 3)
+    assert type(found) is architecture and (found.scale, len(found.body), found.cross is not None) == (3, 3, cross)
+    found.before = made.before  # of which the shapes do not tell
+    image = torch.rand(1, 3, 9, 9)
+    with torch.no_grad():
+        torch.testing.assert_close(found(image), made(image), atol=1e-3, rtol=0)  # what is kept is rounded to float16
+
+
+def test_the_field_leads_to_the_picture_reduced_by_two():
+    made = Upscaler([network(4)])
+    made(noise(20, 26, 3))
+    assert made.field.sources.shape == (1, 2, 20, 26) and made.field.source_size == ((10, 13),)
+    plain_trunk = Upscaler([network(4, cross=False)])
+    plain_trunk(noise(20, 26, 3))
+    assert plain_trunk.field is None
 
 
 def test_weights_of_the_range_255_mean_the_same(tmp_path):

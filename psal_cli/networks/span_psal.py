@@ -54,7 +54,7 @@ class SpanPSAL(nn.Module):
             raise ValueError(f"scale is {scale}, expected at least 2")
         if not 1 <= before < blocks:
             raise ValueError(f"before is {before}, expected 1 to {blocks - 1}")
-        self.scale, self.before = scale, before
+        self.scale, self.before, self.ratio = scale, before, RATIO
         self.halo = BLOCK_REACH * blocks + 5
         self.head = nn.Conv2d(3, features, 3, padding=1)
         self.body = nn.ModuleList(Block(features) for _ in range(blocks))

@@ -44,7 +44,7 @@ class UpscalingNetwork(nn.Module):
         super().__init__()
         if scale not in RATIOS:
             raise ValueError(f"scale is {scale}, expected one of {', '.join(map(str, RATIOS))}")
-        self.scale, self.before = scale, before
+        self.scale, self.before, self.ratio = scale, before, RATIOS[scale]
         self.halo = 2 * blocks + 6  # rows around a strip on which what is made of it depends, at most
         self.head = nn.Conv2d(3, features, 3, padding=1)
         self.body = nn.ModuleList(ResidualBlock(features) for _ in range(blocks))

@@ -10,7 +10,6 @@ from psal_cli import memory
 from psal_cli.errors import MemoryLimitError
 from psal_cli.image import Header
 from psal_cli.networks.csnln import CSNLN
-from psal_cli.networks.upscaling import RATIOS
 from psal_cli.tasks.costs import LOSSLESS
 from psal_cli.verbs.upscale.networks import Network
 from psal_cli.verbs.upscale.options import STRIPS as CHOICES
@@ -111,7 +110,7 @@ def _working(network: Network, width: int, height: int, largest: int) -> int:
         return found + (SCORES + PAIR * keys * looked * enlarged if full else 0)
     drawn = KEPT * area + (FEATURE * network.head.out_channels + DRAWN * scale**2) * looked
     found = int(max(drawn, SEARCHED * area + LEFT * looked))
-    return found + (PAIR * (area // RATIOS[scale] ** 2) * looked if full else 0)
+    return found + (PAIR * (area // network.ratio**2) * looked if full else 0)
 
 
 def _full(networks: tuple[Network, ...]) -> bool:

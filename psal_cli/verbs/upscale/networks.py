@@ -8,12 +8,13 @@ from torch import Tensor
 from psal_cli import weights as stored
 from psal_cli.errors import InputError, InvalidValueError
 from psal_cli.networks.csnln import CSNLN
+from psal_cli.networks.span_psal import SpanPSAL
 from psal_cli.networks.upscaling import UpscalingNetwork
 from psal_cli.verbs.upscale.options import SCALES
 
 PASSES = {2: (2,), 3: (3,), 4: (4,), 8: (2, 4)}  # with 4 first the second network would see sixteen times the pixels
 
-Network = UpscalingNetwork | CSNLN
+Network = SpanPSAL | UpscalingNetwork | CSNLN
 
 
 def networks_for(
@@ -54,7 +55,7 @@ def network_of(source: str, scale: int, attention: str = "psal", device: str = "
 @cache
 def _cached(source: str, scale: int, attention: str, device: str) -> Network:
     state, recipe = stored.resolve(source)
-    make = _published if any(name.startswith("SEM.") for name in state) else _own
+    make = _published if any(name.startswith("SEM.") for name in state) else _span if "merge.weight" in state else _own
     try:
         network = make(state, recipe, attention)
     except (KeyError, ValueError, IndexError) as error:
@@ -62,6 +63,14 @@ def _cached(source: str, scale: int, attention: str, device: str) -> Network:
     if network.scale != scale:
         raise InvalidValueError("scale", scale, f"{network.scale}, by which {source} enlarges, or other weights")
     return stored.load_strict(network, state, source).to(device, memory_format=torch.channels_last)
+
+
+def _span(state: dict[str, Tensor], recipe: stored.Recipe, attention: str) -> Network:
+    features, scale = state["head.weight"].shape[0], round((state["tail.weight"].shape[0] / 3) ** 0.5)
+    blocks = len({name.split(".")[1] for name in state if name.startswith("body.")})
+    before = {"before": recipe["before"]} if "before" in recipe else {}
+    cross = "cross.mix.weight" in state
+    return SpanPSAL(scale, features, blocks, cross=cross, attention=attention, kept=torch.float16, **before)
 
 
 def _own(state: dict[str, Tensor], recipe: stored.Recipe, attention: str) -> Network:

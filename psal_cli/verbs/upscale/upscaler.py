@@ -14,7 +14,6 @@ from psal_cli.errors import InvalidValueError
 from psal_cli.image.arrays import to_depth, white_of
 from psal_cli.memory_fallback import RunMode, first_that_fits, run_modes
 from psal_cli.networks.csnln import Pasting
-from psal_cli.networks.upscaling import RATIOS
 from psal_cli.ops.validation import MAX_SIDE
 from psal_cli.patchmatch.diffusion import diffused
 from psal_cli.verbs.hooks import Progress
@@ -93,7 +92,7 @@ class Upscaler:
     def _watch(self, height: int, width: int) -> None:
         """Keeps the first field of the first network that is of the whole picture: others are of it reduced, or turned."""
         self.field = None
-        ratio = RATIOS[self.networks[0].scale]
+        ratio = self.networks[0].ratio
         lies = _lies((height, width))
 
         def keep(places: Tensor) -> None:
