@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from psal_cli.verbs.upscale.options import UpscaleOptions
     from psal_cli.viz.field import Field
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "PSAttention": "attention",

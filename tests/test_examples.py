@@ -1,7 +1,11 @@
-"""The shell recipes of examples/batch.md do what they say."""
+"""The documents are true: their commands, code, links and lengths, and the shell recipes of examples/batch.md."""
 
+import contextlib
+import io
 import os
 import re
+import runpy
+import shlex
 import shutil
 import subprocess
 import sys
@@ -9,12 +13,179 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 import psal_cli
+from psal_cli import files
+from psal_cli.benchmarks import swap
+from psal_cli.commands import COMMANDS, main, reference
+from psal_cli.commands.bench import bench
 
-PAGE = Path(__file__).parent.parent / "examples" / "batch.md"
-RECIPES = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.S)
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in [*ROOT.glob("*.md"), *EXAMPLES.glob("*.md")]}
+LINKED = PAGES | {name: (ROOT / name).read_text() for name in ("weights/README.md", "tests/bench/README.md")}
+HELPS = [(), *((name,) for name in COMMANDS), *(("bench", name) for name in bench.commands)]
+SIDE = 64  # pixels, the longer side of the pictures that the commands get here: what they say is the same, sooner
+
+# ------------------------------------------------------------------------------------------------------------- commands
+
+
+def unfenced(text):
+    return re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+
+
+def command_lines():
+    """Every command of the pages, and the last line of each help; with less to measure, once each, in order."""
+    lines = [line.strip() for text in PAGES.values() for line in unfenced(text).splitlines() if line.startswith("    psal ")]
+    for command in HELPS:
+        lines.append(CliRunner().invoke(main, [*command, "--help"]).stdout.rstrip().splitlines()[-1].strip())
+    return list(dict.fromkeys(map(shorter, lines)))
+
+
+def shorter(line):
+    """The same command with less to do. More samples, sizes and layers are tested elsewhere."""
+    for pattern, few in ((r"--sizes \S+", "--sizes 16"), (r" -n \d+", " -n 2"), ("bench memory", "bench memory --layers psal3")):
+        line = re.sub(pattern, few, line)
+    return line
+
+
+def reduced(path):
+    image = Image.open(path)
+    scale = SIDE / max(image.size)
+    return image.resize([round(side * scale) for side in image.size], 0 if path.suffix == ".png" else 1)
+
+
+@pytest.fixture(scope="module")
+def small_examples(tmp_path_factory):
+    """The pictures of examples/ under their own names, reduced."""
+    folder = tmp_path_factory.mktemp("examples")
+    for path in (*EXAMPLES.glob("*.jpg"), *EXAMPLES.glob("*_mask.png")):
+        reduced(path).save(folder / path.name)
+    return folder
+
+
+@pytest.fixture
+def workplace(small_examples, tmp_path, monkeypatch):
+    """A folder with all the files that the pages' commands name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(swap, "SIZE", 16)
+    (tmp_path / "examples").symlink_to(small_examples)
+    for source, name in (
+        ("dandelions.jpg", "photos/a.jpg"),
+        ("dandelions_mask.png", "masks/a.png"),
+        ("dandelions.jpg", "in.jpg"),
+        ("dandelions_mask.png", "m.png"),
+        ("pagoda.jpg", "scans/1.jpg"),
+        ("railway_grey.jpg", "frames/1.jpg"),
+        ("railway_reference.jpg", "first_frame_coloured.png"),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.open(small_examples / source).save(tmp_path / name)
+    return tmp_path
+
+
+@pytest.mark.parametrize("line", command_lines(), ids=lambda line: line[:100])
+def test_every_command_of_the_pages_and_helps_works(workplace, line):
+    words = shlex.split(line)
+    piped = {sign: words[words.index(sign) + 1] for sign in "<>" if sign in words}
+    words = words[: min(words.index(sign) for sign in piped)] if piped else words
+    files._read_stdin.cache_clear()
+    done = CliRunner().invoke(main, words[1:], input=(workplace / piped["<"]).read_bytes() if "<" in piped else None)
+    assert done.exit_code == 0, done.stderr
+    if ">" in piped:
+        Image.open(io.BytesIO(done.stdout_bytes)).load()
+    for option in ("-o", "--sheet", "--save-offsets", "--compare", "--confidence", "--plot"):
+        if option in words and "--dry-run" not in words:
+            named = words[words.index(option) + 1]
+            assert named == "-" or Path(named).exists(), f"{option} {named} is not there"
+
+
+@pytest.mark.parametrize("command", HELPS, ids=" ".join)
+def test_every_help_ends_with_an_example(command):
+    *_, label, example = CliRunner().invoke(main, [*command, "--help"]).stdout.rstrip().splitlines()
+    assert label.strip() == "Example:" and example.strip().startswith(" ".join(["psal", *command]).strip())
+
+
+@pytest.mark.parametrize("verb", ["inpaint", "colorize", "upscale", "generate", "reconstruct"])
+def test_every_verb_has_a_command_in_the_readme_and_a_guide(verb):
+    assert f"    psal {verb} examples/" in PAGES["README.md"]
+    assert f"    psal {verb} examples/" in PAGES[f"examples/{verb}.md"]
+    assert f"(examples/{verb}.md)" in PAGES["README.md"]
+
+
+def test_the_command_reference_is_up_to_date():
+    assert PAGES["examples/commands.md"] == reference.page(), "run python -m psal_cli.commands.reference"
+
+
+# ----------------------------------------------------------------------------------------------------------------- code
+CODE = re.compile(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", re.DOTALL)
+DECIMAL = re.compile(r"\d+\.\d+")
+
+
+@pytest.mark.parametrize("name", [name for name, text in PAGES.items() if "```python" in text])
+def test_the_code_of_a_page_runs_from_top_to_bottom_and_prints_what_it_says(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(EXAMPLES)
+    names = {}
+    for code, output in CODE.findall(PAGES[name]):
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(code, name, "exec"), names)
+        assert DECIMAL.sub("#", printed.getvalue()) == DECIMAL.sub("#", output), code
+        # Decibels and the like may differ a little where the processor sums in another order.
+        numbers = (list(map(float, DECIMAL.findall(text))) for text in (printed.getvalue(), output))
+        np.testing.assert_allclose(*numbers, rtol=0.02, err_msg=code)
+
+
+def test_the_film_of_a_field_converges(small_examples, tmp_path, capsys):
+    film = runpy.run_path(str(EXAMPLES / "nnf.py"))["main"]
+    film(small_examples / "railway.jpg", small_examples / "railway_reference.jpg", tmp_path / "nnf.webp")
+    decibels = [float(line.split()[2]) for line in capsys.readouterr().out.splitlines()]
+    with Image.open(tmp_path / "nnf.webp") as image:
+        assert image.n_frames == len(decibels) and decibels[-1] > decibels[0] + 5
+
+
+# ---------------------------------------------------------------------------------------------------------------- pages
+
+
+def anchors(text):
+    """What GitHub makes of the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", unfenced(text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", LINKED)
+def test_links_lead_somewhere(name):
+    for target in re.findall(r"\]\(([^)]+)\)", unfenced(LINKED[name])):
+        if not target.startswith("https://"):
+            path, _, anchor = target.partition("#")
+            page = ((ROOT / name).parent / path).resolve() if path else ROOT / name
+            assert page.exists(), target
+            assert not anchor or anchor in anchors(page.read_text()), target
+
+
+@pytest.mark.parametrize("name", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_files_that_are_named_are_there(name):
+    named = re.findall(r"`((?:psal_cli|ext|tests|examples|weights|\.ci)/[\w./]*)`", PAGES[name])
+    assert len(named) > 10
+    for path in named:
+        assert (ROOT / path).exists(), path
+
+
+def test_the_readme_is_short_and_links_every_guide():
+    assert len(PAGES["README.md"].split()) <= 1200
+    for path in EXAMPLES.glob("*.md"):
+        assert f"(examples/{path.name})" in PAGES["README.md"]
+
+
+def test_the_changes_begin_with_this_version():
+    assert re.search(r"^## \[?([\d.]+)", PAGES["CHANGELOG.md"], re.MULTILINE)[1] == psal_cli.__version__
+
+
+# -------------------------------------------------------------------------------------------------------------- recipes
+RECIPES = re.findall(r"```sh\n(.*?)```", PAGES["examples/batch.md"], re.DOTALL)
 NAMES = ("a", "b", "deep/c")
 
 

@@ -1,4 +1,4 @@
-"""Every format: recognised by its content, known before it is decoded, and with what it keeps, as README.md says."""
+"""Every format: recognised by its content, known before it is decoded, and with what it keeps, as examples/formats.md says."""
 
 import importlib.util
 import subprocess
@@ -62,8 +62,8 @@ format_table = load("format_table")
 EXIF = format_table.FIELDS["exif"]
 
 
-def test_the_table_in_the_readme_is_what_is_measured():
-    text = (ROOT / "README.md").read_text()
+def test_the_table_in_the_guide_is_what_is_measured():
+    text = (ROOT / "examples" / "formats.md").read_text()
     assert text.split("<!-- formats -->\n")[1].split("\n<!-- /formats -->")[0] == format_table.table()
 
 
