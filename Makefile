@@ -17,6 +17,7 @@ test: lint
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
 
 bench: $(VENV)/.bench
 	$(VENV)/bin/python tests/bench/bench_engine.py --write-readme
@@ -43,7 +44,7 @@ sanitize: $(VENV)/.tools
 
 $(VENV)/.tools: constraints.txt
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install -q -c constraints.txt torch numpy pillow opencv-python-headless click rich safetensors tqdm pillow-heif pillow-jxl-plugin matplotlib pytest hypothesis ruff scipy scikit-build-core cmake ninja
+	$(PIP) install -q -c constraints.txt torch numpy pillow opencv-python-headless click rich safetensors tqdm pillow-heif pillow-jxl-plugin matplotlib pytest hypothesis ruff mypy scipy scikit-build-core cmake ninja
 	touch $@
 
 # A real install, not an editable one: what is tested is what a user gets.

@@ -224,5 +224,5 @@ def _named(path: Path) -> Iterator[None]:
 
 def unwritten(path: Path, error: OSError) -> WriteError:
     """The system's error as one line about `path`."""
-    cure = CURES.get(error.errno, error.strerror or str(error))
+    cure = CURES.get(error.errno or 0, error.strerror or str(error))
     return WriteError(f"cannot write {'stdout' if path == STDIO else path}: {cure}")

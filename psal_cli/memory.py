@@ -63,7 +63,7 @@ def parse_size(text: str) -> int:
     """Bytes from "4G", "500M", "1.5GiB" (powers of 1024), "2GB" (powers of 1000) or a plain number; raises InputError."""
     found = re.fullmatch(r"\s*(\d{1,18}(?:\.\d{0,9})?|\.\d{1,9})\s*([a-z]*)\s*", text, re.IGNORECASE | re.ASCII)
     unit = UNITS.get(found[2].upper()) if found else None
-    size = 0 if unit is None else int(float(found[1]) * unit)
+    size = int(float(found[1]) * unit) if found and unit is not None else 0
     if size <= 0:
         raise InputError(f"{text!r} is no amount of memory: write it like 4G, 500M or 1.5GiB, or in bytes")
     return size

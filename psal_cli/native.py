@@ -7,6 +7,7 @@ import ctypes
 from ctypes import POINTER, c_char_p, c_int32, c_int64, c_uint64, c_void_p
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -43,7 +44,7 @@ class WindowArgs(ctypes.Structure):
 
 
 @cache
-def library():
+def library() -> ctypes.CDLL:
     """The loaded libpsal. Raises ImportError with the cure when the package was not built."""
     folder = Path(__file__).parent
     for name in ("libpsal.so", "libpsal.dylib", "psal.dll"):
@@ -63,23 +64,26 @@ def library():
     return lib
 
 
-def _declare(lib, name, argtypes, restype):
+def _declare(lib: ctypes.CDLL, name: str, argtypes: list[Any], restype: Any) -> None:
     function = getattr(lib, name)
     function.argtypes, function.restype = argtypes, restype
 
 
 def cpu_isa() -> str:
     """The instruction set that the kernels run on: "baseline", "x86-64-v3" or "x86-64-v4"."""
-    return library().psal_cpu_isa().decode()
+    name: bytes = library().psal_cpu_isa()
+    return name.decode()
 
 
 def cuda_architectures() -> str:
     """The CUDA architectures in the library, e.g. "75-real 80-real"; empty when it was built without CUDA."""
-    return library().psal_cuda_architectures().decode()
+    names: bytes = library().psal_cuda_architectures()
+    return names.decode()
 
 
 def search_scratch(args: SearchArgs) -> int:
-    return library().psal_search_scratch(ctypes.byref(args))
+    size: int = library().psal_search_scratch(ctypes.byref(args))
+    return size
 
 
 def call(name: str, args: ctypes.Structure, device: torch.device) -> None:

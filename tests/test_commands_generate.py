@@ -61,6 +61,7 @@ def test_samples_are_numbered_and_so_are_their_seeds():
     done = psal("generate", "in.png", *PSIN, "-n", 3, "-o", "out/", "--seed", 5, "--json")
     assert done.exit_code == 0 and sorted(tree("out")) == ["in_1.png", "in_2.png", "in_3.png"]
     records = lines(done)
+    assert {record["device"] for record in records} == {"cpu"}
     assert [record["seed"] for record in records] == [5, 6, 7]
     assert [Path(record["output"]).name for record in records] == sorted(tree("out"))
     assert "3 done, 0 failed" in done.stderr
@@ -195,6 +196,7 @@ REFUSED = [
     (["--sheet", "-"], 2, "only the picture itself goes to stdout"),
     (["--sheet", "sheet.gif"], 2, "sheet.gif"),
     (["--arrows"], 2, "--arrows is drawn by --save-offsets"),
+    (["--device", "cuda"], 2, "--device cuda: this verb runs on the CPU only: leave --device out"),
 ]
 
 

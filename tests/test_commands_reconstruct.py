@@ -10,7 +10,8 @@ from psal_cli.image import read_picture, write_picture
 from psal_cli.image.colour import meaning_of
 from psal_cli.image.metadata import Metadata
 from psal_cli.image.picture import Picture
-from psal_cli.verbs.reconstruct.rebuild import rebuild
+from psal_cli.verbs.reconstruct import rebuild as module
+from psal_cli.verbs.reconstruct.options import ReconstructOptions
 
 from .metadata_blocks import SRGB
 from .photos import lines, psal
@@ -24,6 +25,10 @@ def folder(tmp_path, monkeypatch, pair):
     for name, frame in zip(("query", "key"), pair(64), strict=True):
         Image.fromarray((frame[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)[:48]).save(f"{name}.png")
     return tmp_path
+
+
+def rebuild(query, key, visible=None, **options):
+    return module.rebuild(query, key, ReconstructOptions(**options), visible=visible)
 
 
 def pixels_of(path):

@@ -5,11 +5,14 @@ import numpy as np
 import pytest
 
 from psal_cli.verbs.generate import sampling
-from psal_cli.verbs.generate.options import METHODS
+from psal_cli.verbs.generate.options import METHODS, GenerateOptions
 from psal_cli.verbs.generate.sampling import levels_for, transported
-from psal_cli.verbs.generate.sampling import sample as make_sample
 
 SIDE = 48
+
+
+def make_sample(pixels, alpha=None, keep=None, **options):
+    return sampling.sample(pixels, alpha, GenerateOptions(**options), keep=keep)
 
 
 def mosaic(side=SIDE, channels=3, dtype=np.uint8, seed=0):

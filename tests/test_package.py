@@ -4,12 +4,16 @@ import ast
 import ctypes
 import importlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import psal_cli
 from psal_cli import native
+
+from .photos import ENV
 
 PACKAGE = Path(psal_cli.__file__).parent
 HEADER = (Path(__file__).parents[1] / "ext" / "psal.h").read_text()
@@ -81,8 +85,44 @@ def test_every_name_in_all_is_there(name):
     assert all(hasattr(module, each) for each in names)
 
 
-def test_the_package_says_what_is_public():
-    assert {"PSAttention", "ps_attention"} <= set(psal_cli.__all__)
+VERBS = ("colorize", "upscale", "generate", "reconstruct")
+
+
+def test_the_package_says_what_is_public_and_where_it_lives():
+    verbs = {f"{verb}{kind}" for verb in map(str.capitalize, VERBS) for kind in ("Options", "Result")}
+    assert {"PSAttention", "ps_attention", "Field", *VERBS, *verbs} <= set(psal_cli.__all__)
+    assert dir(psal_cli) == psal_cli.__all__ and psal_cli._HOMES.keys() == set(psal_cli.__all__) - {"__version__"}
+    for name, home in psal_cli._HOMES.items():
+        assert getattr(psal_cli, name) is getattr(importlib.import_module(f"psal_cli.{home}"), name)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = psal_cli.nothing
+
+
+PROCESS = """
+import logging, os, signal, sys, warnings
+import torch, cv2
+from PIL import Image, PngImagePlugin, TiffImagePlugin
+
+def state():
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    limits = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY
+    logs = [(log.level, log.propagate, list(log.handlers)) for log in map(logging.getLogger, (None, "PIL", "psal_cli"))]
+    threads = torch.get_num_threads(), cv2.getNumThreads()
+    return handlers, limits, logs, list(warnings.filters), dict(TiffImagePlugin.OPEN_INFO), threads, dict(os.environ)
+
+Image.init()
+before = state()
+import psal_cli, psal_cli.image
+for name in psal_cli.__all__:
+    getattr(psal_cli, name)
+changed = [one for one, other in zip(before, state()) if one != other]
+assert not changed, changed
+"""
+
+
+def test_an_import_changes_nothing_in_the_host_process():
+    done = subprocess.run([sys.executable, "-P", "-c", PROCESS], env=ENV, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 # ------------------------------------------------------------------------------------------------------- ext/psal.h

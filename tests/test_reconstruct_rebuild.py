@@ -7,7 +7,9 @@ from PIL import Image
 
 from psal_cli import reference
 from psal_cli.attention import full_attention
-from psal_cli.verbs.reconstruct.rebuild import psnr, rebuild
+from psal_cli.verbs.reconstruct import rebuild as module
+from psal_cli.verbs.reconstruct.options import ReconstructOptions
+from psal_cli.verbs.reconstruct.rebuild import psnr
 
 ROWS, COLUMNS = np.s_[8:-8], np.s_[8:-8]
 
@@ -19,6 +21,10 @@ def folder(tmp_path, monkeypatch, pair):
     for name, frame in zip(("query", "key"), pair(64), strict=True):
         Image.fromarray((frame[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)[:48]).save(f"{name}.png")
     return tmp_path
+
+
+def rebuild(query, key, visible=None, **options):
+    return module.rebuild(query, key, ReconstructOptions(**options), visible=visible)
 
 
 def pixels_of(path):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from psal_cli.errors import InputError
 from psal_cli.image import read_picture
 from psal_cli.image.picture import Picture
 from psal_cli.networks.csnln import Pasting
@@ -13,6 +14,7 @@ from psal_cli.verbs.colorize.coarse_to_fine import colorize
 from psal_cli.verbs.upscale.networks import networks_for
 from psal_cli.viz import drawing
 from psal_cli.viz import field as offsets
+from psal_cli.viz.field import Field
 
 from .photos import psal
 
@@ -56,6 +58,66 @@ def test_a_source_of_another_size_lies_over_the_picture():
     found = offsets.between(nnf, [(12, 18), (12, 36)], number)
     assert found.shape == (1, 3, 4, 6) and (found[0, 2] == number).all() and not found[0, :2, :, :3].any()
     np.testing.assert_array_equal(found[0, 1, 0, 3:], [10 - 21, 13 - 27, 16 - 33])
+
+
+def some_field():
+    generator = np.random.default_rng(0)
+    sources = generator.integers(0, 30, (2, 2, 20, 30), np.int32)
+    sources[:, :, 5:9, 7:15] = -1
+    index, score = generator.integers(0, 2, (20, 30), np.int32), generator.random((2, 20, 30), np.float32)
+    return Field(sources, ((30, 40), (33, 33)), index, score)
+
+
+def test_a_saved_field_comes_back_and_its_offsets_are_those_of_the_array():
+    field = some_field()
+    field.save("field.npz")
+    field.save("field.npy")
+    again = Field.load("field.npz")
+    for name in ("sources", "source_index", "score"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(field, name))
+    assert again.source_size == field.source_size and again.pixelwise is False
+    np.testing.assert_array_equal(np.load("field.npy"), field.offsets())
+    assert field.offsets().shape == (2, 3, 20, 30) and not field.offsets()[:, :2, 5:9, 7:15].any()
+    alone = Field(field.sources[:1], ((30, 40),), pixelwise=True)
+    alone.save("alone.npz")
+    again = Field.load("alone.npz")
+    assert again.pixelwise and again.source_index is None and again.score is None
+    np.savez("other.npz", nnf=field.sources)
+    with pytest.raises(ValueError, match=r"expected a field that was saved as \.npz"):
+        Field.load("other.npz")
+
+
+def test_pixelwise_offsets_do_not_scale_the_source():
+    sources = np.stack(np.indices((4, 6), np.int32))[None] + 2
+    assert (Field(sources, ((8, 12),), pixelwise=True).offsets() == 2).all()
+    scaled = Field(sources, ((8, 12),)).offsets()
+    assert scaled[0, 0, 0, 0] == 2 - 1 and scaled[0, 1, 0, 5] == 7 - 11
+
+
+def test_a_field_with_gaps_is_drawn_as_that_of_a_hole():
+    mask = np.zeros((60, 50), bool)
+    mask[10:30, 5:40] = True
+    picture = Picture(np.random.default_rng(0).integers(0, 255, (60, 50, 3), np.uint8))
+    origin = np.random.default_rng(1).integers(0, 50, (np.count_nonzero(mask), 2), np.int32)
+    sources = np.full((1, 2, 60, 50), -1, np.int32)
+    sources[0][:, mask] = origin.T
+    field = Field(sources, ((60, 50),))
+    for arrows in (False, True):
+        expected = drawing.offset_wheel(origin, mask, picture, arrows=arrows).pixels
+        np.testing.assert_array_equal(field.draw(picture, arrows=arrows), expected)
+        np.testing.assert_array_equal(field.draw(picture.pixels, arrows=arrows), expected)
+    np.testing.assert_array_equal(field.offsets(), offsets.inside(origin, mask))
+    field.save("drawn.png", picture)
+    np.testing.assert_array_equal(pixels_of("drawn.png"), field.draw(picture))
+    with pytest.raises(InputError, match="exists"):
+        field.save("drawn.png")
+
+
+def test_a_field_is_drawn_on_black_or_on_floats():
+    field = some_field()
+    assert not field.draw()[5:9, 7:15].any() and field.draw()[:5].any()
+    shares = np.full((20, 30), 0.5, np.float32)
+    np.testing.assert_array_equal(field.draw(shares), field.draw(np.full((20, 30), 128, np.uint8)))
 
 
 def test_inpaint_writes_whence_each_filled_pixel_came():

@@ -102,3 +102,22 @@ def test_names_and_shapes_must_be_all_right(network, change, message):
     state = {name: x for name, x in (network.state_dict() | change).items() if x is not None}
     with pytest.raises(InputError, match=message):
         weights.load_strict(network, state, "x")
+
+
+def test_weights_are_verified_and_read_once(monkeypatch, tmp_path):
+    """The recipe is that of the bytes that were verified, even if the file changes meanwhile."""
+    reads = []
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: reads.append(path.name) or read(path))
+    state, recipe = weights.resolve("upscale-x2")
+    assert reads == ["upscale-x2.safetensors"] and recipe["degraded"] is False and "head.weight" in state
+
+
+def test_a_private_copy_shares_the_weights_and_nothing_else():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    copy = weights.private_copy(network)
+    assert copy is not network and copy[0] is not network[0]
+    assert all(x is y for x, y in zip(copy.parameters(), network.parameters(), strict=True))
+    assert all(x is y for x, y in zip(copy.buffers(), network.buffers(), strict=True))
+    copy[0].stride = (2, 2)
+    assert network[0].stride == (1, 1)

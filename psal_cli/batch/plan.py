@@ -88,7 +88,9 @@ def find_inputs(
     out; how many others there are is logged as a warning. Raises InputError when a list of files cannot be read.
     """
     texts = [*arguments, *(line for name in lists for line in _lines(name))]
-    several, items, seen, others = bool(lists) or len(texts) > 1, [], set(), Counter()
+    several, seen = bool(lists) or len(texts) > 1, set[str]()
+    items: list[Item] = []
+    others: Counter[str] = Counter()
     for text in texts:
         path = as_path(text)
         folder = is_folder(path)
@@ -160,13 +162,14 @@ def _one_file(text: str, path: Path) -> Item:
     return item
 
 
-def _in_folder(text: str, recursive: bool, readable: frozenset[str], others: Counter) -> Iterator[Item]:
+def _in_folder(text: str, recursive: bool, readable: frozenset[str], others: Counter[str]) -> Iterator[Item]:
     above, kept = _split(text)
-    top, unread = Path(text), []
+    top = Path(text)
+    unread: list[OSError] = []
 
-    def item(path: Path, **more) -> Item:
+    def item(path: Path, problem: InputError | None = None) -> Item:
         tree = kept / path.relative_to(top)
-        return Item(path, tree, f"{Path(above)}{TREE}{tree}", **more)
+        return Item(path, tree, f"{Path(above)}{TREE}{tree}", problem=problem)
 
     for folder, below, names in os.walk(top, onerror=unread.append):
         below[:] = sorted(name for name in below if recursive and not name.startswith("."))

@@ -50,14 +50,14 @@ class Stop:
         threading.Thread(target=self._watch, args=(seen,), daemon=True).start()
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.before:
             signal.set_wakeup_fd(self.wakeup)
             os.close(self.pipe)
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
-    def _handle(self, *_) -> None:
+    def _handle(self, *_: object) -> None:
         if not self.asked:
             self.asked = True
             if not self.held:
@@ -90,8 +90,8 @@ class Stop:
 class _AtOnce(Executor):
     """Runs what is submitted in the caller, who is never left with something under way."""
 
-    def submit(self, run, /, *args, **kwargs) -> Future:
-        future = Future()
+    def submit(self, run: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
         try:
             future.set_result(run(*args, **kwargs))
         except Exception as error:
@@ -115,8 +115,8 @@ def run(
     an item that a signal stopped has the error KeyboardInterrupt, those that were not reached have no outcome.
     """
     waiting = deque(items)
-    reads: deque[tuple[Outcome, Future]] = deque()
-    writes: deque[tuple[Outcome, Future]] = deque()
+    reads: deque[tuple[Outcome, Future[Any]]] = deque()
+    writes: deque[tuple[Outcome, Future[Any]]] = deque()
     going = True
     with stop.hold(), _AtOnce() if jobs == 1 else ThreadPoolExecutor(jobs, "psal-files") as pool:
         while going and not stop.asked and (waiting or reads):
@@ -137,7 +137,8 @@ def run(
                 future.set_exception(error)
                 going = keep_going
             writes.append((outcome, future))
-            result = future = None  # a picture is large: none is kept longer than needed
+            del future  # a picture is large: none is kept longer than needed
+            result = None
             outcome.peak = memory.peak()
             while writes and (len(writes) >= jobs or writes[0][1].done()):
                 yield (done := _finished(*writes.popleft()))
@@ -156,7 +157,7 @@ def _forget(error: BaseException | None) -> None:
         error.__traceback__, error = None, error.__cause__ or error.__context__
 
 
-def _timed(outcome: Outcome, step: Callable, *args) -> Any:
+def _timed(outcome: Outcome, step: Callable[..., Any], *args: Any) -> Any:
     start = time.perf_counter()
     try:
         return step(outcome.item, *args)
@@ -164,7 +165,7 @@ def _timed(outcome: Outcome, step: Callable, *args) -> Any:
         outcome.seconds += time.perf_counter() - start
 
 
-def _finished(outcome: Outcome, future: Future) -> Outcome:
+def _finished(outcome: Outcome, future: Future[Any]) -> Outcome:
     outcome.error = future.exception()
     if outcome.error is None:
         outcome.result = future.result()

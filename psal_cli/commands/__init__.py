@@ -5,6 +5,7 @@ import os
 import sys
 import traceback
 from contextlib import suppress
+from typing import Any
 
 import click
 
@@ -21,7 +22,7 @@ VERBOSITY = "psal_cli.verbosity"  # where -v leaves its count, in the context th
 class Verbs(click.Group):
     """A group whose commands are the modules of this package; each holds a command of its own name."""
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The process's own entry. After a signal it ends at once: a second one would meet libraries that are taken down."""
         try:
             super().__call__(*args, **kwargs)
@@ -38,9 +39,10 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        return getattr(importlib.import_module(f"psal_cli.commands.{name}"), name)
+        command: click.Command = getattr(importlib.import_module(f"psal_cli.commands.{name}"), name)
+        return command
 
-    def invoke(self, ctx: click.Context):
+    def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
@@ -54,14 +56,15 @@ class Verbs(click.Group):
             click.echo(f"psal: {line}", err=True)
             ctx.exit(code)
 
-    def main(self, *args, standalone_mode: bool = True, **kwargs):
+    def main(self, *args: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
         """As click's, but one line an error and 130 when interrupted."""
         if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **kwargs)
+            return super().main(*args, standalone_mode=False, **kwargs)  # type: ignore[call-overload]
         try:
-            code = super().main(*args, standalone_mode=False, **kwargs)
+            code = super().main(*args, standalone_mode=False, **kwargs)  # type: ignore[call-overload]
         except click.ClickException as error:
-            where = error.ctx.command_path if getattr(error, "ctx", None) else "psal"
+            context = error.ctx if isinstance(error, click.UsageError) else None
+            where = context.command_path if context else "psal"
             click.echo(f"{where}: {' '.join(error.format_message().split())} (see {where} --help)", err=True)
             code = error.exit_code
         except click.Abort:

@@ -114,8 +114,8 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
         super().__init__(arguments, console)
         self.locks = {path: Lock() for path in map(as_path, arguments.ref)}  # a reference for all pictures is read once
         self.known: dict[Path, Picture] = {}
-        paper, psal = ("attention", "iterations", "weights"), ("confidence", "save_offsets", "arrows")
-        self.refuse_mixtures(dict.fromkeys(paper, ("paper",)) | dict.fromkeys(psal, ("psal",)))
+        self.refuse_mixtures(dict.fromkeys(("attention", "iterations", "weights"), ("paper",)))
+        self.refuse_mixtures(dict.fromkeys(("confidence", "save_offsets", "arrows"), ("psal",)))
 
     def start(self) -> None:
         from psal_cli.verbs.colorize.memory_model import baseline

@@ -21,4 +21,6 @@ WHERE = {
 def completion(ctx: click.Context, shell: str) -> None:
     """Print the completion script of SHELL."""
     group = ctx.find_root().command
-    click.echo(get_completion_class(shell)(group, {}, "psal", "_PSAL_COMPLETE").source())
+    make = get_completion_class(shell)
+    assert make is not None  # click has one for each of the choices
+    click.echo(make(group, {}, "psal", "_PSAL_COMPLETE").source())

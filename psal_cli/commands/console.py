@@ -1,5 +1,7 @@
 """What a command says: notices, failures and progress on stderr, lines of JSON on stdout."""
 
+from __future__ import annotations
+
 import errno
 import json
 import logging
@@ -8,12 +10,16 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 import click
 
 from psal_cli.commands import VERBOSITY
 from psal_cli.errors import outcome, printable
 from psal_cli.files import STDIO, give_up_stdout, unwritten
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
 
 Progress = Callable[[int, int, str], None]
 
@@ -26,10 +32,11 @@ class Console:
         self.traceback = verbose > 1
         self.level = logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING
         self.handler = _Handler(self)
-        self.live, self.lost = None, False
+        self.live: Bar | None = None
+        self.lost = False
         click.get_current_context().meta[VERBOSITY] = verbose
 
-    def __enter__(self) -> "Console":
+    def __enter__(self) -> Console:
         log = logging.getLogger("psal_cli")
         self.before = log.level, log.propagate
         log.addHandler(self.handler)
@@ -37,7 +44,7 @@ class Console:
         log.propagate = False
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         log = logging.getLogger("psal_cli")
         log.removeHandler(self.handler)
         log.setLevel(self.before[0])
@@ -84,7 +91,7 @@ class Console:
             give_up_stdout()
             self.line(str(unwritten(STDIO, error)))
 
-    def record(self, record: dict) -> None:
+    def record(self, record: dict[str, object]) -> None:
         if self.as_json:
             self.data(json.dumps(record))
 
@@ -99,8 +106,8 @@ class Console:
 
         columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
         console = Console(stderr=True)  # rich obeys NO_COLOR
-        with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as self.live:
-            self.task = self.live.add_task("", total=total)
+        with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
+            self.live, self.task = bar, bar.add_task("", total=total)
             try:
                 yield
             finally:

@@ -32,10 +32,11 @@ def doctor(as_json: bool) -> None:
         raise problem
 
 
-def examine() -> tuple[dict, PsalError | None]:
+def examine() -> tuple[dict[str, object], PsalError | None]:
     """The facts, None where one cannot be had, and what stops psal from working, if anything."""
-    found = {"psal": __version__, "python": f"{platform.python_version()} ({sys.executable})", "system": platform.platform()}
-    facts = dict.fromkeys(("cpu_kernels", "cuda_architectures", "threads", "device", "reason"))
+    python = f"{platform.python_version()} ({sys.executable})"
+    found: dict[str, object] = {"psal": __version__, "python": python, "system": platform.platform()}
+    facts: dict[str, object] = dict.fromkeys(("cpu_kernels", "cuda_architectures", "threads", "device", "reason"))
     problem = None
     for name, module in MODULES.items():
         try:
@@ -52,7 +53,7 @@ def examine() -> tuple[dict, PsalError | None]:
     return found | facts, problem
 
 
-def _build() -> dict:
+def _build() -> dict[str, object]:
     from psal_cli import native
 
     return {

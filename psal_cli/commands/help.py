@@ -10,9 +10,9 @@ from psal_cli.commands import COMMANDS, main
 @click.pass_context
 def help(ctx: click.Context, verb: str | None) -> None:
     """Print the help of VERB, or of psal."""
-    parent = ctx.parent
-    if verb:
-        command = main.get_command(parent, verb)
+    parent = ctx.parent or ctx
+    command = main.get_command(parent, verb) if verb else None
+    if command:
         with click.Context(command, parent=parent, info_name=verb) as inner:
             click.echo(command.get_help(inner))
     else:

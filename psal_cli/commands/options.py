@@ -1,84 +1,102 @@
 """Options that verbs share, each group a decorator, and what they mean."""
 
+from __future__ import annotations
+
 import os
 import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
+from psal_cli.commands.arguments import Arguments
 from psal_cli.errors import InputError, PsalError
 from psal_cli.files import STDIO
 from psal_cli.memory import parse_size
 
+if TYPE_CHECKING:
+    from psal_cli.image import Encoding
+
+    Text = click.ParamType[str]
+    Number = click.ParamType[int]
+    Pair = click.ParamType[tuple[int, int]]
+else:
+    Text = Number = Pair = click.ParamType  # older versions of click have no generic one
+
+Command = Callable[..., Any]  # a function that click makes a command of, or the command
+Decorator = Callable[[Command], Command]
 FORMATS = ("jpg", "png", "webp", "tif", "avif", "bmp", "heic", "jxl")
 LONGEST = 65535  # pixels: the longest side that can be searched
 PIXELS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
-class File(click.ParamType):
+class File(Text):
     """The name of a file or folder. Whether it is one is found out when it is read, in the same words for every file."""
 
     name = "file"
 
-    def convert(self, value, param, ctx) -> str:
-        return value or self.fail("the name is empty", param, ctx)  # an unset variable of a script is not this folder
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return (
+            str(value) if value else self.fail("the name is empty", param, ctx)
+        )  # an unset variable of a script is not this folder
 
-    def shell_complete(self, ctx, param, incomplete):
-        from click.shell_completion import CompletionItem
-
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         return [CompletionItem(incomplete, type="file")]
 
 
 PICTURE = File()
 
 
-class Suffix(click.ParamType):
+class Suffix(Text):
     name = "text"
 
-    def convert(self, value, param, ctx) -> str:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if os.sep in value or "\0" in value:
             self.fail(f"{value!r} is no part of a name: it goes between name and extension", param, ctx)
-        return value
+        return str(value)
 
 
-class Pixels(click.ParamType):
+class Pixels(Number):
     name = "pixels"
 
-    def convert(self, value, param, ctx) -> int:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         found = re.fullmatch(r"(\d+(?:\.\d+)?)([kmg]?)", str(value).lower())
         number = round(float(found[1]) * PIXELS[found[2]]) if found else 0
         return number or self.fail(f"{value!r} is no number of pixels: e.g. 600M", param, ctx)
 
 
 class Finite(click.FloatRange):
-    def convert(self, value, param, ctx) -> float:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number = super().convert(value, param, ctx)
         return number if number == number else self.fail(f"{value} is no number", param, ctx)
 
 
-class Device(click.ParamType):
+class Device(Text):
     name = "auto|cpu|cuda[:N]"
 
-    def convert(self, value, param, ctx) -> str:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", value):
-            return value
+            return str(value)
         self.fail(f"{value!r} is no device: auto, cpu, cuda or cuda:N", param, ctx)
 
 
 class Odd(click.IntRange):
-    def convert(self, value, param, ctx) -> int:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         number = super().convert(value, param, ctx)
         if number % 2 == 0:
-            self.fail(f"{number} is even: give an odd number, e.g. {number + 1 if number < self.max else number - 1}", param, ctx)
+            self.fail(
+                f"{number} is even: give an odd number, e.g. {number + 1 if number != self.max else number - 1}", param, ctx
+            )
         return number
 
 
-class Size(click.ParamType):
+class Size(Pair):
     name = "WxH"
 
-    def convert(self, value, param, ctx) -> tuple[int, int]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
         found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", str(value).lower())
         size = (int(found[1]), int(found[2])) if found else (0, 0)
         if not all(0 < side <= LONGEST for side in size):
@@ -86,8 +104,8 @@ class Size(click.ParamType):
         return size
 
 
-def group(*options: Callable) -> Callable:
-    def decorate(command: Callable) -> Callable:
+def group(*options: Decorator) -> Decorator:
+    def decorate(command: Command) -> Command:
         for option in reversed(options):  # the order of the list is that of --help
             command = option(command)
         return command
@@ -95,10 +113,10 @@ def group(*options: Callable) -> Callable:
     return decorate
 
 
-class Memory(click.ParamType):
+class Memory(Number):
     name = "size"
 
-    def convert(self, value, param, ctx) -> int:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         try:
             return parse_size(str(value))
         except InputError as error:
@@ -271,13 +289,13 @@ def set_threads(count: int | None) -> int:
     return torch.get_num_threads()
 
 
-def encoding(want, path: Path, source: str):
+def encoding(arguments: Arguments, path: Path, source: str) -> Encoding:
     """How `path`, the result, is written: psal_cli.image.Encoding. Its extension counts; where it has none, --format, and on
     stdout without that the input's format, `source`."""
     from psal_cli.image import Encoding
 
-    name = None if path.suffix else want.format or (source.lower() if path == STDIO else None)
-    return Encoding(want.quality, want.compression, want.background, want.strip_metadata, name)
+    name = None if path.suffix else arguments.format or (source.lower() if path == STDIO else None)
+    return Encoding(arguments.quality, arguments.compression, arguments.background, arguments.strip_metadata, name)
 
 
 def written_as(option: str, path: Path, format: str | None) -> str:

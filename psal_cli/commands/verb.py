@@ -109,7 +109,7 @@ class Verb(ABC, Generic[Given, Loaded, Result]):
             self.arguments.device = self.device
         return why if self.gpu else "this verb runs on the CPU only"
 
-    def refuse_mixtures(self, engines: dict[str, tuple[str, ...]]) -> None:
+    def refuse_mixtures(self, engines: Mapping[str, tuple[str, ...]]) -> None:
         """Options that were given though the chosen engine knows nothing of them. engines: of each such option, those that do."""
         given = click.get_current_context().get_parameter_source
         engine = getattr(self.arguments, "engine")  # noqa: B009  # of the verbs that have engines

@@ -81,7 +81,7 @@ def _linear(light: np.ndarray, chroma: np.ndarray) -> np.ndarray:
     lights[..., 1] = light[..., 0]
     lights[..., 2] = _straight(bent - chroma[..., 1] / np.float32(2))
     rgb = lights @ FROM_LIGHTS.T
-    return rgb + (light - (rgb @ LIGHT)[..., None])  # the matrices are rounded, the light is not
+    return np.asarray(rgb + (light - (rgb @ LIGHT)[..., None]))  # the matrices are rounded, the light is not
 
 
 def _share(light: np.ndarray, rgb: np.ndarray) -> np.ndarray:
@@ -89,7 +89,7 @@ def _share(light: np.ndarray, rgb: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         over = np.where(rgb > 1, (1 - light) / (rgb - light), 1)
         under = np.where(rgb < 0, light / (light - rgb), 1)
-    return np.minimum(over, under).min(2, keepdims=True).clip(0, 1)
+    return np.asarray(np.minimum(over, under).min(2, keepdims=True).clip(0, 1))
 
 
 def encoded(linear: np.ndarray) -> np.ndarray:

@@ -11,26 +11,11 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import Image, PngImagePlugin, TiffImagePlugin
-
-# `reading` checks a limit of its own; Pillow's refuses honest panoramas (179 megapixels).
-Image.MAX_IMAGE_PIXELS = None
-# Bytes of a profile or text in a PNG file, unpacked: its own limits refuse pictures with large profiles.
-PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = 1 << 25, 1 << 26
-# What Pillow and libtiff find odd in a file: what matters is raised too. Once for all, since threads read side by side.
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-logging.getLogger("PIL").setLevel(logging.CRITICAL + 1)
-with suppress(AttributeError, OSError):  # where libtiff is not a library of its own (Windows), it prints
-    for handler in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
-        getattr(ctypes.CDLL(Image.core.__file__), handler)(None)
-# TIFF files of 16 bits that Pillow does not know: grey with alpha is taken byte for byte, as four channels of 8 bits.
-for order, grey in ((b"II", "I;16"), (b"MM", "I;16B")):
-    TiffImagePlugin.OPEN_INFO.setdefault((order, 0, (1,), 1, (16,), ()), (grey, grey))
-    for extra in (0, 1, 2):
-        TiffImagePlugin.OPEN_INFO.setdefault((order, 1, (1,), 1, (16, 16), (extra,)), ("RGBA", "RGBA"))
 
 # Pillow's mode -> (mode of the colours, has alpha); palettes, transparency keys and CMYK are handled by name.
 MODES = {"1": "L", "L": "L", "LA": "LA", "La": "LA", "RGB": "RGB", "RGBX": "RGB", "YCbCr": "RGB", "RGBA": "RGBA", "RGBa": "RGBA"}
@@ -49,6 +34,25 @@ UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # a view of the upri
     7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
     8: lambda a: np.rot90(a, -1),
 }
+
+
+@cache
+def prepare_pillow() -> None:
+    """Sets what Pillow has for the whole process as psal's reader needs it: before the first file, never on import."""
+    Image.MAX_IMAGE_PIXELS = None  # `reading` checks a limit of its own; Pillow's refuses honest panoramas (179 megapixels)
+    # Bytes of a profile or text in a PNG file, unpacked: its own limits refuse pictures with large profiles.
+    PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = 1 << 25, 1 << 26
+    # What Pillow and libtiff find odd in a file: what matters is raised too. Once for all, since threads read side by side.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+    logging.getLogger("PIL").setLevel(logging.CRITICAL + 1)
+    with suppress(AttributeError, OSError):  # where libtiff is not a library of its own (Windows), it prints
+        for handler in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+            getattr(ctypes.CDLL(Image.core.__file__), handler)(None)
+    # TIFF files of 16 bits that Pillow does not know: grey with alpha is taken byte for byte, as four channels of 8 bits.
+    for order, grey in ((b"II", "I;16"), (b"MM", "I;16B")):
+        TiffImagePlugin.OPEN_INFO.setdefault((order, 0, (1,), 1, (16,), ()), (grey, grey))
+        for extra in (0, 1, 2):
+            TiffImagePlugin.OPEN_INFO.setdefault((order, 1, (1,), 1, (16, 16), (extra,)), ("RGBA", "RGBA"))
 
 
 class Layout(NamedTuple):

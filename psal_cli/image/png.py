@@ -40,7 +40,7 @@ def write_png(
         rows = slice(top, top + step)
         band = pixels[rows] if alpha is None else np.dstack([pixels[rows], alpha[rows]])
         lines = band.astype(band.dtype.newbyteorder(">"), copy=False).reshape(band.shape[0], -1).view(np.uint8)
-        _write_data(file, deflate.compress(_filtered(lines, above, samples * pixels.itemsize)))
+        _write_data(file, deflate.compress(_filtered(lines, above, samples * pixels.itemsize).data))
         above = lines[-1:]
     _write_data(file, deflate.flush())
     _write_chunk(file, b"IEND", b"")

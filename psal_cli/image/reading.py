@@ -13,7 +13,18 @@ from psal_cli.errors import InputError, PsalError, is_out_of_memory
 from psal_cli.files import STDIO, open_input
 from psal_cli.image import jxl
 from psal_cli.image.colour import Inks
-from psal_cli.image.decoding import BITS, EXTRA_SAMPLES, PHOTOMETRIC, SAMPLE_FORMAT, Layout, arrays, layout_of, load, refusal
+from psal_cli.image.decoding import (
+    BITS,
+    EXTRA_SAMPLES,
+    PHOTOMETRIC,
+    SAMPLE_FORMAT,
+    Layout,
+    arrays,
+    layout_of,
+    load,
+    prepare_pillow,
+    refusal,
+)
 from psal_cli.image.formats import detect, load_plugin, readable, word
 from psal_cli.image.header import Header
 from psal_cli.image.metadata import Metadata, left_behind, orientation_of, read_metadata
@@ -123,6 +134,7 @@ def decoded(
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[IO[bytes], str]]:
     """The file, and its format as its first bytes tell; what a decoder stumbles over in the block is an InputError."""
+    prepare_pillow()
     name = None
     try:
         if path != STDIO and path.exists() and not path.is_file():

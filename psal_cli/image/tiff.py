@@ -3,7 +3,7 @@
 import re
 import struct
 import zlib
-from typing import IO
+from typing import IO, Literal
 
 import numpy as np
 
@@ -66,7 +66,7 @@ def write_tiff(
     out.finish()
 
 
-def _strip(pixels: np.ndarray, alpha: np.ndarray | None, order: str, level: int | None) -> bytes:
+def _strip(pixels: np.ndarray, alpha: np.ndarray | None, order: Literal["<", ">"], level: int | None) -> bytes:
     block = pixels.copy() if alpha is None else np.dstack([pixels, alpha])
     block[:, 1:] -= block[:, :-1].copy()
     return zlib.compress(block.astype(block.dtype.newbyteorder(order), copy=False).tobytes(), LEVEL if level is None else level)
@@ -76,7 +76,8 @@ class _Directory:
     """The first directory of a file that begins with `exif`: takes over its entries, places what does not fit in one."""
 
     def __init__(self, file: IO[bytes], exif: bytes):
-        self.file, self.order = file, {b"II": "<", b"MM": ">"}[exif[:2]]
+        orders: dict[bytes, Literal["<", ">"]] = {b"II": "<", b"MM": ">"}
+        self.file, self.order = file, orders[exif[:2]]
         self.entries = {}
         (at,) = struct.unpack_from(self.order + "I", exif, 4)
         (count,) = struct.unpack_from(self.order + "H", exif, at)

@@ -10,6 +10,7 @@ from PIL import Image
 from psal_cli.errors import InputError, WriteError, is_out_of_memory
 from psal_cli.files import atomic_file
 from psal_cli.image.colour import parse_colour
+from psal_cli.image.decoding import prepare_pillow
 from psal_cli.image.fitting import fitted
 from psal_cli.image.formats import LONG, LONGEST_SIDE, MOST_PIXELS, NARROW, NO_ALPHA, check_format, word
 from psal_cli.image.metadata import png_chunks, save_arguments
@@ -89,6 +90,7 @@ def write_picture(picture: Picture, path: str | Path, force: bool = False, encod
 
 
 def _save(picture: Picture, file: IO[bytes], name: str, quality: int | None) -> None:
+    prepare_pillow()
     grey = picture.pixels.shape[2] == 1
     image = Image.fromarray(picture.pixels[..., 0] if grey else picture.pixels)
     if picture.alpha is not None:

@@ -54,7 +54,7 @@ class CSNLN(nn.Module):
         super().__init__()
         if scale not in KERNELS:
             raise ValueError(f"scale is {scale}, expected one of {', '.join(map(str, KERNELS))}")
-        self.scale, self.depth, self.halo, self.white = scale, depth, HALO, white
+        self.scale, self.features, self.depth, self.halo, self.white = scale, features, depth, HALO, white
         self.ratio = 2 if scale == 4 else scale  # between the scales of the attention
         self.sub_mean, self.add_mean = MeanShift(-1), MeanShift(1)
         self.head = nn.Sequential(*(_activated(nn.Conv2d(before, features, 3, padding=1)) for before in (3, features)))

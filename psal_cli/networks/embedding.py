@@ -18,7 +18,7 @@ class EmbeddingNetwork(UNet):
     A U-Net that looks at 32 times reduced maps and comes back up to a quarter of the picture's size.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(3, WIDTHS, FINEST)
         self.out = nn.Conv2d(WIDTHS[FINEST], CHANNELS, 1)
         self.sharpness = nn.Parameter(torch.tensor(1.5))  # the logarithm of the largest norm

@@ -22,7 +22,7 @@ class FusionNetwork(UNet):
     mean of colours of the reference, and what was rejected is filled along edges of lightness.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(CUES, WIDTHS)
         self.believe = nn.Conv2d(WIDTHS[0], 1, 1)
         self.mix = nn.Conv2d(WIDTHS[0] + len(GRIDS), CANDIDATES, 1)

@@ -13,7 +13,7 @@ class UNet(nn.Module):
     No normalization: what a place is does not depend on the rest of the picture.
     """
 
-    def __init__(self, inputs: int, widths: tuple[int, ...], finest: int = 0):
+    def __init__(self, inputs: int, widths: tuple[int, ...], finest: int = 0) -> None:
         """widths: channels at each scale, each half the size of the one before. finest: the scale of the result."""
         super().__init__()
         self.finest = finest

@@ -10,7 +10,7 @@ def channels_last(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).contiguous()
 
 
-def pointer(x: Tensor | None):
+def pointer(x: Tensor | None) -> int | None:
     return None if x is None else x.data_ptr()
 
 

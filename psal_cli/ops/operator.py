@@ -6,15 +6,17 @@ from typing import Any
 
 import torch
 
+Kernel = Callable[..., Any]
 
-def operator(name: str, differentiable: bool = False) -> Callable[[Callable], Callable]:
+
+def operator(name: str, differentiable: bool = False) -> Callable[[Kernel], Kernel]:
     """Registers a function, whose type hints are the schema, as torch.ops.psal.<name> on the CPU and on CUDA.
 
     One that is differentiable gets its gradient with torch.library.register_autograd; through another, backward is refused.
     torch.library.custom_op does the same, but its first call imports torch._dynamo: a second and 70 MB of every `psal` run.
     """
 
-    def register(function: Callable) -> Callable:
+    def register(function: Kernel) -> Kernel:
         full = f"psal::{name}"
         torch.library.define(full, torch.library.infer_schema(function, mutates_args=()))
         torch.library.impl(full, ("cpu", "cuda"), function)

@@ -24,7 +24,7 @@ def scene(random: np.random.Generator, side: int, texture: Texture) -> Picture:
     """uint8 [side, side, 3], one of the kinds of scenes."""
     draw = (_leaves, _planes, _perspective)[random.integers(3)]
     large = draw(random, OVERSAMPLED * side, texture)
-    return cv2.resize(large, (side, side), interpolation=cv2.INTER_AREA)
+    return cv2.resize(large, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
 def _leaves(random: np.random.Generator, side: int, texture: Texture) -> Picture:
@@ -64,11 +64,10 @@ def _perspective(random: np.random.Generator, side: int, texture: Texture) -> Pi
     top = [[middle - side * shrink, side * horizon], [middle + side * shrink, side * horizon]]
     target = np.array([*top, [side * random.uniform(1.0, 2.5), side], [-side * random.uniform(0.0, 1.5), side]], np.float32)
     move = cv2.getPerspectiveTransform(corners, target)
-    pattern, inside = _pattern(random, side, texture), np.full((side, side), 255, np.uint8)
-    pattern, inside = (cv2.warpPerspective(x, move, (side, side), flags=cv2.INTER_LINEAR) for x in (pattern, inside))
-    canvas = np.where(inside[..., None] > 127, pattern, canvas)
-    turn = random.integers(4)
-    return np.ascontiguousarray(np.rot90(canvas, turn))
+    pattern = cv2.warpPerspective(_pattern(random, side, texture), move, (side, side), flags=cv2.INTER_LINEAR)
+    inside = cv2.warpPerspective(np.ones((side, side), np.float32), move, (side, side), flags=cv2.INTER_LINEAR)
+    np.copyto(canvas, pattern.astype(np.uint8), where=inside[..., None] > 0.5)
+    return np.ascontiguousarray(np.rot90(canvas, int(random.integers(4))))
 
 
 def _pattern(random: np.random.Generator, side: int, texture: Texture) -> Picture:
@@ -99,7 +98,9 @@ def _fill(random: np.random.Generator, side: int, texture: Texture) -> Picture:
         angle, other = random.uniform(0, 2 * np.pi), colour + random.normal(0, 50, 3)
         y, x = np.mgrid[:side, :side].astype(np.float32) / side
         share = (x * np.cos(angle) + y * np.sin(angle) + 1)[..., None] / 2
-        return (colour + share * (other - colour)).clip(0, 255).astype(np.uint8)
+        gradient: Picture = (colour + share * (other - colour)).clip(0, 255).astype(np.uint8)
+        return gradient
     crop = cv2.resize(source, (side, side), interpolation=cv2.INTER_LINEAR).astype(np.float32)
     mean = crop.mean((0, 1))
-    return ((crop - mean) * random.uniform(0.5, 1.2) + 0.5 * (mean + colour)).clip(0, 255).astype(np.uint8)
+    tinted: Picture = ((crop - mean) * random.uniform(0.5, 1.2) + 0.5 * (mean + colour)).clip(0, 255).astype(np.uint8)
+    return tinted

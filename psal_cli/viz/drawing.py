@@ -47,10 +47,10 @@ def enlarged_side_by_side(before: Picture, after: Picture) -> Picture:
     top, left = (max(part.start - MARGIN, 0) for part in (rows, columns))
     around = np.s_[top : rows.stop + MARGIN, left : columns.stop + MARGIN]
     box = (columns.start - left, rows.start - top, columns.stop - left, rows.stop - top)
-    first = Image.fromarray(_flat(before.pixels[around], None if before.alpha is None else before.alpha[around]))
+    small = Image.fromarray(_flat(before.pixels[around], None if before.alpha is None else before.alpha[around]))
     rows, columns = (slice(part.start * scale, part.stop * scale) for part in (rows, columns))
     last = _flat(after.pixels[rows, columns], None if after.alpha is None else after.alpha[rows, columns])
-    first = np.asarray(first.resize(last.shape[1::-1], Image.Resampling.BICUBIC, box=box))
+    first = np.asarray(small.resize(last.shape[1::-1], Image.Resampling.BICUBIC, box=box))
     gap = np.full((last.shape[0], GAP, 3), 255, np.uint8)
     icc = after.metadata.icc if after.pixels.shape[2] == 3 else None
     return Picture(np.concatenate([first, gap, last], 1), metadata=Metadata(icc=icc))
@@ -201,7 +201,7 @@ def _colours(offset: np.ndarray, far: float) -> np.ndarray:
     hue = np.degrees(np.arctan2(-offset[:, 0], offset[:, 1])) % 360  # right is red, counted upwards
     saturation = np.minimum(np.hypot(offset[:, 0], offset[:, 1]) / far, 1)
     hsv = np.stack([hue, saturation, np.ones_like(hue)], 1)[None]
-    return (cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0] * 255).round().astype(np.uint8)
+    return np.asarray((cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0] * 255).round(), np.uint8)
 
 
 def _legend(side: int, far: float) -> np.ndarray:

@@ -96,13 +96,12 @@ class Field:
             if suffix == ".npy":
                 np.save(file, self.offsets())
             else:
-                parts = {
-                    "sources": self.sources,
-                    "source_size": np.array(self.source_size),
-                    "pixelwise": np.array(self.pixelwise),
-                }
-                parts |= {"source_index": self.source_index} if self.source_index is not None else {}
-                np.savez_compressed(file, **parts | ({"score": self.score} if self.score is not None else {}))
+                more = {"source_index": self.source_index, "score": self.score}
+                given: dict[str, np.ndarray] = {name: x for name, x in more.items() if x is not None}
+                sizes, pixelwise = np.array(self.source_size), np.array(self.pixelwise)
+                np.savez_compressed(
+                    file, allow_pickle=False, sources=self.sources, source_size=sizes, pixelwise=pixelwise, **given
+                )
 
     @staticmethod
     def load(path: str | PathLike[str]) -> "Field":

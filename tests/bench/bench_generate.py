@@ -31,6 +31,7 @@ from scipy.optimize import linear_sum_assignment
 
 from psal_cli.benchmarks.machine import where
 from psal_cli.benchmarks.output import markdown_table
+from psal_cli.verbs.generate.options import GenerateOptions
 from psal_cli.verbs.generate.sampling import sample
 
 DATA = ROOT.parent / "shared/data"
@@ -98,7 +99,7 @@ def measured(path: Path, method: str, samples: int) -> dict:
     given, seconds, made = reference(path), [], []
     for seed in range(samples):
         start = time.perf_counter()
-        made.append(sample(given, method=method, seed=seed))
+        made.append(sample(given, options=GenerateOptions(method=method, seed=seed)))
         seconds.append(time.perf_counter() - start)
     first, stack = made[0].pixels, np.stack([one.pixels for one in made]).astype(np.float32)
     return {

@@ -71,7 +71,9 @@ def colorize(
     visible = visible or [None] * len(references)
     sizes = coarse_size(pixels.shape[:2])
     factors = levels(pixels.shape[:2], longest)
-    found = done = guess = None
+    found: matching.Matches | None = None
+    guess = None
+    done: tuple[np.ndarray, np.ndarray] | None = None
     for level, factor in enumerate(factors, 1):
         height, width = (factor * side for side in sizes)
         if progress:
@@ -80,13 +82,13 @@ def colorize(
         atlas = matching.atlas_of([_reduced(*pair, factor) for pair in zip(references, visible, strict=True)])
         if not atlas.valid.any():
             raise ValueError("nothing of the references is visible")
-        found = matching.match(grey, atlas, seed, found, device)
+        matches = found = matching.match(grey, atlas, seed, found, device)
         guess = guess or colour_prior(grey, atlas, device)
         with torch.no_grad():
             fused = fusion(device)(matching.cues(grey, atlas, found, guess.at(grey)).to(device))
-        done = _mixed(done, tuple(np.ascontiguousarray(x[0].permute(1, 2, 0).cpu()) for x in fused))
-    chroma, error = done
-    return FoundColours(chroma, grey, np.exp(-error[..., 0] / BORROWED), _origins(found.nnf, atlas, references))
+        chroma, error = (np.ascontiguousarray(x[0].permute(1, 2, 0).cpu()) for x in fused)
+        chroma, error = done = _mixed(done, (chroma, error))
+    return FoundColours(chroma, grey, np.exp(-error[..., 0] / BORROWED), _origins(matches.nnf, atlas, references))
 
 
 @cache
@@ -138,7 +140,8 @@ def levels(size: tuple[int, int], longest: int) -> list[int]:
 def coarse_size(size: tuple[int, int]) -> tuple[int, int]:
     """(height, width) of a picture at the coarse level."""
     scale = min(COARSE / max(size), MAGNIFIED)  # what is small is enlarged: alike things must be of one size
-    return tuple(max(round(side * scale), 1) for side in size)
+    height, width = (max(round(side * scale), 1) for side in size)
+    return height, width
 
 
 def _resized_picture(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:

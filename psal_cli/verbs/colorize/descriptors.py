@@ -60,7 +60,7 @@ def describe(lightness: np.ndarray, out: np.ndarray) -> None:
 @cache
 def projection() -> np.ndarray:
     """float32 [MEASURES, CHANNELS]: principal directions of the measures of photographs, the strongest first."""
-    return weights.shipped("colorize-descriptor")["projection"].numpy()
+    return np.asarray(weights.shipped("colorize-descriptor")["projection"].numpy())
 
 
 def _blurred(x: np.ndarray, sigma: float) -> np.ndarray:
@@ -70,4 +70,4 @@ def _blurred(x: np.ndarray, sigma: float) -> np.ndarray:
 def _contrast(lightness: np.ndarray, sigma: float) -> np.ndarray:
     mean = _blurred(lightness, sigma)
     variance = _blurred(lightness * lightness, sigma) - mean * mean
-    return (lightness - mean) / (np.sqrt(np.maximum(variance, 0)) + np.float32(FLAT))
+    return np.asarray((lightness - mean) / (np.sqrt(np.maximum(variance, 0)) + np.float32(FLAT)))

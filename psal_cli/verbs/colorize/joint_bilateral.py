@@ -35,7 +35,7 @@ class JointBilateralUpsampling:
         return self._cubic(first, down) + guided / np.maximum(total, 1e-12) - plain
 
     def _cubic(self, first: np.ndarray, down: np.ndarray) -> np.ndarray:
-        out = 0
+        out = np.zeros((len(first), *self.wide.shape[1:]), np.float32)
         for step in (-1, 0, 1, 2):
             row = (first + step).clip(0, len(self.wide) - 1)
             out = out + _kernel(np.abs(down - step))[:, None, None] * self.wide[row]
@@ -53,4 +53,4 @@ def _kernel(x: np.ndarray) -> np.ndarray:
     """Of cubic convolution (Keys 1981), at distances from 0 to 2."""
     near = ((SHARPNESS + 2) * x - (SHARPNESS + 3)) * x * x + 1
     far = SHARPNESS * (((x - 5) * x + 8) * x - 4)
-    return np.where(x <= 1, near, far).astype(np.float32)
+    return np.asarray(np.where(x <= 1, near, far), np.float32)

@@ -62,8 +62,8 @@ def atlas_of(references: Sequence[tuple[np.ndarray, np.ndarray | None]]) -> Refe
 
 def positions(height: int, width: int) -> np.ndarray:
     """float32 [H, W, 2]: (row, column) of each pixel's centre, 1 = the longer side."""
-    grid = np.stack(np.mgrid[:height, :width].astype(np.float32), 2)
-    return (grid + np.float32(0.5)) / np.float32(max(height, width))
+    grid = np.moveaxis(np.mgrid[:height, :width].astype(np.float32), 0, 2)
+    return np.asarray((grid + np.float32(0.5)) / np.float32(max(height, width)))
 
 
 def match(
@@ -75,14 +75,14 @@ def match(
     device: where it is searched.
     """
     channels, factor = (CHANNELS, 0) if coarser is None else (FINE + REDUCED, lightness.shape[0] // coarser.nnf.shape[3])
-    query = np.empty((*lightness.shape, channels + 2), np.float32)
-    _fill(query, lightness, positions(*lightness.shape), None if coarser is None else coarser.query)
-    key = np.zeros((*references.valid.shape, channels + 2), np.float32)
+    asked = np.empty((*lightness.shape, channels + 2), np.float32)
+    _fill(asked, lightness, positions(*lightness.shape), None if coarser is None else coarser.query)
+    lent = np.zeros((*references.valid.shape, channels + 2), np.float32)
     for left, width, height in references.places:  # each by itself: its neighbours are strangers
         part = np.s_[:height, left : left + width]
         small = coarser and coarser.key[..., : height // factor, left // factor : (left + width) // factor]
-        _fill(key[part], references.colours[(*part, 0)], references.position[part], small)
-    query, key = (torch.from_numpy(x).permute(2, 0, 1)[None].to(device) for x in (query, key))
+        _fill(lent[part], references.colours[(*part, 0)], references.position[part], small)
+    query, key = (torch.from_numpy(x).permute(2, 0, 1)[None].to(device) for x in (asked, lent))
     forward, backward, rounds, fewer = None, None, FORWARD, BACKWARD
     if coarser is not None:
         forward, backward = (_finer(x, factor).to(device) for x in (coarser.nnf, coarser.back))
@@ -118,7 +118,8 @@ def agreement(found: Matches) -> Tensor:
     row, column = found.nnf[0, 0].long()
     returned = found.back[0, 0, :, row, column].float()  # [2, h, w]
     here = torch.stack(torch.meshgrid(*(torch.arange(n) for n in row.shape), indexing="ij"))
-    return torch.linalg.vector_norm(returned - here, dim=0)
+    distance: Tensor = torch.linalg.vector_norm(returned - here, dim=0)
+    return distance
 
 
 def cues(lightness: np.ndarray, references: ReferenceAtlas, found: Matches, likely: np.ndarray) -> Tensor:

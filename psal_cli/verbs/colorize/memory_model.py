@@ -111,7 +111,7 @@ def _side_by_side(sizes: list[tuple[int, int]]) -> int:
         raise InvalidValueError(
             "references", f"{sum(widths)} pixels wide side by side", f"at most {MAX_SIDE}: give fewer of them"
         )
-    return max(heights) * sum(widths)
+    return int(max(heights) * sum(widths))
 
 
 def _working(query: int, key: int, attention: str | None) -> int:

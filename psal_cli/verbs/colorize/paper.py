@@ -8,7 +8,7 @@ from torch import nn
 
 from psal_cli import weights as stored
 from psal_cli.attention import FullAttention, LocalAttention, PSAttention
-from psal_cli.image.arrays import white_of
+from psal_cli.image.arrays import to_depth, white_of
 from psal_cli.image.cielab import lab, lightness, tone
 from psal_cli.networks.colorization import ColorizationNetwork
 from psal_cli.verbs.colorize.coarse_to_fine import FoundColours
@@ -67,7 +67,7 @@ def colorize(
 
 def reseed(network: ColorizationNetwork, seed: int) -> None:
     """Seeds the random search, where the layer has one."""
-    if hasattr(network.attention, "seed"):
+    if isinstance(network.attention, PSAttention):
         network.attention.seed = seed
 
 
@@ -78,11 +78,11 @@ def _levelled(reference: np.ndarray) -> np.ndarray:
     luminance. In what it makes of a levelled reference the mean stands for the luminance, until it is moved back.
     """
     shares = reference.astype(np.float32) / white_of(reference.dtype)
-    return shares + (tone(reference) - shares.mean(2))[..., None]
+    return np.asarray(shares + (tone(reference) - shares.mean(2))[..., None])
 
 
 def _rounded(shares: np.ndarray) -> np.ndarray:
-    return np.rint(shares.clip(0, 1) * 65535).astype(np.uint16)
+    return to_depth(shares, np.uint16)
 
 
 def network_of(

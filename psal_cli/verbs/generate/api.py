@@ -68,7 +68,7 @@ def generate(
     reference = split(image)
     mask = None if keep is None else _mask(keep, reference)
     if max_memory is not None:
-        size = options.size or reference.pixels.shape[:2]
+        size = options.size or (reference.pixels.shape[0], reference.pixels.shape[1])
         memory_model.plan(
             reference.header,
             size,
@@ -79,20 +79,7 @@ def generate(
             coherence=options.coherence,
             limit=max_memory,
         )
-    made = sample(
-        reference.pixels,
-        reference.alpha,
-        size=options.size,
-        method=options.method,
-        levels=options.levels,
-        patch_size=options.patch_size,
-        rounds=options.iterations,
-        coherence=options.coherence,
-        wrap=options.wrap,
-        keep=mask,
-        seed=options.seed,
-        progress=watched(progress, cancel),
-    )
+    made = sample(reference.pixels, reference.alpha, options, keep=mask, progress=watched(progress, cancel))
     height, width = reference.pixels.shape[:2]
     return GenerateResult(joined(made.pixels, made.alpha), Field(made.nnf, ((height, width),), pixelwise=True))
 

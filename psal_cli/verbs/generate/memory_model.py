@@ -1,6 +1,5 @@
 """Memory of generate: bytes at each of its steps, from the headers of its pictures."""
 
-from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
@@ -9,6 +8,7 @@ from psal_cli import memory
 from psal_cli.image import Header
 from psal_cli.tasks.costs import about
 from psal_cli.tasks.pyramid import TEXTURES
+from psal_cli.verbs.generate.options import GenerateOptions
 from psal_cli.verbs.generate.sampling import halved, levels_for, sample, transported
 from psal_cli.verbs.generate.transport import SAMPLE
 
@@ -22,7 +22,7 @@ STRIPS = 40_000_000  # of what is made a strip of rows at a time
 def plan(
     reference: Header,
     size: tuple[int, int],
-    formats: Mapping[str, str],
+    formats: dict[str, str],
     keep: Header | None = None,
     *,
     method: str,
@@ -70,5 +70,5 @@ def plan(
 def baseline() -> int:
     """Bytes that the process holds when the engine has run once and no picture is loaded: to be called before any is."""
     pixels = np.arange(0, 192, dtype=np.uint8).reshape(8, 8, 3)
-    sample(pixels, patch_size=3, rounds=2)
+    sample(pixels, options=GenerateOptions(patch_size=3, iterations=2))
     return memory.held()

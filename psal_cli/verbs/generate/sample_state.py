@@ -22,6 +22,9 @@ class SampleState(Estimate):
     the border spreads. With `wrap` the sample goes on beyond its border as on the opposite side: everything has a margin of half
     a patch, copied from there."""
 
+    features: Tensor = None  # type: ignore[assignment]  # there from `blank` on
+    nnf: Tensor = None  # type: ignore[assignment]  # there from the first search or match on
+    similarity: Tensor = None  # type: ignore[assignment]  # as nnf
     size: tuple[int, int] = field(kw_only=True)  # (height, width) of the level, without the margin
     radius: int = field(kw_only=True)  # of a patch
     wrap: bool = field(kw_only=True)
@@ -36,7 +39,7 @@ class SampleState(Estimate):
     def logits(self) -> Tensor:
         """exp(-distance / (2 s^2)), s the third quartile of the distances, at least 1 (as in the authors' code): nearly alike, so
         that seams are blended, and where the patches over a pixel agree nothing is blurred."""
-        usual = max(third_quartile(-self.at_queries(self.similarity)), 1)
+        usual = max(float(third_quartile(-self.at_queries(self.similarity))), 1.0)
         return (self.similarity / (2 * usual**2)).masked_fill_(self.nnf[:, :, 0] < 0, -torch.inf)
 
     def search(self, key: Key, patch_size: int, seed: int, iterations: int = 2) -> None:
@@ -57,7 +60,7 @@ class SampleState(Estimate):
 
     def inherit(self, coarser: "SampleState", key: Key) -> None:
         """Starts from the field of the coarser level."""
-        self.match(*coarser.field_over(self.box, key.features.shape[2:], self.radius, 2))
+        self.match(*coarser.field_over(self.box, size_of(key), self.radius, 2))
 
     def match(self, nnf: Tensor, similarity: Tensor) -> None:
         super().match(nnf, similarity)
@@ -111,24 +114,29 @@ class Kept:
         """keep: bool [H, W] of the reference; size: (height, width) of the sample, in whose middle it is laid: as near as lets
         its corner be a pixel's at the coarsest level."""
         step = 1 << (levels - 1)
-        corner = tuple(step * round((n - own) / 2 / step) for n, own in zip(size, keep.shape, strict=True))
+        own = keep.shape[0], keep.shape[1]
+        top, left = (step * round((n - side) / 2 / step) for n, side in zip(size, own, strict=True))
         mask = np.zeros(size, bool)
-        there, here = overlap(corner, size, keep.shape)
+        there, here = overlap((top, left), size, own)
         mask[there] = keep[here]
-        return Kept(mask, corner)
+        return Kept(mask, (top, left))
 
     def hold(self, state: SampleState, key: Key, number: int) -> None:
         """Puts what is kept in its place on a level: a coarse pixel is, where all of its pixels are."""
         changes = ~self.mask
         for _ in range(number):
             changes = halve_mask(changes)
-        corner = tuple(x >> number for x in self.corner)
-        there, here = overlap(corner, state.size, key.features.shape[2:])
+        there, here = overlap((self.corner[0] >> number, self.corner[1] >> number), state.size, size_of(key))
         r = state.box[1] - state.size[0]
         state.unknown[r : r + len(changes), r : r + changes.shape[1]] = torch.from_numpy(changes)
         inner = state.features[0, :, r : r + len(changes), r : r + changes.shape[1]][:, *there]
         same = torch.from_numpy(~changes[there])
         inner[:, same] = key.features[0][:, *here][:, same]
+
+
+def size_of(key: Key) -> tuple[int, int]:
+    """(height, width) of what a level is made from."""
+    return key.features.shape[2], key.features.shape[3]
 
 
 def blank(size: tuple[int, int], channels: int, patch_size: int, wrap: bool, coherence: bool) -> SampleState:
@@ -146,8 +154,11 @@ def overlap(
     corner: tuple[int, int], size: tuple[int, int], own: tuple[int, int]
 ) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
     """Slices of a sample and of a reference of these sizes: where they lie over each other with the reference's corner there."""
-    start = [max(c, 0) for c in corner]
-    stop = [max(min(c + o, n), s) for c, o, n, s in zip(corner, own, size, start, strict=True)]
-    there = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-    here = tuple(slice(a - c, b - c) for a, b, c in zip(start, stop, corner, strict=True))
-    return there, here
+
+    def along(axis: int) -> tuple[slice, slice]:
+        first = max(corner[axis], 0)
+        last = max(min(corner[axis] + own[axis], size[axis]), first)
+        return slice(first, last), slice(first - corner[axis], last - corner[axis])
+
+    (rows, own_rows), (columns, own_columns) = along(0), along(1)
+    return (rows, columns), (own_rows, own_columns)

@@ -6,7 +6,6 @@ field is upsampled, not the picture. PSin starts from noise; PSinOT also brings 
 the reference's by optimal transport (`transport`), so that all of it is used and nothing too often.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +19,7 @@ from psal_cli.tasks.synthesis import Key
 from psal_cli.verbs.generate import transport
 from psal_cli.verbs.generate.options import GenerateOptions
 from psal_cli.verbs.generate.sample_state import Kept, SampleState, blank, overlap
+from psal_cli.verbs.hooks import Progress
 
 # Patches of the reference at the coarsest level, at most, where no levels are asked for: with more the layout is made of smaller
 # pieces; with many fewer it is always the reference's.
@@ -28,6 +28,7 @@ TRANSPORTED = 1200  # patches of the reference at levels that are transported, a
 TRANSPORTABLE = 4096  # the same at the coarsest: the time grows with their number times that of the sample's
 NOISE = 100.0  # standard deviations of the reference: with less all samples start from what is nearest to its mean
 FAINTEST = 65535  # of floats, a share of one in so many is the least alpha that colours are divided by
+DEFAULTS = GenerateOptions()
 FIRST = 10  # iterations of the search from noise
 TRANSPORTS, FEWEST = 60, 10  # rounds of transport and vote; where there is much to compare
 COMPARED = 100_000_000  # patches of the sample with patches of the reference, in all rounds
@@ -50,72 +51,61 @@ class Sample:
 def sample(
     pixels: np.ndarray,
     alpha: np.ndarray | None = None,
+    options: GenerateOptions = DEFAULTS,
     *,
-    size: tuple[int, int] | None = None,
-    method: str = GenerateOptions.method,
-    levels: int | None = None,
-    patch_size: int = GenerateOptions.patch_size,
-    rounds: int = GenerateOptions.iterations,
-    coherence: bool = False,
-    wrap: bool = False,
     keep: np.ndarray | None = None,
-    seed: int = 0,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> Sample:
     """A picture whose patches are all like patches of the reference.
 
     Args:
         pixels: [H, W, C], uint8, uint16 or float32: the reference; alpha: [H, W], of the same dtype, made anew with the colours.
-        size: (height, width) of the sample; default that of the reference.
-        method: "psinot" or "psin".
-        levels: of the pyramid, each half the size of the one before; with more, larger structures of the reference are kept.
-            Default until it has no more than 800 patches ("psin") or 400 ("psinot").
-        patch_size: odd, 3 to 31.
-        rounds: of search and vote at each level, at most.
-        coherence: prefer matches that go on with those around them: larger pieces of the reference, fewer seams.
-        wrap: what leaves the sample on one side comes in on the other: a tile that repeats without a seam.
-        keep: bool [H, W], True = hold these pixels of the reference in place. It lies in the middle of a sample of another size
-            (its corner on a multiple of 2^(levels - 1) pixels).
-        seed: each gives another sample, the same for any number of threads.
+        keep: bool [H, W], see `psal_cli.generate`.
         progress: called before each level with (level, levels, its size as text).
 
     Raises:
         InvalidValueError: a level smaller than a patch; too few levels for "psinot".
     """
-    own = pixels.shape[:2]
-    size = size or own
-    levels = levels_for(own, size, patch_size, method, levels)
-    moved = transported(own, patch_size, levels) if method == "psinot" else ()
+    patch_size, psinot = options.patch_size, options.method == "psinot"
+    own = pixels.shape[0], pixels.shape[1]
+    size = options.size or own
+    levels = levels_for(own, size, patch_size, options.method, options.levels)
+    moved = transported(own, patch_size, levels) if psinot else []
     kept = None if keep is None else Kept.of(keep, size, levels)
     pyramid = Pyramid(_known(pixels, alpha), [np.zeros(halved(own, number), bool) for number in range(levels)])  # no holes
-    generator = torch.Generator().manual_seed(seed)
-    state, number, tries = None, levels, 1
-    while number:
-        number -= 1
-        features = pyramid.features(number)
-        key = Key(features, features.shape[1])
-        coarser, state = state, blank(halved(size, number), key.channels, patch_size, wrap, coherence)
-        if progress:
-            progress(levels - number, levels, f"{state.size[1]}x{state.size[0]}")
-        if coarser is None:
-            _make_noise(state, key, generator)
-        if kept:
-            kept.hold(state, key, number)
-        if coarser is None:
-            state.search(key, patch_size, seed, FIRST)
-        else:
-            state.inherit(coarser, key)
+    generator = torch.Generator().manual_seed(options.seed)
+
+    def attempt(largest: float) -> SampleState | None:
+        """Coarse to fine; None as soon as one piece of the reference makes up more than so much of the sample."""
+        coarser: SampleState | None = None
+        for number in reversed(range(levels)):
+            features = pyramid.features(number)
+            key = Key(features, features.shape[1])
+            state = blank(halved(size, number), key.channels, patch_size, options.wrap, options.coherence)
+            if progress:
+                progress(levels - number, levels, f"{state.size[1]}x{state.size[0]}")
+            if coarser is None:
+                _make_noise(state, key, generator)
+            if kept:
+                kept.hold(state, key, number)
+            if coarser is None:
+                state.search(key, patch_size, options.seed, FIRST)
+            else:
+                state.inherit(coarser, key)
+            state.vote(key, patch_size)
+            if number in moved:
+                if not _transport(state, key, patch_size, generator, largest):
+                    return None
+            elif coarser is not None or not psinot:
+                state.alternate(key, patch_size, options.iterations, options.seed)
+            if number < min(moved, default=levels):
+                pyramid.drop(number)
+            coarser = state
         state.vote(key, patch_size)
-        if number in moved:
-            limit = WHOLE if tries < TRIES else 1
-            if not _transport(state, key, patch_size, generator, limit):
-                state, number, tries = None, levels, tries + 1
-        elif coarser is not None or method == "psin":
-            state.alternate(key, patch_size, rounds, seed)
-        if number < min(moved, default=levels):
-            pyramid.drop(number)
-    state.vote(key, patch_size)
-    return _sample(state, pixels, alpha, kept)
+        return state
+
+    attempts = map(attempt, [WHOLE] * (TRIES - 1) + [1.0])
+    return _sample(next(state for state in attempts if state is not None), pixels, alpha, kept)
 
 
 def levels_for(
@@ -124,7 +114,7 @@ def levels_for(
     """How many levels a reference and a sample of these sizes, (height, width), get. Raises InvalidValueError when those asked
     for do not fit, or leave more patches at the coarsest than can be transported."""
     whole, fitting = f"a patch of {patch_size}x{patch_size}", 0
-    while min(halved((*own, *size), fitting)) >= patch_size:
+    while min(halved(own, fitting) + halved(size, fitting)) >= patch_size:
         fitting += 1
     if not fitting:
         what, (height, width) = ("image", own) if min(own) < patch_size else ("size", size)
@@ -164,7 +154,8 @@ def _patches(size: tuple[int, int], levels: int, patch_size: int) -> int:
 
 
 def halved(size: tuple[int, int], times: int) -> tuple[int, int]:
-    return tuple(-(-side >> times) for side in size)
+    """A size after so many halvings, rounded up."""
+    return -(-size[0] >> times), -(-size[1] >> times)
 
 
 def _known(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
@@ -207,7 +198,7 @@ def _sample(state: SampleState, pixels: np.ndarray, alpha: np.ndarray | None, ke
     height, width = state.size
     top, left = state.box[0], state.box[2]
     made = state.features[0, :, -top : height - top, -left : width - left].permute(1, 2, 0).numpy()
-    nnf = state.field_over((0, height, 0, width), pixels.shape[:2], 0, 1)[0][0].numpy()
+    nnf = state.field_over((0, height, 0, width), (pixels.shape[0], pixels.shape[1]), 0, 1)[0][0].numpy()
     colours, share = made[..., : pixels.shape[2]], None
     if alpha is not None:
         share = made[..., pixels.shape[2]]
@@ -215,10 +206,10 @@ def _sample(state: SampleState, pixels: np.ndarray, alpha: np.ndarray | None, ke
         share = to_depth(share, alpha.dtype)
     colours = to_depth(colours, pixels.dtype)
     if kept:
-        there, here = overlap(kept.corner, state.size, pixels.shape[:2])
+        there, here = overlap(kept.corner, state.size, (pixels.shape[0], pixels.shape[1]))
         same = kept.mask[there]
         colours[there][same] = pixels[here][same]
-        if share is not None:
+        if share is not None and alpha is not None:
             share[there][same] = alpha[here][same]
         for axis, place in enumerate(np.ogrid[here]):
             nnf[0, axis][there][same] = np.broadcast_to(place, same.shape)[same]

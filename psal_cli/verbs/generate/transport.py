@@ -69,7 +69,7 @@ def move(x: Tensor, keys: Keys, potentials: Tensor, steps: range, generator: tor
     """
     order = torch.randperm(len(x), generator=generator)
     place, moved = torch.empty(len(x), dtype=torch.int64), torch.empty(len(x))
-    for count, part in enumerate(order.split(SAMPLE)):
+    for count, part in enumerate(torch.split(order, SAMPLE)):
         cost = distances(x[part], keys.patches)
         if count == 0:
             potentials = ascend(cost, keys.weight, potentials, steps)

@@ -72,18 +72,7 @@ def reconstruct(
         memory_model.plan(query.header, key.header, {"output": "PNG"}, attention=options.attention, limit=max_memory, **layer)
     if step := watched(progress, cancel):
         step(1, 1, f"{query.header.width}x{query.header.height}")
-    rebuilt = rebuild(
-        query.pixels,
-        key.pixels,
-        visible=key.visible,
-        attention=options.attention,
-        patch_size=options.patch_size,
-        k=options.k,
-        iterations=options.iterations,
-        temperature=options.temperature,
-        seed=options.seed,
-        device=options.device,
-    )
+    rebuilt = rebuild(query.pixels, key.pixels, options, visible=key.visible)
     height, width = key.pixels.shape[:2]
     field = None if rebuilt.nnf is None else Field(rebuilt.nnf, ((height, width),))
     alike = rebuilt.pixels.shape == query.pixels.shape

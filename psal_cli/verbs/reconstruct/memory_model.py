@@ -1,6 +1,5 @@
 """Memory of reconstruct: bytes at each of its steps, from the headers of its pictures."""
 
-from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
@@ -21,7 +20,7 @@ STRIPS = 40_000_000  # of what is made a strip of rows at a time
 def plan(
     query: Header,
     key: Header,
-    formats: Mapping[str, str],
+    formats: dict[str, str],
     *,
     attention: str,
     patch_size: int,

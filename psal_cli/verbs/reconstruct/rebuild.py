@@ -14,6 +14,8 @@ from psal_cli.ops.search import valid_keys
 from psal_cli.tasks.pyramid import floats
 from psal_cli.verbs.reconstruct.options import ReconstructOptions
 
+DEFAULTS = ReconstructOptions()
+
 
 @dataclass(frozen=True, eq=False)
 class Rebuilt:
@@ -27,60 +29,51 @@ class Rebuilt:
 def rebuild(
     query: np.ndarray,
     key: np.ndarray,
+    options: ReconstructOptions = DEFAULTS,
     *,
     visible: np.ndarray | None = None,
-    attention: str = "psal",
-    patch_size: int = 7,
-    k: int = 3,
-    iterations: int = 5,
-    temperature: float = ReconstructOptions.temperature,
-    seed: int = 0,
-    device: str = "cpu",
 ) -> Rebuilt:
     """Each pixel the softmax(-squared distance / temperature) weighted mean of the key's pixels whose patches are nearest.
 
-    Where only one of the two is grey they are compared by their luminance.
+    If only one of the two is grey they are compared by their luminance.
 
     Args:
         query, key: uint8, uint16 or float32 [H, W, 1 or 3], as sRGB, of any sizes from patch_size on.
         visible: bool [Hk, Wk], what of the key may be used; a patch needs all of it. Default everything.
-        attention: "psal", "aggregation" (also what the matches of the pixels around paste here), or "full" (all patches of the
-            key: its time grows with the product of the two sizes).
-        patch_size, k, iterations, seed: see `psal_cli.ps_attention`; of "full" the first alone.
-        temperature: > 0.
 
     Raises:
         InvalidValueError: nothing of the key is visible.
         ValueError: what the layers refuse.
     """
+    patch_size = options.patch_size
     asked, given = _compared(query, key)
     value = given if given.shape[1] == key.shape[2] else _shares(key)
-    asked, given, value = (x.to(device) for x in (asked, given, value))
-    mask = None if visible is None or visible.all() else torch.from_numpy(visible)[None].to(device)
+    asked, given, value = (x.to(options.device) for x in (asked, given, value))
+    mask = None if visible is None or visible.all() else torch.from_numpy(visible)[None].to(options.device)
     if mask is not None and not valid_keys(mask, patch_size).any():
         patch = f"a whole patch of {patch_size}x{patch_size} that is visible"
         raise InvalidValueError("reference", "too transparent", patch)
+    nnf = None
     with torch.no_grad():
-        if attention == "full":
-            out, nnf = full_attention(asked, given, value, patch_size, temperature=temperature, key_mask=mask), None
+        if options.attention == "full":
+            out = full_attention(asked, given, value, patch_size, temperature=options.temperature, key_mask=mask)
         else:
-            aggregation = attention == "aggregation"
             out, field = ps_attention(
-                asked, given, value, patch_size, k, iterations, aggregation=aggregation, temperature=temperature, key_mask=mask,
-                seed=seed, return_field=True,
+                asked, given, value, patch_size, options.k, options.iterations,
+                aggregation=options.attention == "aggregation", temperature=options.temperature, key_mask=mask,
+                seed=options.seed, return_field=True,
             )  # fmt: skip
             nnf = field.nnf[0].cpu().numpy()
     shares = out[0].clamp_(0, 1)
     if query.dtype.kind == "u":
         shares = shares.mul_(white_of(query.dtype)).round_()
-    pixels = shares.permute(1, 2, 0).cpu().numpy().astype(query.dtype)
-    return Rebuilt(pixels, nnf)
+    return Rebuilt(shares.permute(1, 2, 0).cpu().numpy().astype(query.dtype), nnf)
 
 
 def _compared(query: np.ndarray, key: np.ndarray) -> tuple[Tensor, Tensor]:
     """[1, C, H, W] in [0, 1] of each."""
     if query.shape[2] != key.shape[2]:
-        return tuple(torch.from_numpy(tone(x))[None, None] for x in (query, key))
+        return torch.from_numpy(tone(query))[None, None], torch.from_numpy(tone(key))[None, None]
     return _shares(query), _shares(key)
 
 

@@ -87,8 +87,9 @@ def _most(
     for network in networks:
         size = area * network.scale**2
         result = size * each + 4 * header.channels * size * ensemble
-        shapes = (sides, sides[::-1]) if ensemble else (sides,)
-        at_work = max(_working(network, *shape, largest) for shape in shapes) + 12 * area
+        short, long = sides
+        shapes = ((short, long), (long, short)) if ensemble else ((short, long),)
+        at_work = max(_working(network, width, height, largest) for width, height in shapes) + 12 * area
         working = max(working, at_work)
         most = max(most, kept + result + at_work)
         area, sides = size, [side * network.scale for side in sides]
@@ -103,11 +104,11 @@ def _working(network: Network, width: int, height: int, largest: int) -> int:
     looked = min(strip_rows(width, largest) + 2 * network.halo, height) * width
     full = _full((network,))
     if isinstance(network, CSNLN):
-        features = network.head[0][0].out_channels
+        features = network.features
         enlarged = 4 if scale == 4 else 1  # the map of twice the resolution, to which the second stage attends
         found = features * (CSNLN_KEPT * area * enlarged + CSNLN_STRIP * looked * scale**2)
         keys = area * enlarged // network.SEM.ratio**2
-        return found + (SCORES + PAIR * keys * looked * enlarged if full else 0)
+        return int(found + (SCORES + PAIR * keys * looked * enlarged if full else 0))
     drawn = KEPT * area + (FEATURE * network.head.out_channels + DRAWN * scale**2) * looked
     found = int(max(drawn, SEARCHED * area + LEFT * looked))
     return found + (PAIR * (area // network.ratio**2) * looked if full else 0)

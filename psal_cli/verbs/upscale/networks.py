@@ -62,24 +62,28 @@ def _cached(source: str, scale: int, attention: str, device: str) -> Network:
         raise InputError(f"{source} is no network for super-resolution that psal knows ({error})") from error
     if network.scale != scale:
         raise InvalidValueError("scale", scale, f"{network.scale}, by which {source} enlarges, or other weights")
-    return stored.load_strict(network, state, source).to(device, memory_format=torch.channels_last)
+    network = stored.load_strict(network, state, source).to(device)
+    for x in network.parameters():
+        if x.ndim == 4:
+            x.data = x.data.contiguous(memory_format=torch.channels_last)
+    return network
 
 
 def _span(state: dict[str, Tensor], recipe: stored.Recipe, attention: str) -> Network:
     features, scale = state["head.weight"].shape[0], round((state["tail.weight"].shape[0] / 3) ** 0.5)
     blocks = len({name.split(".")[1] for name in state if name.startswith("body.")})
-    before = {"before": recipe["before"]} if "before" in recipe else {}
     cross = "cross.mix.weight" in state
-    return SpanPSAL(scale, features, blocks, cross=cross, attention=attention, kept=torch.float16, **before)
+    before = int(recipe.get("before", 2))
+    return SpanPSAL(scale, features, blocks, before, cross=cross, attention=attention, kept=torch.float16)
 
 
 def _own(state: dict[str, Tensor], recipe: stored.Recipe, attention: str) -> Network:
     features, scale = state["head.weight"].shape[0], round((state["tail.weight"].shape[0] / 3) ** 0.5)
     blocks = len({name.split(".")[1] for name in state if name.startswith("body.")})
-    before = {"before": recipe["before"]} if "before" in recipe else {}
-    cross = any(name.startswith("cross.") for name in state)
-    layer = {"attention": attention, "kept": torch.float16} if cross else {}
-    return UpscalingNetwork(scale, features, blocks, cross=cross, **layer, **before)
+    before = int(recipe.get("before", 4))
+    if any(name.startswith("cross.") for name in state):
+        return UpscalingNetwork(scale, features, blocks, before, attention=attention, kept=torch.float16)
+    return UpscalingNetwork(scale, features, blocks, before, cross=False)
 
 
 def _published(state: dict[str, Tensor], recipe: stored.Recipe, attention: str) -> Network:
