@@ -22,7 +22,8 @@ HEADER = (Path(__file__).parents[1] / "ext" / "psal.h").read_text()
 FLOORS = [
     {"__main__"},
     {"commands"},
-    {"benchmarks", "training"},
+    {"training"},
+    {"benchmarks"},
     {"verbs"},
     {"tasks"},
     {"batch", "viz", "networks"},
