@@ -118,6 +118,7 @@ def test_one_neighbour_leaves_query_and_key_without_gradient(device, dtype):
 # ---------------------------------------------------------------------------------------------------- inside of torch
 
 
+@pytest.mark.unsanitized
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, from inside inductor
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
@@ -206,6 +207,7 @@ def train(network, query, key, steps):
     return losses[0].item(), losses[-1].item()
 
 
+@pytest.mark.unsanitized
 @pytest.mark.parametrize(("k", "aggregation"), [(3, False), (1, True)])
 def test_two_convolutions_learn_to_reconstruct(pair, device, k, aggregation):
     query, key = (frame.to(device) for frame in pair(64))
@@ -214,6 +216,7 @@ def test_two_convolutions_learn_to_reconstruct(pair, device, k, aggregation):
     assert after < 0.012  # matching the frames' own pixels gives 0.008
 
 
+@pytest.mark.unsanitized
 def test_one_neighbour_learns_nothing(pair, device):
     query, key = (frame.to(device) for frame in pair(64))
     network = Reconstruction(1, False).to(device)

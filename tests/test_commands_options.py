@@ -146,9 +146,9 @@ def test_memory_that_is_not_there_is_found_before_decoding(photos, monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: 3 << 20)
     assert "or --max-memory 4M picks a smaller plan" in psal("inpaint", "cut.jpg", "--mask", "mask.png").stderr
     assert psal("inpaint", "photos/000.png", "--mask", "mask.png", "--max-memory", "4G").exit_code == 0  # who says so knows
-    memory.check_available(4 << 20, "")  # what is held counts
+    memory.check_available(4 << 20)  # what is held counts
     with pytest.raises(memory.MemoryLimitError):
-        memory.check_available((4 << 20) + 1, "")
+        memory.check_available((4 << 20) + 1)
 
 
 def test_the_estimate_counts_how_results_are_written():

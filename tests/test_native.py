@@ -51,6 +51,7 @@ except RuntimeError as error:
 """
 
 
+@pytest.mark.unsanitized
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
 def test_running_out_of_memory_is_an_error_not_a_crash():
     assert in_a_process_of_its_own(OUT_OF_MEMORY) == "psal search: std::bad_alloc"

@@ -169,7 +169,7 @@ class Reconstruct(Verb[ReconstructArguments, Loaded, Result]):
         )
         reference = replace(key, pixels=lent).array()
         try:
-            found = api.reconstruct(replace(query, pixels=asked, alpha=None).array(), reference, chosen, progress=progress)
+            found = api.reconstruct(replace(query, pixels=asked, alpha=None).array(), reference, chosen)  # a single step
         except InvalidValueError:
             raise
         except ValueError as error:

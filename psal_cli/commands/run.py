@@ -18,7 +18,7 @@ from psal_cli.commands.console import Console
 from psal_cli.commands.cures import with_cure
 from psal_cli.commands.planning import planned
 from psal_cli.commands.verb import AnyVerb
-from psal_cli.errors import INTERRUPTED, is_out_of_memory, printable
+from psal_cli.errors import INTERRUPTED, PsalError, is_out_of_memory, printable
 
 
 def run_verb(arguments: Arguments, make: type[AnyVerb]) -> None:
@@ -33,7 +33,7 @@ def run_verb(arguments: Arguments, make: type[AnyVerb]) -> None:
 def _preview(verb: AnyVerb, items: list[Item], several: bool) -> int:
     console, codes = verb.console, []
     verb.use_device()
-    verb.start()
+    _start(verb)
     for item in items:
         plan: report.Record = {
             "input": str(item.input),
@@ -84,7 +84,7 @@ def _run(verb: AnyVerb, items: list[Item], several: bool, stop: Stop) -> int:
     with suppress(KeyboardInterrupt):  # of a signal, which `stop` has seen: then no picture is begun
         why = verb.use_device()
         console.detail(f"device {verb.device} ({why}), {options.set_threads(arguments.threads)} CPU threads")
-        verb.start()
+        _start(verb)
     with stop.hold():  # what is said and listed at the end is so after a signal too
         for item in items:
             if item.skipped:
@@ -112,6 +112,13 @@ def _run(verb: AnyVerb, items: list[Item], several: bool, stop: Stop) -> int:
         elif missed:
             console.failure(KeyboardInterrupt())
     return INTERRUPTED if stop.asked else report.exit_code(codes, several, not todo) or int(console.lost)
+
+
+def _start(verb: AnyVerb) -> None:
+    try:
+        verb.start()
+    except PsalError as error:
+        raise with_cure(error, verb) from error
 
 
 def _finish(verb: AnyVerb, items: list[Item]) -> list[int]:
