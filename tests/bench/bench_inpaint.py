@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 import torch
 from inpaint_cases import PARTS, Case, cases
+from inpaint_compare import comparison
 from inpaint_masks import Silhouette, silhouettes_in
 from inpaint_methods import METHODS, USUAL, Fill, Filler, version_of
 from inpaint_page import Cell, marked, window_around, write_pages
@@ -39,6 +40,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=ROOT / "../shared/data", help="folder with scenes/, photos/ and eval/")
     parser.add_argument("--silhouettes", type=Path, metavar="DIR", help="PNGs of objects on black; default DATA/silhouettes")
     parser.add_argument("--keep", type=Path, action="append", default=[], help="results of an earlier run to take rows from")
+    parser.add_argument(
+        "--against", type=Path, metavar="JSON", help="results of an earlier run: also print what has changed since"
+    )
     parser.add_argument("--write-readme", action="store_true", help="also put the tables into tests/bench/README.md")
     parser.add_argument("--json", type=Path, help="where the figures go; default results/inpaint.json for the report, else none")
     arguments = parser.parse_args()
@@ -139,6 +143,19 @@ def run(arguments: argparse.Namespace, methods: dict[str, Filler], old: dict) ->
     return rows, lines
 
 
+def comparisons(arguments: argparse.Namespace, rows: list[Row], methods: list[str]) -> list[str]:
+    """The first method beside each of the others, case by case, and each method beside itself in an earlier run."""
+    own = {name: [row for row in rows if row["method"] == name] for name in methods}
+    tables = [comparison(f"{methods[0]} - {name}", own[name], own[methods[0]]) for name in methods[1:]]
+    if arguments.against:
+        old = json.loads(arguments.against.read_text())["rows"]
+        old = [{key: float("nan") if value is None else value for key, value in row.items()} for row in old]
+        for name in methods:
+            before = [row for row in old if row["method"] == name]
+            tables.append(comparison(f"{name}, now - before", before, own[name]))
+    return tables
+
+
 def main() -> int:
     arguments = parse()
     torch.set_num_threads(arguments.threads)
@@ -154,6 +171,7 @@ def main() -> int:
         return 2
     summary = summarise(rows, [TRUTH, *methods])
     tables = [markdown(summary, group, missing) for group in GROUPS if any(entry["group"] == group for entry in summary)]
+    tables += comparisons(arguments, rows, list(methods))
     print("\n\n".join(tables))
     about = header(*PACKAGES)
     if arguments.json:

@@ -33,7 +33,7 @@ COLUMNS = {  # figure -> (head of the column, format)
     "seam_border": ("seam, border", ".2f"),
     "seam_pieces": ("seam, pieces", ".2f"),
     "seam_smooth": ("seam, smooth", ".2f"),
-    "false_steps": ("false steps", ".2f"),
+    "hard_steps": ("hard steps, %", ".2f"),
     "cpu_seconds": ("CPU s", ".2f"),
 }
 GROUPS = {"all": "", **dict.fromkeys(GROUNDS, "ground"), **dict.fromkeys(KINDS, "kind")}  # a table each -> the row's entry

@@ -6,11 +6,11 @@ filled, fields int32 `[H,W,2]`: the (row, column) that each filled pixel was cop
 A *step* is the difference of two neighbouring pixels after a Gaussian of 1 px, the root mean square of its channels, divided by
 what that Gaussian leaves of an ideal step: a sharp step of n grey levels measures n, noise much less.
 
-    excess of an edge = its step - the mean step of the edges of its direction near it that lie on no seam
-    seam              = the sum of the excesses over the seam's edges / the edges of the hole's border
+    excess of an edge = its step - the mean step of the four edges 3 and 4 px away from it, before and behind
+    seam              = the sum of the excesses over the seam's edges / the number of edges of the hole's border
 
-The excess has a sign and averages to zero where a seam means nothing, as in the truth. Divided by the length of the hole's border,
-a figure of n says: as bad as a step of n grey levels all around the hole.
+The excess has a sign and averages to zero wherever an edge is nothing special, as in the truth. Divided by the length of the
+hole's border, a figure of n says: as bad as a step of n grey levels all around the hole.
 """
 
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ import numpy as np
 
 SIGMA = 1.0  # pixels
 LEFT_OF_STEP = erf(0.5 / (SIGMA * 2**0.5))  # of an ideal step, between the two pixels beside it
-REACH = 3  # pixels: edges nearer than this to a seam feel it and are not compared with
-NEAR = 8.0  # pixels, of a Gaussian: the edges that a seam is compared with
+BESIDE = (3, 4)  # pixels: edges so far away do not feel a step any more
 MARGIN = 40  # pixels around the hole's box: further away nothing counts
 PEAK = 17  # pixels: a fill may step as much as the truth does anywhere in this window
-LEAST_SMOOTH = 0.05  # of the hole's edges: where fewer lie on smooth ground, figures of smooth ground mean nothing
+VISIBLE = 2.0  # grey levels
+LEAST_SMOOTH = 0.1  # of the hole's edges: where fewer lie on smooth ground, figures of smooth ground mean nothing
 
 
 @dataclass(frozen=True)
@@ -62,19 +62,17 @@ def piece_borders(mask: np.ndarray, field: np.ndarray) -> Edges:
     return Edges(moved.down & hole.down, moved.across & hole.across)
 
 
-def usual_steps(found: np.ndarray, true: np.ndarray, seam: np.ndarray) -> np.ndarray:
-    """The mean step near each edge of those on no seam; of the truth where a fill has none such, seams being everywhere."""
-    free = cv2.dilate(seam.astype(np.uint8), np.ones((2 * REACH + 1,) * 2, np.uint8)) == 0
-    count, sum_, truth = (cv2.GaussianBlur(x.astype(np.float32), (0, 0), NEAR) for x in (free, found * free, true))
-    return (sum_ + 1e-3 * truth) / (count + 1e-3)
+def excess(found: Edges) -> Edges:
+    """float32, of every edge: how much more it steps than the parallel edges beside it."""
+    return Edges(*(values - beside(values, axis) for axis, values in enumerate((found.down, found.across))))
 
 
-def excess(found: Edges, true: Edges, seam: Edges) -> Edges:
-    """float32, of every edge: how much more it steps than is usual near it."""
-    down, across = (
-        f - usual_steps(f, t, s) for f, t, s in ((found.down, true.down, seam.down), (found.across, true.across, seam.across))
-    )
-    return Edges(down, across)
+def beside(values: np.ndarray, axis: int) -> np.ndarray:
+    """The mean of what lies BESIDE each value along an axis, what is nearest where that is outside."""
+    places = np.arange(values.shape[axis])
+    moves = [move for distance in BESIDE for move in (-distance, distance)]
+    found = [np.take(values, (places + move).clip(0, len(places) - 1), axis) for move in moves]
+    return np.mean(found, axis=0)
 
 
 def total(value: Edges, where: Edges) -> float:
@@ -93,45 +91,54 @@ def either(first: Edges, second: Edges) -> Edges:
     return Edges(first.down | second.down, first.across | second.across)
 
 
-def false_steps(found: Edges, true: Edges) -> Edges:
-    """float32: how far each edge steps beyond anything that the truth does near it."""
-    window = np.ones((PEAK, PEAK), np.uint8)
-    down, across = (np.maximum(f - cv2.dilate(t, window), 0) for f, t in ((found.down, true.down), (found.across, true.across)))
+def hard(found: Edges, true: Edges) -> Edges:
+    """bool: edges that visibly step more than the edges beside them and than the truth does anywhere near."""
+    above, window = excess(found), np.ones((PEAK, PEAK), np.uint8)
+    down, across = (
+        (e > VISIBLE) & (f > cv2.dilate(t, window) + VISIBLE)
+        for e, f, t in ((above.down, found.down, true.down), (above.across, found.across, true.across))
+    )
     return Edges(down, across)
 
 
 def seams(
     filled: np.ndarray, truth: np.ndarray, mask: np.ndarray, smooth: np.ndarray, field: np.ndarray | None = None
 ) -> dict[str, float]:
-    """The seams of a fill, each in grey levels all around the hole.
+    """The seams of a fill.
 
     Args:
         smooth: bool `[H,W]`, the truth's `inpaint_ground.smooth_places`.
         field: where each pixel was copied from; None for a method that does not say.
 
     Returns:
-        seam_border: of the hole's border. seam_pieces: of the borders of copied pieces; nan without a field.
-        seam_smooth: of both, on smooth ground only. false_steps: on smooth ground what steps more than the truth does anywhere
-        near, on a seam or not: for methods without a field too. The last two are nan where no ground is smooth, and are
-        divided by the smooth share of the border's edges that the hole's edges suggest.
+        seam_border: of the hole's border, in grey levels all around the hole.
+        seam_pieces: of the borders of copied pieces, likewise; nan without a field.
+        seam_smooth: of both where the ground is smooth, divided by the share of the hole's edges that lie there.
+        hard_steps: the share in % of the hole's edges on smooth ground that step visibly more than those beside them and than
+            anything near in the truth, on a seam or not: needs no field. These two are nan where hardly any ground is smooth.
     """
     rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
     box = tuple(slice(max(0, x[0] - MARGIN), x[-1] + 1 + MARGIN) for x in (rows, columns))
     own = np.ascontiguousarray(mask[box])
     found, true = steps(filled[box]), steps(truth[box])
-    border = between(own, ~own)
-    pieces = None
+    above, border = excess(found), between(own, ~own)
+    around, pieces = count(border), None
     if field is not None:
-        shifted = field[box] - np.array([box[0].start, box[1].start])
-        pieces = piece_borders(own, shifted)
-    seam = border if pieces is None else either(border, pieces)
-    above, around = excess(found, true, seam), count(border)
-    hole, even = either(inside(own), border), inside(smooth[box])
+        pieces = piece_borders(own, field[box] - np.array([box[0].start, box[1].start]))
+    # Well inside smooth ground: what an edge is compared with lies there too.
+    even = inside(cv2.erode(smooth[box].astype(np.uint8), np.ones((2 * BESIDE[-1] + 1,) * 2, np.uint8)).astype(bool))
+    hole = either(inside(own), border)
     share = count(both(hole, even)) / count(hole)
-    lies_smooth = share >= LEAST_SMOOTH
+    found_smooth = {"seam_smooth": float("nan"), "hard_steps": float("nan")}
+    if share >= LEAST_SMOOTH:
+        seam = border if pieces is None else either(border, pieces)
+        steep = count(both(hard(found, true), both(hole, even)))
+        found_smooth = {
+            "seam_smooth": total(above, both(seam, even)) / (around * share),
+            "hard_steps": 100 * steep / count(both(hole, even)),
+        }
     return {
         "seam_border": total(above, border) / around,
         "seam_pieces": float("nan") if pieces is None else total(above, pieces) / around,
-        "seam_smooth": total(above, both(seam, even)) / (around * share) if lies_smooth else float("nan"),
-        "false_steps": total(false_steps(found, true), both(hole, even)) / (around * share) if lies_smooth else float("nan"),
+        **found_smooth,
     }
