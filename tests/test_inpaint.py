@@ -135,7 +135,7 @@ def test_the_first_estimate_is_made_of_source_colours():
     image = torch.zeros(1, 3, 64, 64)
     image[..., 32:] = 1.0
     mask = hole_of(image, (20, 40, 20, 44)).numpy()
-    (holes, _, keys), (box,) = completion._masks(mask, None, 7), parts.part_boxes(mask, 7)
+    (holes, _, keys), (box,) = completion._masks(mask, mask, 7), parts.part_boxes(mask, 7)
     key = synthesis.Key(pyramid.Pyramid(image[0].permute(1, 2, 0).numpy(), holes[:1]).features(0, energy=True), 5, *keys[0])
     one = Hole.of(mask, box, 7)
     peel(one, key, 7, "exact", 0)

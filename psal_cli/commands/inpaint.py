@@ -1,5 +1,6 @@
 """`psal inpaint`: fill the masked part of pictures."""
 
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -193,7 +194,7 @@ class Inpaint(Verb):
 
         try:
             return fill(
-                loaded.picture.tensor().to(want.device),
+                self._seen(loaded).tensor().to(want.device),
                 on_device(loaded.mask.hole),
                 source_mask=on_device(loaded.source),
                 patch_size=want.patch_size,
@@ -207,6 +208,15 @@ class Inpaint(Verb):
             )
         except ValueError as error:
             raise InputError(f"{item.input}: {error}") from error
+
+    def _seen(self, loaded: Loaded):
+        """The picture as the engine sees it: no colours that are wholly transparent."""
+        from psal_cli.tasks.transparency import covered
+
+        picture = loaded.picture
+        if picture.alpha is None or picture.alpha.all():
+            return picture
+        return replace(picture, pixels=covered(picture.pixels, picture.alpha > 0, loaded.mask.hole))
 
     def write(self, item: Item, result: Result) -> str:
         from psal_cli.image import write_picture

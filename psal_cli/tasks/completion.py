@@ -32,7 +32,7 @@ EXACT = 1 << 14  # pixels of a coarsest level that is searched exactly
 def complete(
     pixels: np.ndarray,
     hole: np.ndarray,
-    source: np.ndarray | None,
+    barred: np.ndarray,
     patch_size: int,
     iterations: int | None,
     seed: int,
@@ -42,7 +42,8 @@ def complete(
     """Finds where each pixel of the hole is copied from.
 
     Args:
-        pixels: [H, W, C], uint8, uint16 or float32. hole: bool [H, W]. source: bool [H, W], what may be copied from, or None.
+        pixels: [H, W, C], uint8, uint16 or float32. hole: bool [H, W]. barred: bool [H, W], what may not be copied from, the
+            hole among it.
         draw: what is expected in the hole, see `Pyramid.guide`; None: nothing.
 
     Returns:
@@ -50,7 +51,7 @@ def complete(
 
     Raises ValueError when nothing is left to copy from.
     """
-    holes, barred, keys = _masks(hole, source, patch_size)
+    holes, kept, keys = _masks(hole, barred, patch_size)
     pyramid = Pyramid(pixels, holes, TEXTURE_WEIGHTS)
     if draw is not None and (level := drawn_level(inner_radius(hole), len(holes))) is not None:
         pyramid.guide(level, draw)
@@ -60,7 +61,7 @@ def complete(
         if progress:
             progress(len(holes) - number, len(holes), f"{width}x{height}")
         rounds = iterations or min(8, 2**number)  # fewer where the field is fine already: each vote costs some texture
-        copied = barred[number] if coarser else None
+        copied = kept[number] if coarser else None
         parts = [Hole.of(holes[number], box, patch_size, copied) for box in part_boxes(holes[number], patch_size)]
         key = Key(pyramid.features(number, energy=not coarser), pixels.shape[2] + TEXTURES, *keys.pop())
         if not coarser:
@@ -94,7 +95,7 @@ def drawn_level(radius: float, levels: int) -> int | None:
 
 
 def _masks(
-    hole: np.ndarray, source: np.ndarray | None, patch_size: int
+    hole: np.ndarray, barred: np.ndarray, patch_size: int
 ) -> tuple[list[np.ndarray], list[np.ndarray | None], list[tuple[Tensor, Tensor]]]:
     """Of each level, finest first: the hole; what may not be copied, None where it is voted; and the valid keys (`Key.valid` and
     `Key.rows`).
@@ -103,7 +104,6 @@ def _masks(
     Raises ValueError when nothing is.
     """
     levels = levels_of(inner_radius(hole))
-    barred = hole if source is None else hole | ~source
     if min(hole.shape) < patch_size or not (key := _keys(barred, patch_size))[1][0, -1]:
         raise ValueError(f"nothing is left to copy from: no patch of {patch_size}x{patch_size} lies whole outside the mask")
     holes, kept, keys = [hole], [barred], [key]

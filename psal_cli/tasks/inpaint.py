@@ -95,11 +95,10 @@ def inpaint(
     painter = None if engine == "patch" else painter or Painter(network_of(), str(image.device), seed=seed)
     # The work is many small searches in a row, each over before a GPU had begun: the CPU does it.
     pixels, hole = _pixels(image), mask.cpu().numpy()
-    source = None if source_mask is None else source_mask.cpu().numpy()
+    barred = hole if source_mask is None else hole | ~source_mask.cpu().numpy()
     if engine == "network":
         values = painter(floats(pixels), hole).clip(0, 1)
         return Filled(torch.from_numpy(values).to(image.device), None, image, mask)
-    barred = hole if source is None else hole | ~source
     inside = np.flatnonzero(hole)
     values = np.empty((len(inside), pixels.shape[2]), np.float32)
     origins = np.empty((len(inside), 2), np.int32)
@@ -107,9 +106,8 @@ def inpaint(
     for number, window in enumerate(boxes, 1):
         view = np.s_[window[0] : window[1], window[2] : window[3]]
         say = progress and _numbered(progress, number, len(boxes))
-        part = None if source is None else source[view]
         try:
-            found = complete(pixels[view], hole[view], part, patch_size, iterations, seed, say, painter)
+            found = complete(pixels[view], hole[view], barred[view], patch_size, iterations, seed, say, painter)
         except ValueError as error:
             if reach is None:
                 raise
