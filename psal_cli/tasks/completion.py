@@ -16,8 +16,9 @@ from torch import Tensor
 from psal_cli import ops
 from psal_cli.tasks.hole import Hole, peel, start
 from psal_cli.tasks.parts import Box, inner_radius, part_boxes
-from psal_cli.tasks.pyramid import TEXTURE_WEIGHTS, TEXTURES, Pyramid, halve_mask, upsample_field
+from psal_cli.tasks.pyramid import TEXTURES, Pyramid, halve_mask, upsample_field
 from psal_cli.tasks.synthesis import Key
+from psal_cli.tasks.texture import weigh
 
 COARSEST_RADIUS = 4  # the widest hole's inner radius at the coarsest level, in pixels: a hole one or two patches wide
 # At most, the same where a network draws what is expected. It learnt to fill wider holes, but finer levels would follow its
@@ -25,7 +26,7 @@ COARSEST_RADIUS = 4  # the widest hole's inner radius at the coarsest level, in 
 DRAWN_RADIUS = 12
 NARROW = 8  # a hole with a smaller inner radius, a wire or a scratch, needs no drawing: its edges say what belongs there
 COARSEST_SIDE = 32  # smaller than this a picture has too few patches left to tell one thing from another
-COPYING = 2  # the finest levels copy, those above vote: there a search has to mend what does not fit
+COPYING = 3  # the finest levels copy, those above vote: there a search has to mend what does not fit
 EXACT = 1 << 14  # pixels of a coarsest level that is searched exactly
 
 
@@ -52,7 +53,8 @@ def complete(
     Raises ValueError when nothing is left to copy from.
     """
     holes, kept, keys = _masks(hole, barred, patch_size)
-    pyramid = Pyramid(pixels, holes, TEXTURE_WEIGHTS)
+    pyramid = Pyramid(pixels, holes)
+    weigh(pyramid)
     if draw is not None and (level := drawn_level(inner_radius(hole), len(holes))) is not None:
         pyramid.guide(level, draw)
     coarser, parts = [], []

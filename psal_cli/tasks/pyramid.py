@@ -4,7 +4,7 @@ Feature maps here are float32 [1, C, H, W] in torch.channels_last memory, so tha
 They are many times larger than the picture's own pixels, so each is made only when it is wanted, a strip of rows at a time.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
@@ -18,9 +18,6 @@ from psal_cli.tasks.parts import Box, part_boxes, windows
 # sources, and with less weight than this on gradients the search takes smooth patches for textured ones.
 TEXTURE_WEIGHT = 20.0
 TEXTURES = 2  # channels
-# The same by level, 0 the finest, where a fill is composed of copies: a fine level sees texture in the colours themselves, and
-# with more weight structures break off; a deep one has nothing else to know it by.
-TEXTURE_WEIGHTS = (3.0, 3.0, 4.0, 6.0, 12.0, 17.0, TEXTURE_WEIGHT)
 GUIDE_BLUR = 1.0  # of what is expected: standard deviation, pixels of its level
 GUIDE_WEIGHT = 0.7  # of what is expected beside what is seen
 # Of the texture that is expected to what is around the hole: a search by distance takes the smoother of two patches. (With 1.6
@@ -54,11 +51,10 @@ class Pyramid:
     coarse pixel: what a coarse level could not see otherwise (Newson et al. 2017).
     """
 
-    def __init__(self, pixels: np.ndarray, holes: list[np.ndarray], weights: Sequence[float] = (TEXTURE_WEIGHT,)):
-        """pixels: [H, W, C], what `floats` takes; holes: bool [H, W] of each level, halved (`halve_mask`); weights: of texture
-        by level, the last one for all coarser levels too."""
+    def __init__(self, pixels: np.ndarray, holes: list[np.ndarray]):
+        """pixels: [H, W, C], what `floats` takes; holes: bool [H, W] of each level, halved (`halve_mask`)."""
         self.pixels, self.holes, self.coarse = pixels, holes, [None]
-        self.shares = [weights[min(number, len(weights) - 1)] / TEXTURE_WEIGHT for number in range(len(holes))]
+        self.weights = [TEXTURE_WEIGHT] * len(holes)  # of the texture features of each level, see `texture.weigh`
         self.guides: list[np.ndarray | None] = [None] * len(holes)
         for number in range(1, len(holes)):
             self.coarse.append(self._halved(number))
@@ -87,7 +83,7 @@ class Pyramid:
     def features(self, number: int, energy: bool = False) -> Tensor:
         """float32 [1, C + 2, H, W] of a level: colours, then texture; zero in the hole. Where there is a guide, as many
         channels more, of what is expected. With `energy` the sums of squares of both follow, each a channel."""
-        known, guide, share = self.coarse[number], self.guides[number], self.shares[number]
+        known, guide, share = self.coarse[number], self.guides[number], self.weights[number] / TEXTURE_WEIGHT
         if known is None or guide is not None or energy or share != 1:
             height, width = self.holes[number].shape
             maps = [self.pixels.shape[2] + TEXTURES] * (1 if guide is None else 2)
