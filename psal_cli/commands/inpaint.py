@@ -41,7 +41,7 @@ EXAMPLE = "psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.
 @click.option("--source-mask", type=options.PICTURE, help="As --mask, white = may be copied from.")
 @options.search_options
 @options.seed_option
-@click.option("--no-blend", is_flag=True, help="Leave the light of the copied pixels as it is.")
+@click.option("--no-blend", is_flag=True, help="Leave the copied pixels exactly as they are, seams and all.")
 @options.device_options
 @options.offsets_options
 @click.option("--compare", type=options.PICTURE, help="Also write input, mask and result side by side.")

@@ -1,8 +1,9 @@
 """Completion by patches: fills holes so that every patch that touches one looks like a patch outside.
 
 Alternates search and weighted voting (see `synthesis`) from coarse to fine, with the texture features and the onion-peel
-start of Newson et al. 2017 ("Non-local patch-based image inpainting", IPOL). Between levels the field is
-upsampled, not the picture, and the last vote is a copy: the result is made of the source's own pixels.
+start of Newson et al. 2017 ("Non-local patch-based image inpainting", IPOL). Between levels the field is upsampled, not the
+picture. The finest levels do not vote: each pixel is copied from one place, and the copies are joined in the gradient domain
+(`ops.compose`). The result says where each pixel is copied from.
 
 Where something is known of what is in the hole, as what a network draws there, the coarse levels compare that too.
 """

@@ -14,7 +14,7 @@ from psal_cli.tasks.pyramid import TEXTURES
 from psal_cli.tasks.synthesis import Estimate, Key, put, third_quartile
 
 CONFIDENCE = 0.4  # a patch whose centre lies one pixel deeper in the hole counts e^0.4 times less (Wexler et al. 2007)
-SHARPNESS = 2.0  # of a vote: patches at the usual distance, the third quartile, count e^2 times less than perfect ones
+SHARPNESS = 3.0  # of a vote: patches at the usual distance, the third quartile, count e^3 times less than perfect ones
 # Of a composition in between: copies keep their colours more than in the last one, for seams to be found and mended by the
 # search; a difference that spreads over more than a few pixels is left to the coarser levels.
 FIDELITY, STEPS, TOLERANCE = 0.03, 60, 1e-3

@@ -20,9 +20,9 @@ TEXTURE_WEIGHT = 20.0
 TEXTURES = 2  # channels
 GUIDE_BLUR = 1.0  # of what is expected: standard deviation, pixels of its level
 GUIDE_WEIGHT = 0.7  # of what is expected beside what is seen
-# Of the texture that is expected to what is around the hole: a search by distance takes the smoother of two patches. (With 1.6
-# fills have nearly the gradients of photographs, of which some are where none belong, and are further from the truth.)
-EXPECTED_TEXTURE = 1.5
+# Of the texture that is expected to what is around the hole: a search by distance takes the smoother of two patches, and a seam
+# that is removed takes gradients with it. (More keeps more texture, and is further from the truth.)
+EXPECTED_TEXTURE = 2.0
 AROUND = 512  # pixels around a hole are looked at: what is expected there costs what the hole does, not what the picture does
 FAINT = 0.1  # texture: less than this is none
 STRIP = 1 << 18  # pixels: what is worked on at a time is a few MB

@@ -9,9 +9,9 @@ from psal_cli.tasks.pyramid import FAINT, TEXTURE_WEIGHT, TEXTURES, Pyramid
 RING = 15  # pixels of a level around the hole: what is looked at
 WINDOW = 7  # pixels: side of the squares in which contrast is measured, that of a patch
 LEAST = 3.0  # weight: with less the search does not see that it takes smooth patches for textured ones
-# Of two patches of one texture the colours differ by twice its variance, those of one patch and a flat one by half of that: for
-# the texture features to outweigh this, their weight has to be the contrast of the colours beside the texture, or more.
-MARGIN = 1.5
+# Of two patches of one texture the colours differ by twice its variance, those of one patch and a flat one by half of that. The
+# texture features make up for it with a weight of about the contrast of the colours beside the texture.
+MARGIN = 1.0
 
 
 def weigh(pyramid: Pyramid) -> None:
