@@ -278,7 +278,7 @@ def compose(pixels: Tensor, barred: Tensor, unknown: Tensor, origin: Tensor, cor
             if second[0] >= unknown.shape[0] or second[1] >= unknown.shape[1] or not ({first, second} & number.keys()):
                 continue
             at_first, at_second = (source.get(p, (p[0] + corner[0], p[1] + corner[1])) for p in (first, second))
-            present, weight = pixels[at_second] - pixels[at_first], 1.0
+            present = pixels[at_second] - pixels[at_first]
             onward, before = (at_first[0] + down, at_first[1] + right), (at_second[0] - down, at_second[1] - right)
             steps = [own_step(at_first, onward)] if first in number else []
             steps += [own_step(before, at_second)] if second in number else []
@@ -286,8 +286,9 @@ def compose(pixels: Tensor, barred: Tensor, unknown: Tensor, origin: Tensor, cor
                 steps = [present]
             steps = sorted((s for s in steps if s is not None), key=lambda s: float((s - present).square().sum()))
             wanted = steps[0] if steps else torch.zeros_like(present)
-            if not (first in number and second in number):
-                weight = max(math.exp(-4 * float((wanted - present).abs().max()) ** 2), 0.001)
+            wrong = float((wanted - present).abs().max())
+            inner = first in number and second in number
+            weight = max(math.exp(-((wrong / 0.25) ** 2)), 0.02) if inner else max(math.exp(-((wrong / 0.5) ** 2)), 0.001)
             for here, there, sign in ((first, second, -1), (second, first, 1)):
                 if here in number:
                     matrix[number[here], number[here]] += weight

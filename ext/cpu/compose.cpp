@@ -5,7 +5,7 @@
 //   sum over edges w |u(q) - u(p) - g(p, q)|^2 + fidelity * sum |u(p) - copy(p)|^2
 // where copy(p) is the pixel that p was copied from and g is, between two pixels whose sources are neighbours too, the step
 // between these; at a seam, of the two sources' own steps the one nearer to the step between the copies; at the hole's edge
-// the own step of the unknown pixel's source, weighted less the more it differs from the step that is there.
+// the own step of the unknown pixel's source. Seams and the hole's edge weigh less the more g differs from the step that is there.
 #include <string.h>
 
 #include "kernels.h"
@@ -16,8 +16,10 @@ namespace PSAL_ISA {
 namespace {
 
 constexpr int kChannels = 4;       // at most
-constexpr float kEdge = 0.5f;      // a step at the hole's edge that is wrong by so much is an edge of the subject
-constexpr float kLeastWeight = 0.001f;
+// A step that is wrong by so much is an edge of the subject, not a difference of light: between two pieces, and at the hole's
+// edge, where what is known is certain. It keeps the least weight, so that nothing tears.
+constexpr float kSeam = 0.25f, kLeastSeam = 0.02f;
+constexpr float kEdge = 0.5f, kLeastEdge = 0.001f;
 
 struct Place {
   int row, column;
@@ -75,9 +77,9 @@ struct Part {
   // The pixel at (y, x) is unknown.
   float missing(int y, int x, int down, int right, Colour& out) const {
     const Place own = source_of(y, x), onward = {own.row + down, own.column + right};
-    const int there = y + down, beside = x + right;
-    const bool seam = a.unknown[(int64_t)there * a.width + beside];
-    const Place other = seam ? source_of(there, beside) : Place{a.top + there, a.left + beside};
+    const int row = y + down, column = x + right;
+    const bool seam = a.unknown[(int64_t)row * a.width + column];
+    const Place other = seam ? source_of(row, column) : Place{a.top + row, a.left + column};
     for (int c = 0; c < a.channels; ++c) out[c] = 0;
     if (seam && other.row == onward.row && other.column == onward.column) return 1;
     Colour here, present, wanted, before;
@@ -95,7 +97,8 @@ struct Part {
       out[c] = (found ? wanted[c] : 0.f) - present[c];
       most = std::max(most, fabsf(out[c]));
     }
-    return seam ? 1 : std::max(expf(-(most / kEdge) * (most / kEdge)), kLeastWeight);
+    const float beside = most / (seam ? kSeam : kEdge);
+    return std::max(expf(-beside * beside), seam ? kLeastSeam : kLeastEdge);
   }
 
   // Whether a is nearer than b; of equals the one of the upper or left pixel, so that both ends of an edge agree.

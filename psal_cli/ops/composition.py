@@ -23,8 +23,8 @@ def compose(
     Minimises `sum w |grad u - g|^2 + fidelity * sum |u - copy|^2` over the unknown pixels, the known ones fixed (Perez et al.
     2003, "Poisson image editing"). `g` is the step between the copies where their sources are neighbours. At a seam it is, of
     the two sources' own steps, the one nearer to the step between the copies. At the hole's edge it is the step of the unknown
-    pixel's source, with a weight that falls with the difference to the step that is there. The result is the same for any
-    number of threads.
+    pixel's source. At both `w` falls with the difference between `g` and the step that is there: a large one is an edge of the
+    subject. The result is the same for any number of threads.
 
     Args:
         pixels: [H, W, C], uint8, uint16 or float32 in any memory layout; C 1 to 4.
