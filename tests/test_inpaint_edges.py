@@ -93,6 +93,16 @@ def test_a_gradient_of_16_bits_has_no_bands(engine):
         assert np.abs(steps - true).max() < 0.2 * true.mean()
 
 
+def test_origin_says_where_the_texture_of_a_joined_fill_comes_from():
+    """Joining changes the light of the copies, smoothly, and nothing of where they are from."""
+    pixels = np.random.default_rng(0).random((96, 128, 3)).astype(np.float32) * 0.3 + ramp(96, 128, np.float32)
+    mask = hole_of(pixels.shape, (30, 60, 40, 80))
+    image = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+    joined, copies = (inpaint(image, torch.from_numpy(mask), blend=blend) for blend in (True, False))
+    assert torch.equal(joined.origin, copies.origin) and not torch.equal(joined.values, copies.values)
+    assert np.corrcoef(joined.values.flatten(), copies.values.flatten())[0, 1] > 0.9
+
+
 def test_one_patch_suffices_as_a_source():
     pixels = np.random.default_rng(0).random((128, 160, 3)).astype(np.float32)
     mask, source = hole_of(pixels.shape, (60, 100, 80, 120)), hole_of(pixels.shape, (50, 57, 20, 27))

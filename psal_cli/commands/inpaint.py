@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -13,6 +13,9 @@ from psal_cli.commands.run import run_verb
 from psal_cli.commands.talk import Progress, Talk
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from psal_cli.image import Picture
 
 EXAMPLE = "psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.png -o clean.jpg"
 
@@ -209,7 +212,7 @@ class Inpaint(Verb):
         except ValueError as error:
             raise InputError(f"{item.input}: {error}") from error
 
-    def _seen(self, loaded: Loaded):
+    def _seen(self, loaded: Loaded) -> "Picture":
         """The picture as the engine sees it: no colours that are wholly transparent."""
         from psal_cli.tasks.transparency import covered
 
