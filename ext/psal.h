@@ -17,6 +17,7 @@ extern "C" {
 #endif
 
 enum { PSAL_FLOAT32 = 0, PSAL_FLOAT16 = 1, PSAL_BFLOAT16 = 2, PSAL_FLOAT64 = 3 };
+enum { PSAL_UINT8 = 4, PSAL_UINT16 = 5 };  // of pictures only
 enum { PSAL_L2 = 0, PSAL_DOT = 1 };
 enum { PSAL_SCAN = 0, PSAL_JUMP_FLOOD = 1, PSAL_EXACT = 2 };
 
@@ -64,6 +65,23 @@ typedef struct {
   void* out;
 } psal_window_args;
 
+// A fill of copied pixels whose seams are removed in the gradient domain, see cpu/compose.cpp. On the CPU only.
+typedef struct {
+  psal_place place;
+  int32_t dtype;                       // PSAL_FLOAT32, PSAL_UINT8 or PSAL_UINT16
+  int32_t source_height, source_width, channels;  // channels: 1 to 4
+  int32_t top, left, height, width;    // the box that is filled, in the source
+  int32_t steps;                       // of conjugate gradients, at most
+  float fidelity, tolerance;           // weight of the copies' colours; of the residual's norm beside the right side's
+  int64_t strides[3];                  // of pixels, in elements: rows, columns, channels
+  const void* pixels;                  // [Hs, Ws, C]
+  const uint8_t* barred;               // [Hs, Ws], 1 = may not be copied from
+  const uint8_t* unknown;              // [h, w], 1 = to be filled
+  const int32_t* origin;               // [n, 2] (row, column) that each of the n unknown pixels is copied from, in raster order
+  float* out;                          // [n, C], integer pixels divided by their largest value
+} psal_compose_args;
+
+PSAL_EXPORT const char* psal_compose_cpu(const psal_compose_args* args);
 PSAL_EXPORT const char* psal_search_cpu(const psal_search_args* args);
 PSAL_EXPORT const char* psal_search_cuda(const psal_search_args* args);
 PSAL_EXPORT int64_t psal_search_scratch(const psal_search_args* args);  // bytes that psal_search_cuda needs beside the field

@@ -4,7 +4,7 @@ Only raw pointers and sizes cross this border, so one build of the library serve
 """
 
 import ctypes
-from ctypes import POINTER, c_char_p, c_int32, c_int64, c_uint64, c_void_p
+from ctypes import POINTER, c_char_p, c_float, c_int32, c_int64, c_uint64, c_void_p
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2, torch.float64: 3}
+PIXELS = {"float32": 0, "uint8": 4, "uint16": 5}  # of pictures, as numpy names them
 SIMILARITIES = {"l2": 0, "dot": 1}
 SCHEDULES = {"scan": 0, "jump-flood": 1, "exact": 2}
 
@@ -43,6 +44,17 @@ class WindowArgs(ctypes.Structure):
     ]
 
 
+class ComposeArgs(ctypes.Structure):
+    _fields_ = [
+        ("place", Place),
+        *[(name, c_int32) for name in ("dtype", "source_height", "source_width", "channels")],
+        *[(name, c_int32) for name in ("top", "left", "height", "width", "steps")],
+        *[(name, c_float) for name in ("fidelity", "tolerance")],
+        ("strides", c_int64 * 3),
+        *[(name, c_void_p) for name in ("pixels", "barred", "unknown", "origin", "out")],
+    ]
+
+
 @cache
 def library() -> ctypes.CDLL:
     """The loaded libpsal. Raises ImportError with the cure when the package was not built."""
@@ -58,6 +70,7 @@ def library() -> ctypes.CDLL:
             _declare(lib, f"psal_{name}_{device}", [POINTER(WindowArgs)], c_char_p)
     for device in ("cpu", "cuda"):
         _declare(lib, f"psal_search_{device}", [POINTER(SearchArgs)], c_char_p)
+    _declare(lib, "psal_compose_cpu", [POINTER(ComposeArgs)], c_char_p)
     _declare(lib, "psal_search_scratch", [POINTER(SearchArgs)], c_int64)
     _declare(lib, "psal_cpu_isa", [], c_char_p)
     _declare(lib, "psal_cuda_architectures", [], c_char_p)

@@ -250,3 +250,51 @@ def full_attention(
     logits = logits.masked_fill(~whole_keys(key, patch_size).flatten(1)[:, None], -math.inf)
     out = logits.softmax(2) @ value.flatten(2).transpose(1, 2)  # [B, H * W, Cv]
     return out.transpose(1, 2).unflatten(2, query.shape[2:])
+
+
+# ----------------------------------------------------------------------------------------------------------- composition
+
+
+def compose(pixels: Tensor, barred: Tensor, unknown: Tensor, origin: Tensor, corner: tuple[int, int], fidelity: float) -> Tensor:
+    """[n, C]: the fill of a box whose gradients are those of its sources, as one dense system of equations.
+
+    pixels: [H, W, C] in [0, 1]; barred: bool [H, W]; unknown: bool [h, w] of the box at corner; origin: [n, 2].
+    """
+    places = [tuple(place) for place in unknown.nonzero().tolist()]
+    number = {place: i for i, place in enumerate(places)}
+    source = dict(zip(places, (tuple(place) for place in origin.tolist()), strict=True))
+    height, width = pixels.shape[:2]
+
+    def own_step(first: tuple[int, int], second: tuple[int, int]) -> Tensor | None:
+        usable = all(0 <= y < height and 0 <= x < width and not barred[y, x] for y, x in (first, second))
+        return pixels[second] - pixels[first] if usable else None
+
+    copies = torch.stack([pixels[source[place]] for place in places])
+    matrix = fidelity * torch.eye(len(places), dtype=pixels.dtype)
+    right_side = fidelity * copies
+    for y, x in ((y, x) for y in range(unknown.shape[0]) for x in range(unknown.shape[1])):
+        for down, right in ((1, 0), (0, 1)):
+            first, second = (y, x), (y + down, x + right)
+            if second[0] >= unknown.shape[0] or second[1] >= unknown.shape[1] or not ({first, second} & number.keys()):
+                continue
+            at_first, at_second = (source.get(p, (p[0] + corner[0], p[1] + corner[1])) for p in (first, second))
+            present = pixels[at_second] - pixels[at_first]
+            onward, before = (at_first[0] + down, at_first[1] + right), (at_second[0] - down, at_second[1] - right)
+            steps = [own_step(at_first, onward)] if first in number else []
+            steps += [own_step(before, at_second)] if second in number else []
+            if first in number and second in number and at_second == onward:
+                steps = [present]
+            steps = sorted((s for s in steps if s is not None), key=lambda s: float((s - present).square().sum()))
+            wanted = steps[0] if steps else torch.zeros_like(present)
+            wrong = float((wanted - present).abs().max())
+            inner = first in number and second in number
+            weight = max(math.exp(-((wrong / 0.25) ** 2)), 0.02) if inner else max(math.exp(-((wrong / 0.5) ** 2)), 0.001)
+            for here, there, sign in ((first, second, -1), (second, first, 1)):
+                if here in number:
+                    matrix[number[here], number[here]] += weight
+                    right_side[number[here]] += sign * weight * wanted
+                    if there in number:
+                        matrix[number[here], number[there]] -= weight
+                    else:
+                        right_side[number[here]] += weight * pixels[there[0] + corner[0], there[1] + corner[1]]
+    return torch.linalg.solve(matrix, right_side)

@@ -131,16 +131,25 @@ def test_an_import_changes_nothing_in_the_host_process():
 
 def fields_of(struct):
     """(name, ctypes type) of each field of a struct of the header."""
-    plain = {"int32_t": ctypes.c_int32, "uint64_t": ctypes.c_uint64, "psal_place": native.Place}
+    plain = {"int32_t": ctypes.c_int32, "int64_t": ctypes.c_int64, "uint64_t": ctypes.c_uint64, "float": ctypes.c_float}
+    plain["psal_place"] = native.Place
     body = re.search(r"typedef struct \{([^}]*)\} " + struct + ";", HEADER)[1]
     for declaration in re.sub(r"//.*", "", body).split(";"):
         words = declaration.replace("const ", "").replace(",", " ").split()  # type, then names; a pointer's type ends in *
         for name in words[1:]:
-            yield name, ctypes.c_void_p if words[0].endswith("*") else plain[words[0]]
+            name, *count = name.removesuffix("]").split("[")
+            kind = ctypes.c_void_p if words[0].endswith("*") else plain[words[0]]
+            yield name, kind * int(count[0]) if count else kind
 
 
 @pytest.mark.parametrize(
-    ("struct", "mirror"), [("psal_place", "Place"), ("psal_search_args", "SearchArgs"), ("psal_window_args", "WindowArgs")]
+    ("struct", "mirror"),
+    [
+        ("psal_place", "Place"),
+        ("psal_search_args", "SearchArgs"),
+        ("psal_window_args", "WindowArgs"),
+        ("psal_compose_args", "ComposeArgs"),
+    ],
 )
 def test_structs_are_those_of_the_header(struct, mirror):
     assert list(fields_of(struct)) == list(getattr(native, mirror)._fields_)
@@ -151,6 +160,7 @@ def test_enumerations_are_those_of_the_header():
     mirrored = (
         {str(dtype).removeprefix("torch."): value for dtype, value in native.DTYPES.items()}
         | native.SIMILARITIES
+        | native.PIXELS
         | native.SCHEDULES
     )
     assert {name.upper().replace("-", "_"): value for name, value in mirrored.items()} == values

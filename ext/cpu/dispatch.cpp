@@ -14,6 +14,7 @@ namespace psal {
   void spread(const psal_window_args&);          \
   void scatter(const psal_window_args&);         \
   void log_total(const psal_window_args&);       \
+  void compose(const psal_compose_args&);        \
   }
 DECLARE(baseline)
 DECLARE(x86_64_v3)
@@ -28,9 +29,10 @@ struct Kernels {
   void (*spread)(const psal_window_args&);
   void (*scatter)(const psal_window_args&);
   void (*log_total)(const psal_window_args&);
+  void (*compose)(const psal_compose_args&);
 };
 
-#define KERNELS(NAME, ISA) {NAME, ISA::search, ISA::gather, ISA::spread, ISA::scatter, ISA::log_total}
+#define KERNELS(NAME, ISA) {NAME, ISA::search, ISA::gather, ISA::spread, ISA::scatter, ISA::log_total, ISA::compose}
 
 Kernels choose() {
 #ifdef PSAL_x86_64_v4
@@ -72,6 +74,7 @@ const char* psal_gather_cpu(const psal_window_args* args) { return run(kernels()
 const char* psal_spread_cpu(const psal_window_args* args) { return run(kernels().spread, args); }
 const char* psal_scatter_cpu(const psal_window_args* args) { return run(kernels().scatter, args); }
 const char* psal_log_total_cpu(const psal_window_args* args) { return run(kernels().log_total, args); }
+const char* psal_compose_cpu(const psal_compose_args* args) { return run(kernels().compose, args); }
 const char* psal_cpu_isa(void) { return kernels().name; }
 
 #ifndef PSAL_CUDA

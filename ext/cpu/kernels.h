@@ -16,6 +16,7 @@ void gather(const psal_window_args& args);
 void spread(const psal_window_args& args);
 void scatter(const psal_window_args& args);
 void log_total(const psal_window_args& args);
+void compose(const psal_compose_args& args);
 
 }  // namespace PSAL_ISA
 }  // namespace psal

@@ -1,8 +1,9 @@
 """`psal inpaint`: fill the masked part of pictures."""
 
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -13,6 +14,9 @@ from psal_cli.commands.console import Progress
 from psal_cli.commands.run import run_verb
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError
+
+if TYPE_CHECKING:
+    from psal_cli.image import Picture
 
 EXAMPLE = "psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.png -o clean.jpg"
 
@@ -41,7 +45,7 @@ EXAMPLE = "psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.
 @click.option("--source-mask", type=options.PICTURE, help="As --mask, white = may be copied from.")
 @options.search_options
 @options.seed_option
-@click.option("--no-blend", is_flag=True, help="Leave the light of the copied pixels as it is.")
+@click.option("--no-blend", is_flag=True, help="Leave the copied pixels exactly as they are, seams and all.")
 @options.device_options
 @options.offsets_options
 @click.option("--compare", type=options.PICTURE, help="Also write input, mask and result side by side.")
@@ -194,7 +198,7 @@ class Inpaint(Verb):
 
         try:
             return fill(
-                loaded.picture.tensor().to(want.device),
+                self._seen(loaded).tensor().to(want.device),
                 on_device(loaded.mask.hole),
                 source_mask=on_device(loaded.source),
                 patch_size=want.patch_size,
@@ -208,6 +212,15 @@ class Inpaint(Verb):
             )
         except ValueError as error:
             raise InputError(f"{item.input}: {error}") from error
+
+    def _seen(self, loaded: Loaded) -> "Picture":
+        """The picture as the engine sees it: no colours that are wholly transparent."""
+        from psal_cli.tasks.transparency import covered
+
+        picture = loaded.picture
+        if picture.alpha is None or picture.alpha.all():
+            return picture
+        return replace(picture, pixels=covered(picture.pixels, picture.alpha > 0, loaded.mask.hole))
 
     def write(self, item: Item, result: Result) -> str:
         from psal_cli.image import write_picture

@@ -1,6 +1,7 @@
 """What a fill costs in memory: bytes at each of its steps, from the sizes of the picture and of its hole.
 
-The figures are those of the arrays in completion.py, pyramid.py, blend.py and inpaint.py; tests/bench/bench_memory.py
+The figures are those of the arrays in completion.py, pyramid.py, hole.py, inpaint.py and
+ext/cpu/compose.cpp; tests/bench/bench_memory.py
 compares their sum with what is measured.
 """
 
@@ -37,7 +38,7 @@ def baseline() -> int:
     """Bytes that the process holds when the engine has run once and no picture is loaded: to be called before any is."""
     pixels, hole = np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), bool)
     hole[24:40, 24:40] = True
-    complete(pixels, hole, None, 7, None, 0)
+    complete(pixels, hole, hole, 7, None, 0)
     return memory.held()
 
 
@@ -106,16 +107,18 @@ def window(box: Box, hole: Hole, channels: int, network: InpaintingNetwork | Non
     size, features = area(box), 4 * (channels + TEXTURES)
     parts = [area(part) for part in hole.boxes if box[0] <= part[0] < box[1] and box[2] <= part[2] < box[3]]
     largest = max(parts, default=0)
+    pixels = min(hole.pixels, largest)
     masks = 2 * size if hole.thin else 27 * size // 10  # keys that are valid, holes of coarser levels
     key = (features + 4 * hole.thin) * size  # a first estimate needs a channel more
     table = 2 * size if 4 * largest >= size else 0  # of keys by their hash, where there are queries enough
     fields = 21 * sum(parts)  # match, similarity, masks, distance, and what is left of the coarser level
-    search = masks + key + table + fields + (2 * features + 20) * largest
-    blending = 8 * sum(parts) + (28 * channels + 16) * largest
+    composing = (4 * channels + 50) * largest + 8 * channels * pixels  # the solver's planes, and the copies
+    search = masks + key + fields + features * largest + max(table + (features + 20) * largest, composing)
+    last = 8 * sum(parts) + composing
     if network is None or not hole.piece:
-        return max(search, blending)
+        return max(search, last)
     drawing = painting(min(hole.seen, size), hole.piece, network)
-    return drawing + max(masks + key // 2, search, blending)  # the allocator keeps it: the blocks are small
+    return drawing + max(masks + key // 2, search, last)  # the allocator keeps it: the blocks are small
 
 
 def whole(files: Files, hole: Hole, filling: int) -> int:
@@ -125,9 +128,10 @@ def whole(files: Files, hole: Hole, filling: int) -> int:
     masks = pixels * (max(mask, MASK) + source * (1 + 4 * soft))
     reading = max(memory.reading(pixels, channels, itemsize, alpha, reads), picture + masks)
     result = (16 + 4 * channels) * hole.pixels  # places, colours and origins
-    kept = picture + pixels * (1 + source + 4 * soft) + result
+    shown = pixels * itemsize * channels if alpha else 0  # without the colours that are transparent
+    kept = picture + pixels * (1 + 2 * source + 4 * soft) + result
     inspection = 7 * hole.bounds  # while its parts are found
     drawing = 3 * pixels + memory.writing(pixels, 3, 1, False, draws) if draws else 0
     encoder = memory.writing(pixels, channels, itemsize, alpha, writes, reads in LOSSLESS)
     writing = kept + pixels * itemsize * channels + result + max(drawing, encoder)
-    return STRIPS + streams + max(reading, kept + max(filling, inspection), writing)
+    return STRIPS + streams + max(reading, kept + shown + max(filling, inspection), writing)

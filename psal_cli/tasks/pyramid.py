@@ -20,9 +20,9 @@ TEXTURE_WEIGHT = 20.0
 TEXTURES = 2  # channels
 GUIDE_BLUR = 1.0  # of what is expected: standard deviation, pixels of its level
 GUIDE_WEIGHT = 0.7  # of what is expected beside what is seen
-# Of the texture that is expected to what is around the hole: a search by distance takes the smoother of two patches. (With 1.6
-# fills have nearly the gradients of photographs, of which some are where none belong, and are further from the truth.)
-EXPECTED_TEXTURE = 1.15
+# Of the texture that is expected to what is around the hole: a search by distance takes the smoother of two patches, and a seam
+# that is removed takes gradients with it. (More keeps more texture, and is further from the truth.)
+EXPECTED_TEXTURE = 2.0
 AROUND = 512  # pixels around a hole are looked at: what is expected there costs what the hole does, not what the picture does
 FAINT = 0.1  # texture: less than this is none
 STRIP = 1 << 18  # pixels: what is worked on at a time is a few MB
@@ -54,6 +54,7 @@ class Pyramid:
     def __init__(self, pixels: np.ndarray, holes: list[np.ndarray]):
         """pixels: [H, W, C], what `floats` takes; holes: bool [H, W] of each level, halved (`halve_mask`)."""
         self.pixels, self.holes, self.coarse = pixels, holes, [None]
+        self.weights = [TEXTURE_WEIGHT] * len(holes)  # of the texture features of each level, see `texture.weigh`
         self.guides: list[np.ndarray | None] = [None] * len(holes)
         for number in range(1, len(holes)):
             self.coarse.append(self._halved(number))
@@ -82,14 +83,17 @@ class Pyramid:
     def features(self, number: int, energy: bool = False) -> Tensor:
         """float32 [1, C + 2, H, W] of a level: colours, then texture; zero in the hole. Where there is a guide, as many
         channels more, of what is expected. With `energy` the sums of squares of both follow, each a channel."""
-        known, guide = self.coarse[number], self.guides[number]
-        if known is None or guide is not None or energy:
+        known, guide, share = self.coarse[number], self.guides[number], self.weights[number] / TEXTURE_WEIGHT
+        if known is None or guide is not None or energy or share != 1:
             height, width = self.holes[number].shape
             maps = [self.pixels.shape[2] + TEXTURES] * (1 if guide is None else 2)
             known = np.empty((height, width, sum(maps) + energy * len(maps)), np.float32)
             for top, bottom in strips(height, width):
                 parts = [self._known(number, top, bottom)] + ([] if guide is None else [guide[top:bottom]])
                 np.concatenate(parts, 2, out=known[top:bottom, :, : sum(maps)])
+                for end in np.cumsum(maps):
+                    known[top:bottom, :, end - TEXTURES : end] *= share
+                parts = np.split(known[top:bottom, :, : sum(maps)], len(maps), 2)
                 if energy:
                     for channel, part in enumerate(parts, sum(maps)):
                         known[top:bottom, :, channel] = _maps(part).square().sum(1)[0].numpy()

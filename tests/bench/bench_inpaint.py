@@ -1,9 +1,10 @@
-"""Fills seeded holes with `psal patch` and with what else there is, and measures the fills: `make bench`, or
+"""Fills seeded holes with `psal inpaint` and with what else there is, and measures the fills: `make bench`, or
 
-    .venv/bin/python tests/bench/bench_inpaint.py --quick --page out/inpaint
+    .venv/bin/python tests/bench/bench_inpaint.py --part choose --methods "psal combined"     # for tuning
+    .venv/bin/python tests/bench/bench_inpaint.py --page out/inpaint                          # the report, with contact sheets
 
-Prints a markdown table and writes every figure to tests/bench/results/inpaint.json. The figures are explained in metrics.py,
-the holes in inpaint_cases.py. Ratios are averaged geometrically, everything else arithmetically.
+Prints markdown tables and writes every figure as JSON. The figures are explained in README.md, the holes in inpaint_cases.py.
+Rows of earlier runs are kept where the case, the method, its package's version and the measuring code are the same.
 """
 
 import argparse
@@ -14,70 +15,79 @@ import time
 import warnings
 from pathlib import Path
 
+import cv2
 import numpy as np
-from inpaint_cases import HALVES, KINDS, Case, cases
-from inpaint_methods import LOADERS, SLOW, Fill
+import torch
+from inpaint_cases import PARTS, Case, cases
+from inpaint_compare import comparison
+from inpaint_masks import Silhouette, silhouettes_in
+from inpaint_methods import METHODS, USUAL, Fill, Filler, version_of
 from inpaint_page import Cell, marked, window_around, write_pages
-from metrics import measure
+from inpaint_rows import GROUPS, TRUTH, Row, figures, finite, head, identity, kept, markdown, summarise
 from report import RESULTS, ROOT, header, write_readme
 
-from psal_cli.benchmarks.output import markdown_table
-
-TRUTH = "truth"
-RATIOS = ("gradient_ring", "gradient_truth")
-COLUMNS = {  # figure -> (head of the column, format)
-    "psnr": ("PSNR", ".2f"),
-    "ssim_hole": ("SSIM hole", ".3f"),
-    "ssim_picture": ("SSIM picture", ".4f"),
-    "gradient_ring": ("gradient / ring", ".2f"),
-    "gradient_truth": ("gradient / truth", ".2f"),
-    "wasserstein_ring": ("SW ring", ".1f"),
-    "wasserstein_truth": ("SW truth", ".1f"),
-    "seconds": ("s", ".2f"),
-    "cpu_seconds": ("CPU s", ".2f"),
-}
 PACKAGES = ("torch", "numpy", "opencv-python-headless", "opencv-contrib-python-headless", "scikit-image", "PyPatchMatch", "psal")
-SHARP = 0.8  # a method whose gradient ratio is below this blurs, whatever its SSIM
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Quality and time of psal inpaint beside its rivals.")
-    parser.add_argument("--cases", type=int, default=36, help="number of holes (default: 36, about 15 minutes on 2 idle cores)")
-    parser.add_argument("--quick", action="store_true", help="the first 6 holes and no 31x31 patches: about a minute")
-    parser.add_argument("--methods", help=f"comma-separated, of: {', '.join(LOADERS)} (default: all but {' and '.join(SLOW)})")
+    parser.add_argument("--part", choices=(*PARTS, "both"), default="report", help="of the cases (default: report)")
+    parser.add_argument("--methods", help=f"comma-separated, of: {'; '.join(METHODS)} (default: {'; '.join(USUAL)})")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="every Nth case only, for a quick look")
     parser.add_argument("--seed", type=int, default=0, help="of pictures and masks (default: 0)")
-    parser.add_argument("--page", type=Path, metavar="DIR", help="write contact sheets of crops there")
-    parser.add_argument("--data", type=Path, default=ROOT / "../shared/data/eval", help="folder with B100/ and highres/")
+    parser.add_argument("--threads", type=int, default=1, help="of torch and OpenCV (default: 1)")
+    parser.add_argument("--page", type=Path, metavar="DIR", help="write contact sheets of crops there; nothing is kept then")
+    parser.add_argument("--data", type=Path, default=ROOT / "../shared/data", help="folder with scenes/, photos/ and eval/")
+    parser.add_argument("--silhouettes", type=Path, metavar="DIR", help="PNGs of objects on black; default DATA/silhouettes")
+    parser.add_argument("--keep", type=Path, action="append", default=[], help="results of an earlier run to take rows from")
+    parser.add_argument(
+        "--against", type=Path, metavar="JSON", help="results of an earlier run: also print what has changed since"
+    )
     parser.add_argument("--write-readme", action="store_true", help="also put the tables into tests/bench/README.md")
-    parser.add_argument("--json", type=Path, default=RESULTS / "inpaint.json", help="where the figures go")
+    parser.add_argument("--json", type=Path, help="where the figures go; default results/inpaint.json for the report, else none")
     arguments = parser.parse_args()
-    left_out = (*SLOW, "PyPatchMatch 31x31") if arguments.quick else SLOW
-    if arguments.quick:
-        arguments.cases = 6
-    if arguments.cases < 1:
-        parser.error(f"--cases is {arguments.cases}, at least 1 is needed")
-    if arguments.methods is None:
-        arguments.methods = [name for name in LOADERS if name not in left_out]
-    else:
-        arguments.methods = [name.strip() for name in arguments.methods.split(",")]
-        if unknown := [name for name in arguments.methods if name not in LOADERS]:
-            parser.error(f"no method named {unknown[0]!r}; there are: {', '.join(LOADERS)}")
+    chosen = list(USUAL) if arguments.methods is None else names(arguments.methods)
+    if unknown := [name for name in chosen if name not in METHODS]:
+        parser.error(f"no method named {unknown[0]!r}; there are: {'; '.join(METHODS)}")
+    arguments.methods = chosen
+    if arguments.json is None and arguments.part == "report" and arguments.every == 1:
+        arguments.json = RESULTS / "inpaint.json"
     return arguments
 
 
-def load(names: list[str]) -> tuple[dict[str, Fill], dict[str, str]]:
+def names(listed: str) -> list[str]:
+    """The methods of a list; their names hold commas themselves ("psal network, PSAL-3")."""
+    found: list[str] = []
+    for part in (part.strip() for part in listed.split(",")):
+        if found and f"{found[-1]}, {part}" in METHODS:
+            found[-1] += f", {part}"
+        else:
+            found.append(part)
+    return found
+
+
+def silhouettes(arguments: argparse.Namespace) -> list[Silhouette]:
+    """Those of the folder that was named or of the data's; none, with a line that says so, where there is neither."""
+    folder = arguments.silhouettes or arguments.data / "silhouettes"
+    if arguments.silhouettes is None and not folder.exists():
+        print(f"{folder} does not exist: no holes of the shape of objects (see --silhouettes)", file=sys.stderr)
+        return []
+    return silhouettes_in(folder)
+
+
+def load(chosen: list[str]) -> tuple[dict[str, Filler], dict[str, str]]:
     """The methods that can run, and for each of the others what is missing."""
-    loaded: dict[str, Fill] = {}
+    loaded: dict[str, Filler] = {}
     missing: dict[str, str] = {}
-    for name in names:
+    for name in chosen:
         try:
-            loaded[name] = LOADERS[name]()
+            loaded[name] = METHODS[name].load()
         except ImportError as error:
             missing[name] = str(error)
     return loaded, missing
 
 
-def warm_up(methods: dict[str, Fill]) -> None:
+def warm_up(methods: dict[str, Filler]) -> None:
     """One small fill each, so that no case pays for loading libraries."""
     image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
     mask = np.zeros((64, 64), bool)
@@ -87,70 +97,19 @@ def warm_up(methods: dict[str, Fill]) -> None:
             fill(image, mask)
 
 
-def run_case(case: Case, name: str, fill: Fill) -> tuple[dict, np.ndarray | None]:
+def run_case(case: Case, name: str, fill: Filler) -> tuple[Row, np.ndarray | None]:
     """One row of figures and the filled picture; a method that raises has an error for figures and no picture."""
-    row = {"case": case.name, "kind": case.kind, "half": case.half, "method": name}
-    # The hole is blacked out: a method that peeks at what was there gains nothing.
-    image = np.where(case.mask[..., None], np.uint8(0), case.truth)
+    row = head(case, name, version_of(name))
     start, cpu_start = time.perf_counter(), time.process_time()
     try:
-        filled = fill(image, case.mask)
+        found = fill(case.image, case.mask)
     except Exception as error:  # a rival's failure is a result, not the end of the run
         return {**row, "error": f"{type(error).__name__}: {error}"}, None
     spent = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu_start}
-    filled = np.where(case.mask[..., None], filled, case.truth)
-    return {**row, **measure(filled, case.truth, case.mask), **spent}, filled
+    return {**row, **figures(found, case.truth, case.mask), **spent}, np.where(case.mask[..., None], found.picture, case.truth)
 
 
-def mean(values: list[float], ratio: bool) -> float | None:
-    """The mean of those values that are numbers, geometric for ratios; None when there are none."""
-    kept = np.array([value for value in values if np.isfinite(value)])
-    if len(kept) == 0:
-        return None
-    return float(np.exp(np.log(kept).mean()) if ratio else kept.mean())
-
-
-def summarise(rows: list[dict], methods: list[str]) -> list[dict]:
-    """A summary for each kind of mask, half of the cases ("all" first) and method: its cases and failures, the mean figures."""
-    summary = []
-    for kind in ("all", *HALVES, *KINDS):
-        for name in methods:
-            own = [row for row in rows if row["method"] == name and kind in ("all", row["kind"], row["half"])]
-            done = [row for row in own if "error" not in row]
-            means = {key: mean([row[key] for row in done if key in row], key in RATIOS) for key in COLUMNS}
-            summary.append({"kind": kind, "method": name, "cases": len(done), "failed": len(own) - len(done), **means})
-    return summary
-
-
-def markdown(summary: list[dict], kind: str, missing: dict[str, str]) -> str:
-    """The table of one kind of mask; a missing method is a row that says so."""
-    rows = []
-    for entry in summary:
-        if entry["kind"] != kind or entry["cases"] + entry["failed"] == 0:
-            continue
-        count = f"{entry['cases']}" + (f" ({entry['failed']} failed)" if entry["failed"] else "")
-        figures = [None if entry[key] is None else format(entry[key], spec) for key, (_, spec) in COLUMNS.items()]
-        rows.append([entry["method"], count, *figures])
-    rows += [[name, f"not installed: {why}", *[None] * len(COLUMNS)] for name, why in missing.items()]
-    return markdown_table([kind, "cases", *(head for head, _ in COLUMNS.values())], rows)
-
-
-def verdict(summary: list[dict]) -> str:
-    """Which method has the best SSIM inside the hole among those that do not blur."""
-    overall = [entry for entry in summary if entry["kind"] == "all" and entry["method"] != TRUTH and entry["cases"]]
-    sharp = sorted((entry for entry in overall if entry["gradient_ring"] >= SHARP), key=lambda entry: -entry["ssim_hole"])
-    if not sharp:
-        return f"No method keeps {SHARP} of the surroundings' gradient energy."
-    listed = ", ".join(f"{entry['method']} {entry['ssim_hole']:.3f}" for entry in sharp)
-    return f"SSIM inside the hole among methods with a gradient ratio of {SHARP} or more: {listed}."
-
-
-def finite(row: dict) -> dict:
-    """JSON has no nan: a figure that could not be measured is null."""
-    return {key: None if isinstance(value, float) and not np.isfinite(value) else value for key, value in row.items()}
-
-
-def cells(case: Case, rows: list[dict], fills: dict[str, np.ndarray | None]) -> list[Cell]:
+def cells(case: Case, rows: list[Row], fills: dict[str, np.ndarray | None]) -> list[Cell]:
     """The line of a contact sheet: input, fills with their SSIM and gradient ratio, truth."""
     window = window_around(case.mask)
     line = [Cell(case.name, marked(case.truth, case.mask)[window])]
@@ -158,64 +117,72 @@ def cells(case: Case, rows: list[dict], fills: dict[str, np.ndarray | None]) -> 
         if filled is None:
             line.append(Cell(f"{name}: failed", None))
         else:
-            line.append(Cell(f"{name}  {row['ssim_hole']:.2f}  {row['gradient_ring']:.2f}", filled[window]))
+            line.append(Cell(f"{name}  {row['ssim']:.2f}  {row['gradient_ring']:.2f}", filled[window]))
     return [*line, Cell(TRUTH, case.truth[window])]
 
 
-def run(arguments: argparse.Namespace, methods: dict[str, Fill]) -> tuple[list[dict], list[list[Cell]]]:
+def run(arguments: argparse.Namespace, methods: dict[str, Filler], old: dict) -> tuple[list[Row], list[list[Cell]]]:
     """All rows of figures, and the lines of the contact sheets."""
-    rows, lines = [], []
-    for case in cases(arguments.data, arguments.cases, arguments.seed):
+    rows: list[Row] = []
+    lines: list[list[Cell]] = []
+    parts = PARTS if arguments.part == "both" else (arguments.part,)
+    for number, case in enumerate(cases(arguments.data, parts, silhouettes(arguments), arguments.seed)):
+        if number % arguments.every:
+            continue
         # The truth as a method: what the figures of a perfect fill are.
-        rows.append(
-            {
-                "case": case.name,
-                "kind": case.kind,
-                "half": case.half,
-                "method": TRUTH,
-                **measure(case.truth, case.truth, case.mask),
-            }
-        )
-        done = {name: run_case(case, name, fill) for name, fill in methods.items()}
-        own = [row for row, _ in done.values()]
+        own, fills = [head(case, TRUTH, None) | figures(Fill(case.truth), case.truth, case.mask)], {}
+        for name, fill in methods.items():
+            row = None if arguments.page else old.get(identity(head(case, name, version_of(name))))
+            fresh, fills[name] = run_case(case, name, fill) if row is None else (row, None)
+            own.append(fresh)
         rows += own
         if arguments.page:
-            lines.append(cells(case, own, {name: filled for name, (_, filled) in done.items()}))
-        spent = sum(row.get("seconds", 0) for row in own)
-        print(f"{case.name}: {case.mask.mean():.1%} of {case.mask.shape[1]}x{case.mask.shape[0]}, {spent:.1f} s", file=sys.stderr)
-        for row in own:
-            if "error" in row:
-                print(f"  {row['method']}: {row['error']}", file=sys.stderr)
+            lines.append(cells(case, own[1:], fills))
+        told = "; ".join(row.get("error") or f"{row['psnr']:.2f} dB {row['cpu_seconds']:.1f} s" for row in own[1:])
+        print(f"{case.name}, {case.ground}, {case.mask.sum()} px: {told}", file=sys.stderr)
     return rows, lines
+
+
+def comparisons(arguments: argparse.Namespace, rows: list[Row], methods: list[str]) -> list[str]:
+    """The first method beside each of the others, case by case, and each method beside itself in an earlier run."""
+    own = {name: [row for row in rows if row["method"] == name] for name in methods}
+    tables = [comparison(f"{methods[0]} - {name}", own[name], own[methods[0]]) for name in methods[1:]]
+    if arguments.against:
+        old = json.loads(arguments.against.read_text())["rows"]
+        old = [{key: float("nan") if value is None else value for key, value in row.items()} for row in old]
+        for name in methods:
+            before = [row for row in old if row["method"] == name]
+            tables.append(comparison(f"{name}, now - before", before, own[name]))
+    return tables
 
 
 def main() -> int:
     arguments = parse()
-    methods, missing = load(arguments.methods)
+    torch.set_num_threads(arguments.threads)
+    cv2.setNumThreads(arguments.threads)
     warnings.filterwarnings("ignore", module="skimage")
+    methods, missing = load(arguments.methods)
     warm_up(methods)
+    old = kept([*arguments.keep, *([arguments.json] if arguments.json else [])])
     try:
-        rows, lines = run(arguments, methods)
+        rows, lines = run(arguments, methods, old)
     except FileNotFoundError as error:
         print(error, file=sys.stderr)
         return 2
     summary = summarise(rows, [TRUTH, *methods])
-    for kind in ("all", *HALVES, *KINDS):
-        print(markdown(summary, kind, missing), end="\n\n")
-    print(verdict(summary))
-    results = {
-        **header(*PACKAGES),
-        "options": {"cases": arguments.cases, "seed": arguments.seed},
-        "not_installed": missing,
-        "summary": summary,
-        "rows": [finite(row) for row in rows],
-    }
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+    tables = [markdown(summary, group, missing) for group in GROUPS if any(entry["group"] == group for entry in summary)]
+    tables += comparisons(arguments, rows, list(methods))
+    print("\n\n".join(tables))
+    about = header(*PACKAGES)
+    if arguments.json:
+        options = {"part": arguments.part, "seed": arguments.seed, "threads": arguments.threads}
+        rows = [finite(row) for row in rows if row["method"] != TRUTH]
+        results = {**about, "options": options, "not_installed": missing, "summary": summary, "rows": rows}
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps(results, indent=1) + "\n")
     if arguments.write_readme:
-        where = f"{results['machine']['processor']}, {results['machine']['cores']} cores; {results['date']}."
-        tables = [markdown(summary, kind, missing) for kind in ("all", *HALVES, *KINDS)]
-        write_readme("inpaint", "\n\n".join([where, *tables, verdict(summary)]))
+        where = f"{about['machine']['processor']}, one thread; {about['date']}."
+        write_readme("inpaint", "\n\n".join([where, *tables]))
     if arguments.page:
         for path in write_pages(arguments.page, lines):
             print(path, file=sys.stderr)

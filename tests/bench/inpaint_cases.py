@@ -1,94 +1,51 @@
-"""The holes that bench_inpaint.py fills: seeded pictures and masks, the same for every method and every number of cases."""
+"""The holes that bench_inpaint.py fills: seeded, the same for every method, fixed by their names.
 
+A case is named by its picture, its kind of mask and a number. The name of the picture alone decides whether it is for choosing
+(tuning constants, comparing variants) or for reporting, so no picture serves both.
+"""
+
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-from metrics import coherence, luminance, ring_around
+from inpaint_ground import ground_of, smooth_places
+from inpaint_masks import KINDS, Silhouette, draw_shape
 from PIL import Image
 
-KINDS = ("strokes", "rectangles", "blobs")
-HALVES = ("structured", "textured")
-CROP_SIZE = 512
-CROPS_OF_NINE = (2, 3, 7)  # of nine cases running, these are crops of high-resolution photographs: one a kind of mask
-MIN_AREA, MAX_AREA = 0.05, 0.15
-MIN_SOURCE = 0.4  # the share of 15x15 patches that must be left untouched: every method needs something to copy
-ATTEMPTS = 500
+PARTS = ("choose", "report")
+SALT = "67"  # of the hash that splits the pictures: with this one each folder and each kind of mask is split about 1 : 2
+EVERY = 12  # of photos and scenes every twelfth file, in sorted order, is kept out of training
+COUNTS = {"scenes": 144, "photos": 62, "eval/B100": 84, "eval/highres": 24}  # cases of each folder, over both parts
+WINDOW = (1536, 2048)  # rows and columns at most: of larger pictures a window is used, so that a run takes minutes
+LEAST_WIDTH, MOST_WIDTH = 48, 400  # of a hole: its longer side in pixels
+MOST_SHARE = 0.45  # of the picture's shorter side
+LEAST_SOURCE = 0.4  # the share of 15x15 patches that a hole must leave whole: every method needs something to copy
+LEAST_CONTRAST = 2.0  # grey levels: a hole whose content varies less tells nothing
+PLACES = 40  # that are tried for a hole
 
 
 @dataclass(frozen=True)
 class Case:
     name: str
-    kind: str
+    part: str  # "choose" or "report"
+    kind: str  # of mask
+    ground: str  # "smooth", "structured" or "textured"
+    folder: str  # of the picture
     truth: np.ndarray  # uint8 [H,W,3] RGB
     mask: np.ndarray  # bool [H,W], True = fill
-    half: str  # of all cases: whether the gradients in and around the hole agree more or less than in the others
 
+    @property
+    def image(self) -> np.ndarray:
+        """What a method is given: the picture with its hole blacked out, so that nothing is gained by peeking."""
+        return np.where(self.mask[..., None], np.uint8(0), self.truth)
 
-def strokes(rng: np.random.Generator, height: int, width: int, area: float) -> np.ndarray:
-    """A free-form brush: wandering round-capped lines until the area is reached."""
-    side = min(height, width)
-    canvas = np.zeros((height, width), np.uint8)
-    while canvas.mean() < area:
-        point = rng.uniform((0, 0), (width, height))
-        angle = rng.uniform(0, 2 * np.pi)
-        thickness = int(rng.uniform(0.035, 0.07) * side)
-        for _ in range(rng.integers(3, 8)):
-            angle += rng.normal(0, 0.7)
-            end = point + rng.uniform(0.06, 0.16) * side * np.array([np.cos(angle), np.sin(angle)])
-            cv2.line(canvas, point.astype(int).tolist(), end.astype(int).tolist(), 1, thickness)
-            point = end
-            if canvas.mean() >= area:
-                break
-    return canvas.astype(bool)
-
-
-def rectangles(rng: np.random.Generator, height: int, width: int, area: float) -> np.ndarray:
-    """One to three upright rectangles that share the area, anywhere inside the picture."""
-    mask = np.zeros((height, width), bool)
-    for share in rng.dirichlet(np.full(rng.integers(1, 4), 4.0)):
-        pixels, aspect = share * area * height * width, np.exp(rng.uniform(-0.7, 0.7))
-        rows, cols = int(np.sqrt(pixels * aspect)), int(np.sqrt(pixels / aspect))
-        row, col = rng.integers(0, max(1, height - rows)), rng.integers(0, max(1, width - cols))
-        mask[row : row + rows, col : col + cols] = True
-    return mask
-
-
-def blobs(rng: np.random.Generator, height: int, width: int, area: float) -> np.ndarray:
-    """The peaks of smooth noise; crumbs are dropped."""
-    sigma = rng.uniform(0.06, 0.12) * min(height, width)
-    noise = cv2.GaussianBlur(rng.standard_normal((height, width)), (0, 0), sigma)
-    peaks = (noise > np.quantile(noise, 1 - area)).astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(peaks)
-    large = stats[:, cv2.CC_STAT_AREA] >= 200
-    large[0] = False  # the background
-    return large[labels]
-
-
-def usable(mask: np.ndarray) -> bool:
-    """Whether the area is in range, whole 7x7 patches fit into the hole and enough 15x15 patches are left outside it."""
-    inside = cv2.erode(mask.astype(np.uint8), np.ones((7, 7), np.uint8))
-    source = cv2.erode((~mask).astype(np.uint8), np.ones((15, 15), np.uint8))
-    return MIN_AREA <= mask.mean() <= MAX_AREA and int(inside.sum()) >= 500 and source.mean() >= MIN_SOURCE
-
-
-def draw_mask(rng: np.random.Generator, kind: str, height: int, width: int) -> np.ndarray:
-    """A mask of the kind, bool `[height,width]`, between 5 and 15 % of the area."""
-    draw = {"strokes": strokes, "rectangles": rectangles, "blobs": blobs}[kind]
-    for _ in range(ATTEMPTS):
-        mask = draw(rng, height, width, rng.uniform(MIN_AREA, MAX_AREA))
-        if usable(mask):
-            return mask
-    raise RuntimeError(f"no usable mask of kind {kind} in {ATTEMPTS} attempts at {height}x{width}")
-
-
-def has_content(crop: np.ndarray) -> bool:
-    """Whether 45 % of the crop's 32x32 blocks hold detail: a standard deviation above 2 grey levels after high-pass filtering."""
-    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    detail = grey - cv2.GaussianBlur(grey, (0, 0), 4)
-    blocks = detail.reshape(grey.shape[0] // 32, 32, grey.shape[1] // 32, 32)
-    return float((blocks.std(axis=(1, 3)) > 2).mean()) >= 0.45
+    @property
+    def fingerprint(self) -> str:
+        """Changes with any pixel of the picture or the mask."""
+        return f"{zlib.crc32(self.mask.tobytes(), zlib.crc32(np.ascontiguousarray(self.truth).tobytes())):08x}"
 
 
 def read(path: Path) -> np.ndarray:
@@ -96,41 +53,99 @@ def read(path: Path) -> np.ndarray:
         return np.asarray(picture.convert("RGB"))
 
 
-def draw_crop(rng: np.random.Generator, picture: np.ndarray) -> tuple[int, int, np.ndarray]:
-    """A crop with content from a photograph, with its first row and column."""
-    for _ in range(ATTEMPTS):
-        row, col = (int(rng.integers(size - CROP_SIZE + 1)) for size in picture.shape[:2])
-        crop = picture[row : row + CROP_SIZE, col : col + CROP_SIZE]
-        if has_content(crop):
-            return row, col, np.ascontiguousarray(crop)
-    raise RuntimeError(f"no crop with content in {ATTEMPTS} attempts")
+def part_of(picture: str) -> str:
+    """The part that a picture belongs to, by its name (`<folder>-<stem>`): about a third are for choosing."""
+    return PARTS[0] if zlib.crc32(f"{SALT} {picture}".encode()) % 3 == 0 else PARTS[1]
 
 
-def cases(data: Path, count: int, seed: int) -> list[Case]:
-    """`count` cases from the folders B100 and highres of `data`; case i depends on `seed` and i only, but for its half.
+def pictures(data: Path, folder: str) -> list[Path]:
+    """The pictures of a folder that nothing was trained on.
 
-    Raises FileNotFoundError when a folder has no pictures.
+    Raises:
+        FileNotFoundError: there are none.
     """
-    small, large = (sorted((data / folder).glob("*.jpg")) for folder in ("B100", "highres"))
-    for folder, found in (("B100", small), ("highres", large)):
-        if not found:
-            raise FileNotFoundError(f"{data / folder}: no pictures there; name the evaluation data with --data")
-    order = np.random.default_rng(seed).permutation(len(small))
-    photographs: dict[Path, np.ndarray] = {}  # read once, a crop is cheap then
-    found = []
-    for index in range(count):
-        rng = np.random.default_rng([seed, index])
-        if index % 9 in CROPS_OF_NINE:
-            path = large[rng.integers(len(large))]
-            if path not in photographs:
-                photographs[path] = read(path)
-            row, col, truth = draw_crop(rng, photographs[path])
-            name = f"{path.stem.split('_')[0].lower()}-{row}-{col}"
-        else:
-            path = small[order[index % len(small)]]
-            name, truth = path.stem, read(path)
-        kind = KINDS[index % 3]
-        mask = draw_mask(rng, kind, *truth.shape[:2])
-        found.append((coherence(luminance(truth), mask | ring_around(mask)), f"{index:02d}-{name}-{kind}", kind, truth, mask))
-    middle = np.median([coherent for coherent, *_ in found])
-    return [Case(*facts, HALVES[int(coherent < middle)]) for coherent, *facts in found]
+    found = sorted(path for path in (data / folder).glob("*") if path.suffix in (".jpg", ".webp", ".png"))
+    if not found:
+        raise FileNotFoundError(f"{data / folder}: no pictures there; name the folder of photos, scenes and eval with --data")
+    return found[::EVERY] if folder in ("photos", "scenes") else found
+
+
+def window_of(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+    """A window of at most WINDOW pixels, anywhere in the picture."""
+    height, width = (min(side, most) for side, most in zip(picture.shape, WINDOW, strict=False))
+    top, left = (int(rng.integers(side - size + 1)) for side, size in zip(picture.shape, (height, width), strict=False))
+    return np.ascontiguousarray(picture[top : top + height, left : left + width])
+
+
+def usable(truth: np.ndarray, mask: np.ndarray) -> bool:
+    """Whether enough is left to copy from, and what is hidden is worth a figure."""
+    source = cv2.erode((~mask).astype(np.uint8), np.ones((15, 15), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    return source.mean() >= LEAST_SOURCE and truth[mask].std(axis=0).mean() >= LEAST_CONTRAST
+
+
+def place(rng: np.random.Generator, truth: np.ndarray, shape: np.ndarray, on_smooth: bool) -> tuple[np.ndarray, str]:
+    """The shape as a mask somewhere in the picture, bool `[H,W]`, and its ground: smooth if that is asked for and found,
+    else not smooth if that is found.
+
+    Raises:
+        RuntimeError: no usable place.
+    """
+    smooth = smooth_places(truth)
+    fallback = None
+    for _ in range(PLACES):
+        top, left = (int(rng.integers(side - size + 1)) for side, size in zip(smooth.shape, shape.shape, strict=True))
+        mask = np.zeros(smooth.shape, bool)
+        mask[top : top + shape.shape[0], left : left + shape.shape[1]] = shape
+        if not usable(truth, mask):
+            continue
+        ground = ground_of(truth, mask, smooth)
+        if (ground == "smooth") == on_smooth:
+            return mask, ground
+        fallback = fallback or (mask, ground)
+    if fallback is None:
+        raise RuntimeError(f"no usable hole of {shape.shape} in {PLACES} places of a picture of {smooth.shape}")
+    return fallback
+
+
+def draw_case(path: Path, folder: str, number: int, seed: int, silhouettes: list[Silhouette]) -> Case | None:
+    """Case `number` of a folder, in a picture; None for a silhouette where there are none."""
+    kind = KINDS[number % len(KINDS)]
+    short = folder.split("/")[-1]
+    picture = f"{short}-{path.stem.split('_')[0]}"
+    name = f"{picture}-{kind}-{number}"
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    silhouette = None
+    if kind == "objects":
+        if not silhouettes:
+            return None
+        silhouette = silhouettes[rng.integers(len(silhouettes))]
+        name += f"-{silhouette.name}"
+    truth = window_of(rng, read(path))
+    widest = min(MOST_WIDTH, MOST_SHARE * min(truth.shape[:2]))
+    size = round(np.exp(rng.uniform(np.log(LEAST_WIDTH), np.log(widest))))
+    shape = draw_shape(rng, kind, size, silhouette)
+    # Every other hole goes where the picture is smooth, if it is anywhere: left to chance too few would lie there.
+    mask, ground = place(rng, truth, shape, on_smooth=number // len(KINDS) % 2 == 0)
+    return Case(name, part_of(picture), kind, ground, short, truth, mask)
+
+
+def cases(data: Path, parts: tuple[str, ...], silhouettes: list[Silhouette], seed: int = 0) -> Iterator[Case]:
+    """The cases of the parts, folder by folder.
+
+    Args:
+        data: holds `photos`, `scenes`, `eval/B100` and `eval/highres`.
+        parts: of PARTS.
+        silhouettes: for the kind "objects", which is left out when there are none.
+
+    Raises:
+        FileNotFoundError: a folder has no pictures.
+    """
+    for folder, count in COUNTS.items():
+        found = pictures(data, folder)
+        order = np.random.default_rng(seed).permutation(len(found))
+        for number in range(count):
+            path = found[order[number % len(found)]]
+            if part_of(f"{folder.split('/')[-1]}-{path.stem.split('_')[0]}") in parts:
+                case = draw_case(path, folder, number, seed, silhouettes)
+                if case is not None:
+                    yield case

@@ -1,18 +1,36 @@
-"""psal and its rivals behind one call: `fill(image, mask) -> filled`, uint8 RGB `[H,W,3]`, bool mask `[H,W]`, True = fill.
+"""psal and its rivals behind one call: `fill(image, mask) -> Fill`, uint8 RGB `[H,W,3]`, bool mask `[H,W]`, True = fill.
 
 Each loader imports its package and raises ImportError when that is not installed. What a method does outside the mask is not
 judged: the bench puts the picture's own pixels back there.
 """
 
+import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import cv2
 import numpy as np
 
-Fill = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+@dataclass(frozen=True)
+class Fill:
+    picture: np.ndarray  # uint8 [H,W,3]
+    field: np.ndarray | None = None  # int32 [H,W,2], the (row, column) that each filled pixel was copied from, where known
 
 
-def load_psal(engine: str, attention: str = "psal") -> Fill:
+Filler = Callable[[np.ndarray, np.ndarray], Fill]
+
+
+@dataclass(frozen=True)
+class Method:
+    load: Callable[[], Filler]
+    package: str  # whose version decides whether an earlier result still holds
+
+
+def load_psal(engine: str, attention: str = "psal") -> Filler:
     import torch
 
     from psal_cli.tasks.inpaint import inpaint
@@ -20,31 +38,32 @@ def load_psal(engine: str, attention: str = "psal") -> Fill:
 
     painter = None if engine == "patch" else Painter(network_of(attention))
 
-    def fill(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    def fill(image: np.ndarray, mask: np.ndarray) -> Fill:
         picture = torch.from_numpy(image).permute(2, 0, 1)[None].float().div(255).contiguous()
         filled = inpaint(picture, torch.from_numpy(mask), seed=0, engine=engine, painter=painter)
-        return filled.image[0].permute(1, 2, 0).mul(255).round().clamp(0, 255).to(torch.uint8).numpy()
+        pixels = filled.image[0].permute(1, 2, 0).mul(255).round().clamp(0, 255).to(torch.uint8).numpy()
+        return Fill(pixels, None if filled.nnf is None else filled.nnf.numpy())
 
     return fill
 
 
-def load_opencv(method: int) -> Fill:
+def load_opencv(method: int) -> Filler:
     # Radius 3 is what OpenCV's own samples use. 8-bit RGB or BGR makes no difference to these two.
-    return lambda image, mask: cv2.inpaint(image, mask.astype(np.uint8) * 255, 3, method)
+    return lambda image, mask: Fill(cv2.inpaint(image, mask.astype(np.uint8) * 255, 3, method))
 
 
-def load_biharmonic() -> Fill:
+def load_biharmonic() -> Filler:
     from skimage.restoration import inpaint_biharmonic
 
-    def fill(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    def fill(image: np.ndarray, mask: np.ndarray) -> Fill:
         # One sparse solve for each hole gives the same picture as one for all, in less memory. It returns float64 in [0,1].
         filled = inpaint_biharmonic(image, mask, channel_axis=-1, split_into_regions=True)
-        return (filled.clip(0, 1) * 255).round().astype(np.uint8)
+        return Fill((filled.clip(0, 1) * 255).round().astype(np.uint8))
 
     return fill
 
 
-def load_xphoto(algorithm: str) -> Fill:
+def load_xphoto(algorithm: str) -> Filler:
     if not hasattr(cv2, "xphoto"):
         raise ImportError("opencv-contrib-python-headless")
     code = getattr(cv2.xphoto, algorithm)
@@ -53,43 +72,68 @@ def load_xphoto(algorithm: str) -> Fill:
         (cv2.COLOR_RGB2Lab, cv2.COLOR_Lab2RGB) if algorithm == "INPAINT_SHIFTMAP" else (cv2.COLOR_RGB2BGR, cv2.COLOR_BGR2RGB)
     )
 
-    def fill(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    def fill(image: np.ndarray, mask: np.ndarray) -> Fill:
         filled = np.zeros_like(image)
         cv2.xphoto.inpaint(cv2.cvtColor(image, there), (~mask).astype(np.uint8) * 255, filled, code)
-        return cv2.cvtColor(filled, back)
+        return Fill(cv2.cvtColor(filled, back))
 
     return fill
 
 
-def load_pypatchmatch(radius: int) -> Fill:
+def load_pypatchmatch(radius: int) -> Filler:
     import patchmatch
 
     if not patchmatch.patchmatch_available:
         raise ImportError("pypatchmatch is there, its native library does not load")
 
-    def fill(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    def fill(image: np.ndarray, mask: np.ndarray) -> Fill:
         patchmatch.set_random_seed(0)
         # Its patch_size is a radius: 3 means the 7x7 patches that psal uses.
-        return patchmatch.inpaint(image, mask.astype(np.uint8) * 255, patch_size=radius)
+        return Fill(patchmatch.inpaint(image, mask.astype(np.uint8) * 255, patch_size=radius))
 
     return fill
 
 
+@cache
+def psal_version() -> str:
+    """The version of psal and a digest of its code and weights: any change to it makes earlier results void."""
+    import psal_cli
+    from psal_cli.weights import FOLDER
+
+    digest = hashlib.sha256()
+    package = Path(psal_cli.__file__).parent
+    for folder, patterns in ((package, ("*.py", "*.so")), (FOLDER, ("*.safetensors",))):
+        for path in sorted(path for pattern in patterns for path in folder.rglob(pattern)):
+            digest.update(path.read_bytes())
+    return f"{version('psal')}+{digest.hexdigest()[:12]}"
+
+
+def version_of(method: str) -> str | None:
+    """The version of the package that a method is from; None when it is not installed."""
+    package = METHODS[method].package
+    try:
+        return psal_version() if package == "psal" else version(package)
+    except PackageNotFoundError:
+        return None
+
+
+OPENCV, CONTRIB = "opencv-python-headless", "opencv-contrib-python-headless"
+
 # In the order of the table's rows and the page's columns.
-LOADERS: dict[str, Callable[[], Fill]] = {
-    "psal combined": lambda: load_psal("combined"),
-    "psal patch": lambda: load_psal("patch"),
-    "psal network, PSAL-3": lambda: load_psal("network"),
-    "psal network, aggregation": lambda: load_psal("network", "aggregation"),
-    "psal network, original": lambda: load_psal("network", "original"),
-    "cv2 Telea": lambda: load_opencv(cv2.INPAINT_TELEA),
-    "cv2 Navier-Stokes": lambda: load_opencv(cv2.INPAINT_NS),
-    "skimage biharmonic": load_biharmonic,
-    "xphoto FSR fast": lambda: load_xphoto("INPAINT_FSR_FAST"),
-    "xphoto FSR best": lambda: load_xphoto("INPAINT_FSR_BEST"),
-    "xphoto shift map": lambda: load_xphoto("INPAINT_SHIFTMAP"),
-    "PyPatchMatch 7x7": lambda: load_pypatchmatch(3),
-    "PyPatchMatch 11x11": lambda: load_pypatchmatch(5),
-    "PyPatchMatch 31x31": lambda: load_pypatchmatch(15),  # the package's default
+METHODS: dict[str, Method] = {
+    "psal combined": Method(lambda: load_psal("combined"), "psal"),
+    "psal patch": Method(lambda: load_psal("patch"), "psal"),
+    "psal network, PSAL-3": Method(lambda: load_psal("network"), "psal"),
+    "psal network, aggregation": Method(lambda: load_psal("network", "aggregation"), "psal"),
+    "psal network, original": Method(lambda: load_psal("network", "original"), "psal"),
+    "cv2 Telea": Method(lambda: load_opencv(cv2.INPAINT_TELEA), OPENCV),
+    "cv2 Navier-Stokes": Method(lambda: load_opencv(cv2.INPAINT_NS), OPENCV),
+    "skimage biharmonic": Method(load_biharmonic, "scikit-image"),
+    "xphoto FSR fast": Method(lambda: load_xphoto("INPAINT_FSR_FAST"), CONTRIB),
+    "xphoto FSR best": Method(lambda: load_xphoto("INPAINT_FSR_BEST"), CONTRIB),
+    "xphoto shift map": Method(lambda: load_xphoto("INPAINT_SHIFTMAP"), CONTRIB),
+    "PyPatchMatch 7x7": Method(lambda: load_pypatchmatch(3), "PyPatchMatch"),
+    "PyPatchMatch 11x11": Method(lambda: load_pypatchmatch(5), "PyPatchMatch"),
+    "PyPatchMatch 31x31": Method(lambda: load_pypatchmatch(15), "PyPatchMatch"),  # the package's default
 }
-SLOW = ("xphoto FSR best",)  # minutes more in all: only when asked for
+USUAL = ("psal combined", "psal patch", "PyPatchMatch 7x7", "cv2 Telea")  # unless others are asked for

@@ -1,0 +1,79 @@
+"""Composition of a fill in the gradient domain (ext/cpu/compose.cpp), on pictures as numpy arrays, on the CPU."""
+
+import ctypes
+
+import numpy as np
+import torch
+
+from psal_cli import native
+
+
+def compose(
+    pixels: np.ndarray,
+    barred: np.ndarray,
+    unknown: np.ndarray,
+    origin: np.ndarray,
+    corner: tuple[int, int],
+    fidelity: float,
+    steps: int,
+    tolerance: float,
+) -> np.ndarray:
+    """What the unknown pixels of a box become when the seams between copied pixels are removed.
+
+    Minimises `sum w |grad u - g|^2 + fidelity * sum |u - copy|^2` over the unknown pixels, the known ones fixed (Perez et al.
+    2003, "Poisson image editing"). `g` is the step between the copies where their sources are neighbours. At a seam it is, of
+    the two sources' own steps, the one nearer to the step between the copies. At the hole's edge it is the step of the unknown
+    pixel's source. At both `w` falls with the difference between `g` and the step that is there: a large one is an edge of the
+    subject. The result is the same for any number of threads.
+
+    Args:
+        pixels: [H, W, C], uint8, uint16 or float32 in any memory layout; C 1 to 4.
+        barred: bool [H, W], pixels that may not be copied from: no step of theirs is looked at.
+        unknown: bool [h, w], the pixels to be filled, of the box with this corner (row, column).
+        origin: int32 [n, 2], the (row, column) that each of the n unknown pixels is copied from, in raster order.
+        fidelity: weight of the copies' own colours, above 0.
+        steps: of conjugate gradients, at most; tolerance: where they end, of the residual's norm beside that of the right side.
+
+    Returns:
+        float32 [n, C], about 0 to 1, not clipped: of integers what they are beside their largest value.
+
+    Raises:
+        ValueError: shapes that do not fit, an unknown dtype, an origin outside the picture, fidelity not above 0.
+        RuntimeError: no memory is left.
+    """
+    _check(pixels, barred, unknown, origin, corner, fidelity)
+    height, width, channels = pixels.shape
+    barred, unknown, origin = (np.ascontiguousarray(x) for x in (barred, unknown, origin))
+    out = np.empty((len(origin), channels), np.float32)
+    args = native.ComposeArgs(
+        native.Place(), native.PIXELS[pixels.dtype.name], height, width, channels, *corner, *unknown.shape, steps,
+        fidelity, tolerance, (ctypes.c_int64 * 3)(*(stride // pixels.itemsize for stride in pixels.strides)),
+        *(x.ctypes.data for x in (pixels, barred, unknown, origin, out)),
+    )  # fmt: skip
+    native.call("compose", args, torch.device("cpu"))
+    return out
+
+
+def _check(
+    pixels: np.ndarray,
+    barred: np.ndarray,
+    unknown: np.ndarray,
+    origin: np.ndarray,
+    corner: tuple[int, int],
+    fidelity: float,
+) -> None:
+    if pixels.ndim != 3 or not 1 <= pixels.shape[2] <= 4 or pixels.dtype.name not in native.PIXELS:
+        raise ValueError(f"pixels are {pixels.dtype} {list(pixels.shape)}, expected uint8, uint16 or float32 [H, W, 1 to 4]")
+    if barred.shape != pixels.shape[:2] or barred.dtype != bool:
+        raise ValueError(f"barred is {barred.dtype} {list(barred.shape)}, expected bool {list(pixels.shape[:2])}")
+    if unknown.ndim != 2 or unknown.dtype != bool:
+        raise ValueError(f"unknown is {unknown.dtype} {list(unknown.shape)}, expected bool [h, w]")
+    ends = [start + side for start, side in zip(corner, unknown.shape, strict=True)]
+    if min(corner) < 0 or any(end > side for end, side in zip(ends, pixels.shape[:2], strict=True)):
+        raise ValueError(f"a box of {list(unknown.shape)} at {list(corner)} is not inside a picture of {list(pixels.shape[:2])}")
+    if origin.shape != (np.count_nonzero(unknown), 2) or origin.dtype != np.int32:
+        raise ValueError(f"origin is {origin.dtype} {list(origin.shape)}, expected int32 [{np.count_nonzero(unknown)}, 2]")
+    if len(origin) and not ((origin >= 0) & (origin < pixels.shape[:2])).all():
+        raise ValueError(f"origin leads outside a picture of {list(pixels.shape[:2])}")
+    if not fidelity > 0:
+        raise ValueError(f"fidelity is {fidelity}, expected a number above 0")

@@ -1,0 +1,108 @@
+"""A part of a hole at one level of the pyramid: how its estimate is made from the patches that were found."""
+
+from dataclasses import dataclass, field
+from itertools import product
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from psal_cli import ops
+from psal_cli.tasks.parts import Box, crop, depth, touched
+from psal_cli.tasks.pyramid import TEXTURES
+from psal_cli.tasks.synthesis import Estimate, Key, put, third_quartile
+
+CONFIDENCE = 0.4  # a patch whose centre lies one pixel deeper in the hole counts e^0.4 times less (Wexler et al. 2007)
+SHARPNESS = 3.0  # of a vote: patches at the usual distance, the third quartile, count e^3 times less than perfect ones
+# Of a composition in between: copies keep their colours more than in the last one, for seams to be found and mended by the
+# search; a difference that spreads over more than a few pixels is left to the coarser levels.
+FIDELITY, STEPS, TOLERANCE = 0.03, 60, 1e-3
+
+
+@dataclass
+class Hole(Estimate):
+    """A part of the hole at one level, on its own crop of the picture. Its queries are the patches that touch unknown pixels."""
+
+    box: Box = field(kw_only=True)
+    distance: Tensor = field(kw_only=True)  # float32 [h, w], pixels to the hole's edge, 0 outside
+    barred: np.ndarray | None = field(kw_only=True)  # bool [H, W] of the level, what may not be copied; None where it is voted
+
+    @staticmethod
+    def of(hole: np.ndarray, box: Box, patch_size: int, barred: np.ndarray | None = None) -> "Hole":
+        """The part in a box of the hole of a level, bool [H, W], with the patches that touch it."""
+        unknown = np.ascontiguousarray(crop(hole, box))
+        queries, distance = touched(unknown, patch_size)[None], depth(unknown).copy()
+        unknown, queries, distance = (torch.from_numpy(x) for x in (unknown, queries, distance))
+        return Hole(unknown, queries, box=box, distance=distance, barred=barred)
+
+    def logits(self) -> Tensor:
+        """Close matches and outer patches count more."""
+        cost = -self.similarity
+        usual = max(third_quartile(self.at_queries(cost)), 1e-6)
+        cost.div_(usual).mul_(-SHARPNESS).sub_(CONFIDENCE * self.distance)
+        return cost.masked_fill_(self.nnf[:, :, 0] < 0, -torch.inf)
+
+    def vote(self, key: Key, patch_size: int) -> None:
+        """The weighted mean of what the patches over each pixel paste there, or, where the level has what may not be copied, one
+        copy a pixel, with the seams between copies removed: a mean would cost the fine levels their texture."""
+        if self.barred is None:
+            super().vote(key, patch_size)
+            return
+        origin, unknown = self.origin(patch_size).numpy(), self.unknown.numpy()
+        source = key.features[0].permute(1, 2, 0).numpy()
+        estimate = self.features[0].permute(1, 2, 0).numpy()
+        copies, colours = source[origin[:, 0], origin[:, 1]], key.channels - TEXTURES
+        corner = self.box[0], self.box[2]
+        composed = ops.compose(source[..., :colours], self.barred, unknown, origin, corner, FIDELITY, STEPS, TOLERANCE)
+        copies[:, :colours] = composed.clip(0, 1)
+        estimate[unknown, : key.channels] = copies[:, : key.channels]
+
+    def origin(self, patch_size: int) -> Tensor:
+        """int32 [n, 2]: for each unknown pixel the one that a patch over it pastes there, unmixed.
+
+        Of the patches over it the outermost has its say, as it knows most, of equals the nearest: the one with the closest match
+        would be the smoothest.
+        """
+        radius = patch_size // 2
+        height, width = self.unknown.shape
+        nearness = (-self.distance).masked_fill_(self.nnf[0, 0, 0] < 0, -torch.inf)
+        nearness = F.pad(nearness, (radius,) * 4, value=-torch.inf)
+        best, choice = torch.full((height, width), -torch.inf), torch.zeros((height, width), dtype=torch.int16)
+        moves = sorted(product(range(-radius, radius + 1), repeat=2), key=lambda move: move[0] ** 2 + move[1] ** 2)
+        for number, (down, right) in enumerate(moves):
+            top, left = radius + down, radius + right
+            value = nearness[top : top + height, left : left + width]
+            choice.masked_fill_(value > best, number)
+            torch.maximum(best, value, out=best)
+        move = torch.tensor(moves, dtype=torch.int32)[choice[self.unknown].int()]
+        row, column = (self.unknown.nonzero() + move).unbind(1)
+        return self.nnf[0, 0, :, row, column].T - move
+
+
+def peel(one: Hole, key: Key, patch_size: int, schedule: str, seed: int) -> None:
+    """First estimate, layer by layer from the edge, comparing only what is known of each patch.
+
+    The distance over the known pixels of a patch is a dot product: sum m (q - k)^2 = const - <[2 m q, -m], [k, |k|^2]>; what is
+    expected is known everywhere, m = 1.
+    """
+    energies = 1 if key.features.shape[1] == key.channels + 1 else 2
+    start(one, key.features[:, :-energies])
+    expected = one.features[:, key.channels :]
+    unknown = one.unknown.clone()
+    while unknown.any():
+        known = (~unknown).float()[None, None]
+        ring = unknown & (F.max_pool2d(known, 3, 1, 1)[0, 0] > 0)
+        query = [2 * known * one.features[:, : key.channels], 2 * expected, -known, -torch.ones_like(known)]
+        nnf, _ = ops.search_valid(
+            torch.cat(query[: 2 + energies], 1), key.features, patch_size, 1, 8, "dot", ring[None], key.valid, None, schedule,
+            seed, key.rows,
+        )  # fmt: skip
+        pasted = ops.aggregate(key.features, nnf, torch.ones_like(nnf[:, :, 0], dtype=torch.float32))
+        put(one.features[:, : key.channels], pasted[:, : key.channels], ring)
+        unknown &= ~ring
+
+
+def start(one: Hole, features: Tensor) -> None:
+    """Begins a part's estimate as what its level has there."""
+    one.features = crop(features, one.box).clone(memory_format=torch.channels_last)

@@ -1,0 +1,37 @@
+"""Wholly transparent pixels: their colours are of no account, and must not reach what is visible."""
+
+import cv2
+import numpy as np
+
+from psal_cli.tasks.parts import crop, grown, merged, part_boxes
+
+REACH = 64  # pixels around a hole: further away a hidden colour is not compared with anything
+
+
+def covered(pixels: np.ndarray, visible: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """The picture with the colours of the nearest visible pixels under what is wholly transparent around the hole.
+
+    A fill that ends at an alpha edge is compared with what lies beside it and meets it without a seam: that should go on as
+    what can be seen does, and not be black.
+
+    Args:
+        pixels: [H, W, C], returned as it is where nothing changes, else copied. visible: bool [H, W]; hole: bool [H, W].
+
+    Example:
+        >>> covered(picture, alpha > 0, mask)  # doctest: +SKIP
+    """
+    out = pixels
+    for box in merged([grown(box, REACH, hole.shape) for box in part_boxes(hole, 1)]):
+        shown = crop(visible, box) & ~crop(hole, box)
+        hidden = ~(crop(visible, box) | crop(hole, box))
+        if not hidden.any() or not shown.any():
+            continue
+        out = pixels.copy() if out is pixels else out
+        view = out[box[0] : box[1], box[2] : box[3]]
+        labels = np.empty(shown.shape, np.int32)
+        distance = np.empty(shown.shape, np.float32)
+        cv2.distanceTransformWithLabels((~shown).astype(np.uint8), cv2.DIST_L2, 3, distance, labels, cv2.DIST_LABEL_PIXEL)
+        colours = np.empty((labels.max() + 1, pixels.shape[2]), pixels.dtype)
+        colours[labels[shown]] = view[shown]  # each visible pixel has a label of its own
+        view[hidden] = colours[labels[hidden]]
+    return out
