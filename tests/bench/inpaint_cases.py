@@ -107,8 +107,8 @@ def place(rng: np.random.Generator, truth: np.ndarray, shape: np.ndarray, on_smo
     return fallback
 
 
-def draw_case(path: Path, folder: str, number: int, seed: int, silhouettes: list[Silhouette]) -> Case | None:
-    """Case `number` of a folder, in a picture; None for a silhouette where there are none."""
+def draw_case(path: Path, folder: str, number: int, seed: int, silhouettes: list[Silhouette]) -> Case:
+    """Case `number` of a folder, in a picture."""
     kind = KINDS[number % len(KINDS)]
     short = folder.split("/")[-1]
     picture = f"{short}-{path.stem.split('_')[0]}"
@@ -116,8 +116,6 @@ def draw_case(path: Path, folder: str, number: int, seed: int, silhouettes: list
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     silhouette = None
     if kind == "objects":
-        if not silhouettes:
-            return None
         silhouette = silhouettes[rng.integers(len(silhouettes))]
         name += f"-{silhouette.name}"
     truth = window_of(rng, read(path))
@@ -135,7 +133,7 @@ def cases(data: Path, parts: tuple[str, ...], silhouettes: list[Silhouette], see
     Args:
         data: holds `photos`, `scenes`, `eval/B100` and `eval/highres`.
         parts: of PARTS.
-        silhouettes: for the kind "objects", which is left out when there are none.
+        silhouettes: for the kind "objects".
 
     Raises:
         FileNotFoundError: a folder has no pictures.
@@ -146,6 +144,4 @@ def cases(data: Path, parts: tuple[str, ...], silhouettes: list[Silhouette], see
         for number in range(count):
             path = found[order[number % len(found)]]
             if part_of(f"{folder.split('/')[-1]}-{path.stem.split('_')[0]}") in parts:
-                case = draw_case(path, folder, number, seed, silhouettes)
-                if case is not None:
-                    yield case
+                yield draw_case(path, folder, number, seed, silhouettes)
