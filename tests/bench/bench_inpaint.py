@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 from inpaint_cases import Case
 from inpaint_compare import comparison
+from inpaint_figures import figures
 from inpaint_methods import METHODS, USUAL, Fill, Filler, version_of
 from inpaint_options import add_case_options, add_run_options, chosen_cases, load, methods_of, set_threads
 from inpaint_page import Cell, marked, window_around, write_pages
-from inpaint_rows import GROUPS, TRUTH, Row, figures, finite, head, identity, kept, markdown, summarise
+from inpaint_rows import GROUPS, TRUTH, Row, finite, head, identity, kept, markdown, summarise
 from report import RESULTS, header, write_readme
 
 PACKAGES = ("torch", "numpy", "opencv-python-headless", "opencv-contrib-python-headless", "scikit-image", "PyPatchMatch", "psal")

@@ -12,10 +12,11 @@ import sys
 from pathlib import Path
 
 from inpaint_compare import line, table
+from inpaint_figures import figures
 from inpaint_fills import timed
 from inpaint_options import add_case_options, add_run_options, chosen_cases, set_threads
 from inpaint_oracle import SETTINGS, TODAY, oracle
-from inpaint_rows import Row, figures, finite, head, markdown, summarise
+from inpaint_rows import Row, finite, head, markdown, summarise
 from report import RESULTS, header, write_json, write_readme
 
 

@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 from inpaint_cases import Case
 from inpaint_compare import comparison
+from inpaint_figures import figures
 from inpaint_fills import box_of, kept_fill
 from inpaint_methods import Filler, version_of
 from inpaint_options import add_run_options, load, methods_of, set_threads
 from inpaint_page import Cell, outlined, write_line
 from inpaint_removals import available, case_of, removals
-from inpaint_rows import Row, figures, finite, head, markdown, summarise
+from inpaint_rows import Row, finite, head, markdown, summarise
 from report import RESULTS, ROOT, header, write_json, write_readme
 
 SHOWN = 0.35  # of the hole's longer side, on each side of it
