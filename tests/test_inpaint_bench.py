@@ -149,7 +149,7 @@ def test_rows_are_kept_while_case_method_version_and_measures_are_the_same(load,
     old = rows.kept([path, tmp_path / "none.json"])
     assert len(old) == 1 and old[rows.identity(row)]["psnr"] == 30
     assert np.isnan(old[rows.identity(row)]["seam_pieces"])
-    for entry in rows.IDENTITY:
+    for entry in ("case", "fingerprint", "method", "version", "measures"):
         assert rows.identity({**row, entry: "other"}) not in old
 
 

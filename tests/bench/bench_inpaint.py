@@ -135,7 +135,8 @@ def main() -> int:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(results, indent=1) + "\n")
     if arguments.write_readme:
-        where = f"{about['machine']['processor']}, one thread; {about['date']}."
+        threads = "one thread" if arguments.threads == 1 else f"{arguments.threads} threads"
+        where = f"{about['machine']['processor']}, {threads}; {about['date']}."
         write_readme("inpaint", "\n\n".join([where, *tables]))
     if arguments.page:
         for path in write_pages(arguments.page, lines):

@@ -70,12 +70,14 @@ def fill_case(case: Case, methods: dict[str, Filler], folder: Path, known: bool)
     return rows, cells
 
 
-def run(arguments: argparse.Namespace, methods: dict[str, Filler]) -> dict[str, list[Row]]:
-    """The rows of each set; writes the sheets."""
+def run(arguments: argparse.Namespace, methods: dict[str, Filler]) -> tuple[dict[str, list[Row]], list[str]]:
+    """The rows of each set, and the removals whose pictures are missing; writes the sheets."""
     rows: dict[str, list[Row]] = {name: [] for name in SETS}
+    missing = []
     for one, picture in available(arguments.data, arguments.repositories, arguments.names):
         if isinstance(picture, str):
             print(f"{one.name}: {picture}", file=sys.stderr)
+            missing.append(one.name)
             continue
         for which in SETS:
             moved = which == "truth"
@@ -89,7 +91,7 @@ def run(arguments: argparse.Namespace, methods: dict[str, Filler]) -> dict[str, 
             path = write_line(arguments.page / f"{case.name}.png", [first, *cells])
             told = ", ".join(f"{row['method']} {row['psnr']:.2f} dB {row['cpu_seconds']:.1f} s" for row in own)
             print(f"{path}: {told}", file=sys.stderr)
-    return rows
+    return rows, missing
 
 
 def tables(rows: dict[str, list[Row]], methods: list[str]) -> list[str]:
@@ -108,16 +110,19 @@ def tables(rows: dict[str, list[Row]], methods: list[str]) -> list[str]:
 def main() -> int:
     arguments = parse()
     set_threads(arguments.threads)
-    methods, missing = load(arguments.methods)
-    for name, why in missing.items():
+    methods, not_installed = load(arguments.methods)
+    for name, why in not_installed.items():
         print(f"{name} is not installed: {why}", file=sys.stderr)
-    rows = run(arguments, methods)
+    rows, missing = run(arguments, methods)
     if not any(rows.values()):
         print("no picture was found", file=sys.stderr)
         return 2
     written = tables(rows, list(methods))
     print("\n\n".join(written))
-    if arguments.write_readme:
+    whole = not missing and not not_installed and arguments.names is None and arguments.only is None
+    if arguments.write_readme and not whole:
+        print("not all removals were run with all methods: README.md and the results stay as they are", file=sys.stderr)
+    elif arguments.write_readme:
         about = header("torch", "numpy", "opencv-python-headless", "PyPatchMatch", "psal")
         write_json("removals", {**about, "rows": [finite(row) for own in rows.values() for row in own]}, RESULTS)
         write_readme("removals", "\n\n".join(written))
