@@ -133,6 +133,18 @@ def test_a_softened_seam_counts_less(bench, smooth_places, mask):
     assert scores[1] < 0.2 * scores[0]
 
 
+def test_a_steep_slope_is_no_hard_step(bench, mask):
+    """It steps far more than the truth does, but not more than what is beside it."""
+    truth = np.full((HEIGHT, WIDTH, 3), 20, np.uint8)
+    columns = np.arange(WIDTH)
+    narrow = mask & (columns < 145)
+    slope = (20 + 3 * (columns - 70).clip(0, 75)).astype(np.uint8)
+    inner = (columns > 90) & (columns < 125) & (np.arange(HEIGHT) > 70)[:, None] & (np.arange(HEIGHT) < 130)[:, None]
+    filled = np.where(narrow[..., None], slope[None, :, None], truth)
+    assert bench.steps(filled).across[inner[:, 1:]].min() > 2.9
+    assert bench.seams(filled, truth, narrow, inner)["hard_steps"] == 0
+
+
 def test_piece_borders_lie_where_neighbours_come_from_different_places(bench, mask):
     rows, columns = np.indices(mask.shape)
     field = np.stack([rows, columns + np.where(columns < 100, 30, -30)], 2)
