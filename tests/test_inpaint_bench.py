@@ -51,6 +51,8 @@ def test_cases_are_the_same_in_every_run_and_in_either_part(load, few, data):
         own = list(few.cases(data, (part,), shapes))
         assert own and all(everything[case.name].fingerprint == case.fingerprint for case in own)
         assert {case.name for case in own} == {name for name, case in everything.items() if case.part == part}
+    alone = {case.name: case.fingerprint for case in few.cases(data, few.PARTS, shapes, folder="photos")}
+    assert alone == {name: case.fingerprint for name, case in everything.items() if case.folder == "photos"}
     other = {case.fingerprint for case in few.cases(data, few.PARTS, shapes, seed=1)}
     assert not other & {case.fingerprint for case in everything.values()}
 

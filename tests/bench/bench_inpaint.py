@@ -40,7 +40,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="where the figures go; default results/inpaint.json for the report, else none")
     arguments = parser.parse_args()
     arguments.methods = methods_of(parser, arguments.methods) if arguments.methods else list(USUAL)
-    if arguments.json is None and arguments.part == "report" and arguments.every == 1:
+    if arguments.json is None and arguments.part == "report" and arguments.every == 1 and not arguments.folder:
         arguments.json = RESULTS / "inpaint.json"
     return arguments
 

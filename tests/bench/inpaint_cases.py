@@ -127,21 +127,24 @@ def draw_case(path: Path, folder: str, number: int, seed: int, silhouettes: list
     return Case(name, part_of(picture), kind, ground, short, truth, mask)
 
 
-def cases(data: Path, parts: tuple[str, ...], silhouettes: list[Silhouette], seed: int = 0) -> Iterator[Case]:
+def cases(
+    data: Path, parts: tuple[str, ...], silhouettes: list[Silhouette], seed: int = 0, folder: str | None = None
+) -> Iterator[Case]:
     """The cases of the parts, folder by folder.
 
     Args:
         data: holds `photos`, `scenes`, `eval/B100` and `eval/highres`.
         parts: of PARTS.
         silhouettes: for the kind "objects".
+        folder: of COUNTS, to take cases from it alone; the same as with the others.
 
     Raises:
         FileNotFoundError: a folder has no pictures.
     """
-    for folder, count in COUNTS.items():
-        found = pictures(data, folder)
+    for name in COUNTS if folder is None else (folder,):
+        found = pictures(data, name)
         order = np.random.default_rng(seed).permutation(len(found))
-        for number in range(count):
+        for number in range(COUNTS[name]):
             path = found[order[number % len(found)]]
-            if part_of(f"{folder.split('/')[-1]}-{path.stem.split('_')[0]}") in parts:
-                yield draw_case(path, folder, number, seed, silhouettes)
+            if part_of(f"{name.split('/')[-1]}-{path.stem.split('_')[0]}") in parts:
+                yield draw_case(path, name, number, seed, silhouettes)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 import torch
-from inpaint_cases import PARTS, Case, cases
+from inpaint_cases import COUNTS, PARTS, Case, cases
 from inpaint_masks import Silhouette, silhouettes_in
 from inpaint_methods import METHODS, Filler
 from inpaint_removals import drawn_silhouettes
@@ -17,6 +17,7 @@ from report import ROOT
 def add_case_options(parser: argparse.ArgumentParser) -> None:
     """Which of the seeded holes."""
     parser.add_argument("--part", choices=(*PARTS, "both"), default="report", help="of the cases (default: report)")
+    parser.add_argument("--folder", choices=COUNTS, help="cases of this folder only: to run each on a core of its own")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="every Nth case only, for a quick look")
     parser.add_argument("--seed", type=int, default=0, help="of pictures and masks (default: 0)")
     parser.add_argument("--silhouettes", type=Path, metavar="DIR", help="PNGs of objects on black; default DATA/silhouettes")
@@ -75,5 +76,5 @@ def chosen_cases(arguments: argparse.Namespace) -> Iterator[Case]:
         FileNotFoundError: a folder has no pictures.
     """
     parts = PARTS if arguments.part == "both" else (arguments.part,)
-    found = cases(arguments.data, parts, silhouettes(arguments.data, arguments.silhouettes), arguments.seed)
+    found = cases(arguments.data, parts, silhouettes(arguments.data, arguments.silhouettes), arguments.seed, arguments.folder)
     return (case for number, case in enumerate(found) if number % arguments.every == 0)
