@@ -25,6 +25,7 @@ MOST_SHARE = 0.45  # of the picture's shorter side
 LEAST_SOURCE = 0.4  # the share of 15x15 patches that a hole must leave whole: every method needs something to copy
 LEAST_CONTRAST = 2.0  # grey levels: a hole whose content varies less tells nothing
 PLACES = 40  # that are tried for a hole
+NEAR = 64  # pixels around a hole that decide on its ground
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,10 @@ def place(rng: np.random.Generator, truth: np.ndarray, shape: np.ndarray, on_smo
         mask[top : top + shape.shape[0], left : left + shape.shape[1]] = shape
         if not usable(truth, mask):
             continue
-        ground = ground_of(truth, mask, smooth)
+        near = tuple(
+            slice(max(0, start - NEAR), start + size + NEAR) for start, size in zip((top, left), shape.shape, strict=True)
+        )
+        ground = ground_of(np.ascontiguousarray(truth[near]), np.ascontiguousarray(mask[near]), smooth[near])
         if (ground == "smooth") == on_smooth:
             return mask, ground
         fallback = fallback or (mask, ground)
