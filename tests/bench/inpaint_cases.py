@@ -25,6 +25,7 @@ MOST_SHARE = 0.45  # of the picture's shorter side
 LEAST_SOURCE = 0.4  # the share of 15x15 patches that a hole must leave whole: every method needs something to copy
 LEAST_CONTRAST = 2.0  # grey levels: a hole whose content varies less tells nothing
 PLACES = 40  # that are tried for a hole
+NEAR = 64  # pixels around a hole that decide on its ground
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,10 @@ def place(rng: np.random.Generator, truth: np.ndarray, shape: np.ndarray, on_smo
         mask[top : top + shape.shape[0], left : left + shape.shape[1]] = shape
         if not usable(truth, mask):
             continue
-        ground = ground_of(truth, mask, smooth)
+        near = tuple(
+            slice(max(0, start - NEAR), start + size + NEAR) for start, size in zip((top, left), shape.shape, strict=True)
+        )
+        ground = ground_of(np.ascontiguousarray(truth[near]), np.ascontiguousarray(mask[near]), smooth[near])
         if (ground == "smooth") == on_smooth:
             return mask, ground
         fallback = fallback or (mask, ground)
@@ -107,8 +111,8 @@ def place(rng: np.random.Generator, truth: np.ndarray, shape: np.ndarray, on_smo
     return fallback
 
 
-def draw_case(path: Path, folder: str, number: int, seed: int, silhouettes: list[Silhouette]) -> Case | None:
-    """Case `number` of a folder, in a picture; None for a silhouette where there are none."""
+def draw_case(path: Path, folder: str, number: int, seed: int, silhouettes: list[Silhouette]) -> Case:
+    """Case `number` of a folder, in a picture."""
     kind = KINDS[number % len(KINDS)]
     short = folder.split("/")[-1]
     picture = f"{short}-{path.stem.split('_')[0]}"
@@ -116,8 +120,6 @@ def draw_case(path: Path, folder: str, number: int, seed: int, silhouettes: list
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     silhouette = None
     if kind == "objects":
-        if not silhouettes:
-            return None
         silhouette = silhouettes[rng.integers(len(silhouettes))]
         name += f"-{silhouette.name}"
     truth = window_of(rng, read(path))
@@ -129,23 +131,24 @@ def draw_case(path: Path, folder: str, number: int, seed: int, silhouettes: list
     return Case(name, part_of(picture), kind, ground, short, truth, mask)
 
 
-def cases(data: Path, parts: tuple[str, ...], silhouettes: list[Silhouette], seed: int = 0) -> Iterator[Case]:
+def cases(
+    data: Path, parts: tuple[str, ...], silhouettes: list[Silhouette], seed: int = 0, folder: str | None = None
+) -> Iterator[Case]:
     """The cases of the parts, folder by folder.
 
     Args:
         data: holds `photos`, `scenes`, `eval/B100` and `eval/highres`.
         parts: of PARTS.
-        silhouettes: for the kind "objects", which is left out when there are none.
+        silhouettes: for the kind "objects".
+        folder: of COUNTS, to take cases from it alone; the same as with the others.
 
     Raises:
         FileNotFoundError: a folder has no pictures.
     """
-    for folder, count in COUNTS.items():
-        found = pictures(data, folder)
+    for name in COUNTS if folder is None else (folder,):
+        found = pictures(data, name)
         order = np.random.default_rng(seed).permutation(len(found))
-        for number in range(count):
+        for number in range(COUNTS[name]):
             path = found[order[number % len(found)]]
-            if part_of(f"{folder.split('/')[-1]}-{path.stem.split('_')[0]}") in parts:
-                case = draw_case(path, folder, number, seed, silhouettes)
-                if case is not None:
-                    yield case
+            if part_of(f"{name.split('/')[-1]}-{path.stem.split('_')[0]}") in parts:
+                yield draw_case(path, name, number, seed, silhouettes)

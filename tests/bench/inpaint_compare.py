@@ -32,12 +32,21 @@ def cell(found: np.ndarray, figure: str) -> str | None:
     return f"{mean:+{digits}} ± {error:{digits}}"
 
 
+def line(label: str, first: list[Row], second: list[Row]) -> list[str | int | None]:
+    """One row of a table of second - first: label, cases, figures."""
+    found = {figure: differences(first, second, figure) for figure in COLUMNS}
+    return [label, len(found["psnr"]), *(cell(values, figure) for figure, values in found.items())]
+
+
+def table(title: str, lines: list[list[str | int | None]]) -> str:
+    return markdown_table([title, "cases", *(head for head, _ in COLUMNS.values())], lines)
+
+
 def comparison(title: str, first: list[Row], second: list[Row]) -> str:
     """A table of second - first: one line for all cases, each ground and each kind of mask."""
     lines = []
     for group, entry in GROUPS.items():
-        a, b = ([row for row in rows if group == "all" or row[entry] == group] for rows in (first, second))
-        cells = {figure: differences(a, b, figure) for figure in COLUMNS}
-        if len(cells["psnr"]):
-            lines.append([group, len(cells["psnr"]), *(cell(found, figure) for figure, found in cells.items())])
-    return markdown_table([title, "cases", *(head for head, _ in COLUMNS.values())], lines)
+        before, after = ([row for row in rows if group == "all" or row[entry] == group] for rows in (first, second))
+        if before and after:
+            lines.append(line(group, before, after))
+    return table(title, lines)

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 CELL, GAP, HEAD = 232, 6, 18  # pixels on the page
 ACROSS = 6  # cells in a line at most; a case with more is split into equal lines
 CASES = 2  # a page
+LARGE = 960  # pixels at most: the sides of the cells of a line that fills a page
 WINDOW = 0.45  # of the picture's shorter side, seen around the hole
 
 
@@ -33,6 +34,31 @@ def window_around(mask: np.ndarray) -> tuple[slice, slice]:
 def marked(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The picture with its hole in red."""
     return np.where(mask[..., None], np.array([255, 0, 0], np.uint8), image)
+
+
+def outlined(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The picture with the outline of its hole in red, as wide as it takes to be seen on a page."""
+    width = max(1, round(max(mask.shape) / LARGE)) * 2 + 1
+    edge = mask ^ cv2.erode(mask.astype(np.uint8), np.ones((width, width), np.uint8)).astype(bool)
+    return marked(image, edge)
+
+
+def write_line(path: Path, cells: list[Cell]) -> Path:
+    """One PNG of crops of one size side by side, at most LARGE pixels high and wide each; never enlarged."""
+    font = ImageFont.load_default(size=20)
+    pictures = [Image.fromarray(cell.crop) for cell in cells if cell.crop is not None]
+    for picture in pictures:
+        picture.thumbnail((LARGE, LARGE), Image.Resampling.LANCZOS)
+    width, height = pictures[0].size
+    page = Image.new("RGB", (len(cells) * (width + GAP) + GAP, 28 + height + GAP), "white")
+    draw = ImageDraw.Draw(page)
+    for index, (cell, picture) in enumerate(zip(cells, pictures, strict=True)):
+        left = GAP + index * (width + GAP)
+        draw.text((left, 2), cell.label, "black", font)
+        page.paste(picture, (left, 28))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page.save(path)
+    return path
 
 
 def write_page(path: Path, rows: list[list[Cell]]) -> None:

@@ -1,25 +1,19 @@
 """The figures of the inpainting bench: one row for each case and method, what is kept of earlier runs, and the tables."""
 
-import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from inpaint_cases import Case
-from inpaint_features import load_distance
-from inpaint_ground import GROUNDS, smooth_places
+from inpaint_figures import measures_version
+from inpaint_ground import GROUNDS
 from inpaint_masks import KINDS
-from inpaint_methods import Fill
-from inpaint_seams import seams
-from metrics import measure
 
 from psal_cli.benchmarks.output import markdown_table
 
 Row = dict[str, str | float | None]
 
-BENCH = Path(__file__).parent
-MEASURES = ("metrics.py", "inpaint_seams.py", "inpaint_features.py", "inpaint_ground.py", "inpaint_rows.py")
 IDENTITY = ("case", "fingerprint", "method", "version", "measures")  # a row is kept if all of these are the same
 TRUTH = "truth"
 RATIOS = ("gradient_ring", "gradient_truth")  # averaged geometrically, everything else arithmetically
@@ -38,22 +32,6 @@ COLUMNS = {  # figure -> (head of the column, format)
 }
 GROUPS = {"all": "", **dict.fromkeys(GROUNDS, "ground"), **dict.fromkeys(KINDS, "kind")}  # a table each -> the row's entry
 FOLDERS = ("scenes", "photos", "B100", "highres")
-
-
-def measures_version() -> str:
-    """Changes with the code that measures."""
-    return hashlib.sha256(b"".join((BENCH / name).read_bytes() for name in MEASURES)).hexdigest()[:12]
-
-
-def figures(fill: Fill, truth: np.ndarray, mask: np.ndarray) -> dict[str, float]:
-    """All figures of one fill; outside the mask the truth's pixels are put back first. A feature distance that cannot be
-    measured, its packages not being installed, is nan."""
-    filled = np.where(mask[..., None], fill.picture, truth)
-    try:
-        feature = load_distance()(filled, truth, mask)
-    except ImportError:
-        feature = float("nan")
-    return {**measure(filled, truth, mask), "feature": feature, **seams(filled, truth, mask, smooth_places(truth), fill.field)}
 
 
 def head(case: Case, method: str, version: str | None) -> Row:
