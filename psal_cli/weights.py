@@ -61,6 +61,8 @@ def resolve(source: str) -> tuple[dict[str, Tensor], Recipe]:
 def _shipped_bytes(name: str) -> bytes:
     if name not in manifest():
         raise InputError(f"no weights {name} ship with this psal: there are {', '.join(manifest())}")
+    import safetensors.torch  # noqa: F401  # before the file is in memory: with little of it, an import fails more gracefully
+
     entry = manifest()[name]
     path = FOLDER / entry["file"]
     try:
@@ -87,6 +89,10 @@ def _safetensors(content: bytes, path: Path) -> dict[str, Tensor]:
         return _named_tensors(load(content), path)
     except SafetensorError as error:
         raise InputError(f"{path} is no safetensors file: {error}") from error
+    except BaseException as error:  # where memory is short its Rust code panics, with what is no Exception
+        if type(error).__name__ != "PanicException":
+            raise
+        raise MemoryError from error
 
 
 def _recipe(content: bytes) -> Recipe:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -40,6 +40,7 @@ def test_lab_is_cielab(rgb, expected):
 
 @pytest.mark.parametrize("dtype", DEPTHS)
 @pytest.mark.parametrize("channels", [1, 3])
+@settings(deadline=None)
 @given(data=st.data())
 def test_any_colours_keep_the_luminance(data, dtype, channels):
     picture = data.draw(pixels(dtype, channels))
@@ -49,6 +50,7 @@ def test_any_colours_keep_the_luminance(data, dtype, channels):
     assert np.abs(lightness(result) - lightness(picture)).max() * 100 < DEPTHS[dtype]
 
 
+@settings(deadline=None)
 @given(picture=pixels(np.uint8, 1))
 def test_without_chroma_grey_stays_the_same_grey(picture):
     result = coloured(picture, np.zeros((6, 7, 2), np.float32))

@@ -1,0 +1,1 @@
+"""`psal_cli.colorize`: engines, options, memory model."""

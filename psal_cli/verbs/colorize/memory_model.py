@@ -76,6 +76,7 @@ def plan(
 def _most(target: Header, references: Sequence[Header], formats: Mapping[str, str], query: int, working: int) -> int:
     """Bytes at the most expensive of: reading the files, looking for colours (`working`), drawing and writing."""
     reading, kept = memory.reading_all([target, *references])
+    kept += sum(4 * x.width * x.height for x in references if x.alpha)  # colours and alpha as one array
     area, itemsize = target.width * target.height, target.bits // 8
     result = area * 3 * itemsize + FOUND * query
     about = [memory.writing(area, 3, itemsize, target.alpha, formats["output"])]

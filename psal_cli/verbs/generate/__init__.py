@@ -1,0 +1,1 @@
+"""`psal_cli.generate`: sampling, transport, options, memory model."""

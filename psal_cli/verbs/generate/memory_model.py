@@ -52,7 +52,7 @@ def plan(
     reading, kept = memory.reading_all([reference] + ([keep] if keep else []))
     channels, itemsize = reference.channels + reference.alpha, reference.bits // 8
     features = 4 * (channels + TEXTURES)
-    known = 4 * channels * given * reference.alpha
+    known = (4 + itemsize) * channels * given * reference.alpha  # with alpha: floats, and colours and alpha as one array
     finest = (features + TABLE) * given + (2 * features + FIELD + COHERENCE * coherence) * made
     halves = features * given // 3 * (levels > 1)
     working = known + max(finest + halves // 4, halves)
@@ -60,7 +60,7 @@ def plan(
         keys, queries = (height * width for height, width in (halved(own, number), halved(size, number)))
         moving = 3 * features * patch_size**2 * keys + features * patch_size**2 * queries + 12 * min(queries, SAMPLE) * keys
         working = max(working, known + halves + moving)
-    result = (itemsize * channels + 8 + 4 * features) * made
+    result = (itemsize * channels * (1 + reference.alpha) + 8 + 4 * features) * made
     writing = about(made, reference.channels, reference, formats)
     most = memory.libraries(baseline()) + streams + STRIPS + max(reading, kept + max(working, result + writing))
     return memory.whole_plan(most, limit)

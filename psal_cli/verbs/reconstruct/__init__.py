@@ -1,0 +1,1 @@
+"""`psal_cli.reconstruct`: one attention layer, options, memory model."""

@@ -42,6 +42,7 @@ def plan(
     """
     asked, given = (head.width * head.height for head in (query, key))
     reading, kept = memory.reading_all([query, key])
+    kept += given * (key.bits // 8) * (key.channels + 1) * key.alpha  # colours and alpha as one array
     compared = query.channels if query.channels == key.channels else 1
     features = 4 * (compared * (asked + given) + key.channels * (given if compared != key.channels else 0))
     if attention == "full":

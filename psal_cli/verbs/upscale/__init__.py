@@ -1,0 +1,1 @@
+"""`psal_cli.upscale`: networks, strips, options, memory model."""

@@ -83,7 +83,9 @@ def _most(
     """Bytes of what a network works on, at most, and at the most expensive of: reading, each pass, writing."""
     itemsize, area, sides = header.bits // 8, header.width * header.height, sorted((header.width, header.height))
     each = itemsize * (header.channels + header.alpha)
-    kept, most, working = area * (each + FIELD), memory.reading(area, header.channels, itemsize, header.alpha, header.format), 0
+    joined = area * each * header.alpha  # colours and alpha as one array
+    kept = area * (each + FIELD) + joined
+    most, working = memory.reading(area, header.channels, itemsize, header.alpha, header.format), 0
     for network in networks:
         size = area * network.scale**2
         result = size * each + 4 * header.channels * size * ensemble
@@ -95,7 +97,8 @@ def _most(
         area, sides = size, [side * network.scale for side in sides]
         kept += size * each
     encoder = memory.writing(area, header.channels, itemsize, header.alpha, formats["output"], header.format in LOSSLESS)
-    return working, max(most, kept + encoder)  # a field is drawn for less than it was searched for
+    joined = area * each * header.alpha
+    return working, max(most, kept + max(joined, encoder))  # a field is drawn for less than it was searched for
 
 
 def _working(network: Network, width: int, height: int, largest: int) -> int:
