@@ -83,7 +83,8 @@ def test_the_package_says_what_is_public():
 
 def fields_of(struct):
     """(name, ctypes type) of each field of a struct of the header."""
-    plain = {"int32_t": ctypes.c_int32, "uint64_t": ctypes.c_uint64, "psal_place": native.Place}
+    plain = {"int32_t": ctypes.c_int32, "int64_t": ctypes.c_int64, "uint64_t": ctypes.c_uint64, "float": ctypes.c_float}
+    plain["psal_place"] = native.Place
     body = re.search(r"typedef struct \{([^}]*)\} " + struct + ";", HEADER)[1]
     for declaration in re.sub(r"//.*", "", body).split(";"):
         words = declaration.replace("const ", "").replace(",", " ").split()  # type, then names; a pointer's type ends in *
@@ -92,7 +93,13 @@ def fields_of(struct):
 
 
 @pytest.mark.parametrize(
-    ("struct", "mirror"), [("psal_place", "Place"), ("psal_search_args", "SearchArgs"), ("psal_window_args", "WindowArgs")]
+    ("struct", "mirror"),
+    [
+        ("psal_place", "Place"),
+        ("psal_search_args", "SearchArgs"),
+        ("psal_window_args", "WindowArgs"),
+        ("psal_compose_args", "ComposeArgs"),
+    ],
 )
 def test_structs_are_those_of_the_header(struct, mirror):
     assert list(fields_of(struct)) == list(getattr(native, mirror)._fields_)
@@ -104,6 +111,7 @@ def test_enumerations_are_those_of_the_header():
         {str(dtype).removeprefix("torch."): value for dtype, value in native.DTYPES.items()}
         | native.SIMILARITIES
         | native.SCHEDULES
+        | native.PIXELS
     )
     assert {name.upper().replace("-", "_"): value for name, value in mirrored.items()} == values
 
