@@ -50,7 +50,7 @@ class ComposeArgs(ctypes.Structure):
         *[(name, c_int32) for name in ("dtype", "source_height", "source_width", "channels")],
         *[(name, c_int32) for name in ("top", "left", "height", "width", "steps")],
         *[(name, c_float) for name in ("fidelity", "tolerance")],
-        ("strides", c_int64 * 3),
+        *[(name, c_int64) for name in ("row_stride", "column_stride", "channel_stride")],
         *[(name, c_void_p) for name in ("pixels", "barred", "unknown", "origin", "out")],
     ]
 
