@@ -23,7 +23,6 @@ from .cuda_emulation.build import NoCompilerError, built
 from .cuda_emulation.device import EmulatedDevice
 from .photos import SIZE, texture
 
-
 EMULATION = pytest.param("emulation", marks=pytest.mark.native)
 
 

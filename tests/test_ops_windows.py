@@ -163,6 +163,7 @@ def operator_samples(device):
     yield ps.aggregate, (asking[1], nnf, asking[2], 3, True)
 
 
+@pytest.mark.not_emulated("about torch, not about the kernels")
 def test_operators_pass_opcheck(device):
     for operator, arguments in operator_samples(device):
         torch.library.opcheck(operator, arguments)

@@ -12,7 +12,8 @@ ROOT = HERE.parents[1]
 CUDA = ROOT / "ext/cuda"
 # The instrumentation of ThreadSanitizer calls a hook at each access; memory.cpp has the hooks, its runtime stays out.
 INSTRUMENTED = ["-fsanitize=thread", '-DPSAL_CUDA_ARCHITECTURES="emulated"']
-OPTIONS = ["-std=c++17", "-O1", "-g1", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unknown-pragmas", f"-I{HERE}", f"-I{CUDA}"]
+OPTIONS = ["-std=c++17", "-O1", "-g1", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unknown-pragmas"]
+INCLUDES = [f"-I{HERE}", f"-I{CUDA}"]
 
 LAUNCH = re.compile(r"([\w:.]+(?:<[^<>;{}]*>)?)<<<(.*?)>>>\(", re.DOTALL)
 DYNAMIC = re.compile(r"extern __shared__ ([\w:]+) (\w+)\[\];")
@@ -68,7 +69,7 @@ def _compile(cxx: str, library: Path) -> None:
     objects = []
     for source, extra in units:
         objects.append(work / f"{source.stem}.o")
-        subprocess.run([cxx, *OPTIONS, *extra, "-c", str(source), "-o", str(objects[-1])], check=True)
+        subprocess.run([cxx, *OPTIONS, *INCLUDES, *extra, "-c", str(source), "-o", str(objects[-1])], check=True)
     linked = work / "library.so"
     subprocess.run([cxx, "-shared", "-o", str(linked), *map(str, objects), "-ldl"], check=True)
     linked.replace(library)
