@@ -59,8 +59,8 @@ def begun(monkeypatch):
 @pytest.fixture(scope="session")
 def emulated():
     """The device of host memory that runs the CUDA kernels (cuda_emulation), compiled once for all sessions."""
-    if sys.platform == "win32":
-        pytest.skip("the emulation of CUDA needs a POSIX system")
+    if sys.platform != "linux":
+        pytest.skip("the emulation of CUDA has been tried on Linux only")
     try:
         return EmulatedDevice(built(Path(__file__).parents[1] / "build/cuda_emulation"))
     except NoCompilerError as error:

@@ -81,8 +81,8 @@ def test_search_of_floats_finds_the_oracles_similarities(emulated, schedule, dty
 @st.composite
 def windows(draw):
     """(query, key, nnf, weight, patch_size, centred, offset): matches anywhere in the key, some of them missing."""
-    patch_size, batch, channels = draw(st.sampled_from([1, 3, 5])), draw(st.integers(1, 2)), draw(st.sampled_from([*CHANNELS, 264]))
-    k = draw(st.integers(1, 5))
+    patch_size, channels = draw(st.sampled_from([1, 3, 5])), draw(st.sampled_from([*CHANNELS, 264]))
+    batch, k = draw(st.integers(1, 2)), draw(st.integers(1, 5))
     query_size, key_size = ([draw(st.integers(1, 10)) for _ in range(2)] for _ in range(2))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32)))
     place = [torch.randint(0, side, (batch, k, *query_size), generator=generator) for side in key_size]
@@ -175,7 +175,7 @@ def test_more_images_than_a_launch_holds(emulated):
     assert all(torch.equal(a, b) for a, b in zip(actual, expected, strict=True))
 
 
-def test_devices_that_are_not_there_and_schedules_that_cuda_lacks_are_refused(emulated):
+def test_the_scan_is_refused(emulated):
     query = torch.zeros(1, 1, 4, 4)
     with emulated.active(), pytest.raises(RuntimeError, match="psal search: the scan schedule runs on the CPU only"):
         ops.search(query, query, 1, 1, schedule="scan")
@@ -192,3 +192,15 @@ def test_features_that_are_not_finite_give_the_cpus_keys(emulated, schedule, val
         row, column = actual[0].unbind(2)
         assert row.min() >= 1 and row.max() < 7 and column.min() >= 1 and column.max() < 6, where
         assert torch.equal(actual[0], expected[0]), where
+
+
+def test_last_position_of_the_largest_key(emulated):
+    """A position takes 16 bits for its row and 16 for its column."""
+    key = torch.linspace(0, 1, 65535, dtype=torch.float64).view(1, 1, 1, -1)
+    for axis, line in ((1, key), (0, key.mT)):
+        query = line[:, :, -3:, -3:]
+        init = torch.zeros(1, 1, 2, *query.shape[2:], dtype=torch.int32)
+        init[0, 0, axis] = 65534
+        with emulated.active():
+            nnf, _ = ops.search(query, line, 1, 1, 5, init=init, schedule="jump-flood")
+        assert nnf[0, 0, axis].flatten().tolist() == [65532, 65533, 65534]

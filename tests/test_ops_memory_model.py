@@ -14,10 +14,10 @@ pytestmark = pytest.mark.native
 DTYPES = [torch.float32, torch.float16, torch.float64]
 SHAPES = [  # query size, key size, channels, k, value channels: many features, many matches, many keys
     ((12, 10), (14, 11), 256, 1, 192),
-    ((30, 28), (9, 12), 8, 24, 8),
+    ((20, 14), (6, 8), 8, 24, 8),
     ((9, 8), (60, 50), 32, 3, 40),
 ]
-LARGEST_EXCESS = 1.35  # of a plan over what is taken
+LARGEST_EXCESS = 1.25  # of a plan over what is taken
 
 
 def peak(emulated, run):
@@ -87,13 +87,13 @@ def test_aggregate_takes_what_is_computed(emulated, sizes, maps, softmax, value_
 
 @pytest.mark.parametrize("similarity", ["l2", "dot"])
 def test_gradients_take_what_is_computed(emulated, monkeypatch, sizes, maps, similarity):
-    monkeypatch.setattr(memory_model, "SORTING", 0)  # of CUDA's sort, which runs on the CPU here
+    monkeypatch.setattr(memory_model, "SORTING", 16)  # of the CPU's sort, which is the one that runs here
     query, key, value, nnf, weight = maps
     for x in (query, key, value, weight):
         x.requires_grad_()
     with emulated.active():
         found, out = ops.similarity_at(query, key, nnf, 1, similarity), ops.aggregate(value, nnf, weight, 1, True)
-    coming = torch.ones_like(found), torch.ones_like(out)
+    coming = torch.ones_like(found), torch.ones(out.shape, dtype=out.dtype)  # not in the layout of the kernels
     taken = peak(emulated, lambda: torch.autograd.grad(found, (query, key), coming[0]))
     assert_planned(memory_model.similarity_at_gradient_bytes(sizes, similarity), taken)
     taken = peak(emulated, lambda: torch.autograd.grad(out, (value, weight), coming[1]))

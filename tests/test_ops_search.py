@@ -252,6 +252,7 @@ def test_exact_after_an_outlier(device):
     assert_same(similarity.cpu(), expected, 1e-4 * expected.abs())
 
 
+@pytest.mark.not_emulated("too large for exact; test_ops_cuda_kernels.py has the rest")
 def test_last_position_of_the_largest_key(device, schedule):
     key = torch.linspace(0, 1, 65535, dtype=torch.float64).view(1, 1, 1, -1).to(device)
     for flip in (False, True):  # a row and a column
@@ -296,6 +297,7 @@ def test_recall_of_the_three_nearest(pair_features, device, schedule, iterations
     assert border >= RECALL[schedule, iterations][1]
 
 
+@pytest.mark.not_emulated("about quality; the field is the CPU's")
 @pytest.mark.parametrize("similarity", ["l2", "cosine"])
 def test_jump_flood_is_as_good_as_algorithm_1_in_plain_python(pair, device, similarity):
     query, key = (frame.double() for frame in pair(20))

@@ -17,7 +17,7 @@ PACKED = 4  # a match as the kernels hold it, and as much for its similarity
 SCRATCH = 8  # of a match: the other field of jump flooding, and for both when each match was found
 UNPACKING = MATCH + 4 * PACKED  # of a match: the nnf, the packed field, its similarity, and two intermediate results
 INDEX = 8  # int64
-SORTING = 24  # of a match: what torch's sort on CUDA holds beside its input and its results. An estimate, not measured.
+SORTING = 24  # of a match: what torch's sort holds beside its input and results; 16 measured on the CPU, not yet on CUDA
 NORMS = 5  # sums of each pixel that live at a time while norms are made
 GRAIN = 512  # torch's allocator rounds every tensor up to this, and no operator has more than
 TENSORS = 24  # so many
@@ -70,7 +70,8 @@ def search_bytes(one: Sizes, similarity: str = "l2", schedule: str = "jump-flood
     running = field + (SCRATCH * one.matches if schedule == "jump-flood" else 0)
     packing = 3 * PACKED * one.matches + one.matches if init else 0
     norms = one.norm(one.keys) if scale else 0
-    last = (MATCH + PACKED) * one.matches + one.norm(one.queries) if similarity == "cosine" else 0
+    scaling = one.queries * one.term + one.matches * (2 * one.term if one.term > PACKED else PACKED)
+    last = (MATCH + PACKED) * one.matches + max(one.norm(one.queries), scaling) if similarity == "cosine" else 0
     searching = one.copies(one.channels) + max(running, packing)
     return _rounded(norms, scale + max(searching, UNPACKING * one.matches, last))
 
@@ -79,7 +80,9 @@ def similarity_at_bytes(one: Sizes, similarity: str = "l2") -> int:
     """The same of `ops.similarity_at`, forward."""
     product = one.matches * one.term
     gathering = one.copies(one.channels) + product
-    if similarity in ("l2", "dot"):
+    if similarity == "l2":
+        return _rounded(gathering)
+    if similarity == "dot":
         return _rounded(gathering, 2 * product + one.matches)
     places = 2 * INDEX * one.matches
     scales = one.keys * one.term + product

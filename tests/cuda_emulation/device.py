@@ -8,7 +8,7 @@ import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ctypes import c_char_p, c_int, c_size_t, c_void_p
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -73,7 +73,6 @@ class EmulatedDevice:
 
     path: Path
     offset: int = 0
-    calls: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.library = ctypes.CDLL(str(self.path))
@@ -110,7 +109,6 @@ class EmulatedDevice:
             for buffer, memory in copies:
                 if buffer.written:
                     ctypes.memmove(getattr(args, buffer.name), memory, buffer.items * buffer.bytes)
-        self.calls.append(name)
 
     @contextmanager
     def _copied(self, name: str, args: ctypes.Structure, there: ctypes.Structure) -> Iterator[list[tuple[Buffer, int]]]:
