@@ -15,7 +15,7 @@ DTYPES = [torch.float32, torch.float16, torch.float64]
 SHAPES = [  # query size, key size, channels, k, value channels: many features, many matches, many keys
     ((12, 10), (14, 11), 256, 1, 192),
     ((20, 14), (6, 8), 8, 24, 8),
-    ((9, 8), (60, 50), 32, 3, 40),
+    ((5, 4), (30, 24), 32, 3, 40),
 ]
 LARGEST_EXCESS = 1.25  # of a plan over what is taken
 
