@@ -73,7 +73,7 @@ typedef struct {
   int32_t top, left, height, width;    // the box that is filled, in the source
   int32_t steps;                       // of conjugate gradients, at most
   float fidelity, tolerance;           // weight of the copies' colours; of the residual's norm beside the right side's
-  int64_t strides[3];                  // of pixels, in elements: rows, columns, channels
+  int64_t row_stride, column_stride, channel_stride;  // of pixels, in elements
   const void* pixels;                  // [Hs, Ws, C]
   const uint8_t* barred;               // [Hs, Ws], 1 = may not be copied from
   const uint8_t* unknown;              // [h, w], 1 = to be filled
