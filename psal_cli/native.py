@@ -7,7 +7,6 @@ import ctypes
 from ctypes import POINTER, c_char_p, c_float, c_int32, c_int64, c_uint64, c_void_p
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 
