@@ -21,7 +21,6 @@ from psal_cli.image import chunks as png
 from psal_cli.image import jxl
 from psal_cli.image.exif import (
     ORIENTATION,
-    exif_block,
     orientation_in,
     resolution_block,
     resolution_in,
@@ -30,6 +29,7 @@ from psal_cli.image.exif import (
     without_orientation,
 )
 from psal_cli.image.formats import word
+from psal_cli.image.tiff_exif import tiff_exif
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ def read_metadata(image: Image.Image, orientation: int, size: tuple[int, int], n
 
     info = image.info
     chunks = kept("texts are", _png_chunks, name) or [] if image.format == "PNG" else []
-    exif = kept("EXIF block is", exif_block, image)
+    exif = kept("EXIF block is", _exif_block, image, name, chunks)
     exif = kept("EXIF block is", _whole_exif, exif, size, name) if exif else None
     xmp = info.get("xmp") or kept("XMP packet is", _hidden_xmp, image, name, chunks)
     iptc = kept("IPTC block is", _iptc_block, image, chunks)
@@ -185,6 +185,14 @@ def _hidden_xmp(image: Image.Image, name: str, chunks: list[png.Chunk]) -> bytes
     if head.packed:
         log.warning("%s: psal does not read %s that is compressed with Brotli: not kept", name, " and ".join(head.packed))
     return head.xmp
+
+
+def _exif_block(image: Image.Image, name: str, chunks: list[png.Chunk]) -> bytes | None:
+    """The EXIF block as it stands in the file, starting with b"Exif\0\0" or the byte order; of a TIFF, what describes it."""
+    if image.format == "TIFF":
+        with open_input(Path(name)) as file:
+            return tiff_exif(file)
+    return image.info.get("exif") or png.raw_block(chunks, b"exif", b"APP1")
 
 
 def _whole_exif(block: bytes, size: tuple[int, int], name: str) -> bytes:
