@@ -25,9 +25,7 @@ DESCRIPTIVE = {
 def orientation_in(block: bytes) -> int | None:
     """The orientation that an EXIF block tells, None where it tells none. Raises ValueError or struct.error: it is no EXIF."""
     data = _Block(block)
-    return next(
-        (data.number(kind, where) for tag, kind, where in data.directory(data.number(4, 4)) if tag == ORIENTATION), None
-    )
+    return next((data.number(kind, where) for tag, kind, where in data.directory(data.number(4, 4)) if tag == ORIENTATION), None)
 
 
 def resolution_in(block: bytes) -> tuple[float, float] | None:

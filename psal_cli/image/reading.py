@@ -15,9 +15,10 @@ from psal_cli.image import jxl
 from psal_cli.image.colour import Inks
 from psal_cli.image.decoding import BITS, EXTRA_SAMPLES, PHOTOMETRIC, SAMPLE_FORMAT, Layout, arrays, layout_of, load, refusal
 from psal_cli.image.formats import detect, load_plugin, readable, word
-from psal_cli.image.metadata import Metadata, left_behind, orientation_of, read_metadata
+from psal_cli.image.losses import left_behind, of_jxl
+from psal_cli.image.metadata import Metadata, complete_png, orientation_of, read_metadata
 from psal_cli.image.picture import Picture
-from psal_cli.image.png import is_too_short, lacks_rows, late_exif
+from psal_cli.image.png import is_too_short, lacks_rows
 
 log = logging.getLogger(__name__)
 
@@ -94,9 +95,10 @@ def _warn_of_losses(file: IO[bytes], name: str, path: Path) -> None:
     if name == "JXL":
         head = jxl.read_head(file)
         frames, bits = "several" if head.animated else 1, head.bits if not head.grey or head.alpha else 8
+        others = of_jxl(head)
     else:
         with _image(file, name) as image:
-            frames, others = getattr(image, "n_frames", 1), left_behind(image)
+            frames, others = getattr(image, "n_frames", 1), left_behind(image, file)
             if name in ("AVIF", "HEIF"):
                 bits = image.info["bit_depth"] if name == "HEIF" else _avif_bits(file)
             elif name == "TIFF":
@@ -125,6 +127,8 @@ def decoded(
         raise InputError(f"{path} is damaged: its header says {header.width}x{header.height}, its pixels are {size}")
     if image.format == "PNG" and lacks_rows(image, file):
         raise InputError(f"{path} is damaged or cut off: its pixels end before the last of its {image.size[1]} rows")
+    if image.format == "PNG":
+        complete_png(image, file)
     turned = image.format == "JXL" and not image.jpeg  # its decoder turns it, whatever its EXIF says
     orientation = 1 if turned else orientation_of(image)
     pixels, alpha = arrays(image, file, layout, orientation, inks or (lambda crop: crop.convert("RGB")))
@@ -205,8 +209,8 @@ def _turned(header: Header, file: IO[bytes], path: Path) -> Header:
     if header.format in ("TIFF", "JXL"):  # these come turned
         return header
     with _image(file, header.format) as image:
-        if header.format == "PNG" and "exif" not in image.info:
-            image.info["exif"] = late_exif(file)  # Pillow would decode the picture to get there
+        if header.format == "PNG":
+            complete_png(image, file)
         turned = orientation_of(image) >= 5
     return header._replace(width=header.height, height=header.width) if turned else header
 

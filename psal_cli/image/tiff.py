@@ -8,7 +8,7 @@ from typing import IO
 import numpy as np
 
 from psal_cli.image.exif import DESCRIPTIVE, EXIF_IFD, GPS_IFD
-from psal_cli.image.metadata import IPTC_TAG, XMP_TAG, Metadata
+from psal_cli.image.metadata import IPTC_TAG, PHOTOSHOP_TAG, XMP_TAG, Metadata
 
 SHORT, LONG, RATIONAL, BYTE, UNDEFINED = 3, 4, 5, 1, 7
 LETTERS = {SHORT: "H", LONG: "I", RATIONAL: "I"}
@@ -61,6 +61,8 @@ def write_tiff(
         out.add_bytes(XMP_TAG, BYTE, metadata.xmp)
     if metadata.iptc:
         out.add_bytes(IPTC_TAG, UNDEFINED, metadata.iptc)
+    if metadata.photoshop:
+        out.add_bytes(PHOTOSHOP_TAG, BYTE, metadata.photoshop)
     if metadata.icc:
         out.add_bytes(ICC_TAG, UNDEFINED, metadata.icc)
     out.finish()
