@@ -283,5 +283,8 @@ def _named(path: Path) -> Iterator[None]:
 
 def unwritten(path: Path, error: OSError) -> WriteError:
     """The system's error as one line about `path`."""
-    cure = CURES.get(error.errno, error.strerror or str(error))
+    number = error.errno
+    if number is None and "requested and" in str(error):  # numpy's word for a disk that is full
+        number = errno.ENOSPC
+    cure = CURES.get(number, error.strerror or str(error)) if number is not None else str(error)
     return WriteError(f"cannot write {'stdout' if path == STDIO else path}: {cure}")

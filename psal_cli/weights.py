@@ -65,11 +65,14 @@ def found(source: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     state = shipped(source) if source in manifest() else brought(source)
     if path.suffix != ".safetensors":
         return state, {}
-    with safe_open(path, "pt") as file:
-        about = file.metadata() or {}
+    try:
+        with safe_open(path, "pt") as file:
+            about = file.metadata() or {}
+    except Exception as error:  # what its bindings make of hostile names
+        raise InputError(f"{path} has unusable metadata ({type(error).__name__}): save it anew") from error
     try:
         recipe = json.loads(about.get("recipe", "{}"))
-    except ValueError:  # another program's word
+    except (ValueError, RecursionError):  # another program's word
         recipe = {}
     return state, recipe if isinstance(recipe, dict) else {}
 
@@ -78,10 +81,14 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
+    content = path.read_bytes()
     try:
-        return load(path.read_bytes())
-    except SafetensorError as error:
-        raise InputError(f"{path} is no safetensors file: {error}") from error
+        return load(content)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # names and dtypes of any kind
+        what = str(error) if isinstance(error, SafetensorError) else type(error).__name__
+        raise InputError(f"{path} is no safetensors file: {what}") from error
 
 
 def _pickled(path: Path) -> object:
@@ -117,6 +124,11 @@ def fill(network: nn.Module, state: dict[str, Tensor], source: str) -> nn.Module
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             raise InputError(f"{source} does not fit {type(network).__name__}: it {what} {', '.join(names[:3])}{more}")
+    if whole := [name for name, x in expected.items() if x.is_floating_point() and not state[name].is_floating_point()]:
+        kind = str(state[whole[0]].dtype).removeprefix("torch.")
+        raise InputError(
+            f"{source} holds {kind} numbers in {whole[0]}, expected floating-point ones: quantised weights do not fit"
+        )
     if bad := [name for name, x in state.items() if not x.isfinite().all()]:
         raise InputError(
             f"{source} holds numbers that are none (NaN or infinite) in {bad[0]}: it was saved from a failed training"

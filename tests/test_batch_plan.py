@@ -1,6 +1,7 @@
 """Plans of batches: which pictures, which masks, where to; and the pipeline that works through them."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -346,3 +347,13 @@ def test_each_folder_is_listed_and_no_file_is_looked_up(tmp_path, monkeypatch):
     items = pair(items, {"mask": "masks"}, READABLE)
     assert planned(items, output="out", several=several)[:2] == ["out/0.jpg", "out/1.jpg"]
     assert len(calls) < 100
+
+
+@pytest.mark.parametrize("pattern", ["{stem:>2000000000}.png", "{stem!r}.png", "{name:x}.png"])
+def test_a_pattern_with_a_width_is_refused_at_once(tree, pattern):
+    with pytest.raises(InputError, match=re.escape("a pattern may hold {stem}, {name} and {dir}")):
+        raise_problem(pair(find("photos/a.jpg")[0], {"mask": pattern}, READABLE))
+
+
+def raise_problem(items):
+    raise items[0].problem or AssertionError("accepted")

@@ -433,3 +433,8 @@ def test_the_owner_of_what_is_overwritten_stays(tmp_path):
 def test_a_name_that_is_too_long_has_a_cure(tmp_path):
     with pytest.raises(WriteError, match="the name is too long for the file system: give a shorter one"):
         write_picture(picture(), tmp_path / ("x" * 300 + ".png"))
+
+
+def test_a_disk_that_is_full_has_a_cure_for_arrays_too(tmp_path):
+    full = files.unwritten(tmp_path / "field.npy", OSError("9000 requested and 4096 written"))
+    assert "the disk is full: free space" in str(full)

@@ -102,3 +102,24 @@ def test_names_and_shapes_must_be_all_right(network, change, message):
     state = {name: x for name, x in (network.state_dict() | change).items() if x is not None}
     with pytest.raises(InputError, match=message):
         weights.fill(network, state, "x")
+
+
+def test_integers_are_no_weights():
+    from torch import nn
+
+    from psal_cli.weights import fill
+
+    network = nn.Linear(2, 2)
+    state = {name: x.to(torch.int8) for name, x in network.state_dict().items()}
+    with pytest.raises(InputError, match="file holds int8 numbers in weight, expected floating-point ones"):
+        fill(network, state, "file")
+
+
+@pytest.mark.parametrize("about", [{"recipe": "[" * 100_000}, {"recipe": "7"}, {"recipe": "\ud7ff"}])
+def test_no_metadata_of_a_file_of_weights_is_an_internal_error(tmp_path, about):
+    from safetensors.torch import save_file
+
+    from psal_cli.weights import found
+
+    save_file({"x": torch.zeros(1)}, tmp_path / "w.safetensors", metadata=about)
+    assert found(str(tmp_path / "w.safetensors"))[1] == {}

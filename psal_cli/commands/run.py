@@ -13,7 +13,7 @@ import click
 
 from psal_cli import memory
 from psal_cli.batch import plan as batch
-from psal_cli.batch.runner import Outcome, Stop, run
+from psal_cli.batch.runner import Outcome, Stop, import_torch, run
 from psal_cli.batch.sidecars import option_of, pair
 from psal_cli.commands import options
 from psal_cli.commands.console import Talk
@@ -103,6 +103,7 @@ def _check_streams(want: SimpleNamespace, partners: dict, items: list[batch.Item
 
 def _preview(want: SimpleNamespace, verb: Verb, items: list[batch.Item], several: bool, talk: Talk) -> int:
     codes = []
+    import_torch()
     want.device, _ = options.choose_device(want.device)
     verb.start()
     for item in items:
@@ -165,6 +166,7 @@ def _run(want: SimpleNamespace, verb: Verb, items: list[batch.Item], several: bo
         return verb.write(item, result)
 
     with suppress(KeyboardInterrupt):  # of a signal, which `stop` has seen: then no picture is begun
+        import_torch()
         want.device, why = options.choose_device(want.device)
         talk.detail(f"device {want.device} ({why}), {options.set_threads(want.threads)} CPU threads")
         verb.start()
