@@ -164,9 +164,10 @@ def _take_over(handle: int, old: os.stat_result) -> None:
 def _system() -> str:
     """Eight digits that are the same for processes that see each other's numbers: of one system, since it was started."""
     found = [socket.gethostname()]
-    for read in (lambda: Path("/proc/sys/kernel/random/boot_id").read_text(), lambda: os.readlink("/proc/self/ns/pid")):
-        with suppress(OSError, AttributeError):
-            found.append(read())
+    with suppress(OSError):
+        found.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+    with suppress(OSError):
+        found.append(os.readlink("/proc/self/ns/pid"))
     return hashlib.sha256("\0".join(found).encode()).hexdigest()[:8]
 
 

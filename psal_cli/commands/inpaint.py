@@ -142,7 +142,7 @@ class Inpaint(Verb):
         }
 
     def _mask_cost(self, item: Item, size: tuple[int, int]) -> int:
-        """Bytes a pixel, at most, while one of the masks is decoded. Raises InputError for one of another size than the picture."""
+        """Bytes a pixel, at most, while one of the masks is decoded. Raises InputError for one of another size."""
         from psal_cli import memory
         from psal_cli.image import read_header
         from psal_cli.image.mask import check_mask_size

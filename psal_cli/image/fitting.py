@@ -53,7 +53,7 @@ def _about_these_pixels(picture: Picture, path: Path) -> Metadata:
 
 
 def _flattened(picture: Picture, path: Path, background: str | None) -> Picture:
-    if background is None or picture.alpha.min() == picture.white:
+    if background is None or picture.alpha is None or picture.alpha.min() == picture.white:
         return replace(picture, alpha=None)
     log.warning("%s: its alpha is flattened, %s shows through", path, background)
     channels, white = picture.pixels.shape[2], picture.white

@@ -3,6 +3,7 @@
 from typing import IO
 
 from PIL import Image, TiffTags
+from PIL.TiffImagePlugin import TiffImageFile
 
 from psal_cli.image import chunks as png
 from psal_cli.image import jxl
@@ -21,15 +22,15 @@ LAYOUT = {
 TIFF_WORDS = {
     **dict.fromkeys((33550, 33922, 34264, 34735, 34736, 34737), "GeoTIFF"),
     **dict.fromkeys((42112, 42113), "GDAL metadata"),
-    330: "further pictures (SubIFDs)",
+    330: "list of further pictures (SubIFDs)",
     37724: "Photoshop layers",
-    50255: "annotations",
+    50255: "annotation",
 }
 
 
 def left_behind(image: Image.Image, file: IO[bytes]) -> list[str]:
     """What an opened file has that `Metadata` has no place for. Reads JPEG files to their end."""
-    if image.format == "TIFF":
+    if isinstance(image, TiffImageFile):
         return _of_tiff(image)
     if image.format == "PNG":
         return png.lost_chunks(file)
@@ -45,7 +46,7 @@ def of_jxl(head: jxl.Head) -> list[str]:
     return [GAIN_MAP_WORDS] if head.gain_map else []
 
 
-def _of_tiff(image: Image.Image) -> list[str]:
+def _of_tiff(image: TiffImageFile) -> list[str]:
     found: dict[str, None] = {}
     for tag in image.tag_v2:
         if tag not in LAYOUT and tag not in DESCRIPTIVE:

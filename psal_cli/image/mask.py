@@ -79,9 +79,10 @@ def _values(pixels: np.ndarray, alpha: np.ndarray | None, path: Path) -> np.ndar
     if layer and varies:
         log.warning("%s is read from its alpha channel: opaque = white", path)
     out = np.empty(pixels.shape[:2], np.uint8)
-    for rows in _bands(*out.shape):
-        out[rows] = _high(alpha[rows]) if layer else _light(_high(pixels[rows]))
-        if varies and not layer:
+    height, width = pixels.shape[:2]
+    for rows in _bands(height, width):
+        out[rows] = _high(alpha[rows]) if layer and alpha is not None else _light(_high(pixels[rows]))
+        if varies and not layer and alpha is not None:
             out[rows] = out[rows].astype(np.uint16) * _high(alpha[rows]) // 255
     return out
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from psal_cli.files import open_input
 from psal_cli.image import chunks as png
@@ -92,7 +93,7 @@ def read_metadata(image: Image.Image, orientation: int, size: tuple[int, int], n
     What is damaged is not kept, with a warning about the file `name`; no metadata stops a picture.
     """
 
-    def kept(what: str, read: Callable[..., Any], *arguments) -> Any:
+    def kept(what: str, read: Callable[..., Any], *arguments: object) -> Any:
         try:
             return read(*arguments)
         except Exception as error:  # whatever a damaged block provokes: the picture itself is sound
@@ -162,7 +163,7 @@ def _png_chunks(name: str) -> list[png.Chunk]:
 
 def _hidden_xmp(image: Image.Image, name: str, chunks: list[png.Chunk]) -> bytes | None:
     """The XMP packet where Pillow has not looked."""
-    if image.format != "JXL" or image.jpeg:
+    if image.format != "JXL" or getattr(image, "jpeg", False):
         return png.xmp_block(chunks)
     with open_input(Path(name)) as file:
         head = jxl.read_head(file)
@@ -202,7 +203,7 @@ def _has_a_place(chunk: png.Chunk) -> bool:
 def _resources(image: Image.Image, chunks: list[png.Chunk]) -> bytes | None:
     """Photoshop's resources, of a JPEG file those of all its segments."""
     if image.format == "TIFF":
-        return image.tag_v2._tagdata.get(PHOTOSHOP_TAG)
+        return _tag(image, PHOTOSHOP_TAG)
     if image.format == "PNG":
         block = png.raw_block(chunks, b"8bim") or png.raw_block(chunks, b"iptc")
         return block.removeprefix(START) if block and block.startswith((b"8BIM", START)) else None
@@ -210,8 +211,14 @@ def _resources(image: Image.Image, chunks: list[png.Chunk]) -> bytes | None:
     return b"".join(parts) or None
 
 
+def _tag(image: Image.Image, tag: int) -> bytes | None:
+    """The bytes of a TIFF's tag; tag_v2 itself gives one number of many."""
+    found = image.tag_v2._tagdata.get(tag) if isinstance(image, TiffImageFile) else None
+    return bytes(found) if found else None
+
+
 def _iptc_block(image: Image.Image, chunks: list[png.Chunk], resources: bytes | None) -> bytes | None:
-    if image.format == "TIFF" and (block := in_order(image.tag_v2._tagdata.get(IPTC_TAG))):  # tag_v2 gives one number of many
+    if image.format == "TIFF" and (block := in_order(_tag(image, IPTC_TAG))):
         return block
     found = iptc_in(resources) if resources else None
     if found is None and image.format == "PNG":
@@ -226,12 +233,13 @@ def _comment(image: Image.Image, chunks: list[png.Chunk]) -> bytes | None:
     return b"\n".join(data for marker, data in getattr(image, "applist", ()) if marker == "COM")
 
 
-def _dpi(info: dict, orientation: int, exif: bytes | None) -> tuple[float, float] | None:
+def _dpi(info: dict[str, Any], orientation: int, exif: bytes | None) -> tuple[float, float] | None:
     made_up = info.get("dpi") == (72, 72) and info.get("jfif_unit") not in (1, 2)  # by Pillow, of a JPEG file that tells none
     told = () if made_up else tuple(map(float, info.get("dpi", ())))
     for dpi in (told, resolution_in(exif) if exif else ()):
         if dpi and all(1 < value <= MOST_DPI for value in dpi):  # Pillow says 1 for "unknown"
-            return dpi[::-1] if orientation >= 5 else dpi
+            across, down = dpi
+            return (down, across) if orientation >= 5 else (across, down)
     return None
 
 
@@ -268,7 +276,7 @@ def held(metadata: Metadata, target_format: str, name: str) -> Metadata:
         elif what == "texts":
             lost.append(f"PNG texts ({', '.join(png.keyword(chunk).decode('latin-1') for chunk in value[:5])})")
         elif what == "dpi" and "exif" in HOLDS[target_format] and (not metadata.exif or resolution_in(metadata.exif)):
-            dropped["exif"] = metadata.exif or resolution_block(metadata.dpi)
+            dropped["exif"] = metadata.exif or resolution_block(value)
         else:
             lost.append(WORDS[what])
     holds = [f"no {' nor '.join(lost)}"] * bool(lost) + [f"at most {' and '.join(long)}"] * bool(long)
@@ -317,9 +325,9 @@ def _utf8(text: bytes) -> bytes:
         return text.decode("latin-1").encode()
 
 
-def save_arguments(metadata: Metadata, target_format: str) -> dict:
+def save_arguments(metadata: Metadata, target_format: str) -> dict[str, Any]:
     """The arguments of Pillow's save() that keep what `held` gives (PNG and TIFF have their own writers)."""
-    arguments = {"dpi": metadata.dpi, "icc_profile": metadata.icc, "exif": metadata.exif, "xmp": metadata.xmp}
+    arguments: dict[str, Any] = {"dpi": metadata.dpi, "icc_profile": metadata.icc, "exif": metadata.exif, "xmp": metadata.xmp}
     if target_format == "JPEG":
         arguments["comment"] = metadata.comment
         arguments["extra"] = _segments(metadata)

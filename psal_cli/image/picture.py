@@ -1,10 +1,14 @@
 """A picture in memory, and its pixels as tensors and back."""
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from psal_cli.image.metadata import Metadata
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Picture:
         """The largest value of a pixel: 255 or 65535."""
         return int(np.iinfo(self.pixels.dtype).max)
 
-    def tensor(self):
+    def tensor(self) -> "Tensor":
         """uint8 or uint16 [1, C, H, W], white = 255 or 65535: the pixels themselves, no copy."""
         import torch
 

@@ -71,7 +71,8 @@ def write_tiff(
 def _strip(pixels: np.ndarray, alpha: np.ndarray | None, order: str, level: int | None) -> bytes:
     block = pixels.copy() if alpha is None else np.dstack([pixels, alpha])
     block[:, 1:] -= block[:, :-1].copy()
-    return zlib.compress(block.astype(block.dtype.newbyteorder(order), copy=False).tobytes(), LEVEL if level is None else level)
+    numbers = np.dtype(f"{order}u{block.itemsize}")
+    return zlib.compress(block.astype(numbers, copy=False).tobytes(), LEVEL if level is None else level)
 
 
 class _Directory:

@@ -27,7 +27,7 @@ class Entry(NamedTuple):
 
     tag: int
     kind: int
-    count: int
+    numbers: int
     value: bytes
     offset: int
 
@@ -142,7 +142,7 @@ def _front(
 
 def _packed(order: str, entry: Entry, offset: int) -> bytes:
     field = struct.pack(order + "I", offset) if len(entry.value) > 4 else entry.value.ljust(4, b"\0")
-    return struct.pack(order + "HHI", entry.tag, entry.kind, entry.count) + field
+    return struct.pack(order + "HHI", entry.tag, entry.kind, entry.numbers) + field
 
 
 def _composed(order: str, first: list[Entry], below: dict[int, list[Entry]]) -> bytes:

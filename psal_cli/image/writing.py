@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, cast
 
 from PIL import Image
 
@@ -104,10 +104,10 @@ def _save(picture: Picture, file: IO[bytes], name: str, quality: int | None) -> 
         image.save(whole, format=name, **arguments)
         file.write(with_colours(whole.getvalue(), picture.metadata.cicp))
     else:
-        image.save(_Sink(file), format=name, **arguments)
+        image.save(cast("IO[bytes]", _Sink(file)), format=name, **arguments)
 
 
-def _encoding(name: str, grey: bool, lossless: bool, quality: int) -> dict:
+def _encoding(name: str, grey: bool, lossless: bool, quality: int) -> dict[str, Any]:
     if name == "JPEG":
         return {"quality": quality, "subsampling": 0}
     if name == "WEBP":  # exact: colours under full transparency too
