@@ -19,7 +19,7 @@ class About(NamedTuple):
 
 
 def read_about(file: IO[bytes]) -> About:
-    """Raises ValueError or IndexError when the boxes are damaged."""
+    """Raises ValueError, IndexError or OverflowError when the boxes are damaged."""
     file.seek(0)
     brands = meta = b""
     for kind, at, length in _top(file):

@@ -37,7 +37,7 @@ def left_behind(image: Image.Image, file: IO[bytes]) -> list[str]:
     if image.format in ("AVIF", "HEIF"):
         try:
             return [GAIN_MAP_WORDS] if read_about(file).gain_map else []
-        except (ValueError, IndexError):
+        except (ValueError, IndexError, OverflowError):
             return []
     return _of_jpeg(image, file) if image.format in ("JPEG", "MPO") else []
 

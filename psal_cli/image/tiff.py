@@ -13,6 +13,7 @@ from psal_cli.image.metadata import IPTC_TAG, PHOTOSHOP_TAG, XMP_TAG, Metadata
 SHORT, LONG, RATIONAL, BYTE, UNDEFINED = 3, 4, 5, 1, 7
 LETTERS = {SHORT: "H", LONG: "I", RATIONAL: "I"}
 ICC_TAG = 34675
+RESOLUTION = {282: (RATIONAL, 1), 283: (RATIONAL, 1), 296: (SHORT, 1)}  # tag -> type and count, the only ones
 STRIP = 1 << 20  # bytes before compression
 LEVEL = 5  # of deflate: 4 % larger than the usual 6, in less than half of its time
 LIMIT = 1 << 32  # bytes that TIFF's offsets reach
@@ -80,11 +81,13 @@ class _Directory:
 
     def __init__(self, file: IO[bytes], exif: bytes):
         self.file, self.order = file, {b"II": "<", b"MM": ">"}[exif[:2]]
-        self.entries = {}
+        self.entries: dict[int, bytes] = {}
         (at,) = struct.unpack_from(self.order + "I", exif, 4)
         (count,) = struct.unpack_from(self.order + "H", exif, at)
         for start in range(at + 2, at + 2 + 12 * count, 12):
-            (tag,) = struct.unpack_from(self.order + "H", exif, start)
+            tag, kind, numbers = struct.unpack_from(self.order + "HHI", exif, start)
+            if RESOLUTION.get(tag, (kind, numbers)) != (kind, numbers):
+                continue  # damaged: readers that expect a number would not open the file
             if tag in DESCRIPTIVE or tag in (EXIF_IFD, GPS_IFD):
                 self.entries[tag] = exif[start : start + 12]
         file.write(exif)
