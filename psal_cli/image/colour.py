@@ -98,7 +98,9 @@ def _slices(pixels: np.ndarray) -> Iterator[slice]:
 def parse_colour(text: str) -> tuple[int, int, int]:
     """A CSS colour ("white", "#1e90ff") as (red, green, blue) of sRGB. Raises InputError for any other text."""
     try:
-        red, green, blue = ImageColor.getrgb(text)[:3]
+        red, green, blue, *alpha = ImageColor.getrgb(text)
+        if alpha:
+            raise ValueError("a colour that lets others through")
     except ValueError:
         raise InputError(f"--background {text} is no colour: give a CSS name (white) or #rrggbb") from None
     return red, green, blue
