@@ -28,7 +28,7 @@ CURES = {
     errno.EPERM: "no permission: change it, or write to another folder with -o",
     errno.EFBIG: "the file would pass the size limit: raise it, or write elsewhere with -o",
     errno.EPIPE: "the program that was to read it has ended",
-    errno.ENAMETOOLONG: "the name is too long for the file system: give a shorter one with -o, or a shorter --suffix",
+    errno.ENAMETOOLONG: "File name too long: give a shorter one with -o, or a shorter --suffix",
 }
 UNNAMED = getattr(os, "O_TMPFILE", 0)  # Linux: a file without a name, which vanishes with the process that writes it
 PART = re.compile(r"\.psal-(\d+)-([0-9a-f]{8})-[0-9a-f]{8}\.part")  # of a process on a system since it was started

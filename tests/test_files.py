@@ -431,7 +431,7 @@ def test_the_owner_of_what_is_overwritten_stays(tmp_path):
 
 
 def test_a_name_that_is_too_long_has_a_cure(tmp_path):
-    with pytest.raises(WriteError, match="the name is too long for the file system: give a shorter one"):
+    with pytest.raises(WriteError, match="File name too long: give a shorter one"):
         write_picture(picture(), tmp_path / ("x" * 300 + ".png"))
 
 

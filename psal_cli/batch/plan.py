@@ -316,8 +316,8 @@ def check_sheet(option: str, path: Path, items: list[Item], force: bool) -> None
 def _is_used(path: Path, items: list[Item]) -> bool:
     places = Places()
     files = {file for item in items for file in (item.input, *item.partners.values(), *item.outputs.values()) if file != STDIO}
-    spot = places.spot(path)
-    return any(places.are_same(spot, places.spot(file)) for file in files if file.name.casefold() == path.name.casefold())
+    key = places.key(path)
+    return any(_is_same(places, path, file) for file in files if places.key(file) == key)
 
 
 def check_list(path: Path, items: list[Item], readable: frozenset[str]) -> None:
