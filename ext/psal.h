@@ -55,7 +55,7 @@ typedef struct {
   int32_t batch, channels, query_height, query_width, key_height, key_width, patch_size, k;
   const void* query;         // [B, H, W, C] features, or the gradient of an aggregate
   const void* key;           // [B, Hk, Wk, C] features, or values
-  const int32_t* nnf;        // [B, k, 2, H, W]; -1 = no match
+  const int32_t* nnf;        // [B, k, 2, H, W]; -1 = no match; on the CPU any other number outside the key is an error
   const void* weight;        // [B, k, H, W] term
   const void* log_total;     // [B, H, W] term: weights become exp(weight - log_total of the target); or NULL
   const void* baseline;      // [B, H, W] term, subtracted from each dot product of psal_gather; or NULL

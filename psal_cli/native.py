@@ -108,12 +108,14 @@ def search_scratch(args: SearchArgs, device: torch.device) -> int:
 def call(name: str, args: ctypes.Structure, device: torch.device) -> None:
     """Runs psal_<name> where `device` is, with torch's threads on the CPU and torch's current stream on CUDA.
 
-    Raises RuntimeError with the library's message.
+    Raises ValueError with the library's message about a field, RuntimeError with any other.
     """
     if device.type == "cuda":
         args.place = Place(0, device.index, torch.cuda.current_stream(device).cuda_stream)
     else:
         args.place = Place(torch.get_num_threads(), 0, None)
     message = getattr(library(), f"psal_{name}_{device.type}")(ctypes.byref(args))
+    if message and message.startswith(b"nnf holds"):
+        raise ValueError(message.decode())
     if message:
         raise RuntimeError(f"psal {name}: {message.decode()}")

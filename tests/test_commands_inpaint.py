@@ -347,3 +347,14 @@ def test_a_comparison_is_of_a_bounded_size(folder, engine):
 def test_the_command_offers_every_engine_and_attention():
     offered = {option.name: option.type.choices for option in inpaint.params if option.name in ("engine", "attention")}
     assert offered == {"engine": task.ENGINES, "attention": ATTENTIONS}
+
+
+def test_a_mask_of_another_size_is_refused_before_the_picture_is_decoded(tmp_path, monkeypatch):
+    from psal_cli.image import reading
+
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (640, 480)).save("photo.png")
+    Image.new("L", (64, 64), 255).save("mask.png")
+    monkeypatch.setattr(reading, "decoded", lambda *_: pytest.fail("decoded"))
+    done = psal("inpaint", "photo.png", "--mask", "mask.png", "--engine", "patch")
+    assert done.exit_code == 2 and "mask.png is 64x64, the picture is 640x480" in done.stderr

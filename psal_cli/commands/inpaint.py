@@ -141,14 +141,20 @@ class Inpaint(Verb):
 
     def _files(self, item: Item, header) -> dict[str, int]:
         """What of the files costs memory beside the pixels, as psal_cli.tasks.inpaint.plan calls it."""
-        return {"mask": self._mask_cost(item), "streams": self.streams(item, header, header.channels)}
+        return {
+            "mask": self._mask_cost(item, (header.width, header.height)),
+            "streams": self.streams(item, header, header.channels),
+        }
 
-    def _mask_cost(self, item: Item) -> int:
-        """Bytes a pixel, at most, while one of the masks is decoded."""
+    def _mask_cost(self, item: Item, size: tuple[int, int]) -> int:
+        """Bytes a pixel, at most, while one of the masks is decoded. Raises InputError for one of another size."""
         from psal_cli import memory
         from psal_cli.image import read_header
+        from psal_cli.image.mask import check_mask_size
 
         headers = [read_header(path, self.want.max_pixels, profiles=False) for path in item.partners.values()]
+        for path, head in zip(item.partners.values(), headers, strict=True):
+            check_mask_size(head.width, head.height, size, path)  # before the picture, which may be large, is decoded
         return max(memory.reading(1, head.channels, head.bits // 8, head.alpha, head.format) for head in headers)
 
     def _mask(self, item: Item, size: tuple[int, int]):
@@ -211,7 +217,8 @@ class Inpaint(Verb):
                 progress=progress,
             )
         except ValueError as error:
-            raise InputError(f"{item.input}: {error}") from error
+            cure = " (a smaller mask or --patch-size leaves some)" if "left to copy from" in str(error) else ""
+            raise InputError(f"{item.input}: {error}{cure}") from error
 
     def _seen(self, loaded: Loaded) -> "Picture":
         """The picture as the engine sees it: no colours that are wholly transparent."""
