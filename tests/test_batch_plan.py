@@ -322,14 +322,14 @@ def test_names_that_a_file_system_does_not_tell_apart_are_one_place(tree, monkey
 @pytest.mark.parametrize("beside", ["MASK.png", "mask.PNG"])
 def test_an_output_does_not_overwrite_the_mask_under_another_case(tree, monkeypatch, beside):
     Path("mask.png").touch()
-    items = pair(find("photos/a.jpg")[0], {"mask": "mask.png"}, READABLE)
+    items = pair(find("photos/a.jpg")[0], {"mask": ("mask.png",)}, READABLE)
     assert planned(items, several=False, output=beside) == [beside]
     samefile = os.path.samefile
     monkeypatch.setattr(
         os.path, "samefile", lambda first, second: first.casefold() == second.casefold() or samefile(first, second)
     )
     with pytest.raises(InputError, match=f"{beside} is an input of the same command"):
-        planned(pair(find("photos/a.jpg")[0], {"mask": "mask.png"}, READABLE), several=False, output=beside, force=True)
+        planned(pair(find("photos/a.jpg")[0], {"mask": ("mask.png",)}, READABLE), several=False, output=beside, force=True)
 
 
 def test_each_folder_is_listed_and_no_file_is_looked_up(tmp_path, monkeypatch):
@@ -344,7 +344,7 @@ def test_each_folder_is_listed_and_no_file_is_looked_up(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "stat", lambda path, *args, **kwargs: calls.append(path) or stat(path, *args, **kwargs))
     monkeypatch.setattr(os, "lstat", lambda path, *args, **kwargs: calls.append(path) or lstat(path, *args, **kwargs))
     items, several = find("in")
-    items = pair(items, {"mask": "masks"}, READABLE)
+    items = pair(items, {"mask": ("masks",)}, READABLE)
     assert planned(items, output="out", several=several)[:2] == ["out/0.jpg", "out/1.jpg"]
     assert len(calls) < 100
 
@@ -352,7 +352,7 @@ def test_each_folder_is_listed_and_no_file_is_looked_up(tmp_path, monkeypatch):
 @pytest.mark.parametrize("pattern", ["{stem:>2000000000}.png", "{stem!r}.png", "{name:x}.png"])
 def test_a_pattern_with_a_width_is_refused_at_once(tree, pattern):
     with pytest.raises(InputError, match=re.escape("a pattern may hold {stem}, {name} and {dir}")):
-        raise_problem(pair(find("photos/a.jpg")[0], {"mask": pattern}, READABLE))
+        raise_problem(pair(find("photos/a.jpg")[0], {"mask": (pattern,)}, READABLE))
 
 
 def raise_problem(items):
