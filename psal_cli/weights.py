@@ -161,4 +161,4 @@ def private_copy(network: Network) -> Network:
     return copy.deepcopy(network, {id(x): x for x in tensors})
 
 
-found, fill = resolve, load_strict  # the names that psal_cli.tasks.network has for them
+found, fill = resolve, load_strict  # the names that psal_cli.verbs.inpaint.guide has for them

@@ -15,8 +15,8 @@ from psal_cli import native
 from psal_cli.commands.inpaint import inpaint
 from psal_cli.image import read_picture
 from psal_cli.networks.contextual_attention import InpaintingNetwork
-from psal_cli.tasks import inpaint as task
-from psal_cli.tasks.network import ATTENTIONS
+from psal_cli.verbs.inpaint import api
+from psal_cli.verbs.inpaint.guide import ATTENTIONS
 
 from .photos import psal
 
@@ -52,9 +52,9 @@ def engine(monkeypatch):
             progress(1, 2, "48x32")
             progress(2, 2, "96x64")
         inside = mask.nonzero()
-        return task.Filled(torch.ones(len(inside), image.shape[1]), (inside + torch.tensor([0, 5])).int(), image, mask)
+        return api.Filled(torch.ones(len(inside), image.shape[1]), (inside + torch.tensor([0, 5])).int(), image, mask)
 
-    monkeypatch.setattr(task, "inpaint", fill)
+    monkeypatch.setattr(api, "inpaint", fill)
     return calls
 
 
@@ -276,7 +276,7 @@ def test_what_stops_the_engine(folder, monkeypatch, error, code, words):
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(task, "inpaint", fail)
+    monkeypatch.setattr(api, "inpaint", fail)
     before = sorted(folder.iterdir())
     done = psal("inpaint", "photo.png", "--mask", "mask.png", "--json")
     assert done.exit_code == code
@@ -346,4 +346,4 @@ def test_a_comparison_is_of_a_bounded_size(folder, engine):
 
 def test_the_command_offers_every_engine_and_attention():
     offered = {option.name: option.type.choices for option in inpaint.params if option.name in ("engine", "attention")}
-    assert offered == {"engine": task.ENGINES, "attention": ATTENTIONS}
+    assert offered == {"engine": api.ENGINES, "attention": ATTENTIONS}

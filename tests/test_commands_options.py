@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from psal_cli import image, memory
-from psal_cli.tasks import inpaint as task
+from psal_cli.verbs.inpaint import api
 
 from .photos import ENV, SIZE, process, psal, texture, tree
 
@@ -153,7 +153,7 @@ def test_memory_that_is_not_there_is_found_before_decoding(photos, monkeypatch):
 
 def test_the_estimate_counts_how_results_are_written():
     def estimate(**formats):
-        return task.plan((3000, 4000), 3, 1, **formats).bytes
+        return api.plan((3000, 4000), 3, 1, **formats).bytes
 
     assert estimate(reads="PNG", writes="WEBP") > estimate(reads="JPEG", writes="WEBP")  # without loss
     assert estimate(writes="PNG", draws="AVIF") > estimate(writes="PNG")
@@ -161,9 +161,9 @@ def test_the_estimate_counts_how_results_are_written():
 
 def test_with_a_limit_of_memory_one_picture_is_held_at_a_time(photos, stopped, monkeypatch):
     photos(3)
-    order, read, work = [], image.read_picture, task.inpaint
+    order, read, work = [], image.read_picture, api.inpaint
     monkeypatch.setattr(image, "read_picture", lambda *args: [order.append("read"), read(*args)][1])
-    monkeypatch.setattr(task, "inpaint", lambda *args, **options: [order.append("work"), work(*args, **options)][1])
+    monkeypatch.setattr(api, "inpaint", lambda *args, **options: [order.append("work"), work(*args, **options)][1])
     run = ("inpaint", "photos", "-r", "--mask", "mask.png", "-o", "out", "--jobs", 4)
     assert psal(*run, "--max-memory", "4G").exit_code == 0 and order == ["read", "work"] * 3
 
@@ -176,9 +176,9 @@ def engine(monkeypatch):
     def fill(picture, mask, *, source_mask, **_):
         calls.append((mask.numpy(), source_mask.numpy() if source_mask is not None else None))
         count = int(mask.sum())
-        return task.Filled(torch.ones(count, picture.shape[1]), torch.zeros(count, 2).int(), picture, mask)
+        return api.Filled(torch.ones(count, picture.shape[1]), torch.zeros(count, 2).int(), picture, mask)
 
-    monkeypatch.setattr(task, "inpaint", fill)
+    monkeypatch.setattr(api, "inpaint", fill)
     return calls
 
 

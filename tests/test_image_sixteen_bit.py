@@ -13,7 +13,7 @@ import torch
 
 from psal_cli.errors import InputError
 from psal_cli.image import Metadata, Picture, read_header, read_picture, read_region, write_picture
-from psal_cli.tasks.pyramid import floats
+from psal_cli.patchmatch.pyramid import floats
 from psal_cli.viz.drawing import offset_wheel, side_by_side
 
 from .raw_files import png_file, tiff_file

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from psal_cli.errors import MemoryLimitError
-from psal_cli.tasks import completion, parts, pyramid, synthesis
-from psal_cli.tasks.hole import Hole, peel
-from psal_cli.tasks.inpaint import ENGINES, inpaint, plan
+from psal_cli.patchmatch import pyramid, regions, synthesis
+from psal_cli.verbs.inpaint import completion
+from psal_cli.verbs.inpaint.api import ENGINES, inpaint, plan
+from psal_cli.verbs.inpaint.hole import Hole, peel
 
 
 def stripes(height=96, width=128, period=8):
@@ -135,7 +136,7 @@ def test_the_first_estimate_is_made_of_source_colours():
     image = torch.zeros(1, 3, 64, 64)
     image[..., 32:] = 1.0
     mask = hole_of(image, (20, 40, 20, 44)).numpy()
-    (holes, _, keys), (box,) = completion._masks(mask, mask, 7), parts.part_boxes(mask, 7)
+    (holes, _, keys), (box,) = completion._masks(mask, mask, 7), regions.part_boxes(mask, 7)
     key = synthesis.Key(pyramid.Pyramid(image[0].permute(1, 2, 0).numpy(), holes[:1]).features(0, energy=True), 5, *keys[0])
     one = Hole.of(mask, box, 7)
     peel(one, key, 7, "exact", 0)
@@ -155,14 +156,14 @@ def test_boxes_are_united_until_none_overlap(seed):
     rng = np.random.default_rng(seed)
     corner, size = rng.integers(0, 200, (60, 2)), rng.integers(1, 25, (60, 2))
     boxes = [(int(y), int(y + h), int(x), int(x + w)) for (y, x), (h, w) in zip(corner, size, strict=True)]
-    out = parts.merged(boxes)
+    out = regions.merged(boxes)
     taken = np.zeros((230, 230), int)
     for top, bottom, left, right in out:
         taken[top:bottom, left:right] += 1
     assert taken.max() == 1
     assert all(taken[top:bottom, left:right].all() for top, bottom, left, right in boxes)
     assert 1 < len(out) < 60
-    assert sorted(parts.merged(boxes[::-1])) == sorted(out)
+    assert sorted(regions.merged(boxes[::-1])) == sorted(out)
 
 
 @pytest.mark.parametrize(("dtype", "white"), [(torch.uint8, 255), (torch.uint16, 65535)])
@@ -244,9 +245,9 @@ def test_within_a_reach_nothing_further_away_counts(threads):
 
 def test_holes_that_share_their_surroundings_are_filled_together():
     boxes = [(10, 20, 10, 20), (10, 20, 40, 50), (60, 70, 100, 110)]
-    assert parts.windows((80, 120), boxes, 9) == [(1, 29, 1, 29), (1, 29, 31, 59), (51, 79, 91, 119)]
-    assert sorted(parts.windows((80, 120), boxes, 11)) == [(0, 31, 0, 61), (49, 80, 89, 120)]
-    assert parts.windows((80, 120), boxes, 200) == parts.windows((80, 120), boxes, None) == [(0, 80, 0, 120)]
+    assert regions.windows((80, 120), boxes, 9) == [(1, 29, 1, 29), (1, 29, 31, 59), (51, 79, 91, 119)]
+    assert sorted(regions.windows((80, 120), boxes, 11)) == [(0, 31, 0, 61), (49, 80, 89, 120)]
+    assert regions.windows((80, 120), boxes, 200) == regions.windows((80, 120), boxes, None) == [(0, 80, 0, 120)]
 
 
 def test_progress_within_a_reach_names_the_part():

@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from psal_cli.tasks.inpaint import inpaint
-from psal_cli.tasks.transparency import covered
+from psal_cli.verbs.inpaint.api import inpaint
+from psal_cli.verbs.inpaint.transparency import covered
 
 from .photos import psal
 

@@ -100,11 +100,11 @@ import resource
 import cv2, numpy as np, torch
 from psal_cli import memory, ops
 from psal_cli.errors import is_out_of_memory
-from psal_cli.tasks import costs
-from psal_cli.tasks.inpaint import inpaint
+from psal_cli.verbs.inpaint import memory_model
+from psal_cli.verbs.inpaint.api import inpaint
 
 torch.set_num_threads(2)
-costs.baseline()
+memory_model.baseline()
 image = torch.rand(1, 3, 1200, 1600)
 mask = torch.zeros(1200, 1600, dtype=torch.bool)
 mask[100:103, 100:300] = True

@@ -25,7 +25,6 @@ FLOORS = [
     {"training"},
     {"benchmarks"},
     {"verbs"},
-    {"tasks"},
     {"batch", "viz", "networks"},
     {"image", "patchmatch", "attention"},
     {"files", "weights", "memory", "ops"},

@@ -63,13 +63,13 @@ class Loaded(NamedTuple):
     picture: Any  # psal_cli.image.Picture
     mask: Any  # psal_cli.image.Mask
     source: Any  # bool [H, W], what may be copied from, or None for everything
-    reach: int | None  # see psal_cli.tasks.inpaint
+    reach: int | None  # see psal_cli.verbs.inpaint.api
 
 
 class Result(NamedTuple):
     picture: Any  # the input
     mask: Any
-    filled: Any  # psal_cli.tasks.inpaint.Filled, or None where there was nothing to fill
+    filled: Any  # psal_cli.verbs.inpaint.api.Filled, or None where there was nothing to fill
 
 
 PATCHES, NETWORKS = ("patch", "combined"), ("combined", "network")  # the engines that have them
@@ -86,7 +86,7 @@ class Inpaint(Verb):
         self.refuse_mixtures(dict.fromkeys(copying, PATCHES) | dict.fromkeys(("attention", "weights"), NETWORKS))
 
     def start(self) -> None:
-        from psal_cli.tasks.costs import baseline
+        from psal_cli.verbs.inpaint.memory_model import baseline
 
         self.painter = self._painter()
         baseline()  # with the network, before any picture is in memory
@@ -96,7 +96,7 @@ class Inpaint(Verb):
         want = self.want
         if want.engine not in NETWORKS:
             return None
-        from psal_cli.tasks.network import WEIGHTS, Painter, network_of
+        from psal_cli.verbs.inpaint.guide import WEIGHTS, Painter, network_of
 
         iterations = {"iterations": want.iterations} if want.engine == "network" and want.iterations else {}
         network = network_of(want.attention, want.weights or WEIGHTS, **iterations)
@@ -117,7 +117,7 @@ class Inpaint(Verb):
 
     def _plan(self, item: Item, header, files: dict[str, int], mask=None, source: bool = False):
         """psal_cli.memory.Plan for a picture with this header. Raises MemoryLimitError when it cannot fit."""
-        from psal_cli.tasks.inpaint import plan
+        from psal_cli.verbs.inpaint.api import plan
 
         formats = self.formats(item, header.format)
         found = plan(
@@ -140,7 +140,7 @@ class Inpaint(Verb):
         return self.planned(item, found)
 
     def _files(self, item: Item, header) -> dict[str, int]:
-        """What of the files costs memory beside the pixels, as psal_cli.tasks.inpaint.plan calls it."""
+        """What of the files costs memory beside the pixels, as psal_cli.verbs.inpaint.api.plan calls it."""
         return {"mask": self._mask_cost(item), "streams": self.streams(item, header, header.channels)}
 
     def _mask_cost(self, item: Item) -> int:
@@ -189,7 +189,7 @@ class Inpaint(Verb):
         """The library call. Raises InputError for what the engine refuses."""
         import torch
 
-        from psal_cli.tasks.inpaint import inpaint as fill
+        from psal_cli.verbs.inpaint.api import inpaint as fill
 
         want = self.want
 
@@ -215,7 +215,7 @@ class Inpaint(Verb):
 
     def _seen(self, loaded: Loaded) -> "Picture":
         """The picture as the engine sees it: no colours that are wholly transparent."""
-        from psal_cli.tasks.transparency import covered
+        from psal_cli.verbs.inpaint.transparency import covered
 
         picture = loaded.picture
         if picture.alpha is None or picture.alpha.all():

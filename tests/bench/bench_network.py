@@ -28,9 +28,9 @@ from psal_cli.benchmarks.measuring import growth
 from psal_cli.benchmarks.output import markdown_table
 from psal_cli.memory import in_words
 from psal_cli.patchmatch.diffusion import diffused
-from psal_cli.tasks.costs import painting
-from psal_cli.tasks.inpaint import inpaint
-from psal_cli.tasks.network import WEIGHTS, Painter, network_of
+from psal_cli.verbs.inpaint.api import inpaint
+from psal_cli.verbs.inpaint.guide import WEIGHTS, Painter, network_of
+from psal_cli.verbs.inpaint.memory_model import painting
 
 SIDE, HOLE = 256, 128
 CROPS = 10  # of each photograph of highres

@@ -33,8 +33,8 @@ class Method:
 def load_psal(engine: str, attention: str = "psal") -> Filler:
     import torch
 
-    from psal_cli.tasks.inpaint import inpaint
-    from psal_cli.tasks.network import Painter, network_of
+    from psal_cli.verbs.inpaint.api import inpaint
+    from psal_cli.verbs.inpaint.guide import Painter, network_of
 
     painter = None if engine == "patch" else Painter(network_of(attention))
 

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from inpaint_methods import Fill, Filler
 
-from psal_cli.tasks import completion, pyramid
-from psal_cli.tasks.inpaint import inpaint
-from psal_cli.tasks.network import Painter, network_of
+from psal_cli.patchmatch import pyramid
+from psal_cli.verbs.inpaint import completion
+from psal_cli.verbs.inpaint.api import inpaint
+from psal_cli.verbs.inpaint.guide import Painter, network_of
 
 PAINTERS = ("none", "network", "truth")
 Draw = Callable[[np.ndarray, np.ndarray], np.ndarray]

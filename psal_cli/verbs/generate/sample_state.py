@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from psal_cli import ops
-from psal_cli.tasks.parts import Box
-from psal_cli.tasks.pyramid import halve_mask, upsample_field
-from psal_cli.tasks.synthesis import Estimate, Key, third_quartile
+from psal_cli.patchmatch.pyramid import halve_mask, upsample_field
+from psal_cli.patchmatch.regions import Box
+from psal_cli.patchmatch.synthesis import Estimate, Key, third_quartile
 
 COHERENCE = 1.0  # the distance of a match that no neighbour goes on with counts so much more
 AROUND = ((-1, 0), (1, 0), (0, -1), (0, 1))

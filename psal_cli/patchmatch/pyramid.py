@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from psal_cli.patchmatch.diffusion import diffused
-from psal_cli.tasks.parts import Box, part_boxes, windows
+from psal_cli.patchmatch.regions import Box, part_boxes, windows
 
 # Of the texture features beside the colours. Newson et al. 2017 have sqrt(50); a vote is a mean and so smoother than its
 # sources, and with less weight than this on gradients the search takes smooth patches for textured ones.

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from psal_cli import ops
-from psal_cli.tasks.parts import Box, crop, depth, touched
-from psal_cli.tasks.pyramid import TEXTURES
-from psal_cli.tasks.synthesis import Estimate, Key, put, third_quartile
+from psal_cli.patchmatch.pyramid import TEXTURES
+from psal_cli.patchmatch.regions import Box, crop, depth, touched
+from psal_cli.patchmatch.synthesis import Estimate, Key, put, third_quartile
 
 CONFIDENCE = 0.4  # a patch whose centre lies one pixel deeper in the hole counts e^0.4 times less (Wexler et al. 2007)
 SHARPNESS = 3.0  # of a vote: patches at the usual distance, the third quartile, count e^3 times less than perfect ones

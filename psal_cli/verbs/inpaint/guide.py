@@ -15,7 +15,7 @@ from psal_cli.memory_fallback import RunMode as Way
 from psal_cli.memory_fallback import first_that_fits
 from psal_cli.memory_fallback import run_modes as ways
 from psal_cli.networks.contextual_attention import CONTEXT_REACH, MULTIPLE, REACH, InpaintingNetwork, composed, padded
-from psal_cli.tasks.parts import Box, area, crop, grown, merged, part_boxes
+from psal_cli.patchmatch.regions import Box, area, crop, grown, merged, part_boxes
 
 WEIGHTS = "inpaint"  # what ships
 PATCH = 7

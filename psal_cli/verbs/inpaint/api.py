@@ -9,11 +9,11 @@ from torch import Tensor
 
 from psal_cli import memory, ops
 from psal_cli.errors import MemoryLimitError
-from psal_cli.tasks import costs
-from psal_cli.tasks.completion import complete
-from psal_cli.tasks.network import Painter, network_of
-from psal_cli.tasks.parts import Box, crop, part_boxes, windows
-from psal_cli.tasks.pyramid import floats
+from psal_cli.patchmatch.pyramid import floats
+from psal_cli.patchmatch.regions import Box, crop, part_boxes, windows
+from psal_cli.verbs.inpaint import memory_model as costs
+from psal_cli.verbs.inpaint.completion import complete
+from psal_cli.verbs.inpaint.guide import Painter, network_of
 
 ENGINES = ("combined", "patch", "network")
 DEPTHS = (torch.uint8, torch.uint16, torch.float32)
@@ -67,7 +67,7 @@ def inpaint(
     painter: Painter | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Filled:
-    """Fills a hole with patches of the rest of the picture (see psal_cli.tasks.completion), by a network, or by both.
+    """Fills a hole with patches of the rest of the picture (see psal_cli.verbs.inpaint.completion), by a network, or by both.
 
     Args:
         image: [1, C, H, W], float32 in [0, 1], or uint8 or uint16 with white = 255 or 65535. Of integers nothing larger is
@@ -83,7 +83,7 @@ def inpaint(
             picture. Holes whose surroundings overlap are filled together.
         engine: "combined": a network draws where the hole is a few pixels wide, the patches follow it from there;
             "patch": the patches alone; "network": the network alone, at the picture's own size (see
-            psal_cli.tasks.network), which looks at image, mask and painter only.
+            psal_cli.verbs.inpaint.guide), which looks at image, mask and painter only.
         painter: of the network; default that of the weights that ship.
         progress: called before each level with (level, levels, its size as text).
 

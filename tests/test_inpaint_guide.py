@@ -7,9 +7,9 @@ import torch
 from psal_cli import weights
 from psal_cli.errors import InputError
 from psal_cli.networks.contextual_attention import InpaintingNetwork
-from psal_cli.tasks import costs, network
-from psal_cli.tasks.network import ATTENTIONS, Painter, Way, attention_of, network_of, pieces
-from psal_cli.tasks.parts import area
+from psal_cli.patchmatch.regions import area
+from psal_cli.verbs.inpaint import guide, memory_model
+from psal_cli.verbs.inpaint.guide import ATTENTIONS, Painter, Way, attention_of, network_of, pieces
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def whole(network, known, hole):
 @pytest.mark.parametrize("attention", ATTENTIONS)
 @pytest.mark.parametrize("fill", ["zeros", "diffused"])
 def test_what_is_drawn_around_the_hole_is_what_the_whole_network_draws(known, hole, attention, fill, monkeypatch):
-    monkeypatch.setattr(network, "CELL", 64)
+    monkeypatch.setattr(guide, "CELL", 64)
     drawer = made(attention, fill=fill)
     right = whole(drawer, known, hole)
     for largest in (1 << 21, 1 << 15):
@@ -126,12 +126,12 @@ def test_a_published_checkpoint_loads_strictly_and_without_options(tmp_path):
 
 
 def test_weights_that_ship_are_what_their_metadata_say():
-    _, recipe = weights.resolve(network.WEIGHTS)
+    _, recipe = weights.resolve(guide.WEIGHTS)
     found = network_of()
     assert (found.fill, found.residual) == (recipe["fill"], recipe["residual"])
     assert found.coarse_generator.conv1.conv.out_channels == recipe["width"]
 
 
 def test_the_original_attention_is_expected_to_need_the_square():
-    psal, original = (costs.painting(4_000_000, 100_000, made(name)) for name in ("psal", "original"))
-    assert original > 10 * psal and costs.painting(8_000_000, 100_000, made("original")) > 3.9 * original
+    psal, original = (memory_model.painting(4_000_000, 100_000, made(name)) for name in ("psal", "original"))
+    assert original > 10 * psal and memory_model.painting(8_000_000, 100_000, made("original")) > 3.9 * original

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from psal_cli.tasks.parts import crop, grown, merged, part_boxes
+from psal_cli.patchmatch.regions import crop, grown, merged, part_boxes
 
 REACH = 64  # pixels around a hole: further away a hidden colour is not compared with anything
 

@@ -3,8 +3,9 @@
 import cv2
 import numpy as np
 
-from psal_cli.tasks import pyramid, texture
-from psal_cli.tasks.inpaint import inpaint
+from psal_cli.patchmatch import pyramid
+from psal_cli.verbs.inpaint import texture
+from psal_cli.verbs.inpaint.api import inpaint
 
 HOLE = np.zeros((240, 320), bool)
 HOLE[80:160, 100:200] = True

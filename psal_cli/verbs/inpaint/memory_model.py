@@ -6,31 +6,20 @@ compares their sum with what is measured.
 """
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from psal_cli import memory
 from psal_cli.attention import ContextualAttention
 from psal_cli.networks.contextual_attention import MULTIPLE, InpaintingNetwork
-from psal_cli.tasks.completion import complete, drawn_level, levels_of
-from psal_cli.tasks.network import CELL, PIECE, STRIP, pieces
-from psal_cli.tasks.parts import Box, area, bounds, crop, inner_radius, part_boxes
-from psal_cli.tasks.pyramid import TEXTURES, drawn_windows, halve_mask
+from psal_cli.patchmatch.pyramid import TEXTURES, drawn_windows, halve_mask
+from psal_cli.patchmatch.regions import Box, area, bounds, crop, inner_radius, part_boxes
+from psal_cli.verbs.inpaint.completion import complete, drawn_level, levels_of
+from psal_cli.verbs.inpaint.guide import CELL, PIECE, STRIP, pieces
 
 STRIPS = 30_000_000  # of all that is made a strip or a band of rows at a time, and of what the allocator keeps
 MASK = 5  # bytes a pixel while a mask is looked at
-LOSSLESS = ("PNG", "TIFF", "BMP")  # what comes from these is written without loss, unless a quality is given
-
-
-def about(pixels: int, channels: int, source: Any, formats: dict[str, str], k: int = 1) -> int:
-    """The most bytes held while a result of so many pixels is written, or its field of k neighbours drawn.
-
-    channels: of its colours; source: what the file says that it has depth, alpha and losslessness of (psal_cli.image.Header);
-    formats: "output", and "save_offsets" where there is one.
-    """
-    written = memory.writing(pixels, channels, source.bits // 8, source.alpha, formats["output"], source.format in LOSSLESS)
-    return max(written, memory.drawing(pixels, formats["save_offsets"], k)) if "save_offsets" in formats else written
 
 
 @cache
@@ -132,6 +121,6 @@ def whole(files: Files, hole: Hole, filling: int) -> int:
     kept = picture + pixels * (1 + 2 * source + 4 * soft) + result
     inspection = 7 * hole.bounds  # while its parts are found
     drawing = 3 * pixels + memory.writing(pixels, 3, 1, False, draws) if draws else 0
-    encoder = memory.writing(pixels, channels, itemsize, alpha, writes, reads in LOSSLESS)
+    encoder = memory.writing(pixels, channels, itemsize, alpha, writes, reads in memory.LOSSLESS)
     writing = kept + pixels * itemsize * channels + result + max(drawing, encoder)
     return STRIPS + streams + max(reading, kept + shown + max(filling, inspection), writing)

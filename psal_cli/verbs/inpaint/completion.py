@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from psal_cli import ops
-from psal_cli.tasks.hole import Hole, peel, start
-from psal_cli.tasks.parts import Box, inner_radius, part_boxes
-from psal_cli.tasks.pyramid import TEXTURES, Pyramid, halve_mask, upsample_field
-from psal_cli.tasks.synthesis import Key
-from psal_cli.tasks.texture import weigh
+from psal_cli.patchmatch.pyramid import TEXTURES, Pyramid, halve_mask, upsample_field
+from psal_cli.patchmatch.regions import Box, inner_radius, part_boxes
+from psal_cli.patchmatch.synthesis import Key
+from psal_cli.verbs.inpaint.hole import Hole, peel, start
+from psal_cli.verbs.inpaint.texture import weigh
 
 COARSEST_RADIUS = 4  # the widest hole's inner radius at the coarsest level, in pixels: a hole one or two patches wide
 # At most, the same where a network draws what is expected. It learnt to fill wider holes, but finer levels would follow its
