@@ -111,12 +111,12 @@ def on_a_terminal(folder, *options, **env):
     code = f"""
 from psal_cli.commands import main
 from psal_cli.verbs.inpaint import api
-def fill(image, mask, progress, **_):
-    import time, torch
+def fill(image, mask, options, progress, **_):
+    import time, numpy
     for level in (1, 2):
         if progress: progress(level, 2, "48x32")
         time.sleep(0.2)
-    return api.Filled(torch.zeros(int(mask.sum()), 3), torch.zeros(int(mask.sum()), 2).int(), image, mask)
+    return api.InpaintResult(image.copy(), mask, numpy.zeros((mask.sum(), 2), numpy.int32), None)
 api.inpaint = fill
 main(["inpaint", "photo.png", "--mask", "mask.png", *{options}])
 """

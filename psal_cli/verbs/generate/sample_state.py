@@ -22,9 +22,6 @@ class SampleState(Estimate):
     the border spreads. With `wrap` the sample goes on beyond its border as on the opposite side: everything has a margin of half
     a patch, copied from there."""
 
-    features: Tensor = None  # type: ignore[assignment]  # there from `blank` on
-    nnf: Tensor = None  # type: ignore[assignment]  # there from the first search or match on
-    similarity: Tensor = None  # type: ignore[assignment]  # as nnf
     size: tuple[int, int] = field(kw_only=True)  # (height, width) of the level, without the margin
     radius: int = field(kw_only=True)  # of a patch
     wrap: bool = field(kw_only=True)
