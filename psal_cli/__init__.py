@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from psal_cli.verbs.colorize.options import ColorizeOptions
     from psal_cli.verbs.generate.api import GenerateResult, generate
     from psal_cli.verbs.generate.options import GenerateOptions
+    from psal_cli.verbs.inpaint.api import InpaintResult, inpaint
+    from psal_cli.verbs.inpaint.options import InpaintOptions
     from psal_cli.verbs.reconstruct.api import ReconstructResult, reconstruct
     from psal_cli.verbs.reconstruct.options import ReconstructOptions
     from psal_cli.verbs.upscale.api import UpscaleResult, upscale
@@ -42,6 +44,9 @@ _HOMES = {
     "GenerateOptions": "verbs.generate.options",
     "GenerateResult": "verbs.generate.api",
     "generate": "verbs.generate.api",
+    "InpaintOptions": "verbs.inpaint.options",
+    "InpaintResult": "verbs.inpaint.api",
+    "inpaint": "verbs.inpaint.api",
     "ReconstructOptions": "verbs.reconstruct.options",
     "ReconstructResult": "verbs.reconstruct.api",
     "reconstruct": "verbs.reconstruct.api",
@@ -58,6 +63,8 @@ __all__ = [
     "Field",
     "GenerateOptions",
     "GenerateResult",
+    "InpaintOptions",
+    "InpaintResult",
     "InputError",
     "InvalidValueError",
     "MemoryLimitError",
@@ -70,6 +77,7 @@ __all__ = [
     "__version__",
     "colorize",
     "generate",
+    "inpaint",
     "ps_attention",
     "reconstruct",
     "upscale",

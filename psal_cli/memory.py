@@ -3,7 +3,7 @@
 import math
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ DECODING = {"WEBP": 9, "AVIF": 5, "HEIF": 4, "JXL": 5}
 ENCODING = {"WEBP": 8, "AVIF": 38, "HEIF": 30, "JXL": 19, "NPY": 8}
 EXACT_WEBP = 16  # more, without loss or with alpha
 STREAMED = ("PNG", "TIFF")  # written a band of rows at a time
+LOSSLESS = ("PNG", "TIFF", "BMP")  # what comes from these is written without loss, unless a quality is given
 FIELD = 20  # bytes a pixel while a field is drawn, or its offsets are made, beside the offsets
 GRAIN = 60_000_000  # bytes: the libraries are counted in such steps
 UNKNOWN = 400_000_000  # bytes of the libraries, where the system does not tell
@@ -112,6 +113,16 @@ def writing(pixels: int, channels: int, itemsize: int, alpha: bool, format: str,
 def drawing(pixels: int, format: str, k: int = 1) -> int:
     """The most bytes held while the field of so many pixels and k neighbours is drawn and encoded, or its offsets are written."""
     return FIELD * pixels + (8 * k * pixels if format == "NPY" else 3 * pixels + writing(pixels, 3, 1, False, format))
+
+
+def writing_result(pixels: int, channels: int, source: Sized, formats: Mapping[str, str], k: int = 1) -> int:
+    """The most bytes held while a result of so many pixels is encoded, or its field of k neighbours drawn.
+
+    channels: of its colours; source: the header of the picture that it was made from; formats: "output", and "save_offsets"
+    where there is one.
+    """
+    written = writing(pixels, channels, source.bits // 8, source.alpha, formats["output"], source.format in LOSSLESS)
+    return max(written, drawing(pixels, formats["save_offsets"], k)) if "save_offsets" in formats else written
 
 
 def available() -> int | None:

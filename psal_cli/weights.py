@@ -169,4 +169,11 @@ def private_copy(network: Network) -> Network:
     return copy.deepcopy(network, {id(x): x for x in tensors})
 
 
-found, fill = resolve, load_strict  # the names that psal_cli.tasks.network has for them
+def on_device(network: Network, device: str) -> Network:
+    """The network on a device: itself, or a copy, since moving it would move the weights that it shares."""
+    import torch
+
+    here, wanted = next(network.parameters()).device, torch.device(device)
+    if here.type == wanted.type and wanted.index in (None, here.index):
+        return network
+    return copy.deepcopy(network).to(device)

@@ -17,7 +17,7 @@ from PIL import Image
 from psal_cli import memory, native
 from psal_cli.batch.runner import SIGNALS
 from psal_cli.benchmarks.pairs import BUNDLED
-from psal_cli.tasks import inpaint as task
+from psal_cli.verbs.inpaint import api
 
 from .cuda_emulation.build import NoCompilerError, built
 from .cuda_emulation.device import EmulatedDevice
@@ -140,7 +140,7 @@ def stopped(monkeypatch):
     """A function that makes the task call something for the picture of that number, before it does its work."""
 
     def at(number, act):
-        work, calls = task.inpaint, []
+        work, calls = api.inpaint, []
 
         def counted(*args, **options):
             calls.append(0)
@@ -148,6 +148,6 @@ def stopped(monkeypatch):
                 act()
             return work(*args, **options)
 
-        monkeypatch.setattr(task, "inpaint", counted)
+        monkeypatch.setattr(api, "inpaint", counted)
 
     return at

@@ -3,6 +3,8 @@
 import numpy as np
 from PIL import Image
 
+from psal_cli.image.arrays import replaced
+
 TURNED = {  # how a stored picture with this orientation is looked at
     1: lambda a: a,
     2: np.fliplr,
@@ -24,6 +26,11 @@ def blocks(height=40, width=64, channels=3):
 def save(path, array, **arguments):
     Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array).save(path, **arguments)
     return path
+
+
+def filled(picture, values, mask, share=None):
+    """The picture with its pixels inside the mask set to values, see `psal_cli.image.arrays.replaced`."""
+    return picture.with_array(replaced(picture.array(), mask, values, share))
 
 
 def finest(suffix):

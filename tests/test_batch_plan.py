@@ -144,7 +144,7 @@ def test_masks_for_all_by_folder_and_by_pattern(tree):
 
     def masks(text, recursive=True):
         items = pair(find("photos", recursive=recursive)[0], {"mask": (text,)}, READABLE)
-        return {str(item.input): str(item.partners.get("mask") or item.problem) for item in items}
+        return {str(item.input): str(item.sidecars["mask"][0] if "mask" in item.sidecars else item.problem) for item in items}
 
     assert set(masks("masks/a.jpg").values()) == {"masks/a.jpg"}
     Path("photos/a_mask.png").rename("a_mask.png")
@@ -182,7 +182,7 @@ def test_masks_that_are_missing_or_not_clear(tree):
     assert "masks/a.JPG and masks/a.png both fit" in problems("masks")["photos/a.jpg"]
     assert "photos/a.jpg is the picture itself" in problems("photos")["photos/a.jpg"]
     [alone] = pair(find("photos/a.jpg")[0], {"mask": ("photos/a.jpg",)}, READABLE)
-    assert str(alone.partners["mask"]) == "photos/a.jpg"  # asked for by name
+    assert str(alone.sidecars["mask"][0]) == "photos/a.jpg"  # asked for by name
 
 
 def test_brackets_in_names_are_no_pattern(tree):
@@ -190,7 +190,7 @@ def test_brackets_in_names_are_no_pattern(tree):
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).touch()
     [item] = pair(find("photos/a[1].jpg")[0], {"mask": ("masks",)}, READABLE)
-    assert str(item.partners["mask"]) == "masks/a[1].png"
+    assert str(item.sidecars["mask"][0]) == "masks/a[1].png"
 
 
 def test_names_that_look_like_others(tree):
@@ -200,9 +200,9 @@ def test_names_that_look_like_others(tree):
         Path("photos", f"{name}.jpg").touch()
         Path("masks", f"{name}.png").touch()
     items = pair(find("photos/IMG.jpg", "photos/IMG.edit.jpg")[0], {"mask": ("masks",)}, READABLE)
-    assert [str(item.partners.get("mask")) for item in items] == ["masks/IMG.png", "masks/IMG.edit.png"]
+    assert [str(item.sidecars["mask"][0]) for item in items] == ["masks/IMG.png", "masks/IMG.edit.png"]
     Path("m{1}.png").touch()
-    assert pair(items, {"mask": ("m{1}.png",)}, READABLE)[0].partners["mask"] == Path("m{1}.png")
+    assert pair(items, {"mask": ("m{1}.png",)}, READABLE)[0].sidecars["mask"][0] == Path("m{1}.png")
     Path("list.txt").write_text("BMW/x.jpg\n")
     assert names(find(lists=["list.txt"])[0]) == ["BMW/x.jpg"]
     for suffix, other in ((".jfif", ".jpg"), (".apng", ".png"), (".hif", ".heic"), (".dib", ".bmp")):

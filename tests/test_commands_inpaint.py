@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,9 +15,11 @@ from PIL import Image
 from psal_cli import native
 from psal_cli.commands.inpaint import inpaint
 from psal_cli.image import read_picture
+from psal_cli.image.arrays import replaced
 from psal_cli.networks.contextual_attention import InpaintingNetwork
-from psal_cli.tasks import inpaint as task
-from psal_cli.tasks.network import ATTENTIONS
+from psal_cli.verbs.inpaint import api, memory_model
+from psal_cli.verbs.inpaint.guide import network_for
+from psal_cli.verbs.inpaint.options import ATTENTIONS, ENGINES, InpaintOptions
 
 from .photos import psal
 
@@ -43,18 +46,20 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def engine(monkeypatch):
-    """Stands in for the task: fills with white, copied from 5 to the right; `calls` holds what it was given."""
+    """Stands in for the library: fills with white, copied from 5 to the right; `calls` holds what it was given."""
     calls = []
 
-    def fill(image, mask, *, progress=None, **options):
-        calls.append({"image": image, "mask": mask, **options})
+    def fill(image, mask, options, *, source_mask, progress=None):
+        calls.append({"image": image, "mask": mask, "options": options, "source_mask": source_mask})
         if progress:
             progress(1, 2, "48x32")
             progress(2, 2, "96x64")
-        inside = mask.nonzero()
-        return task.Filled(torch.ones(len(inside), image.shape[1]), (inside + torch.tensor([0, 5])).int(), image, mask)
+        hole = mask > 0
+        white = np.ones((np.count_nonzero(hole), 3 if image.ndim == 3 else 1), np.float32)
+        made = replaced(image, hole, white, None if mask.dtype == bool else mask)
+        return api.InpaintResult(made, hole, (np.argwhere(hole) + np.array([0, 5])).astype(np.int32), None)
 
-    monkeypatch.setattr(task, "inpaint", fill)
+    monkeypatch.setattr(api, "inpaint", fill)
     return calls
 
 
@@ -78,37 +83,36 @@ def test_inpaint_fills_the_hole_and_nothing_else(folder):
     assert np.mean([tuple(colour) in texture for colour in filled.tolist()]) > 0.9  # the source's own pixels, no blue
 
 
-def test_options_reach_the_task_and_the_picture_goes_as_it_is(folder, engine):
+def test_options_reach_the_library_and_the_picture_goes_as_it_is(folder, engine):
     Image.fromarray(np.tile(np.arange(96, dtype=np.uint8) * 2, (64, 1))).save("source.png")
     args = "--source-mask source.png --patch-size 9 --iterations 3 --seed 42 --no-blend --engine patch --device cpu"
     assert psal("inpaint", "photo.png", "--mask", "mask.png", "-o", "out.png", *args.split()).exit_code == 0
     [call] = engine
-    assert torch.equal(call["image"], read_picture("photo.png").tensor())
-    assert np.array_equal(call["mask"].numpy(), ~outside())
-    assert np.array_equal(call["source_mask"].numpy(), ~outside("source.png"))
-    assert [call[name] for name in ("patch_size", "iterations", "seed", "blend")] == [9, 3, 42, False]
+    assert np.array_equal(call["image"], pixels("photo.png"))
+    assert np.array_equal(call["mask"], ~outside())
+    assert np.array_equal(call["source_mask"], ~outside("source.png"))
+    assert call["options"] == InpaintOptions(engine="patch", patch_size=9, iterations=3, seed=42, blend=False)
     assert (pixels("out.png")[HOLE] == 255).all()
 
 
 def test_defaults(folder, engine):
-    assert psal("inpaint", "photo.png", "--mask", "mask.png").exit_code == 0
+    assert psal("inpaint", "photo.png", "--mask", "mask.png", "--device", "cpu").exit_code == 0
     [call] = engine
-    assert call["source_mask"] is None and call["iterations"] is None
-    assert [call[name] for name in ("patch_size", "seed", "blend")] == [7, 0, True]
+    assert call["source_mask"] is None and call["options"] == InpaintOptions()
 
 
 def test_the_network_has_the_attention_the_weights_and_the_seed_that_were_asked_for(folder, engine):
     torch.save(InpaintingNetwork().state_dict(), "published.pt")
     args = "--engine network --attention original-sum --weights published.pt --seed 9 --device cpu"
     assert psal("inpaint", "photo.png", "--mask", "mask.png", *args.split()).exit_code == 0
-    painter = engine[0]["painter"]
-    attention = painter.network.fine_generator.contextul_attention
-    assert (attention.normalisation, painter.network.fill, painter.seed) == ("sum", "zeros", 9)
-    assert painter.ways[0].device == "cpu" and engine[0]["engine"] == "network"
+    options = engine[0]["options"]
+    network = network_for(options)
+    assert (network.fine_generator.contextul_attention.normalisation, network.fill, options.seed) == ("sum", "zeros", 9)
+    assert (options.device, options.engine) == ("cpu", "network")
     assert (
         psal("inpaint", "photo.png", "--mask", "mask.png", "-o", "b.png", "--engine", "network", "--iterations", 2).exit_code == 0
     )
-    assert engine[1]["painter"].network.fine_generator.contextul_attention.layer.iterations == 2
+    assert network_for(engine[1]["options"]).fine_generator.contextul_attention.layer.iterations == 2
 
 
 @pytest.mark.parametrize("name", ["network", "combined"])
@@ -139,21 +143,22 @@ def test_mask_options(folder, engine):
     after = pixels("soft.png")
     rows, columns = np.indices(SIZE[::-1])
     away = np.hypot(np.clip(np.maximum(20 - rows, rows - 33), 0, None), np.clip(np.maximum(40 - columns, columns - 57), 0, None))
-    assert np.array_equal(engine[0]["mask"].numpy(), away <= 6)
+    assert np.array_equal(engine[0]["mask"] > 0, away <= 6)
     assert np.array_equal(after[away > 6], before[away > 6])
     assert (after[away <= 2] == 255).all()
     ring = (away > 2) & (away <= 6)
     assert (after[ring].astype(int) >= before[ring]).all() and (after[ring] < 255).any()
     assert psal("inpaint", "photo.png", "--mask", "mask.png", "--mask-invert", "-o", "inverse.png").exit_code == 0
-    assert np.array_equal(engine[1]["mask"].numpy(), outside())
+    assert np.array_equal(engine[1]["mask"], outside())
 
 
-def test_transparent_pixels_are_no_source_and_alpha_is_kept(folder, engine):
+def test_transparent_pixels_are_no_source_and_alpha_is_kept(folder):
     picture = np.dstack([pixels("photo.png"), np.full(SIZE[::-1], 200, np.uint8)])
-    picture[:, :10, 3] = 0
+    picture[:, :30, 3] = 0
     Image.fromarray(picture).save("layer.png")
-    assert psal("inpaint", "layer.png", "--mask", "mask.png").exit_code == 0
-    assert np.array_equal(engine[0]["source_mask"].numpy(), picture[..., 3] > 0)
+    assert psal("inpaint", "layer.png", "--mask", "mask.png", "--save-offsets", "field.npy").exit_code == 0
+    rows, columns = np.argwhere(~outside()).T + np.load("field.npy")[0][:, ~outside()]
+    assert (picture[..., 3] > 0)[rows, columns].all()
     assert np.array_equal(read_picture("layer_inpainted.png").alpha, picture[..., 3])
 
 
@@ -276,7 +281,7 @@ def test_what_stops_the_engine(folder, monkeypatch, error, code, words):
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(task, "inpaint", fail)
+    monkeypatch.setattr(api, "inpaint", fail)
     before = sorted(folder.iterdir())
     done = psal("inpaint", "photo.png", "--mask", "mask.png", "--json")
     assert done.exit_code == code
@@ -346,7 +351,28 @@ def test_a_comparison_is_of_a_bounded_size(folder, engine):
 
 def test_the_command_offers_every_engine_and_attention():
     offered = {option.name: option.type.choices for option in inpaint.params if option.name in ("engine", "attention")}
-    assert offered == {"engine": task.ENGINES, "attention": ATTENTIONS}
+    assert offered == {"engine": ENGINES, "attention": ATTENTIONS}
+
+
+def test_a_gpu_is_refused_for_work_that_the_cpu_does(folder):
+    done = psal("inpaint", "photo.png", "--mask", "mask.png", "--engine", "patch", "--device", "cuda")
+    assert done.exit_code == 2 and "--device cuda: --engine patch runs on the CPU only: leave --device out" in done.stderr
+    done = psal("inpaint", "photo.png", "--mask", "mask.png", "--engine", "patch", "--json", "-v")
+    assert json.loads(done.stdout)["device"] == "cpu" and "--engine patch runs on the CPU only" in done.stderr
+
+
+def test_nothing_to_copy_is_said_with_its_cure(folder, monkeypatch):
+    spot = Image.new("L", SIZE)
+    spot.paste(255, (90, 0, 93, 3))
+    spot.save("spot.png")
+    run = ("inpaint", "photo.png", "--mask", "mask.png", "--source-mask", "spot.png")
+    nothing = "nothing is left to copy from: no patch of 7x7 lies whole outside the mask"
+    done = psal(*run)
+    assert done.exit_code == 2 and done.stderr.splitlines()[-1] == f"psal: photo.png: {nothing}"
+    whole = memory_model.plan
+    monkeypatch.setattr(memory_model, "plan", lambda *args, **options: replace(whole(*args, **options), reach=10))
+    done = psal(*run)
+    assert done.exit_code == 4 and f"photo.png: {nothing}, 10 pixels around: allow more with --max-memory" in done.stderr
 
 
 def test_a_mask_of_another_size_is_refused_before_the_picture_is_decoded(tmp_path, monkeypatch):

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from psal_cli import image, memory
-from psal_cli.tasks import inpaint as task
+from psal_cli.image.arrays import replaced
+from psal_cli.verbs.inpaint import api
+from psal_cli.verbs.inpaint.memory_model import plan
 
 from .photos import ENV, SIZE, process, psal, texture, tree
 
@@ -153,43 +154,48 @@ def test_memory_that_is_not_there_is_found_before_decoding(photos, monkeypatch):
 
 def test_the_estimate_counts_how_results_are_written():
     def estimate(**formats):
-        return task.plan((3000, 4000), 3, 1, **formats).bytes
+        return plan(image.Header(formats.pop("reads", "JPEG"), 4000, 3000, 3, 8, False), formats).bytes
 
-    assert estimate(reads="PNG", writes="WEBP") > estimate(reads="JPEG", writes="WEBP")  # without loss
-    assert estimate(writes="PNG", draws="AVIF") > estimate(writes="PNG")
+    assert estimate(reads="PNG", output="WEBP") > estimate(reads="JPEG", output="WEBP")  # without loss
+    assert estimate(output="PNG", save_offsets="AVIF") > estimate(output="PNG")
 
 
 def test_with_a_limit_of_memory_one_picture_is_held_at_a_time(photos, stopped, monkeypatch):
     photos(3)
-    order, read, work = [], image.read_picture, task.inpaint
+    order, read, work = [], image.read_picture, api.inpaint
     monkeypatch.setattr(image, "read_picture", lambda *args: [order.append("read"), read(*args)][1])
-    monkeypatch.setattr(task, "inpaint", lambda *args, **options: [order.append("work"), work(*args, **options)][1])
+    monkeypatch.setattr(api, "inpaint", lambda *args, **options: [order.append("work"), work(*args, **options)][1])
     run = ("inpaint", "photos", "-r", "--mask", "mask.png", "-o", "out", "--jobs", 4)
     assert psal(*run, "--max-memory", "4G").exit_code == 0 and order == ["read", "work"] * 3
 
 
 @pytest.fixture
 def engine(monkeypatch):
-    """Stands in for the task: fills with white; `calls` holds the masks that it was given."""
+    """Stands in for the library: fills with white; `calls` holds the pictures and masks that it was given."""
     calls = []
 
-    def fill(picture, mask, *, source_mask, **_):
-        calls.append((mask.numpy(), source_mask.numpy() if source_mask is not None else None))
-        count = int(mask.sum())
-        return task.Filled(torch.ones(count, picture.shape[1]), torch.zeros(count, 2).int(), picture, mask)
+    def fill(picture, mask, options, *, source_mask, **_):
+        calls.append((mask, source_mask))
+        hole = mask > 0
+        values = np.ones((np.count_nonzero(hole), 3), np.float32)
+        made = replaced(picture, hole, values, None if mask.dtype == bool else mask)
+        return api.InpaintResult(made, hole, np.zeros((len(values), 2), np.int32), None)
 
-    monkeypatch.setattr(task, "inpaint", fill)
+    monkeypatch.setattr(api, "inpaint", fill)
     return calls
 
 
-def test_what_may_be_copied_from_is_in_the_source_mask_and_visible(photos, engine):
+def test_what_may_be_copied_from_is_in_the_source_mask_and_visible(photos):
     photos(1)
     alpha, allowed = np.full(SIZE[::-1], 100, np.uint8), np.zeros(SIZE[::-1], np.uint8)
-    alpha[:, :10], allowed[:12] = 0, 255
+    alpha[:, :30], allowed[:10] = 0, 255
     Image.fromarray(np.dstack([texture(0), alpha])).save("layer.png")
     Image.fromarray(allowed).save("allowed.png")
-    assert psal("inpaint", "layer.png", "--mask", "mask.png", "--source-mask", "allowed.png").exit_code == 0
-    assert np.array_equal(engine[0][1], (allowed > 0) & (alpha > 0))
+    run = ("inpaint", "layer.png", "--mask", "mask.png", "--source-mask", "allowed.png", "--save-offsets", "field.npy")
+    assert psal(*run).exit_code == 0
+    mask = np.asarray(Image.open("mask.png")) > 0
+    rows, columns = np.argwhere(mask).T + np.load("field.npy")[0][:, mask]
+    assert ((allowed > 0) & (alpha > 0))[rows, columns].all()
 
 
 def test_dilate_is_filled_and_feather_fades(photos, engine):

@@ -89,9 +89,9 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing(folder):
     code = """
 import time
 from psal_cli.commands import main
-from psal_cli.tasks import inpaint as task
+from psal_cli.verbs.inpaint import api
 def wait(*_, **__): print("working", flush=True); time.sleep(60)
-task.inpaint = wait
+api.inpaint = wait
 main(["inpaint", "photo.png", "--mask", "mask.png"])
 """
     before = sorted(folder.iterdir())
@@ -110,14 +110,14 @@ def on_a_terminal(folder, *options, **env):
     """What `psal inpaint` shows when stderr is a terminal; its engine takes half a second."""
     code = f"""
 from psal_cli.commands import main
-from psal_cli.tasks import inpaint as task
-def fill(image, mask, progress, **_):
-    import time, torch
+from psal_cli.verbs.inpaint import api
+def fill(image, mask, options, progress, **_):
+    import time, numpy
     for level in (1, 2):
         if progress: progress(level, 2, "48x32")
         time.sleep(0.2)
-    return task.Filled(torch.zeros(int(mask.sum()), 3), torch.zeros(int(mask.sum()), 2).int(), image, mask)
-task.inpaint = fill
+    return api.InpaintResult(image.copy(), mask, numpy.zeros((mask.sum(), 2), numpy.int32), None)
+api.inpaint = fill
 main(["inpaint", "photo.png", "--mask", "mask.png", *{options}])
 """
     controller, terminal = pty.openpty()

@@ -29,7 +29,7 @@ from psal_cli.image import (
 )
 from psal_cli.image.formats import WRITES, detect, load_plugin
 
-from .pictures import TURNED, blocks
+from .pictures import TURNED, blocks, filled
 from .raw_files import png_file, profile, tiff_file
 
 ROOT = Path(__file__).parent.parent
@@ -158,7 +158,7 @@ def test_nothing_outside_the_mask_changes(picture, data):
     mask = random.random((height, width)) < data.draw(st.sampled_from([0, 0.1, 0.9, 1]))
     soft = random.random((height, width), np.float32) if data.draw(st.booleans()) else None
     values = random.normal(0.5, 1, (np.count_nonzero(mask), channels)).astype(np.float32)
-    result = picture.replaced(values, mask, soft)
+    result = filled(picture, values, mask, soft)
     assert result.pixels.dtype == picture.pixels.dtype and np.array_equal(result.pixels[~mask], picture.pixels[~mask])
     if soft is None:
         assert np.array_equal(result.pixels[mask], np.rint(values * picture.white).clip(0, picture.white))

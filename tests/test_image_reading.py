@@ -7,13 +7,12 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-import torch
 from PIL import Image, ImageCms
 
 from psal_cli.errors import InputError
 from psal_cli.image import MAX_PIXELS, Encoding, Metadata, Picture, check_holds, read_picture, write_picture
 
-from .pictures import blocks, finest, save
+from .pictures import blocks, filled, finest, save
 from .raw_files import cmyk_profile
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -214,25 +213,22 @@ def test_what_a_format_cannot_hold(tmp_path, caplog):
     assert "64 kB of EXIF" in caplog.text and "64 kB of XMP" in caplog.text
 
 
-def test_tensor_and_back_changes_only_the_mask(tmp_path):
+def test_a_fill_changes_only_the_mask(tmp_path):
     for channels in (1, 3):
         stored = np.random.default_rng(5).integers(0, 256, (31, 47, channels), dtype=np.uint8)
         picture = Picture(stored, alpha=stored[..., 0])
-        image = picture.tensor()
-        assert image.shape == (1, channels, 31, 47) and image.dtype == torch.uint8
-        assert torch.equal(image[0], torch.from_numpy(stored).permute(2, 0, 1))
         mask = np.zeros((31, 47), bool)
         mask[3:9, 40:] = mask[30, 0] = True
         values = np.ones((mask.sum(), channels), np.float32)
-        result = picture.replaced(0.501 * values, mask)
+        result = filled(picture, 0.501 * values, mask)
         assert (result.pixels[mask] == 128).all()
         assert np.array_equal(result.pixels[~mask], stored[~mask]) and np.array_equal(result.alpha, stored[..., 0])
         ramp = np.linspace(-0.7, 1.7, len(values), dtype=np.float32)
-        beyond = picture.replaced(ramp[:, None] * values, mask).pixels[mask]  # in raster order
+        beyond = filled(picture, ramp[:, None] * values, mask).pixels[mask]  # in raster order
         assert np.array_equal(beyond, np.rint(ramp.clip(0, 1) * 255).astype(np.uint8)[:, None].repeat(channels, 1))
         soft = mask * np.float32(0.25)
-        mixed = picture.replaced(values, mask, soft).pixels
+        mixed = filled(picture, values, mask, soft).pixels
         assert np.array_equal(mixed[mask], np.rint(stored[mask] * 0.75 + 255 * 0.25).astype(np.uint8))
         assert np.array_equal(mixed[~mask], stored[~mask])
     with pytest.raises(ValueError, match=r"expected a mask of \[31, 47\] and values \[43, 3\]"):
-        picture.replaced(values[:, :1], mask)
+        filled(picture, values[:, :1], mask)

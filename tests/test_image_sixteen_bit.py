@@ -9,13 +9,13 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from psal_cli.errors import InputError
 from psal_cli.image import Metadata, Picture, read_header, read_picture, read_region, write_picture
-from psal_cli.tasks.pyramid import floats
-from psal_cli.viz.drawing import offset_wheel, side_by_side
+from psal_cli.patchmatch.pyramid import floats
+from psal_cli.viz.drawing import draw_field, side_by_side
 
+from .pictures import filled
 from .raw_files import png_file, tiff_file
 
 
@@ -146,12 +146,11 @@ def test_every_value_comes_back_from_floats_and_the_rest_stays():
     array = np.arange(65536, dtype=np.uint16).reshape(256, 256, 1)
     for picture in (Picture(array), Picture(array.repeat(3, 2), alpha=array[..., 0])):
         channels = picture.pixels.shape[2]
-        assert picture.tensor().dtype == torch.uint16 and picture.tensor().shape == (1, channels, 256, 256)
-        result = picture.replaced(floats(picture.pixels).reshape(-1, channels), np.ones((256, 256), bool))
+        result = filled(picture, floats(picture.pixels).reshape(-1, channels), np.ones((256, 256), bool))
         assert result.pixels.dtype == np.uint16 and np.array_equal(result.pixels, picture.pixels)
         mask = np.zeros((256, 256), bool)
         mask[10:20, 30:40] = True
-        result = picture.replaced(np.full((100, channels), 0.50001, np.float32), mask)
+        result = filled(picture, np.full((100, channels), 0.50001, np.float32), mask)
         assert (result.pixels[mask] == 32768).all() and np.array_equal(result.pixels[~mask], picture.pixels[~mask])
 
 
@@ -181,7 +180,7 @@ def test_drawings_are_rounded_to_8_bits():
     mask[5:9, 5:9] = True
     drawn = side_by_side(picture, replace(picture, alpha=None), mask)
     assert drawn.pixels.dtype == np.uint8 and (drawn.pixels[20, 20] == 128).all() and (drawn.pixels[20, -1] == 128).all()
-    wheel = offset_wheel(np.zeros((16, 2), np.int32), mask, picture)
+    wheel = draw_field(np.where(mask, 0, -1).astype(np.int32)[None].repeat(2, 0), [(30, 40)], picture)
     assert wheel.pixels.dtype == np.uint8 and (wheel.pixels[20, 20] == int(128 * 0.35)).all()
 
 

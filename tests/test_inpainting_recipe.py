@@ -8,12 +8,12 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from psal_cli.tasks.network import network_of
 from psal_cli.training import export, inpainting
 from psal_cli.training.critic import Critic
 from psal_cli.training.holes import AREA, hole
 from psal_cli.training.inpainting import BLOCKS, FAR, Crops, discounted
 from psal_cli.training.photographs import EVERY
+from psal_cli.verbs.inpaint.guide import network_of
 
 
 @pytest.fixture(scope="module")

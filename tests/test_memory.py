@@ -100,13 +100,13 @@ import resource
 import cv2, numpy as np, torch
 from psal_cli import memory, ops
 from psal_cli.errors import is_out_of_memory
-from psal_cli.tasks import costs
-from psal_cli.tasks.inpaint import inpaint
+from psal_cli import inpaint
+from psal_cli.verbs.inpaint import memory_model
 
 torch.set_num_threads(2)
-costs.baseline()
-image = torch.rand(1, 3, 1200, 1600)
-mask = torch.zeros(1200, 1600, dtype=torch.bool)
+memory_model.baseline()
+image = np.random.default_rng(0).random((1200, 1600, 3), np.float32)
+mask = np.zeros((1200, 1600), bool)
 mask[100:103, 100:300] = True
 key = torch.rand(1, 64, 400, 400).contiguous(memory_format=torch.channels_last)  # 41 MB, which an exact search copies
 squares = np.zeros((3000, 3000), np.uint8)

@@ -25,7 +25,6 @@ FLOORS = [
     {"training"},
     {"benchmarks"},
     {"verbs"},
-    {"tasks"},
     {"batch", "viz", "networks"},
     {"image", "patchmatch", "attention"},
     {"files", "weights", "memory", "ops"},
@@ -86,7 +85,7 @@ def test_every_name_in_all_is_there(name):
     assert all(hasattr(module, each) for each in names)
 
 
-VERBS = ("colorize", "upscale", "generate", "reconstruct")
+VERBS = ("inpaint", "colorize", "upscale", "generate", "reconstruct")
 
 
 def test_the_package_says_what_is_public_and_where_it_lives():

@@ -13,11 +13,14 @@ import pytest
 from PIL import Image
 
 import psal_cli
+from psal_cli.attention import PSAttention
 from psal_cli.image.cielab import lightness
 from psal_cli.networks.csnln import Pasting
 from psal_cli.verbs.colorize import options as colorize_options
 from psal_cli.verbs.colorize import paper
 from psal_cli.verbs.generate import options as generate_options
+from psal_cli.verbs.inpaint import guide, memory_model
+from psal_cli.verbs.inpaint import options as inpaint_options
 from psal_cli.verbs.reconstruct import options as reconstruct_options
 from psal_cli.verbs.upscale import options as upscale_options
 from psal_cli.verbs.upscale.networks import networks_for
@@ -44,7 +47,13 @@ def photo(pair):
     return make
 
 
+HOLE = np.zeros(SIZE, bool)
+HOLE[8:13, 10:16] = True
+
 VERBS = {
+    "inpaint": lambda picture, other, **more: psal_cli.inpaint(picture, HOLE, **more),
+    "patch": lambda picture, other, **more: psal_cli.inpaint(picture, HOLE, engine="patch", patch_size=5, **more),
+    "network": lambda picture, other, **more: psal_cli.inpaint(picture, HOLE, engine="network", **more),
     "colorize": lambda picture, other, **more: psal_cli.colorize(picture, [other], **more),
     "paper": lambda picture, other, **more: psal_cli.colorize(picture, [other], engine="paper", **more),
     "upscale": lambda picture, other, **more: psal_cli.upscale(picture, 2, **more),
@@ -67,7 +76,7 @@ def test_shape_and_dtype_of_the_result_are_those_of_the_picture(verb, kind, dtyp
     assert image.shape == (times * SIZE[0], times * SIZE[1], *channels) and image.dtype == picture.dtype
     np.testing.assert_array_equal(picture, before)
     assert image.min() >= 0 and image.max() <= WHITE[dtype] and np.ptp(image) > 0.2 * WHITE[dtype]
-    if kind.endswith("A") and verb in ("colorize", "paper", "reconstruct"):
+    if kind.endswith("A") and verb in ("inpaint", "patch", "network", "colorize", "paper", "reconstruct"):
         np.testing.assert_array_equal(image[..., -1], picture[..., -1])
 
 
@@ -99,6 +108,39 @@ def test_transparent_parts_of_references_lend_nothing(photo):
     np.testing.assert_array_equal(psal_cli.colorize(photo("L"), [reference]).image, psal_cli.colorize(photo("L"), [other]).image)
 
 
+@pytest.mark.parametrize("engine", inpaint_options.ENGINES)
+@pytest.mark.parametrize("dtype", WHITE)
+def test_inpaint_changes_nothing_outside_the_mask(engine, dtype, photo):
+    picture = photo("RGBA", dtype) if dtype != "float32" else photo("RGBA", dtype) * np.float32(0.987)
+    picture[:6, :6, 3] = 0
+    result = psal_cli.inpaint(picture, HOLE, engine=engine)
+    np.testing.assert_array_equal(result.image[~HOLE], picture[~HOLE])
+    assert (result.image[HOLE] != picture[HOLE]).any() and (result.filled == HOLE).all()
+    if engine != "network":
+        sources = result.field.sources[0]
+        assert (sources[:, ~HOLE] == -1).all()
+        rows, columns = sources[:, HOLE]
+        np.testing.assert_array_equal(np.stack([rows, columns], 1), result.origins)
+        assert not HOLE[rows, columns].any() and picture[rows, columns, 3].all()  # what is invisible is not copied
+        copies = psal_cli.inpaint(picture, HOLE, engine=engine, blend=False)
+        np.testing.assert_array_equal(copies.image[HOLE][:, :3], picture[rows, columns, :3])
+
+
+def test_a_soft_mask_mixes_the_fill_with_what_was_there(photo):
+    picture = photo("RGB", "float32")
+    soft = HOLE * np.float32(0.25)
+    whole, mixed = (psal_cli.inpaint(picture, mask).image for mask in (HOLE, soft))
+    np.testing.assert_allclose(mixed[HOLE], 0.25 * whole[HOLE] + 0.75 * picture[HOLE], atol=1e-6)
+    np.testing.assert_array_equal(mixed[~HOLE], picture[~HOLE])
+
+
+def test_any_layout_of_memory_gives_the_same_fill(photo):
+    picture = photo("RGBA")
+    known = psal_cli.inpaint(picture, HOLE)
+    for other in (np.asfortranarray(picture), picture[::-1, ::-1].copy()[::-1, ::-1], np.dstack([picture, picture])[..., :4]):
+        np.testing.assert_array_equal(psal_cli.inpaint(other, HOLE).image, known.image)
+
+
 def test_kept_floats_are_kept_bit_for_bit(photo):
     keep = np.zeros(SIZE, bool)
     keep[4:14, 6:20] = True
@@ -112,6 +154,7 @@ def test_kept_floats_are_kept_bit_for_bit(photo):
 # ------------------------------------------------------------------------------------------------------------------ options
 
 OPTIONS = [
+    (inpaint_options.InpaintOptions, inpaint_options.InpaintChanges),
     (colorize_options.ColorizeOptions, colorize_options.ColorizeChanges),
     (upscale_options.UpscaleOptions, upscale_options.UpscaleChanges),
     (generate_options.GenerateOptions, generate_options.GenerateChanges),
@@ -144,6 +187,19 @@ def test_options_and_keywords_mean_the_same_and_keywords_win(photo):
 GREY = np.zeros(SIZE, np.uint8)
 COLOURS = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
 REFUSED = {
+    "a mask of bytes": (lambda: psal_cli.inpaint(GREY, GREY), "mask", "bool [24, 32]"),
+    "a mask of another size": (lambda: psal_cli.inpaint(GREY, HOLE[1:]), "mask", "bool [24, 32]"),
+    "a soft mask beyond 1": (lambda: psal_cli.inpaint(GREY, HOLE * np.float32(2)), "mask", "values in [0, 1]"),
+    "an empty mask": (lambda: psal_cli.inpaint(GREY, ~HOLE & HOLE), "mask", "at least one pixel to fill"),
+    "a full mask": (lambda: psal_cli.inpaint(GREY, HOLE | ~HOLE), "mask", "pixels outside of it"),
+    "a mask that leaves no patch": (lambda: psal_cli.inpaint(GREY, HOLE, patch_size=23), "mask", "a whole patch of 23x23 pixels"),
+    "a source mask of bytes": (lambda: psal_cli.inpaint(GREY, HOLE, source_mask=GREY), "source_mask", "bool [24, 32]"),
+    "nothing to copy": (lambda: psal_cli.inpaint(GREY, HOLE, source_mask=HOLE), "mask", "a whole patch of 7x7 pixels"),
+    "an engine of inpaint": (lambda: psal_cli.inpaint(GREY, HOLE, engine="lama"), "engine", "one of combined, patch, network"),
+    "an even patch": (lambda: psal_cli.InpaintOptions(patch_size=4), "patch_size", "an odd number from 3 to 31"),
+    "a reach of nothing": (lambda: psal_cli.InpaintOptions(reach=0), "reach", "at least 1 pixel"),
+    "patches on a GPU": (lambda: psal_cli.InpaintOptions(engine="patch", device="cuda"), "device", 'cpu with engine "patch"'),
+    "patches by weights": (lambda: psal_cli.InpaintOptions(engine="patch", weights="a.pt"), "weights", 'engine "combined"'),
     "float64": (lambda: psal_cli.upscale(GREY / 255, 2), "image", "uint8, uint16 or float32"),
     "five channels": (lambda: psal_cli.upscale(np.zeros((4, 4, 5), np.uint8), 2), "image", "[H, W, 3]"),
     "no pixels": (lambda: psal_cli.generate(np.zeros((0, 4), np.uint8)), "image", "[H, W]"),
@@ -227,6 +283,18 @@ def test_a_limit_of_memory_is_kept_or_refused_with_figures(verb, photo):
     assert caught.value.allowed == 10**7 < caught.value.needed < 4 * 10**9
 
 
+def test_less_memory_fills_holes_from_closer_by(photo):
+    large = np.asarray(Image.fromarray(photo()).resize((1600, 1200)))
+    mask = np.zeros(large.shape[:2], bool)
+    mask[600:604, 800:806] = True
+    free = psal_cli.inpaint(large, mask, engine="patch")
+    whole = memory_model.plan(psal_cli.image.arrays.split(large).header, {"output": "PNG"}, mask)
+    result = psal_cli.inpaint(large, mask, engine="patch", max_memory=whole.bytes - 1)
+    assert free.reach is None and whole.reach is None and 128 <= result.reach < 1600
+    asked = psal_cli.inpaint(large, mask, engine="patch", reach=200, max_memory=whole.bytes)
+    assert asked.reach == 200
+
+
 def test_less_memory_searches_colours_at_a_smaller_size(photo, monkeypatch):
     from psal_cli.verbs.colorize import memory_model
 
@@ -240,7 +308,17 @@ def test_less_memory_searches_colours_at_a_smaller_size(photo, monkeypatch):
 
 # ------------------------------------------------------------------------------------------------------------------ threads
 
+
+def drawn(make, seed):
+    """A hole that the network draws, of a picture so large that its attention does not find every match."""
+    picture = Image.fromarray(make()).resize((6 * SIZE[1], 6 * SIZE[0]))
+    return psal_cli.inpaint(picture, np.kron(HOLE, np.ones((6, 6), bool)), engine="network", iterations=1, seed=seed)
+
+
 CALLS = {
+    "inpaint": lambda make: psal_cli.inpaint(make(), HOLE, seed=1),
+    "network": lambda make: drawn(make, seed=2),
+    "network again": lambda make: drawn(make, seed=3),
     "colorize": lambda make: psal_cli.colorize(make("L"), [make(number=1)], seed=1),
     "paper": lambda make: psal_cli.colorize(make("L"), [make(number=1)], engine="paper", attention="psal3", iterations=1, seed=5),
     "paper again": lambda make: psal_cli.colorize(
@@ -261,7 +339,8 @@ def same(one, two):
 
 def test_two_threads_get_what_each_gets_alone(photo):
     alone = {name: call(photo) for name, call in CALLS.items()}
-    assert (alone["paper"].image != alone["paper again"].image).any()  # the seed counts
+    for verb in ("paper", "network"):
+        assert (alone[verb].image != alone[f"{verb} again"].image).any()  # the seed counts
     with ThreadPoolExecutor(2) as pool:
         for pair in combinations_with_replacement(CALLS, 2):
             start = Barrier(2)
@@ -281,6 +360,11 @@ def test_cached_networks_are_never_changed(photo):
     before = [(dict(vars(layer)), layer) for layer in layers]
     of_paper = paper.network_of("psal3")
     seed = of_paper.attention.seed
+    of_inpaint = guide.network_of()
+    searching = [layer for layer in of_inpaint.modules() if isinstance(layer, PSAttention)]
+    seeds = [layer.seed for layer in searching]
+    psal_cli.inpaint(photo(), HOLE, engine="network", seed=9)
+    assert guide.network_of() is of_inpaint and seeds and [layer.seed for layer in searching] == seeds
     psal_cli.upscale(photo(), 2, seed=9)
     psal_cli.colorize(photo("L"), [photo(number=1)], engine="paper", attention="psal3", seed=9)
     assert networks_for(2)[0] is network and paper.network_of("psal3") is of_paper

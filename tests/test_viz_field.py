@@ -13,8 +13,7 @@ from psal_cli.networks.csnln import Pasting
 from psal_cli.verbs.colorize.coarse_to_fine import colorize
 from psal_cli.verbs.upscale.networks import networks_for
 from psal_cli.viz import drawing
-from psal_cli.viz import field as offsets
-from psal_cli.viz.field import Field
+from psal_cli.viz.field import Field, between
 
 from .photos import psal
 
@@ -45,17 +44,17 @@ def pixels_of(path):
 def test_offsets_of_a_field_are_places_less_own_places():
     nnf = np.stack(np.indices((4, 6)))[None].repeat(2, 0).astype(np.int32)
     nnf[1] += np.array([2, -3])[:, None, None]
-    found = offsets.between(nnf, [(4, 6)])
+    found = between(nnf, [(4, 6)])
     assert found.dtype == np.int32 and found.shape == (2, 2, 4, 6)
     assert not found[0].any() and (found[1, 0] == 2).all() and (found[1, 1] == -3).all()
 
 
 def test_a_source_of_another_size_lies_over_the_picture():
     nnf = (np.stack(np.indices((4, 6))) * 3 + 1)[None].astype(np.int32)  # the middle of each 3x3 of a source thrice as large
-    assert not offsets.between(nnf, [(12, 18)]).any()
+    assert not between(nnf, [(12, 18)]).any()
     number = np.zeros((4, 6), np.int32)
     number[:, 3:] = 1
-    found = offsets.between(nnf, [(12, 18), (12, 36)], number)
+    found = between(nnf, [(12, 18), (12, 36)], number)
     assert found.shape == (1, 3, 4, 6) and (found[0, 2] == number).all() and not found[0, :2, :, :3].any()
     np.testing.assert_array_equal(found[0, 1, 0, 3:], [10 - 21, 13 - 27, 16 - 33])
 
@@ -94,7 +93,14 @@ def test_pixelwise_offsets_do_not_scale_the_source():
     assert scaled[0, 0, 0, 0] == 2 - 1 and scaled[0, 1, 0, 5] == 7 - 11
 
 
-def test_a_field_with_gaps_is_drawn_as_that_of_a_hole():
+def drawn_hole(origin, mask, picture, **options):
+    """The drawing of a field that has sources, [n, 2], for the pixels in mask alone."""
+    sources = np.full((2, *mask.shape), -1, np.int32)
+    sources[:, mask] = origin.T
+    return drawing.draw_field(sources, [mask.shape], picture, **options)
+
+
+def test_a_field_with_gaps_is_drawn_where_it_has_sources():
     mask = np.zeros((60, 50), bool)
     mask[10:30, 5:40] = True
     picture = Picture(np.random.default_rng(0).integers(0, 255, (60, 50, 3), np.uint8))
@@ -102,11 +108,13 @@ def test_a_field_with_gaps_is_drawn_as_that_of_a_hole():
     sources = np.full((1, 2, 60, 50), -1, np.int32)
     sources[0][:, mask] = origin.T
     field = Field(sources, ((60, 50),))
-    for arrows in (False, True):
-        expected = drawing.offset_wheel(origin, mask, picture, arrows=arrows).pixels
-        np.testing.assert_array_equal(field.draw(picture, arrows=arrows), expected)
-        np.testing.assert_array_equal(field.draw(picture.pixels, arrows=arrows), expected)
-    np.testing.assert_array_equal(field.offsets(), offsets.inside(origin, mask))
+    wheel, arrows = (field.draw(picture, arrows=arrows)[:60, :50] for arrows in (False, True))
+    np.testing.assert_array_equal(field.draw(picture.pixels)[:60, :50], wheel)
+    grey = np.ptp(wheel.astype(int), 2) == 0
+    assert grey[~mask].all() and grey[mask].mean() < 0.05 and (arrows != wheel).any()
+    offsets = field.offsets()[0]
+    np.testing.assert_array_equal(offsets[:, mask], (origin - np.argwhere(mask)).T)
+    assert not offsets[:, ~mask].any()
     field.save("drawn.png", picture)
     np.testing.assert_array_equal(pixels_of("drawn.png"), field.draw(picture))
     with pytest.raises(InputError, match="exists"):
@@ -230,7 +238,7 @@ def test_arrows_are_drawn_on_the_dimmed_picture(args):
 def test_an_arrow_points_from_a_pixel_to_its_source():
     picture, mask = Picture(np.zeros((180, 180, 3), np.uint8)), np.zeros((180, 180), bool)
     mask[100, 40] = True
-    drawn = drawing.offset_wheel(np.array([[100, 140]], np.int32), mask, picture, arrows=True).pixels[:180, :180]
+    drawn = drawn_hole(np.array([[100, 140]], np.int32), mask, picture, arrows=True).pixels[:180, :180]
     rows, columns = np.nonzero(drawn.any(2))
     assert rows.min() > 90 and rows.max() < 110 and columns.min() >= 38 and columns.max() <= 142 and np.ptp(columns) > 95
     head, shaft = (np.count_nonzero(drawn[:, part].any(2)) / 10 for part in (np.s_[132:142], np.s_[60:70]))
@@ -244,7 +252,7 @@ def test_one_arrow_starts_in_each_cell_that_has_pixels(monkeypatch):
     mask = np.zeros((180, 360), bool)
     mask[:, :100] = True
     rows, columns = np.nonzero(mask)
-    drawing.offset_wheel(np.stack([rows, columns + 9], 1), mask, Picture(np.zeros((180, 360, 3), np.uint8)), arrows=True)
+    drawn_hole(np.stack([rows, columns + 9], 1), mask, Picture(np.zeros((180, 360, 3), np.uint8)), arrows=True)
     side = 360 // drawing.ARROWS
     assert len(starts) == len(set(starts)) == (180 // side) * (100 // side)
     assert all(x % side == side // 2 and y % side == side // 2 for x, y in starts)
@@ -260,7 +268,7 @@ def test_a_field_drawn_in_bands_is_the_one_drawn_at_once(monkeypatch):
 
     def drawn():
         dense = drawing.draw_field(nnf, [(30, 40), (90, 90)], picture, which)
-        return np.stack([drawing.offset_wheel(origin, mask, picture).pixels, dense.pixels])
+        return np.stack([drawn_hole(origin, mask, picture).pixels, dense.pixels])
 
     once = drawn()
     monkeypatch.setattr(drawing, "BAND", 7)
@@ -270,3 +278,12 @@ def test_a_field_drawn_in_bands_is_the_one_drawn_at_once(monkeypatch):
     second = drawing.draw_field(nnf, [(30, 40), (90, 90)], picture, np.ones_like(which)).pixels
     np.testing.assert_array_equal(second, drawing.draw_field(nnf, [(90, 90)], picture).pixels)
     assert (second != drawing.draw_field(nnf, [(30, 40)], picture).pixels).any()
+
+
+def test_a_large_picture_of_the_size_of_its_field_is_dimmed_pixel_by_pixel():
+    stripes = np.zeros((40, 1600, 3), np.uint8)
+    stripes[:, ::2] = 200
+    mask = np.zeros((40, 1600), bool)
+    mask[20, 20] = True
+    drawn = drawn_hole(np.array([[0, 0]]), mask, Picture(stripes)).pixels[:20, :1600]
+    assert (drawn[:, ::2] == 70).all() and not drawn[:, 1::2].any()

@@ -50,11 +50,6 @@ class Item:
         return self.outputs["output"]
 
     @property
-    def partners(self) -> dict[str, Path]:
-        """The first sidecar of each option."""
-        return {option: paths[0] for option, paths in self.sidecars.items()}
-
-    @property
     def sidecar_files(self) -> list[Path]:
         """All of them."""
         return [path for paths in self.sidecars.values() for path in paths]

@@ -39,6 +39,22 @@ class Arguments:
 
 
 @dataclass(frozen=True, kw_only=True)
+class InpaintArguments(Arguments):
+    mask: str
+    mask_invert: bool
+    dilate: int
+    feather: int
+    engine: str
+    attention: str
+    weights: str | None
+    source_mask: str | None
+    patch_size: int
+    iterations: int | None
+    no_blend: bool
+    compare: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ColorizeArguments(Arguments):
     ref: tuple[str, ...]
     engine: str

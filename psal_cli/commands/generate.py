@@ -106,7 +106,7 @@ class Generate(Verb[GenerateArguments, Loaded, Result]):
     outputs = ("save_offsets",)
     sheets = ("sheet",)
     flags: ClassVar[Mapping[str, str]] = {"size": "--size", "levels": "--levels", "patch_size": "--patch-size"}
-    gpu = False
+    cpu_only = "this verb"
     less = smaller = "make a smaller picture with --size"
 
     def __init__(self, arguments: GenerateArguments, console: Console):

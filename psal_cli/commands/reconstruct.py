@@ -127,7 +127,7 @@ class Reconstruct(Verb[ReconstructArguments, Loaded, Result]):
         from psal_cli.image import check_holds, read_picture
 
         plan = self._plan(item, self.header(item))
-        query, key = (read_picture(path, self.arguments.max_pixels) for path in (item.input, item.partners["from"]))
+        query, key = (read_picture(path, self.arguments.max_pixels) for path in (item.input, item.sidecars["from"][0]))
         check_holds(query, item.output, self.encoding(item, query.format))
         self.console.detail(f"{item.input}: {plan.text}")
         return Loaded(query, key)
@@ -138,7 +138,7 @@ class Reconstruct(Verb[ReconstructArguments, Loaded, Result]):
         from psal_cli.verbs.reconstruct.memory_model import plan
 
         given = self.arguments
-        key = read_header(item.partners["from"], given.max_pixels)
+        key = read_header(item.sidecars["from"][0], given.max_pixels)
         found = plan(
             header,
             key,
@@ -173,7 +173,7 @@ class Reconstruct(Verb[ReconstructArguments, Loaded, Result]):
         except InvalidValueError:
             raise
         except ValueError as error:
-            raise InputError(f"{item.input} from {item.partners['from']}: {error}") from error
+            raise InputError(f"{item.input} from {item.sidecars['from'][0]}: {error}") from error
         if found.psnr is not None:
             near = found.psnr
             self.facts[item] = {"psnr": round(near, 3) if isfinite(near) else None}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 import click
@@ -44,27 +43,17 @@ class Verb(ABC, Generic[Given, Loaded, Result]):
     listed: ClassVar[tuple[str, ...]] = ()  # of the partners, those that may be given several times
     attributes: ClassVar[Mapping[str, str]] = {}  # option -> the attribute of the arguments, where that has another name
     flags: ClassVar[Mapping[str, str]] = {}  # the library's name of an argument -> the option, where its errors may name one
-    gpu: ClassVar[bool] = True  # whether it runs on CUDA at all
     less: ClassVar[str] = "--max-memory{} picks a smaller plan"  # what takes less memory; {}: of so much, where that is known
     smaller: ClassVar[str] = "give a smaller picture"  # what takes less where there is no smaller plan
     step: ClassVar[str] = "level"  # what the work on a picture is made of, in its progress
     results = 1  # of each picture
+    cpu_only: str | None = None  # what runs on the CPU only, in words; None where CUDA can be used
 
     def __init__(self, arguments: Given, console: Console):
         self.arguments, self.console = arguments, console
         self.device = arguments.device  # as asked for until `use_device`, then that of torch
         self.estimates: dict[Item, int] = {}
         self.facts: dict[Item, dict[str, object]] = {}  # of a result, for its line of --json
-
-    @property
-    def want(self) -> Any:
-        """The arguments, by the name that psal_cli.commands.inpaint has for them."""
-        return self.arguments
-
-    @property
-    def talk(self) -> Console:
-        """The console, by the name that psal_cli.commands.inpaint has for it."""
-        return self.console
 
     @abstractmethod
     def start(self) -> None:
@@ -102,12 +91,10 @@ class Verb(ABC, Generic[Given, Loaded, Result]):
     def use_device(self) -> str:
         """Settles the device for `--device`; returns why it was chosen. Raises InputError when it cannot be had."""
         asked = self.arguments.device
-        if not self.gpu and asked not in ("auto", "cpu"):
-            raise InputError(f"--device {asked}: this verb runs on the CPU only: leave --device out")
-        self.device, why = options.choose_device(asked if self.gpu else "cpu")
-        if isinstance(self.arguments, SimpleNamespace):  # that of psal_cli.commands.inpaint, which asks it for the device
-            self.arguments.device = self.device
-        return why if self.gpu else "this verb runs on the CPU only"
+        if self.cpu_only and asked not in ("auto", "cpu"):
+            raise InputError(f"--device {asked}: {self.cpu_only} runs on the CPU only: leave --device out")
+        self.device, why = options.choose_device("cpu" if self.cpu_only else asked)
+        return f"{self.cpu_only} runs on the CPU only" if self.cpu_only else why
 
     def refuse_mixtures(self, engines: Mapping[str, tuple[str, ...]]) -> None:
         """Options that were given though the chosen engine knows nothing of them. engines: of each such option, those that do."""
@@ -157,7 +144,7 @@ class Verb(ABC, Generic[Given, Loaded, Result]):
 
     def sidecar(self, item: Item, option: str) -> Path | None:
         """The file of an item for an option that takes one."""
-        return item.partners.get(option)
+        return item.sidecars[option][0] if option in item.sidecars else None
 
 
 AnyVerb = Verb[Any, Any, Any]

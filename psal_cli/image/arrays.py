@@ -69,6 +69,36 @@ def joined(pixels: np.ndarray, alpha: np.ndarray | None = None) -> np.ndarray:
     return pixels[..., 0] if pixels.shape[2] == 1 else pixels
 
 
+def replaced(
+    array: np.ndarray, mask: npt.NDArray[np.bool_], values: npt.NDArray[np.float32], share: np.ndarray | None = None
+) -> np.ndarray:
+    """A copy of a picture with the colours of the n pixels inside `mask`, in raster order, set to `values`; all else bit for bit.
+
+    Costs time and memory by the size of the mask, beside one copy.
+
+    Args:
+        array: see above; its alpha stays. mask: bool [H, W].
+        values: float32 [n, C] in [0, 1], rounded and clipped to the array's dtype.
+        share: float32 [H, W] in [0, 1], how much of its value a pixel inside the mask takes; default all.
+
+    Raises:
+        ValueError: shapes that do not fit.
+    """
+    channels = split(array).pixels.shape[2]
+    inside, white = np.flatnonzero(mask), white_of(array.dtype)
+    if mask.shape != array.shape[:2] or values.shape != (len(inside), channels):
+        expected = f"a mask of {list(array.shape[:2])} and values [{len(inside)}, {channels}]"
+        raise ValueError(f"mask has shape {list(mask.shape)} and values {list(values.shape)}, expected {expected}")
+    out = np.array(array, order="C")
+    flat = out.reshape(mask.size, -1)[:, :channels]
+    values = values * white
+    if share is not None:
+        part = share.reshape(-1)[inside, None]
+        values = part * values + (1 - part) * flat[inside]
+    flat[inside] = (np.rint(values) if array.dtype.kind == "u" else values).clip(0, white).astype(array.dtype)
+    return out
+
+
 def white_of(dtype: npt.DTypeLike) -> int:
     """The value of white: 255, 65535 or 1."""
     dtype = np.dtype(dtype)

@@ -17,12 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from psal_cli.networks.contextual_attention import FILLS, InpaintingNetwork, composed
-from psal_cli.tasks.network import ATTENTIONS, attention_of, network_of
-from psal_cli.tasks.parts import depth
+from psal_cli.patchmatch.regions import depth
 from psal_cli.training import loop
 from psal_cli.training.critic import Critic
 from psal_cli.training.holes import hole
 from psal_cli.training.photographs import EVERY, SIDE, files_of, read
+from psal_cli.verbs.inpaint.guide import attention_of, network_of
+from psal_cli.verbs.inpaint.options import ATTENTIONS
 
 DISCOUNT = 0.97  # of the error, for each pixel from the hole's edge: what is deep inside may be many things
 BLOCKS = 1, 4, 8  # sides of the squares whose means are compared: the gradient of single pixels is mostly that of their texture

@@ -90,23 +90,6 @@ def _as_high(panel: np.ndarray, height: int) -> np.ndarray:
     return np.pad(panel, ((below // 2, below - below // 2), (0, 0), (0, 0)), constant_values=255)
 
 
-def offset_wheel(origin: np.ndarray, mask: np.ndarray, picture: Picture, *, arrows: bool = False) -> Picture:
-    """The field over the dimmed picture, at its size and place, with its legend in a strip below.
-
-    origin: int32 [n, 2], the (row, column) that each of the n pixels in mask, bool [H, W], comes from, in raster order. Hue is
-    the direction to the source, saturation the distance: white is near, full colour the distance that only 5 % pass. arrows:
-    from some of the pixels to where they come from, in these colours on the picture, in place of the colours of all.
-    """
-    first = np.concatenate([[0], np.count_nonzero(mask, 1).cumsum()])  # of the pixels of each row, among origin
-
-    def moved(rows: slice) -> tuple[np.ndarray, np.ndarray]:
-        places = np.argwhere(mask[rows])
-        places[:, 0] += rows.start
-        return places, origin[first[rows.start] : first[rows.stop]] - places
-
-    return _wheel(moved, mask.shape, picture, 1, arrows)
-
-
 def draw_field(
     nnf: np.ndarray,
     sizes: Sequence[tuple[float, float]],
@@ -115,7 +98,10 @@ def draw_field(
     *,
     arrows: bool = False,
 ) -> Picture:
-    """Where each pixel's match is, as `offset_wheel` draws it, every source laid over the picture as if of its size.
+    """The field over the dimmed picture, at its size and place, with its legend in a strip below; every source lies over the
+    picture, as if of its size.
+
+    Hue is the direction to the source, saturation the distance: white is near, full colour the distance that only 5 % pass.
 
     Args:
         nnf: int32 [2, h, w], row and column in the source, -1 where there is none, at the size that was searched; the legend
@@ -123,27 +109,29 @@ def draw_field(
         sizes: (height, width) of each source.
         picture: what is below, dimmed.
         which: int32 [h, w], the number of each pixel's source, default 0.
-        arrows: draw arrows instead of colours.
+        arrows: from some of the pixels to where they come from, in these colours on the picture, in place of the colours of all.
     """
     height, width = nnf.shape[1:]
     scale = np.array([height, width]) / np.array(sizes)
 
     def moved(rows: slice) -> tuple[np.ndarray, np.ndarray]:
-        found = nnf[:, rows].reshape(2, -1).T
-        places = np.stack(np.divmod(np.arange(rows.start * width, rows.stop * width), width), 1)
-        number = 0 if which is None else which[rows].reshape(-1)
-        offset = ((found + 0.5) * scale[number]).astype(np.int32) - places
-        known = found[:, 0] >= 0
-        return (places, offset) if known.all() else (places[known], offset[known])
+        known = nnf[0, rows] >= 0
+        places = np.argwhere(known)
+        places[:, 0] += rows.start
+        number = 0 if which is None else which[rows][known]
+        return places, ((nnf[:, rows][:, known].T + 0.5) * scale[number]).astype(np.int32) - places
 
-    small = cv2.resize(_panel(picture, picture.metadata.icc), (width, height), interpolation=cv2.INTER_AREA)
-    return _wheel(moved, (height, width), Picture(small), picture.size[0] / width, arrows)
+    unit = picture.size[0] / width
+    if picture.size != (width, height):
+        below = _panel(picture, picture.metadata.icc)
+        picture = Picture(cv2.resize(below, (width, height), interpolation=cv2.INTER_AREA))
+    return _wheel(moved, (height, width), picture, unit, arrows)
 
 
 def _wheel(
     moved: Callable[[slice], tuple[np.ndarray, np.ndarray]], size: tuple[int, int], picture: Picture, unit: float, arrows: bool
 ) -> Picture:
-    """See `offset_wheel`. moved: of some rows, the pixels that have an offset, int64 [n, 2], and these, [n, 2]: what is made of
+    """See `draw_field`. moved: of some rows, the pixels that have an offset, int64 [n, 2], and these, [n, 2]: what is made of
     them on the way takes a multiple of the picture. unit: so many pixels of the user's picture is a pixel here."""
     height, width = size
     cell = max(max(size) // ARROWS, 1)

@@ -1,6 +1,6 @@
 """The match field of a verb: where what is at each pixel of a result comes from; as numbers, as a picture, as a file."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -127,24 +127,6 @@ def _below(over: Over, size: tuple[int, ...]) -> Picture:
     if pixels.dtype.kind == "f":
         pixels, alpha = to_depth(pixels, np.uint8), None if alpha is None else to_depth(alpha, np.uint8)
     return Picture(np.ascontiguousarray(pixels), alpha)
-
-
-def write_offsets(path: Path, force: bool, offsets: Callable[[], np.ndarray], drawn: Callable[[], Picture]) -> None:
-    """Writes the offsets where the name ends in .npy, a picture of them elsewhere. Raises what `write_picture` does."""
-    if path.suffix.lower() != ".npy":
-        write_picture(drawn(), path, force)
-        return
-    with atomic_file(path, force) as file:
-        np.save(file, offsets())
-
-
-def inside(origin: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """int32 [1, 2, H, W]: offsets (rows, columns) to origin, int32 [n, 2], of the n pixels in mask, bool [H, W]; 0 elsewhere."""
-    out = np.zeros((1, 2, *mask.shape), np.int32)
-    rows, columns = np.nonzero(mask)
-    out[0, 0, rows, columns] = origin[:, 0] - rows
-    out[0, 1, rows, columns] = origin[:, 1] - columns
-    return out
 
 
 def between(

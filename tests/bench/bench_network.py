@@ -26,11 +26,13 @@ from report import ROOT, header, write_json, write_readme
 from psal_cli.benchmarks.machine import where
 from psal_cli.benchmarks.measuring import growth
 from psal_cli.benchmarks.output import markdown_table
+from psal_cli.image.arrays import replaced
 from psal_cli.memory import in_words
 from psal_cli.patchmatch.diffusion import diffused
-from psal_cli.tasks.costs import painting
-from psal_cli.tasks.inpaint import inpaint
-from psal_cli.tasks.network import WEIGHTS, Painter, network_of
+from psal_cli.verbs.inpaint.fill import fill
+from psal_cli.verbs.inpaint.guide import WEIGHTS, Painter, network_of
+from psal_cli.verbs.inpaint.memory_model import network_bytes
+from psal_cli.verbs.inpaint.options import InpaintOptions
 
 SIDE, HOLE = 256, 128
 CROPS = 10  # of each photograph of highres
@@ -71,10 +73,9 @@ def crops(data: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 def filled(picture: np.ndarray, mask: np.ndarray, method: str) -> np.ndarray:
     engine, attention, weights = METHODS[method]
-    image = torch.from_numpy(np.where(mask[..., None], np.uint8(0), picture)).permute(2, 0, 1)[None]
+    image = np.where(mask[..., None], np.uint8(0), picture)
     painter = Painter(network_of(attention, weights)) if weights else diffusion
-    out = inpaint(image, torch.from_numpy(mask), engine=engine, painter=painter).image[0]
-    return out.permute(1, 2, 0).mul(255).round().to(torch.uint8).numpy()
+    return replaced(image, mask, fill(image, mask, mask, InpaintOptions(engine=engine), painter).values)
 
 
 def diffusion(known: np.ndarray, hole: np.ndarray) -> np.ndarray:
@@ -129,7 +130,7 @@ def costs() -> list[dict]:
     rows = []
     for size in SIZES:
         for attention in ("psal", "original"):
-            needed = painting(size[0] * size[1], (2 * HOLE + 320) ** 2, network_of(attention, WEIGHTS))
+            needed = network_bytes(size[0] * size[1], (2 * HOLE + 320) ** 2, network_of(attention, WEIGHTS))
             row = {"size": size, "attention": attention, "needed": needed}
             if needed < ROOM:
                 command = [sys.executable, __file__, "--cost", json.dumps([size, attention])]

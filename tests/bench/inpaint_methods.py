@@ -31,18 +31,11 @@ class Method:
 
 
 def load_psal(engine: str, attention: str = "psal") -> Filler:
-    import torch
-
-    from psal_cli.tasks.inpaint import inpaint
-    from psal_cli.tasks.network import Painter, network_of
-
-    painter = None if engine == "patch" else Painter(network_of(attention))
+    import psal_cli
 
     def fill(image: np.ndarray, mask: np.ndarray) -> Fill:
-        picture = torch.from_numpy(image).permute(2, 0, 1)[None].float().div(255).contiguous()
-        filled = inpaint(picture, torch.from_numpy(mask), seed=0, engine=engine, painter=painter)
-        pixels = filled.image[0].permute(1, 2, 0).mul(255).round().clamp(0, 255).to(torch.uint8).numpy()
-        return Fill(pixels, None if filled.nnf is None else filled.nnf.numpy())
+        filled = psal_cli.inpaint(image, mask, seed=0, engine=engine, attention=attention)
+        return Fill(filled.image, None if filled.field is None else filled.field.sources[0].transpose(1, 2, 0))
 
     return fill
 

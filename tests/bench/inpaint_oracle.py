@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
 from inpaint_methods import Fill, Filler
 
-from psal_cli.tasks import completion, pyramid
-from psal_cli.tasks.inpaint import inpaint
-from psal_cli.tasks.network import Painter, network_of
+from psal_cli.image.arrays import replaced
+from psal_cli.patchmatch import pyramid
+from psal_cli.verbs.inpaint import completion
+from psal_cli.verbs.inpaint.fill import fill
+from psal_cli.verbs.inpaint.guide import Painter, network_of
+from psal_cli.verbs.inpaint.options import InpaintOptions
 
 PAINTERS = ("none", "network", "truth")
 Draw = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -107,12 +109,12 @@ def oracle(setting: Setting, truth: np.ndarray, mask: np.ndarray) -> Filler:
     }
     painter = painters[setting.painter]()
 
-    def fill(image: np.ndarray, hole: np.ndarray) -> Fill:
-        picture = torch.from_numpy(image).permute(2, 0, 1)[None].float().div(255).contiguous()
-        engine = "patch" if painter is None else "combined"
+    def fill_hole(image: np.ndarray, hole: np.ndarray) -> Fill:
+        options = InpaintOptions(engine="patch" if painter is None else "combined")
         with followed(setting):
-            filled = inpaint(picture, torch.from_numpy(hole), seed=0, engine=engine, painter=painter)
-        pixels = filled.image[0].permute(1, 2, 0).mul(255).round().clamp(0, 255).to(torch.uint8).numpy()
-        return Fill(pixels, None if filled.nnf is None else filled.nnf.numpy())
+            filled = fill(image, hole, hole, options, painter)
+        nnf = np.full((*hole.shape, 2), -1, np.int32)
+        nnf[hole] = filled.origins
+        return Fill(replaced(image, hole, filled.values), nnf)
 
-    return fill
+    return fill_hole

@@ -13,7 +13,7 @@ from psal_cli import weights
 from psal_cli.image.arrays import white_of
 from psal_cli.image.cielab import coloured, lab, lightness
 from psal_cli.networks.fusion import FusionNetwork
-from psal_cli.tasks.pyramid import strips
+from psal_cli.patchmatch.pyramid import strips
 from psal_cli.verbs.colorize import matching
 from psal_cli.verbs.colorize.joint_bilateral import JointBilateralUpsampling
 from psal_cli.verbs.colorize.options import COARSE, LARGEST

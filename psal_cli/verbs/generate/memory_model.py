@@ -6,8 +6,7 @@ import numpy as np
 
 from psal_cli import memory
 from psal_cli.image import Header
-from psal_cli.tasks.costs import about
-from psal_cli.tasks.pyramid import TEXTURES
+from psal_cli.patchmatch.pyramid import TEXTURES
 from psal_cli.verbs.generate.options import GenerateOptions
 from psal_cli.verbs.generate.sampling import halved, levels_for, sample, transported
 from psal_cli.verbs.generate.transport import SAMPLE
@@ -61,7 +60,7 @@ def plan(
         moving = 3 * features * patch_size**2 * keys + features * patch_size**2 * queries + 12 * min(queries, SAMPLE) * keys
         working = max(working, known + halves + moving)
     result = (itemsize * channels * (1 + reference.alpha) + 8 + 4 * features) * made
-    writing = about(made, reference.channels, reference, formats)
+    writing = memory.writing_result(made, reference.channels, reference, formats)
     most = memory.libraries(baseline()) + streams + STRIPS + max(reading, kept + max(working, result + writing))
     return memory.whole_plan(most, limit)
 

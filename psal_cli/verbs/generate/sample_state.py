@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from psal_cli import ops
-from psal_cli.tasks.parts import Box
-from psal_cli.tasks.pyramid import halve_mask, upsample_field
-from psal_cli.tasks.synthesis import Estimate, Key, third_quartile
+from psal_cli.patchmatch.pyramid import halve_mask, upsample_field
+from psal_cli.patchmatch.regions import Box
+from psal_cli.patchmatch.synthesis import Estimate, Key, third_quartile
 
 COHERENCE = 1.0  # the distance of a match that no neighbour goes on with counts so much more
 AROUND = ((-1, 0), (1, 0), (0, -1), (0, 1))
@@ -22,9 +22,6 @@ class SampleState(Estimate):
     the border spreads. With `wrap` the sample goes on beyond its border as on the opposite side: everything has a margin of half
     a patch, copied from there."""
 
-    features: Tensor = None  # type: ignore[assignment]  # there from `blank` on
-    nnf: Tensor = None  # type: ignore[assignment]  # there from the first search or match on
-    similarity: Tensor = None  # type: ignore[assignment]  # as nnf
     size: tuple[int, int] = field(kw_only=True)  # (height, width) of the level, without the margin
     radius: int = field(kw_only=True)  # of a patch
     wrap: bool = field(kw_only=True)

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 
 from psal_cli.errors import InvalidValueError
 from psal_cli.image.arrays import to_depth, white_of
-from psal_cli.tasks.pyramid import Pyramid, floats
-from psal_cli.tasks.synthesis import Key
+from psal_cli.patchmatch.pyramid import Pyramid, floats
+from psal_cli.patchmatch.synthesis import Key
 from psal_cli.verbs.generate import transport
 from psal_cli.verbs.generate.options import GenerateOptions
 from psal_cli.verbs.generate.sample_state import Kept, SampleState, blank, overlap

@@ -7,7 +7,6 @@ import numpy as np
 from psal_cli import memory
 from psal_cli.attention.patches import CHUNK
 from psal_cli.image import Header
-from psal_cli.tasks.costs import about
 from psal_cli.verbs.reconstruct.rebuild import rebuild
 
 # Bytes, measured.
@@ -53,7 +52,7 @@ def plan(
         working = features + TABLE * given + max(MATCH * k, 12 * key.channels) * asked + aggregated
     itemsize = query.bits // 8
     result = asked * key.channels * itemsize + 8 * k * asked * (attention != "full")
-    writing = about(asked, key.channels, query, formats, k)
+    writing = memory.writing_result(asked, key.channels, query, formats, k)
     most = memory.libraries(baseline()) + streams + STRIPS + max(reading, kept + max(working, result + writing))
     return memory.whole_plan(most, limit)
 

@@ -11,7 +11,7 @@ from psal_cli.errors import InvalidValueError
 from psal_cli.image.arrays import white_of
 from psal_cli.image.cielab import tone
 from psal_cli.ops.search import valid_keys
-from psal_cli.tasks.pyramid import floats
+from psal_cli.patchmatch.pyramid import floats
 from psal_cli.verbs.reconstruct.options import ReconstructOptions
 
 DEFAULTS = ReconstructOptions()

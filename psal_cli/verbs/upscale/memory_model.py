@@ -10,7 +10,6 @@ from psal_cli import memory
 from psal_cli.errors import MemoryLimitError
 from psal_cli.image import Header
 from psal_cli.networks.csnln import CSNLN
-from psal_cli.tasks.costs import LOSSLESS
 from psal_cli.verbs.upscale.networks import Network
 from psal_cli.verbs.upscale.options import STRIPS as CHOICES
 from psal_cli.verbs.upscale.upscaler import Upscaler, check_sides, strip_rows
@@ -96,7 +95,7 @@ def _most(
         most = max(most, kept + result + at_work)
         area, sides = size, [side * network.scale for side in sides]
         kept += size * each
-    encoder = memory.writing(area, header.channels, itemsize, header.alpha, formats["output"], header.format in LOSSLESS)
+    encoder = memory.writing(area, header.channels, itemsize, header.alpha, formats["output"], header.format in memory.LOSSLESS)
     joined = area * each * header.alpha
     return working, max(most, kept + max(joined, encoder))  # a field is drawn for less than it was searched for
 

@@ -1,6 +1,5 @@
 """Super-resolution of a whole picture, in strips of which only what the attention needs is kept."""
 
-import copy
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, product
@@ -20,7 +19,7 @@ from psal_cli.verbs.hooks import Progress
 from psal_cli.verbs.upscale.networks import Network
 from psal_cli.verbs.upscale.options import STRIPS
 from psal_cli.viz.field import Field
-from psal_cli.weights import private_copy
+from psal_cli.weights import on_device, private_copy
 
 LARGEST, FEWEST = STRIPS[0], STRIPS[3]
 LEAST_ROWS = 8
@@ -133,7 +132,7 @@ class Upscaler:
         self, network: Network, pixels: np.ndarray, mode: RunMode, tell: Callable[[], None] | None
     ) -> Iterator[tuple[slice, np.ndarray]]:
         """Yields rows of the result, and what is in them: float32 [h, w, C], white = 1."""
-        network = _on_device(network, mode.device)
+        network = on_device(network, mode.device)
         height, width, channels = pixels.shape
         white = white_of(pixels.dtype)
         image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32)).to(mode.device).div_(white)
@@ -174,14 +173,6 @@ def check_sides(networks: Sequence[Network], *sides: int) -> None:
 
 def _attention_layers(networks: Sequence[Network]) -> Iterator[Pasting]:
     return (layer for network in networks for layer in network.modules() if isinstance(layer, Pasting))
-
-
-def _on_device(network: Network, device: str) -> Network:
-    """The network on a device: itself, or a copy, since moving it would move the weights that it shares."""
-    here, wanted = next(network.parameters()).device, torch.device(device)
-    if here.type == wanted.type and wanted.index in (None, here.index):
-        return network
-    return copy.deepcopy(network).to(device)
 
 
 def _spread(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:

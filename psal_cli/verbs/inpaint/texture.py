@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from psal_cli.tasks.parts import grown, merged, part_boxes
-from psal_cli.tasks.pyramid import FAINT, TEXTURE_WEIGHT, TEXTURES, Pyramid
+from psal_cli.patchmatch.pyramid import FAINT, TEXTURE_WEIGHT, TEXTURES, Pyramid
+from psal_cli.patchmatch.regions import grown, merged, part_boxes
 
 RING = 15  # pixels of a level around the hole: what is looked at
 WINDOW = 7  # pixels: side of the squares in which contrast is measured, that of a patch

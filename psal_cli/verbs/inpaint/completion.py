@@ -8,18 +8,18 @@ picture. The finest levels do not vote: each pixel is copied from one place, and
 Where something is known of what is in the hole, as what a network draws there, the coarse levels compare that too.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from psal_cli import ops
-from psal_cli.tasks.hole import Hole, peel, start
-from psal_cli.tasks.parts import Box, inner_radius, part_boxes
-from psal_cli.tasks.pyramid import TEXTURES, Pyramid, halve_mask, upsample_field
-from psal_cli.tasks.synthesis import Key
-from psal_cli.tasks.texture import weigh
+from psal_cli.errors import InvalidValueError
+from psal_cli.patchmatch.pyramid import TEXTURES, Draw, Pyramid, halve_mask, upsample_field
+from psal_cli.patchmatch.regions import Box, Region, inner_radius, part_boxes
+from psal_cli.patchmatch.synthesis import Key
+from psal_cli.verbs.hooks import Progress
+from psal_cli.verbs.inpaint.hole import Hole, peel, start
+from psal_cli.verbs.inpaint.texture import weigh
 
 COARSEST_RADIUS = 4  # the widest hole's inner radius at the coarsest level, in pixels: a hole one or two patches wide
 # At most, the same where a network draws what is expected. It learnt to fill wider holes, but finer levels would follow its
@@ -31,15 +31,29 @@ COPYING = 3  # the finest levels copy, those above vote: there a search has to m
 EXACT = 1 << 14  # pixels of a coarsest level that is searched exactly
 
 
+class NothingToCopyError(InvalidValueError):
+    """No whole patch may be copied from.
+
+    Attributes:
+        patch_size: side of the patches.
+        reach: pixels around the hole in which none was found; None for the whole picture.
+    """
+
+    def __init__(self, patch_size: int, reach: int | None = None):
+        where = "outside of it" if reach is None else f"in the {reach} pixels around it"
+        super().__init__("mask", "too large", f"a whole patch of {patch_size}x{patch_size} pixels {where}, to copy from")
+        self.patch_size, self.reach = patch_size, reach
+
+
 def complete(
     pixels: np.ndarray,
-    hole: np.ndarray,
-    barred: np.ndarray,
+    hole: Region,
+    barred: Region,
     patch_size: int,
     iterations: int | None,
     seed: int,
-    progress: Callable[[int, int, str], None] | None = None,
-    draw: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
+    progress: Progress | None = None,
+    draw: Draw | None = None,
 ) -> list[tuple[Box, Tensor]]:
     """Finds where each pixel of the hole is copied from.
 
@@ -51,14 +65,15 @@ def complete(
     Returns:
         for each part of the hole its box and origin, int32 [n, 2], the (row, column) for its n pixels in raster order.
 
-    Raises ValueError when nothing is left to copy from.
+    Raises NothingToCopyError.
     """
     holes, kept, keys = _masks(hole, barred, patch_size)
     pyramid = Pyramid(pixels, holes)
     weigh(pyramid)
     if draw is not None and (level := drawn_level(inner_radius(hole), len(holes))) is not None:
         pyramid.guide(level, draw)
-    coarser, parts = [], []
+    coarser: list[Hole] = []
+    parts: list[Hole] = []
     for number in reversed(range(len(holes))):
         height, width = holes[number].shape
         if progress:
@@ -66,18 +81,19 @@ def complete(
         rounds = iterations or min(8, 2**number)  # fewer where the field is fine already: each vote costs some texture
         copied = kept[number] if coarser else None
         parts = [Hole.of(holes[number], box, patch_size, copied) for box in part_boxes(holes[number], patch_size)]
-        key = Key(pyramid.features(number, energy=not coarser), pixels.shape[2] + TEXTURES, *keys.pop())
+        valid, rows = keys.pop()
+        key = Key(pyramid.features(number, energy=not coarser), pixels.shape[2] + TEXTURES, valid, rows)
         if not coarser:
             for one in parts:
-                peel(one, key, patch_size, "exact" if key.valid.numel() <= EXACT else "scan", seed)
-            key.features = None
+                peel(one, key, patch_size, "exact" if valid.numel() <= EXACT else "scan", seed)
+            del key.features  # before the next ones are made
             key.features = pyramid.features(number)
         for one in parts:
             if coarser:
                 parent = next(c for c in coarser if _contains(c.box, one.box))
                 _inherit(one, parent, key, patch_size)
             one.alternate(key, patch_size, rounds, seed)
-            one.features = None
+            del one.features
         coarser = parts
         del key
         pyramid.drop(number)
@@ -98,18 +114,19 @@ def drawn_level(radius: float, levels: int) -> int | None:
 
 
 def _masks(
-    hole: np.ndarray, barred: np.ndarray, patch_size: int
-) -> tuple[list[np.ndarray], list[np.ndarray | None], list[tuple[Tensor, Tensor]]]:
+    hole: Region, barred: Region, patch_size: int
+) -> tuple[list[Region], list[Region | None], list[tuple[Tensor, Tensor]]]:
     """Of each level, finest first: the hole; what may not be copied, None where it is voted; and the valid keys (`Key.valid` and
     `Key.rows`).
 
     Levels until the widest hole is narrow, as long as enough of the picture is left to copy from.
-    Raises ValueError when nothing is.
+    Raises NothingToCopyError when nothing is.
     """
     levels = levels_of(inner_radius(hole))
     if min(hole.shape) < patch_size or not (key := _keys(barred, patch_size))[1][0, -1]:
-        raise ValueError(f"nothing is left to copy from: no patch of {patch_size}x{patch_size} lies whole outside the mask")
-    holes, kept, keys = [hole], [barred], [key]
+        raise NothingToCopyError(patch_size)
+    holes, keys = [hole], [key]
+    kept: list[Region | None] = [barred]
     while len(holes) < levels:
         hole, barred = halve_mask(hole), halve_mask(barred)
         if min(hole.shape) < max(COARSEST_SIDE, 2 * patch_size):
@@ -123,7 +140,7 @@ def _masks(
     return holes, kept, keys
 
 
-def _keys(barred: np.ndarray, patch_size: int) -> tuple[Tensor, Tensor]:
+def _keys(barred: Region, patch_size: int) -> tuple[Tensor, Tensor]:
     valid = ops.valid_keys(torch.from_numpy(~barred)[None], patch_size)
     return valid, ops.keys_by_row(valid)
 
@@ -135,7 +152,7 @@ def _contains(coarse: Box, fine: Box) -> bool:
 
 def _inherit(one: Hole, parent: Hole, key: Key, patch_size: int) -> None:
     """Starts a level from the field of the coarser one, and pastes the estimate from it."""
-    size = key.features.shape[2:]
+    size = key.features.shape[2], key.features.shape[3]
     one.match(*upsample_field(parent.nnf, parent.similarity, one.box, parent.box, size, patch_size // 2))
     start(one, key.features)
     one.vote(key, patch_size)

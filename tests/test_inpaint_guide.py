@@ -6,10 +6,12 @@ import torch
 
 from psal_cli import weights
 from psal_cli.errors import InputError
+from psal_cli.memory_fallback import RunMode
 from psal_cli.networks.contextual_attention import InpaintingNetwork
-from psal_cli.tasks import costs, network
-from psal_cli.tasks.network import ATTENTIONS, Painter, Way, attention_of, network_of, pieces
-from psal_cli.tasks.parts import area
+from psal_cli.patchmatch.regions import area
+from psal_cli.verbs.inpaint import guide
+from psal_cli.verbs.inpaint.guide import Painter, attention_of, network_of, pieces
+from psal_cli.verbs.inpaint.options import ATTENTIONS
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def whole(network, known, hole):
 @pytest.mark.parametrize("attention", ATTENTIONS)
 @pytest.mark.parametrize("fill", ["zeros", "diffused"])
 def test_what_is_drawn_around_the_hole_is_what_the_whole_network_draws(known, hole, attention, fill, monkeypatch):
-    monkeypatch.setattr(network, "CELL", 64)
+    monkeypatch.setattr(guide, "CELL", 64)
     drawer = made(attention, fill=fill)
     right = whole(drawer, known, hole)
     for largest in (1 << 21, 1 << 15):
@@ -84,34 +86,34 @@ def test_grey_pictures_are_drawn_in_one_channel(known, hole):
     np.testing.assert_allclose(Painter(drawer)(grey, hole), right, atol=1e-6)
 
 
-def test_without_memory_a_smaller_way_is_taken_and_said(known, hole, monkeypatch):
-    drawer, said, tried = made(), [], []
-    painter = Painter(drawer, say=said.append)
+def test_without_memory_a_smaller_mode_is_taken_and_said(known, hole, monkeypatch, caplog):
+    drawer, tried = made(), []
+    painter = Painter(drawer)
     right = painter(known, hole)
-    small = Way("cpu", False, 1 << 15)
-    painter.ways = [Way("cpu", True, 1 << 21), small]
+    small = RunMode("cpu", False, 1 << 15)
+    painter.modes = [RunMode("cpu", True, 1 << 21), small]
     drawn = painter._drawn
 
-    def starved(image, mask, way):
-        tried.append(way)
-        if way.half:
+    def starved(image, mask, mode):
+        tried.append(mode)
+        if mode.half:
             raise torch.OutOfMemoryError
-        return drawn(image, mask, way)
+        return drawn(image, mask, mode)
 
     monkeypatch.setattr(painter, "_drawn", starved)
     np.testing.assert_allclose(painter(known, hole), right, atol=1e-5)
-    assert tried[-1] == small and said == [
+    assert tried[-1] == small and caplog.messages == [
         "the network does not fit into the memory of cpu: now on cpu, full precision, 32768 pixels at a time"
     ]
-    painter.ways = painter.ways[:1]
+    painter.modes = painter.modes[:1]
     with pytest.raises(torch.OutOfMemoryError):
         painter(known, hole)
 
 
 def test_a_gpu_falls_back_to_half_precision_then_to_small_pieces_then_to_the_cpu():
-    ways = Painter(made(), "cuda:0").ways
-    assert [(way.device, way.half) for way in ways] == [("cuda:0", False), ("cuda:0", True), ("cuda:0", True), ("cpu", False)]
-    assert ways[2].largest < ways[1].largest
+    modes = Painter(made(), "cuda:0").modes
+    assert [(mode.device, mode.half) for mode in modes] == [("cuda:0", False), ("cuda:0", True), ("cuda:0", True), ("cpu", False)]
+    assert modes[2].largest < modes[1].largest
 
 
 def test_a_published_checkpoint_loads_strictly_and_without_options(tmp_path):
@@ -126,12 +128,7 @@ def test_a_published_checkpoint_loads_strictly_and_without_options(tmp_path):
 
 
 def test_weights_that_ship_are_what_their_metadata_say():
-    _, recipe = weights.resolve(network.WEIGHTS)
+    _, recipe = weights.resolve(guide.WEIGHTS)
     found = network_of()
     assert (found.fill, found.residual) == (recipe["fill"], recipe["residual"])
     assert found.coarse_generator.conv1.conv.out_channels == recipe["width"]
-
-
-def test_the_original_attention_is_expected_to_need_the_square():
-    psal, original = (costs.painting(4_000_000, 100_000, made(name)) for name in ("psal", "original"))
-    assert original > 10 * psal and costs.painting(8_000_000, 100_000, made("original")) > 3.9 * original

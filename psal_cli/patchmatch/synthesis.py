@@ -33,9 +33,9 @@ class Estimate(ABC):
 
     unknown: Tensor  # bool [h, w], what is to be made
     queries: Tensor  # bool [1, h, w], centres of the patches that are compared
-    features: Tensor | None = None  # [1, C, h, w], the current estimate
-    nnf: Tensor | None = None  # int32 [1, 1, 2, h, w]
-    similarity: Tensor | None = None  # float32 [1, 1, h, w]
+    features: Tensor = None  # type: ignore[assignment]  # [1, C, h, w], the current estimate, set when a level begins
+    nnf: Tensor = None  # type: ignore[assignment]  # int32 [1, 1, 2, h, w], there from the first search or match on
+    similarity: Tensor = None  # type: ignore[assignment]  # float32 [1, 1, h, w], as nnf
 
     @abstractmethod
     def logits(self) -> Tensor:
@@ -43,7 +43,7 @@ class Estimate(ABC):
 
     def at_queries(self, values: Tensor) -> np.ndarray:
         """A copy, [n], of the values [1, 1, h, w] where there are queries. (torch would list their indices, 32 bytes each.)"""
-        return values.numpy()[self.queries[:, None].numpy()]
+        return np.asarray(values.numpy()[self.queries[:, None].numpy()])
 
     def match(self, nnf: Tensor, similarity: Tensor) -> None:
         """Takes a field, [1, 1, 2, h, w] and [1, 1, h, w], as far as there are queries, in place."""
@@ -88,7 +88,7 @@ def third_quartile(values: np.ndarray) -> np.float32:
     rank = np.float32(0.75) * np.float32(len(values) - 1)
     low, high = int(rank), min(int(np.ceil(rank)), len(values) - 1)
     values.partition([low, high])
-    return torch.lerp(*(torch.tensor(x) for x in (values[low], values[high], rank - np.float32(low)))).numpy()[()]
+    return np.float32(torch.lerp(*(torch.tensor(x) for x in (values[low], values[high], rank - np.float32(low)))).item())
 
 
 def put(features: Tensor, new: Tensor, where: Tensor) -> None:

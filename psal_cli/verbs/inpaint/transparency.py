@@ -3,12 +3,12 @@
 import cv2
 import numpy as np
 
-from psal_cli.tasks.parts import crop, grown, merged, part_boxes
+from psal_cli.patchmatch.regions import Region, crop, grown, merged, part_boxes
 
 REACH = 64  # pixels around a hole: further away a hidden colour is not compared with anything
 
 
-def covered(pixels: np.ndarray, visible: np.ndarray, hole: np.ndarray) -> np.ndarray:
+def covered(pixels: np.ndarray, visible: Region, hole: Region) -> np.ndarray:
     """The picture with the colours of the nearest visible pixels under what is wholly transparent around the hole.
 
     A fill that ends at an alpha edge is compared with what lies beside it and meets it without a seam: that should go on as

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from psal_cli.patchmatch.diffusion import diffused
-from psal_cli.tasks.parts import Box, part_boxes, windows
+from psal_cli.patchmatch.regions import Box, Region, part_boxes, windows
 
 # Of the texture features beside the colours. Newson et al. 2017 have sqrt(50); a vote is a mean and so smoother than its
 # sources, and with less weight than this on gradients the search takes smooth patches for textured ones.
@@ -28,11 +29,15 @@ FAINT = 0.1  # texture: less than this is none
 STRIP = 1 << 18  # pixels: what is worked on at a time is a few MB
 
 
-def floats(pixels: np.ndarray) -> np.ndarray:
+Floats = npt.NDArray[np.float32]
+Draw = Callable[[Floats, Region], Floats]  # see `Pyramid.guide`
+
+
+def floats(pixels: np.ndarray) -> Floats:
     """uint8 or uint16 pixels as float32 in [0, 1]; float32 ones as they are, a copy."""
-    out = pixels.astype(np.float32)
+    out: Floats = pixels.astype(np.float32)
     if pixels.dtype.kind == "u":
-        out /= np.iinfo(pixels.dtype).max
+        np.divide(out, np.iinfo(pixels.dtype).max, out=out)
     return out
 
 
@@ -51,15 +56,16 @@ class Pyramid:
     coarse pixel: what a coarse level could not see otherwise (Newson et al. 2017).
     """
 
-    def __init__(self, pixels: np.ndarray, holes: list[np.ndarray]):
+    def __init__(self, pixels: np.ndarray, holes: list[Region]):
         """pixels: [H, W, C], what `floats` takes; holes: bool [H, W] of each level, halved (`halve_mask`)."""
-        self.pixels, self.holes, self.coarse = pixels, holes, [None]
+        self.pixels, self.holes = pixels, holes
         self.weights = [TEXTURE_WEIGHT] * len(holes)  # of the texture features of each level, see `texture.weigh`
-        self.guides: list[np.ndarray | None] = [None] * len(holes)
+        self.coarse: dict[int, Floats] = {}  # the coarser levels
+        self.guides: dict[int, Floats] = {}  # of the levels that have one
         for number in range(1, len(holes)):
-            self.coarse.append(self._halved(number))
+            self.coarse[number] = self._halved(number)
 
-    def guide(self, level: int, draw: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
+    def guide(self, level: int, draw: Draw) -> None:
         """Lets the search of a level and of the coarser ones know what is expected in the hole: colours, and as much texture as
         around it; both smooth, there and everywhere else.
 
@@ -76,14 +82,14 @@ class Pyramid:
             # Without texture smooth patches would fit best: what is expected of colours deep in a hole has none of its own.
             expected[view][..., colours:] = _expected_texture(seen[..., colours:], inside)
         expected *= GUIDE_WEIGHT
-        self.guides[level] = cv2.GaussianBlur(expected, (0, 0), GUIDE_BLUR)
+        self.guides[level] = np.asarray(cv2.GaussianBlur(expected, (0, 0), GUIDE_BLUR), np.float32)
         for number in range(level + 1, len(self.holes)):
             self.guides[number] = _halve(self.guides[number - 1])
 
     def features(self, number: int, energy: bool = False) -> Tensor:
         """float32 [1, C + 2, H, W] of a level: colours, then texture; zero in the hole. Where there is a guide, as many
         channels more, of what is expected. With `energy` the sums of squares of both follow, each a channel."""
-        known, guide, share = self.coarse[number], self.guides[number], self.weights[number] / TEXTURE_WEIGHT
+        known, guide, share = self.coarse.get(number), self.guides.get(number), self.weights[number] / TEXTURE_WEIGHT
         if known is None or guide is not None or energy or share != 1:
             height, width = self.holes[number].shape
             maps = [self.pixels.shape[2] + TEXTURES] * (1 if guide is None else 2)
@@ -101,9 +107,10 @@ class Pyramid:
 
     def drop(self, number: int) -> None:
         """Frees what is kept of a level."""
-        self.coarse[number] = self.guides[number] = None
+        self.coarse.pop(number, None)
+        self.guides.pop(number, None)
 
-    def _known(self, number: int, top: int, bottom: int) -> np.ndarray:
+    def _known(self, number: int, top: int, bottom: int) -> Floats:
         """[bottom - top, W, C + 2]: rows of a level, zero in the hole."""
         if number:
             return self.coarse[number][top:bottom]
@@ -113,7 +120,7 @@ class Pyramid:
         known[hole[: bottom - top]] = 0
         return known
 
-    def _halved(self, number: int) -> np.ndarray:
+    def _halved(self, number: int) -> Floats:
         """A level from the next finer one."""
         height, width = self.holes[number - 1].shape
         colours = self.pixels.shape[2]
@@ -126,12 +133,12 @@ class Pyramid:
         return out
 
 
-def drawn_windows(hole: np.ndarray) -> list[Box]:
+def drawn_windows(hole: Region) -> list[Box]:
     """What is looked at of a level to say what is expected in its hole, bool [H, W]."""
-    return windows(hole.shape, part_boxes(hole, 1), AROUND)
+    return windows((hole.shape[0], hole.shape[1]), part_boxes(hole, 1), AROUND)
 
 
-def _expected_texture(texture: np.ndarray, hole: np.ndarray) -> np.ndarray:
+def _expected_texture(texture: Floats, hole: Region) -> Floats:
     """[H, W, 2]: texture features, zero in a hole, bool [H, W], with what is around it there: the logarithms of their local means
     diffuse into it, so that an edge beside a hole does not roughen all of it."""
     share = cv2.GaussianBlur((~hole).astype(np.float32), (0, 0), GUIDE_BLUR)[..., None]
@@ -142,11 +149,11 @@ def _expected_texture(texture: np.ndarray, hole: np.ndarray) -> np.ndarray:
     return np.where(hole[..., None], EXPECTED_TEXTURE * inside, texture)
 
 
-def _maps(known: np.ndarray) -> Tensor:
+def _maps(known: Floats) -> Tensor:
     return torch.from_numpy(known).permute(2, 0, 1)[None]
 
 
-def _halve(picture: np.ndarray) -> np.ndarray:
+def _halve(picture: Floats) -> Floats:
     """[H, W, C] -> [ceil(H / 2), ceil(W / 2), C]: means of 2x2 pixels, the last row and column repeated where odd."""
     height, width, channels = picture.shape
     picture = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
@@ -155,7 +162,7 @@ def _halve(picture: np.ndarray) -> np.ndarray:
     return out
 
 
-def halve_mask(mask: np.ndarray) -> np.ndarray:
+def halve_mask(mask: Region) -> Region:
     """bool [H, W] -> bool [ceil(H / 2), ceil(W / 2)]: True where any of the four pixels is."""
     rows = mask[::2].copy()
     rows[: len(mask) // 2] |= mask[1::2]
@@ -164,7 +171,7 @@ def halve_mask(mask: np.ndarray) -> np.ndarray:
     return out
 
 
-def _gradients(picture: np.ndarray, unknown: np.ndarray) -> np.ndarray:
+def _gradients(picture: Floats, unknown: Region) -> Floats:
     """[H, W, 2]: absolute differences of grey to the next row and column, times TEXTURE_WEIGHT; zero across the hole's edge."""
     channels = picture.shape[2]
     grey = np.empty(picture.shape[:2], np.float32)
@@ -180,7 +187,7 @@ def _gradients(picture: np.ndarray, unknown: np.ndarray) -> np.ndarray:
 
 
 def upsample_field(
-    nnf: Tensor, similarity: Tensor, box, coarse_box, size: tuple[int, int], margin: int, scale: int = 2
+    nnf: Tensor, similarity: Tensor, box: Box, coarse_box: Box, size: tuple[int, int], margin: int, scale: int = 2
 ) -> tuple[Tensor, Tensor]:
     """A coarse field at a finer resolution: each match keeps its place inside its coarse pixel, and its similarity; around the
     field it goes on as at its border.

@@ -1,12 +1,20 @@
 """The parts of a hole: which pixels belong together, and the box of each on the picture."""
 
+from typing import TypeVar
+
 import cv2
 import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+Plane = TypeVar("Plane", np.ndarray, Tensor)
+Region = npt.NDArray[np.bool_]
 
 Box = tuple[int, int, int, int]  # top, bottom, left, right
 
 
-def crop(x, box: Box):
+def crop(x: Plane, box: Box) -> Plane:
+    """[..., H, W] -> [..., h, w], a view."""
     return x[..., box[0] : box[1], box[2] : box[3]]
 
 
@@ -20,7 +28,7 @@ def grown(box: Box, by: int, size: tuple[int, int]) -> Box:
     return max(top - by, 0), min(bottom + by, size[0]), max(left - by, 0), min(right + by, size[1])
 
 
-def part_boxes(hole: np.ndarray, patch_size: int) -> list[Box]:
+def part_boxes(hole: Region, patch_size: int) -> list[Box]:
     """Boxes around all patches that touch a hole, bool [H, W], with a margin for those patches; no two overlap."""
     radius = patch_size // 2
     whole = grown(bounds(hole), radius, hole.shape)
@@ -61,20 +69,20 @@ def merged(boxes: list[Box]) -> list[Box]:
     return [tuple(box) for box in out[:count].tolist()]
 
 
-def inner_radius(hole: np.ndarray) -> float:
+def inner_radius(hole: Region) -> float:
     """The distance of the hole's innermost pixel to its edge."""
     return float(depth(crop(hole, bounds(hole))).max())
 
 
 # OpenCV crashes where it cannot allocate what it returns: here and elsewhere it is given the place for it.
-def touched(hole: np.ndarray, patch_size: int) -> np.ndarray:
+def touched(hole: Region, patch_size: int) -> Region:
     """bool [H, W]: the centres of the patches that touch a hole, bool [H, W]."""
     out = np.empty(hole.shape, np.uint8)
     cv2.dilate(hole.astype(np.uint8), np.ones((patch_size, patch_size), np.uint8), out)
-    return out.view(bool)
+    return out.view(np.bool_)
 
 
-def depth(hole: np.ndarray) -> np.ndarray:
+def depth(hole: Region) -> npt.NDArray[np.float32]:
     """float32 [H, W]: the distance of each pixel of a hole, bool [H, W], to its edge, which the picture's is too; 0 outside."""
     inside = np.pad(hole.astype(np.uint8), 1)
     out = np.empty(inside.shape, np.float32)
@@ -82,7 +90,7 @@ def depth(hole: np.ndarray) -> np.ndarray:
     return out[1:-1, 1:-1]
 
 
-def bounds(hole: np.ndarray) -> Box:
+def bounds(hole: Region) -> Box:
     """The smallest box around a hole, bool [H, W] and not empty."""
     rows, columns = np.flatnonzero(hole.any(1)), np.flatnonzero(hole.any(0))
     return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1

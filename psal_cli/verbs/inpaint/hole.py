@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from psal_cli import ops
-from psal_cli.tasks.parts import Box, crop, depth, touched
-from psal_cli.tasks.pyramid import TEXTURES
-from psal_cli.tasks.synthesis import Estimate, Key, put, third_quartile
+from psal_cli.patchmatch.pyramid import TEXTURES
+from psal_cli.patchmatch.regions import Box, Region, crop, depth, touched
+from psal_cli.patchmatch.synthesis import Estimate, Key, put, third_quartile
 
 CONFIDENCE = 0.4  # a patch whose centre lies one pixel deeper in the hole counts e^0.4 times less (Wexler et al. 2007)
 SHARPNESS = 3.0  # of a vote: patches at the usual distance, the third quartile, count e^3 times less than perfect ones
@@ -26,20 +26,25 @@ class Hole(Estimate):
 
     box: Box = field(kw_only=True)
     distance: Tensor = field(kw_only=True)  # float32 [h, w], pixels to the hole's edge, 0 outside
-    barred: np.ndarray | None = field(kw_only=True)  # bool [H, W] of the level, what may not be copied; None where it is voted
+    barred: Region | None = field(kw_only=True)  # bool [H, W] of the level, what may not be copied; None where it is voted
 
     @staticmethod
-    def of(hole: np.ndarray, box: Box, patch_size: int, barred: np.ndarray | None = None) -> "Hole":
+    def of(hole: Region, box: Box, patch_size: int, barred: Region | None = None) -> "Hole":
         """The part in a box of the hole of a level, bool [H, W], with the patches that touch it."""
         unknown = np.ascontiguousarray(crop(hole, box))
         queries, distance = touched(unknown, patch_size)[None], depth(unknown).copy()
-        unknown, queries, distance = (torch.from_numpy(x) for x in (unknown, queries, distance))
-        return Hole(unknown, queries, box=box, distance=distance, barred=barred)
+        return Hole(
+            torch.from_numpy(unknown),
+            torch.from_numpy(queries),
+            box=box,
+            distance=torch.from_numpy(distance),
+            barred=barred,
+        )
 
     def logits(self) -> Tensor:
         """Close matches and outer patches count more."""
         cost = -self.similarity
-        usual = max(third_quartile(self.at_queries(cost)), 1e-6)
+        usual = max(float(third_quartile(self.at_queries(cost))), 1e-6)
         cost.div_(usual).mul_(-SHARPNESS).sub_(CONFIDENCE * self.distance)
         return cost.masked_fill_(self.nnf[:, :, 0] < 0, -torch.inf)
 

@@ -1,1 +1,0 @@
-"""What the verbs do, on tensors: no files, no terminal."""

@@ -1,0 +1,156 @@
+"""`psal_cli.inpaint`: fill the masked part of a picture."""
+
+from dataclasses import dataclass, replace
+from typing import Unpack
+
+import numpy as np
+import numpy.typing as npt
+
+from psal_cli.errors import InvalidValueError, MemoryLimitError
+from psal_cli.image.arrays import Layers, Pixels, replaced, split
+from psal_cli.verbs.hooks import Cancel, Progress, watched
+from psal_cli.verbs.inpaint import memory_model
+from psal_cli.verbs.inpaint.completion import NothingToCopyError
+from psal_cli.verbs.inpaint.fill import fill
+from psal_cli.verbs.inpaint.guide import network_for
+from psal_cli.verbs.inpaint.options import InpaintChanges, InpaintOptions
+from psal_cli.verbs.inpaint.transparency import covered
+from psal_cli.viz.field import Field
+
+Region = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class InpaintResult:
+    """What `psal_cli.inpaint` returns.
+
+    Attributes:
+        image: the picture, filled, with the shape and the dtype that it had. Pixels outside the mask are its own, bit for bit.
+        filled: bool [H, W], the n pixels that were filled.
+        origins: int32 [n, 2], the (row, column) that each of them was copied from, in raster order; None with engine
+            "network".
+        reach: pixels around each hole that could be copied from; None for the whole picture.
+    """
+
+    image: Pixels
+    filled: Region
+    origins: npt.NDArray[np.int32] | None
+    reach: int | None
+
+    @property
+    def field(self) -> Field | None:
+        """The origins as a field of the whole picture, -1 outside the mask, made anew; None with engine "network"."""
+        if self.origins is None:
+            return None
+        height, width = self.filled.shape
+        sources = np.full((1, 2, height, width), -1, np.int32)
+        sources[0][:, self.filled] = self.origins.T
+        return Field(sources, ((height, width),))
+
+
+def inpaint(
+    image: npt.ArrayLike,
+    mask: npt.ArrayLike,
+    options: InpaintOptions | None = None,
+    *,
+    source_mask: npt.ArrayLike | None = None,
+    progress: Progress | None = None,
+    cancel: Cancel | None = None,
+    max_memory: int | None = None,
+    **changes: Unpack[InpaintChanges],
+) -> InpaintResult:
+    """Fills the masked part of a picture with what fits from the rest of it, at full resolution.
+
+    Patches are searched and copied from coarse to fine (after Newson et al. 2017, "Non-local patch-based image inpainting",
+    IPOL), guided by what a network expects in the hole (Yu et al. 2018, with the attention of Cherel et al. 2022, arXiv
+    2202.03163), and joined in the gradient domain.
+
+    Args:
+        image: [H, W], [H, W, 3] or [H, W, 4], uint8, uint16 or float32 in [0, 1]; whatever `np.asarray` makes such an array of.
+            Alpha stays as it is. Colours under full transparency are not copied.
+        mask: bool [H, W], True = fill; any number of holes of any size, also at the border. Or float32 [H, W] in [0, 1], how
+            much of the fill each pixel takes: what is above 0 is filled, and mixed with what was there.
+        options: see `InpaintOptions`; changes: single options by name, which override it.
+        source_mask: bool [H, W], True = may be copied from; default everywhere outside the mask. The network sees all of the
+            picture.
+        progress: called before each level with (level, levels, its size). Within a reach, holes are filled one after another,
+            each with its own levels.
+        cancel: called before each level; when it returns True, CancelledError is raised.
+        max_memory: bytes that the process may hold. Holes are then filled from the largest reach that fits.
+
+    Raises:
+        InvalidValueError: a picture, a mask or an option that cannot be used; an empty mask; nothing left to copy from.
+        InputError: weights that cannot be read or do not fit.
+        MemoryLimitError: it takes more than max_memory even with the smallest reach that leaves enough to copy from.
+        CancelledError: `cancel` returned True.
+        torch.OutOfMemoryError: even the CPU has too little memory.
+
+    Example:
+        >>> import numpy as np
+        >>> stripes = np.indices((48, 64)).sum(0).astype(np.uint8) % 8 * 30
+        >>> mask = np.zeros((48, 64), bool)
+        >>> mask[20:30, 24:36] = True
+        >>> result = inpaint(np.where(mask, 255, stripes).astype(np.uint8), mask, engine="patch")
+        >>> (result.image == stripes).all(), result.field.sources.shape
+        (np.True_, (1, 2, 48, 64))
+    """
+    options = replace(options or InpaintOptions(), **changes)
+    layers = split(image)
+    hole, share = _hole(mask, layers)
+    source = None if source_mask is None else _region("source_mask", source_mask, layers)
+    visible = None if layers.alpha is None or layers.alpha.all() else layers.alpha > 0
+    barred = hole
+    for allowed in (source, visible):
+        barred = barred if allowed is None else barred | ~allowed
+    reach = options.reach
+    if max_memory is not None:
+        reach = _reach(layers, hole, options, max_memory, source=barred is not hole, soft=share is not None)
+    pixels = layers.pixels if visible is None else covered(layers.pixels, visible, hole)
+    try:
+        found = fill(pixels, hole, barred, replace(options, reach=reach), progress=watched(progress, cancel))
+    except NothingToCopyError as error:
+        if reach == options.reach:
+            raise
+        raise MemoryLimitError(f"the memory allowed suffices for {reach} pixels around each hole: {error}") from error
+    made = replaced(np.asarray(image), hole, found.values, share)
+    return InpaintResult(made, hole, found.origins, None if found.origins is None else reach)
+
+
+def _reach(layers: Layers, hole: Region, options: InpaintOptions, limit: int, *, source: bool, soft: bool) -> int | None:
+    """The largest reach that a limit of memory allows, at most that of the options."""
+    plan = memory_model.plan(
+        layers.header,
+        {"output": "PNG"},
+        hole,
+        source=source,
+        soft=soft,
+        patch_size=options.patch_size,
+        engine=options.engine,
+        network=network_for(options),
+        limit=limit,
+        at_most=options.reach,
+    )
+    return plan.reach
+
+
+def _hole(mask: npt.ArrayLike, layers: Layers) -> tuple[Region, npt.NDArray[np.float32] | None]:
+    """What is filled, and the share of the fill that each pixel takes where the mask says so."""
+    array, share = np.asarray(mask), None
+    if array.dtype == np.float32:
+        if not (array.min(initial=0) >= 0 and array.max(initial=0) <= 1):  # NaN too
+            raise InvalidValueError("mask", f"an array of values from {array.min():g} to {array.max():g}", "values in [0, 1]")
+        share, array = array, array > 0
+    hole = _region("mask", array, layers)
+    if not hole.any():
+        raise InvalidValueError("mask", "empty", "at least one pixel to fill")
+    if hole.all():
+        raise InvalidValueError("mask", "as large as the picture", "some pixels outside of it, to copy from")
+    return hole, share
+
+
+def _region(what: str, given: npt.ArrayLike, layers: Layers) -> Region:
+    region = np.asarray(given)
+    if region.dtype != np.bool_ or region.shape != layers.pixels.shape[:2]:
+        expected = f"bool {list(layers.pixels.shape[:2])}, the size of the picture"
+        raise InvalidValueError(what, f"{region.dtype} {list(region.shape)}", expected)
+    return region

@@ -1,0 +1,98 @@
+"""Filling a hole: each part from its surroundings, by patches that are copied and joined, or by what the network draws."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from psal_cli import ops
+from psal_cli.patchmatch.pyramid import Draw, Floats, floats
+from psal_cli.patchmatch.regions import Box, Region, crop, part_boxes, windows
+from psal_cli.verbs.hooks import Progress
+from psal_cli.verbs.inpaint.completion import NothingToCopyError, complete
+from psal_cli.verbs.inpaint.guide import painter_for
+from psal_cli.verbs.inpaint.options import InpaintOptions
+
+# Of the composition: the copies' own colours count enough to keep what differs over tens of pixels, a shadow or a gradient. The
+# residual is left where it is below the steps of 16-bit pixels.
+FIDELITY, STEPS, TOLERANCE = 0.001, 200, 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Filled:
+    """What became of the n pixels of a hole, in raster order.
+
+    Attributes:
+        values: float32 [n, C] in [0, 1].
+        origins: int32 [n, 2], the (row, column) that each was copied from; None where a network drew them.
+    """
+
+    values: Floats
+    origins: npt.NDArray[np.int32] | None
+
+
+def fill(
+    pixels: np.ndarray,
+    hole: Region,
+    barred: Region,
+    options: InpaintOptions,
+    painter: Draw | None = None,
+    progress: Progress | None = None,
+) -> Filled:
+    """Fills a hole with patches of the rest of the picture (see `completion`), by a network, or by both.
+
+    Args:
+        pixels: [H, W, C], uint8, uint16 or float32 in [0, 1], C 1 or 3. Of integers nothing larger is kept than they themselves
+            and what is worked on.
+        hole: bool [H, W], True = fill; any number of parts of any size, also at the border.
+        barred: bool [H, W], what may not be copied from, the hole among it.
+        options: see `InpaintOptions`.
+        painter: what draws for the engines that have a network; default the network of the options.
+
+    Raises:
+        NothingToCopyError: no whole patch may be copied from.
+        ValueError: what the attention of the network refuses.
+    """
+    draw = None if options.engine == "patch" else painter or painter_for(options)
+    if draw is not None and options.engine == "network":
+        if progress:
+            progress(1, 1, f"{hole.shape[1]}x{hole.shape[0]}")
+        return Filled(draw(floats(pixels), hole).clip(0, 1), None)
+    inside = np.flatnonzero(hole)
+    values = np.empty((len(inside), pixels.shape[2]), np.float32)
+    origins = np.empty((len(inside), 2), np.int32)
+    boxes = windows(hole.shape, part_boxes(hole, options.patch_size) if options.reach else [], options.reach)
+    for number, window in enumerate(boxes, 1):
+        view = np.s_[window[0] : window[1], window[2] : window[3]]
+        tell = progress and _numbered(progress, number, len(boxes))
+        try:
+            parts = complete(
+                pixels[view], hole[view], barred[view], options.patch_size, options.iterations, options.seed, tell, draw
+            )
+        except NothingToCopyError as error:
+            raise NothingToCopyError(error.patch_size, options.reach) from error
+        while parts:
+            box, found = parts.pop()
+            origin: npt.NDArray[np.int32] = found.numpy()
+            place = np.searchsorted(inside, _places(hole[view], box, window, hole.shape[1]))
+            values[place] = _joined(pixels[view], hole[view], barred[view], box, origin, options.blend)
+            origins[place] = origin + np.array([window[0], window[2]], np.int32)
+    return Filled(values, origins)
+
+
+def _numbered(progress: Progress, number: int, count: int) -> Progress:
+    return lambda level, levels, text: progress(level, levels, text if count == 1 else f"{text}, part {number} of {count}")
+
+
+def _places(hole: Region, box: Box, window: Box, width: int) -> npt.NDArray[np.intp]:
+    """Flat positions in the whole picture of the hole's pixels in a box of a window of it."""
+    row, column = np.nonzero(crop(hole, box))
+    return (row + (box[0] + window[0])) * width + (column + (box[2] + window[2]))
+
+
+def _joined(pixels: np.ndarray, hole: Region, barred: Region, box: Box, origin: npt.NDArray[np.int32], blend: bool) -> np.ndarray:
+    """float32 [n, C]: what the n pixels of the hole in a box become, in raster order."""
+    if not blend:
+        return floats(pixels[origin[:, 0], origin[:, 1]])
+    unknown = crop(hole, box)
+    return ops.compose(pixels, barred, unknown, origin, (box[0], box[2]), FIDELITY, STEPS, TOLERANCE).clip(0, 1)

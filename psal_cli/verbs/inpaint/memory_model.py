@@ -1,0 +1,181 @@
+"""Memory of inpaint: bytes at each of its steps, from the header of the picture and from its hole.
+
+The figures are those of the arrays in completion.py, hole.py, fill.py, api.py, psal_cli/patchmatch/pyramid.py and
+ext/cpu/compose.cpp; tests/bench/bench_memory.py compares their sum with what is measured.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+from psal_cli import memory
+from psal_cli.attention import ContextualAttention
+from psal_cli.errors import MemoryLimitError
+from psal_cli.image import Header
+from psal_cli.networks.contextual_attention import MULTIPLE, InpaintingNetwork
+from psal_cli.patchmatch.pyramid import TEXTURES, drawn_windows, halve_mask
+from psal_cli.patchmatch.regions import Box, Region, area, bounds, crop, inner_radius, part_boxes, windows
+from psal_cli.verbs.inpaint.completion import complete, drawn_level, levels_of
+from psal_cli.verbs.inpaint.guide import CELL, PIECE, STRIP, pieces
+
+STRIPS = 30_000_000  # of all that is made a strip or a band of rows at a time, and of what the allocator keeps
+MASK = 5  # bytes a pixel while a mask is looked at
+FIELD = 8  # bytes a pixel of the field, where it is written
+DRAWING = 3  # bytes a pixel of its drawing
+REACHES = tuple(int(2 ** (n / 2)) for n in range(30, 13, -1))  # 32768 to 128, each 0.7 of the one before
+
+
+def plan(
+    header: Header,
+    formats: Mapping[str, str],
+    hole: Region | None = None,
+    *,
+    source: bool = False,
+    soft: bool = False,
+    patch_size: int = 7,
+    engine: str = "patch",
+    network: InpaintingNetwork | None = None,
+    mask_decoding: int = 0,
+    streams: int = 0,
+    limit: int | None = None,
+    at_most: int | None = None,
+) -> memory.Plan:
+    """The most memory that a process will hold that reads, fills and writes a picture, and the reach that keeps to a limit.
+
+    Args:
+        header: what the file says of the picture.
+        formats: of what is written, as Pillow names them: "output", and "save_offsets" where there is one.
+        hole: bool [H, W]; where it is None or empty, a small one is assumed.
+        source, soft: whether there are a source mask and a feathered mask.
+        patch_size, engine: see `InpaintOptions`; network: that of the engine, None with "patch".
+        mask_decoding: bytes a pixel while the mask's file is decoded; streams: bytes that are piped in and out.
+        limit: bytes. The whole picture at once where that allows it, else the largest reach that it allows.
+        at_most: the largest reach; None for the whole picture.
+
+    Raises:
+        MemoryLimitError: even the smallest reach that leaves enough to copy from takes more.
+    """
+    size = header.height, header.width
+    extent = _extent(hole, patch_size, engine)
+    files = _Files(header, formats, source, soft, mask_decoding)
+
+    def needed(reach: int | None) -> int:
+        if engine == "network" and network is not None:
+            filling = network_bytes(size[0] * size[1], extent.piece, network)
+        else:
+            boxes = windows(size, extent.boxes or [(0, 1, 0, 1)], reach)
+            filling = max(_window_bytes(box, extent, header.channels, network) for box in boxes)
+        return libraries + streams + _total_bytes(files, extent, filling)
+
+    least = max([REACHES[-1], *(min(bottom - top, right - left) // 2 for top, bottom, left, right in extent.boxes)])
+    smaller = [reach for reach in REACHES if least <= reach < min(max(size), at_most or max(size)) and engine != "network"]
+    libraries = memory.libraries(baseline())
+    for reach in (at_most, *smaller):
+        most = needed(reach)
+        if limit is None or most <= limit:
+            how = "the whole picture at once" if reach is None else f"{reach} pixels around each hole"
+            return memory.Plan(most, reach, f"{memory.in_words(most)}, {how}{'' if extent.boxes else ' (for a small hole)'}")
+    lowest, given = memory.in_words(most), memory.at_most(limit or 0)
+    raise MemoryLimitError(f"{size[1]}x{size[0]} takes {lowest} at least, {given} are allowed", most, limit)
+
+
+@cache
+def baseline() -> int:
+    """Bytes that the process holds when the engine has run once and no picture is loaded: to be called before any is."""
+    pixels, hole = np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), bool)
+    hole[24:40, 24:40] = True
+    complete(pixels, hole, hole, 7, None, 0)
+    return memory.held()
+
+
+class _Extent(NamedTuple):
+    """What of a hole matters. boxes: of its parts; bounds: pixels of the box around all of it; pixels: its own; thin: whether
+    its first estimate is made at the finest level; seen, piece: pixels that a network looks at and draws at a time, or 0."""
+
+    boxes: list[Box]
+    bounds: int
+    pixels: int
+    thin: bool
+    seen: int
+    piece: int
+
+
+class _Files(NamedTuple):
+    """What of the files matters; see `plan`."""
+
+    picture: Header
+    formats: Mapping[str, str]
+    source: bool
+    soft: bool
+    mask_decoding: int
+
+
+def _extent(hole: Region | None, patch_size: int, engine: str) -> _Extent:
+    """hole: bool [H, W]; None or empty: a hole that costs nothing."""
+    if hole is None or not hole.any():
+        return _Extent([], 0, 0, False, 0, CELL**2 if engine == "network" else 0)
+    radius = inner_radius(hole)
+    levels = levels_of(radius)
+    level = drawn_level(radius, levels) if engine == "combined" else None
+    seen, piece = _drawn(hole, level) if engine == "network" or level is not None else (0, 0)
+    return _Extent(part_boxes(hole, patch_size), area(bounds(hole)), int(np.count_nonzero(hole)), levels == 1, seen, piece)
+
+
+def _drawn(hole: Region, level: int | None) -> tuple[int, int]:
+    """Pixels of the largest window of a level that a network looks at, and of the largest piece that it draws at a time. level:
+    None for the picture itself, as a whole."""
+    for _ in range(level or 0):
+        hole = halve_mask(hole)
+    seen = [(0, hole.shape[0], 0, hole.shape[1])] if level is None else drawn_windows(hole)
+    padded = (np.pad(part, [(0, -side % MULTIPLE) for side in part.shape]) for part in (crop(hole, box) for box in seen))
+    return max(map(area, seen)), max(area(view) for part in padded for _, view in pieces(part, PIECE))
+
+
+def network_bytes(pixels: int, piece: int, network: InpaintingNetwork) -> int:
+    """Bytes that are taken, at most, while a network draws a hole of a picture of so many pixels; measured."""
+    width = network.coarse_generator.conv1.conv.out_channels
+    attention = network.fine_generator.contextul_attention
+    scores = 13 * (pixels // 64) ** 2 if isinstance(attention, ContextualAttention) else 0
+    strip = min(pixels, PIECE // STRIP)
+    return (100 + 2 * width) * pixels + max(11 * width * strip, 28 * width * piece, scores)
+
+
+def _window_bytes(box: Box, hole: _Extent, channels: int, network: InpaintingNetwork | None) -> int:
+    """Bytes that are taken, at most, while a window of the picture is filled, beside the picture and the whole hole. network:
+    where one draws what is expected."""
+    size, features = area(box), 4 * (channels + TEXTURES)
+    parts = [area(part) for part in hole.boxes if box[0] <= part[0] < box[1] and box[2] <= part[2] < box[3]]
+    largest = max(parts, default=0)
+    pixels = min(hole.pixels, largest)
+    masks = 2 * size if hole.thin else 27 * size // 10  # keys that are valid, holes of coarser levels
+    key = (features + 4 * hole.thin) * size  # a first estimate needs a channel more
+    table = 2 * size if 4 * largest >= size else 0  # of keys by their hash, where there are queries enough
+    fields = 21 * sum(parts)  # match, similarity, masks, distance, and what is left of the coarser level
+    composing = (4 * channels + 50) * largest + 8 * channels * pixels  # the solver's planes, and the copies
+    search = masks + key + fields + features * largest + max(table + (features + 20) * largest, composing)
+    last = 8 * sum(parts) + composing
+    if network is None or not hole.piece:
+        return max(search, last)
+    drawing = network_bytes(min(hole.seen, size), hole.piece, network)
+    return drawing + max(masks + key // 2, search, last)  # the allocator keeps it: the blocks are small
+
+
+def _total_bytes(files: _Files, hole: _Extent, filling: int) -> int:
+    """Bytes at the most expensive of: reading the files, filling (`filling` beside what is kept), writing."""
+    head, formats = files.picture, files.formats
+    pixels, channels, itemsize = head.width * head.height, head.channels, head.bits // 8
+    picture = pixels * itemsize * (channels + head.alpha)
+    masks = pixels * (max(files.mask_decoding, MASK) + files.source * (1 + 4 * files.soft))
+    reading = max(memory.reading(pixels, channels, itemsize, head.alpha, head.format), picture + masks)
+    result = (16 + 4 * channels) * hole.pixels  # places, colours and origins
+    shown = pixels * itemsize * channels if head.alpha else 0  # without the colours that are transparent
+    joined = picture if head.alpha else 0  # colours and alpha as one array
+    kept = picture + joined + pixels * (1 + 2 * files.source + head.alpha + 5 * files.soft) + result
+    inspection = 7 * hole.bounds  # while its parts are found
+    draws = formats.get("save_offsets")
+    drawing = (FIELD + DRAWING) * pixels + memory.writing(pixels, 3, 1, False, draws) if draws else 0
+    encoder = memory.writing(pixels, channels, itemsize, head.alpha, formats["output"], head.format in memory.LOSSLESS)
+    writing = kept + picture + result + max(drawing, encoder)
+    return STRIPS + max(reading, kept + shown + max(filling, inspection), writing)

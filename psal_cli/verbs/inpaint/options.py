@@ -1,0 +1,79 @@
+"""The options of `psal_cli.inpaint`. Importing this loads neither torch nor OpenCV."""
+
+from dataclasses import dataclass
+from typing import TypedDict
+
+from psal_cli.errors import InvalidValueError
+from psal_cli.verbs import validation
+
+ENGINES = ("combined", "patch", "network")
+ATTENTIONS = ("psal", "aggregation", "original", "original-sum")
+
+
+@dataclass(frozen=True)
+class InpaintOptions:
+    """How `psal_cli.inpaint` works.
+
+    Attributes:
+        engine: "combined" copies patches that fit what a network expects in the hole; "patch" copies patches; "network" takes
+            what the network draws as it is.
+        attention: of the network: "psal", "aggregation" (PSAL with aggregation), or "original", that of Yu et al. 2018, whose
+            memory grows with the square of the picture; "original-sum" is the same as in its PyTorch port since 2020.
+        weights: of the network: a file of other weights, .safetensors, or a published .pt or .pth.
+        patch_size: side of the patches, odd, 3 to 31.
+        iterations: rounds of search and vote at each level, with engine "network" of search in its attention, 1 to 1000; None
+            for more at coarse levels than at fine ones, and 5.
+        blend: remove the seams between copies, and differences of light at the edge of the hole, in the gradient domain.
+            Without it the fill is made of exact copies.
+        reach: each hole is filled from so many pixels around it, which takes memory for those only; None for the whole picture.
+            Holes whose surroundings overlap are filled together.
+        seed: of the random search, 0 to 2^32 - 1. The same seed gives the same picture for any number of threads.
+        device: of the network, "cpu", "cuda" or "cuda:N". The search of patches runs on the CPU, so that engine "patch" takes
+            "cpu" only.
+
+    Raises:
+        InvalidValueError: a value out of range, or an option of another engine.
+
+    Example:
+        >>> InpaintOptions(engine="patch").patch_size
+        7
+    """
+
+    engine: str = "combined"
+    attention: str = "psal"
+    weights: str | None = None
+    patch_size: int = 7
+    iterations: int | None = None
+    blend: bool = True
+    reach: int | None = None
+    seed: int = 0
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        validation.one_of("engine", self.engine, ENGINES)
+        validation.one_of("attention", self.attention, ATTENTIONS)
+        validation.odd("patch_size", self.patch_size, 3, 31)
+        if self.iterations is not None:
+            validation.within("iterations", self.iterations, 1, 1000)
+        if self.reach is not None and self.reach < 1:
+            raise InvalidValueError("reach", self.reach, "at least 1 pixel")
+        validation.seed(self.seed)
+        validation.device(self.device)
+        if self.engine == "patch" and self.weights is not None:
+            raise InvalidValueError("weights", self.weights, 'engine "combined" or "network" with it')
+        if self.engine == "patch" and self.device != "cpu":
+            raise InvalidValueError("device", self.device, 'cpu with engine "patch": no GPU is faster at its many small searches')
+
+
+class InpaintChanges(TypedDict, total=False):
+    """The same as keywords."""
+
+    engine: str
+    attention: str
+    weights: str | None
+    patch_size: int
+    iterations: int | None
+    blend: bool
+    reach: int | None
+    seed: int
+    device: str
