@@ -39,7 +39,8 @@ EXAMPLE = "psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.
     type=click.Choice(ENGINES),
     default=InpaintOptions.engine,
     show_default=True,
-    help="combined: copies patches that fit what a network expects; patch: copies patches; network: what it draws, as it is.",
+    help="combined: copies patches that fit what a network expects; patch: copies patches, on the CPU; "
+    "network: what it draws, as it is.",
 )
 @click.option(
     "--attention",
