@@ -263,6 +263,15 @@ struct Query {
   HOST_DEVICE void exhaustive(int first, int last) {
     for (int r = first; r < last; ++r)
       for (int c = problem.radius; c < problem.key_width - problem.radius; ++c) consider(r, c, 0);
+    if (last == problem.key_height - problem.radius && list.at(list.k - 1) == kNoPosition) complete();
+  }
+  // Features that are not finite have fewer than k similarities above -inf: the first further keys in raster order will do.
+  HOST_DEVICE void complete() {
+    int count = 0;
+    while (list.at(count) != kNoPosition) ++count;
+    for (int r = problem.radius; r < problem.key_height - problem.radius; ++r)
+      for (int c = problem.radius; c < problem.key_width - problem.radius && count < list.k; ++c)
+        if (problem.valid(r, c) && !list.contains(pack(r, c), count)) list.put(count++, pack(r, c));
   }
 };
 

@@ -55,7 +55,7 @@ typedef struct {
   int32_t batch, channels, query_height, query_width, key_height, key_width, patch_size, k;
   const void* query;         // [B, H, W, C] features, or the gradient of an aggregate
   const void* key;           // [B, Hk, Wk, C] features, or values
-  const int32_t* nnf;        // [B, k, 2, H, W]; -1 = no match
+  const int32_t* nnf;        // [B, k, 2, H, W]; -1 = no match; on the CPU any other number outside the key is an error
   const void* weight;        // [B, k, H, W] term
   const void* log_total;     // [B, H, W] term: weights become exp(weight - log_total of the target); or NULL
   const void* baseline;      // [B, H, W] term, subtracted from each dot product of psal_gather; or NULL
@@ -73,7 +73,7 @@ typedef struct {
   int32_t top, left, height, width;    // the box that is filled, in the source
   int32_t steps;                       // of conjugate gradients, at most
   float fidelity, tolerance;           // weight of the copies' colours; of the residual's norm beside the right side's
-  int64_t strides[3];                  // of pixels, in elements: rows, columns, channels
+  int64_t row_stride, column_stride, channel_stride;  // of pixels, in elements
   const void* pixels;                  // [Hs, Ws, C]
   const uint8_t* barred;               // [Hs, Ws], 1 = may not be copied from
   const uint8_t* unknown;              // [h, w], 1 = to be filled

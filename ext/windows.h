@@ -10,7 +10,7 @@
 // the spatial aggregation of equation 10. Gradients: of gather in query = spread, in key = scatter; of spread in value =
 // scatter, in weight = gather. Each output is written by one owner: no atomics, the same sum in every run.
 //
-// Terms outside either picture, and matches of -1, are left out, everywhere alike.
+// Terms outside either picture, and matches of -1 or of any other number outside the key, are left out, everywhere alike.
 #pragma once
 #include "patchmatch.h"
 
@@ -55,9 +55,11 @@ struct Windows {
   HOST_DEVICE bool inside_query(int row, int column) const {
     return row >= 0 && row < query_height && column >= 0 && column < query_width;
   }
-  HOST_DEVICE bool inside_key(int row, int column) const {
-    return row >= 0 && row < key_height && column >= 0 && column < key_width;
+  // Of (m.row - dr, m.column - dc): unsigned, since a field may hold any number, whose difference an int may not.
+  HOST_DEVICE bool inside_key(Position m, int dr, int dc) const {
+    return (uint32_t)m.row - (uint32_t)dr < (uint32_t)key_height && (uint32_t)m.column - (uint32_t)dc < (uint32_t)key_width;
   }
+  HOST_DEVICE bool is_match(Position m) const { return inside_key(m, 0, 0); }
   HOST_DEVICE Term seen_from(int neighbour, int64_t pixel, int64_t target) const {
     const Term w = weight[(int64_t)neighbour * queries() + pixel];
     return log_total ? exp(w - log_total[target]) : w;
@@ -75,7 +77,7 @@ struct Windows {
   template <class Sum>
   HOST_DEVICE Term gather(int row, int column, int neighbour) const {
     const Position m = match(neighbour, (int64_t)row * query_width + column);
-    if (m.row < 0) return dot || baseline ? 0 : (Term)kNoMatch;
+    if (!is_match(m)) return dot || baseline ? 0 : (Term)kNoMatch;
     const Window w = overlap(row, column, m);
     Term total = 0;
     for (int dr = w.row_low; dr < w.row_high; ++dr)
@@ -100,7 +102,7 @@ struct Windows {
         const int64_t from = (int64_t)(row + dr) * query_width + column + dc;
         for (int i = 0; i < k; ++i) {
           const Position m = match(i, from);
-          if (m.row < 0 || !inside_key(m.row - dr, m.column - dc)) continue;
+          if (!is_match(m) || !inside_key(m, dr, dc)) continue;
           add(seen_from(i, from, target), key + ((int64_t)(m.row - dr) * key_width + m.column - dc) * channels);
         }
       }
@@ -131,7 +133,7 @@ struct Windows {
         const int64_t from = (int64_t)(row + dr) * query_width + column + dc;
         for (int i = 0; i < k; ++i) {
           const Position m = match(i, from);
-          if (m.row < 0 || !inside_key(m.row - dr, m.column - dc)) continue;
+          if (!is_match(m) || !inside_key(m, dr, dc)) continue;
           const Term w_i = weight[(int64_t)i * queries() + from];
           if (w_i > highest) {
             total = total * exp(highest - w_i) + 1;

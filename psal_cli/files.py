@@ -2,11 +2,15 @@
 
 import errno
 import functools
+import hashlib
 import os
+import re
 import secrets
+import socket
 import stat
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
@@ -24,9 +28,13 @@ CURES = {
     errno.EPERM: "no permission: change it, or write to another folder with -o",
     errno.EFBIG: "the file would pass the size limit: raise it, or write elsewhere with -o",
     errno.EPIPE: "the program that was to read it has ended",
+    errno.ENAMETOOLONG: "File name too long: give a shorter one with -o, or a shorter --suffix",
 }
 UNNAMED = getattr(os, "O_TMPFILE", 0)  # Linux: a file without a name, which vanishes with the process that writes it
+PART = re.compile(r"\.psal-(\d+)-([0-9a-f]{8})-[0-9a-f]{8}\.part")  # of a process on a system since it was started
+STALE = 86_400  # seconds: no file takes a day to write
 _PARTS: set[Path] = set()
+_SWEPT: set[Path] = set()
 _STDIN = threading.Lock()
 
 
@@ -82,21 +90,21 @@ def _check_stdout() -> None:
         raise InputError("- writes the picture to stdout, which is a terminal: redirect it (> out.png), or name a file with -o")
 
 
-def _check_target(path: Path, target: Path, force: bool) -> int | None:
-    """The permissions of the file that is to be overwritten, None where there is none."""
+def _check_target(path: Path, target: Path, force: bool) -> os.stat_result | None:
+    """Owner and permissions of the file that is to be overwritten, None where there is none."""
     try:
-        mode = target.stat().st_mode
+        found = target.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    if stat.S_ISDIR(mode):
+    if stat.S_ISDIR(found.st_mode):
         raise InputError(f"{path} is a folder: name a file in it, e.g. {path / 'picture.png'}")
-    if not stat.S_ISREG(mode):
+    if not stat.S_ISREG(found.st_mode):
         raise InputError(f"{path} is no regular file: name another with -o")
     if not force:
         raise InputError(f"{path} exists: --force to overwrite it, or name another with -o")
     if not os.access(target, os.W_OK):
         raise WriteError(f"{path} is write-protected: make it writable (chmod u+w), or name another with -o")
-    return stat.S_IMODE(mode)
+    return found
 
 
 @contextmanager
@@ -104,9 +112,11 @@ def atomic_file(path: Path, force: bool) -> Iterator[IO[bytes]]:
     """A binary file to write, which takes the place of `path` when the block ends well and vanishes when it does not.
 
     Written in the target's folder, synced to the disk and only then given its name, so that a crash at any moment leaves
-    the old file or the new one, whole. Keeps an existing target's mode; follows a symbolic link. Where the system has
-    files without a name (Linux, on most disks), a kill or a power cut leaves nothing else behind either; where not, the
-    file is called `.psal-*.part` until it is whole. `STDIO` is stdout, written when the block ends well.
+    the old file or the new one, whole. Keeps an existing target's mode, and its owner where that is permitted, and is never
+    readable by more users than it meanwhile; follows a symbolic link. Where the system has files without a name (Linux, on
+    most disks), a kill or a power cut leaves nothing else behind either; where not, the file is called `.psal-*.part` until
+    it is whole, and the next process that writes into the folder removes it. `STDIO` is stdout, written when the block ends
+    well.
     Raises InputError when the target exists without `force`, WriteError when it cannot be written.
     """
     check_output(path, force)
@@ -115,17 +125,17 @@ def atomic_file(path: Path, force: bool) -> Iterator[IO[bytes]]:
             yield file
         return
     target = Path(os.path.realpath(path))
-    part = target.parent / f".psal-{os.getpid()}-{secrets.token_hex(4)}.part"
+    _remove_leftovers(target.parent)
+    part = target.parent / f".psal-{os.getpid()}-{_system()}-{secrets.token_hex(4)}.part"
     _PARTS.add(part)
     try:
         with _named(path):
-            handle, unnamed = _open_part(part)
+            handle, unnamed = _open_part(part, 0o600 if _check_target(path, target, force) else 0o666)
             with open(handle, "wb") as file:
                 yield file
                 file.flush()
-                mode = _check_target(path, target, force)  # it may have appeared or gone since
-                if mode is not None:
-                    os.chmod(handle, mode)
+                if old := _check_target(path, target, force):  # it may have appeared or gone since
+                    _take_over(handle, old)
                 os.fsync(handle)
                 if not (unnamed and _linked(handle, target)):
                     _check_target(path, target, force)
@@ -139,14 +149,64 @@ def atomic_file(path: Path, force: bool) -> Iterator[IO[bytes]]:
     _sync_folder(target.parent)
 
 
-def _open_part(part: Path) -> tuple[int, bool]:
-    """A descriptor to write to, and whether its file has no name yet; if it has one, that is `part`."""
+def _take_over(handle: int, old: os.stat_result) -> None:
+    """Gives a file the permissions of the one that it replaces, and its owner and group as far as the system permits."""
+    new = os.stat(handle)
+    if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid) and hasattr(os, "chown"):
+        for owner in (old.st_uid, -1):
+            with suppress(OSError):
+                os.chown(handle, owner, old.st_gid)
+                break
+    os.chmod(handle, stat.S_IMODE(old.st_mode))
+
+
+@functools.cache
+def _system() -> str:
+    """Eight digits that are the same for processes that see each other's numbers: of one system, since it was started."""
+    found = [socket.gethostname()]
+    with suppress(OSError):
+        found.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+    with suppress(OSError):
+        found.append(os.readlink("/proc/self/ns/pid"))
+    return hashlib.sha256("\0".join(found).encode()).hexdigest()[:8]
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Removes what processes that were killed left in a folder; looks into each folder once."""
+    if folder in _SWEPT:
+        return
+    _SWEPT.add(folder)
+    with suppress(OSError):
+        for name in os.listdir(folder):
+            if (found := PART.fullmatch(name)) and _is_left_over(folder / name, int(found[1]), found[2]):
+                with suppress(OSError):
+                    (folder / name).unlink()
+
+
+def _is_left_over(part: Path, process: int, system: str) -> bool:
+    """Whether nobody writes a file any more: its process has ended, or it is one of another system and a day old."""
+    if system == _system() and os.name == "posix":  # on Windows, to ask after a process is to end it
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return True
+        except (OSError, OverflowError):
+            return False
+        return False
+    try:
+        return time.time() - part.stat().st_mtime > STALE
+    except OSError:
+        return False
+
+
+def _open_part(part: Path, mode: int) -> tuple[int, bool]:
+    """A descriptor to write to, and whether its file has no name yet; if it has one, that is `part`. mode: less the umask."""
     with suppress(OSError):  # no such files on this system or disk; or something is wrong, which the other way finds too
-        handle = os.open(part.parent, os.O_WRONLY | UNNAMED, 0o666)  # 0o666 less the umask
+        handle = os.open(part.parent, os.O_WRONLY | UNNAMED, mode)
         if os.path.exists(_name_of(handle)):
             return handle, True
         os.close(handle)
-    return os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), False
+    return os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), False
 
 
 def _name_of(handle: int) -> str:
@@ -224,5 +284,8 @@ def _named(path: Path) -> Iterator[None]:
 
 def unwritten(path: Path, error: OSError) -> WriteError:
     """The system's error as one line about `path`."""
-    cure = CURES.get(error.errno or 0, error.strerror or str(error))
+    number = error.errno
+    if number is None and "requested and" in str(error):  # numpy's word for a disk that is full
+        number = errno.ENOSPC
+    cure = CURES.get(number, error.strerror or str(error)) if number is not None else str(error)
     return WriteError(f"cannot write {'stdout' if path == STDIO else path}: {cure}")

@@ -7,7 +7,6 @@ import ctypes
 from ctypes import POINTER, c_char_p, c_float, c_int32, c_int64, c_uint64, c_void_p
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -50,7 +49,7 @@ class ComposeArgs(ctypes.Structure):
         *[(name, c_int32) for name in ("dtype", "source_height", "source_width", "channels")],
         *[(name, c_int32) for name in ("top", "left", "height", "width", "steps")],
         *[(name, c_float) for name in ("fidelity", "tolerance")],
-        ("strides", c_int64 * 3),
+        *[(name, c_int64) for name in ("row_stride", "column_stride", "channel_stride")],
         *[(name, c_void_p) for name in ("pixels", "barred", "unknown", "origin", "out")],
     ]
 
@@ -65,19 +64,25 @@ def library() -> ctypes.CDLL:
             break
     else:
         raise ImportError(f"psal's native library is not in {folder}: build and install it with `pip install .`")
-    for name in ("gather", "spread", "scatter", "log_total"):
-        for device in ("cpu", "cuda"):
-            _declare(lib, f"psal_{name}_{device}", [POINTER(WindowArgs)], c_char_p)
-    for device in ("cpu", "cuda"):
-        _declare(lib, f"psal_search_{device}", [POINTER(SearchArgs)], c_char_p)
-    _declare(lib, "psal_compose_cpu", [POINTER(ComposeArgs)], c_char_p)
-    _declare(lib, "psal_search_scratch", [POINTER(SearchArgs)], c_int64)
+    declare(lib, "cpu")
+    declare(lib, "cuda")
     _declare(lib, "psal_cpu_isa", [], c_char_p)
-    _declare(lib, "psal_cuda_architectures", [], c_char_p)
     return lib
 
 
-def _declare(lib: ctypes.CDLL, name: str, argtypes: list[Any], restype: Any) -> None:
+def declare(lib: ctypes.CDLL, device: str) -> None:
+    """Gives the functions of ext/psal.h for one device ("cpu" or "cuda") their C types, in a library that has them."""
+    for name in ("gather", "spread", "scatter", "log_total"):
+        _declare(lib, f"psal_{name}_{device}", [POINTER(WindowArgs)], c_char_p)
+    _declare(lib, f"psal_search_{device}", [POINTER(SearchArgs)], c_char_p)
+    if device == "cpu":
+        _declare(lib, "psal_compose_cpu", [POINTER(ComposeArgs)], c_char_p)
+    if device == "cuda":
+        _declare(lib, "psal_search_scratch", [POINTER(SearchArgs)], c_int64)
+        _declare(lib, "psal_cuda_architectures", [], c_char_p)
+
+
+def _declare(lib: ctypes.CDLL, name: str, argtypes: list[type], restype: type) -> None:
     function = getattr(lib, name)
     function.argtypes, function.restype = argtypes, restype
 
@@ -94,20 +99,23 @@ def cuda_architectures() -> str:
     return names.decode()
 
 
-def search_scratch(args: SearchArgs) -> int:
-    size: int = library().psal_search_scratch(ctypes.byref(args))
+def search_scratch(args: SearchArgs, device: torch.device) -> int:
+    """Bytes that a search needs on the device beside its inputs and its field; on the CPU it takes them itself."""
+    size: int = library().psal_search_scratch(ctypes.byref(args)) if device.type == "cuda" else 0
     return size
 
 
 def call(name: str, args: ctypes.Structure, device: torch.device) -> None:
     """Runs psal_<name> where `device` is, with torch's threads on the CPU and torch's current stream on CUDA.
 
-    Raises RuntimeError with the library's message.
+    Raises ValueError with the library's message about a field, RuntimeError with any other.
     """
     if device.type == "cuda":
         args.place = Place(0, device.index, torch.cuda.current_stream(device).cuda_stream)
     else:
         args.place = Place(torch.get_num_threads(), 0, None)
     message = getattr(library(), f"psal_{name}_{device.type}")(ctypes.byref(args))
+    if message and message.startswith(b"nnf holds"):
+        raise ValueError(message.decode())
     if message:
         raise RuntimeError(f"psal {name}: {message.decode()}")

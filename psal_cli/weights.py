@@ -87,8 +87,11 @@ def _safetensors(content: bytes, path: Path) -> dict[str, Tensor]:
 
     try:
         return _named_tensors(load(content), path)
-    except SafetensorError as error:
-        raise InputError(f"{path} is no safetensors file: {error}") from error
+    except (InputError, OSError, MemoryError):
+        raise
+    except Exception as error:  # names and dtypes of any kind
+        what = str(error) if isinstance(error, SafetensorError) else type(error).__name__
+        raise InputError(f"{path} is no safetensors file: {what}") from error
     except BaseException as error:  # where memory is short its Rust code panics, with what is no Exception
         if type(error).__name__ != "PanicException":
             raise
@@ -100,7 +103,7 @@ def _recipe(content: bytes) -> Recipe:
     length = int.from_bytes(content[:8], "little")
     try:
         recipe = json.loads(json.loads(content[8 : 8 + length]).get("__metadata__", {}).get("recipe", "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return recipe if isinstance(recipe, dict) else {}
 
@@ -146,6 +149,11 @@ def load_strict(network: Network, state: dict[str, Tensor], source: str) -> Netw
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             raise InputError(f"{source} does not fit {type(network).__name__}: it {what} {', '.join(names[:3])}{more}")
+    if whole := [name for name, x in expected.items() if x.is_floating_point() and not state[name].is_floating_point()]:
+        kind = str(state[whole[0]].dtype).removeprefix("torch.")
+        raise InputError(
+            f"{source} holds {kind} numbers in {whole[0]}, expected floating-point ones: quantised weights do not fit"
+        )
     if bad := [name for name, x in state.items() if not x.isfinite().all()]:
         raise InputError(f"{source} contains NaN or infinity in {bad[0]}: it was saved from a failed training")
     network.load_state_dict({name: state[name].to(x.dtype) for name, x in expected.items()})

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 # Before torch loads OpenMP: idle threads sleep instead of spinning, which on a busy machine slows small pictures tenfold.
@@ -18,14 +19,24 @@ from psal_cli.batch.runner import SIGNALS
 from psal_cli.benchmarks.pairs import BUNDLED
 from psal_cli.verbs.inpaint import api
 
+from .cuda_emulation.build import NoCompilerError, built
+from .cuda_emulation.device import EmulatedDevice
 from .photos import SIZE, texture
+
+EMULATION = pytest.param("emulation", marks=pytest.mark.native)
 
 
 def pytest_generate_tests(metafunc):
-    """A test that takes a `schedule` and does not say which runs once for each that its device has."""
-    chosen = any("schedule" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
-    if "schedule" in metafunc.fixturenames and not chosen:
+    """A test that takes a `schedule` and does not say which runs once for each that its device has; one that takes a `device`
+    runs on each: operators on the emulation of CUDA too, unless the test is marked not_emulated."""
+    marks = list(metafunc.definition.iter_markers())
+    chosen = "".join(str(mark.args[0]) for mark in marks if mark.name == "parametrize")
+    if "schedule" in metafunc.fixturenames and "schedule" not in chosen:
         metafunc.parametrize("schedule", ["scan", "jump-flood", "exact"])
+    if "device" in metafunc.fixturenames and "device" not in chosen:
+        of_operators = metafunc.module.__name__.rpartition(".")[2].startswith("test_ops_")
+        emulated = of_operators and not any(mark.name == "not_emulated" for mark in marks)
+        metafunc.parametrize("device", ["cpu", "cuda", *([EMULATION] if emulated else [])], indirect=True)
 
 
 @pytest.fixture(autouse=True)
@@ -45,17 +56,32 @@ def begun(monkeypatch):
     monkeypatch.setattr(memory, "held", lambda: 300_000_000)
 
 
-@pytest.fixture(params=["cpu", "cuda"])
+@pytest.fixture(scope="session")
+def emulated():
+    """The device of host memory that runs the CUDA kernels (cuda_emulation), compiled once for all sessions."""
+    if sys.platform != "linux":
+        pytest.skip("the emulation of CUDA has been tried on Linux only")
+    try:
+        return EmulatedDevice(built(Path(__file__).parents[1] / "build/cuda_emulation"))
+    except NoCompilerError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
 def device(request):
-    """Every test of an operation runs on both devices; without a GPU the CUDA half is skipped and says why."""
+    """Every test of an operation runs on all devices; without a GPU the CUDA part is skipped and says why."""
+    if request.param != "cpu" and "scan" in request.node.callspec.params.values():
+        pytest.skip('schedule "scan" runs on the CPU only')
+    if request.param == "emulation":  # the tensors stay on the CPU, which the emulated device copies them from
+        with request.getfixturevalue("emulated").active():
+            yield torch.device("cpu")
+        return
     if request.param == "cuda":
         if not torch.cuda.is_available():
             pytest.skip("torch sees no CUDA device")
         if not native.cuda_architectures():
             pytest.skip("libpsal was built without CUDA")
-        if "scan" in request.node.callspec.params.values():
-            pytest.skip('schedule "scan" runs on the CPU only')
-    return torch.device(request.param)
+    yield torch.device(request.param)
 
 
 @pytest.fixture(autouse=True)

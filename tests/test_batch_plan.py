@@ -1,6 +1,7 @@
 """Plans of batches: which pictures, which masks, where to; and the pipeline that works through them."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -298,3 +299,61 @@ def test_a_folder_that_cannot_be_read_is_a_failure_with_a_name(tree, monkeypatch
     monkeypatch.chdir(tree)
     [item] = find(lists=["failed"])[0]
     assert (str(item.input), str(item.tree), item.listed) == ("photos/deep/c.png", "deep/c.png", "photos/./deep/c.png")
+
+
+def test_names_that_a_file_system_does_not_tell_apart_are_one_place(tree, monkeypatch):
+    """As on macOS and Windows: what is asked of the system, files of two names, is answered as they do."""
+    Path("photos/B.jpg").touch()
+    items = find("photos/b.jpg", "photos/B.jpg")[0]
+    assert planned(items, output="out") == ["out/b.jpg", "out/B.jpg"]  # here they are two
+    probed, lexists = [], os.path.lexists
+
+    def ignores_case(path):
+        probed.append(os.fspath(path))
+        return any(name.casefold() == os.path.basename(path).casefold() for name in os.listdir(os.path.dirname(path)))
+
+    monkeypatch.setattr(os.path, "lexists", ignores_case)
+    with pytest.raises(InputError, match=r"out/B\.jpg would be written for photos/b\.jpg and for"):
+        planned(find("photos/b.jpg", "photos/B.jpg")[0], output="out")
+    monkeypatch.setattr(os.path, "lexists", lexists)
+    assert probed and sorted(os.listdir(tree)) == ["photos"]  # tried out, and nothing left
+
+
+@pytest.mark.parametrize("beside", ["MASK.png", "mask.PNG"])
+def test_an_output_does_not_overwrite_the_mask_under_another_case(tree, monkeypatch, beside):
+    Path("mask.png").touch()
+    items = pair(find("photos/a.jpg")[0], {"mask": ("mask.png",)}, READABLE)
+    assert planned(items, several=False, output=beside) == [beside]
+    samefile = os.path.samefile
+    monkeypatch.setattr(
+        os.path, "samefile", lambda first, second: first.casefold() == second.casefold() or samefile(first, second)
+    )
+    with pytest.raises(InputError, match=f"{beside} is an input of the same command"):
+        planned(pair(find("photos/a.jpg")[0], {"mask": ("mask.png",)}, READABLE), several=False, output=beside, force=True)
+
+
+def test_each_folder_is_listed_and_no_file_is_looked_up(tmp_path, monkeypatch):
+    """Planning many files costs no call of the system for each of them."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("in", "masks", "out"):
+        Path(folder).mkdir()
+    for number in range(200):
+        Path(f"in/{number}.jpg").touch()
+        Path(f"masks/{number}.png").touch()
+    calls, stat, lstat = [], os.stat, os.lstat
+    monkeypatch.setattr(os, "stat", lambda path, *args, **kwargs: calls.append(path) or stat(path, *args, **kwargs))
+    monkeypatch.setattr(os, "lstat", lambda path, *args, **kwargs: calls.append(path) or lstat(path, *args, **kwargs))
+    items, several = find("in")
+    items = pair(items, {"mask": ("masks",)}, READABLE)
+    assert planned(items, output="out", several=several)[:2] == ["out/0.jpg", "out/1.jpg"]
+    assert len(calls) < 100
+
+
+@pytest.mark.parametrize("pattern", ["{stem:>2000000000}.png", "{stem!r}.png", "{name:x}.png"])
+def test_a_pattern_with_a_width_is_refused_at_once(tree, pattern):
+    with pytest.raises(InputError, match=re.escape("a pattern may hold {stem}, {name} and {dir}")):
+        raise_problem(pair(find("photos/a.jpg")[0], {"mask": (pattern,)}, READABLE))
+
+
+def raise_problem(items):
+    raise items[0].problem or AssertionError("accepted")

@@ -238,3 +238,42 @@ with Stop() as stop:
     ignoring = ["sh", "-c", 'trap \'\' INT HUP; exec "$0" "$@"', sys.executable, "-P", "-c", START + code]
     env = os.environ | {"PYTHONPATH": str(Path(psal_cli.__file__).parent.parent)}
     assert subprocess.run(ignoring, env=env, capture_output=True, text=True).stdout.split() == ["True", "True", "False"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_torch_is_imported_waits_until_it_is_there(tmp_path, number):
+    """An import of torch that is cut off aborts the process, with a dump of C++."""
+    (tmp_path / "torch.py").write_text(
+        f"import os, time\nos.kill(os.getpid(), {int(number)})\ntime.sleep(0.1)\nprint('whole', flush=True)\n"
+    )
+    code = """
+from psal_cli.batch.runner import Stop, import_torch
+with Stop() as stop:
+    try:
+        import_torch()
+    except KeyboardInterrupt:
+        print("stopped", stop.asked)
+"""
+    env = dict(os.environ, PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path]))
+    run = subprocess.run([sys.executable, "-P", "-c", code], env=env, capture_output=True, text=True)
+    assert run.stdout.split("\n")[:2] == ["whole", "stopped True"] and run.stderr == ""
+
+
+def test_a_signal_before_the_command_is_imported_is_one_line():
+    code = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "psal_cli.commands":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+from psal_cli.__main__ import main
+main()
+"""
+    run = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
+        capture_output=True,
+        text=True,
+    )
+    assert (run.returncode, run.stderr) == (130, "psal: interrupted\n")

@@ -368,8 +368,22 @@ def test_nothing_to_copy_is_said_with_its_cure(folder, monkeypatch):
     run = ("inpaint", "photo.png", "--mask", "mask.png", "--source-mask", "spot.png")
     nothing = "nothing is left to copy from: no patch of 7x7 lies whole outside the mask"
     done = psal(*run)
-    assert done.exit_code == 2 and done.stderr.splitlines()[-1] == f"psal: photo.png: {nothing}"
+    assert (
+        done.exit_code == 2
+        and done.stderr.splitlines()[-1] == f"psal: photo.png: {nothing} (a smaller mask or --patch-size leaves some)"
+    )
     whole = memory_model.plan
     monkeypatch.setattr(memory_model, "plan", lambda *args, **options: replace(whole(*args, **options), reach=10))
     done = psal(*run)
     assert done.exit_code == 4 and f"photo.png: {nothing}, 10 pixels around: allow more with --max-memory" in done.stderr
+
+
+def test_a_mask_of_another_size_is_refused_before_the_picture_is_decoded(tmp_path, monkeypatch):
+    from psal_cli.image import reading
+
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (640, 480)).save("photo.png")
+    Image.new("L", (64, 64), 255).save("mask.png")
+    monkeypatch.setattr(reading, "decoded", lambda *_: pytest.fail("decoded"))
+    done = psal("inpaint", "photo.png", "--mask", "mask.png", "--engine", "patch")
+    assert done.exit_code == 2 and "mask.png is 64x64, the picture is 640x480" in done.stderr

@@ -374,3 +374,67 @@ def test_a_terminal_is_no_picture(monkeypatch):
             pass
         with pytest.raises((InputError, WriteError), match=r"stdout.*(is a terminal: redirect it|is closed)"):
             files.check_output(files.STDIO, force=True)
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path, monkeypatch):
+    """On file systems without files that have no name."""
+    monkeypatch.setattr(files, "_SWEPT", set())
+    program = (
+        "import os, signal, sys; from pathlib import Path; from psal_cli import files; files.UNNAMED = 0\n"
+        "with files.atomic_file(Path(sys.argv[1]), False) as file:\n"
+        "    file.write(b'half'); file.flush(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    run = subprocess.run([sys.executable, "-P", "-c", program, str(tmp_path / "out.png")], check=False)
+    assert run.returncode == -9
+    [left] = leftovers(tmp_path)
+    pid, system = left.split("-")[1:3]
+    names = {
+        "running": f".psal-{os.getpid()}-{system}-00000001.part",
+        "elsewhere": f".psal-{pid}-0123abcd-00000002.part",
+        "old": f".psal-{os.getpid()}-0123abcd-00000003.part",
+        "foreign": ".psal-notes.part",
+    }
+    for name in names.values():
+        (tmp_path / name).touch()
+    os.utime(tmp_path / names["old"], (1e9, 1e9))
+    write_picture(picture(), tmp_path / "out.png")
+    assert sorted(leftovers(tmp_path)) == sorted(names[name] for name in ("running", "elsewhere", "foreign"))
+
+
+def test_a_file_is_never_wider_open_than_what_it_replaces(tmp_path):
+    target = tmp_path / "out.png"
+    target.touch()
+    target.chmod(0o600)
+    with files.atomic_file(target, True) as file:
+        assert stat.S_IMODE(os.fstat(file.fileno()).st_mode) == 0o600
+    target.chmod(0o640)
+    with files.atomic_file(target, True) as file:
+        assert stat.S_IMODE(os.fstat(file.fileno()).st_mode) == 0o600
+    assert stat.S_IMODE(target.stat().st_mode) == 0o640
+    before = os.umask(0o027)
+    try:
+        with files.atomic_file(tmp_path / "new.png", False) as file:
+            assert stat.S_IMODE(os.fstat(file.fileno()).st_mode) == 0o640
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may give files away")
+def test_the_owner_of_what_is_overwritten_stays(tmp_path):
+    target, other = tmp_path / "out.png", tmp_path / "other.png"
+    target.touch()
+    os.link(target, other)
+    os.chown(target, 65534, 65534)
+    write_picture(picture(), target, force=True)
+    assert (target.stat().st_uid, target.stat().st_gid) == (65534, 65534)
+    assert other.read_bytes() == b""  # the other name keeps the old file
+
+
+def test_a_name_that_is_too_long_has_a_cure(tmp_path):
+    with pytest.raises(WriteError, match="File name too long: give a shorter one"):
+        write_picture(picture(), tmp_path / ("x" * 300 + ".png"))
+
+
+def test_a_disk_that_is_full_has_a_cure_for_arrays_too(tmp_path):
+    full = files.unwritten(tmp_path / "field.npy", OSError("9000 requested and 4096 written"))
+    assert "the disk is full: free space" in str(full)

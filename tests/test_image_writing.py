@@ -1,5 +1,6 @@
 """How pictures are written: without loss where they came so, over a background, in a profile, stripped."""
 
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -189,3 +190,13 @@ def test_strip_metadata_drops_all_and_names_a_profile_that_mattered(tmp_path, ca
             picture = Picture(blocks(), metadata=Metadata(**said))
             write_picture(picture, tmp_path / f"c.{suffix}", force=True, encoding=Encoding(strip_metadata=True))
             assert f"its {word} is dropped and is not sRGB: the colours will look different" in caplog.text
+
+
+@pytest.mark.parametrize("entry", [(282, 2, 4), (283, 5, 3), (296, 2, 3), (296, 3, 2)])
+def test_a_resolution_of_a_damaged_type_makes_no_tiff_that_others_refuse(tmp_path, entry):
+    tag, kind, count = entry
+    block = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<HHHII", 1, tag, kind, count, 26) + bytes(4) + b"72\0" * 10
+    write_picture(Picture(blocks(), metadata=Metadata(exif=block)), tmp_path / "out.tif")
+    with Image.open(tmp_path / "out.tif") as raw:
+        raw.load()
+        assert tag not in raw.tag_v2

@@ -65,6 +65,7 @@ def test_similarity_at_and_its_gradients_are_the_oracles(device, similarity, dty
     assert_close(actual[2], expected[2], dtype, roundings)
 
 
+@pytest.mark.not_emulated("too many calls; the gradients are compared with the oracle's")
 @pytest.mark.parametrize("similarity", SIMILARITIES)
 def test_similarity_at_passes_gradcheck(device, similarity):
     query = torch.randn(1, 2, 6, 5, dtype=torch.float64, device=device, requires_grad=True)
@@ -105,6 +106,7 @@ def test_aggregate_and_its_gradients_are_the_oracles(device, dtype, softmax, pat
     assert_close(actual[2], expected[2], dtype, results=2)  # the mean that a softmax subtracts is made of the rounded output
 
 
+@pytest.mark.not_emulated("too many calls; the gradients are compared with the oracle's")
 @pytest.mark.parametrize("softmax", [False, True])
 @pytest.mark.parametrize(("patch_size", "value_scale"), [(1, 1), (3, 1), (3, 2), (3, 3)])
 def test_aggregate_passes_gradcheck(device, softmax, patch_size, value_scale):
@@ -163,11 +165,13 @@ def operator_samples(device):
     yield ps.aggregate, (asking[1], nnf, asking[2], 3, True)
 
 
+@pytest.mark.not_emulated("about torch, not about the kernels")
 def test_operators_pass_opcheck(device):
     for operator, arguments in operator_samples(device):
         torch.library.opcheck(operator, arguments)
 
 
+@pytest.mark.not_emulated("its threads run in one order always")
 def test_gradients_are_the_same_bits_in_every_run_and_for_any_number_of_threads(device, threads):
     query, key, value = (torch.randn(2, 16, 40, 36, device=device, requires_grad=True) for _ in range(3))
     nnf = a_field(3, (40, 36), (6, 7), device)  # many queries match one key: a race would show

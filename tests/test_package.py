@@ -161,6 +161,7 @@ def test_enumerations_are_those_of_the_header():
         | native.SIMILARITIES
         | native.PIXELS
         | native.SCHEDULES
+        | native.PIXELS
     )
     assert {name.upper().replace("-", "_"): value for name, value in mirrored.items()} == values
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import load_file
 
-from psal_cli.networks.span_psal import SpanPSAL
+from psal_cli.networks.residual_psal import ResidualPSAL
 from psal_cli.training import export, precision, super_resolution, upscaling_crops
 from psal_cli.training.photographs import EVERY
 from psal_cli.training.upscaling_crops import BSDS, HELD_OUT_SIDE, Crops, degraded, luminance, smaller
@@ -182,7 +182,7 @@ def test_the_kept_weights_are_the_mean_and_make_a_network(trained, tmp_path, mon
     (row,) = [json.loads(line) for line in (tmp_path / "upscale_x2.jsonl").read_text().splitlines()]
     assert row["validation"] < 0  # minus decibels
     monkeypatch.setattr(export, "FOLDER", tmp_path)
-    SpanPSAL(2, 4, 2, 1).load_state_dict(load_file(export.export(tmp_path / "upscale_x2.best.pt", "small", half=False)))
+    ResidualPSAL(2, 4, 2, 1).load_state_dict(load_file(export.export(tmp_path / "upscale_x2.best.pt", "small", half=False)))
 
 
 def test_a_run_takes_what_fits_from_a_trunk_without_attention(trained, tmp_path):

@@ -12,7 +12,7 @@ from psal_cli import errors
 from psal_cli import weights as stored
 from psal_cli.memory_fallback import RunMode, run_modes
 from psal_cli.networks.csnln import CSNLN
-from psal_cli.networks.span_psal import SpanPSAL
+from psal_cli.networks.residual_psal import ResidualPSAL
 from psal_cli.networks.upscaling import UpscalingNetwork, reduced
 from psal_cli.verbs.upscale import upscaler as module
 from psal_cli.verbs.upscale.networks import network_of, networks_for, weights_of
@@ -20,10 +20,10 @@ from psal_cli.verbs.upscale.options import MODELS
 from psal_cli.verbs.upscale.upscaler import Upscaler
 from psal_cli.weights import manifest
 
-ARCHITECTURES = (SpanPSAL, UpscalingNetwork)
+ARCHITECTURES = (ResidualPSAL, UpscalingNetwork)
 
 
-def network(scale, architecture=SpanPSAL, **options):
+def network(scale, architecture=ResidualPSAL, **options):
     torch.manual_seed(scale)
     return architecture(scale, 8, 3, 1, **options).eval().requires_grad_(False)
 

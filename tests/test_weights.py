@@ -121,3 +121,18 @@ def test_a_private_copy_shares_the_weights_and_nothing_else():
     assert all(x is y for x, y in zip(copy.buffers(), network.buffers(), strict=True))
     copy[0].stride = (2, 2)
     assert network[0].stride == (1, 1)
+
+
+def test_integers_are_no_weights():
+    network = nn.Linear(2, 2)
+    state = {name: x.to(torch.int8) for name, x in network.state_dict().items()}
+    with pytest.raises(InputError, match="file holds int8 numbers in weight, expected floating-point ones"):
+        weights.load_strict(network, state, "file")
+
+
+@pytest.mark.parametrize("about", [{"recipe": "[" * 100_000}, {"recipe": "7"}, {"recipe": "\ud7ff"}])
+def test_no_metadata_of_a_file_of_weights_is_an_internal_error(tmp_path, about):
+    from safetensors.torch import save_file
+
+    save_file({"x": torch.zeros(1)}, tmp_path / "w.safetensors", metadata=about)
+    assert weights.resolve(str(tmp_path / "w.safetensors"))[1] == {}

@@ -52,9 +52,9 @@ struct Part {
   }
 
   void read(Place at, Colour& out) const {
-    const int64_t first = at.row * a.strides[0] + at.column * a.strides[1];
+    const int64_t first = at.row * a.row_stride + at.column * a.column_stride;
     for (int c = 0; c < a.channels; ++c) {
-      const int64_t i = first + c * a.strides[2];
+      const int64_t i = first + c * a.channel_stride;
       switch (a.dtype) {
         case PSAL_UINT8: out[c] = ((const uint8_t*)a.pixels)[i] / 255.f; break;
         case PSAL_UINT16: out[c] = ((const uint16_t*)a.pixels)[i] / 65535.f; break;

@@ -1,4 +1,6 @@
 // The window sums of ../windows.h over all pixels, on the CPU. Compiled once per instruction set (see dispatch.cpp).
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "kernels.h"
@@ -118,12 +120,51 @@ void by_dtype(int dtype, Run run) {
   }
 }
 
+// Whether any of `count` matches lies neither in the key nor is -1, -1.
+bool any_outside(const int32_t* rows, const int32_t* columns, int64_t count, uint32_t height, uint32_t width) {
+  int outside = 0;
+#pragma omp simd reduction(| : outside)
+  for (int64_t i = 0; i < count; ++i)
+    outside |= (((uint32_t)rows[i] >= height) | ((uint32_t)columns[i] >= width)) & ((rows[i] & columns[i]) != -1);
+  return outside;
+}
+
+// Throws std::domain_error with the first match that is none.
+void check_field(const psal_window_args& a) {
+  const int64_t queries = (int64_t)a.query_height * a.query_width, planes = (int64_t)a.batch * a.k;
+  const int64_t chunk = 1 << 14, chunks = (queries + chunk - 1) / chunk;
+  int64_t bad = planes * chunks;
+#pragma omp parallel for num_threads(a.place.threads) reduction(min : bad) if (planes * queries > chunk)
+  for (int64_t at = 0; at < planes * chunks; ++at) {
+    const int32_t* rows = a.nnf + at / chunks * 2 * queries + at % chunks * chunk;
+    const int64_t left = queries - at % chunks * chunk, count = left < chunk ? left : chunk;
+    if (any_outside(rows, rows + queries, count, a.key_height, a.key_width)) bad = at < bad ? at : bad;
+  }
+  if (bad == planes * chunks) return;
+  const int32_t* rows = a.nnf + bad / chunks * 2 * queries + bad % chunks * chunk;
+  while (!any_outside(rows, rows + queries, 1, a.key_height, a.key_width)) ++rows;
+  throw std::domain_error("nnf holds (row, column) = (" + std::to_string(rows[0]) + ", " + std::to_string(rows[queries]) +
+                          "), expected (0, 0) to (" + std::to_string(a.key_height - 1) + ", " +
+                          std::to_string(a.key_width - 1) + "), or (-1, -1) where there is no match");
+}
+
 }  // namespace
 
-void gather(const psal_window_args& a) { by_dtype(a.dtype, [&](auto t) { gather_images<decltype(t)>(a); }); }
-void spread(const psal_window_args& a) { by_dtype(a.dtype, [&](auto t) { vectors<decltype(t), false>(a); }); }
-void scatter(const psal_window_args& a) { by_dtype(a.dtype, [&](auto t) { vectors<decltype(t), true>(a); }); }
-void log_total(const psal_window_args& a) { by_dtype(a.dtype, [&](auto t) { log_total_images<decltype(t)>(a); }); }
+void gather(const psal_window_args& a) {
+  check_field(a);
+  by_dtype(a.dtype, [&](auto t) { gather_images<decltype(t)>(a); });
+}
+void spread(const psal_window_args& a) {
+  check_field(a);
+  by_dtype(a.dtype, [&](auto t) { vectors<decltype(t), false>(a); });
+}
+void scatter(const psal_window_args& a) {
+  check_field(a);
+  by_dtype(a.dtype, [&](auto t) { vectors<decltype(t), true>(a); });
+}
+void log_total(const psal_window_args& a) {  // a spread over the same field follows, which checks it
+  by_dtype(a.dtype, [&](auto t) { log_total_images<decltype(t)>(a); });
+}
 
 }  // namespace PSAL_ISA
 }  // namespace psal

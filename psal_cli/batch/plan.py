@@ -1,13 +1,15 @@
 """Batches: which pictures, and where each result goes; all settled before any work."""
 
 import codecs
+import functools
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from psal_cli.batch.places import Grouped, Places
 from psal_cli.errors import InputError, PsalError, WriteError
 from psal_cli.files import STDIO, atomic_file, check_folder, check_output, open_input, unwritten
 
@@ -17,7 +19,7 @@ LONGEST = 4096  # bytes of a path
 TREE = f"{os.sep}.{os.sep}"  # in a path: what follows it is kept below the output folder, as in rsync --relative
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Item:
     """One picture of a batch.
 
@@ -190,14 +192,16 @@ def place(
     the picture for None. suffix: between name and extension; default none in a folder and `beside` beside the picture.
     extension: in place of the picture's own. Raises InputError when a file is named for several pictures.
     """
+    is_one = functools.cache(lambda text: is_folder(as_path(text)))  # the same text is asked about for each picture
     for item in items:
         for option, text in sorted(wanted.items(), key=lambda pair: pair[0] == "output"):  # the result itself last
             if text is not None or option == "output":
-                item.outputs[option] = _target(item, option, text, several, suffix, beside, extension)
+                item.outputs[option] = _target(item, option, text, several, suffix, beside, extension, is_one)
     if len(items) < 2:
         return items
-    results = {os.path.realpath(item.output): item for item in items}
-    makers = [results.get(os.path.realpath(item.input), item) for item in items]
+    places = Places()
+    results = {places.spot(item.output): item for item in items}
+    makers = [results.get(places.spot(item.input), item) for item in items]
     out = [item for item, maker in zip(items, makers, strict=True) if maker is item]
     if left := [item.input for item, maker in zip(items, makers, strict=True) if maker is not item]:
         more = f" and {len(left) - 1} more are results" if len(left) > 1 else " is the result"
@@ -206,7 +210,14 @@ def place(
 
 
 def _target(
-    item: Item, option: str, text: str | None, several: bool, suffix: str | None, beside: str, extension: str | None
+    item: Item,
+    option: str,
+    text: str | None,
+    several: bool,
+    suffix: str | None,
+    beside: str,
+    extension: str | None,
+    is_one: Callable[[str], bool],
 ) -> Path:
     from psal_cli.image.formats import kind
 
@@ -216,12 +227,12 @@ def _target(
     if text is None:
         return item.input.with_name(f"{item.tree.stem}{beside if suffix is None else suffix}{item.mark}{ending}")
     path = as_path(text)
-    if path == STDIO or not (several or text.endswith(os.sep) or is_folder(path)):
+    if path == STDIO or not (several or text.endswith(os.sep) or is_one(text)):
         return path
     flag = f"--{option.replace('_', '-')}"
-    if is_file(path):
+    if not is_one(text) and is_file(path):
         raise InputError(f"{flag} {text} is a file, for several pictures a folder is needed: {flag} {path.stem}{os.sep}")
-    if path.suffix and not is_folder(path) and not text.endswith(os.sep):
+    if path.suffix and not is_one(text) and not text.endswith(os.sep):
         raise InputError(f"{flag} {text} names one file, there may be several: for a folder write {flag} {text}{os.sep}")
     if item.input == STDIO:
         raise InputError(f"{flag} {text}: what comes from stdin has no name: name the file in it")
@@ -234,23 +245,48 @@ def settle(items: list[Item], folders: bool, force: bool, skip_existing: bool) -
     folders: folders that are missing will be made. Raises InputError: two results in one place, a result in the place of
     another input, an output that exists without `force`; WriteError: no permission.
     """
-    inputs = {os.path.realpath(path) for item in items for path in (item.input, *item.sidecar_files) if path != STDIO}
-    taken: dict[str, Item] = {}
-    existing = []
+    places = Places()
+    inputs, taken = _by_key(places, items), Grouped[Item]()
+    existing: list[Path] = []
+    checked: set[Path] = set()
     for item in items:
-        item.skipped = skip_existing and item.output != STDIO and is_file(item.output)
+        item.skipped = skip_existing and item.output != STDIO and places.is_file(item.output)
         for option, path in item.outputs.items():
-            spot = os.path.realpath(path) if path != STDIO else str(STDIO)
-            if spot in taken:
-                raise InputError(_collision(path, taken[spot], item))
-            taken[spot] = item
-            if spot in inputs and not (option == "output" and os.path.realpath(item.input) == spot):
+            key = places.key(path) if path != STDIO else str(STDIO)
+            if other := next((other for other in taken.get(key) if _is_output(places, path, other, item, option)), None):
+                raise InputError(_collision(path, other, item))
+            taken.add(key, item)
+            own = places.spot(item.input) if option == "output" and item.input != STDIO else None
+            if any(places.spot(file) != own and _is_same(places, path, file) for file in inputs.get(key)):
                 raise InputError(f"{path} is an input of the same command: give another name")
-            if not item.skipped and not item.problem:
+            if not item.skipped and not item.problem and (path.parent not in checked or places.may_exist(path)):
                 existing += _check(path, folders, force)
+                checked.add(path.parent)
     if existing:
         more = f" and {len(existing) - 1} more exist" if len(existing) > 1 else " exists"
         raise InputError(f"{existing[0]}{more}: --force to overwrite, --skip-existing to leave what is there")
+
+
+def _by_key(places: Places, items: list[Item]) -> Grouped[Path]:
+    """The inputs of all items, by what names one file on some file system."""
+    found = Grouped[Path]()
+    for item in items:
+        for path in (item.input, *item.sidecar_files):
+            if path != STDIO and path not in found.get(key := places.key(path)):
+                found.add(key, path)
+    return found
+
+
+def _is_same(places: Places, first: Path, second: Path) -> bool:
+    """Whether two paths are one file, or both stdout."""
+    if STDIO in (first, second):
+        return first == second
+    return places.are_same(places.spot(first), places.spot(second))
+
+
+def _is_output(places: Places, path: Path, other: Item, item: Item, option: str) -> bool:
+    """Whether a path, the output `option` of an item, is an output of another item, or a second one of its own."""
+    return any(_is_same(places, path, file) for name, file in other.outputs.items() if other is not item or name != option)
 
 
 def _collision(path: Path, first: Item, second: Item) -> str:
@@ -292,8 +328,10 @@ def check_sheet(option: str, path: Path, items: list[Item], force: bool) -> None
 
 
 def _is_used(path: Path, items: list[Item]) -> bool:
-    files = (file for item in items for file in (item.input, *item.sidecar_files, *item.outputs.values()))
-    return os.path.realpath(path) in map(os.path.realpath, files)
+    places = Places()
+    files = {file for item in items for file in (item.input, *item.sidecar_files, *item.outputs.values()) if file != STDIO}
+    key = places.key(path)
+    return any(_is_same(places, path, file) for file in files if places.key(file) == key)
 
 
 def check_list(path: Path, items: list[Item], readable: frozenset[str]) -> None:

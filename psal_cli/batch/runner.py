@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 from psal_cli import memory
@@ -85,6 +86,31 @@ class Stop:
             yield
         finally:
             self.held = before
+
+
+@contextmanager
+def deferred_signals() -> Iterator[None]:
+    """Signals that come in here are acted on at its end: an import of torch that is cut off aborts the process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    seen: list[tuple[int, FrameType | None]] = []
+    handled = {number: handler for number in SIGNALS if callable(handler := signal.getsignal(number))}
+    for number in handled:
+        signal.signal(number, lambda number, frame: seen.append((number, frame)))
+    try:
+        yield
+    finally:
+        for number, handler in handled.items():
+            signal.signal(number, handler)
+    for number, frame in seen[:1]:
+        handled[number](number, frame)
+
+
+def import_torch() -> None:
+    """For all that comes before the first use of torch in a command."""
+    with deferred_signals():
+        import torch  # noqa: F401
 
 
 class _AtOnce(Executor):

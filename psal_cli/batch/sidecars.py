@@ -5,7 +5,9 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from string import Formatter
 
+from psal_cli.batch.places import Places
 from psal_cli.batch.plan import Item, as_path, is_file, is_folder
 from psal_cli.errors import InputError
 from psal_cli.files import STDIO
@@ -27,11 +29,12 @@ def pair(items: list[Item], wanted: Mapping[str, Sequence[str]], readable: froze
     for option, text in texts:
         if "{" not in text and as_path(text) != STDIO and not os.path.lexists(as_path(text)):
             raise InputError(f"{text}: no such file or folder, see --{_flag(option)}")
-    alike = functools.cache(lambda folder: _by_stem(folder, readable))
+    alike, places = functools.cache(lambda folder: _by_stem(folder, readable)), Places()
+    folder_of = {text: is_folder(as_path(text)) for _, text in texts}
     for item in items:
         found: dict[str, list[Path]] = {}
         for option, text in texts:
-            sidecar = _sidecar(item, option, text, alike)
+            sidecar = _sidecar(item, option, text, folder_of[text], alike, places)
             if isinstance(sidecar, InputError):
                 item.problem = item.problem or sidecar
             else:
@@ -39,13 +42,16 @@ def pair(items: list[Item], wanted: Mapping[str, Sequence[str]], readable: froze
         item.sidecars |= {option: tuple(paths) for option, paths in found.items()}
     if len(items) < 2:
         return items
-    used = {os.path.realpath(path) for item in items for path in item.sidecar_files}
-    folders = {Path(text).resolve() for _, text in texts if is_folder(as_path(text))}
+    used = {places.spot(path) for item in items for path in item.sidecar_files}
+    folders = {Path(text).resolve() for text, is_one in folder_of.items() if is_one}
 
     def is_sidecar(item: Item) -> bool:
-        place = Path(os.path.realpath(item.input))
-        between = place.parents[: len(item.tree.parts) - 1]  # folders below the one that was given
-        return str(place) in used or (item.problem is not None and not folders.isdisjoint(between))
+        if places.spot(item.input) in used:
+            return True
+        if item.problem is None:
+            return False
+        between = Path(os.path.realpath(item.input)).parents[: len(item.tree.parts) - 1]  # folders below the one that was given
+        return not folders.isdisjoint(between)
 
     return [item for item in items if not is_sidecar(item)]
 
@@ -60,20 +66,22 @@ def _by_stem(folder: Path, readable: frozenset[str]) -> dict[str, list[Path]]:
     return found
 
 
-def _sidecar(item: Item, option: str, text: str, alike: Callable[[Path], dict[str, list[Path]]]) -> Path | InputError:
+def _sidecar(
+    item: Item, option: str, text: str, is_folder: bool, alike: Callable[[Path], dict[str, list[Path]]], places: Places
+) -> Path | InputError:
     path = as_path(text)
     if "{" in text and not is_file(path):
         path = _filled_in(item, option, text)
-        found = [path] if is_file(path) else []
+        found = [path] if places.is_file(path) else []
         where = f"no {path}"
-    elif is_folder(path):
+    elif is_folder:
         folder = path / item.tree.parent
         same = folder / item.tree.name
-        found = [same] if is_file(same) else alike(folder).get(item.tree.stem, [])
+        found = [same] if places.is_file(same) else alike(folder).get(item.tree.stem, [])
         where = f"no {folder / item.tree.stem} with any suffix of a picture"
     else:
         return path  # one for all: what is wrong with it is said when it is read
-    if len(found) == 1 and os.path.realpath(found[0]) != os.path.realpath(item.input):
+    if len(found) == 1 and not places.are_same(places.spot(found[0]), places.spot(item.input)):
         return found[0]
     if found:
         where = f"{found[0]} is the picture itself" if len(found) == 1 else f"{' and '.join(map(str, sorted(found)))} both fit"
@@ -86,9 +94,11 @@ def _flag(option: str) -> str:
 
 
 def _filled_in(item: Item, option: str, pattern: str) -> Path:
+    cure = "a pattern may hold {stem}, {name} and {dir}, each as often as you like"
     try:
+        if any(spec or conversion for _, name, spec, conversion in Formatter().parse(pattern) if name is not None):
+            raise ValueError("a width or a conversion")  # {stem:>2000000000} would take minutes
         text = pattern.format(stem=item.tree.stem, name=item.tree.name, dir=item.input.parent)
     except (LookupError, ValueError, AttributeError) as error:
-        cure = "a pattern may hold {stem}, {name} and {dir}, each as often as you like"
         raise InputError(f"--{_flag(option)} {pattern}: {cure}") from error
     return Path(text) if os.sep in text else item.input.parent / text

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import click
 
 from psal_cli.batch.plan import as_path
+from psal_cli.batch.runner import import_torch
 from psal_cli.commands import options
 from psal_cli.commands.console import Console
 from psal_cli.errors import WriteError
@@ -160,6 +161,7 @@ def _run(
         if path is not None:
             output.check_plot(path)
             check_output(path, force)
+        import_torch()
         device, _ = options.choose_device(device)
         options.set_threads(threads)
         results = measure(console.say, seed=seed, device=device, threads=threads)

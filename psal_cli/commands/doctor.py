@@ -8,6 +8,7 @@ import sys
 import click
 
 from psal_cli import __version__
+from psal_cli.batch.runner import deferred_signals
 from psal_cli.commands import options
 from psal_cli.errors import PsalError
 
@@ -40,7 +41,8 @@ def examine() -> tuple[dict[str, object], PsalError | None]:
     problem = None
     for name, module in MODULES.items():
         try:
-            found[name] = importlib.import_module(module).__version__
+            with deferred_signals():
+                found[name] = importlib.import_module(module).__version__
         except ImportError as error:
             found[name] = None
             problem = problem or PsalError(f"{name} does not load ({error}): install psal anew with `pip install .`")

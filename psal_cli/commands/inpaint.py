@@ -157,18 +157,21 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
             patch_size=self.arguments.patch_size,
             engine=self.arguments.engine,
             network=network_for(self._options()),
-            mask_decoding=self._mask_decoding(item),
+            mask_decoding=self._mask_decoding(item, (header.width, header.height)),
             streams=self.streams(item, header, header.channels),
             limit=self.arguments.max_memory,
         )
         return self.planned(item, found)
 
-    def _mask_decoding(self, item: Item) -> int:
-        """Bytes a pixel, at most, while one of the masks is decoded."""
+    def _mask_decoding(self, item: Item, size: tuple[int, int]) -> int:
+        """Bytes a pixel, at most, while one of the masks is decoded. Raises InputError for one of another size."""
         from psal_cli import memory
         from psal_cli.image import read_header
+        from psal_cli.image.mask import check_mask_size
 
         headers = [read_header(path, self.arguments.max_pixels, profiles=False) for path in item.sidecar_files]
+        for path, head in zip(item.sidecar_files, headers, strict=True):
+            check_mask_size(head.width, head.height, size, path)  # before the picture, which may be large, is decoded
         return max(memory.reading(1, head.channels, head.bits // 8, head.alpha, head.format) for head in headers)
 
     def _mask(self, item: Item, size: tuple[int, int]) -> Mask:
@@ -218,7 +221,7 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
             size = f"{error.patch_size}x{error.patch_size}"
             nothing = f"nothing is left to copy from: no patch of {size} lies whole outside the mask"
             if error.reach is None:
-                raise InputError(f"{item.input}: {nothing}") from error
+                raise InputError(f"{item.input}: {nothing} (a smaller mask or --patch-size leaves some)") from error
             raise MemoryLimitError(f"{nothing}, {error.reach} pixels around: allow more with --max-memory") from error
         except InvalidValueError:
             raise

@@ -11,7 +11,7 @@ import click
 
 from psal_cli import memory
 from psal_cli.batch.plan import Item, as_path, make_folders, write_list
-from psal_cli.batch.runner import Outcome, Stop, run
+from psal_cli.batch.runner import Outcome, Stop, import_torch, run
 from psal_cli.commands import options, report
 from psal_cli.commands.arguments import Arguments
 from psal_cli.commands.console import Console
@@ -32,6 +32,7 @@ def run_verb(arguments: Arguments, make: type[AnyVerb]) -> None:
 
 def _preview(verb: AnyVerb, items: list[Item], several: bool) -> int:
     console, codes = verb.console, []
+    import_torch()
     verb.use_device()
     _start(verb)
     for item in items:
@@ -82,6 +83,7 @@ def _run(verb: AnyVerb, items: list[Item], several: bool, stop: Stop) -> int:
         return verb.write(item, result)
 
     with suppress(KeyboardInterrupt):  # of a signal, which `stop` has seen: then no picture is begun
+        import_torch()
         why = verb.use_device()
         console.detail(f"device {verb.device} ({why}), {options.set_threads(arguments.threads)} CPU threads")
         _start(verb)

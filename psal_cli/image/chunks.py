@@ -1,7 +1,10 @@
-"""What a PNG file carries beside its pixels: its chunks of colour and of text, and blocks that are written as text."""
+"""What a PNG file carries beside its pixels: its chunks of colour and of text, blocks that are written as text, and others."""
 
+import struct
 import zlib
 from typing import IO
+
+from PIL import Image
 
 COLOUR = (b"mDCV", b"cLLI", b"sRGB", b"gAMA", b"cHRM")
 TEXT = (b"tEXt", b"zTXt", b"iTXt")
@@ -11,30 +14,91 @@ SRGB = {  # chunks that say no more than that the colours are sRGB, as a picture
     b"cHRM": [b"".join(n.to_bytes(4) for n in (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000))],
     b"cICP": [bytes([primaries, transfer, 0, 1]) for primaries in (1, 2) for transfer in (1, 2, 6, 13)],  # 2: not said
 }
+SIGNIFICANT, BACKGROUND, TIME, SUGGESTED, DENSITY, HISTOGRAM = b"sBIT", b"bKGD", b"tIME", b"sPLT", b"pHYs", b"hIST"
+UNSAFE_BUT_KEPT = (SIGNIFICANT, BACKGROUND, TIME, SUGGESTED)  # though their names say that they depend on the pixels
+# Chunks that say how the pixels are stored, or of an animation, which is said; eXIf and iCCP have fields of their own.
+LAYOUT = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"eXIf", b"iCCP", b"acTL", b"fcTL", b"fdAT", b"iDOT", b"CgBI")
 LONGEST = 1 << 24  # bytes of one chunk
+MOST = 1 << 26  # bytes of all chunks
+MOST_TEXT = 1 << 26  # bytes of all texts that are unpacked for one field
 LONGEST_TEXT = 1 << 24  # bytes of one text when it is unpacked
 
 Chunk = tuple[bytes, bytes]
 
 
 def read_chunks(file: IO[bytes]) -> list[Chunk]:
-    """The (type, data) of a PNG file's chunks of colour and of text, the texts still packed. Raises ValueError: too long."""
-    found = []
+    """The (type, data) of a PNG file's chunks but those of its pixels, texts still packed. Raises ValueError: too long."""
+    found: list[Chunk] = []
+    left = MOST
     file.seek(8)
     while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
         length, kind = int.from_bytes(head[:4]), head[4:]
-        if kind not in (b"cICP", *COLOUR, *TEXT):
+        if kind in LAYOUT:
             file.seek(length + 4, 1)
             continue
-        if length > LONGEST:
+        left -= length
+        if length > LONGEST or left < 0:
             raise ValueError(f"a text of {length / 1e6:.0f} MB")
         found.append((kind, file.read(length)))
         file.seek(4, 1)
     return found
 
 
+def kept_chunks(chunks: list[Chunk], image: Image.Image, turned: bool) -> list[Chunk]:
+    """The chunks that another PNG file may hold and that no other field of Metadata has, for red, green, blue or grey.
+
+    image: the picture that they were read with, loaded; turned: whether it is turned by a quarter.
+    """
+    out = []
+    for kind, data in chunks:
+        if kind == DENSITY and data[8:9] == b"\0":  # a ratio, no resolution
+            out.append((kind, data[4:8] + data[:4] + b"\0" if turned else data))
+        elif kind == BACKGROUND and image.mode in ("P", "PA"):
+            palette = image.getpalette("RGB") or []
+            colour = palette[3 * data[0] : 3 * data[0] + 3] if data else []
+            if len(colour) == 3:
+                out.append((kind, struct.pack(">HHH", *colour)))
+        elif _is_other(kind) and (kind in UNSAFE_BUT_KEPT or kind[3:].islower()):
+            out.append((kind, data))
+    return out
+
+
+def _is_other(kind: bytes) -> bool:
+    """Whether no field of Metadata but `chunks` holds such a chunk, and the decoder needs none of it."""
+    return kind not in (b"cICP", DENSITY, *COLOUR, *TEXT, *LAYOUT) and kind[:1].islower()
+
+
+def lost_chunks(file: IO[bytes]) -> list[str]:
+    """The names of the chunks that no edited picture keeps, each once."""
+    found: dict[str, None] = {}
+    file.seek(8)
+    while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
+        kind = head[4:]
+        if _is_other(kind) and kind not in UNSAFE_BUT_KEPT and not kind[3:].islower():
+            found[f"chunk {kind.decode('latin-1')}" if kind != b"caBX" else "Content Credentials"] = None
+        file.seek(int.from_bytes(head[:4]) + 4, 1)
+    return list(found)
+
+
+def fits(chunk: Chunk, channels: int, alpha: bool, bits: int) -> bool:
+    """Whether a chunk about numbers of a pixel is one about pixels like these."""
+    kind, data = chunk
+    if kind == SIGNIFICANT:
+        return len(data) == channels + alpha and all(0 < value <= bits for value in data)
+    if kind == BACKGROUND:
+        return len(data) == 2 * channels and (bits == 16 or not any(data[::2]))
+    return True
+
+
+def with_alpha(chunk: Chunk, bits: int) -> Chunk:
+    """The significant bits of a picture that got an alpha of its own from a palette or a key."""
+    kind, data = chunk
+    return (kind, data + bytes([bits])) if kind == SIGNIFICANT and len(data) in (1, 3) else chunk
+
+
 def keyword(chunk: Chunk) -> bytes:
-    return chunk[1].split(b"\0", 1)[0]
+    """What a text is called; nothing for a chunk of another kind."""
+    return chunk[1][:80].split(b"\0", 1)[0] if chunk[0] in TEXT else b""
 
 
 def is_srgb(chunk: Chunk) -> bool:
@@ -50,6 +114,19 @@ def text_of(chunk: Chunk) -> bytes:
         packed, (_, _, text) = text[:1] == b"\1", text[2:].split(b"\0", 2)
         return _unpacked(text) if packed else text
     return (_unpacked(text[1:]) if kind == b"zTXt" else text).decode("latin-1").encode()
+
+
+def texts_of(chunks: list[Chunk], name: bytes) -> list[bytes]:
+    """All texts of a keyword. Raises ValueError when they are too long together."""
+    found: list[bytes] = []
+    left = MOST_TEXT
+    for chunk in chunks:
+        if keyword(chunk) == name:
+            found.append(text_of(chunk))
+            left -= len(found[-1])
+            if left < 0:
+                raise ValueError(f"texts of more than {MOST_TEXT / 1e6:.0f} MB")
+    return found
 
 
 def _unpacked(data: bytes) -> bytes:

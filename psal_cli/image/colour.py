@@ -72,6 +72,8 @@ def meaning_of(icc: bytes, channels: int) -> str:
 def to_srgb(pixels: np.ndarray, icc: bytes) -> np.ndarray:
     """uint8 [H, W, C] in the colours of a usable profile -> uint8 [H, W, 3] in sRGB."""
     transform, out = _transform(icc, pixels.shape[2]), np.empty((*pixels.shape[:2], 3), np.uint8)
+    if transform is None:
+        raise ValueError(f"an ICC profile of {len(icc)} bytes is unusable for {pixels.shape[2]} channels")
     for rows in _slices(pixels):
         out[rows] = transform.apply(Image.fromarray(pixels[rows, :, 0] if pixels.shape[2] == 1 else pixels[rows]))
     return out
@@ -96,7 +98,9 @@ def _slices(pixels: np.ndarray) -> Iterator[slice]:
 def parse_colour(text: str) -> tuple[int, int, int]:
     """A CSS colour ("white", "#1e90ff") as (red, green, blue) of sRGB. Raises InputError for any other text."""
     try:
-        red, green, blue = ImageColor.getrgb(text)
+        red, green, blue, *alpha = ImageColor.getrgb(text)
+        if alpha:
+            raise ValueError("a colour that lets others through")
     except ValueError:
         raise InputError(f"--background {text} is no colour: give a CSS name (white) or #rrggbb") from None
     return red, green, blue

@@ -22,6 +22,7 @@ MODES = {"1": "L", "L": "L", "LA": "LA", "La": "LA", "RGB": "RGB", "RGBX": "RGB"
 PALETTES = ("P", "PA")
 DEEP_GREY = ("I;16", "I;16L", "I;16B")
 BAND = 1 << 20  # pixels
+SIGNED = 2  # of a TIFF's sample formats
 ASSOCIATED = 1  # of a TIFF's extra samples: alpha that the colours are multiplied by
 BITS, PHOTOMETRIC, SAMPLES, PLANAR, EXTRA_SAMPLES, SAMPLE_FORMAT = 258, 262, 277, 284, 338, 339
 UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # a view of the upright array in which the pixels lie as stored
@@ -97,8 +98,10 @@ def refusal(image: Image.Image) -> str | None:
     bits, tags = _bits(image), image.tag_v2 if image.format == "TIFF" else {}
     if image.mode == "F":
         return "has floating-point numbers"
+    if SIGNED in tags.get(SAMPLE_FORMAT, ()):
+        return f"has signed numbers of {bits} bits"
     if image.mode == "I" or bits not in (1, 2, 4, 8, 16):
-        return f"has {'signed ' * (2 in tags.get(SAMPLE_FORMAT, ()))}numbers of {bits} bits"
+        return f"has numbers of {bits} bits"
     if bits == 16 and tags.get(PLANAR) == 2 and tags.get(SAMPLES, 1) > 1:
         return "has 16 bits with each colour in a plane of its own"
     if bits == 16 and image.mode == "CMYK":

@@ -7,59 +7,36 @@ import re
 import struct
 from collections.abc import Callable, Iterator
 
-from PIL import Image
-
 ORIENTATION, EXIF_IFD, GPS_IFD = 0x0112, 0x8769, 0x8825
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 SHORT, RATIONAL = 3, 5
+ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 INCHES = {2: 1, 3: 1 / 2.54}  # in a unit of resolution
-SIZES = {1: 1, 2: 1, SHORT: 2, 4: 4, RATIONAL: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}  # bytes of a number, by its type
+SIZES = {1: 1, 2: 1, SHORT: 2, 4: 4, RATIONAL: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes, by type
 THUMBNAIL_AT, THUMBNAIL_LENGTH = 0x0201, 0x0202
 WIDTH_TAGS, HEIGHT_TAGS = (0x0100, 0xA002), (0x0101, 0xA003)
 # The tags of a TIFF's first directory that describe the picture; the others say how its pixels are stored.
-DESCRIPTIVE = {269, 270, 271, 272, 282, 283, 285, 296, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096)}
-
-
-def exif_block(image: Image.Image) -> bytes | None:
-    """The EXIF block of a Pillow image, starting with b"Exif\\0\\0" or the byte order; of a TIFF, what describes it."""
-    if image.format == "TIFF":
-        described = _described(image.getexif())
-        return described.tobytes() if len(described) else None
-    block = image.info.get("exif")
-    if block or not len(image.getexif()):
-        return block
-    return image.getexif().tobytes()  # a PNG's text form, or an orientation that only its XMP gives
-
-
-def _described(exif: Image.Exif) -> Image.Exif:
-    """A copy with what describes the picture, without what a TIFF writer lays out itself."""
-    kept = Image.Exif()
-    for tag in exif:
-        if tag in DESCRIPTIVE:
-            kept[tag] = exif[tag]
-    for tag in (EXIF_IFD, GPS_IFD):
-        if directory := exif.get_ifd(tag):
-            kept[tag] = dict(directory)
-    return kept
+DESCRIPTIVE = {
+    *(269, 270, 271, 272, 282, 283, 285, 296, 297, 301, 305, 306, 315, 316, 318, 319),
+    *(18246, 18249, 33432, 33434, 33437, *range(36864, 37530), *range(40091, 40096), 50341),
+}
 
 
 def orientation_in(block: bytes) -> int | None:
     """The orientation that an EXIF block tells, None where it tells none. Raises ValueError or struct.error: it is no EXIF."""
-    block = _Block(block)
-    return next(
-        (block.number(kind, where) for tag, kind, where in block.directory(block.number(4, 4)) if tag == ORIENTATION), None
-    )
+    data = _Block(block)
+    return next((data.number(kind, where) for tag, kind, where in data.directory(data.number(4, 4)) if tag == ORIENTATION), None)
 
 
 def resolution_in(block: bytes) -> tuple[float, float] | None:
     """Dots an inch across and down that a sound EXIF block tells, None where it tells none."""
-    block = _Block(block)
-    found = {tag: (kind, where) for tag, kind, where in block.directory(block.number(4, 4))}
+    data = _Block(block)
+    found = {tag: (kind, where) for tag, kind, where in data.directory(data.number(4, 4))}
     across, down = found.get(X_RESOLUTION, (0, 0)), found.get(Y_RESOLUTION, (0, 0))
-    inches = INCHES.get(block.number(*found[RESOLUTION_UNIT]) if RESOLUTION_UNIT in found else 2)
+    inches = INCHES.get(data.number(*found[RESOLUTION_UNIT]) if RESOLUTION_UNIT in found else 2)
     if across[0] != RATIONAL or down[0] != RATIONAL or inches is None:
         return None
-    return block.fraction(across[1]) / inches, block.fraction(down[1]) / inches
+    return data.fraction(across[1]) / inches, data.fraction(down[1]) / inches
 
 
 def resolution_block(dpi: tuple[float, float]) -> bytes:
@@ -75,28 +52,23 @@ def upright_exif(block: bytes, size: tuple[int, int]) -> bytes:
 
     Pictures in makers' notes are overwritten with zeros. Raises ValueError or struct.error when the block is no EXIF.
     """
-    block = _Block(block)
-    todo, seen = [block.number(4, 4)], set()
-    while todo:
-        at = todo.pop()
-        if at in seen:
-            raise ValueError("a directory that contains itself")
-        seen.add(at)
-        for tag, kind, where in block.directory(at):
+    data = _Block(block)
+    first = data.number(4, 4)
+    below = [data.number(kind, where) for tag, kind, where in data.directory(first) if tag == EXIF_IFD][:1]
+    if first in below:
+        raise ValueError("a directory that contains itself")
+    for at in (first, *below):
+        for tag, kind, where in data.directory(at):
             if tag == ORIENTATION:  # whatever its type was
-                struct.pack_into(block.order + "HIHH", block.data, where - 6, SHORT, 1, 1, 0)
+                struct.pack_into(data.order + "HIHH", data.data, where - 6, SHORT, 1, 1, 0)
             elif tag in WIDTH_TAGS or tag in HEIGHT_TAGS:
-                block.put(kind, where, size[tag in HEIGHT_TAGS])
-            elif tag == EXIF_IFD:
-                todo.append(block.number(kind, where))
-        after = block.end(at)
-        if len(seen) == 1 and after + 4 <= len(block.data) and block.number(4, after):
-            block.clear_thumbnail(
-                {tag: block.number(kind, where) for tag, kind, where in block.directory(block.number(4, after))}
-            )
-            block.put(4, after, 0)
-    block.clear_previews()
-    return b"Exif\0\0" + bytes(block.data)
+                data.put(kind, where, size[tag in HEIGHT_TAGS])
+    after = data.end(first)
+    if after + 4 <= len(data.data) and data.number(4, after):
+        data.clear_thumbnail({tag: data.number(kind, where) for tag, kind, where in data.directory(data.number(4, after))})
+        data.put(4, after, 0)
+    data.clear_previews()
+    return b"Exif\0\0" + bytes(data.data)
 
 
 def without_orientation(block: bytes) -> bytes:
@@ -104,20 +76,21 @@ def without_orientation(block: bytes) -> bytes:
 
     For writers that compose the block anew where the tag is in it.
     """
-    block = _Block(block)
-    block.drop(block.number(4, 4), lambda tag, where: tag == ORIENTATION)
-    return bytes(block.data)
+    data = _Block(block)
+    data.drop(data.number(4, 4), lambda tag, where: tag == ORIENTATION)
+    return bytes(data.data)
 
 
 def without_lost_values(block: bytes) -> bytes:
     """The EXIF block without entries whose values, or directories, should lie behind its end."""
-    block = _Block(block)
-    first = block.number(4, 4)
-    block.drop(first, block.is_lost)
-    for tag, kind, where in list(block.directory(first)):
-        if tag in (EXIF_IFD, GPS_IFD):
-            block.drop(block.number(kind, where), block.is_lost)
-    return b"Exif\0\0" + bytes(block.data)
+    data = _Block(block)
+    first = data.number(4, 4)
+    data.drop(first, data.is_lost)
+    below = {tag: data.number(kind, where) for tag, kind, where in reversed(list(data.directory(first)))}
+    for tag in (EXIF_IFD, GPS_IFD):
+        if tag in below:
+            data.drop(below[tag], data.is_lost)
+    return b"Exif\0\0" + bytes(data.data)
 
 
 class _Block:
@@ -125,18 +98,20 @@ class _Block:
 
     def __init__(self, block: bytes):
         self.data = bytearray(re.sub(rb"^(Exif\0\0)+", b"", block))
-        self.order = {b"II*\0": "<", b"MM\0*": ">"}.get(bytes(self.data[:4]))
-        if self.order is None:
+        start = bytes(self.data[:4])
+        if start not in ORDERS:
             raise ValueError("it does not begin as TIFF does")
+        self.order = ORDERS[start]
 
     def end(self, at: int) -> int:
         """Where the offset of the next directory lies."""
-        return at + 2 + 12 * struct.unpack_from(self.order + "H", self.data, at)[0]
+        return at + 2 + 12 * int(struct.unpack_from(self.order + "H", self.data, at)[0])
 
     def directory(self, at: int) -> Iterator[tuple[int, int, int]]:
         """Yields (tag, type, where its value lies)."""
         for entry in range(at + 2, self.end(at), 12):
-            yield *struct.unpack_from(self.order + "HH", self.data, entry), entry + 8
+            tag, kind = struct.unpack_from(self.order + "HH", self.data, entry)
+            yield tag, kind, entry + 8
 
     def drop(self, at: int, unwanted: Callable[[int, int], bool]) -> None:
         """Removes the entries of a directory of which unwanted(tag, where its value lies) is true; the others move up."""
@@ -151,15 +126,15 @@ class _Block:
             offset = self.number(kind, where)
             return offset + 2 > len(self.data) or self.end(offset) > len(self.data)
         size = SIZES.get(kind, 0) * count
-        return size > 4 and offset + size > len(self.data)
+        return bool(size > 4 and offset + size > len(self.data))
 
     def number(self, kind: int, at: int) -> int:
-        return struct.unpack_from(self.order + ("H" if kind == 3 else "I"), self.data, at)[0]
+        return int(struct.unpack_from(self.order + ("H" if kind == 3 else "I"), self.data, at)[0])
 
     def fraction(self, at: int) -> float:
         """The rational number whose place lies at `at`; 0 for those without a value."""
         above, below = struct.unpack_from(self.order + "II", self.data, self.number(4, at))
-        return above / below if below else 0.0
+        return float(above / below) if below else 0.0
 
     def put(self, kind: int, at: int, value: int) -> None:
         if kind == 4 or (kind == 3 and value <= 0xFFFF):
@@ -173,16 +148,20 @@ class _Block:
 
     def clear_previews(self) -> None:
         """Overwrites the JPEG pictures that makers' notes hold with zeros."""
-        at = 0
+        at, seen = 0, set[int]()
         while (start := self.data.find(b"\xff\xd8\xff", at)) >= 0:
-            at = self._end_of_jpeg(start)
+            at = self._end_of_jpeg(start, seen)
             self.data[start:at] = bytes(at - start)
             at = max(at, start + 1)
 
-    def _end_of_jpeg(self, start: int) -> int:
-        """Where the JPEG picture ends that may begin at `start`; `start` where none does."""
+    def _end_of_jpeg(self, start: int, seen: set[int]) -> int:
+        """Where the JPEG picture ends that may begin at `start`; `start` where none does.
+
+        seen: where earlier segments began that led to no picture, so that no segment is walked through twice.
+        """
         at = start + 2
-        while self.data[at : at + 1] == b"\xff" and self.data[at + 1 : at + 2] >= b"\xc0":
+        while at not in seen and self.data[at : at + 1] == b"\xff" and self.data[at + 1 : at + 2] >= b"\xc0":
+            seen.add(at)
             scan, length = self.data[at + 1] == 0xDA, int.from_bytes(self.data[at + 2 : at + 4])
             at += 2 + max(length, 2)
             if scan:

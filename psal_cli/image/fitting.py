@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from psal_cli.image.chunks import fits, with_alpha
 from psal_cli.image.colour import in_profile, meaning_of, parse_colour, to_srgb
 from psal_cli.image.formats import DEEP, NO_ALPHA, NO_GREY, NO_PROFILE, holds_grey, word
-from psal_cli.image.metadata import held, stripped
+from psal_cli.image.jpeg import listed
+from psal_cli.image.metadata import Metadata, held, stripped
 from psal_cli.image.picture import Picture
 
 log = logging.getLogger(__name__)
@@ -29,12 +31,29 @@ def fitted(picture: Picture, name: str, path: Path, background: str | None, stri
         kind = "grey pictures" if name in NO_GREY else "grey pictures with alpha"
         log.warning("%s: %s holds no %s: written as RGB with equal channels", path, word(name), kind)
         picture = replace(picture, pixels=picture.pixels.repeat(3, 2))
-    metadata = stripped(picture.metadata, str(path)) if strip_metadata else held(picture.metadata, name, str(path))
+    if strip_metadata:
+        return replace(picture, metadata=stripped(picture.metadata, str(path)))
+    metadata = held(_about_these_pixels(picture, path), name, str(path))
     return replace(picture, metadata=metadata)
 
 
+def _about_these_pixels(picture: Picture, path: Path) -> Metadata:
+    """The metadata without what describes pixels of another kind or number than the picture has now."""
+    metadata, bits = picture.metadata, 8 * picture.pixels.itemsize
+    if metadata.segments and metadata.segments.size != picture.size:
+        others = listed(metadata.segments.parts)
+        log.warning("%s: its segments of other programs describe the old size: not kept (%s)", path, others)
+        metadata = replace(metadata, segments=None)
+    layout = picture.pixels.shape[2], picture.alpha is not None, bits
+    chunks = [with_alpha(chunk, bits) if picture.alpha is not None else chunk for chunk in metadata.chunks]
+    kept = tuple(chunk for chunk in chunks if fits(chunk, *layout))
+    if lost := [kind.decode("latin-1") for kind, _ in (chunk for chunk in chunks if not fits(chunk, *layout))]:
+        log.warning("%s: its %s describes other pixels: not kept", path, " and ".join(lost))
+    return replace(metadata, chunks=kept)
+
+
 def _flattened(picture: Picture, path: Path, background: str | None) -> Picture:
-    if background is None or picture.alpha.min() == picture.white:
+    if background is None or picture.alpha is None or picture.alpha.min() == picture.white:
         return replace(picture, alpha=None)
     log.warning("%s: its alpha is flattened, %s shows through", path, background)
     channels, white = picture.pixels.shape[2], picture.white

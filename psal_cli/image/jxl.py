@@ -26,6 +26,7 @@ class Head(NamedTuple):
     lossy: bool
     xmp: bytes | None
     packed: tuple[str, ...]
+    gain_map: bool
 
 
 class _Bits:
@@ -50,14 +51,14 @@ class _Bits:
 
 def read_head(file: IO[bytes]) -> Head:
     """Raises ValueError when the header is damaged."""
-    codestream, *blocks = _boxes(file)
+    codestream, xmp, packed, gain_map = _boxes(file)
     if codestream[:2] != b"\xff\x0a":
         raise ValueError("it holds no picture")
     bits = _Bits(codestream[2:])
     width, height = _size(bits)
     animated = False
     if bits.take(1):  # all of what follows is as usual: 8 bits, red, green, blue
-        return Head(width, height, 8, False, False, False, animated, True, *blocks)
+        return Head(width, height, 8, False, False, False, animated, True, xmp, packed, gain_map)
     if bits.take(1):
         if bits.take(3) >= 4:  # orientation, counted from 0
             width, height = height, width
@@ -75,16 +76,17 @@ def read_head(file: IO[bytes]) -> Head:
     if not bits.take(1):  # the colour space is not as usual, sRGB
         bits.take(1)
         grey = bits.choose(*ENUM) == GREY
-    return Head(width, height, depth, is_float, grey, ALPHA in channels, animated, lossy, *blocks)
+    return Head(width, height, depth, is_float, grey, ALPHA in channels, animated, lossy, xmp, packed, gain_map)
 
 
-def _boxes(file: IO[bytes]) -> tuple[bytes, bytes | None, tuple[str, ...]]:
-    """The beginning of the codestream, the XMP packet, and the names of blocks that are compressed."""
+def _boxes(file: IO[bytes]) -> tuple[bytes, bytes | None, tuple[str, ...], bool]:
+    """The beginning of the codestream, the XMP packet, the names of blocks that are compressed, whether there is a gain map."""
     file.seek(0)
     start = file.read(len(CONTAINER))
     if start != CONTAINER:
-        return start + file.read(HEADER), None, ()
-    codestream, xmp, packed, at = b"", None, (), len(CONTAINER)
+        return start + file.read(HEADER), None, (), False
+    packed: dict[str, None] = {}
+    codestream, xmp, gain_map, at = b"", None, False, len(CONTAINER)
     while len(head := file.read(8)) == 8:
         length, kind, body = int.from_bytes(head[:4]), head[4:], 8
         if length == 1:
@@ -96,12 +98,14 @@ def _boxes(file: IO[bytes]) -> tuple[bytes, bytes | None, tuple[str, ...]]:
         elif kind == b"xml " and xmp is None:
             xmp = file.read(min(length - body, LONGEST) if length else LONGEST)
         elif kind == b"brob" and (name := BLOCKS.get(file.read(4))):
-            packed += (name,)
+            packed[name] = None
+        elif kind == b"jhgm":
+            gain_map = True
         at += length
         if length < body:  # 0: it reaches to the end of the file
             break
         file.seek(at)
-    return codestream, xmp, packed
+    return codestream, xmp, tuple(packed), gain_map
 
 
 def _size(bits: _Bits) -> tuple[int, int]:

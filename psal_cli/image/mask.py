@@ -56,16 +56,17 @@ def read_region(path: str | Path, size: tuple[int, int], max_pixels: int = MAX_P
     """
     path = Path(path)
     header = read_header(path, max_pixels, profiles=False)
-    _check_size(header.width, header.height, size, path)
+    check_mask_size(header.width, header.height, size, path)
     values = _values(*read_plain(path, max_pixels), path)
-    _check_size(values.shape[1], values.shape[0], size, path)  # the file may tell late that it is to be turned
+    check_mask_size(values.shape[1], values.shape[0], size, path)
     grey = np.count_nonzero((values > 32) & (values < 224)) / values.size
     if grey > GREY_SHARE:
         log.warning("%s is not black and white, %.0f %% of it is grey: taken as white from half on", path, 100 * grey)
     return values >= HALF
 
 
-def _check_size(width: int, height: int, size: tuple[int, int], path: Path) -> None:
+def check_mask_size(width: int, height: int, size: tuple[int, int], path: Path) -> None:
+    """Raises InputError when a mask of width and height is none for a picture of `size` (width, height)."""
     if (width, height) != tuple(size):
         turned = " (turned by 90 degrees it would fit)" if (height, width) == tuple(size) else ""
         raise InputError(f"{path} is {width}x{height}, the picture is {size[0]}x{size[1]}{turned}: give a mask of the same size")
@@ -78,9 +79,10 @@ def _values(pixels: np.ndarray, alpha: np.ndarray | None, path: Path) -> np.ndar
     if layer and varies:
         log.warning("%s is read from its alpha channel: opaque = white", path)
     out = np.empty(pixels.shape[:2], np.uint8)
-    for rows in _bands(*out.shape):
-        out[rows] = _high(alpha[rows]) if layer else _light(_high(pixels[rows]))
-        if varies and not layer:
+    height, width = pixels.shape[:2]
+    for rows in _bands(height, width):
+        out[rows] = _high(alpha[rows]) if layer and alpha is not None else _light(_high(pixels[rows]))
+        if varies and not layer and alpha is not None:
             out[rows] = out[rows].astype(np.uint16) * _high(alpha[rows]) // 255
     return out
 

@@ -27,9 +27,10 @@ from psal_cli.image.decoding import (
 )
 from psal_cli.image.formats import detect, load_plugin, readable, word
 from psal_cli.image.header import Header
-from psal_cli.image.metadata import Metadata, left_behind, orientation_of, read_metadata
+from psal_cli.image.losses import left_behind, of_jxl
+from psal_cli.image.metadata import Metadata, complete_png, orientation_of, read_metadata
 from psal_cli.image.picture import Picture
-from psal_cli.image.png import is_too_short, lacks_rows, late_exif
+from psal_cli.image.png import is_too_short, lacks_rows
 
 log = logging.getLogger(__name__)
 
@@ -90,16 +91,18 @@ def read_plain(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, np
 
 def _warn_of_losses(file: IO[bytes], name: str, path: Path) -> None:
     """Says what of the file will not be in the picture."""
-    frames, bits, extra, others = 1, 8, (), []
+    frames: int | str = 1
+    bits, extra, others = 8, (), list[str]()
     if name == "JXL":
         head = jxl.read_head(file)
         frames, bits = "several" if head.animated else 1, head.bits if not head.grey or head.alpha else 8
+        others = of_jxl(head)
     else:
         with _image(file, name) as image:
-            frames, others = getattr(image, "n_frames", 1), left_behind(image)
+            frames, others = getattr(image, "n_frames", 1), left_behind(image, file)
             if name in ("AVIF", "HEIF"):
                 bits = image.info["bit_depth"] if name == "HEIF" else _avif_bits(file)
-            elif name == "TIFF":
+            elif isinstance(image, TiffImagePlugin.TiffImageFile):
                 extra = image.tag_v2.get(EXTRA_SAMPLES, ())
     if frames != 1:
         log.warning("%s holds %s pictures: only the first is used", path, frames)
@@ -112,7 +115,7 @@ def _warn_of_losses(file: IO[bytes], name: str, path: Path) -> None:
 
 
 def decoded(
-    image: Image.Image, header: Header, file: IO[bytes], path: Path, inks=None
+    image: Image.Image, header: Header, file: IO[bytes], path: Path, inks: Inks | None = None
 ) -> tuple[np.ndarray, np.ndarray | None, Metadata]:
     """The upright pixels [H, W, C], alpha [H, W] or None (uint8 or uint16), and the metadata, which says upright.
 
@@ -125,7 +128,9 @@ def decoded(
         raise InputError(f"{path} is damaged: its header says {header.width}x{header.height}, its pixels are {size}")
     if image.format == "PNG" and lacks_rows(image, file):
         raise InputError(f"{path} is damaged or cut off: its pixels end before the last of its {image.size[1]} rows")
-    turned = image.format == "JXL" and not image.jpeg  # its decoder turns it, whatever its EXIF says
+    if image.format == "PNG":
+        complete_png(image, file)
+    turned = image.format == "JXL" and not getattr(image, "jpeg", False)  # its decoder turns it, whatever its EXIF says
     orientation = 1 if turned else orientation_of(image)
     pixels, alpha = arrays(image, file, layout, orientation, inks or (lambda crop: crop.convert("RGB")))
     return pixels, alpha, read_metadata(image, orientation, (pixels.shape[1], pixels.shape[0]), str(path))
@@ -159,7 +164,9 @@ def opened(path: Path) -> Iterator[tuple[IO[bytes], str]]:
     except PermissionError as error:
         raise InputError(f"{path}: no permission to read it") from error
     except UnidentifiedImageError as error:
-        raise InputError(f"{path} is damaged or cut off, or a {word(name)} file of a kind that psal does not read") from error
+        raise InputError(
+            f"{path} is damaged or cut off, or a {word(name or 'picture')} file of a kind that psal does not read"
+        ) from error
     except BaseException as error:  # decoders raise anything on damaged files, that of JPEG XL what is no Exception
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
@@ -206,8 +213,8 @@ def _turned(header: Header, file: IO[bytes], path: Path) -> Header:
     if header.format in ("TIFF", "JXL"):  # these come turned
         return header
     with _image(file, header.format) as image:
-        if header.format == "PNG" and "exif" not in image.info:
-            image.info["exif"] = late_exif(file)  # Pillow would decode the picture to get there
+        if header.format == "PNG":
+            complete_png(image, file)
         turned = orientation_of(image) >= 5
     return header._replace(width=header.height, height=header.width) if turned else header
 
@@ -223,7 +230,10 @@ def _check_size(width: int, height: int, path: Path, max_pixels: int) -> None:
 def _layout(image: Image.Image, path: Path) -> Layout:
     if words := refusal(image):
         raise InputError(f"{path} {words}, which psal does not read: {CURE}")
-    return layout_of(image)
+    layout = layout_of(image)
+    if layout is None:
+        raise InputError(f"{path} has the colour mode {image.mode}, which psal does not read: {CURE}")
+    return layout
 
 
 def _is_lossless(file: IO[bytes], image: Image.Image) -> bool:
@@ -231,7 +241,7 @@ def _is_lossless(file: IO[bytes], image: Image.Image) -> bool:
     if image.format == "WEBP":
         return not _webp_is_lossy(file)
     if image.format == "JXL":
-        return not (jxl.read_head(file).lossy or image.jpeg)
+        return not (jxl.read_head(file).lossy or getattr(image, "jpeg", False))
     return image.format in ("PNG", "TIFF", "BMP")
 
 

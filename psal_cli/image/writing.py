@@ -2,8 +2,9 @@
 
 import logging
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, cast
 
 from PIL import Image
 
@@ -13,6 +14,7 @@ from psal_cli.image.colour import parse_colour
 from psal_cli.image.decoding import prepare_pillow
 from psal_cli.image.fitting import fitted
 from psal_cli.image.formats import LONG, LONGEST_SIDE, MOST_PIXELS, NARROW, NO_ALPHA, check_format, word
+from psal_cli.image.isobmff import with_colours
 from psal_cli.image.metadata import png_chunks, save_arguments
 from psal_cli.image.picture import Picture
 from psal_cli.image.png import write_png
@@ -99,10 +101,15 @@ def _save(picture: Picture, file: IO[bytes], name: str, quality: int | None) -> 
     if name == "HEIF" and min(picture.size) < NARROW and max(picture.size) > LONG:
         lossless = True
     arguments = save_arguments(picture.metadata, name) | _encoding(name, grey, lossless, quality or QUALITY)
-    image.save(_Sink(file), format=name, **arguments)
+    if name == "AVIF" and picture.metadata.cicp and not picture.metadata.icc:  # Pillow says sRGB of all without a profile
+        whole = BytesIO()
+        image.save(whole, format=name, **arguments)
+        file.write(with_colours(whole.getvalue(), picture.metadata.cicp))
+    else:
+        image.save(cast("IO[bytes]", _Sink(file)), format=name, **arguments)
 
 
-def _encoding(name: str, grey: bool, lossless: bool, quality: int) -> dict:
+def _encoding(name: str, grey: bool, lossless: bool, quality: int) -> dict[str, Any]:
     if name == "JPEG":
         return {"quality": quality, "subsampling": 0}
     if name == "WEBP":  # exact: colours under full transparency too

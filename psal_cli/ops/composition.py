@@ -1,7 +1,5 @@
 """Composition of a fill in the gradient domain (ext/cpu/compose.cpp), on pictures as numpy arrays, on the CPU."""
 
-import ctypes
-
 import numpy as np
 import torch
 
@@ -47,7 +45,7 @@ def compose(
     out = np.empty((len(origin), channels), np.float32)
     args = native.ComposeArgs(
         native.Place(), native.PIXELS[pixels.dtype.name], height, width, channels, *corner, *unknown.shape, steps,
-        fidelity, tolerance, (ctypes.c_int64 * 3)(*(stride // pixels.itemsize for stride in pixels.strides)),
+        fidelity, tolerance, *(stride // pixels.itemsize for stride in pixels.strides),
         *(x.ctypes.data for x in (pixels, barred, unknown, origin, out)),
     )  # fmt: skip
     native.call("compose", args, torch.device("cpu"))

@@ -142,11 +142,10 @@ def _search(
         pointer(key_valid), pointer(key_rows),
         field.data_ptr(), best.data_ptr(), None,
     )  # fmt: skip
-    if query.is_cuda:
-        scratch = query.new_empty(native.search_scratch(args), dtype=torch.uint8)
-        args.scratch = scratch.data_ptr()
+    scratch = query.new_empty(native.search_scratch(args, query.device), dtype=torch.uint8)
+    args.scratch = scratch.data_ptr()
     native.call("search", args, query.device)
-    del last_query, last_key  # before the unpacked field is made: the copies are the larger part of the memory
+    del last_query, last_key, scratch  # before the unpacked field is made: they are the larger part of the memory
     nnf, best = _unpacked(field), best.permute(0, 3, 1, 2).contiguous()
     if query_mask is not None:
         nnf.masked_fill_(~query_mask[:, None, None], -1)

@@ -87,6 +87,19 @@ def nnf(query: Tensor, field: Tensor) -> None:
     _require(field.device == query.device, f"nnf is on {field.device}, expected {query.device}")
 
 
+def inside_key(field: Tensor, key_size: tuple[int, int]) -> None:
+    """Of a field on CUDA; on the CPU the library checks it."""
+    row, column = field.unbind(2)
+    height, width = key_size
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    outside = ~(inside | ((row == -1) & (column == -1)))
+    if bool(outside.any()):
+        at = outside.nonzero()[0]
+        first = tuple(int(plane[tuple(at)]) for plane in (row, column))
+        wanted = f"(0, 0) to ({height - 1}, {width - 1}), or (-1, -1) where there is no match"
+        raise ValueError(f"nnf holds (row, column) = {first}, expected {wanted}")
+
+
 def value(key: Tensor, value: Tensor, value_scale: int) -> None:
     _require(value.ndim == 4, f"value has shape {list(value.shape)}, expected [B, C, H, W]")
     (height, width), (key_height, key_width) = value.shape[2:], key.shape[2:]

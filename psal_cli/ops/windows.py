@@ -9,6 +9,8 @@ from psal_cli.ops import validation
 from psal_cli.ops.layout import channels_last, dense, inverse_norm, pointer, term
 from psal_cli.ops.operator import operator
 
+FORWARD = ("gather", "spread")  # of which one sees every field
+
 
 def _call(
     name: str,
@@ -29,6 +31,8 @@ def _call(
 ) -> Tensor:
     """Runs psal_<name>, which fills `out`; what the arguments mean is in ext/psal.h. Returns `out`."""
     batch, k, _, height, width = nnf.shape
+    if nnf.is_cuda and name in FORWARD:
+        validation.inside_key(nnf, key_size)
     features = next((x for x in (query, key) if x is not None), None)
     dtype, channels = (weight.dtype, 0) if features is None else (features.dtype, features.shape[3])
     nnf, weight, log_total, baseline = dense(nnf, weight, log_total, baseline)
@@ -136,7 +140,7 @@ def similarity_at(query: Tensor, key: Tensor, nnf: Tensor, patch_size: int = 7, 
         [B, k, H, W] float32 (float64 for float64 features), equal to what `search` returns at that nnf.
 
     Raises:
-        ValueError: wrong shapes, dtypes or devices, or an unknown similarity, with the offending value.
+        ValueError: wrong shapes, dtypes or devices, an unknown similarity, a match outside the key, with the offending value.
     """
     validation.features(query, key)
     validation.nnf(query, nnf)
@@ -197,7 +201,7 @@ def aggregate(
         [B, Cv, s * H, s * W] of value's dtype.
 
     Raises:
-        ValueError: wrong shapes, dtypes or devices, with the offending value.
+        ValueError: wrong shapes, dtypes or devices, a match outside the picture, with the offending value.
     """
     validation.aggregate(value, nnf, weight, patch_size, value_scale)
     if value_scale > 1:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from psal_cli.networks.span_psal import SpanPSAL
+from psal_cli.networks.residual_psal import ResidualPSAL
 from psal_cli.training import loop, precision
 from psal_cli.training.upscaling_crops import Crops, luminance
 
@@ -26,10 +26,12 @@ L2_FROM = 0.9  # share of the run after which the loss is the L2 error
 L2_WEIGHT = 20.0  # of the L2 error, so that its gradients are about as large as those of L1
 
 
-def start(network: SpanPSAL) -> None:
-    """Initial weights: the network adds little to the bicubic enlargement, and the attention little to the trunk."""
+def start(network: ResidualPSAL) -> None:
+    """Initial weights: the network adds little to the bicubic enlargement, a block little to its input, the attention little."""
     with torch.no_grad():
         network.tail.weight.mul_(0.1)
+        for block in network.body:
+            block.second.weight.mul_(0.3)
         if network.cross:
             network.cross.out.weight.mul_(0.1)
             network.cross.to_key.load_state_dict(network.cross.to_query.state_dict())  # what looks alike is alike at first
@@ -39,7 +41,7 @@ def start(network: SpanPSAL) -> None:
                 module.bias.zero_()
 
 
-def load_start(network: SpanPSAL, source: Path) -> None:
+def load_start(network: ResidualPSAL, source: Path) -> None:
     """Takes from exported weights, or a checkpoint, every tensor that has the same name and shape."""
     if source.suffix == ".safetensors":
         known = load_file(source)
@@ -53,9 +55,9 @@ def load_start(network: SpanPSAL, source: Path) -> None:
 @click.argument("scale", type=click.Choice(["2", "3", "4"]))
 @loop.options(steps=500_000)
 @loop.queue_options()
-@click.option("--features", type=click.IntRange(1), default=48, show_default=True)
-@click.option("--blocks", type=click.IntRange(2), default=6, show_default=True)
-@click.option("--before", type=click.IntRange(1), default=2, show_default=True, help="Blocks before the attention.")
+@click.option("--features", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--blocks", type=click.IntRange(2), default=10, show_default=True)
+@click.option("--before", type=click.IntRange(1), default=3, show_default=True, help="Blocks before the attention.")
 @click.option("--cross/--no-cross", default=True, show_default=True, help="Attention across scales.")
 @click.option("--degraded", is_flag=True, help="Learn from noisy and compressed pictures.")
 @click.option("--start", "source", type=click.Path(path_type=Path), help="Start from these weights, as far as they fit.")
@@ -84,7 +86,7 @@ def main(
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     ratio, name = int(scale), name or f"upscale_x{scale}"
-    network = SpanPSAL(ratio, features, blocks, before, cross=cross)
+    network = ResidualPSAL(ratio, features, blocks, before, cross=cross)
     start(network)
     if source:
         load_start(network, source)

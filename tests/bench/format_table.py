@@ -20,6 +20,7 @@ from psal_cli.benchmarks.output import markdown_table
 from psal_cli.errors import InputError, WriteError
 from psal_cli.image import Metadata, Picture, check_holds, read_picture, write_picture
 from psal_cli.image.formats import LONGEST_SIDE, WRITES, load_plugin, word
+from psal_cli.image.jpeg import Segments
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
 import report  # noqa: E402
@@ -37,6 +38,10 @@ FIELDS = {
     "dpi": (300.0, 300.0),
     "comment": b"a comment",
     "texts": ((b"tEXt", b"Title\0seeding"),),
+    "chunks": ((b"tIME", bytes([7, 232, 2, 29, 12, 0, 0])), (b"sBIT", b"\5\6\5")),
+    "photoshop": b"8BIM\x07\xd0\0\0\0\0\0\4path",
+    "segments": Segments((80, 48), (("APP6", b"GoPro\0 data"),)),
+    "cicp": bytes([9, 16, 0, 1]),
 }
 NEARLY = 4  # of 255
 LONG = 100_000
@@ -215,8 +220,12 @@ ROWS: dict[str, Callable[[Column], str]] = {
     "XMP": lambda column: column.field("xmp"),
     "IPTC": lambda column: column.field("iptc"),
     "resolution": lambda column: column.field("dpi"),
+    "Photoshop resources but thumbnails": lambda column: column.field("photoshop"),
+    "JPEG segments of other programs, size unchanged": lambda column: column.field("segments"),
+    "colours told by numbers (cICP, nclx)": lambda column: column.field("cicp"),
     "comment": lambda column: column.field("comment"),
     "PNG texts": lambda column: column.field("texts"),
+    "other PNG chunks": lambda column: column.field("chunks"),
     "orientation in the file": Column.orientation,
     "palette in the file": Column.palette,
     "CMYK with a profile in the file": Column.cmyk,

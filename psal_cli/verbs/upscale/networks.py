@@ -8,13 +8,13 @@ from torch import Tensor
 from psal_cli import weights as stored
 from psal_cli.errors import InputError, InvalidValueError
 from psal_cli.networks.csnln import CSNLN
-from psal_cli.networks.span_psal import SpanPSAL
+from psal_cli.networks.residual_psal import ResidualPSAL
 from psal_cli.networks.upscaling import UpscalingNetwork
 from psal_cli.verbs.upscale.options import SCALES
 
 PASSES = {2: (2,), 3: (3,), 4: (4,), 8: (2, 4)}  # with 4 first the second network would see sixteen times the pixels
 
-Network = SpanPSAL | UpscalingNetwork | CSNLN
+Network = ResidualPSAL | UpscalingNetwork | CSNLN
 
 
 def networks_for(
@@ -55,7 +55,7 @@ def network_of(source: str, scale: int, attention: str = "psal", device: str = "
 @cache
 def _cached(source: str, scale: int, attention: str, device: str) -> Network:
     state, recipe = stored.resolve(source)
-    make = _published if any(name.startswith("SEM.") for name in state) else _span if "merge.weight" in state else _own
+    make = _published if any(name.startswith("SEM.") for name in state) else _residual if "merge.weight" in state else _own
     try:
         network = make(state, recipe, attention)
     except (KeyError, ValueError, IndexError) as error:
@@ -69,12 +69,12 @@ def _cached(source: str, scale: int, attention: str, device: str) -> Network:
     return network
 
 
-def _span(state: dict[str, Tensor], recipe: stored.Recipe, attention: str) -> Network:
+def _residual(state: dict[str, Tensor], recipe: stored.Recipe, attention: str) -> Network:
     features, scale = state["head.weight"].shape[0], round((state["tail.weight"].shape[0] / 3) ** 0.5)
     blocks = len({name.split(".")[1] for name in state if name.startswith("body.")})
     cross = "cross.mix.weight" in state
-    before = int(recipe.get("before", 2))
-    return SpanPSAL(scale, features, blocks, before, cross=cross, attention=attention, kept=torch.float16)
+    before = int(recipe.get("before", min(3, blocks - 1)))
+    return ResidualPSAL(scale, features, blocks, before, cross=cross, attention=attention, kept=torch.float16)
 
 
 def _own(state: dict[str, Tensor], recipe: stored.Recipe, attention: str) -> Network:

@@ -4,13 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from psal_cli.networks.span_psal import SpanPSAL
+from psal_cli.networks.residual_psal import ResidualPSAL
 from psal_cli.networks.upscaling import enlarged, reduced
 
 
 def network(scale=2, seed=0, **options):
     torch.manual_seed(seed)
-    return SpanPSAL(scale, 8, 3, 2, **options).eval()
+    return ResidualPSAL(scale, 8, 3, 2, **options).eval()
 
 
 @pytest.mark.parametrize("size", [(31, 20), (32, 21), (9, 8), (1, 2)])
@@ -85,4 +85,4 @@ def test_what_inference_keeps_may_be_rounded():
 @pytest.mark.parametrize("options", [{"scale": 1}, {"scale": 2, "blocks": 2, "before": 2}, {"scale": 2, "before": 0}])
 def test_impossible_sizes_are_refused(options):
     with pytest.raises(ValueError, match="expected"):
-        SpanPSAL(**options)
+        ResidualPSAL(**options)

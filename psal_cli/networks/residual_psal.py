@@ -1,4 +1,4 @@
-"""Super-resolution: a SPAN trunk (Wan et al. 2024) with PSAL inside, trained together."""
+"""Super-resolution: a residual trunk with PSAL inside, trained together."""
 
 from collections.abc import Callable, Iterator
 
@@ -7,22 +7,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from psal_cli.networks.csnln import OVERLAP, PATCH, Pasting
-from psal_cli.networks.upscaling import enlarged, reduced
+from psal_cli.networks.upscaling import ResidualBlock, enlarged, reduced
 from psal_cli.patchmatch.strips import Strip, strips
 
 RATIO = 2  # between the scales of the attention
 MATCHED = 16  # channels of queries and keys
 PASTED = 4  # channels of features that are pasted, beside the three of the picture
-BLOCK_REACH = 3  # pixels around one on which a block depends
+BLOCK_REACH = 2  # pixels around one on which a block depends
 
 Found = Callable[[Strip], Tensor]  # a strip -> what the attention pastes there, [B, C, h, W]
 
 
-class SpanPSAL(nn.Module):
+class ResidualPSAL(nn.Module):
     """RGB in [0, 1] -> RGB `scale` times larger: the bicubic enlargement plus what the network adds.
 
-    The trunk works at the resolution of the input: a convolution, blocks of three convolutions with parameter-free attention
-    (SPAN, Wan et al. 2024), and a convolution to 3 * scale^2 channels that are shuffled to pixels.
+    The trunk works at the resolution of the input: a convolution, residual blocks without normalisation (EDSR, Lim et al. 2017),
+    and a convolution to 3 * scale^2 channels that are shuffled to pixels. The features of four depths are merged before it.
 
     After the first blocks each 3x3 patch of features looks for the k most similar ones of the picture reduced by two (PSAL across
     scales, as in CSNLN, Mei et al. 2020). Where they are, the picture and its features are pasted at their full resolution, so
@@ -32,9 +32,9 @@ class SpanPSAL(nn.Module):
     def __init__(
         self,
         scale: int,
-        features: int = 48,
-        blocks: int = 6,
-        before: int = 2,
+        features: int = 64,
+        blocks: int = 10,
+        before: int = 3,
         *,
         cross: bool = True,
         attention: str = "psal",
@@ -57,7 +57,7 @@ class SpanPSAL(nn.Module):
         self.scale, self.before, self.ratio = scale, before, RATIO
         self.halo = BLOCK_REACH * blocks + 5
         self.head = nn.Conv2d(3, features, 3, padding=1)
-        self.body = nn.ModuleList(Block(features) for _ in range(blocks))
+        self.body = nn.ModuleList(ResidualBlock(features) for _ in range(blocks))
         self.last = nn.Conv2d(features, features, 3, padding=1)
         self.merge = nn.Conv2d(4 * features, features, 1)
         self.tail = nn.Conv2d(features, 3 * scale**2, 3, padding=1)
@@ -156,15 +156,3 @@ class CrossScale(nn.Module):
 
     def _held(self, x: Tensor) -> Tensor:
         return x.float() if torch.is_grad_enabled() else x.to(self.kept)
-
-
-class Block(nn.Module):
-    """Three convolutions whose output also weighs itself: large residuals of either sign count most (SPAN)."""
-
-    def __init__(self, features: int):
-        super().__init__()
-        self.first, self.second, self.third = (nn.Conv2d(features, features, 3, padding=1) for _ in range(3))
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.third(F.silu(self.second(F.silu(self.first(x)))))
-        return (y + x) * (y.sigmoid() - 0.5)

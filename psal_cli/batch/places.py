@@ -1,0 +1,133 @@
+"""Where files lie, told by one listing of each folder: for plans of many files, and for file systems that ignore case."""
+
+import os
+import secrets
+import unicodedata
+from contextlib import suppress
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Generic, TypeVar
+
+Value = TypeVar("Value")
+
+
+def folded(name: str) -> str:
+    """What all names have in common that any file system takes for the same."""
+    return unicodedata.normalize("NFC", name if name.isascii() else unicodedata.normalize("NFD", name)).casefold()
+
+
+class Grouped(Generic[Value]):
+    """Values by keys that seldom have more than one: a list each would take more memory than the values."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, Value] = {}
+        self._more: dict[str, list[Value]] = {}
+
+    def add(self, key: str, value: Value) -> None:
+        if key in self._first:
+            self._more.setdefault(key, []).append(value)
+        else:
+            self._first[key] = value
+
+    def get(self, key: str) -> tuple[Value, ...]:
+        return (self._first[key], *self._more.get(key, ())) if key in self._first else ()
+
+
+class _Folder:
+    """real: its path without links; number: its own; files: names of regular files; links: of links."""
+
+    def __init__(self, text: str, number: int):
+        self.real, self.number = os.path.realpath(text), number
+        self.files: set[str] = set()
+        self.links: set[str] = set()
+        self.others: set[str] = set()
+        with suppress(OSError, ValueError), os.scandir(text) as entries:  # none there: nothing lies in it
+            for entry in entries:
+                kind = self.links if entry.is_symlink() else self.files if entry.is_file() else self.others
+                kind.add(entry.name)
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Folded, of all that lies in it."""
+        return frozenset(map(folded, chain(self.files, self.links, self.others)))
+
+
+class Places:
+    """Folders as they were when they were first asked about."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, _Folder] = {}
+        self._alike: dict[tuple[str, str, str], bool] = {}
+
+    def spot(self, path: Path) -> str:
+        """The path without links, equal for all ways to name a file but for its case."""
+        folder, name = self._folder(path)
+        if name in folder.links or name in ("", ".", ".."):
+            return os.path.realpath(path)
+        return f"{folder.real.rstrip(os.sep)}{os.sep}{name}"
+
+    def key(self, path: Path) -> str:
+        """Equal for all paths of one file, and for those that some file system takes for one."""
+        folder, name = self._folder(path)
+        if name in folder.links or name in ("", ".", ".."):
+            text, name = os.path.split(os.path.realpath(path))
+            folder = self._listed(text)
+        return f"{self._listed(folded(folder.real)).number}{os.sep}{folded(name)}"
+
+    def may_exist(self, path: Path) -> bool:
+        """Whether a file system, whatever it takes for the same name, could hold such a file."""
+        folder, name = self._folder(path)
+        return name in folder.files or folded(name) in folder.names
+
+    def is_file(self, path: Path) -> bool:
+        """False too for names that the system cannot look up."""
+        folder, name = self._folder(path)
+        if name in folder.files:
+            return True
+        try:
+            return self.may_exist(path) and path.is_file()
+        except (OSError, ValueError):
+            return False
+
+    def are_same(self, first: str, second: str) -> bool:
+        """Whether two spots are one file: the same, or names that their file system does not tell apart."""
+        if first == second:
+            return True
+        folder, name = os.path.split(first)
+        other_folder, other = os.path.split(second)
+        if folded(first) != folded(second):
+            return False
+        with suppress(OSError):
+            return os.path.samefile(first, second)
+        if folder != other_folder and not self.are_same(folder, other_folder):
+            return False
+        return name == other or self._takes_for_one(folder, name, other)
+
+    def _takes_for_one(self, folder: str, name: str, other: str) -> bool:
+        """Whether a folder holds one file under two names, of which at most one is there: tried out with names like them."""
+        while not os.path.isdir(folder) and os.path.dirname(folder) != folder:
+            folder = os.path.dirname(folder)
+        key = (folder, name, other)
+        if key not in self._alike:
+            mark = f".psal-{secrets.token_hex(4)}-"
+            first, second = (os.path.join(folder, mark + one) for one in (name, other))
+            try:
+                os.close(os.open(first, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+                try:
+                    self._alike[key] = os.path.lexists(second)
+                finally:
+                    os.unlink(first)
+            except OSError:  # nothing can be written there, which is said elsewhere
+                self._alike[key] = False
+        return self._alike[key]
+
+    def _folder(self, path: Path) -> tuple[_Folder, str]:
+        """The folder that a path is in, and its name there."""
+        text, _, name = str(path).rpartition(os.sep)
+        return self._listed(text or (os.sep if str(path).startswith(os.sep) else os.curdir)), name
+
+    def _listed(self, text: str) -> _Folder:
+        if text not in self._folders:
+            self._folders[text] = _Folder(text, len(self._folders))
+        return self._folders[text]

@@ -1,0 +1,106 @@
+"""What a JPEG file carries in its APP segments and behind its end, beside what other modules know."""
+
+import re
+from collections.abc import Iterable
+from typing import IO, NamedTuple
+
+JPEG_SEGMENT = 65_533  # bytes that one segment holds
+# Segments that another field of Metadata holds, or that only say how the pixels are stored.
+KNOWN = (
+    ("APP0", b"JFIF\0"),
+    ("APP1", b"Exif\0\0"),
+    ("APP1", b"http://ns.adobe.com/xap/1.0/\0"),
+    ("APP2", b"ICC_PROFILE\0"),
+    ("APP2", b"MPF\0"),  # where further pictures lie in the file: that there are several is said
+    ("APP13", b"Photoshop 3.0\0"),
+    ("APP14", b"Adobe"),
+    ("COM", b""),
+)
+# What an edited picture cannot keep, in words: signatures, thumbnails, what continues elsewhere.
+LOST = (
+    ("APP0", b"JFXX\0", "JFXX thumbnail"),
+    ("APP1", b"http://ns.adobe.com/xmp/extension/\0", "extended XMP"),
+    ("APP2", b"urn:iso:std:iso:ts:21496:-1\0", "gain map (HDR)"),
+    ("APP11", b"JP", "Content Credentials"),
+)
+GAIN_MAP = re.compile(rb"hdrgm:|hdrgainmap|HDRGainMap|urn:iso:std:iso:ts:21496")
+PREVIEW = b"\xff\xd8\xff"
+MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # in the pixels: anything but a stuffed 0 and a restart
+
+Segment = tuple[str, bytes]  # APPn, its data
+
+
+class Segments(NamedTuple):
+    """Segments that psal does not know, and the size (width, height) of the picture that they describe."""
+
+    size: tuple[int, int]
+    parts: tuple[Segment, ...]
+
+
+def unknown_segments(segments: Iterable[Segment]) -> tuple[Segment, ...]:
+    """Those that a picture of the same size may keep as they are."""
+    return tuple(segment for segment in segments if not _is_known(segment) and not _loss(segment) and PREVIEW not in segment[1])
+
+
+def lost_segments(segments: Iterable[Segment]) -> list[str]:
+    """What of a file's segments no edited picture keeps, in words, each once."""
+    found: dict[str, None] = {}
+    for segment in segments:
+        words = _loss(segment)
+        if not words and not _is_known(segment) and PREVIEW in segment[1]:
+            words = f"{label(segment)} segment with a preview"
+        if words:
+            found[words] = None
+    return list(found)
+
+
+def label(segment: Segment) -> str:
+    """What people call a segment: its number, and the name that it begins with."""
+    name = re.match(rb"[A-Za-z][\w .:/-]{1,30}", segment[1])
+    return f"{segment[0]} {name[0].decode('ascii', 'replace').strip()}" if name else segment[0]
+
+
+def listed(segments: Iterable[Segment]) -> str:
+    """The labels of segments, each once."""
+    return ", ".join(dict.fromkeys(map(label, segments)))
+
+
+def as_bytes(segment: Segment) -> bytes:
+    """A segment as it stands in a file."""
+    marker = 0xE0 + int(segment[0].removeprefix("APP"))
+    return bytes([0xFF, marker]) + (len(segment[1]) + 2).to_bytes(2) + segment[1]
+
+
+def behind_the_end(file: IO[bytes]) -> bytes:
+    """What follows the end of the first picture in a JPEG file, without padding."""
+    file.seek(0)
+    data, at = file.read(), 2
+    while at + 4 <= len(data):
+        if data[at] != 0xFF:  # damaged: the decoder skips to the next marker
+            found = MARKER.search(data, at)
+            if not found:
+                return b""
+            at = found.start()
+        kind = data[at + 1]
+        if kind == 0xFF:  # padding
+            at += 1
+        elif kind == 0xD9:
+            break
+        elif kind == 0xDA:
+            found = MARKER.search(data, at + 2 + int.from_bytes(data[at + 2 : at + 4]))
+            if not found:
+                return b""
+            at = found.start()
+        elif kind == 0x01 or 0xD0 <= kind <= 0xD8:
+            at += 2
+        else:
+            at += 2 + max(int.from_bytes(data[at + 2 : at + 4]), 2)
+    return data[at + 2 :].strip(b"\0\xff\r\n ")
+
+
+def _is_known(segment: Segment) -> bool:
+    return any(segment[0] == name and segment[1].startswith(start) for name, start in KNOWN)
+
+
+def _loss(segment: Segment) -> str | None:
+    return next((words for name, start, words in LOST if segment[0] == name and segment[1].startswith(start)), None)

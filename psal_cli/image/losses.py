@@ -1,0 +1,72 @@
+"""What a picture file holds beside its picture that psal does not keep, in words."""
+
+from typing import IO
+
+from PIL import Image, TiffTags
+from PIL.TiffImagePlugin import TiffImageFile
+
+from psal_cli.image import chunks as png
+from psal_cli.image import jxl
+from psal_cli.image.exif import DESCRIPTIVE, EXIF_IFD, GPS_IFD
+from psal_cli.image.isobmff import read_about
+from psal_cli.image.jpeg import GAIN_MAP, behind_the_end, lost_segments
+
+MOST_NAMED = 8
+GAIN_MAP_WORDS = "gain map (HDR)"
+# Tags of a TIFF's first directory that say how its pixels are stored, or that Metadata holds.
+LAYOUT = {
+    *range(254, 267),
+    *(273, 274, 277, 278, 279, 280, 281, 284, *range(288, 294), 317, 320, 321, *range(322, 326), 332, 336, *range(338, 348)),
+    *(*range(512, 522), *range(529, 533), 700, 33723, 34377, 34675, EXIF_IFD, GPS_IFD, 0xA005),
+}
+TIFF_WORDS = {
+    **dict.fromkeys((33550, 33922, 34264, 34735, 34736, 34737), "GeoTIFF"),
+    **dict.fromkeys((42112, 42113), "GDAL metadata"),
+    330: "list of further pictures (SubIFDs)",
+    37724: "Photoshop layers",
+    50255: "annotation",
+}
+
+
+def left_behind(image: Image.Image, file: IO[bytes]) -> list[str]:
+    """What an opened file has that `Metadata` has no place for. Reads JPEG files to their end."""
+    if isinstance(image, TiffImageFile):
+        return _of_tiff(image)
+    if image.format == "PNG":
+        return png.lost_chunks(file)
+    if image.format in ("AVIF", "HEIF"):
+        try:
+            return [GAIN_MAP_WORDS] if read_about(file).gain_map else []
+        except (ValueError, IndexError, OverflowError):
+            return []
+    return _of_jpeg(image, file) if image.format in ("JPEG", "MPO") else []
+
+
+def of_jxl(head: jxl.Head) -> list[str]:
+    return [GAIN_MAP_WORDS] if head.gain_map else []
+
+
+def _of_tiff(image: TiffImageFile) -> list[str]:
+    found: dict[str, None] = {}
+    for tag in image.tag_v2:
+        if tag not in LAYOUT and tag not in DESCRIPTIVE:
+            name = TiffTags.lookup(tag).name
+            found[TIFF_WORDS.get(tag) or (f"tag {tag}" if name == "unknown" else name)] = None
+    return _shortened(list(found))
+
+
+def _of_jpeg(image: Image.Image, file: IO[bytes]) -> list[str]:
+    segments = getattr(image, "applist", [])
+    found, trailer = lost_segments(segments), behind_the_end(file)
+    packets = (data for name, data in segments if name == "APP1")
+    if GAIN_MAP_WORDS not in found and (GAIN_MAP.search(trailer) or any(map(GAIN_MAP.search, packets))):
+        found.append(GAIN_MAP_WORDS)
+    several = getattr(image, "n_frames", 1) > 1  # which is said, and lies there
+    if trailer and not several and GAIN_MAP_WORDS not in found:
+        found.append(f"{-(-len(trailer) // 1000)} kB behind the end of the picture")
+    return _shortened(found)
+
+
+def _shortened(words: list[str]) -> list[str]:
+    more = len(words) - MOST_NAMED
+    return words if more <= 0 else [*words[:MOST_NAMED], f"{more} more"]

@@ -1,0 +1,72 @@
+"""Photoshop's image resources, IPTC records among them: in segments of JPEG, a tag of TIFF, a text of PNG."""
+
+import struct
+from collections.abc import Iterator
+
+START, SIGNATURES = b"Photoshop 3.0\0", (b"8BIM", b"8B64", b"MeSa", b"AgHg", b"PHUT", b"DCSR")
+IPTC = 0x0404
+IPTC_PREVIEWS = {(2, number) for number in (200, 201, 202)}
+# Thumbnails, the profile, EXIF and XMP, which have places of their own, and the digest of IPTC and the size of a JPEG file's
+# quality, which are not true of the file that is written.
+ELSEWHERE = {0x0409, 0x040C, 0x040F, 0x0422, 0x0423, 0x0424, 0x0425, 0x0406}
+
+
+def _resources(block: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yields (number, data, the resource as it stands). Ends where the block is damaged."""
+    at = 0
+    while block[at : at + 4] in SIGNATURES and at + 12 <= len(block):
+        (number,), name = struct.unpack_from(">H", block, at + 4), block[at + 6]
+        start = at + 6 + name + 2 - name % 2  # the name and its length take an even number of bytes
+        if start + 4 > len(block):
+            return
+        (length,) = struct.unpack_from(">I", block, start)
+        end = start + 4 + length
+        if end > len(block):
+            return
+        yield number, block[start + 4 : end], block[at:end] + bytes(length % 2)
+        at = end + length % 2
+
+
+def iptc_in(block: bytes) -> bytes | None:
+    """The IPTC records among the resources; of several blocks of them, one behind the other. None where there are none."""
+    found = [data.rstrip(b"\0") if data[:1] != b"\x1c" else data for number, data, _ in _resources(block) if number == IPTC]
+    return b"".join(found) if found else None
+
+
+def others_in(block: bytes) -> bytes | None:
+    """The resources that no other field of Metadata holds and that stay true of an edited picture."""
+    return b"".join(whole for number, _, whole in _resources(block) if number not in ELSEWHERE | {IPTC}) or None
+
+
+def as_block(iptc: bytes | None, others: bytes | None) -> bytes:
+    """The resources of both in one block."""
+    if iptc is None:
+        return others or b""
+    head = struct.pack(">4sHHI", b"8BIM", IPTC, 0, len(iptc))
+    return head + iptc + bytes(len(iptc) % 2) + (others or b"")
+
+
+def without_preview(iptc: bytes) -> bytes:
+    """The IPTC records without those that hold a small picture. Raises ValueError when they are damaged."""
+    kept, at = [], 0
+    while iptc[at : at + 1] == b"\x1c":
+        record, number, length = struct.unpack_from(">BBH", iptc, at + 1)
+        start = at + 5
+        if length & 0x8000:  # the length of the length
+            start += length & 0x7FFF
+            length = int.from_bytes(iptc[at + 5 : start])
+        if start + length > len(iptc):
+            raise ValueError("it is cut off")
+        if (record, number) not in IPTC_PREVIEWS:
+            kept.append(iptc[at : start + length])
+        at = start + length
+    if iptc[at:].strip(b"\0"):
+        raise ValueError("no record where one should begin")
+    return b"".join(kept)
+
+
+def in_order(iptc: bytes | None) -> bytes | None:
+    """Photoshop calls the bytes 32-bit numbers in a TIFF file, and some writers turned those round."""
+    if iptc and iptc[0] != 0x1C and iptc[3:4] == b"\x1c":
+        return b"".join(iptc[at : at + 4][::-1] for at in range(0, len(iptc), 4))
+    return iptc

@@ -1,0 +1,154 @@
+"""What the operators take of a CUDA device's memory, in bytes beside their inputs and with their results.
+
+torch owns every allocation on the device, so the sums are those of the tensors that live at the same time: so many bytes for
+each query, each match, each key and each of their features. A batch that does not fit is run in parts, which gives the same
+results: no image's result depends on the others (`images_at_a_time`).
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from psal_cli.errors import MemoryLimitError
+from psal_cli.ops.layout import term
+
+MATCH = 8  # bytes: row and column of a match in an nnf
+PACKED = 4  # a match as the kernels hold it, and as much for its similarity
+SCRATCH = 8  # of a match: the other field of jump flooding, and for both when each match was found
+UNPACKING = MATCH + 4 * PACKED  # of a match: the nnf, the packed field, its similarity, and two intermediate results
+INDEX = 8  # int64
+SORTING = 24  # of a match: what torch's sort holds beside its input and results; 16 measured on the CPU, not yet on CUDA
+NORMS = 5  # sums of each pixel that live at a time while norms are made
+GRAIN = 512  # torch's allocator rounds every tensor up to this, and no operator has more than
+TENSORS = 24  # so many
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """queries, keys: pixels of one image (H * W, Hk * Wk); channels of the features, values of the values (Cv)."""
+
+    queries: int
+    keys: int
+    channels: int
+    k: int
+    values: int = 0
+    dtype: torch.dtype = torch.float32
+
+    @property
+    def matches(self) -> int:
+        return self.queries * self.k
+
+    @property
+    def feature(self) -> int:
+        """Bytes of one number of the features and values."""
+        return self.dtype.itemsize
+
+    @property
+    def term(self) -> int:
+        """Bytes of a similarity, a weight or a sum."""
+        return term(self.dtype).itemsize
+
+    def copies(self, channels: int) -> int:
+        """Query and key, or a gradient and the values, once more in the layout that the kernels read."""
+        return (self.queries + self.keys) * channels * self.feature
+
+    def norm(self, pixels: int) -> int:
+        """`inverse_norm` of so many pixels."""
+        widened = 0 if self.feature == self.term else self.term
+        return pixels * (self.channels * (self.term + widened) + NORMS * self.term)
+
+
+def _rounded(*steps: int) -> int:
+    """The largest of an operator's steps, with what the allocator's rounding may add."""
+    return max(steps) + TENSORS * GRAIN
+
+
+def search_bytes(one: Sizes, similarity: str = "l2", schedule: str = "jump-flood", init: bool = False) -> int:
+    """The most bytes that `ops.search` holds at a time for one image."""
+    scale = one.keys * one.term if "cosine" in similarity else 0
+    field = 2 * PACKED * one.matches
+    running = field + (SCRATCH * one.matches if schedule == "jump-flood" else 0)
+    packing = 3 * PACKED * one.matches + one.matches if init else 0
+    norms = one.norm(one.keys) if scale else 0
+    scaling = one.queries * one.term + one.matches * (2 * one.term if one.term > PACKED else PACKED)
+    last = (MATCH + PACKED) * one.matches + max(one.norm(one.queries), scaling) if similarity == "cosine" else 0
+    searching = one.copies(one.channels) + max(running, packing)
+    return _rounded(norms, scale + max(searching, UNPACKING * one.matches, last))
+
+
+def similarity_at_bytes(one: Sizes, similarity: str = "l2") -> int:
+    """The same of `ops.similarity_at`, forward."""
+    product = one.matches * one.term
+    gathering = one.copies(one.channels) + product
+    if similarity == "l2":
+        return _rounded(gathering)
+    if similarity == "dot":
+        return _rounded(gathering, 2 * product + one.matches)
+    places = 2 * INDEX * one.matches
+    scales = one.keys * one.term + product
+    norms = one.norm(one.keys), (scales + one.norm(one.queries) if similarity == "cosine" else 0)
+    return _rounded(gathering, product + places + max(places + scales, *norms))
+
+
+def aggregate_bytes(one: Sizes, softmax: bool = True, value_scale: int = 1) -> int:
+    """The same of `ops.aggregate`, forward. values: channels of a pixel of the value, whatever its scale."""
+    row = one.values * value_scale**2 * one.feature
+    total = one.queries * one.term if softmax else 0
+    unshuffled = one.keys * row if value_scale > 1 else 0
+    shuffling = 2 * one.queries * row if value_scale > 1 else 0
+    return _rounded(total + unshuffled + max((one.keys + one.queries) * row, shuffling))
+
+
+def _scattering(one: Sizes, channels: int, centred: bool) -> int:
+    sorting = (3 * INDEX + SORTING) * one.matches
+    row = channels * one.feature
+    sums = one.queries * row + one.keys * row * (2 if centred else 1)
+    return max(sorting, 2 * INDEX * one.matches + 3 * INDEX * one.keys + sums)
+
+
+def similarity_at_gradient_bytes(one: Sizes, similarity: str = "l2") -> int:
+    """The same of the gradients of `ops.similarity_at` ("l2" or "dot") in query and key, beside the gradient that comes in."""
+    weight, row, centred = one.matches * one.term, one.channels * one.feature, similarity == "l2"
+    spreading = (one.keys + one.queries * (2 if centred else 1)) * row
+    scattering = one.queries * row + _scattering(one, one.channels, centred)
+    return _rounded(weight + max(weight + one.matches, spreading, scattering))
+
+
+def aggregate_gradient_bytes(one: Sizes) -> int:
+    """The same of the gradients of `ops.aggregate` in value and weight with softmax, beside the gradient that comes in."""
+    values, row = one.keys * one.values * one.feature, one.queries * one.values * one.term
+    widened = 0 if one.feature == one.term else 2
+    baseline, gathering = row * (1 + widened), one.copies(one.values) + one.matches * one.term
+    return _rounded(_scattering(one, one.values, False), values + baseline, values + one.queries * one.term + gathering)
+
+
+def attention_bytes(one: Sizes, similarity: str = "l2", schedule: str = "jump-flood", value_scale: int = 1) -> int:
+    """The same of `psal_cli.ps_attention`, forward: its search, then its similarities, then the sum of its values."""
+    found = (MATCH + PACKED) * one.matches
+    logits = 2 * one.matches * one.term
+    return max(
+        search_bytes(one, similarity, schedule),
+        found + similarity_at_bytes(one, similarity),
+        found + logits + aggregate_bytes(one, value_scale=value_scale),
+    )
+
+
+def images_at_a_time(free: int, image: int, batch: int) -> int:
+    """How many images of a batch to give an operator at once.
+
+    Args:
+        free: bytes that the device has left beside the inputs (torch.cuda.mem_get_info).
+        image: bytes that one image takes, from a function above.
+
+    Raises:
+        MemoryLimitError: not even one image fits.
+
+    Example:
+        >>> one = Sizes(queries=1024**2, keys=1024**2, channels=64, k=3, values=64)
+        >>> images_at_a_time(4 * 2**30, attention_bytes(one), batch=16)
+        7
+    """
+    if image > free:
+        needed = f"one image takes {image} bytes of the device's memory, {free} are free"
+        raise MemoryLimitError(f"{needed}: reduce its size, or use the CPU")
+    return min(batch, free // image)
