@@ -39,7 +39,8 @@ EXAMPLE = "psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.
     type=click.Choice(ENGINES),
     default=InpaintOptions.engine,
     show_default=True,
-    help="combined: copies patches that fit what a network expects; patch: copies patches; network: what it draws, as it is.",
+    help="combined: copies patches that fit what a network expects; patch: copies patches, on the CPU; "
+    "network: what it draws, as it is.",
 )
 @click.option(
     "--attention",
@@ -163,7 +164,7 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         return self.planned(item, found)
 
     def _mask_decoding(self, item: Item, size: tuple[int, int]) -> int:
-        """Bytes a pixel, at most, while one of the masks is decoded. Raises InputError for a mask of another size."""
+        """Bytes a pixel, at most, while one of the masks is decoded. Raises InputError for one of another size."""
         from psal_cli import memory
         from psal_cli.image import read_header
         from psal_cli.image.mask import check_mask_size
@@ -220,7 +221,7 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
             size = f"{error.patch_size}x{error.patch_size}"
             nothing = f"nothing is left to copy from: no patch of {size} lies whole outside the mask"
             if error.reach is None:
-                raise InputError(f"{item.input}: {nothing}") from error
+                raise InputError(f"{item.input}: {nothing} (a smaller mask or --patch-size leaves some)") from error
             raise MemoryLimitError(f"{nothing}, {error.reach} pixels around: allow more with --max-memory") from error
         except InvalidValueError:
             raise
