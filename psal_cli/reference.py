@@ -269,6 +269,10 @@ def compose(pixels: Tensor, barred: Tensor, unknown: Tensor, origin: Tensor, cor
         usable = all(0 <= y < height and 0 <= x < width and not barred[y, x] for y, x in (first, second))
         return pixels[second] - pixels[first] if usable else None
 
+    def smooth(at: tuple[int, int]) -> bool:
+        around = (own_step(at, (at[0] + down, at[1] + right)) for down in range(-2, 3) for right in range(-2, 3))
+        return all(float(step.abs().max()) <= 0.1 for step in around if step is not None)
+
     copies = torch.stack([pixels[source[place]] for place in places])
     matrix = fidelity * torch.eye(len(places), dtype=pixels.dtype)
     right_side = fidelity * copies
@@ -289,6 +293,8 @@ def compose(pixels: Tensor, barred: Tensor, unknown: Tensor, origin: Tensor, cor
             wrong = float((wanted - present).abs().max())
             inner = first in number and second in number
             weight = max(math.exp(-((wrong / 0.25) ** 2)), 0.02) if inner else max(math.exp(-((wrong / 0.5) ** 2)), 0.001)
+            if inner and smooth(at_first) and smooth(at_second):
+                weight = 1.0
             for here, there, sign in ((first, second, -1), (second, first, 1)):
                 if here in number:
                     matrix[number[here], number[here]] += weight

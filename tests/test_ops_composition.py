@@ -12,12 +12,13 @@ CASES = [
     (30, 40, 1, (0, 20, 0, 40), 1.0, np.float32),  # a hole that touches three borders
     (20, 20, 3, (0, 12, 3, 20), 0.4, np.uint16),  # single pixels, strips and corners
 ]
+CALM = 0.05  # contrast of a picture whose sources are smooth
 
 
-def pieces(height, width, channels, box, share, dtype):
+def pieces(height, width, channels, box, share, dtype, contrast=0.3):
     """A random picture with a ramp, and a hole filled by runs of pixels from random places: (pixels, barred, unknown, origin)."""
     rng = np.random.default_rng(height)
-    pixels = 0.3 * rng.random((height, width, channels)) + np.linspace(0, 0.7, width)[:, None]
+    pixels = contrast * rng.random((height, width, channels)) + np.linspace(0, 0.7, width)[:, None]
     pixels = pixels.astype(np.float32) if dtype == np.float32 else (pixels * np.iinfo(dtype).max).astype(dtype)
     top, bottom, left, right = box
     unknown = rng.random((bottom - top, right - left)) < share
@@ -37,7 +38,7 @@ def as_float(pixels):
 
 
 @pytest.mark.parametrize("fidelity", [0.001, 0.03])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [*CASES, (*CASES[0], CALM)])
 def test_the_fill_is_the_oracles(case, fidelity):
     pixels, barred, unknown, origin = pieces(*case)
     corner = case[3][0], case[3][2]
@@ -93,6 +94,22 @@ def test_between_two_sources_the_step_is_one_that_a_source_has():
     origin = np.stack([row, np.where(column < 40, column - 22, column + 22)], 1).astype(np.int32)
     fill = ops.compose(pixels, unknown, unknown, origin, (0, 0), 0.001, 200, 1e-5).reshape(12, 20)
     assert np.abs(np.diff(fill, axis=1)).max() < 0.1  # of 0.2 between the copies, and beside the hole
+
+
+@pytest.mark.parametrize(("texture", "largest"), [(0.0, 0.1), (0.3, 0.4)])
+def test_a_large_step_between_two_pieces_goes_where_both_are_smooth(texture, largest):
+    """Half of the hole comes from dark ground, half from light ground. Without texture the step of 0.6 is no edge of the subject."""
+    rng = np.random.default_rng(0)
+    pixels = np.full((20, 80, 1), 0.1, np.float32)
+    pixels[:, 40:] = 0.7
+    pixels += texture * rng.random(pixels.shape, np.float32)
+    unknown = np.zeros((20, 80), bool)
+    unknown[4:16, 30:50] = True
+    row, column = np.nonzero(unknown)
+    origin = np.stack([row, np.where(column < 40, column - 22, column + 22)], 1).astype(np.int32)
+    fill = ops.compose(pixels, unknown, unknown, origin, (0, 0), 0.001, 200, 1e-5).reshape(12, 20)
+    step = np.abs(fill[:, 10:].mean(0)[0] - fill[:, :10].mean(0)[-1])
+    assert step < largest if texture == 0 else step > largest
 
 
 def test_what_may_not_be_copied_is_not_looked_at():

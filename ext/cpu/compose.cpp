@@ -19,6 +19,9 @@ constexpr int kChannels = 4;       // at most
 // A step that is wrong by so much is an edge of the subject, not a difference of light: between two pieces, and at the hole's
 // edge, where what is known is certain. It keeps the least weight, so that nothing tears.
 constexpr float kSeam = 0.25f, kLeastSeam = 0.02f;
+// A source is smooth where nothing within so many pixels differs from it by more: sky, a blurred ground, a glow.
+constexpr int kSmoothRadius = 2;
+constexpr float kSmooth = 0.1f;
 constexpr float kEdge = 0.5f, kLeastEdge = 0.001f;
 
 struct Place {
@@ -73,6 +76,17 @@ struct Part {
     return true;
   }
 
+  bool smooth(Place at) const {
+    Colour difference;
+    for (int down = -kSmoothRadius; down <= kSmoothRadius; ++down)
+      for (int right = -kSmoothRadius; right <= kSmoothRadius; ++right) {
+        if (!step(at, {at.row + down, at.column + right}, difference)) continue;
+        for (int c = 0; c < a.channels; ++c)
+          if (fabsf(difference[c]) > kSmooth) return false;
+      }
+    return true;
+  }
+
   // What is missing in the step from (y, x) to its neighbour (y + down, x + right), which is in the box; returns its weight.
   // The pixel at (y, x) is unknown.
   float missing(int y, int x, int down, int right, Colour& out) const {
@@ -97,6 +111,7 @@ struct Part {
       out[c] = (found ? wanted[c] : 0.f) - present[c];
       most = std::max(most, fabsf(out[c]));
     }
+    if (seam && most > 0 && smooth(own) && smooth(other)) return 1;
     const float beside = most / (seam ? kSeam : kEdge);
     return std::max(expf(-beside * beside), seam ? kLeastSeam : kLeastEdge);
   }
