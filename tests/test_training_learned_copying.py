@@ -110,6 +110,21 @@ def test_a_hedge_between_two_sources_costs_what_both_do():
     assert error > 0.2
 
 
+def test_a_smooth_source_costs_more_than_another_patch_of_the_texture():
+    generator = torch.Generator().manual_seed(0)
+    truth, mask = 0.5 + 0.2 * (torch.rand(1, 3, 48, 96, generator=generator) - 0.5), torch.zeros(1, 1, 48, 96)
+    truth[..., 64:] = 0.5
+    mask[..., 16:32, 24:40] = 1
+    errors = []
+    for textured in (1.0, 0.0):  # what is left or what is right of the picture is as the hole
+        features = torch.zeros(1, 1, 48, 96)
+        features[..., :64] = 100
+        features[mask > 0] = 100 * textured
+        ((error, _),) = copy_errors(features, truth, mask, np.random.default_rng(0))
+        errors.append(error)
+    assert errors[0] < errors[1]
+
+
 def test_the_likelihood_is_that_of_a_laplace_distribution():
     truth, mask = torch.zeros(1, 3, 4, 4), torch.ones(1, 1, 4, 4)
     mask[..., 2:] = 0

@@ -22,7 +22,10 @@ from psal_cli.training.inpainting_crops import FAR, Crops
 
 PATCH = 7  # side of the patches that are copied
 QUERIES, KEYS = 192, 1024  # of each crop, in a step
-TEXTURE = 2.0  # of the gradients of a patch beside its colours
+# Of the roughness of a patch beside its colours. Two patches of one texture differ in colour by twice its variance, a patch of it
+# and a smooth one by once: without this smooth places would be the best to copy from wherever a texture cannot be predicted.
+TEXTURE = 3.0
+ROUGHNESS = 5  # pixels: side of the squares whose mean gradient is compared
 LIKELIHOOD = 0.2  # of the likelihood beside the expected error
 DECAY = 0.999  # of the running mean of the weights
 EVERY = 1_000  # steps between validations
@@ -39,7 +42,7 @@ def copy_errors(
         keys, queries: so many are drawn of the places whose patch is known, and of those in the hole.
     """
     found = []
-    maps = torch.cat([truth, TEXTURE * _gradients(truth)], 1)
+    maps = torch.cat([truth, TEXTURE * _roughness(truth)], 1)
     touched = F.max_pool2d(mask, PATCH, 1, PATCH // 2)
     inside = torch.zeros_like(mask)
     edge = PATCH // 2
@@ -56,11 +59,11 @@ def copy_errors(
     return torch.stack(found)
 
 
-def _gradients(image: Tensor) -> Tensor:
-    """[B, 3, H, W] -> [B, 2, H, W]: absolute differences of grey to the next row and column."""
+def _roughness(image: Tensor) -> Tensor:
+    """[B, 3, H, W] -> [B, 2, H, W]: local means of the absolute differences of grey to the next row and column."""
     grey = image.mean(1, keepdim=True)
-    down, across = F.pad(grey.diff(dim=2), (0, 0, 0, 1)), F.pad(grey.diff(dim=3), (0, 1))
-    return torch.cat([down, across], 1).abs()
+    steps = torch.cat([F.pad(grey.diff(dim=2), (0, 0, 0, 1)), F.pad(grey.diff(dim=3), (0, 1))], 1).abs()
+    return F.avg_pool2d(steps, ROUGHNESS, 1, ROUGHNESS // 2, count_include_pad=False)
 
 
 def _drawn(where: Tensor, count: int, random: np.random.Generator) -> Tensor:
