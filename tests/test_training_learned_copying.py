@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from click.testing import CliRunner
 from PIL import Image
 
-from psal_cli.networks.learned_copying import CopyingNetwork
+from psal_cli.networks.learned_copying import RADIUS, CopyingNetwork
 from psal_cli.training import learned_copying, precision, synthetic
 from psal_cli.training.inpainting_crops import FAR, Crops
 from psal_cli.training.learned_copying import copy_errors, likelihood
@@ -142,6 +142,19 @@ def test_what_is_in_the_hole_is_not_seen():
     with torch.no_grad():
         for one, two in zip(network(truth, mask), network(other, mask), strict=True):
             assert torch.equal(one, two)
+
+
+def test_features_are_bounded_and_keep_their_direction():
+    """Training once made them grow until every choice was certain, and nothing was left to learn from."""
+    torch.manual_seed(0)
+    network, (truth, mask) = CopyingNetwork((8, 8)).eval(), pattern()
+    with torch.no_grad():
+        found = []
+        for scale in (1.0, 1e6):
+            network.matched.weight.mul_(scale), network.matched.bias.mul_(scale)
+            found.append(network(truth, mask)[2])
+    assert found[1].norm(dim=1).max() < RADIUS * (1 + 1e-5)
+    assert F.cosine_similarity(*found, dim=1).min() > 1 - 1e-4
 
 
 def test_a_run_that_was_stopped_ends_as_if_it_never_was(data, tmp_path, monkeypatch, threads):

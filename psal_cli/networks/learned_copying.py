@@ -8,6 +8,7 @@ from psal_cli.patchmatch.diffusion import diffused
 
 WIDTHS = (32, 64, 96, 128, 160)
 FEATURES = 16  # channels of the features that are matched
+RADIUS = 8.0  # features are shorter: else choices that are always certain make them grow without end
 SCALES = -5.0, 1.0  # the range of the logarithm of the Laplace scale, of white = 1
 
 
@@ -39,4 +40,6 @@ class CopyingNetwork(UNet):
         filled = diffused(image * (1 - mask), mask)
         x = self.seen(torch.cat([filled - 0.5, mask], 1))
         found: Tensor = self.expected(x)
-        return filled + found[:, :3].float(), found[:, 3:].float().clamp(*SCALES), self.matched(x).float()
+        matched: Tensor = self.matched(x).float()
+        matched = matched * (1 + matched.square().sum(1, keepdim=True) / RADIUS**2).rsqrt()
+        return filled + found[:, :3].float(), found[:, 3:].float().clamp(*SCALES), matched

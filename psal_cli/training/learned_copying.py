@@ -94,7 +94,7 @@ def likelihood(expected: Tensor, scale: Tensor, truth: Tensor, mask: Tensor) -> 
 
 
 @click.command()
-@loop.options(steps=1_000_000)
+@loop.options(steps=1_000_000, rate=4e-4)
 @loop.queue_options()
 @click.option("--side", type=click.IntRange(48), default=128, show_default=True, help="Of the crops, in pixels.")
 @click.option("--batch", type=click.IntRange(1), default=4, show_default=True)

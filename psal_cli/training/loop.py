@@ -44,14 +44,14 @@ class DivergedError(click.ClickException):
     exit_code = EXIT_DIVERGED
 
 
-def options(steps: int) -> Callable[[Command], Command]:
-    """The options of every recipe. steps: the default number of steps."""
+def options(steps: int, rate: float = 1e-3) -> Callable[[Command], Command]:
+    """The options of every recipe. steps, rate: the default number of steps and learning rate."""
     chosen = (
         click.option("--data", type=click.Path(path_type=Path), required=True, help="The folder with photos/ and video/."),
         click.option("--output", type=click.Path(path_type=Path), default="out/training", show_default=True),
         click.option("--steps", type=click.IntRange(1), default=steps, show_default=True, help="In all, earlier runs included."),
         click.option("--minutes", type=float, help="Stop after so many minutes; run again to resume."),
-        click.option("--rate", type=float, default=1e-3, show_default=True, help="Learning rate; falls to a hundredth."),
+        click.option("--rate", type=float, default=rate, show_default=True, help="Learning rate; falls to a hundredth."),
         click.option("--seed", type=int, default=0, show_default=True),
         click.option("--device", default="cpu", show_default=True),
         click.option("--threads", type=click.IntRange(1), default=1, show_default=True),
