@@ -98,7 +98,7 @@ def test_between_two_sources_the_step_is_one_that_a_source_has():
 
 @pytest.mark.parametrize(("texture", "largest"), [(0.0, 0.1), (0.3, 0.4)])
 def test_a_large_step_between_two_pieces_goes_where_both_are_smooth(texture, largest):
-    """Half of the hole comes from dark ground, half from light ground. Without texture the step of 0.6 is no edge of the subject."""
+    """Half of the hole is copied from dark ground, half from light ground."""
     rng = np.random.default_rng(0)
     pixels = np.full((20, 80, 1), 0.1, np.float32)
     pixels[:, 40:] = 0.7
