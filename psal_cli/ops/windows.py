@@ -38,10 +38,10 @@ def _call(
     nnf, weight, log_total, baseline = dense(nnf, weight, log_total, baseline)
     tensors = (query, key, nnf, weight, log_total, baseline, order, first)
     args = native.WindowArgs(
-        native.Place(), native.DTYPES[dtype], native.SIMILARITIES[similarity],
+        native.place(nnf.device), native.DTYPES[dtype], native.SIMILARITIES[similarity],
         batch, channels, height, width, *key_size, patch_size, k, *map(pointer, tensors), centred, out.data_ptr(),
     )  # fmt: skip
-    native.call(name, args, nnf.device)
+    native.kernel(name, nnf.device)(args)
     return out
 
 
@@ -221,7 +221,11 @@ def _aggregate(value: Tensor, nnf: Tensor, weight: Tensor, patch_size: int, soft
     log_total = _log_totals(nnf, weight, softmax)
     if softmax:
         _call("log_total", nnf, log_total, value.shape[2:], patch_size, weight=weight)
-    return torch.ops.psal.spread(value, nnf, weight, patch_size, log_total if softmax else None), log_total
+    out = _call(
+        "spread", nnf, _vectors(value, *nnf.shape[3:]), value.shape[2:], patch_size, key=channels_last(value), weight=weight,
+        log_total=log_total if softmax else None,
+    )  # fmt: skip
+    return out.permute(0, 3, 1, 2), log_total
 
 
 @torch.library.register_fake("psal::aggregate")
