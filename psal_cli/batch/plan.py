@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from psal_cli.batch.places import Grouped, Places
-from psal_cli.errors import InputError, PsalError, WriteError
+from psal_cli.errors import Cure, InputError, InvalidValueError, PsalError, WriteError
 from psal_cli.files import STDIO, atomic_file, check_folder, check_output, open_input, unwritten
 
 log = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ def _lines(name: str) -> list[str]:
     if data.startswith(codecs.BOM_UTF16_LE) or data.startswith(codecs.BOM_UTF16_BE):
         raise InputError(f"{name} is a list in UTF-16: save it as UTF-8")
     if detect(data[:64]) and (not data[:64].isascii() or b"\0\0" in data[:64]):  # names may begin with BM, or GIF8, too
-        raise InputError(f"{name} is a picture, --from-file takes a list of file names: give it as an argument")
+        raise InputError(f"{name} is a picture", Cure.PICTURE_AS_LIST)
     data = data.removeprefix(codecs.BOM_UTF8)
     lines = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
     if any(len(line) > LONGEST for line in lines):
@@ -229,13 +229,13 @@ def _target(
     path = as_path(text)
     if path == STDIO or not (several or text.endswith(os.sep) or is_one(text)):
         return path
-    flag = f"--{option.replace('_', '-')}"
     if not is_one(text) and is_file(path):
-        raise InputError(f"{flag} {text} is a file, for several pictures a folder is needed: {flag} {path.stem}{os.sep}")
+        raise InvalidValueError(option, f"{text}, a file", f"a folder for several pictures, e.g. {path.stem}{os.sep}")
     if path.suffix and not is_one(text) and not text.endswith(os.sep):
-        raise InputError(f"{flag} {text} names one file, there may be several: for a folder write {flag} {text}{os.sep}")
+        expected = f"a folder, as there may be several pictures: for a folder write {text}{os.sep}"
+        raise InvalidValueError(option, f"{text}, the name of one file", expected)
     if item.input == STDIO:
-        raise InputError(f"{flag} {text}: what comes from stdin has no name: name the file in it")
+        raise InvalidValueError(option, f"{text}, a folder", "a file in it: what comes from stdin has no name")
     return path / item.tree.parent / f"{item.tree.stem}{suffix or ''}{item.mark}{ending}"
 
 
@@ -254,7 +254,7 @@ def settle(items: list[Item], folders: bool, force: bool, skip_existing: bool) -
         for option, path in item.outputs.items():
             key = places.key(path) if path != STDIO else str(STDIO)
             if other := next((other for other in taken.get(key) if _is_output(places, path, other, item, option)), None):
-                raise InputError(_collision(path, other, item))
+                raise _collision(path, other, item)
             taken.add(key, item)
             own = places.spot(item.input) if option == "output" and item.input != STDIO else None
             if any(places.spot(file) != own and _is_same(places, path, file) for file in inputs.get(key)):
@@ -264,7 +264,7 @@ def settle(items: list[Item], folders: bool, force: bool, skip_existing: bool) -
                 checked.add(path.parent)
     if existing:
         more = f" and {len(existing) - 1} more exist" if len(existing) > 1 else " exists"
-        raise InputError(f"{existing[0]}{more}: --force to overwrite, --skip-existing to leave what is there")
+        raise InputError(f"{existing[0]}{more}", Cure.OVERWRITE_OR_SKIP)
 
 
 def _by_key(places: Places, items: list[Item]) -> Grouped[Path]:
@@ -289,15 +289,15 @@ def _is_output(places: Places, path: Path, other: Item, item: Item, option: str)
     return any(_is_same(places, path, file) for name, file in other.outputs.items() if other is not item or name != option)
 
 
-def _collision(path: Path, first: Item, second: Item) -> str:
+def _collision(path: Path, first: Item, second: Item) -> InputError:
     if first is second:
-        return f"{path} is another output of the same command: give another name"
-    cure = f"to keep the tree, give the folder above them with -r, or mark where it begins: top{TREE}{first.tree}"
+        return InputError(f"{path} is another output of the same command: give another name")
+    cure = Cure.KEEP_TREE
     if path == STDIO:
-        cure = "name a folder with -o"
+        cure = Cure.NAME_FOLDER
     elif first.tree.name != second.tree.name:
-        cure = "leave --format out, or give each kind a folder of its own with -o"
-    return f"{path} would be written for {first.input} and for {second.input}: {cure}"
+        cure = Cure.ONE_FORMAT
+    return InputError(f"{path} would be written for {first.input} and for {second.input}", cure, f"top{TREE}{first.tree}")
 
 
 def _check(path: Path, folders: bool, force: bool) -> list[Path]:
@@ -322,9 +322,9 @@ def check_sheet(option: str, path: Path, items: list[Item], force: bool) -> None
     """Refuses a file about all results that could not be written, exists, or would take a picture's place. Raises InputError,
     WriteError."""
     if _is_used(path, items):
-        raise InputError(f"--{option} {path} is another file of the same command: give another name")
+        raise InvalidValueError(option, f"{path}, another file of the same command", "another name")
     if _check(path, True, force):
-        raise InputError(f"--{option} {path} exists: --force to overwrite it, or give another name")
+        raise InputError(f"{path} exists", Cure.OVERWRITE_OR_RENAME)
 
 
 def _is_used(path: Path, items: list[Item]) -> bool:
@@ -337,7 +337,7 @@ def _is_used(path: Path, items: list[Item]) -> bool:
 def check_list(path: Path, items: list[Item], readable: frozenset[str]) -> None:
     """Refuses a list of files that could not be written, or would take a picture's place. Raises InputError, WriteError."""
     if path == STDIO or path.suffix.lower() in readable or _is_used(path, items):
-        raise InputError(f"--failed-list {path}: the list needs a file of its own: name one, e.g. failed.txt")
+        raise InvalidValueError("failed_list", path, "a file of its own, e.g. failed.txt")
     _check(path, True, force=True)
 
 

@@ -25,7 +25,10 @@ def run_verb(arguments: Arguments, make: type[AnyVerb]) -> None:
     """Runs a verb as the options of its command say, and leaves with the exit code."""
     with Console(arguments.quiet, arguments.verbose, arguments.as_json) as console, Stop() as stop:
         verb = make(arguments, console)
-        items, several = planned(verb)
+        try:
+            items, several = planned(verb)
+        except PsalError as error:
+            raise with_cure(error, verb) from error
         code = _preview(verb, items, several) if arguments.dry_run else _run(verb, items, several, stop)
     click.get_current_context().exit(code)
 

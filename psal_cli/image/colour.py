@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms, ImageColor
 
-from psal_cli.errors import InputError
+from psal_cli.errors import InputError, InvalidValueError
 from psal_cli.image.metadata import Metadata
 
 log = logging.getLogger(__name__)
@@ -96,13 +96,13 @@ def _slices(pixels: np.ndarray) -> Iterator[slice]:
 
 
 def parse_colour(text: str) -> tuple[int, int, int]:
-    """A CSS colour ("white", "#1e90ff") as (red, green, blue) of sRGB. Raises InputError for any other text."""
+    """A CSS colour ("white", "#1e90ff") as (red, green, blue) of sRGB. Raises InvalidValueError for any other text."""
     try:
         red, green, blue, *alpha = ImageColor.getrgb(text)
         if alpha:
             raise ValueError("a colour that lets others through")
     except ValueError:
-        raise InputError(f"--background {text} is no colour: give a CSS name (white) or #rrggbb") from None
+        raise InvalidValueError("background", text, "a colour: a CSS name (white) or #rrggbb") from None
     return red, green, blue
 
 

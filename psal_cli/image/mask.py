@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from psal_cli.errors import InputError
+from psal_cli.errors import Cure, InputError
 from psal_cli.image.reading import MAX_PIXELS, read_header, read_plain
 
 log = logging.getLogger(__name__)
@@ -41,9 +41,8 @@ def read_mask(
     if hole.any() and (dilate or feather):
         hole, soft = _grown(hole, dilate, feather)
     if hole.all():
-        grown = " with --dilate and --feather" if dilate or feather else ""
-        cure = "white = fill, --mask-invert turns it round"
-        raise InputError(f"{path} covers the whole picture{grown}, nothing is left to fill from: {cure}")
+        grown = ", dilated and feathered," if dilate or feather else ""
+        raise InputError(f"{path}{grown} covers the whole picture, nothing is left to fill from", Cure.INVERT)
     return Mask(hole, soft)
 
 
