@@ -28,9 +28,7 @@ def pair(items: list[Item], wanted: Mapping[str, Sequence[str]], readable: froze
     texts = [(option, text) for option, given in wanted.items() for text in given]
     for option, text in texts:
         if "{" not in text and as_path(text) != STDIO and not os.path.lexists(as_path(text)):
-            raise InvalidValueError(
-                option, f"{text}, which does not exist", "a file, a folder or a pattern with {stem}"
-            )
+            raise InvalidValueError(option, f"{text}, which does not exist", "a file, a folder or a pattern with {stem}")
     alike, places = functools.cache(lambda folder: _by_stem(folder, readable)), Places()
     folder_of = {text: is_folder(as_path(text)) for _, text in texts}
     for item in items:
