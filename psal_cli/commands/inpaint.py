@@ -216,7 +216,9 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         levels = progress if self.arguments.engine != "network" else None  # that engine has a single step
         chosen = self._options(loaded.reach)
         try:
-            return api.inpaint(loaded.picture.array(), mask, chosen, source_mask=loaded.source, progress=levels)
+            result = api.inpaint(loaded.picture.array(), mask, chosen, source_mask=loaded.source, progress=levels)
+            self.facts[item] = {"device": result.device}
+            return result
         except NothingToCopyError as error:
             size = f"{error.patch_size}x{error.patch_size}"
             nothing = f"nothing is left to copy from: no patch of {size} lies whole outside the mask"

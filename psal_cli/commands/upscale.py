@@ -164,7 +164,7 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
             device=self.device,
         )
         found = api.upscale(picture.array(), self.scale, chosen, progress=progress)
-        self.facts[item] = {"scale": self.scale, "model": found.model}
+        self.facts[item] = {"scale": self.scale, "model": found.model, "device": found.device}
         after = picture.with_array(found.image)
         return Result(picture, replace(after, metadata=resized(picture.metadata, after.size)), found.field)
 

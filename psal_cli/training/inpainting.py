@@ -2,9 +2,9 @@
 
     python -m psal_cli.training.inpainting psal --data ../shared/data --output out/training
 
-A step takes crops of photographs and of everyday scenes, and a hole in each. The loss is the spatially discounted L1 error in the hole of what both
-generators draw (Yu et al. 2018, section 3), of pixels and of the means of larger squares; with --adversarial also the hinge
-loss of a patch critic (Yu et al. 2019).
+A step takes crops of photographs and of everyday scenes, and a hole in each. The loss is the spatially discounted L1 error in
+the hole of what both generators draw (Yu et al. 2018, section 3), of pixels and of the means of larger squares; with
+--adversarial also the hinge loss of a patch critic (Yu et al. 2019).
 """
 
 import click

@@ -49,6 +49,7 @@ class Upscaler:
         self.ensemble = ensemble
         self.modes = run_modes(device, largest, FEWEST)
         self.field: Field | None = None  # of the last picture that was enlarged
+        self.device = device  # where the last one was: the CPU as soon as any of it was
         for layer in _attention_layers(self.networks):
             layer.seed = seed
 
@@ -66,6 +67,7 @@ class Upscaler:
             pixels = _spread(pixels, alpha)
         tell = self._counter(progress, pixels.shape[:2], 1 + (alpha is not None)) if progress else None
         self._watch(pixels.shape[0], pixels.shape[1])
+        self.device = self.modes[0].device
         for network in self.networks:
             pixels = self._enlarged(network, pixels, tell)
         if alpha is not None:
@@ -104,7 +106,10 @@ class Upscaler:
             layer.matched = keep
 
     def _enlarged(self, network: Network, pixels: np.ndarray, tell: Callable[[], None] | None) -> np.ndarray:
-        return first_that_fits(self.modes, lambda mode: self._drawn(network, pixels, mode, tell), log.warning)
+        out, mode = first_that_fits(self.modes, lambda mode: self._drawn(network, pixels, mode, tell), log.warning)
+        if mode.device == "cpu":
+            self.device = "cpu"
+        return out
 
     def _drawn(self, network: Network, pixels: np.ndarray, mode: RunMode, tell: Callable[[], None] | None) -> np.ndarray:
         """Strips lie across the longer side: they and what is looked at around them are then the shortest."""
