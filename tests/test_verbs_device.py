@@ -17,7 +17,7 @@ from .photos import lines, psal
 
 @pytest.fixture(params=["fits", "short"])
 def gpu(request, tmp_path, monkeypatch):
-    """Makes "cuda:0" of the CPU, whose memory is too short for any network if asked to be. Gives the device that does the work."""
+    """Makes "cuda:0" of the CPU, with memory enough for the networks or too little. Gives the device that does the work."""
     monkeypatch.chdir(tmp_path)
     picture = np.indices((48, 64)).sum(0).astype(np.uint8) % 8 * 30
     Image.fromarray(picture).save("photo.png")

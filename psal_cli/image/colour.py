@@ -1,7 +1,6 @@
 """What the numbers of a picture mean: conversions between ICC profiles, and colours that users name."""
 
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache, lru_cache
 from io import BytesIO
@@ -13,6 +12,7 @@ from PIL import Image, ImageCms, ImageColor
 
 from psal_cli.errors import InputError, InvalidValueError
 from psal_cli.image.metadata import Metadata
+from psal_cli.strips import rows_within, strips
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def to_srgb(pixels: np.ndarray, icc: bytes) -> np.ndarray:
     transform, out = _transform(icc, pixels.shape[2]), np.empty((*pixels.shape[:2], 3), np.uint8)
     if transform is None:
         raise ValueError(f"an ICC profile of {len(icc)} bytes is unusable for {pixels.shape[2]} channels")
-    for rows in _slices(pixels):
+    for rows in (part.rows for part in strips(len(pixels), rows_within(BAND, pixels.shape[1]))):
         out[rows] = transform.apply(Image.fromarray(pixels[rows, :, 0] if pixels.shape[2] == 1 else pixels[rows]))
     return out
 
@@ -87,12 +87,6 @@ def srgb_tones(icc: bytes, channels: int) -> np.ndarray:
 
 def srgb_profile() -> bytes:
     return _srgb().tobytes()
-
-
-def _slices(pixels: np.ndarray) -> Iterator[slice]:
-    step = max(1, BAND // pixels.shape[1])
-    for top in range(0, pixels.shape[0], step):
-        yield slice(top, top + step)
 
 
 def parse_colour(text: str) -> tuple[int, int, int]:

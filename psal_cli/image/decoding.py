@@ -17,6 +17,8 @@ from typing import IO, NamedTuple
 import numpy as np
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
+from psal_cli.strips import rows_within, strips
+
 # Pillow's mode -> (mode of the colours, has alpha); palettes, transparency keys and CMYK are handled by name.
 MODES = {"1": "L", "L": "L", "LA": "LA", "La": "LA", "RGB": "RGB", "RGBX": "RGB", "YCbCr": "RGB", "RGBA": "RGBA", "RGBa": "RGBA"}
 PALETTES = ("P", "PA")
@@ -166,10 +168,8 @@ def arrays(
 
 def _crops(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
     width, height = image.size
-    step = max(1, BAND // width)
-    for top in range(0, height, step):
-        bottom = min(top + step, height)
-        yield slice(top, bottom), image.crop((0, top, width, bottom))
+    for part in strips(height, rows_within(BAND, width)):
+        yield part.rows, image.crop((0, part.top, width, part.bottom))
 
 
 def _bands(image: Image.Image, layout: Layout, inks: Callable) -> Iterator[tuple[slice, np.ndarray]]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from psal_cli import ops
 from psal_cli.attention import FullAttention, LocalAttention
-from psal_cli.patchmatch.strips import Strip, strip, strips
+from psal_cli.strips import Strip, strip, strips
 
 MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K
 PATCH = 3  # side of the patches that are compared

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from psal_cli.networks.csnln import OVERLAP, PATCH, Pasting
 from psal_cli.ops import inverse_norm
-from psal_cli.patchmatch.strips import Strip, strips
+from psal_cli.strips import Strip, strips
 
 RATIOS = {2: 2, 3: 3, 4: 2}  # scale -> that between the scales of the attention
 MATCHED = 32  # channels of queries and keys, at most those of the features

@@ -13,7 +13,8 @@ from psal_cli import weights
 from psal_cli.image.arrays import white_of
 from psal_cli.image.cielab import coloured, lab, lightness
 from psal_cli.networks.fusion import FusionNetwork
-from psal_cli.patchmatch.pyramid import strips
+from psal_cli.patchmatch.pyramid import STRIP
+from psal_cli.strips import rows_within, strips
 from psal_cli.verbs.colorize import matching
 from psal_cli.verbs.colorize.joint_bilateral import JointBilateralUpsampling
 from psal_cli.verbs.colorize.options import COARSE, LARGEST
@@ -123,7 +124,7 @@ def applied(pixels: np.ndarray, found: FoundColours, strength: float = 1.0) -> n
     out = np.empty((*size, 3), pixels.dtype)
     chroma = found.chroma * np.float32(strength)
     enlarged = None if chroma.shape[:2] == size else JointBilateralUpsampling(chroma, found.light, size)
-    for top, bottom in strips(*size):
+    for top, bottom, *_ in strips(size[0], rows_within(STRIP, size[1])):
         rows = pixels[top:bottom]
         colours = chroma[top:bottom] if enlarged is None else enlarged.rows(top, bottom, lightness(rows))
         out[top:bottom] = coloured(rows, colours)

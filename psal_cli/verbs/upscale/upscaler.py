@@ -15,6 +15,7 @@ from psal_cli.memory_fallback import RunMode, first_that_fits, run_modes
 from psal_cli.networks.csnln import Pasting
 from psal_cli.ops.validation import MAX_SIDE
 from psal_cli.patchmatch.diffusion import diffused
+from psal_cli.strips import rows_within, strips
 from psal_cli.verbs.hooks import Progress
 from psal_cli.verbs.upscale.networks import Network
 from psal_cli.verbs.upscale.options import STRIPS
@@ -127,9 +128,8 @@ class Upscaler:
             sums, given = (x[step].swapaxes(0, 1) if turned else x[step] for x in (total, seen))
             for rows, part in self._parts(network, given, mode, tell):
                 sums[rows] += part
-        band = max(BAND // total[0].size, 1)
-        for top in range(0, len(total), band):
-            view[top : top + band] = to_depth(total[top : top + band] / 8, pixels.dtype)
+        for rows in (part.rows for part in strips(len(total), rows_within(BAND, total[0].size))):
+            view[rows] = to_depth(total[rows] / 8, pixels.dtype)
         return out
 
     @torch.no_grad()
