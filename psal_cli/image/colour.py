@@ -82,7 +82,7 @@ def to_srgb(pixels: np.ndarray, icc: bytes) -> np.ndarray:
 def srgb_tones(icc: bytes, channels: int) -> np.ndarray:
     """float32 [256]: for each grey level of a usable profile, 0 to 1, the level that means it in sRGB."""
     ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], channels, 2)
-    return to_srgb(ramp, icc)[0].mean(1, dtype=np.float32) / 255
+    return np.asarray(to_srgb(ramp, icc)[0].mean(1, dtype=np.float32) / 255)
 
 
 def srgb_profile() -> bytes:

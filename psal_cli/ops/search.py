@@ -9,7 +9,7 @@ from torch import Tensor
 from psal_cli import native
 from psal_cli.ops import validation
 from psal_cli.ops.layout import channels_last, dense, inverse_norm, margins, pointer
-from psal_cli.ops.operator import operator
+from psal_cli.ops.operator import fake, operator
 
 
 class ValidKeys(NamedTuple):
@@ -75,8 +75,10 @@ def search(
     validation.features(query, key)
     validation.search(query, key, patch_size, k, iterations, similarity, schedule)
     validation.init(query, k, init)
-    keys = key_mask if isinstance(key_mask, ValidKeys) else None
-    validation.masks(query, key, query_mask, keys.valid if keys else key_mask)
+    keys = None
+    if isinstance(key_mask, ValidKeys):
+        keys, key_mask = key_mask, key_mask.valid
+    validation.masks(query, key, query_mask, key_mask)
     if keys:
         validation.enough_keys(keys.rows, k)
     elif key_mask is not None:
@@ -118,8 +120,8 @@ def _enough_valid_keys(key_mask: Tensor, patch_size: int, k: int) -> tuple[Tenso
     return key_valid, key_rows
 
 
-@torch.library.register_fake("psal::enough_valid_keys")
-def _(key_mask, patch_size, k):
+@fake("enough_valid_keys")
+def _(key_mask: Tensor, patch_size: int, k: int) -> tuple[Tensor, Tensor]:
     return torch.empty_like(key_mask), key_mask.new_empty(key_mask.shape[:2], dtype=torch.int32)
 
 
@@ -182,8 +184,18 @@ def _unpacked(field: Tensor) -> Tensor:
     return nnf
 
 
-@torch.library.register_fake("psal::search")
-def _(query, key, query_mask, key_valid, key_rows, init, patch_size, k, iterations, similarity, schedule, seed):
-    batch, _, height, width = query.shape
+@fake("search")
+def _(
+    query: Tensor,
+    key: Tensor,
+    query_mask: Tensor | None,
+    key_valid: Tensor | None,
+    key_rows: Tensor | None,
+    init: Tensor | None,
+    patch_size: int,
+    k: int,
+    *_: int | str,
+) -> tuple[Tensor, Tensor]:
+    batch, height, width = query.shape[0], *query.shape[2:]
     nnf = query.new_empty((batch, k, 2, height, width), dtype=torch.int32)
     return nnf, query.new_empty((batch, k, height, width), dtype=torch.float32)

@@ -7,6 +7,8 @@ the hole of what both generators draw (Yu et al. 2018, section 3), of pixels and
 --adversarial also the hinge loss of a patch critic (Yu et al. 2019).
 """
 
+from pathlib import Path
+
 import click
 import numpy as np
 import torch
@@ -52,8 +54,9 @@ def discounted(drawn: Tensor, image: Tensor, discount: Tensor, blocks: tuple[int
 @click.option("--name", help="Of checkpoint and log; default inpaint_ATTENTION.")
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
 def main(
-    attention, data, output, steps, minutes, rate, seed, device, threads, width, fill, residual, side, batch, adversarial,
-    start, name, precision,
+    attention: str, data: Path, output: Path, steps: int, minutes: float | None, rate: float, seed: int, device: str,
+    threads: int, width: int, fill: str, residual: bool, side: int, batch: int, adversarial: float, start: str | None,
+    name: str | None, precision: str,
 ) -> None:  # fmt: skip
     """Trains with ATTENTION. Checkpoint and log are OUTPUT/NAME.pt and .jsonl, the best by validation OUTPUT/NAME.best.pt."""
     torch.set_num_threads(threads)
@@ -65,7 +68,7 @@ def main(
             getattr(generator, last).conv.bias.data.zero_()
     if start:
         network.load_state_dict(network_of(attention, start).state_dict())
-    network.to(device, memory_format=torch.channels_last)
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # which torch does not declare
     critic = Critic().to(device)
     critic_optimizer = torch.optim.Adam(critic.parameters(), lr=rate, betas=(0.5, 0.9))
     crops = Crops(data, side, seed, cache=output / "cache", synthetic=0)
@@ -106,7 +109,7 @@ def main(
             found.append(((second - image).abs() * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3)) / 3)
         return float(torch.cat(found).mean()) * 127.5
 
-    recipe = {
+    recipe: loop.Recipe = {
         "attention": attention, "width": width, "fill": fill, "residual": residual, "side": side, "batch": batch,
         "steps": steps, "rate": rate, "seed": seed, "adversarial": adversarial, "start": start, "precision": precision,
     }  # fmt: skip
