@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from psal_cli.batch.plan import Item, as_path, find_inputs, place, settle, write_list
+from psal_cli.batch.inputs import Item, as_path, find_inputs
+from psal_cli.batch.plan import place, settle, write_list
 from psal_cli.batch.sidecars import pair
 from psal_cli.errors import InputError
 from psal_cli.files import STDIO

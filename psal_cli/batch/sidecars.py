@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from string import Formatter
 
+from psal_cli.batch.inputs import Item, as_path, is_file, is_folder
 from psal_cli.batch.places import Places
-from psal_cli.batch.plan import Item, as_path, is_file, is_folder
 from psal_cli.errors import Cure, InputError, InvalidValueError
 from psal_cli.files import STDIO
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import click
 
-from psal_cli.batch.plan import as_path
+from psal_cli.batch.inputs import as_path
 from psal_cli.batch.runner import import_torch
 from psal_cli.commands import options
 from psal_cli.commands.console import Console

@@ -10,7 +10,8 @@ from psal_cli.image.chunks import fits, with_alpha
 from psal_cli.image.colour import in_profile, meaning_of, parse_colour, to_srgb
 from psal_cli.image.formats import DEEP, NO_ALPHA, NO_GREY, NO_PROFILE, holds_grey, word
 from psal_cli.image.jpeg import listed
-from psal_cli.image.metadata import Metadata, held, stripped
+from psal_cli.image.keeping import held, stripped
+from psal_cli.image.metadata import Metadata
 from psal_cli.image.picture import Picture
 from psal_cli.strips import rows_within, strips
 

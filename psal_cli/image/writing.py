@@ -15,7 +15,7 @@ from psal_cli.image.decoding import prepare_pillow
 from psal_cli.image.fitting import fitted
 from psal_cli.image.formats import LONG, LONGEST_SIDE, MOST_PIXELS, NARROW, NO_ALPHA, check_format, word
 from psal_cli.image.isobmff import with_colours
-from psal_cli.image.metadata import png_chunks, save_arguments
+from psal_cli.image.keeping import png_chunks, save_arguments
 from psal_cli.image.picture import Picture
 from psal_cli.image.png import write_png
 from psal_cli.image.tiff import write_tiff
