@@ -64,8 +64,8 @@ def sdpa_attention(
         patches = F.pad(patches_at(padded(keys[image], patch_size), places, patch_size), (0, length - numbers))[None, None]
         values = F.pad(values_at(value[image], places), (0, length - channels))[None, None]
         where, asked = query_places(query, query_mask, image), padded(queries[image], patch_size)
-        found = [made_again(attend, asked, patches, values, part) for part in where.split(at_a_time(numbers))]
-        images.append(spread(torch.cat(found), where, query.shape[2:]))
+        attended = [made_again(attend, asked, patches, values, part) for part in where.split(at_a_time(numbers))]
+        images.append(spread(torch.cat(attended), where, query.shape[2:]))
     return torch.stack(images)
 
 
