@@ -1,19 +1,60 @@
 """What stops psal, and the exit code of the command: 1 failed, 2 unusable input, 3 nothing to do, 4 out of memory, 130
 interrupted.
 
-Library errors carry data. They name no flag and no cure: the command adds both (psal_cli.commands.cures).
+Library errors carry data and name no option of the command, which puts cures in its own words (psal_cli.commands.cures).
 """
 
 import re
 import sys
+from enum import Enum
 
 INTERRUPTED = 130
 
 
+class Cure(Enum):
+    """What would help, in words for callers of the library. {} is the error's `detail`."""
+
+    ELSEWHERE = "write elsewhere"
+    FREE_SPACE = "free space, or write to another disk"
+    QUOTA = "free space, or write elsewhere"
+    PERMISSION = "change it, or write to another folder"
+    SIZE_LIMIT = "raise it, or write elsewhere"
+    SHORTER = "give a shorter one"
+    MAKE_FOLDER = "create it, or give another"
+    OTHER_FOLDER = "give another"
+    OTHER_FILE = "name another"
+    MAKE_WRITABLE = "make it writable (chmod u+w), or name another"
+    REDIRECT = "redirect it (> out.png), or name a file"
+    OVERWRITE = "allow to overwrite it, or name another"
+    OVERWRITE_OR_RENAME = "allow to overwrite it, or give another name"
+    OVERWRITE_OR_SKIP = "allow to overwrite, or skip what is there"
+    NAME_FOLDER = "name a folder"
+    KEEP_TREE = "to keep the tree, give the folder above them, or mark where it begins: {}"
+    ONE_FORMAT = "keep the formats, or give each a folder of its own"
+    SIDECAR = "each picture needs its {}"
+    PICTURE_AS_LIST = "a list of file names is expected, give it as an argument"
+    SHOW_THROUGH = "write PNG, WebP or TIFF, or say which background shows through"
+    LARGER_FORMAT = "write PNG or TIFF"
+    INVERT = "white = fill, it may be inverted"
+    MORE_PIXELS = "scale it down, or allow more pixels"
+    SAY_FORMAT = "say the format"
+    EXTENSION = "give a name that ends in one of these, or say the format"
+
+
 class PsalError(Exception):
-    """Anything psal refuses or fails at; its text is one line that names the file or value."""
+    """Anything psal refuses or fails at; its text is one line that names the file or value.
+
+    Attributes:
+        problem: the text without the cure.
+        cure: what would help, None where that goes without saying.
+        detail: what the words of the cure name.
+    """
 
     exit_code = 1
+
+    def __init__(self, problem: str, cure: Cure | None = None, detail: str = ""):
+        super().__init__(problem if cure is None else f"{problem}: {cure.value.format(detail)}")
+        self.problem, self.cure, self.detail = problem, cure, detail
 
 
 class InputError(PsalError):
@@ -73,19 +114,6 @@ class MemoryLimitError(PsalError):
 def printable(text: str) -> str:
     """The text on one line and harmless to a terminal: what cannot be printed, in names of files, is escaped."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
-def outcome(error: BaseException) -> tuple[int, str]:
-    """The exit code and the one line for whatever stopped a command."""
-    if isinstance(error, PsalError):
-        return error.exit_code, printable(str(error))
-    if isinstance(error, KeyboardInterrupt):
-        code, text = INTERRUPTED, "interrupted, nothing half-written is left"
-    elif is_out_of_memory(error):
-        code, text = 4, "out of memory: close other programs, or give a smaller picture"
-    else:
-        code, text = 1, f"internal error, {type(error).__name__}: {error} (please report it with the traceback that -vv prints)"
-    return code, " ".join(text.split())
 
 
 def is_out_of_memory(error: BaseException) -> bool:

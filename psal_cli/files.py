@@ -17,18 +17,18 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO
 
-from psal_cli.errors import InputError, WriteError
+from psal_cli.errors import Cure, InputError, WriteError
 
 STDIO = Path("-")  # stdin as an input, stdout as an output
-CURES = {
-    errno.ENOSPC: "the disk is full: free space, or write to another disk with -o",
-    errno.EDQUOT: "the disk quota is used up: free space, or write elsewhere with -o",
-    errno.EROFS: "the file system is read-only: write elsewhere with -o",
-    errno.EACCES: "no permission: change it, or write to another folder with -o",
-    errno.EPERM: "no permission: change it, or write to another folder with -o",
-    errno.EFBIG: "the file would pass the size limit: raise it, or write elsewhere with -o",
-    errno.EPIPE: "the program that was to read it has ended",
-    errno.ENAMETOOLONG: "File name too long: give a shorter one with -o, or a shorter --suffix",
+REASONS: dict[int, tuple[str, Cure | None]] = {
+    errno.ENOSPC: ("the disk is full", Cure.FREE_SPACE),
+    errno.EDQUOT: ("the disk quota is used up", Cure.QUOTA),
+    errno.EROFS: ("the file system is read-only", Cure.ELSEWHERE),
+    errno.EACCES: ("no permission", Cure.PERMISSION),
+    errno.EPERM: ("no permission", Cure.PERMISSION),
+    errno.EFBIG: ("the file would pass the size limit", Cure.SIZE_LIMIT),
+    errno.EPIPE: ("the program that was to read it has ended", None),
+    errno.ENAMETOOLONG: ("File name too long", Cure.SHORTER),
 }
 UNNAMED = getattr(os, "O_TMPFILE", 0)  # Linux: a file without a name, which vanishes with the process that writes it
 PART = re.compile(r"\.psal-(\d+)-([0-9a-f]{8})-[0-9a-f]{8}\.part")  # of a process on a system since it was started
@@ -76,18 +76,18 @@ def check_output(path: Path, force: bool) -> None:
 def check_folder(path: Path, folder: Path) -> None:
     """Raises InputError or WriteError when nothing could be written in `folder`, where `path` or its own folder will lie."""
     if not folder.exists():
-        raise InputError(f"{path}: the folder {folder} does not exist: create it, or give another with -o")
+        raise InputError(f"{path}: the folder {folder} does not exist", Cure.MAKE_FOLDER)
     if not folder.is_dir():
-        raise InputError(f"{path}: {folder} is a file, where a folder is needed: give another with -o")
+        raise InputError(f"{path}: {folder} is a file, where a folder is needed", Cure.OTHER_FOLDER)
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise WriteError(f"{path}: no permission to write in {folder}: change it, or write to another folder with -o")
+        raise WriteError(f"{path}: no permission to write in {folder}", Cure.PERMISSION)
 
 
 def _check_stdout() -> None:
     if sys.stdout is None:
         raise WriteError("cannot write stdout: it is closed")
     if sys.stdout.isatty():
-        raise InputError("- writes the picture to stdout, which is a terminal: redirect it (> out.png), or name a file with -o")
+        raise InputError("- writes the picture to stdout, which is a terminal", Cure.REDIRECT)
 
 
 def _check_target(path: Path, target: Path, force: bool) -> os.stat_result | None:
@@ -99,11 +99,11 @@ def _check_target(path: Path, target: Path, force: bool) -> os.stat_result | Non
     if stat.S_ISDIR(found.st_mode):
         raise InputError(f"{path} is a folder: name a file in it, e.g. {path / 'picture.png'}")
     if not stat.S_ISREG(found.st_mode):
-        raise InputError(f"{path} is no regular file: name another with -o")
+        raise InputError(f"{path} is no regular file", Cure.OTHER_FILE)
     if not force:
-        raise InputError(f"{path} exists: --force to overwrite it, or name another with -o")
+        raise InputError(f"{path} exists", Cure.OVERWRITE)
     if not os.access(target, os.W_OK):
-        raise WriteError(f"{path} is write-protected: make it writable (chmod u+w), or name another with -o")
+        raise WriteError(f"{path} is write-protected", Cure.MAKE_WRITABLE)
     return found
 
 
@@ -287,5 +287,5 @@ def unwritten(path: Path, error: OSError) -> WriteError:
     number = error.errno
     if number is None and "requested and" in str(error):  # numpy's word for a disk that is full
         number = errno.ENOSPC
-    cure = CURES.get(number, error.strerror or str(error)) if number is not None else str(error)
-    return WriteError(f"cannot write {'stdout' if path == STDIO else path}: {cure}")
+    reason, cure = REASONS.get(number or 0, (error.strerror or str(error), None))
+    return WriteError(f"cannot write {'stdout' if path == STDIO else path}: {reason}", cure)

@@ -62,9 +62,9 @@ def whole_plan(most: int, limit: int | None) -> Plan:
 
 def parse_size(text: str) -> int:
     """Bytes from "4G", "500M", "1.5GiB" (powers of 1024), "2GB" (powers of 1000) or a plain number; raises InputError."""
-    found = re.fullmatch(r"\s*(\d{1,18}(?:\.\d{0,9})?|\.\d{1,9})\s*([a-z]*)\s*", text, re.IGNORECASE | re.ASCII)
-    unit = UNITS.get(found[2].upper()) if found else None
-    size = int(float(found[1]) * unit) if found and unit is not None else 0
+    match = re.fullmatch(r"\s*(\d{1,18}(?:\.\d{0,9})?|\.\d{1,9})\s*([a-z]*)\s*", text, re.IGNORECASE | re.ASCII)
+    unit = UNITS.get(match[2].upper()) if match else None
+    size = int(float(match[1]) * unit) if match and unit is not None else 0
     if size <= 0:
         raise InputError(f"{text!r} is no amount of memory: write it like 4G, 500M or 1.5GiB, or in bytes")
     return size
@@ -198,8 +198,8 @@ def peak() -> int | None:
 
 def _field(file: Path, name: str) -> int | None:
     """Bytes that a line "name: 123 kB" of a file in /proc states."""
-    found = re.search(rf"^{name}:\s+(\d+) kB$", _text(file), re.MULTILINE)
-    return int(found[1]) * 1024 if found else None
+    match = re.search(rf"^{name}:\s+(\d+) kB$", _text(file), re.MULTILINE)
+    return int(match[1]) * 1024 if match else None
 
 
 def _text(file: Path) -> str:

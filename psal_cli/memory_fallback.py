@@ -26,8 +26,10 @@ def run_modes(device: str, largest: int, fewest: int) -> list[RunMode]:
     return [first, half, smaller, RunMode("cpu", False, largest)]
 
 
-def first_that_fits(modes: Sequence[RunMode], work: Callable[[RunMode], Result], say: Callable[[str], None]) -> Result:
-    """Returns what `work` gives in the first mode that has enough memory.
+def first_that_fits(
+    modes: Sequence[RunMode], work: Callable[[RunMode], Result], say: Callable[[str], None]
+) -> tuple[Result, RunMode]:
+    """Returns what `work` gives in the first mode that has enough memory, and that mode.
 
     say: told of each further mode that is tried.
 
@@ -36,8 +38,8 @@ def first_that_fits(modes: Sequence[RunMode], work: Callable[[RunMode], Result],
     """
     for mode, following in pairwise(modes):
         try:
-            return work(mode)
+            return work(mode), mode
         except torch.OutOfMemoryError:
             how = f"{'half' if following.half else 'full'} precision, {following.largest} pixels at a time"
             say(f"the network does not fit into the memory of {mode.device}: now on {following.device}, {how}")
-    return work(modes[-1])
+    return work(modes[-1]), modes[-1]

@@ -4,6 +4,7 @@ Only raw pointers and sizes cross this border, so one build of the library serve
 """
 
 import ctypes
+from collections.abc import Callable
 from ctypes import POINTER, c_char_p, c_float, c_int32, c_int64, c_uint64, c_void_p
 from functools import cache
 from pathlib import Path
@@ -73,10 +74,10 @@ def library() -> ctypes.CDLL:
 def declare(lib: ctypes.CDLL, device: str) -> None:
     """Gives the functions of ext/psal.h for one device ("cpu" or "cuda") their C types, in a library that has them."""
     for name in ("gather", "spread", "scatter", "log_total"):
-        _declare(lib, f"psal_{name}_{device}", [POINTER(WindowArgs)], c_char_p)
-    _declare(lib, f"psal_search_{device}", [POINTER(SearchArgs)], c_char_p)
+        _declare_kernel(lib, f"psal_{name}_{device}", WindowArgs)
+    _declare_kernel(lib, f"psal_search_{device}", SearchArgs)
     if device == "cpu":
-        _declare(lib, "psal_compose_cpu", [POINTER(ComposeArgs)], c_char_p)
+        _declare_kernel(lib, "psal_compose_cpu", ComposeArgs)
     if device == "cuda":
         _declare(lib, "psal_search_scratch", [POINTER(SearchArgs)], c_int64)
         _declare(lib, "psal_cuda_architectures", [], c_char_p)
@@ -85,6 +86,20 @@ def declare(lib: ctypes.CDLL, device: str) -> None:
 def _declare(lib: ctypes.CDLL, name: str, argtypes: list[type], restype: type) -> None:
     function = getattr(lib, name)
     function.argtypes, function.restype = argtypes, restype
+
+
+def _declare_kernel(lib: ctypes.CDLL, name: str, args: type[ctypes.Structure]) -> None:
+    _declare(lib, name, [POINTER(args)], c_char_p)
+    getattr(lib, name).errcheck = _raise_message
+
+
+def _raise_message(message: bytes | None, function: Callable[..., bytes | None], _: object) -> None:
+    """What ctypes does with a kernel's result: ValueError with its message about a field, RuntimeError with any other."""
+    if message and message.startswith(b"nnf holds"):
+        raise ValueError(message.decode())
+    if message:
+        name = function.__name__.removeprefix("psal_").removesuffix("_cpu").removesuffix("_cuda")
+        raise RuntimeError(f"psal {name}: {message.decode()}")
 
 
 def cpu_isa() -> str:
@@ -105,17 +120,14 @@ def search_scratch(args: SearchArgs, device: torch.device) -> int:
     return size
 
 
-def call(name: str, args: ctypes.Structure, device: torch.device) -> None:
-    """Runs psal_<name> where `device` is, with torch's threads on the CPU and torch's current stream on CUDA.
-
-    Raises ValueError with the library's message about a field, RuntimeError with any other.
-    """
+def place(device: torch.device) -> Place:
+    """Where a kernel runs: on torch's threads on the CPU, in torch's current stream on CUDA."""
     if device.type == "cuda":
-        args.place = Place(0, device.index, torch.cuda.current_stream(device).cuda_stream)
-    else:
-        args.place = Place(torch.get_num_threads(), 0, None)
-    message = getattr(library(), f"psal_{name}_{device.type}")(ctypes.byref(args))
-    if message and message.startswith(b"nnf holds"):
-        raise ValueError(message.decode())
-    if message:
-        raise RuntimeError(f"psal {name}: {message.decode()}")
+        return Place(0, device.index, torch.cuda.current_stream(device).cuda_stream)
+    return Place(torch.get_num_threads(), 0, None)
+
+
+def kernel(name: str, device: torch.device) -> Callable[[ctypes.Structure], None]:
+    """The C function psal_<name> for a device. Called with its struct, it raises what went wrong (`_raise_message`)."""
+    function: Callable[[ctypes.Structure], None] = getattr(library(), f"psal_{name}_{device.type}")
+    return function

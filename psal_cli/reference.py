@@ -11,6 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+Place = tuple[int, int]  # (row, column)
+Matches = dict[Place, list[Place]]  # of each query, best first
+Values = list[list[list[list[float]]]]  # a similarity by row and column of query and key
+
 
 def offsets(patch_size: int) -> Iterator[tuple[int, int]]:
     """The (row, column) offsets of a patch from its centre."""
@@ -123,7 +127,7 @@ def patchmatch(
     for image in range(batch):
         value = every[image].tolist()
 
-        def improve(field: dict, pixel: tuple, candidates: list, value=value) -> list:
+        def improve(field: Matches, pixel: Place, candidates: list[Place], value: Values = value) -> list[Place]:
             y, x = pixel
             inside = {(r, c) for r, c in candidates if radius <= r < rows - radius and radius <= c < columns - radius}
             return sorted(inside.union(field[pixel]), key=lambda at: (-value[y][x][at[0]][at[1]], at))[:k]

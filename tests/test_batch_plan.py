@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from psal_cli.batch.plan import Item, as_path, find_inputs, place, settle, write_list
+from psal_cli.batch.inputs import Item, as_path, find_inputs
+from psal_cli.batch.plan import place, settle, write_list
 from psal_cli.batch.sidecars import pair
 from psal_cli.errors import InputError
 from psal_cli.files import STDIO
@@ -132,7 +133,7 @@ def test_names_of_results(tree):
 
 def test_one_file_is_no_place_for_several(tree):
     both, _ = find("photos")
-    for output, words in (("out.png", "for a folder write --output out.png/"), ("photos/notes.txt", "is a file")):
+    for output, words in (("out.png", "for a folder write out.png/"), ("photos/notes.txt", "output is photos/notes.txt, a file")):
         with pytest.raises(InputError, match=words):
             planned(both, output=output)
 
@@ -157,12 +158,12 @@ def test_masks_for_all_by_folder_and_by_pattern(tree):
     Path("a_mask.png").rename("photos/a_mask.png")
     Path("c_mask.png").rename("photos/deep/c_mask.png")
     found = masks("{stem}_mask.png")  # a mask is no picture to work on
-    assert found.pop("photos/b.jpg").startswith("photos/b.jpg: no photos/b_mask.png: each picture needs its --mask")
+    assert found.pop("photos/b.jpg").startswith("photos/b.jpg: no photos/b_mask.png: each picture needs its mask")
     assert found == {"photos/a.jpg": "photos/a_mask.png", "photos/deep/c.png": "photos/deep/c_mask.png"}
     assert masks("{dir}/{stem}_mask.png", False)["photos/a.jpg"] == "photos/a_mask.png"
     assert masks("masks/{name}", False)["photos/a.jpg"] == "masks/a.jpg"
     for pattern in ("{stm}.png", "{0}.png", "{stem.x}.png", "{stem"):
-        with pytest.raises(InputError, match=r"a pattern may hold \{stem\}"):
+        with pytest.raises(InputError, match=r"a pattern, which may hold \{stem\}"):
             masks(pattern)
 
 
@@ -231,14 +232,14 @@ def test_results_of_an_earlier_run_are_no_input(tree, caplog):
     ("texts", "options", "words"),
     [
         (["photos/a.jpg", "other/a.jpg"], {"output": "out"}, r"for photos/a.jpg and for other/a.jpg: .* top/\./a.jpg"),
-        (["photos/a.jpg", "a.png"], {"output": "out", "extension": ".png"}, "out/a.png would .* leave --format out"),
-        (["photos/a.jpg", "photos/b.jpg"], {"output": "-"}, "- would be written for .* name a folder with -o"),
+        (["photos/a.jpg", "a.png"], {"output": "out", "extension": ".png"}, "out/a.png would .* keep the formats"),
+        (["photos/a.jpg", "photos/b.jpg"], {"output": "-"}, "- would be written for .* name a folder"),
         (["photos/a.jpg"], {"output": "o.png", "compare": "o.png", "several": False}, "o.png is another output"),
         (["photos/a.jpg"], {"output": "o.png", "compare": "photos/a.jpg", "several": False, "force": True}, "is an input of"),
         (["photos/a.jpg", "x/b.jpg"], {"output": "photos", "force": True}, "photos/b.jpg is an input of the same command"),
-        (["photos/a.jpg", "photos/b.jpg"], {"output": "out"}, r"out/a.jpg and 1 more exist: --force .*--skip-existing"),
-        (["photos/a.jpg", "q.jpg"], {"output": "out"}, r"out/a.jpg exists: --force"),
-        (["q.jpg", "r.jpg"], {"output": "photos/notes.txt/"}, "is a file"),
+        (["photos/a.jpg", "photos/b.jpg"], {"output": "out"}, r"out/a.jpg and 1 more exist: allow to overwrite, or skip"),
+        (["photos/a.jpg", "q.jpg"], {"output": "out"}, r"out/a.jpg exists: allow to overwrite"),
+        (["q.jpg", "r.jpg"], {"output": "photos/notes.txt/"}, "output is photos/notes.txt/, a file"),
         (["q.jpg", "r.jpg"], {"output": "photos/notes.txt/new/"}, "notes.txt is a file, where a folder is needed"),
         (["q.jpg", "r.jpg"], {"output": "new", "compare": "linked/new"}, "^new/q.jpg is another output"),
         (["x/b.jpg", "photos/b.jpg"], {"output": "linked/photos", "suffix": ""}, "is an input of the same command"),
@@ -351,7 +352,7 @@ def test_each_folder_is_listed_and_no_file_is_looked_up(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("pattern", ["{stem:>2000000000}.png", "{stem!r}.png", "{name:x}.png"])
 def test_a_pattern_with_a_width_is_refused_at_once(tree, pattern):
-    with pytest.raises(InputError, match=re.escape("a pattern may hold {stem}, {name} and {dir}")):
+    with pytest.raises(InputError, match=re.escape("a pattern, which may hold {stem}, {name} and {dir}")):
         raise_problem(pair(find("photos/a.jpg")[0], {"mask": (pattern,)}, READABLE))
 
 

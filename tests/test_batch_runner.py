@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import psal_cli
-from psal_cli.batch.plan import Item
+from psal_cli.batch.inputs import Item
 from psal_cli.batch.runner import Stop, run
 
 NAMES = "abcdefgh"
@@ -189,7 +189,7 @@ START = """
 import hashlib, os, signal, sys, threading, time
 from pathlib import Path
 from psal_cli import files
-from psal_cli.batch.plan import Item
+from psal_cli.batch.inputs import Item
 from psal_cli.batch.runner import Stop, run
 files.UNNAMED = 0
 ITEMS = [Item(Path("a"), Path("a"), "a")]

@@ -184,9 +184,9 @@ def test_what_holds_no_pairs_is_refused_in_one_line(tmp_path):
     (tmp_path / "empty").mkdir()
     frames(tmp_path / "far" / "a", ["+00", "+07"])
     for name, words in (
-        ("empty", "has no frames that are 1, 3, 5, 10 apart"),
-        ("far", "has no frames"),
-        ("none", "is no folder"),
+        ("empty", "frames that are 1, 3, 5, 10 apart"),
+        ("far", "--pairs is far, which has no such frames"),
+        ("none", "--pairs is none, no folder"),
     ):
         done = psal("bench", "swap", "--pairs", name)
         assert done.exit_code == 2 and done.stderr.count("\n") == 1 and words in done.stderr
@@ -304,7 +304,7 @@ def test_the_command_prints_the_table_and_talks_on_stderr(monkeypatch):
         (["memory", "--layers", "full,softmax"], "'softmax' is no layer: full, local, linear"),
         (["memory", "--seconds", "0"], "0"),
         (["memory", "--plot", "there.png"], "there.png exists: --force"),
-        (["memory", "--plot", "p.xyz"], "--plot p.xyz: matplotlib writes"),
+        (["memory", "--plot", "p.xyz"], "--plot is p.xyz, expected a name that ends in one that matplotlib writes"),
         (["memory", "--plot", "none/p.png"], "folder"),
         (["memory", "--device", "cuda"], "--device cpu works everywhere"),
         (["swap", "--table", "9"], "'9' is not one of"),

@@ -212,9 +212,7 @@ def test_origins_are_places_in_each_references_own_pixels(pair):
 
 @pytest.mark.parametrize("strip", [7, 1000])
 def test_colours_of_a_large_picture_stop_where_its_edge_is(strip, monkeypatch):
-    monkeypatch.setattr(
-        "psal_cli.verbs.colorize.coarse_to_fine.strips", lambda h, w: [(y, min(y + strip, h)) for y in range(0, h, strip)]
-    )
+    monkeypatch.setattr("psal_cli.verbs.colorize.coarse_to_fine.rows_within", lambda most, width: strip)
     chroma, guide = np.full((8, 16, 2), -0.2, np.float32), np.full((8, 16), 0.45, np.float32)
     chroma[:, 8:], guide[:, 8:] = 0.2, 0.65
     chroma[4:] /= 2

@@ -95,7 +95,7 @@ def test_names_that_the_system_cannot_look_up(photos):
         assert done.exit_code in (1, 2) and done.stderr.count("\n") == 1 and "internal error" not in done.stderr
     for name in ("photos/a.png", "mask.png"):  # a picture in place of a list
         done = psal("--from-file", name, "--mask", "mask.png", "-o", "out")
-        assert done.exit_code == 2 and f"{name} is a picture, --from-file takes a list of file names" in done.stderr
+        assert done.exit_code == 2 and f"{name} is a picture: --from-file takes a list of file names" in done.stderr
     Path("long.txt").write_text("y" * 5000)
     done = psal("--from-file", "long.txt", "--mask", "mask.png", "-o", "out")
     assert done.exit_code == 2 and "long.txt is no list of file names" in done.stderr
@@ -212,6 +212,6 @@ def test_a_stderr_that_takes_nothing_stops_nothing(photos):
 def test_text_that_cannot_be_written_is_one_line(args):
     with Path("/dev/full").open("wb") as full, process(*args, stdout=full, stderr=-1, text=True) as done:
         assert done.stderr.read().splitlines() == [
-            "psal: cannot write stdout: the disk is full: free space, or write to another disk with -o"
+            "psal: cannot write stdout: the disk is full: free space, or write to another disk"
         ]
     assert done.returncode == 1

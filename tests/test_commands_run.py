@@ -161,14 +161,14 @@ def test_refusals_come_before_any_work(photos):
     photos(4)
     refusals = {
         "photos -o out.png": "for a folder write",
-        "photos -o out --mask {stm}.png": "a pattern may hold",
+        "photos -o out --mask {stm}.png": "--mask is {stm}.png, expected a pattern, which may hold",
         "photos photos/deep -o -": "- would be written for",
         "- - -o out.png": "Missing option",
         "photos/000.png -o out.png --format jpg": "--format jpg, but -o out.png ends otherwise",
         "photos/000.png -o out.png --suffix _x": "--suffix _x, but -o out.png is the whole name",
-        "photos -o out --background nocolour": "nocolour is no colour",
+        "photos -o out --background nocolour": "--background is nocolour, expected a colour",
         "fotos/ -o out/ --mask photos": "fotos: no such file or folder",
-        "photos -o out/ --mask none.png": "none.png: no such file or folder, see --mask",
+        "photos -o out/ --mask none.png": "--mask is none.png, which does not exist",
         "photos/000.png -o out.png --compare -": "--compare -: only the picture itself goes to stdout",
         "photos/000.png -o - --json": "--json and the picture would both go to stdout",
         "- --json": "would both go to stdout",

@@ -52,7 +52,7 @@ def leftovers(folder):
 def test_nothing_is_overwritten_without_force(tmp_path):
     target = tmp_path / "out.png"
     target.write_text("precious")
-    with pytest.raises(InputError, match="exists: --force"):
+    with pytest.raises(InputError, match="exists: allow to overwrite it"):
         write_picture(picture(), target)
     assert target.read_text() == "precious"
     write_picture(picture(), target, force=True)

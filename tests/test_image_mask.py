@@ -133,9 +133,13 @@ def test_refusals(tmp_path):
     text = tmp_path / "text.png"
     text.write_text("white")
     refusals = [
-        (full, {}, "covers the whole picture, nothing is left to fill from.*--mask-invert"),
+        (full, {}, "covers the whole picture, nothing is left to fill from.*inverted"),
         (tmp_path / "empty.png", {"invert": True}, "covers the whole picture"),
-        (save(tmp_path / "spot.png", spot().astype(np.uint8) * 255), {"dilate": 60}, "covers the whole picture with --dilate"),
+        (
+            save(tmp_path / "spot.png", spot().astype(np.uint8) * 255),
+            {"dilate": 60},
+            "dilated and feathered, covers the whole picture",
+        ),
         (small, {}, "is 41x30, the picture is 40x30: give a mask of the same size"),
         (turned, {}, r"is 30x40, the picture is 40x30 \(turned by 90 degrees it would fit\)"),
         (floats, {}, "floating-point numbers"),

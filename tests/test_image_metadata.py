@@ -15,7 +15,8 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from psal_cli.image import Metadata, Picture, check_format, read_picture, write_picture
 from psal_cli.image.exif import orientation_in, upright_exif
-from psal_cli.image.metadata import HOLDS, orientation_of, read_metadata, upright_xmp
+from psal_cli.image.keeping import HOLDS
+from psal_cli.image.metadata import orientation_of, read_metadata, upright_xmp
 
 from .metadata_blocks import SRGB, THUMBNAIL, XMP, exif_block
 from .pictures import blocks, save

@@ -100,7 +100,7 @@ def test_the_first_estimate_is_made_of_source_colours():
     image[:, 32:] = 1.0
     mask = hole_of(image, (20, 40, 20, 44))
     (holes, _, keys), (box,) = completion._masks(mask, mask, 7), regions.part_boxes(mask, 7)
-    key = synthesis.Key(pyramid.Pyramid(image, holes[:1]).features(0, energy=True), 5, *keys[0])
+    key = synthesis.Key(pyramid.Pyramid(image, holes[:1]).features(0, energy=True), 5, keys[0])
     one = Hole.of(mask, box, 7)
     peel(one, key, 7, "exact", 0)
     found = one.features[0, 0][one.unknown]

@@ -102,6 +102,7 @@ def test_without_memory_a_smaller_mode_is_taken_and_said(known, hole, monkeypatc
 
     monkeypatch.setattr(painter, "_drawn", starved)
     np.testing.assert_allclose(painter(known, hole), right, atol=1e-5)
+    assert painter.device == "cpu"
     assert tried[-1] == small and caplog.messages == [
         "the network does not fit into the memory of cpu: now on cpu, full precision, 32768 pixels at a time"
     ]

@@ -1,4 +1,4 @@
-"""The recipe of the inpainting network: its holes, its crops, its losses, and runs that go on as if never stopped."""
+"""The recipe of the inpainting network: its holes, its losses, and runs that go on as if never stopped."""
 
 import json
 
@@ -11,7 +11,7 @@ from PIL import Image
 from psal_cli.training import export, inpainting
 from psal_cli.training.critic import Critic
 from psal_cli.training.holes import AREA, hole
-from psal_cli.training.inpainting import BLOCKS, FAR, Crops, discounted
+from psal_cli.training.inpainting import BLOCKS, DISCOUNT, discounted, discounts
 from psal_cli.training.photographs import EVERY
 from psal_cli.verbs.inpaint.guide import network_of
 
@@ -36,17 +36,13 @@ def test_holes_leave_enough_to_copy_from():
         assert free.any()  # a patch of 7x7 features, each of 4x4 pixels
 
 
-def test_a_number_always_gives_the_same_crop_and_held_out_photographs_only_validate(data):
-    crops, again = Crops(data, 64, 0), Crops(data, 64, 0)
-    for number in (3, 0, FAR + 1):
-        for one, two in zip(crops.crop(number), again.crop(number), strict=True):
-            np.testing.assert_array_equal(one, two)
-
-    def photo(number):
-        return round(float(np.median(crops.crop(number)[0][..., 0])) / 10)
-
-    training, validation = ({photo(first + i) for i in range(80)} for first in (0, FAR))
-    assert validation == {0, EVERY} and not training & validation and len(training) > EVERY
+def test_an_error_counts_less_the_deeper_it_is_and_nothing_outside():
+    holes = torch.zeros(2, 1, 32, 32)
+    holes[0, :, 8:24, 8:24] = 1
+    weights = discounts(holes)
+    assert weights.shape == holes.shape and not weights[1].any() and not weights[holes == 0].any()
+    inwards = weights[0, 0, 16, 8:16]  # from the edge to the middle
+    torch.testing.assert_close(inwards[1:] / inwards[:-1], torch.full((7,), DISCOUNT), atol=0.005, rtol=0)
 
 
 def test_errors_deep_inside_a_hole_count_less_and_those_outside_nothing():

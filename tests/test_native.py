@@ -1,6 +1,5 @@
 """The border to the C library: errors, threads, the one OpenMP runtime, numbers that are not finite."""
 
-import ctypes
 import subprocess
 import sys
 from pathlib import Path
@@ -25,10 +24,10 @@ def test_instruction_set_is_one_that_was_built():
 def test_without_cuda_every_call_says_so():
     if native.cuda_architectures():
         pytest.skip("libpsal was built with CUDA")
-    lib = native.library()
-    assert lib.psal_search_cuda(ctypes.byref(native.SearchArgs())) == b"psal was built without CUDA"
-    for name in ("gather", "spread", "scatter", "log_total"):
-        assert getattr(lib, f"psal_{name}_cuda")(ctypes.byref(native.WindowArgs())) == b"psal was built without CUDA"
+    for name in ("search", "gather", "spread", "scatter", "log_total"):
+        args = native.SearchArgs() if name == "search" else native.WindowArgs()
+        with pytest.raises(RuntimeError, match=f"psal {name}: psal was built without CUDA"):
+            native.kernel(name, torch.device("cuda"))(args)
 
 
 OUT_OF_MEMORY = """
@@ -45,7 +44,7 @@ torch.set_num_threads(1)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, used + 2**26))
 try:
-    native.call("search", args, torch.device("cpu"))
+    native.kernel("search", torch.device("cpu"))(args)
 except RuntimeError as error:
     print(error)
 """

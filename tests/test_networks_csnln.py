@@ -7,7 +7,6 @@ import torch.nn.functional as F
 
 from psal_cli.networks.csnln import CSNLN, MEAN, CrossScaleAttention, InScaleAttention, Pasting
 from psal_cli.networks.upscaling import RATIOS, UpscalingNetwork, enlarged, reduced
-from psal_cli.patchmatch.strips import strips
 
 # Of the published checkpoints (upstream.md, 3.5): convolutions with a PReLU behind them; channels out, in, size.
 SIZES = {2: 6, 3: 9, 4: 6}
@@ -341,11 +340,3 @@ def test_the_cubic_kernel_is_that_of_a_minus_one_half():
     step = torch.tensor([0.0, 0, 0, 1, 1, 1]).expand(1, 1, 6, 6)
     row = enlarged(step, 2)[0, 0, 5]
     torch.testing.assert_close(row[4:8], torch.tensor([-9, 26, 102, 137]) / 128)
-
-
-def test_strips_cover_all_rows_once_and_see_what_is_around():
-    parts = list(strips(10, 4, 3))
-    assert [(part.top, part.bottom, part.first, part.last) for part in parts] == [(0, 4, 0, 7), (4, 8, 1, 10), (8, 10, 5, 10)]
-    rows = torch.arange(10.0)[:, None]
-    assert torch.equal(torch.cat([part.kept(part.seen(rows)) for part in parts]), rows)
-    assert [tuple(part) for part in strips(10, None, 3)] == [(0, 10, 0, 10)]

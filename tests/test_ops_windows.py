@@ -144,15 +144,15 @@ def operator_samples(device):
     """(operator, arguments) for opcheck: each operator with and without what it may leave out."""
     query, key = torch.randn(2, 3, 8, 7, device=device), torch.randn(2, 3, 6, 9, device=device)
     nnf, weight = a_field(2, (8, 7), (6, 9), device), torch.randn(2, 2, 8, 7, device=device)
-    log_total, one_value = torch.randn(2, 8, 7, device=device), torch.ones(2, 6, 9, device=device)
+    log_total = torch.randn(2, 8, 7, device=device)
     mask = torch.ones(2, 8, 7, dtype=torch.bool, device=device)
     inner = torch.zeros(2, 6, 9, dtype=torch.bool, device=device)
     inner[:, 1:-1, 1:-1] = True
     method = "jump-flood" if device.type == "cuda" else "scan"
     ps = torch.ops.psal
     asking = [x.clone().requires_grad_() for x in (query, key, weight)]
-    yield ps.search, (query, key, None, None, None, None, None, 3, 2, 2, "l2", method, 0)
-    yield ps.search, (query, key, one_value, mask, inner, ops.keys_by_row(inner), nnf, 3, 2, 2, "dot", "jump-flood", 1)
+    yield ps.search, (query, key, None, None, None, None, 3, 2, 2, "l2", method, 0)
+    yield ps.search, (query, key, mask, inner, ops.keys_by_row(inner), nnf, 3, 2, 2, "cosine", "jump-flood", 1)
     yield ps.enough_valid_keys, (inner, 3, 2)
     yield ps.gather, (*asking[:2], nnf, 3, "l2")
     yield ps.gather, (*asking[:2], nnf, 3, "dot")

@@ -27,7 +27,7 @@ FLOORS = [
     {"verbs"},
     {"batch", "viz", "networks"},
     {"image", "patchmatch", "attention"},
-    {"files", "weights", "memory", "ops"},
+    {"files", "weights", "memory", "ops", "strips"},
     {"errors", "native", "memory_fallback"},
 ]
 FLOOR = {name: number for number, floor in enumerate(FLOORS) for name in floor}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -98,6 +99,15 @@ def test_the_table_says_how_far_each_run_is_and_when_it_ends(tmp_path):
         assert part in first
     for part in ("waiting", "0.0 of 1", "2026-01-01 13:30"):
         assert part in second
+
+
+def test_the_status_expects_the_end_sooner_with_more_threads(tmp_path, monkeypatch):
+    monkeypatch.setattr(queue, "load", lambda: [Run("first", "toy", 200.0)])
+    ends = []
+    for threads in ("1", "2"):
+        done = CliRunner().invoke(command.main, ["--status", "--threads", threads, "--folder", str(tmp_path)])
+        ends.append(datetime.fromisoformat(re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d", done.stdout)[0]))
+    assert (ends[0] - ends[1]).total_seconds() == pytest.approx(100 * 3600, abs=120)
 
 
 def test_a_plot_has_a_panel_for_each_run_that_has_begun(tmp_path):

@@ -31,11 +31,11 @@ class HoleAttention(nn.Module):
         Raises:
             ValueError: what the layer refuses.
         """
-        hole, patch_size = covered(mask, features), self.layer.patch_size
+        hole, patch_size = covered(mask, features), int(getattr(self.layer, "patch_size"))  # noqa: B009  # torch types it as a module
         if min(features.shape[2:]) < patch_size:
             return features
         keys = valid_keys(~hole, patch_size).flatten(1).sum(1)
-        few = (keys < getattr(self.layer, "k", 1))[:, None, None]
+        few = (keys < int(getattr(self.layer, "k", 1)))[:, None, None]
         if few.all():
             return features
         attended = self.layer(features, features, features, query_mask=hole & ~few, key_mask=~hole | few)

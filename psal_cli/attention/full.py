@@ -56,7 +56,7 @@ def full_attention(
         asked = padded(queries[image], patch_size)
         where = query_places(query, query_mask, image)
         attended = [
-            Weighted.apply(patches_at(asked, part, patch_size), patches, values, temperature, None)
+            weighted(patches_at(asked, part, patch_size), patches, values, temperature, None)
             for part in where.split(at_a_time(len(values)))
         ]
         images.append(spread(torch.cat(attended), where, query.shape[2:]))
@@ -93,7 +93,7 @@ class Weighted(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         queries, keys, values, weight, total, out = ctx.saved_tensors
         grad = grad / total
         logits = (grad @ values.T).sub_((grad * out).sum(1, keepdim=True)).mul_(weight)
@@ -101,6 +101,12 @@ class Weighted(torch.autograd.Function):
         if torch.get_float32_matmul_precision() == "medium":  # torch itself rounds so slowly on a CPU that little is won
             logits, queries, keys = (x.bfloat16() for x in (logits, queries, keys))
         return (logits @ keys).to(grad) / ctx.temperature, (queries.T @ logits).T.to(grad), values_grad, None, None
+
+
+def weighted(queries: Tensor, keys: Tensor, values: Tensor, temperature: float, absent: Tensor | None) -> Tensor:
+    """`Weighted`, with types, which torch has none of for `apply`."""
+    out: Tensor = Weighted.apply(queries, keys, values, temperature, absent)  # type: ignore[no-untyped-call]
+    return out
 
 
 class FullAttention(nn.Module):

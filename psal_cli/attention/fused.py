@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -63,8 +64,8 @@ def sdpa_attention(
         patches = F.pad(patches_at(padded(keys[image], patch_size), places, patch_size), (0, length - numbers))[None, None]
         values = F.pad(values_at(value[image], places), (0, length - channels))[None, None]
         where, asked = query_places(query, query_mask, image), padded(queries[image], patch_size)
-        found = [made_again(attend, asked, patches, values, part) for part in where.split(at_a_time(numbers))]
-        images.append(spread(torch.cat(found), where, query.shape[2:]))
+        attended = [made_again(attend, asked, patches, values, part) for part in where.split(at_a_time(numbers))]
+        images.append(spread(torch.cat(attended), where, query.shape[2:]))
     return torch.stack(images)
 
 
@@ -104,8 +105,9 @@ def flex_local_attention(
 
 
 @cache
-def _compiled():
-    return torch.compile(flex_attention, dynamic=False)
+def _compiled() -> Callable[..., Tensor]:
+    compiled: Callable[..., Tensor] = torch.compile(flex_attention, dynamic=False)
+    return compiled
 
 
 def _tiled(height: int, width: int) -> Tensor:
@@ -133,7 +135,7 @@ def _windows(height: int, width: int, radius: int, reach: int, device: torch.dev
     number = near.sum(1, dtype=torch.int32)
     blocks = near.int().argsort(dim=1, descending=True, stable=True).int()
 
-    def seen(_batch, _head, asked: Tensor, given: Tensor) -> Tensor:
+    def seen(_batch: Tensor, _head: Tensor, asked: Tensor, given: Tensor) -> Tensor:
         row, column = rows[given], columns[given]
         inside = (row >= radius) & (row < height - radius) & (column >= radius) & (column < width - radius)
         return inside & ((rows[asked] - row).abs() <= reach) & ((columns[asked] - column).abs() <= reach)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from psal_cli.attention.full import Weighted
+from psal_cli.attention.full import weighted
 from psal_cli.attention.patches import all_patches, inner, padded, pixel_vectors
 from psal_cli.ops import validation
 from psal_cli.ops.search import valid_keys
@@ -60,13 +60,13 @@ def local_attention(
         # Only what the windows reach: slices of a whole picture, one for each block, would have gradients of its size.
         (top, bottom), (left, right) = (_extent(wanted[image].any(axis)) for axis in (1, 0))
         near = slice(max(top - margin, 0), bottom + margin), slice(max(left - margin, 0), right + margin)
-        asked, given, *rest = (x[image][(..., *near)] for x in (queries, keys, value, usable))
-        maps = padded(asked, patch_size), given.permute(1, 2, 0), *rest
+        asked, given, values, keyed = (x[image][(..., *near)] for x in (queries, keys, value, usable))
+        maps = padded(asked, patch_size), given.permute(1, 2, 0), values, keyed
         for y in range(top, bottom, BLOCK):
             for x in range(left, right, BLOCK):
                 box = slice(y, min(y + BLOCK, bottom)), slice(x, min(x + BLOCK, right))
-                here = tuple(slice(side.start - by.start, side.stop - by.start) for side, by in zip(box, near, strict=True))
-                attended = _attend(*maps, here, patch_size, window, temperature)
+                rows, columns = (slice(side.start - by.start, side.stop - by.start) for side, by in zip(box, near, strict=True))
+                attended = _attend(*maps, (rows, columns), patch_size, window, temperature)
                 out[(image, slice(None), *box)] = attended * wanted[(image, *box)]
     return out
 
@@ -103,8 +103,8 @@ def _attend(
     far_rows, far_columns = (y[:, None] - rows).abs() > reach, (x[:, None] - columns).abs() > reach
     absent = far_rows[:, None, :, None] | far_columns[None, :, None, :] | ~inner(usable[region], patch_size)
     asked = queries[box[0].start : box[0].stop + 2 * radius, box[1].start : box[1].stop + 2 * radius]
-    patches = (all_patches(maps, patch_size) for maps in (asked, keys[region]))
-    out = Weighted.apply(*patches, values, temperature, absent.flatten(2).flatten(0, 1))
+    near, given = (all_patches(maps, patch_size) for maps in (asked, keys[region]))
+    out = weighted(near, given, values, temperature, absent.flatten(2).flatten(0, 1))
     return out.T.unflatten(1, (len(y), len(x)))
 
 

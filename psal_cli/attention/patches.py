@@ -1,6 +1,7 @@
 """Patches of feature maps as vectors, whose products are the similarities: what layers over whole patches have in common."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +9,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from psal_cli.ops.search import valid_keys
+
+Made = TypeVar("Made")
 
 CHUNK = 1 << 24  # numbers of patches, or similarities, held at a time
 
@@ -85,6 +88,9 @@ def spread(rows: Tensor, place: Tensor, size: torch.Size) -> Tensor:
     return out.index_copy(0, place, rows).T.unflatten(1, size)
 
 
-def made_again(step: Callable, *inputs):
+def made_again(step: Callable[..., Made], *inputs: Tensor) -> Made:
     """step(*inputs), of which nothing is kept for the gradient but the inputs: the rest is made again (Chen et al. 2016)."""
-    return checkpoint(step, *inputs, use_reentrant=False) if torch.is_grad_enabled() else step(*inputs)
+    if not torch.is_grad_enabled():
+        return step(*inputs)
+    made: Made = checkpoint(step, *inputs, use_reentrant=False)
+    return made

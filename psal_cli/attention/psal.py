@@ -76,10 +76,10 @@ def ps_attention(
     validation.value(key, value, value_scale)
     with torch.no_grad():
         nnf, _ = ops.search(query, key, patch_size, k, iterations, similarity, query_mask, key_mask, init, schedule, seed)
-    found = ops.similarity_at(query, key, nnf, patch_size, similarity)  # [B, k, H, W]
-    logits = (found / temperature).to(torch.float64 if value.dtype == torch.float64 else torch.float32)
+    scores = ops.similarity_at(query, key, nnf, patch_size, similarity)  # [B, k, H, W]
+    logits = (scores / temperature).to(torch.float64 if value.dtype == torch.float64 else torch.float32)
     out = ops.aggregate(value, nnf, logits, patch_size if aggregation else 1, softmax=True, value_scale=value_scale)
-    return (out, Field(nnf, found)) if return_field else out
+    return (out, Field(nnf, scores)) if return_field else out
 
 
 class PSAttention(nn.Module):

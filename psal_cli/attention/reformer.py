@@ -76,12 +76,12 @@ def reformer_attention(
         generator = torch.Generator().manual_seed(seed)  # the same for each: no image depends on those beside it
         maps = padded(queries[image], patch_size), padded(keys[image], patch_size)
         hashed = [x[..., : query.shape[1]].detach().contiguous() for x in maps]  # l2: without the squares
-        found = []
+        attended = []
         for _ in range(rounds):
             directions = _directions(math.ceil(2 * len(given) / chunk_size), query.shape[1] * patch_size**2, generator).to(query)
-            codes = (_codes(x, place, patch_size, directions) for x, place in zip(hashed, (asked, given), strict=True))
-            found.append(_attended(*maps, value[image], asked, given, *codes, patch_size, chunk_size, temperature))
-        out, log_total = (torch.stack(x) for x in zip(*found, strict=True))  # [rounds, m, Cv], [rounds, m]
+            codes = [_codes(x, place, patch_size, directions) for x, place in zip(hashed, (asked, given), strict=True)]
+            attended.append(_attended(*maps, value[image], asked, given, codes[0], codes[1], patch_size, chunk_size, temperature))
+        out, log_total = (torch.stack(x) for x in zip(*attended, strict=True))  # [rounds, m, Cv], [rounds, m]
         images.append(spread((log_total.softmax(0)[..., None] * out).sum(0), asked, query.shape[2:]))
     return torch.stack(images)
 
@@ -135,9 +135,10 @@ def _attended(
 
     step = at_a_time((chunk + width) * queries.shape[2] * patch_size**2)
     parts = zip(sorted_queries.split(step), near.split(step), strict=True)
-    found = [made_again(attend, queries, keys, value, at, around) for at, around in parts]
+    attended = [made_again(attend, queries, keys, value, at, around) for at, around in parts]
     back = order.argsort()
-    return tuple(torch.cat(x).flatten(0, 1)[: len(asked)][back] for x in zip(*found, strict=True))
+    out, log_total = (torch.cat(x).flatten(0, 1)[: len(asked)][back] for x in zip(*attended, strict=True))
+    return out, log_total
 
 
 def _aligned(query_codes: Tensor, key_codes: Tensor) -> tuple[Tensor, Tensor]:

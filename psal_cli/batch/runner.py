@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 from psal_cli import memory
-from psal_cli.batch.plan import Item
+from psal_cli.batch.inputs import Item
 from psal_cli.errors import INTERRUPTED
 from psal_cli.files import remove_parts
 

@@ -7,9 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from string import Formatter
 
+from psal_cli.batch.inputs import Item, as_path, is_file, is_folder
 from psal_cli.batch.places import Places
-from psal_cli.batch.plan import Item, as_path, is_file, is_folder
-from psal_cli.errors import InputError
+from psal_cli.errors import Cure, InputError, InvalidValueError
 from psal_cli.files import STDIO
 
 
@@ -28,7 +28,7 @@ def pair(items: list[Item], wanted: Mapping[str, Sequence[str]], readable: froze
     texts = [(option, text) for option, given in wanted.items() for text in given]
     for option, text in texts:
         if "{" not in text and as_path(text) != STDIO and not os.path.lexists(as_path(text)):
-            raise InputError(f"{text}: no such file or folder, see --{_flag(option)}")
+            raise InvalidValueError(option, f"{text}, which does not exist", "a file, a folder or a pattern with {stem}")
     alike, places = functools.cache(lambda folder: _by_stem(folder, readable)), Places()
     folder_of = {text: is_folder(as_path(text)) for _, text in texts}
     for item in items:
@@ -85,20 +85,15 @@ def _sidecar(
         return found[0]
     if found:
         where = f"{found[0]} is the picture itself" if len(found) == 1 else f"{' and '.join(map(str, sorted(found)))} both fit"
-    return InputError(f"{item.input}: {where}: each picture needs its --{_flag(option)}")
-
-
-def _flag(option: str) -> str:
-    """As the user types it."""
-    return option.replace("_", "-")
+    return InputError(f"{item.input}: {where}", Cure.SIDECAR, option.replace("_", "-"))
 
 
 def _filled_in(item: Item, option: str, pattern: str) -> Path:
-    cure = "a pattern may hold {stem}, {name} and {dir}, each as often as you like"
+    expected = "a pattern, which may hold {stem}, {name} and {dir}, each as often as you like"
     try:
         if any(spec or conversion for _, name, spec, conversion in Formatter().parse(pattern) if name is not None):
             raise ValueError("a width or a conversion")  # {stem:>2000000000} would take minutes
         text = pattern.format(stem=item.tree.stem, name=item.tree.name, dir=item.input.parent)
     except (LookupError, ValueError, AttributeError) as error:
-        raise InputError(f"--{_flag(option)} {pattern}: {cure}") from error
+        raise InvalidValueError(option, pattern, expected) from error
     return Path(text) if os.sep in text else item.input.parent / text

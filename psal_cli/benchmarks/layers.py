@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 from psal_cli.attention import (
     FullAttention,
@@ -74,7 +74,7 @@ class Layer:
     """
 
     title: str
-    make: Callable[[float, int], Callable]
+    make: Callable[[float, int], Callable[..., Tensor]]
     work: Callable[[Case], Work]
     paper: dict[int, float]
     partial: bool = False

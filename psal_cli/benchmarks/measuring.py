@@ -20,11 +20,11 @@ def growth(run: Callable[[], Any], device: str) -> int | None:
     gc.collect()
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
-        before = torch.cuda.memory_allocated(device)
+        allocated = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)
         run()
         torch.cuda.synchronize(device)
-        return torch.cuda.max_memory_allocated(device) - before
+        return torch.cuda.max_memory_allocated(device) - allocated
     try:
         ctypes.CDLL(None).malloc_trim(0)  # what was freed before goes back, or it would hide what run() takes
     except (OSError, AttributeError, TypeError):  # no glibc

@@ -70,7 +70,7 @@ def _in_process(job: dict) -> Iterator[dict]:
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=complaints, text=True) as process,
     ):
         try:
-            for line in process.stdout:
+            for line in process.stdout or ():
                 row = json.loads(line)
                 left.remove((row["size"], row["mode"]))
                 yield row

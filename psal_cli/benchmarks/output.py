@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from psal_cli.benchmarks import machine
-from psal_cli.errors import InputError
+from psal_cli.errors import InputError, InvalidValueError
 
 GIGA = 1e9
 
@@ -170,14 +170,14 @@ def check_plot(path: Path) -> None:
     """Raises what `plot` would, before anything is measured."""
     endings = _figure().canvas.get_supported_filetypes()
     if path.suffix[1:].lower() not in endings:
-        raise InputError(f"--plot {path}: matplotlib writes {', '.join(endings)}: give a name that ends in one of these")
+        raise InvalidValueError("plot", path, f"a name that ends in one that matplotlib writes: {', '.join(endings)}")
 
 
 def _figure():
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise InputError("--plot needs matplotlib: pip install 'psal[plot]'") from error
+        raise InputError("a plot needs matplotlib: pip install 'psal[plot]'") from error
     return Figure(figsize=(11, 4.4), layout="constrained")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from psal_cli.errors import InputError
+from psal_cli.errors import InvalidValueError
 from psal_cli.image import READABLE, read_picture
 from psal_cli.image.fitting import plain
 
@@ -35,11 +35,11 @@ def pairs(
     are there.
 
     Raises:
-        InputError: no pair there; a file that is no picture.
+        InvalidValueError: no pair there. InputError: a file that is no picture.
     """
     folder = folder or BUNDLED
     if not folder.is_dir():
-        raise InputError(f"--pairs {folder} is no folder: give one with query.png and key.png, or with folders of frames")
+        raise InvalidValueError("pairs", f"{folder}, no folder", "one with query.png and key.png, or with folders of frames")
     files = _pictures(folder)
     if {"query", "key"} <= set(files):
         yield Pair(folder.name, None, frame(files["query"], size), frame(files["key"], size))
@@ -53,7 +53,8 @@ def pairs(
                 yield Pair(sequence.name, distance, frame(frames[0], size), frame(frames[distance], size))
     if not found:
         asked = ", ".join(map(str, distances))
-        raise InputError(f"--pairs {folder} has no frames that are {asked} apart: query.png and key.png, or folders of frames")
+        wanted = f"query.png and key.png in it, or folders of frames that are {asked} apart"
+        raise InvalidValueError("pairs", f"{folder}, which has no such frames", wanted)
 
 
 def _numbered(folder: Path) -> dict[int, Path]:

@@ -100,7 +100,7 @@ def _rebuilt(
     with torch.no_grad():
         for pair in frames:
             query, key = (tensor(x).to(device) for x in (pair.target, pair.reference))
-            found = []
+            found: list[torch.Tensor] = []
 
             def run(query: torch.Tensor = query, key: torch.Tensor = key, found: list = found) -> None:
                 found[:] = [attend(query, key, key)]
@@ -127,6 +127,6 @@ def ratios(rows: list[dict]) -> dict[str, dict]:
     out = {}
     for size, (name, error, psal_error) in PAPER_3.items():
         ours = errors.get((name, size)), errors.get(("psal3", size))
-        if all(ours):
+        if ours[0] and ours[1]:
             out[str(size)] = {"error": ours[0] / ours[1], "paper_error": error / psal_error}
     return out

@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from psal_cli import __version__
-from psal_cli.errors import INTERRUPTED, outcome
-from psal_cli.files import CURES, STDIO, give_up_stdout, unwritten
+from psal_cli.commands.cures import outcome
+from psal_cli.errors import INTERRUPTED
+from psal_cli.files import REASONS, STDIO, give_up_stdout, unwritten
 
 COMMANDS = ("inpaint", "colorize", "upscale", "generate", "reconstruct", "bench", "doctor", "help", "completion")
 # Threads that have nothing to do sleep instead of spinning: several psal beside each other are many times faster for it.
@@ -50,7 +51,7 @@ class Verbs(click.Group):
         except (Exception, KeyboardInterrupt) as error:
             if ctx.meta.get(VERBOSITY, 0) >= 2:
                 traceback.print_exc()
-            if isinstance(error, OSError) and error.filename is None and error.errno in CURES:
+            if isinstance(error, OSError) and error.filename is None and error.errno in REASONS:
                 raise  # of stdout, see main
             code, line = outcome(error)
             click.echo(f"psal: {line}", err=True)

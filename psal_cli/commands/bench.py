@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import click
 
-from psal_cli.batch.plan import as_path
+from psal_cli.batch.inputs import as_path
 from psal_cli.batch.runner import import_torch
 from psal_cli.commands import options
 from psal_cli.commands.console import Console
+from psal_cli.commands.cures import flagged
 from psal_cli.errors import WriteError
 from psal_cli.files import atomic_file, check_output
 
@@ -155,7 +156,7 @@ def _run(
     if as_json and as_csv:
         raise click.UsageError("--json and --csv would both go to stdout: give one of the two")
     path = None if plot is None else as_path(plot)
-    with Console(quiet, verbose, as_json) as console:
+    with Console(quiet, verbose, as_json) as console, flagged({"pairs": "--pairs", "plot": "--plot"}):
         from psal_cli.benchmarks import output
 
         if path is not None:

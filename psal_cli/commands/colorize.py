@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import click
 
-from psal_cli.batch.plan import Item, as_path
+from psal_cli.batch.inputs import Item, as_path
 from psal_cli.commands import options
 from psal_cli.commands.arguments import ColorizeArguments, into
 from psal_cli.commands.console import Console, Progress

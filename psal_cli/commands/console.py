@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import click
 
 from psal_cli.commands import VERBOSITY
-from psal_cli.errors import outcome, printable
+from psal_cli.commands.cures import outcome
+from psal_cli.errors import printable
 from psal_cli.files import STDIO, give_up_stdout, unwritten
 
 if TYPE_CHECKING:

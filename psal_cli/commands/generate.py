@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 import click
 
-from psal_cli.batch.plan import Item, as_path, make_folders
+from psal_cli.batch.inputs import Item, as_path
+from psal_cli.batch.plan import make_folders
 from psal_cli.commands import options
 from psal_cli.commands.arguments import GenerateArguments, into
 from psal_cli.commands.console import Console, Progress
 from psal_cli.commands.run import run_verb
-from psal_cli.commands.verb import Verb
+from psal_cli.commands.verb import Verb, WithSheets
 from psal_cli.errors import InputError
 from psal_cli.verbs.generate.options import METHODS, GenerateOptions
 
@@ -100,7 +101,7 @@ class Result:
     field: Field
 
 
-class Generate(Verb[GenerateArguments, Loaded, Result]):
+class Generate(Verb[GenerateArguments, Loaded, Result], WithSheets):
     beside = "_generated"
     partners = ("keep",)
     outputs = ("save_offsets",)

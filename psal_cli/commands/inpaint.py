@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import click
 
-from psal_cli.batch.plan import Item
+from psal_cli.batch.inputs import Item
 from psal_cli.commands import options
 from psal_cli.commands.arguments import InpaintArguments, into
 from psal_cli.commands.console import Console, Progress
@@ -216,7 +216,9 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         levels = progress if self.arguments.engine != "network" else None  # that engine has a single step
         chosen = self._options(loaded.reach)
         try:
-            return api.inpaint(loaded.picture.array(), mask, chosen, source_mask=loaded.source, progress=levels)
+            result = api.inpaint(loaded.picture.array(), mask, chosen, source_mask=loaded.source, progress=levels)
+            self.facts[item] = {"device": result.device}
+            return result
         except NothingToCopyError as error:
             size = f"{error.patch_size}x{error.patch_size}"
             nothing = f"nothing is left to copy from: no patch of {size} lies whole outside the mask"

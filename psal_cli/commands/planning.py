@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import click
 
-from psal_cli.batch import plan
-from psal_cli.batch.plan import Item, as_path
+from psal_cli.batch import inputs, plan
+from psal_cli.batch.inputs import Item, as_path
 from psal_cli.batch.sidecars import pair
 from psal_cli.commands import options
 from psal_cli.commands.arguments import Arguments
@@ -28,12 +28,12 @@ def planned(verb: AnyVerb) -> tuple[list[Item], bool]:
 
     arguments = verb.arguments
     _check_options(arguments)
-    items, several = plan.find_inputs(arguments.images, arguments.from_file, arguments.recursive, READABLE)
+    items, several = inputs.find_inputs(arguments.images, arguments.from_file, arguments.recursive, READABLE)
     patterns = verb.patterns()
     sheets = {name: text for name in verb.sheets if (text := verb.value(name))}
     outputs = {name: verb.value(name) for name in verb.outputs}
     _check_streams(arguments, patterns, items, outputs | sheets)
-    items = plan.repeated(pair(items, patterns, READABLE), verb.results)
+    items = inputs.repeated(pair(items, patterns, READABLE), verb.results)
     several |= verb.results > 1
     extension = f".{arguments.format}" if arguments.format else None
     items = plan.place(items, outputs | {"output": arguments.output}, several, arguments.suffix, verb.beside, extension)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import click
 
-from psal_cli.batch.plan import Item
+from psal_cli.batch.inputs import Item
 from psal_cli.commands import options
 from psal_cli.commands.arguments import ReconstructArguments, into
 from psal_cli.commands.console import Console, Progress

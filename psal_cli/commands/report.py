@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from psal_cli import memory
-from psal_cli.batch.plan import Item
+from psal_cli.batch.inputs import Item
 from psal_cli.commands.verb import AnyVerb
 from psal_cli.errors import NothingToDoError
 

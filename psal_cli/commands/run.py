@@ -10,14 +10,15 @@ from typing import Any
 import click
 
 from psal_cli import memory
-from psal_cli.batch.plan import Item, as_path, make_folders, write_list
+from psal_cli.batch.inputs import Item, as_path
+from psal_cli.batch.plan import make_folders, write_list
 from psal_cli.batch.runner import Outcome, Stop, import_torch, run
 from psal_cli.commands import options, report
 from psal_cli.commands.arguments import Arguments
 from psal_cli.commands.console import Console
 from psal_cli.commands.cures import with_cure
 from psal_cli.commands.planning import planned
-from psal_cli.commands.verb import AnyVerb
+from psal_cli.commands.verb import AnyVerb, WithSheets
 from psal_cli.errors import INTERRUPTED, PsalError, is_out_of_memory, printable
 
 
@@ -25,7 +26,10 @@ def run_verb(arguments: Arguments, make: type[AnyVerb]) -> None:
     """Runs a verb as the options of its command say, and leaves with the exit code."""
     with Console(arguments.quiet, arguments.verbose, arguments.as_json) as console, Stop() as stop:
         verb = make(arguments, console)
-        items, several = planned(verb)
+        try:
+            items, several = planned(verb)
+        except PsalError as error:
+            raise with_cure(error, verb) from error
         code = _preview(verb, items, several) if arguments.dry_run else _run(verb, items, several, stop)
     click.get_current_context().exit(code)
 
@@ -127,7 +131,7 @@ def _finish(verb: AnyVerb, items: list[Item]) -> list[int]:
     """The verb's sheets about the items whose results are there; exit codes of what failed."""
     wanted = [text for name in verb.sheets if (text := verb.value(name))]
     try:
-        if items and wanted:
+        if items and wanted and isinstance(verb, WithSheets):
             verb.finish(items)
     except Exception as error:
         return [verb.console.failure(with_cure(error, verb), ", ".join(wanted))[0]]

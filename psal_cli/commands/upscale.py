@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import click
 
-from psal_cli.batch.plan import Item
+from psal_cli.batch.inputs import Item
 from psal_cli.commands import options
 from psal_cli.commands.arguments import UpscaleArguments, into
 from psal_cli.commands.console import Console, Progress
@@ -164,7 +164,7 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
             device=self.device,
         )
         found = api.upscale(picture.array(), self.scale, chosen, progress=progress)
-        self.facts[item] = {"scale": self.scale, "model": found.model}
+        self.facts[item] = {"scale": self.scale, "model": found.model, "device": found.device}
         after = picture.with_array(found.image)
         return Result(picture, replace(after, metadata=resized(picture.metadata, after.size)), found.field)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 import click
 
-from psal_cli.batch.plan import Item
+from psal_cli.batch.inputs import Item
 from psal_cli.commands import options
 from psal_cli.commands.arguments import Arguments
 from psal_cli.commands.console import Console, Progress
@@ -31,6 +31,14 @@ Given = TypeVar("Given", bound=Arguments)
 Loaded = TypeVar("Loaded")  # what `read` hands to `work`
 Result = TypeVar("Result")  # what `work` hands to `write`
 Plan = TypeVar("Plan", bound=HasBytes)
+
+
+class WithSheets(ABC):
+    """A verb with options in `sheets`."""
+
+    @abstractmethod
+    def finish(self, items: list[Item]) -> None:
+        """Writes the sheets that are asked for, about the items whose results are there. Raises PsalError."""
 
 
 class Verb(ABC, Generic[Given, Loaded, Result]):
@@ -68,11 +76,6 @@ class Verb(ABC, Generic[Given, Loaded, Result]):
     @abstractmethod
     def write(self, item: Item, result: Result) -> str:
         """Returns the status: "done" or "copied"."""
-
-    def finish(self, items: list[Item]) -> None:
-        """Writes the sheets that are asked for, about the items whose results are there: of every verb that names `sheets`, asked
-        of no other. Raises PsalError."""
-        raise NotImplementedError
 
     @abstractmethod
     def preview(self, item: Item) -> dict[str, object]:

@@ -28,7 +28,7 @@ Chunk = tuple[bytes, bytes]
 
 def read_chunks(file: IO[bytes]) -> list[Chunk]:
     """The (type, data) of a PNG file's chunks but those of its pixels, texts still packed. Raises ValueError: too long."""
-    found: list[Chunk] = []
+    chunks: list[Chunk] = []
     left = MOST
     file.seek(8)
     while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
@@ -39,9 +39,9 @@ def read_chunks(file: IO[bytes]) -> list[Chunk]:
         left -= length
         if length > LONGEST or left < 0:
             raise ValueError(f"a text of {length / 1e6:.0f} MB")
-        found.append((kind, file.read(length)))
+        chunks.append((kind, file.read(length)))
         file.seek(4, 1)
-    return found
+    return chunks
 
 
 def kept_chunks(chunks: list[Chunk], image: Image.Image, turned: bool) -> list[Chunk]:
@@ -70,14 +70,14 @@ def _is_other(kind: bytes) -> bool:
 
 def lost_chunks(file: IO[bytes]) -> list[str]:
     """The names of the chunks that no edited picture keeps, each once."""
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     file.seek(8)
     while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
         kind = head[4:]
         if _is_other(kind) and kind not in UNSAFE_BUT_KEPT and not kind[3:].islower():
-            found[f"chunk {kind.decode('latin-1')}" if kind != b"caBX" else "Content Credentials"] = None
+            names[f"chunk {kind.decode('latin-1')}" if kind != b"caBX" else "Content Credentials"] = None
         file.seek(int.from_bytes(head[:4]) + 4, 1)
-    return list(found)
+    return list(names)
 
 
 def fits(chunk: Chunk, channels: int, alpha: bool, bits: int) -> bool:
@@ -118,15 +118,15 @@ def text_of(chunk: Chunk) -> bytes:
 
 def texts_of(chunks: list[Chunk], name: bytes) -> list[bytes]:
     """All texts of a keyword. Raises ValueError when they are too long together."""
-    found: list[bytes] = []
+    texts: list[bytes] = []
     left = MOST_TEXT
     for chunk in chunks:
         if keyword(chunk) == name:
-            found.append(text_of(chunk))
-            left -= len(found[-1])
+            texts.append(text_of(chunk))
+            left -= len(texts[-1])
             if left < 0:
                 raise ValueError(f"texts of more than {MOST_TEXT / 1e6:.0f} MB")
-    return found
+    return texts
 
 
 def _unpacked(data: bytes) -> bytes:

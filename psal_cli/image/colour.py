@@ -1,7 +1,6 @@
 """What the numbers of a picture mean: conversions between ICC profiles, and colours that users name."""
 
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache, lru_cache
 from io import BytesIO
@@ -11,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms, ImageColor
 
-from psal_cli.errors import InputError
+from psal_cli.errors import InputError, InvalidValueError
 from psal_cli.image.metadata import Metadata
+from psal_cli.strips import rows_within, strips
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def to_srgb(pixels: np.ndarray, icc: bytes) -> np.ndarray:
     transform, out = _transform(icc, pixels.shape[2]), np.empty((*pixels.shape[:2], 3), np.uint8)
     if transform is None:
         raise ValueError(f"an ICC profile of {len(icc)} bytes is unusable for {pixels.shape[2]} channels")
-    for rows in _slices(pixels):
+    for rows in (part.rows for part in strips(len(pixels), rows_within(BAND, pixels.shape[1]))):
         out[rows] = transform.apply(Image.fromarray(pixels[rows, :, 0] if pixels.shape[2] == 1 else pixels[rows]))
     return out
 
@@ -82,27 +82,21 @@ def to_srgb(pixels: np.ndarray, icc: bytes) -> np.ndarray:
 def srgb_tones(icc: bytes, channels: int) -> np.ndarray:
     """float32 [256]: for each grey level of a usable profile, 0 to 1, the level that means it in sRGB."""
     ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], channels, 2)
-    return to_srgb(ramp, icc)[0].mean(1, dtype=np.float32) / 255
+    return np.asarray(to_srgb(ramp, icc)[0].mean(1, dtype=np.float32) / 255)
 
 
 def srgb_profile() -> bytes:
     return _srgb().tobytes()
 
 
-def _slices(pixels: np.ndarray) -> Iterator[slice]:
-    step = max(1, BAND // pixels.shape[1])
-    for top in range(0, pixels.shape[0], step):
-        yield slice(top, top + step)
-
-
 def parse_colour(text: str) -> tuple[int, int, int]:
-    """A CSS colour ("white", "#1e90ff") as (red, green, blue) of sRGB. Raises InputError for any other text."""
+    """A CSS colour ("white", "#1e90ff") as (red, green, blue) of sRGB. Raises InvalidValueError for any other text."""
     try:
         red, green, blue, *alpha = ImageColor.getrgb(text)
         if alpha:
             raise ValueError("a colour that lets others through")
     except ValueError:
-        raise InputError(f"--background {text} is no colour: give a CSS name (white) or #rrggbb") from None
+        raise InvalidValueError("background", text, "a colour: a CSS name (white) or #rrggbb") from None
     return red, green, blue
 
 

@@ -32,19 +32,18 @@ def _sampled(curve: bytes, levels: np.ndarray) -> np.ndarray:
     if count == 0:
         return levels
     if count == 1:
-        return levels ** (struct.unpack_from(">H", curve, 12)[0] / 256)
+        return np.asarray(levels ** (struct.unpack_from(">H", curve, 12)[0] / 256))
     table = np.frombuffer(curve, ">u2", count, 12).astype(np.float64) / 65535
-    return np.interp(levels, np.linspace(0, 1, count), table)
+    return np.asarray(np.interp(levels, np.linspace(0, 1, count), table))
 
 
 def _parametric(curve: bytes, levels: np.ndarray) -> np.ndarray:
     (kind,) = struct.unpack_from(">H", curve, 8)
     g, a, b, c, d, e, f = (*(x / 65536 for x in struct.unpack_from(f">{PARAMETERS[kind]}i", curve, 12)), *[0.0] * 7)[:7]
     if kind == 0:
-        return levels**g
+        return np.asarray(levels**g)
     if kind < 3:  # a power above -b / a, a constant (c, or 0) below
         bent = np.maximum(a * levels + b, 0) ** g
-        return np.where(levels >= -b / a, bent + c, c)
-    return np.where(
-        levels >= d, np.maximum(a * levels + b, 0) ** g + (e if kind == 4 else 0), c * levels + (f if kind == 4 else 0)
-    )
+        return np.asarray(np.where(levels >= -b / a, bent + c, c))
+    bent = np.maximum(a * levels + b, 0) ** g + (e if kind == 4 else 0)
+    return np.asarray(np.where(levels >= d, bent, c * levels + (f if kind == 4 else 0)))

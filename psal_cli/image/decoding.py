@@ -17,6 +17,8 @@ from typing import IO, NamedTuple
 import numpy as np
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
+from psal_cli.strips import rows_within, strips
+
 # Pillow's mode -> (mode of the colours, has alpha); palettes, transparency keys and CMYK are handled by name.
 MODES = {"1": "L", "L": "L", "LA": "LA", "La": "LA", "RGB": "RGB", "RGBX": "RGB", "YCbCr": "RGB", "RGBA": "RGBA", "RGBa": "RGBA"}
 PALETTES = ("P", "PA")
@@ -118,7 +120,7 @@ def _raw(image: Image.Image) -> str:
 
 def _bits(image: Image.Image) -> int:
     if image.format == "TIFF":
-        return max(image.tag_v2.get(BITS, (1,)))
+        return int(max(image.tag_v2.get(BITS, (1,))))
     return 16 if image.mode in DEEP_GREY or _raw(image).endswith(";16B") else 8
 
 
@@ -166,13 +168,11 @@ def arrays(
 
 def _crops(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
     width, height = image.size
-    step = max(1, BAND // width)
-    for top in range(0, height, step):
-        bottom = min(top + step, height)
-        yield slice(top, bottom), image.crop((0, top, width, bottom))
+    for part in strips(height, rows_within(BAND, width)):
+        yield part.rows, image.crop((0, part.top, width, part.bottom))
 
 
-def _bands(image: Image.Image, layout: Layout, inks: Callable) -> Iterator[tuple[slice, np.ndarray]]:
+def _bands(image: Image.Image, layout: Layout, inks: Callable[[Image.Image], Image.Image]) -> Iterator[tuple[slice, np.ndarray]]:
     """Yields rows and uint8 [N, W, C]."""
     mode = {1: "L", 3: "RGB"}[layout.channels] + "A" * layout.alpha
     for rows, crop in _crops(image):
@@ -204,7 +204,7 @@ def _numbers(image: Image.Image, file: IO[bytes], layout: Layout) -> Iterator[tu
             yield rows, np.asarray(crop).astype(np.uint16)[..., None]
     else:
         file.seek(0)
-        low = Image.open(file, formats=[image.format])
+        low = Image.open(file, formats=[str(image.format)])
         _set_raw(low, _raw_bytes(layout.raw, high=False))
         low.load()
         for (rows, crop), (_, below) in zip(_crops(image), _crops(low), strict=True):
@@ -212,7 +212,7 @@ def _numbers(image: Image.Image, file: IO[bytes], layout: Layout) -> Iterator[tu
 
 
 def _little(image: Image.Image) -> bool:
-    return image.format == "TIFF" and image.tag_v2.prefix == b"II"
+    return image.format == "TIFF" and bool(image.tag_v2.prefix == b"II")
 
 
 def _divided(band: np.ndarray) -> np.ndarray:
@@ -220,4 +220,4 @@ def _divided(band: np.ndarray) -> np.ndarray:
     alpha = np.maximum(band[..., -1:], 1).astype(np.uint32)
     out = np.minimum((band.astype(np.uint32) * 65535 + alpha // 2) // alpha, 65535).astype(np.uint16)  # fits 32 bits
     out[..., -1:] = band[..., -1:]
-    return out
+    return np.asarray(out)

@@ -10,8 +10,10 @@ from psal_cli.image.chunks import fits, with_alpha
 from psal_cli.image.colour import in_profile, meaning_of, parse_colour, to_srgb
 from psal_cli.image.formats import DEEP, NO_ALPHA, NO_GREY, NO_PROFILE, holds_grey, word
 from psal_cli.image.jpeg import listed
-from psal_cli.image.metadata import Metadata, held, stripped
+from psal_cli.image.keeping import held, stripped
+from psal_cli.image.metadata import Metadata
 from psal_cli.image.picture import Picture
+from psal_cli.strips import rows_within, strips
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +61,7 @@ def _flattened(picture: Picture, path: Path, background: str | None) -> Picture:
     channels, white = picture.pixels.shape[2], picture.white
     under = in_profile(parse_colour(background), picture.metadata.icc, channels) * np.float32(white // 255)
     pixels = np.empty_like(picture.pixels)
-    step = max(1, BAND // pixels.shape[1])
-    for top in range(0, len(pixels), step):
-        rows = slice(top, top + step)
+    for rows in (part.rows for part in strips(len(pixels), rows_within(BAND, pixels.shape[1]))):
         share = picture.alpha[rows, :, None] / np.float32(white)
         pixels[rows] = np.rint(picture.pixels[rows] * share + under * (1 - share))
     return replace(picture, pixels=pixels, alpha=None)
@@ -78,9 +78,8 @@ def rounded(values: np.ndarray) -> np.ndarray:
     if values.dtype == np.uint8:
         return values
     out = np.empty(values.shape, np.uint8)
-    step = max(1, BAND // values.shape[1])
-    for top in range(0, len(out), step):
-        out[top : top + step] = (values[top : top + step].astype(np.uint32) + 128) // 257
+    for rows in (part.rows for part in strips(len(out), rows_within(BAND, values.shape[1]))):
+        out[rows] = (values[rows].astype(np.uint32) + 128) // 257
     return out
 
 

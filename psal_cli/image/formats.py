@@ -5,7 +5,7 @@ from pathlib import Path
 
 import PIL
 
-from psal_cli.errors import InputError
+from psal_cli.errors import Cure, InputError, InvalidValueError
 from psal_cli.files import STDIO
 
 WRITES = {
@@ -106,11 +106,11 @@ def check_format(path: Path, format: str | None = None) -> str:
     name = WRITES.get(f".{format.lower()}" if format else path.suffix.lower())
     known = ", ".join(WRITES) if not format else ", ".join(suffix[1:] for suffix in WRITES)
     if name is None and format:
-        raise InputError(f"--format {format} is no format that psal writes: {known}")
+        raise InvalidValueError("format", format, f"one that psal writes: {known}")
     if name is None and path == STDIO:
-        raise InputError("- writes to stdout, which has no extension: say the format with --format, e.g. --format png")
+        raise InputError("- writes to stdout, which has no extension", Cure.SAY_FORMAT)
     if name is None:
         asked = f"the extension {path.suffix}" if path.suffix else "no extension"
-        raise InputError(f"{path} has {asked}: psal writes {known}; give -o a name that ends in one of these, or say --format")
+        raise InputError(f"{path} has {asked}: psal writes {known}", Cure.EXTENSION)
     load_plugin(name, path)
     return name

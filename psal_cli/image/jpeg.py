@@ -44,14 +44,14 @@ def unknown_segments(segments: Iterable[Segment]) -> tuple[Segment, ...]:
 
 def lost_segments(segments: Iterable[Segment]) -> list[str]:
     """What of a file's segments no edited picture keeps, in words, each once."""
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     for segment in segments:
         words = _loss(segment)
         if not words and not _is_known(segment) and PREVIEW in segment[1]:
             words = f"{label(segment)} segment with a preview"
         if words:
-            found[words] = None
-    return list(found)
+            names[words] = None
+    return list(names)
 
 
 def label(segment: Segment) -> str:
@@ -77,20 +77,20 @@ def behind_the_end(file: IO[bytes]) -> bytes:
     data, at = file.read(), 2
     while at + 4 <= len(data):
         if data[at] != 0xFF:  # damaged: the decoder skips to the next marker
-            found = MARKER.search(data, at)
-            if not found:
+            following = MARKER.search(data, at)
+            if not following:
                 return b""
-            at = found.start()
+            at = following.start()
         kind = data[at + 1]
         if kind == 0xFF:  # padding
             at += 1
         elif kind == 0xD9:
             break
         elif kind == 0xDA:
-            found = MARKER.search(data, at + 2 + int.from_bytes(data[at + 2 : at + 4]))
-            if not found:
+            following = MARKER.search(data, at + 2 + int.from_bytes(data[at + 2 : at + 4]))
+            if not following:
                 return b""
-            at = found.start()
+            at = following.start()
         elif kind == 0x01 or 0xD0 <= kind <= 0xD8:
             at += 2
         else:

@@ -47,24 +47,24 @@ def of_jxl(head: jxl.Head) -> list[str]:
 
 
 def _of_tiff(image: TiffImageFile) -> list[str]:
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     for tag in image.tag_v2:
         if tag not in LAYOUT and tag not in DESCRIPTIVE:
             name = TiffTags.lookup(tag).name
-            found[TIFF_WORDS.get(tag) or (f"tag {tag}" if name == "unknown" else name)] = None
-    return _shortened(list(found))
+            names[TIFF_WORDS.get(tag) or (f"tag {tag}" if name == "unknown" else name)] = None
+    return _shortened(list(names))
 
 
 def _of_jpeg(image: Image.Image, file: IO[bytes]) -> list[str]:
     segments = getattr(image, "applist", [])
-    found, trailer = lost_segments(segments), behind_the_end(file)
+    losses, trailer = lost_segments(segments), behind_the_end(file)
     packets = (data for name, data in segments if name == "APP1")
-    if GAIN_MAP_WORDS not in found and (GAIN_MAP.search(trailer) or any(map(GAIN_MAP.search, packets))):
-        found.append(GAIN_MAP_WORDS)
+    if GAIN_MAP_WORDS not in losses and (GAIN_MAP.search(trailer) or any(map(GAIN_MAP.search, packets))):
+        losses.append(GAIN_MAP_WORDS)
     several = getattr(image, "n_frames", 1) > 1  # which is said, and lies there
-    if trailer and not several and GAIN_MAP_WORDS not in found:
-        found.append(f"{-(-len(trailer) // 1000)} kB behind the end of the picture")
-    return _shortened(found)
+    if trailer and not several and GAIN_MAP_WORDS not in losses:
+        losses.append(f"{-(-len(trailer) // 1000)} kB behind the end of the picture")
+    return _shortened(losses)
 
 
 def _shortened(words: list[str]) -> list[str]:

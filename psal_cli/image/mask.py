@@ -1,14 +1,14 @@
 """Mask files: which pixels to fill, grown and feathered."""
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from psal_cli.errors import InputError
+from psal_cli.errors import Cure, InputError
 from psal_cli.image.reading import MAX_PIXELS, read_header, read_plain
+from psal_cli.strips import rows_within, strips
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +41,8 @@ def read_mask(
     if hole.any() and (dilate or feather):
         hole, soft = _grown(hole, dilate, feather)
     if hole.all():
-        grown = " with --dilate and --feather" if dilate or feather else ""
-        cure = "white = fill, --mask-invert turns it round"
-        raise InputError(f"{path} covers the whole picture{grown}, nothing is left to fill from: {cure}")
+        grown = ", dilated and feathered," if dilate or feather else ""
+        raise InputError(f"{path}{grown} covers the whole picture, nothing is left to fill from", Cure.INVERT)
     return Mask(hole, soft)
 
 
@@ -80,7 +79,7 @@ def _values(pixels: np.ndarray, alpha: np.ndarray | None, path: Path) -> np.ndar
         log.warning("%s is read from its alpha channel: opaque = white", path)
     out = np.empty(pixels.shape[:2], np.uint8)
     height, width = pixels.shape[:2]
-    for rows in _bands(height, width):
+    for rows in (part.rows for part in strips(height, rows_within(BAND, width))):
         out[rows] = _high(alpha[rows]) if layer and alpha is not None else _light(_high(pixels[rows]))
         if varies and not layer and alpha is not None:
             out[rows] = out[rows].astype(np.uint16) * _high(alpha[rows]) // 255
@@ -92,18 +91,13 @@ def _is_layer(pixels: np.ndarray, alpha: np.ndarray, varies: bool) -> bool:
     if not varies:
         return bool(_high(alpha[:1, :1]) < HALF)
     colour = None
-    for rows in _bands(*alpha.shape):
+    for rows in (part.rows for part in strips(len(alpha), rows_within(BAND, alpha.shape[1]))):
         painted = _high(pixels[rows])[_high(alpha[rows]) >= HALF]
         if len(painted):
             colour = painted[0] if colour is None else colour
             if (painted != colour).any():
                 return False
     return True
-
-
-def _bands(height: int, width: int) -> Iterator[slice]:
-    step = max(1, BAND // width)
-    return (slice(top, top + step) for top in range(0, height, step))
 
 
 def _high(values: np.ndarray) -> np.ndarray:

@@ -5,11 +5,9 @@ dropped: they show the picture before it was edited.
 """
 
 import logging
-import math
-import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,16 +20,13 @@ from psal_cli.image import jxl
 from psal_cli.image.exif import (
     ORIENTATION,
     orientation_in,
-    resolution_block,
     resolution_in,
     upright_exif,
     without_lost_values,
-    without_orientation,
 )
-from psal_cli.image.formats import word
 from psal_cli.image.isobmff import About, read_about
-from psal_cli.image.jpeg import JPEG_SEGMENT, Segments, as_bytes, listed, unknown_segments
-from psal_cli.image.photoshop import START, as_block, in_order, iptc_in, others_in, without_preview
+from psal_cli.image.jpeg import Segments, unknown_segments
+from psal_cli.image.photoshop import START, in_order, iptc_in, others_in, without_preview
 from psal_cli.image.png import late_exif
 from psal_cli.image.tiff_exif import tiff_exif
 from psal_cli.image.xmp import upright_xmp, xmp_orientation
@@ -40,28 +35,6 @@ log = logging.getLogger(__name__)
 
 XMP_TAG, IPTC_TAG, PHOTOSHOP_TAG = 700, 33723, 34377
 MOST_DPI = 65_535  # that a JPEG file holds; what is more is damage
-XMP_HEAD = 29  # bytes in front of a packet in its segment
-# What each format holds; `colour` is what a PNG file says about its colours where it has no profile.
-HOLDS = {
-    "JPEG": {"icc", "exif", "xmp", "iptc", "photoshop", "comment", "dpi", "segments"},
-    "PNG": {"icc", "exif", "xmp", "iptc", "photoshop", "comment", "cicp", "dpi", "texts", "colour", "chunks"},
-    "TIFF": {"icc", "exif", "xmp", "iptc", "photoshop", "dpi"},
-    "WEBP": {"icc", "exif", "xmp"},
-    "AVIF": {"icc", "exif", "xmp", "cicp"},
-    "HEIF": {"icc", "exif", "xmp", "cicp"},
-    "JXL": {"exif", "xmp"},
-    "BMP": {"dpi"},
-}
-MOST = {"JPEG": {"icc": 255 * (JPEG_SEGMENT - 16), "exif": JPEG_SEGMENT, "xmp": JPEG_SEGMENT - XMP_HEAD, "comment": JPEG_SEGMENT}}
-WORDS = {
-    "icc": "ICC profile",
-    "exif": "EXIF",
-    "xmp": "XMP",
-    "iptc": "IPTC",
-    "photoshop": "Photoshop resources",
-    "comment": "comment",
-    "dpi": "resolution",
-}
 
 
 @dataclass(frozen=True)
@@ -254,99 +227,3 @@ def _cicp(info: dict[str, Any], chunks: list[png.Chunk], about: About | None) ->
         return None if png.is_srgb((b"cICP", cicp)) else cicp
     found = dict(chunks).get(b"cICP")
     return found if found and len(found) == 4 else None
-
-
-def held(metadata: Metadata, target_format: str, name: str) -> Metadata:
-    """What `target_format` holds of the metadata; what it does not is logged as one warning about the file `name`."""
-    most = MOST.get(target_format, {})
-    lost, long, dropped = [], [], {}
-    for what, empty in vars(Metadata()).items():
-        value = getattr(metadata, what)
-        if value == empty or (what in HOLDS[target_format] and len(value) <= most.get(what, math.inf)):
-            continue
-        dropped[what] = empty
-        if what in HOLDS[target_format]:
-            long.append(f"{-(-most[what] // 1024)} kB of {WORDS[what]} (this has {-(-len(value) // 1024)})")
-        elif what in ("cicp", "colour"):
-            lost += _colours_said(metadata, what)
-        elif what == "segments":
-            lost.append(f"segments of other programs ({listed(value.parts)})")
-        elif what == "chunks":
-            lost.append(f"PNG chunks ({', '.join(dict.fromkeys(kind.decode('latin-1') for kind, _ in value))})")
-        elif what == "texts":
-            lost.append(f"PNG texts ({', '.join(png.keyword(chunk).decode('latin-1') for chunk in value[:5])})")
-        elif what == "dpi" and "exif" in HOLDS[target_format] and (not metadata.exif or resolution_in(metadata.exif)):
-            dropped["exif"] = metadata.exif or resolution_block(value)
-        else:
-            lost.append(WORDS[what])
-    holds = [f"no {' nor '.join(lost)}"] * bool(lost) + [f"at most {' and '.join(long)}"] * bool(long)
-    if holds:
-        cure = "" if target_format == "PNG" or metadata.segments else " (PNG holds all)"
-        log.warning("%s: %s holds %s: not kept%s", name, word(target_format), " and ".join(holds), cure)
-    return replace(metadata, **dropped)
-
-
-def _colours_said(metadata: Metadata, what: str) -> list[str]:
-    """The chunks of a PNG file in "cicp" or "colour" that say that the colours are not sRGB, if no profile does."""
-    chunks = metadata.colour if what == "colour" else [(b"cICP", metadata.cicp)] if metadata.cicp else []
-    return [] if metadata.icc or all(map(png.is_srgb, chunks)) else [kind.decode() for kind, _ in chunks]
-
-
-def stripped(metadata: Metadata, name: str) -> Metadata:
-    """No metadata; that colours lose their meaning with it is logged as a warning about the file `name`."""
-    if said := _colours_said(metadata, "cicp") + _colours_said(metadata, "colour"):
-        log.warning("%s: its %s is dropped and is not sRGB: the colours will look different", name, " and ".join(said))
-    return Metadata()
-
-
-def png_chunks(metadata: Metadata) -> list[png.Chunk]:
-    """The (type, data) of the chunks that keep `metadata` in a PNG file, to be written before the pixels."""
-    colour = {b"cICP": metadata.cicp} if metadata.cicp else {}  # counts before the profile
-    colour |= {b"iCCP": b"ICC Profile\0\0" + zlib.compress(metadata.icc)} if metadata.icc else dict(metadata.colour)
-    out = list(colour.items())
-    if metadata.dpi:
-        out.append((b"pHYs", struct.pack(">IIB", *(round(value / 0.0254) for value in metadata.dpi), 1)))
-    if metadata.exif:
-        out.append((b"eXIf", metadata.exif.removeprefix(b"Exif\0\0")))
-    if metadata.xmp:
-        out.append(png.text_chunk(png.XMP_KEYWORD, metadata.xmp))
-    if metadata.iptc or metadata.photoshop:
-        out.append(png.raw_chunk(b"iptc", as_block(metadata.iptc, metadata.photoshop)))
-    if metadata.comment:
-        out.append(png.text_chunk(png.COMMENT_KEYWORD, _utf8(metadata.comment)))
-    return out + list(metadata.texts) + list(metadata.chunks)
-
-
-def _utf8(text: bytes) -> bytes:
-    """A comment does not say how it is encoded: UTF-8 or else Latin-1."""
-    try:
-        return text.decode().encode()
-    except UnicodeDecodeError:
-        return text.decode("latin-1").encode()
-
-
-def save_arguments(metadata: Metadata, target_format: str) -> dict[str, Any]:
-    """The arguments of Pillow's save() that keep what `held` gives (PNG and TIFF have their own writers)."""
-    arguments: dict[str, Any] = {"dpi": metadata.dpi, "icc_profile": metadata.icc, "exif": metadata.exif, "xmp": metadata.xmp}
-    if target_format == "JPEG":
-        arguments["comment"] = metadata.comment
-        arguments["extra"] = _segments(metadata)
-    if target_format == "BMP":
-        arguments["dpi"] = metadata.dpi or (0, 0)  # else Pillow makes one up
-    if target_format == "AVIF" and metadata.exif:
-        arguments["exif"] = without_orientation(metadata.exif)  # else Pillow composes the block anew
-    if target_format == "HEIF" and metadata.cicp:
-        primaries, transfer, *_ = metadata.cicp
-        arguments |= {"color_primaries": primaries, "transfer_characteristics": transfer, "matrix_coefficients": 6}
-        arguments["full_range_flag"] = 1
-    if target_format == "JXL" and metadata.exif:
-        arguments["exif"] = bytes(4) + metadata.exif.removeprefix(b"Exif\0\0")  # its plugin forgets where TIFF begins
-    return {key: value for key, value in arguments.items() if value}
-
-
-def _segments(metadata: Metadata) -> bytes:
-    """A JPEG file's segments of Photoshop's resources, as many as it takes, and of other programs."""
-    block = as_block(metadata.iptc, metadata.photoshop)
-    step = JPEG_SEGMENT - len(START)
-    parts = [as_bytes(("APP13", START + block[at : at + step])) for at in range(0, len(block), step)]
-    return b"".join([*parts, *(map(as_bytes, metadata.segments.parts) if metadata.segments else ())])

@@ -8,6 +8,8 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
+from psal_cli.strips import rows_within, strips
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COLOUR_TYPES = {(1, False): 0, (1, True): 4, (3, False): 2, (3, True): 6}
 LEVEL = 4  # of deflate: 5 % larger than the usual 6, in less than half of its time
@@ -36,9 +38,7 @@ def write_png(
     samples = channels + (alpha is not None)
     deflate = zlib.compressobj(LEVEL if level is None else level)
     above = np.zeros((1, width * samples * pixels.itemsize), np.uint8)
-    step = max(1, BAND // above.shape[1])
-    for top in range(0, height, step):
-        rows = slice(top, top + step)
+    for rows in (part.rows for part in strips(height, rows_within(BAND, above.shape[1]))):
         band = pixels[rows] if alpha is None else np.dstack([pixels[rows], alpha[rows]])
         lines = band.astype(band.dtype.newbyteorder(">"), copy=False).reshape(band.shape[0], -1).view(np.uint8)
         _write_data(file, deflate.compress(_filtered(lines, above, samples * pixels.itemsize).data))

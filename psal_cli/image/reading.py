@@ -9,7 +9,7 @@ from typing import IO
 import numpy as np
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-from psal_cli.errors import InputError, PsalError, is_out_of_memory
+from psal_cli.errors import Cure, InputError, PsalError, is_out_of_memory
 from psal_cli.files import STDIO, open_input
 from psal_cli.image import jxl
 from psal_cli.image.colour import Inks
@@ -224,7 +224,7 @@ def _check_size(width: int, height: int, path: Path, max_pixels: int) -> None:
         size = f"{width}x{height}, {width * height / 1e6:.1f} megapixels, more than the limit of {max_pixels / 1e6:g}"
         if max_pixels < 1e5:
             size = f"{width}x{height}, {width * height} pixels, more than the limit of {max_pixels}"
-        raise InputError(f"{path} is {size}: scale it down, or raise --max-pixels")
+        raise InputError(f"{path} is {size}", Cure.MORE_PIXELS)
 
 
 def _layout(image: Image.Image, path: Path) -> Layout:

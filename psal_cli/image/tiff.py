@@ -9,6 +9,7 @@ import numpy as np
 
 from psal_cli.image.exif import DESCRIPTIVE, EXIF_IFD, GPS_IFD
 from psal_cli.image.metadata import IPTC_TAG, PHOTOSHOP_TAG, XMP_TAG, Metadata
+from psal_cli.strips import rows_within, strips
 
 SHORT, LONG, RATIONAL, BYTE, UNDEFINED = 3, 4, 5, 1, 7
 LETTERS = {SHORT: "H", LONG: "I", RATIONAL: "I"}
@@ -35,10 +36,10 @@ def write_tiff(
     out = _Directory(file, re.sub(rb"^(Exif\0\0)+", b"", metadata.exif or b"") or b"II*\0\x08\0\0\0\0\0")
     height, width, channels = pixels.shape
     samples = channels + (alpha is not None)
-    rows = max(1, STRIP // (width * samples * pixels.itemsize))
+    rows = rows_within(STRIP, width * samples * pixels.itemsize)
     places, lengths = [], []
-    for top in range(0, height, rows):
-        strip = _strip(pixels[top : top + rows], None if alpha is None else alpha[top : top + rows], out.order, level)
+    for part in strips(height, rows):
+        strip = _strip(pixels[part.rows], None if alpha is None else alpha[part.rows], out.order, level)
         places.append(out.place(strip))
         lengths.append(len(strip))
     out.add(256, LONG, width)

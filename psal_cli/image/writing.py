@@ -8,14 +8,14 @@ from typing import IO, Any, cast
 
 from PIL import Image
 
-from psal_cli.errors import InputError, WriteError, is_out_of_memory
+from psal_cli.errors import Cure, InputError, WriteError, is_out_of_memory
 from psal_cli.files import atomic_file
 from psal_cli.image.colour import parse_colour
 from psal_cli.image.decoding import prepare_pillow
 from psal_cli.image.fitting import fitted
 from psal_cli.image.formats import LONG, LONGEST_SIDE, MOST_PIXELS, NARROW, NO_ALPHA, check_format, word
 from psal_cli.image.isobmff import with_colours
-from psal_cli.image.metadata import png_chunks, save_arguments
+from psal_cli.image.keeping import png_chunks, save_arguments
 from psal_cli.image.picture import Picture
 from psal_cli.image.png import write_png
 from psal_cli.image.tiff import write_tiff
@@ -47,8 +47,7 @@ def check_holds(picture: Picture, path: Path, encoding: Encoding = Encoding()) -
     if encoding.background is not None:
         parse_colour(encoding.background)
     elif picture.alpha is not None and name in NO_ALPHA and picture.alpha.min() < picture.white:
-        cure = "write PNG, WebP or TIFF with -o, or say what shows through with --background white"
-        raise InputError(f"{path}: {name} holds no alpha and the picture has some: {cure}")
+        raise InputError(f"{path}: {name} holds no alpha and the picture has some", Cure.SHOW_THROUGH)
     check_size(picture.size, path, encoding)
 
 
@@ -58,7 +57,7 @@ def check_size(size: tuple[int, int], path: Path, encoding: Encoding = Encoding(
     longest, most = LONGEST_SIDE.get(name, width + height), MOST_PIXELS.get(name, width * height)
     if max(width, height) > longest or width * height > most:
         limit = f"sides up to {longest}" if max(width, height) > longest else f"up to {most / 1e6:.0f} megapixels"
-        raise InputError(f"{path}: {word(name)} holds {limit}, {what} is {width}x{height}: write PNG or TIFF with -o")
+        raise InputError(f"{path}: {word(name)} holds {limit}, {what} is {width}x{height}", Cure.LARGER_FORMAT)
 
 
 def write_picture(picture: Picture, path: str | Path, force: bool = False, encoding: Encoding = Encoding()) -> None:

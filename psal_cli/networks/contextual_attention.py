@@ -4,6 +4,8 @@ Names and shapes are those of the PyTorch port daa233/generative-inpainting-pyto
 3,601,542 parameters at width 32.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -103,7 +105,8 @@ class Block(nn.Module):
     def __init__(self, before: int, after: int, size: int = 3, stride: int = 1, dilation: int = 1, activation: str = "elu"):
         super().__init__()
         self.conv = nn.Conv2d(before, after, size, stride, dilation * (size - 1) // 2, dilation)
-        self.activation = {"elu": elu, "relu": F.relu, "none": lambda x: x}[activation]
+        activations: dict[str, Callable[[Tensor], Tensor]] = {"elu": elu, "relu": F.relu, "none": lambda x: x}
+        self.activation = activations[activation]
 
     def forward(self, x: Tensor) -> Tensor:
         dilation, phased = self.conv.dilation[0], not (x.is_cuda or torch.is_grad_enabled())
@@ -132,6 +135,13 @@ def elu(x: Tensor) -> Tensor:
 
 class Convolutions(nn.Module):
     """The convolutions with which both generators begin, whatever their widths."""
+
+    conv1: Block
+    conv2_downsample: Block
+    conv3: Block
+    conv4_downsample: Block
+    conv5: Block
+    conv6: Block
 
     def seen(self, x: Tensor) -> Tensor:
         """[B, 5, H, W] -> [B, 4 c, H / 4, W / 4]; H and W multiples of 4."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from psal_cli import ops
 from psal_cli.attention import FullAttention, LocalAttention
-from psal_cli.patchmatch.strips import Strip, strip, strips
+from psal_cli.strips import Strip, strip, strips
 
 MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K
 PATCH = 3  # side of the patches that are compared
@@ -58,8 +58,7 @@ class CSNLN(nn.Module):
         self.ratio = 2 if scale == 4 else scale  # between the scales of the attention
         self.sub_mean, self.add_mean = MeanShift(-1), MeanShift(1)
         self.head = nn.Sequential(*(_activated(nn.Conv2d(before, features, 3, padding=1)) for before in (3, features)))
-        layers = {"pasting": Pasting(attention, k, iterations, seed), "in_scale": in_scale}
-        self.SEM = RecurrentProjection(features, scale, layers)
+        self.SEM = RecurrentProjection(features, scale, Pasting(attention, k, iterations, seed), in_scale)
         self.tail = nn.Sequential(nn.Conv2d(features * depth, 3, 3, padding=1))
 
     def forward(self, image: Tensor, rows: int | None = None) -> Tensor:
@@ -72,14 +71,14 @@ class CSNLN(nn.Module):
         factor = self.SEM.ratio
         x = F.pad(image, (0, -width % factor, 0, -height % factor), mode="replicate")
         x = self.head(self.sub_mean(x * self.white))
-        out = 0
+        out = image.new_zeros(())
         for step in range(self.depth):
             drawn, following = [], []
             for part, high, low in self.SEM(x, rows):
                 drawn.append(part.kept(self._drawn(high, step), self.scale))
                 following.append(low)
             out, x = out + torch.cat(drawn, 2), torch.cat(following, 2)
-        out = self.add_mean(out + self.tail[0].bias[:, None, None]) / self.white
+        out = self.add_mean(out + self.tail[0].get_parameter("bias")[:, None, None]) / self.white
         return out[:, :, : height * self.scale, : width * self.scale]
 
     def parts(self, image: Tensor, rows: int | None) -> Iterator[Tensor]:
@@ -88,7 +87,7 @@ class CSNLN(nn.Module):
 
     def _drawn(self, high: Tensor, step: int) -> Tensor:
         """What of the picture the last convolution makes of one step's features: all steps' never exist side by side."""
-        weight = self.tail[0].weight[:, step * high.shape[1] : (step + 1) * high.shape[1]]
+        weight = self.tail[0].get_parameter("weight")[:, step * high.shape[1] : (step + 1) * high.shape[1]]
         return F.conv2d(high, weight, padding=1)
 
 
@@ -98,25 +97,25 @@ class MeanShift(nn.Conv2d):
     def __init__(self, sign: int):
         super().__init__(3, 3, 1)
         self.weight.data = torch.eye(3)[:, :, None, None]
-        self.bias.data = sign * torch.tensor(MEAN)
+        self.bias = nn.Parameter(sign * torch.tensor(MEAN))
         self.requires_grad_(False)
 
 
 class RecurrentProjection(nn.Module):
     """The cell: enlarges its features by attention, and corrects them by what they lack when they are reduced again."""
 
-    def __init__(self, features: int, scale: int, layers: dict):
+    def __init__(self, features: int, scale: int, pasting: "Pasting", in_scale: str):
         super().__init__()
         twice = scale == 4
         self.ratio = 2 if twice else scale
-        self.multi_source_projection = Projection(features, self.ratio, layers)
+        self.multi_source_projection = Projection(features, self.ratio, pasting, in_scale)
         self.down_sample_1 = _reducing(features, self.ratio)
         if not twice:
             self.down_sample_2 = _reducing(features, self.ratio)
         self.error_encode = _enlarging(features, self.ratio)
         self.post_conv = _activated(nn.Conv2d(features, features, 3, padding=1))
         if twice:
-            self.multi_source_projection_2 = Projection(features, self.ratio, layers)
+            self.multi_source_projection_2 = Projection(features, self.ratio, pasting, in_scale)
             self.down_sample_3 = _reducing(features, scale)
             self.down_sample_4 = _reducing(features, scale)
             self.error_encode_2 = _enlarging(features, scale)
@@ -145,10 +144,10 @@ class RecurrentProjection(nn.Module):
 class Projection(nn.Module):
     """Mutual-projected fusion: what the features of the picture's own scale become, and what those across scales add."""
 
-    def __init__(self, features: int, ratio: int, layers: dict):
+    def __init__(self, features: int, ratio: int, pasting: "Pasting", in_scale: str):
         super().__init__()
-        self.up_attention = CrossScaleAttention(features, ratio, layers["pasting"])
-        self.down_attention = InScaleAttention(features, layers["in_scale"])
+        self.up_attention = CrossScaleAttention(features, ratio, pasting)
+        self.down_attention = InScaleAttention(features, in_scale)
         self.upsample = _enlarging(features, ratio)
         self.encoder = Encoder(features)
         self.ratio = ratio

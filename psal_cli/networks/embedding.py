@@ -25,7 +25,8 @@ class EmbeddingNetwork(UNet):
         for part in self.modules():
             if isinstance(part, nn.Conv2d):  # torch's own initial weights are so small that all places come out alike
                 nn.init.kaiming_normal_(part.weight, 0.1)
-                nn.init.zeros_(part.bias)
+                if part.bias is not None:
+                    nn.init.zeros_(part.bias)
 
     def forward(self, lightness: Tensor) -> Tensor:
         """[B, 1, H, W], L* / 100 -> [B, CHANNELS, h, w], h = ceil(ceil(H / 2) / 2) and w likewise."""
@@ -51,6 +52,6 @@ class EmbeddingNetwork(UNet):
         """
         lights, values, valid = zip(*references, strict=True)
         places = torch.cat([self(light).flatten(2) for light in lights], 2)
-        value, valid = torch.cat([x.flatten(2) for x in values], 2), torch.cat([x.flatten(1) for x in valid], 1)
-        key, value, valid = (x[..., None, :] for x in (places, value, valid))  # in one row: their neighbourhoods are done with
-        return full_attention(self(target), key, value, 1, temperature=temperature, query_mask=query_mask, key_mask=valid)
+        pasted, counts = torch.cat([x.flatten(2) for x in values], 2), torch.cat([x.flatten(1) for x in valid], 1)
+        key, value, mask = (x[..., None, :] for x in (places, pasted, counts))  # in one row: their neighbourhoods are done with
+        return full_attention(self(target), key, value, 1, temperature=temperature, query_mask=query_mask, key_mask=mask)

@@ -50,7 +50,8 @@ class FusionNetwork(UNet):
 def _each(layer: nn.Conv2d, x: Tensor) -> Tensor:
     """A 1x1 convolution that rounds alike for any number of threads: with few outputs oneDNN splits its sums among them."""
     pad = 16 - layer.out_channels
-    return F.conv2d(x, F.pad(layer.weight, (0, 0, 0, 0, 0, 0, 0, pad)), F.pad(layer.bias, (0, pad)))[:, : layer.out_channels]
+    bias = None if layer.bias is None else F.pad(layer.bias, (0, pad))
+    return F.conv2d(x, F.pad(layer.weight, (0, 0, 0, 0, 0, 0, 0, pad)), bias)[:, : layer.out_channels]
 
 
 def _tents(lightness: Tensor) -> Tensor:
@@ -65,13 +66,13 @@ def _grid(weighted: Tensor, shades: Tensor, cell: int) -> tuple[Tensor, Tensor]:
     weighted: [B, 3, H, W], chroma times weight, and the weight; shades: [B, SHADES, H, W].
     """
     height, width = weighted.shape[2:]
-    pooled = [F.avg_pool2d(weighted * shades[:, shade : shade + 1], cell, ceil_mode=True) for shade in range(SHADES)]
-    pooled = torch.stack(pooled, 2)  # [B, 3, SHADES, h, w]
+    each = [F.avg_pool2d(weighted * shades[:, shade : shade + 1], cell, ceil_mode=True) for shade in range(SHADES)]
+    pooled = torch.stack(each, 2)  # [B, 3, SHADES, h, w]
     pooled = F.avg_pool3d(F.pad(pooled, (1, 1, 1, 1, 1, 1), "replicate"), 3, stride=1)
     # Many channels, the last in memory: else torch interpolates with a rounding that depends on the number of threads.
     coarse = pooled.flatten(1, 2).contiguous(memory_format=torch.channels_last)
     fine = F.interpolate(coarse, scale_factor=cell, mode="bilinear", align_corners=False)[:, :, :height, :width]
-    total = 0
+    total = fine.new_zeros(())
     for shade in range(SHADES):
         total = total + fine[:, shade::SHADES] * shades[:, shade : shade + 1]
     return total[:, :2] / total[:, 2:].clamp_min(1e-8), total[:, 2:]

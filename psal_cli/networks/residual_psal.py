@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from psal_cli.networks.csnln import OVERLAP, PATCH, Pasting
 from psal_cli.networks.upscaling import ResidualBlock, enlarged, reduced
-from psal_cli.patchmatch.strips import Strip, strips
+from psal_cli.strips import Strip, strips
 
 RATIO = 2  # between the scales of the attention
 MATCHED = 16  # channels of queries and keys

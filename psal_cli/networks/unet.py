@@ -36,13 +36,15 @@ def half(x: Tensor) -> Tensor:
     return F.avg_pool2d(x, 2, ceil_mode=True)
 
 
-def _through(pair: nn.Sequential, x: Tensor) -> Tensor:
+def _through(pair: nn.Module, x: Tensor) -> Tensor:
     """Small maps in float64: of them oneDNN splits the sums among threads, and float32 would round as their number has it."""
     if x.shape[2] * x.shape[3] >= SMALL:
         return pair(x)
-    for part in pair:
-        convolution = isinstance(part, nn.Conv2d)
-        x = F.conv2d(x.double(), part.weight.double(), part.bias.double(), padding=1).float() if convolution else part(x)
+    for part in pair.children():
+        if isinstance(part, nn.Conv2d) and part.bias is not None:
+            x = F.conv2d(x.double(), part.weight.double(), part.bias.double(), padding=1).float()
+        else:
+            x = part(x)
     return x
 
 

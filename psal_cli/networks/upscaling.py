@@ -1,6 +1,7 @@
 """Super-resolution with residual blocks at the picture's own resolution, and cross-scale attention to what they lack."""
 
 from collections.abc import Callable, Iterator
+from typing import TypedDict, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from psal_cli.networks.csnln import OVERLAP, PATCH, Pasting
 from psal_cli.ops import inverse_norm
-from psal_cli.patchmatch.strips import Strip, strips
+from psal_cli.strips import Strip, strips
 
 RATIOS = {2: 2, 3: 3, 4: 2}  # scale -> that between the scales of the attention
 MATCHED = 32  # channels of queries and keys, at most those of the features
@@ -16,6 +17,21 @@ UNIT = 25.0  # what is pasted is counted in tens of grey levels, 1 / 25 of white
 DOUBT, MOST = 100.0, 8.0  # see `_across`: values as large as the error that speak for a factor of one, and the largest factor
 
 Found = Callable[[Strip], tuple[Tensor, ...]]  # a strip -> what was found for it
+
+
+class PastingOptions(TypedDict, total=False):
+    """The arguments of `Pasting`."""
+
+    attention: str
+    k: int
+    iterations: int
+    seed: int
+
+
+class BranchOptions(PastingOptions, total=False):
+    """Those, and what all that is held of a whole picture is rounded to in inference."""
+
+    kept: torch.dtype
 
 
 class UpscalingNetwork(nn.Module):
@@ -32,7 +48,14 @@ class UpscalingNetwork(nn.Module):
     """
 
     def __init__(
-        self, scale: int, features: int = 64, blocks: int = 16, before: int = 4, *, cross: bool = True, **attention: object
+        self,
+        scale: int,
+        features: int = 64,
+        blocks: int = 16,
+        before: int = 4,
+        *,
+        cross: bool = True,
+        **attention: Unpack[BranchOptions],
     ):
         """Args:
             before: blocks after which features are compared.
@@ -62,31 +85,32 @@ class UpscalingNetwork(nn.Module):
         Only what the attention needs is ever held of the whole picture.
         """
         height, width = image.shape[2:]
-        across, factor = None, 1
-        if self.cross:  # for it alone is the picture continued: the convolutions know borders, not what would be made up there
-            multiple = self.cross.ratio**2
+        cross, across = self.cross, None
+        factor: Tensor | float = 1
+        if cross:  # for it alone is the picture continued: the convolutions know borders, not what would be made up there
+            multiple = cross.ratio**2
             whole = F.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
-            across, factor = self._across(whole, rows, tried=not self.training)
+            across, factor = self._across(cross, whole, rows, tried=not self.training)
         for part in strips(height, rows, self.halo):
             near = part.seen(image)
             x = self._features(near, self._begun(near))
             added = F.pixel_shuffle(self.tail(x), self.scale)
-            if across:
+            if cross and across:
                 found = (each[..., :width] for each in across(part))
-                added = added + enlarged(factor * self.cross(x, *found), self.scale // self.cross.ratio)
+                added = added + enlarged(factor * cross(x, *found), self.scale // cross.ratio)
             yield part.kept(enlarged(near, self.scale) + added, self.scale)
 
     def _across(
-        self, image: Tensor, rows: int | None, tried: bool
+        self, cross: "Branch", image: Tensor, rows: int | None, tried: bool
     ) -> tuple[Callable[[Strip], tuple[Tensor, ...]], Tensor | float]:
         """What gives for a strip what the attention found, and by how much what is made of it is to be multiplied, [B, 1, 1, 1].
 
         tried: the factor is that with which the same would have come nearest to the picture, from the reduced one and that
         reduced again (least squares, with a prior at one); otherwise it is one.
         """
-        ratio = self.cross.ratio
+        ratio = cross.ratio
         small = reduced(image, ratio)
-        trial = self._across(small, rows and rows * ratio, tried=False)[0] if tried else None
+        trial = self._across(cross, small, rows and rows * ratio, tried=False)[0] if tried else None
         keys, values, sums = [], [], torch.zeros(3, len(image), device=image.device)
         for part in strips(small.shape[2], rows and rows * ratio, self.halo):
             near = part.seen(small)
@@ -95,16 +119,16 @@ class UpscalingNetwork(nn.Module):
             drawn = enlarged(near, self.scale) + F.pixel_shuffle(self.tail(x), self.scale)
             drawn = part.kept(reduced(drawn, self.scale // ratio), ratio)
             lacking = image[:, :, part.top * ratio : part.bottom * ratio] - drawn
-            keys.append(self.cross.key(part.kept(begun)))
-            values.append(self.cross.value(lacking))
+            keys.append(cross.key(part.kept(begun)))
+            values.append(cross.value(lacking))
             if trial:
-                added = part.kept(self.cross(x, *trial(part)), ratio).float()
+                added = part.kept(cross(x, *trial(part)), ratio).float()
                 pairs = (added, lacking), (added, added), (lacking, lacking)
                 sums = sums + torch.stack([(one * other).sum((1, 2, 3)) for one, other in pairs])
         del trial
         seen = strips(image.shape[2], rows, 2 * self.before + 1)
-        queries = [self.cross.query(part.kept(self._begun(part.seen(image)))) for part in seen]
-        found = self.cross.across(*(torch.cat(x, 2) for x in (queries, keys, values)))
+        queries = [cross.query(part.kept(self._begun(part.seen(image)))) for part in seen]
+        found = cross.across(*(torch.cat(x, 2) for x in (queries, keys, values)))
         if not tried:
             return found, 1.0
         met, own, error = sums
@@ -126,7 +150,7 @@ class UpscalingNetwork(nn.Module):
 class Branch(nn.Module):
     """The cross-scale attention, and what becomes of what it pastes."""
 
-    def __init__(self, features: int, ratio: int, *, kept: torch.dtype = torch.float32, **attention: object):
+    def __init__(self, features: int, ratio: int, *, kept: torch.dtype = torch.float32, **attention: Unpack[PastingOptions]):
         super().__init__()
         pasted = 3 * ratio**2
         self.conv_match_1, self.conv_match_2 = (nn.Conv2d(features, min(MATCHED, features), 1) for _ in range(2))

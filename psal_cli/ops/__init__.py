@@ -7,7 +7,7 @@ key, best first; -1 where there is no match. Similarities and weights are float3
 
 from psal_cli.ops.composition import compose
 from psal_cli.ops.layout import inverse_norm
-from psal_cli.ops.search import keys_by_row, search, search_valid, valid_keys
+from psal_cli.ops.search import ValidKeys, keys_by_row, search, valid_keys
 from psal_cli.ops.windows import aggregate, similarity_at
 
-__all__ = ["aggregate", "compose", "inverse_norm", "keys_by_row", "search", "search_valid", "similarity_at", "valid_keys"]
+__all__ = ["ValidKeys", "aggregate", "compose", "inverse_norm", "keys_by_row", "search", "similarity_at", "valid_keys"]

@@ -43,12 +43,13 @@ def compose(
     height, width, channels = pixels.shape
     barred, unknown, origin = (np.ascontiguousarray(x) for x in (barred, unknown, origin))
     out = np.empty((len(origin), channels), np.float32)
+    cpu = torch.device("cpu")
     args = native.ComposeArgs(
-        native.Place(), native.PIXELS[pixels.dtype.name], height, width, channels, *corner, *unknown.shape, steps,
+        native.place(cpu), native.PIXELS[pixels.dtype.name], height, width, channels, *corner, *unknown.shape, steps,
         fidelity, tolerance, *(stride // pixels.itemsize for stride in pixels.strides),
         *(x.ctypes.data for x in (pixels, barred, unknown, origin, out)),
     )  # fmt: skip
-    native.call("compose", args, torch.device("cpu"))
+    native.kernel("compose", cpu)(args)
     return out
 
 

@@ -63,73 +63,73 @@ def _rounded(*steps: int) -> int:
     return max(steps) + TENSORS * GRAIN
 
 
-def search_bytes(one: Sizes, similarity: str = "l2", schedule: str = "jump-flood", init: bool = False) -> int:
+def search_bytes(sizes: Sizes, similarity: str = "l2", schedule: str = "jump-flood", init: bool = False) -> int:
     """The most bytes that `ops.search` holds at a time for one image."""
-    scale = one.keys * one.term if "cosine" in similarity else 0
-    field = 2 * PACKED * one.matches
-    running = field + (SCRATCH * one.matches if schedule == "jump-flood" else 0)
-    packing = 3 * PACKED * one.matches + one.matches if init else 0
-    norms = one.norm(one.keys) if scale else 0
-    scaling = one.queries * one.term + one.matches * (2 * one.term if one.term > PACKED else PACKED)
-    last = (MATCH + PACKED) * one.matches + max(one.norm(one.queries), scaling) if similarity == "cosine" else 0
-    searching = one.copies(one.channels) + max(running, packing)
-    return _rounded(norms, scale + max(searching, UNPACKING * one.matches, last))
+    scale = sizes.keys * sizes.term if "cosine" in similarity else 0
+    field = 2 * PACKED * sizes.matches
+    running = field + (SCRATCH * sizes.matches if schedule == "jump-flood" else 0)
+    packing = 3 * PACKED * sizes.matches + sizes.matches if init else 0
+    norms = sizes.norm(sizes.keys) if scale else 0
+    scaling = sizes.queries * sizes.term + sizes.matches * (2 * sizes.term if sizes.term > PACKED else PACKED)
+    last = (MATCH + PACKED) * sizes.matches + max(sizes.norm(sizes.queries), scaling) if similarity == "cosine" else 0
+    searching = sizes.copies(sizes.channels) + max(running, packing)
+    return _rounded(norms, scale + max(searching, UNPACKING * sizes.matches, last))
 
 
-def similarity_at_bytes(one: Sizes, similarity: str = "l2") -> int:
+def similarity_at_bytes(sizes: Sizes, similarity: str = "l2") -> int:
     """The same of `ops.similarity_at`, forward."""
-    product = one.matches * one.term
-    gathering = one.copies(one.channels) + product
+    product = sizes.matches * sizes.term
+    gathering = sizes.copies(sizes.channels) + product
     if similarity == "l2":
         return _rounded(gathering)
     if similarity == "dot":
-        return _rounded(gathering, 2 * product + one.matches)
-    places = 2 * INDEX * one.matches
-    scales = one.keys * one.term + product
-    norms = one.norm(one.keys), (scales + one.norm(one.queries) if similarity == "cosine" else 0)
+        return _rounded(gathering, 2 * product + sizes.matches)
+    places = 2 * INDEX * sizes.matches
+    scales = sizes.keys * sizes.term + product
+    norms = sizes.norm(sizes.keys), (scales + sizes.norm(sizes.queries) if similarity == "cosine" else 0)
     return _rounded(gathering, product + places + max(places + scales, *norms))
 
 
-def aggregate_bytes(one: Sizes, softmax: bool = True, value_scale: int = 1) -> int:
+def aggregate_bytes(sizes: Sizes, softmax: bool = True, value_scale: int = 1) -> int:
     """The same of `ops.aggregate`, forward. values: channels of a pixel of the value, whatever its scale."""
-    row = one.values * value_scale**2 * one.feature
-    total = one.queries * one.term if softmax else 0
-    unshuffled = one.keys * row if value_scale > 1 else 0
-    shuffling = 2 * one.queries * row if value_scale > 1 else 0
-    return _rounded(total + unshuffled + max((one.keys + one.queries) * row, shuffling))
+    row = sizes.values * value_scale**2 * sizes.feature
+    total = sizes.queries * sizes.term if softmax else 0
+    unshuffled = sizes.keys * row if value_scale > 1 else 0
+    shuffling = 2 * sizes.queries * row if value_scale > 1 else 0
+    return _rounded(total + unshuffled + max((sizes.keys + sizes.queries) * row, shuffling))
 
 
-def _scattering(one: Sizes, channels: int, centred: bool) -> int:
-    sorting = (3 * INDEX + SORTING) * one.matches
-    row = channels * one.feature
-    sums = one.queries * row + one.keys * row * (2 if centred else 1)
-    return max(sorting, 2 * INDEX * one.matches + 3 * INDEX * one.keys + sums)
+def _scattering(sizes: Sizes, channels: int, centred: bool) -> int:
+    sorting = (3 * INDEX + SORTING) * sizes.matches
+    row = channels * sizes.feature
+    sums = sizes.queries * row + sizes.keys * row * (2 if centred else 1)
+    return max(sorting, 2 * INDEX * sizes.matches + 3 * INDEX * sizes.keys + sums)
 
 
-def similarity_at_gradient_bytes(one: Sizes, similarity: str = "l2") -> int:
+def similarity_at_gradient_bytes(sizes: Sizes, similarity: str = "l2") -> int:
     """The same of the gradients of `ops.similarity_at` ("l2" or "dot") in query and key, beside the gradient that comes in."""
-    weight, row, centred = one.matches * one.term, one.channels * one.feature, similarity == "l2"
-    spreading = (one.keys + one.queries * (2 if centred else 1)) * row
-    scattering = one.queries * row + _scattering(one, one.channels, centred)
-    return _rounded(weight + max(weight + one.matches, spreading, scattering))
+    weight, row, centred = sizes.matches * sizes.term, sizes.channels * sizes.feature, similarity == "l2"
+    spreading = (sizes.keys + sizes.queries * (2 if centred else 1)) * row
+    scattering = sizes.queries * row + _scattering(sizes, sizes.channels, centred)
+    return _rounded(weight + max(weight + sizes.matches, spreading, scattering))
 
 
-def aggregate_gradient_bytes(one: Sizes) -> int:
+def aggregate_gradient_bytes(sizes: Sizes) -> int:
     """The same of the gradients of `ops.aggregate` in value and weight with softmax, beside the gradient that comes in."""
-    values, row = one.keys * one.values * one.feature, one.queries * one.values * one.term
-    widened = 0 if one.feature == one.term else 2
-    baseline, gathering = row * (1 + widened), one.copies(one.values) + one.matches * one.term
-    return _rounded(_scattering(one, one.values, False), values + baseline, values + one.queries * one.term + gathering)
+    values, row = sizes.keys * sizes.values * sizes.feature, sizes.queries * sizes.values * sizes.term
+    widened = 0 if sizes.feature == sizes.term else 2
+    baseline, gathering = row * (1 + widened), sizes.copies(sizes.values) + sizes.matches * sizes.term
+    return _rounded(_scattering(sizes, sizes.values, False), values + baseline, values + sizes.queries * sizes.term + gathering)
 
 
-def attention_bytes(one: Sizes, similarity: str = "l2", schedule: str = "jump-flood", value_scale: int = 1) -> int:
+def attention_bytes(sizes: Sizes, similarity: str = "l2", schedule: str = "jump-flood", value_scale: int = 1) -> int:
     """The same of `psal_cli.ps_attention`, forward: its search, then its similarities, then the sum of its values."""
-    found = (MATCH + PACKED) * one.matches
-    logits = 2 * one.matches * one.term
+    found = (MATCH + PACKED) * sizes.matches
+    logits = 2 * sizes.matches * sizes.term
     return max(
-        search_bytes(one, similarity, schedule),
-        found + similarity_at_bytes(one, similarity),
-        found + logits + aggregate_bytes(one, value_scale=value_scale),
+        search_bytes(sizes, similarity, schedule),
+        found + similarity_at_bytes(sizes, similarity),
+        found + logits + aggregate_bytes(sizes, value_scale=value_scale),
     )
 
 

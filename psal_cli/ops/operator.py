@@ -29,3 +29,9 @@ def operator(name: str, differentiable: bool = False) -> Callable[[Kernel], Kern
 
 def _refuse(name: str, ctx: Any, *grads: Any) -> None:
     raise RuntimeError(f"{name} has no autograd formula: it is not differentiable")
+
+
+def fake(name: str) -> Callable[[Kernel], Kernel]:
+    """Registers a function as the fake kernel of psal::<name>: what shape and dtype it returns, for torch.compile."""
+    register: Callable[[Kernel], Kernel] = torch.library.register_fake(f"psal::{name}")
+    return register

@@ -1,5 +1,7 @@
 """The search as a torch operator, psal::search."""
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -7,7 +9,25 @@ from torch import Tensor
 from psal_cli import native
 from psal_cli.ops import validation
 from psal_cli.ops.layout import channels_last, dense, inverse_norm, margins, pointer
-from psal_cli.ops.operator import operator
+from psal_cli.ops.operator import fake, operator
+
+
+class ValidKeys(NamedTuple):
+    """The keys of a mask, for callers that search one key often.
+
+    Attributes:
+        valid: bool [B, Hk, Wk], True where the whole patch lies inside the picture and inside the mask.
+        rows: int32 [B, Hk], how many keys of each row and all earlier ones are valid: what random draws are made from.
+    """
+
+    valid: Tensor
+    rows: Tensor
+
+    @staticmethod
+    def of(key_mask: Tensor, patch_size: int) -> "ValidKeys":
+        """key_mask: bool [B, Hk, Wk]; patch_size: that of the searches."""
+        valid = valid_keys(key_mask, patch_size)
+        return ValidKeys(valid, keys_by_row(valid))
 
 
 def search(
@@ -18,7 +38,7 @@ def search(
     iterations: int = 5,
     similarity: str = "l2",
     query_mask: Tensor | None = None,
-    key_mask: Tensor | None = None,
+    key_mask: Tensor | ValidKeys | None = None,
     init: Tensor | None = None,
     schedule: str | None = None,
     seed: int = 0,
@@ -37,7 +57,8 @@ def search(
         similarity: "l2" (minus the sum of squared differences), "dot", "cosine", or "key_cosine" (the key patch has
             unit norm, the query patch its own: ContextualAttention, CSNLN).
         query_mask: bool [B, H, W], True = search here. Elsewhere the nnf is -1 and the similarity -inf.
-        key_mask: bool [B, Hk, Wk], True = may be matched; a key needs its whole patch True.
+        key_mask: bool [B, Hk, Wk], True = may be matched; a key needs its whole patch True. Or the `ValidKeys` of such a mask,
+            which are not computed anew then.
         init: int32 [B, k, 2, H, W], a field to start from; unusable entries are drawn anew.
         schedule: "scan" (CPU; the default there), "jump-flood" (Algorithm 1; CPU and CUDA; the default on CUDA) or
             "exact" (all keys).
@@ -53,12 +74,20 @@ def search(
     schedule = schedule or ("jump-flood" if query.is_cuda else "scan")
     validation.features(query, key)
     validation.search(query, key, patch_size, k, iterations, similarity, schedule)
-    validation.masks(query, key, query_mask, key_mask)
     validation.init(query, k, init)
-    key_valid = key_rows = None
-    if key_mask is not None:
-        key_valid, key_rows = torch.ops.psal.enough_valid_keys(key_mask, patch_size, k)
-    return search_valid(query, key, patch_size, k, iterations, similarity, query_mask, key_valid, init, schedule, seed, key_rows)
+    keys = None
+    if isinstance(key_mask, ValidKeys):
+        keys, key_mask = key_mask, key_mask.valid
+    validation.masks(query, key, query_mask, key_mask)
+    if keys:
+        validation.enough_keys(keys.rows, k)
+    elif key_mask is not None:
+        keys = ValidKeys(*torch.ops.psal.enough_valid_keys(key_mask, patch_size, k))
+    seed &= 0x7FFFFFFFFFFFFFFF
+    nnf, best = torch.ops.psal.search(
+        query, key, query_mask, *(keys or (None, None)), init, patch_size, k, iterations, similarity, schedule, seed
+    )
+    return nnf, best
 
 
 def valid_keys(key_mask: Tensor, patch_size: int) -> Tensor:
@@ -91,33 +120,15 @@ def _enough_valid_keys(key_mask: Tensor, patch_size: int, k: int) -> tuple[Tenso
     return key_valid, key_rows
 
 
-@torch.library.register_fake("psal::enough_valid_keys")
-def _(key_mask, patch_size, k):
+@fake("enough_valid_keys")
+def _(key_mask: Tensor, patch_size: int, k: int) -> tuple[Tensor, Tensor]:
     return torch.empty_like(key_mask), key_mask.new_empty(key_mask.shape[:2], dtype=torch.int32)
-
-
-def search_valid(
-    query, key, patch_size, k, iterations, similarity, query_mask, key_valid, init, schedule, seed, key_rows
-) -> tuple[Tensor, Tensor]:
-    """`search` without its checks, for callers that search one key often: with its `valid_keys` and their `keys_by_row`."""
-    key_scale = None
-    if similarity in ("cosine", "key_cosine"):
-        key_scale = inverse_norm(key, patch_size)[:, 0]
-    product = "l2" if similarity == "l2" else "dot"
-    seed = seed & 0x7FFFFFFFFFFFFFFF
-    nnf, best = torch.ops.psal.search(
-        query, key, key_scale, query_mask, key_valid, key_rows, init, patch_size, k, iterations, product, schedule, seed
-    )  # fmt: skip
-    if similarity == "cosine":
-        best = (best * inverse_norm(query, patch_size)).float()
-    return nnf, best
 
 
 @operator("search")
 def _search(
     query: Tensor,
     key: Tensor,
-    key_scale: Tensor | None,
     query_mask: Tensor | None,
     key_valid: Tensor | None,
     key_rows: Tensor | None,
@@ -130,23 +141,27 @@ def _search(
     seed: int,
 ) -> tuple[Tensor, Tensor]:
     batch, channels, height, width = query.shape
+    key_scale = inverse_norm(key, patch_size).float().contiguous() if similarity in ("cosine", "key_cosine") else None
+    product = "l2" if similarity == "l2" else "dot"
     last_query, last_key = channels_last(query), channels_last(key)
-    scale = None if key_scale is None else key_scale.float().contiguous()
     query_mask, key_valid, key_rows = dense(query_mask, key_valid, key_rows)
     field = _packed(init) if init is not None else query.new_empty((batch, height, width, k), dtype=torch.int32)
     best = query.new_empty((batch, height, width, k), dtype=torch.float32)
     args = native.SearchArgs(
-        native.Place(), native.DTYPES[query.dtype], native.SIMILARITIES[similarity], native.SCHEDULES[schedule],
+        native.place(query.device), native.DTYPES[query.dtype], native.SIMILARITIES[product], native.SCHEDULES[schedule],
         batch, channels, height, width, *key.shape[2:], patch_size, k, iterations, init is not None, seed,
-        last_query.data_ptr(), last_key.data_ptr(), pointer(scale), pointer(query_mask),
+        last_query.data_ptr(), last_key.data_ptr(), pointer(key_scale), pointer(query_mask),
         pointer(key_valid), pointer(key_rows),
         field.data_ptr(), best.data_ptr(), None,
     )  # fmt: skip
     scratch = query.new_empty(native.search_scratch(args, query.device), dtype=torch.uint8)
     args.scratch = scratch.data_ptr()
-    native.call("search", args, query.device)
+    native.kernel("search", query.device)(args)
     del last_query, last_key, scratch  # before the unpacked field is made: they are the larger part of the memory
     nnf, best = _unpacked(field), best.permute(0, 3, 1, 2).contiguous()
+    del field
+    if similarity == "cosine":
+        best = (best * inverse_norm(query, patch_size)).float()
     if query_mask is not None:
         nnf.masked_fill_(~query_mask[:, None, None], -1)
         best.masked_fill_(~query_mask[:, None], -torch.inf)
@@ -169,8 +184,18 @@ def _unpacked(field: Tensor) -> Tensor:
     return nnf
 
 
-@torch.library.register_fake("psal::search")
-def _(query, key, key_scale, query_mask, key_valid, key_rows, init, patch_size, k, iterations, similarity, schedule, seed):
-    batch, _, height, width = query.shape
+@fake("search")
+def _(
+    query: Tensor,
+    key: Tensor,
+    query_mask: Tensor | None,
+    key_valid: Tensor | None,
+    key_rows: Tensor | None,
+    init: Tensor | None,
+    patch_size: int,
+    k: int,
+    *_: int | str,
+) -> tuple[Tensor, Tensor]:
+    batch, height, width = query.shape[0], *query.shape[2:]
     nnf = query.new_empty((batch, k, 2, height, width), dtype=torch.int32)
     return nnf, query.new_empty((batch, k, height, width), dtype=torch.float32)

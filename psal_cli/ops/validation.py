@@ -1,5 +1,7 @@
 """What the operations refuse, with the offending value and the expected one. Each function raises ValueError."""
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from psal_cli.native import DTYPES, SCHEDULES
@@ -87,7 +89,7 @@ def nnf(query: Tensor, field: Tensor) -> None:
     _require(field.device == query.device, f"nnf is on {field.device}, expected {query.device}")
 
 
-def inside_key(field: Tensor, key_size: tuple[int, int]) -> None:
+def inside_key(field: Tensor, key_size: Sequence[int]) -> None:
     """Of a field on CUDA; on the CPU the library checks it."""
     row, column = field.unbind(2)
     height, width = key_size

@@ -1,5 +1,8 @@
 """similarity_at and aggregate as torch operators with their gradients, all made of three window sums (ext/windows.h)."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -7,7 +10,7 @@ from torch import Tensor
 from psal_cli import native
 from psal_cli.ops import validation
 from psal_cli.ops.layout import channels_last, dense, inverse_norm, pointer, term
-from psal_cli.ops.operator import operator
+from psal_cli.ops.operator import fake, operator
 
 FORWARD = ("gather", "spread")  # of which one sees every field
 
@@ -16,7 +19,7 @@ def _call(
     name: str,
     nnf: Tensor,  # [B, k, 2, H, W]
     out: Tensor,
-    key_size: tuple[int, int],
+    key_size: Sequence[int],  # (Hk, Wk)
     patch_size: int,
     *,
     query: Tensor | None = None,  # [B, H, W, C], and key [B, Hk, Wk, C]: channels-last and dense
@@ -33,15 +36,14 @@ def _call(
     batch, k, _, height, width = nnf.shape
     if nnf.is_cuda and name in FORWARD:
         validation.inside_key(nnf, key_size)
-    features = next((x for x in (query, key) if x is not None), None)
-    dtype, channels = (weight.dtype, 0) if features is None else (features.dtype, features.shape[3])
-    nnf, weight, log_total, baseline = dense(nnf, weight, log_total, baseline)
-    tensors = (query, key, nnf, weight, log_total, baseline, order, first)
+    features = key if query is None else query
+    dtype, channels = (out.dtype, 0) if features is None else (features.dtype, features.shape[3])
+    tensors = (query, key, *dense(nnf, weight, log_total, baseline), order, first)
     args = native.WindowArgs(
-        native.Place(), native.DTYPES[dtype], native.SIMILARITIES[similarity],
+        native.place(nnf.device), native.DTYPES[dtype], native.SIMILARITIES[similarity],
         batch, channels, height, width, *key_size, patch_size, k, *map(pointer, tensors), centred, out.data_ptr(),
     )  # fmt: skip
-    native.call(name, args, nnf.device)
+    native.kernel(name, nnf.device)(args)
     return out
 
 
@@ -73,8 +75,8 @@ def _gather(
     )  # fmt: skip
 
 
-@torch.library.register_fake("psal::gather")
-def _(query, key, nnf, patch_size, similarity, weight=None, log_total=None, baseline=None):
+@fake("gather")
+def _(query: Tensor, key: Tensor, nnf: Tensor, *_: Tensor | float | str | None) -> Tensor:
     return _gathered(query, nnf)
 
 
@@ -91,8 +93,8 @@ def _spread(
     return out.permute(0, 3, 1, 2)
 
 
-@torch.library.register_fake("psal::spread")
-def _(value, nnf, weight, patch_size, log_total=None, centre=None):
+@fake("spread")
+def _(value: Tensor, nnf: Tensor, *_: Tensor | float | None) -> Tensor:
     return _vectors(value, *nnf.shape[3:]).permute(0, 3, 1, 2)
 
 
@@ -122,8 +124,8 @@ def _scatter(
     return out.permute(0, 3, 1, 2)
 
 
-@torch.library.register_fake("psal::scatter")
-def _(query, nnf, weight, patch_size, key_height, key_width, log_total=None, centre=None):
+@fake("scatter")
+def _(query: Tensor, nnf: Tensor, weight: Tensor, patch_size: int, key_height: int, key_width: int, *_: Tensor | None) -> Tensor:
     return _vectors(query, key_height, key_width).permute(0, 3, 1, 2)
 
 
@@ -146,8 +148,9 @@ def similarity_at(query: Tensor, key: Tensor, nnf: Tensor, patch_size: int = 7, 
     validation.nnf(query, nnf)
     validation.patch(patch_size, similarity)
     if similarity == "l2":
-        return torch.ops.psal.gather(query, key, nnf, patch_size, "l2")
-    product = torch.ops.psal.gather(query, key, nnf, patch_size, "dot")
+        squared: Tensor = torch.ops.psal.gather(query, key, nnf, patch_size, "l2")
+        return squared
+    product: Tensor = torch.ops.psal.gather(query, key, nnf, patch_size, "dot")
     if similarity != "dot":
         row, column = nnf.long().clamp_min(0).unbind(2)  # [B, k, H, W]
         scale = inverse_norm(key, patch_size).flatten(1)  # [B, Hk * Wk]
@@ -157,12 +160,12 @@ def similarity_at(query: Tensor, key: Tensor, nnf: Tensor, patch_size: int = 7, 
     return product.masked_fill(nnf[:, :, 0] < 0, -torch.inf)
 
 
-def _gather_setup(ctx, inputs, output):
+def _gather_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     query, key, nnf, ctx.patch_size, ctx.similarity, *_ = inputs
     ctx.save_for_backward(query, key, nnf)
 
 
-def _gather_backward(ctx, grad):
+def _gather_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     query, key, nnf = ctx.saved_tensors
     l2 = ctx.similarity == "l2"  # d(-(q - k)^2)/dq = 2 (k - q), d/dk = 2 (q - k); the differences are summed, not the terms
     weight = grad * 2 if l2 else grad
@@ -221,21 +224,25 @@ def _aggregate(value: Tensor, nnf: Tensor, weight: Tensor, patch_size: int, soft
     log_total = _log_totals(nnf, weight, softmax)
     if softmax:
         _call("log_total", nnf, log_total, value.shape[2:], patch_size, weight=weight)
-    return torch.ops.psal.spread(value, nnf, weight, patch_size, log_total if softmax else None), log_total
+    out = _call(
+        "spread", nnf, _vectors(value, *nnf.shape[3:]), value.shape[2:], patch_size, key=channels_last(value), weight=weight,
+        log_total=log_total if softmax else None,
+    )  # fmt: skip
+    return out.permute(0, 3, 1, 2), log_total
 
 
-@torch.library.register_fake("psal::aggregate")
-def _(value, nnf, weight, patch_size, softmax):
+@fake("aggregate")
+def _(value: Tensor, nnf: Tensor, weight: Tensor, patch_size: int, softmax: bool) -> tuple[Tensor, Tensor]:
     return _vectors(value, *nnf.shape[3:]).permute(0, 3, 1, 2), _log_totals(nnf, weight, softmax)
 
 
-def _aggregate_setup(ctx, inputs, output):
+def _aggregate_setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     value, nnf, weight, ctx.patch_size, ctx.softmax = inputs
     ctx.save_for_backward(value, nnf, weight, *output)
     ctx.mark_non_differentiable(output[1])
 
 
-def _aggregate_backward(ctx, grad, _):
+def _aggregate_backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
     value, nnf, weight, out, log_total = ctx.saved_tensors
     log_total = log_total if ctx.softmax else None
     grad_value = grad_weight = None

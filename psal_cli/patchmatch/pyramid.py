@@ -4,7 +4,7 @@ Feature maps here are float32 [1, C, H, W] in torch.channels_last memory, so tha
 They are many times larger than the picture's own pixels, so each is made only when it is wanted, a strip of rows at a time.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from psal_cli.patchmatch.diffusion import diffused
 from psal_cli.patchmatch.regions import Box, Region, part_boxes, windows
+from psal_cli.strips import rows_within, strips
 
 # Of the texture features beside the colours. Newson et al. 2017 have sqrt(50); a vote is a mean and so smoother than its
 # sources, and with less weight than this on gradients the search takes smooth patches for textured ones.
@@ -39,13 +40,6 @@ def floats(pixels: np.ndarray) -> Floats:
     if pixels.dtype.kind == "u":
         np.divide(out, np.iinfo(pixels.dtype).max, out=out)
     return out
-
-
-def strips(height: int, width: int) -> Iterator[tuple[int, int]]:
-    """(top, bottom) of strips of an even number of rows, the last one as it comes."""
-    rows = max(STRIP // width, 2) & ~1
-    for top in range(0, height, rows):
-        yield top, min(top + rows, height)
 
 
 class Pyramid:
@@ -94,7 +88,7 @@ class Pyramid:
             height, width = self.holes[number].shape
             maps = [self.pixels.shape[2] + TEXTURES] * (1 if guide is None else 2)
             known = np.empty((height, width, sum(maps) + energy * len(maps)), np.float32)
-            for top, bottom in strips(height, width):
+            for top, bottom, *_ in strips(height, rows_within(STRIP, width)):
                 parts = [self._known(number, top, bottom)] + ([] if guide is None else [guide[top:bottom]])
                 np.concatenate(parts, 2, out=known[top:bottom, :, : sum(maps)])
                 for end in np.cumsum(maps):
@@ -125,7 +119,7 @@ class Pyramid:
         height, width = self.holes[number - 1].shape
         colours = self.pixels.shape[2]
         out = np.empty((*self.holes[number].shape, colours + TEXTURES), np.float32)
-        for top, bottom in strips(height, width):
+        for top, bottom, *_ in strips(height, rows_within(STRIP, width, 2)):
             known = self._known(number - 1, top, bottom)
             rows = slice(top // 2, -(-bottom // 2))
             out[rows, :, :colours], out[rows, :, colours:] = _halve(known[..., :colours]), _halve(known[..., colours:])

@@ -19,12 +19,11 @@ SETTLED = 0.01  # of the matches: when fewer change in a round, it was the last
 @dataclass
 class Key:
     """What one level is made from. features: [1, C, H, W]; channels: of them, of what is estimated: those after them are known
-    everywhere; valid: bool [1, H, W], centres of patches that may be copied, and rows: ops.keys_by_row(valid); None for all."""
+    everywhere; valid: the centres of patches that may be copied, None for all."""
 
     features: Tensor
     channels: int
-    valid: Tensor | None = None
-    rows: Tensor | None = None
+    valid: ops.ValidKeys | None = None
 
 
 @dataclass
@@ -55,28 +54,21 @@ class Estimate(ABC):
         pasted = ops.aggregate(key.features, self.nnf, self.logits(), patch_size, softmax=True)
         put(self.features[:, : key.channels], pasted[:, : key.channels], self.unknown)
 
-    def search(self, key: Key, patch_size: int, seed: int, iterations: int = 2) -> None:
-        """From the field there is; from a random one where there is none."""
-        self.nnf, self.similarity = ops.search_valid(
-            self.features,
-            key.features,
-            patch_size,
-            1,
-            iterations,
-            "l2",
-            self.queries,
-            key.valid,
-            self.nnf,
-            "scan",
-            seed,
-            key.rows,
-        )
+    def settle(self, key: Key, patch_size: int) -> None:  # noqa: B027  # not abstract: most have nothing to do
+        """What follows each search."""
 
-    def alternate(self, key: Key, patch_size: int, rounds: int, seed: int) -> None:
-        """Search and vote in turn, until hardly a match changes; ends with a search."""
+    def alternate(self, key: Key, patch_size: int, rounds: int, seed: int, iterations: int = 2) -> None:
+        """Search and vote in turn, until hardly a match changes; ends with a search.
+
+        The first search is from the field there is, or from a random one where there is none. iterations: of each search.
+        """
         for number in range(rounds):
             before = self.nnf
-            self.search(key, patch_size, seed + number)
+            self.nnf, self.similarity = ops.search(
+                self.features, key.features, patch_size, 1, iterations, "l2", self.queries, key.valid, before, "scan",
+                seed + number,
+            )  # fmt: skip
+            self.settle(key, patch_size)
             if before is not None and self.at_queries((self.nnf != before).any(2)).mean() < SETTLED:
                 break
             if number + 1 < rounds:

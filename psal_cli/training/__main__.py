@@ -50,7 +50,7 @@ def main(
         if exported:
             click.echo(export.from_queue(_named(runs, exported), folder / "runs"))
         if status:
-            click.echo(curves.table(runs, folder / "runs"))
+            click.echo(curves.table(runs, folder / "runs", threads))
         if plot:
             curves.plot(runs, folder / "runs", plot)
         if not (exported or status or plot):

@@ -8,6 +8,8 @@ took a day (full attention: a week); the reference is always whole. Pair, window
 step alone: every layer sees the same.
 """
 
+from pathlib import Path
+
 import click
 import numpy as np
 import torch
@@ -25,7 +27,8 @@ SIDE = 256
 
 def tensors(pair: Pair) -> tuple[Tensor, Tensor]:
     """target and reference as [1, 3, H, W]."""
-    return tuple(torch.from_numpy(np.ascontiguousarray(x)).permute(2, 0, 1)[None] for x in pair)
+    target, reference = (torch.from_numpy(np.ascontiguousarray(x)).permute(2, 0, 1)[None] for x in pair)
+    return target, reference
 
 
 def window_error(network: nn.Module, pair: Pair, side: int, random: np.random.Generator, device: str) -> Tensor:
@@ -44,7 +47,7 @@ def window_error(network: nn.Module, pair: Pair, side: int, random: np.random.Ge
     return F.mse_loss(colours[:, :, top:bottom, left:right], target[:, :, top:bottom, left:right])
 
 
-def validation_error(network: nn.Module, pairs: list[Pair], device: str) -> float:
+def validation_error(network: ColorizationNetwork, pairs: list[Pair], device: str) -> float:
     """Mean of `window_error` over pairs, in windows of 96 x 96 that stay the same."""
     random = np.random.default_rng(0)
     reseed(network, 0)
@@ -63,7 +66,10 @@ def validation_error(network: nn.Module, pairs: list[Pair], device: str) -> floa
     "--cycles", type=click.IntRange(1), default=1, show_default=True, help="How often the rate falls: so many times STEPS."
 )
 @click.option("--start", type=click.Choice(LAYERS), help="Start from the weights that ship for this layer.")
-def main(name, data, output, steps, minutes, rate, seed, threads, window, gradients, cycles, start, device) -> None:
+def main(
+    name: str, data: Path, output: Path, steps: int, minutes: float | None, rate: float, seed: int, threads: int, window: int,
+    gradients: str, cycles: int, start: str | None, device: str,
+) -> None:  # fmt: skip
     """Trains with LAYER. Checkpoint and log are OUTPUT/colorization_LAYER.pt and .jsonl, or colorization_LAYER_from_START; a run
     that was stopped goes on."""
     torch.set_num_threads(threads)
@@ -80,7 +86,7 @@ def main(name, data, output, steps, minutes, rate, seed, threads, window, gradie
         error = window_error(network, pairs.pair(step), window, np.random.default_rng([seed, step, 1]), device)
         return error, error.item()
 
-    recipe = {"layer": name, "steps": steps, "window": window, "rate": rate, "seed": seed}
+    recipe: loop.Recipe = {"layer": name, "steps": steps, "window": window, "rate": rate, "seed": seed}
     path = output / f"colorization_{name}"
     if start:
         path, recipe["start"] = path.with_name(f"{path.name}_from_{start}"), start

@@ -22,9 +22,10 @@ class Critic(nn.Module):
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
         """[B, 3, H, W] in [-1, 1] and [B, 1, H, W], 1 = hole -> [B, 1, H / 16, W / 16], the larger the more like a photograph."""
         x = torch.cat([image, mask], 1)
-        for layer in self.layers[:-1]:
+        *layers, last = self.layers
+        for layer in layers:
             x = F.leaky_relu(layer(x), 0.2)
-        return self.layers[-1](x)
+        return last(x)
 
     def loss(self, image: Tensor, drawn: Tensor, mask: Tensor) -> Tensor:
         """The hinge loss of the critic itself."""

@@ -25,11 +25,14 @@ SAMPLES = 2_000  # pixels of each
 @click.option("--seed", type=int, default=0, show_default=True)
 def main(data: Path, output: Path, seed: int) -> None:
     """Writes OUTPUT/descriptor.pt."""
-    random, total, outer, count = np.random.default_rng(seed), 0.0, 0.0, 0
+    random, count = np.random.default_rng(seed), 0
+    total, outer = np.zeros(()), np.zeros(())
     for path in sorted((data / "photos").glob("*.webp")):
-        grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-        scale = COARSE / max(grey.shape)
-        grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+        picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        if picture is None:
+            raise click.ClickException(f"{path} is no picture")
+        scale = COARSE / max(picture.shape)
+        grey = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
         sample = measures(grey).rows(0, len(grey)).T[random.choice(grey.size, SAMPLES, replace=False)].astype(np.float64)
         total, outer, count = total + sample.sum(0), outer + sample.T @ sample, count + len(sample)
     mean = total / count
@@ -37,7 +40,7 @@ def main(data: Path, output: Path, seed: int) -> None:
     click.echo(f"{CHANNELS} of {len(values)} directions keep {values[-CHANNELS:].sum() / values.sum():.4f} of the variance")
     projection = torch.from_numpy(np.ascontiguousarray(vectors[:, ::-1][:, :CHANNELS])).float()
     output.mkdir(parents=True, exist_ok=True)
-    recipe = {"samples": SAMPLES, "longest": COARSE, "seed": seed}
+    recipe: loop.Recipe = {"samples": SAMPLES, "longest": COARSE, "seed": seed}
     state = loop.made("principal components", recipe, count, {"projection": projection})
     torch.save(state, output / "descriptor.pt")
 

@@ -6,6 +6,8 @@ Each step takes a pair of the same kind of scene, some places of the target, and
 picture that has nothing to do with either. The loss is the L1 error of the mean chroma under softmax(-distance).
 """
 
+from pathlib import Path
+
 import click
 import numpy as np
 import torch
@@ -49,7 +51,7 @@ def sample(pairs: Pairs, number: int) -> Pair:
 
 @click.command()
 @loop.options(steps=8_000)
-def main(data, output, steps, minutes, rate, seed, threads, device) -> None:
+def main(data: Path, output: Path, steps: int, minutes: float | None, rate: float, seed: int, threads: int, device: str) -> None:
     """Checkpoint and log are OUTPUT/embedding.pt and .jsonl; a run that was stopped goes on."""
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
@@ -65,7 +67,7 @@ def main(data, output, steps, minutes, rate, seed, threads, device) -> None:
 
     def errors(step: int, _: float) -> tuple[Tensor, float]:
         random = np.random.default_rng([seed, step, 5])
-        (target, right, _), reference = both(step // 2)[:: -1 if step % 2 else 1]
+        (target, right, _valid), reference = both(step // 2)[:: -1 if step % 2 else 1]
         others = [both(max(step // 2 - 1, 0))[0]] if random.random() < BESIDE else []
         mask = torch.zeros(right[0, 0].numel(), dtype=torch.bool)
         mask[random.choice(len(mask), PLACES, replace=False)] = True
@@ -80,7 +82,7 @@ def main(data, output, steps, minutes, rate, seed, threads, device) -> None:
         ]
         return float(torch.stack(found).mean()) * 100
 
-    recipe = {"steps": steps, "rate": rate, "seed": seed}
+    recipe: loop.Recipe = {"steps": steps, "rate": rate, "seed": seed}
     loop.train(output / "embedding", network, recipe, errors, validation, minutes=minutes, warmup=200, clip=1.0)
 
 

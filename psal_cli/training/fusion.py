@@ -34,8 +34,8 @@ HELD_OUT, HELD_OUT_PARTS = 24, 12
 def prepared(target: np.ndarray, references: list[np.ndarray], seed: int) -> np.ndarray:
     """float16 [CUES + 2, H, W]: cues, and the chroma that is right. target, references: float32 [H, W, 3], RGB in [0, 1]."""
     target, *others = (lab(np.rint(x * 255).astype(np.uint8)) for x in (target, *references))
-    references, light = canvas([(x, None) for x in others]), np.ascontiguousarray(target[..., 0])
-    found = cues(light, references, match(light, references, seed), likely(light, references, temperature=1).at(light))
+    atlas, light = canvas([(x, None) for x in others]), np.ascontiguousarray(target[..., 0])
+    found = cues(light, atlas, match(light, atlas, seed), likely(light, atlas, temperature=1).at(light))
     return np.concatenate([found[0].numpy(), target[..., 1:].transpose(2, 0, 1)]).astype(np.float16)
 
 
@@ -85,7 +85,9 @@ def crop(stored: np.ndarray, random: np.random.Generator) -> np.ndarray:
 @click.command()
 @loop.options(steps=4_000)
 @click.option("--pairs", "count", type=click.IntRange(1), default=700, show_default=True)
-def main(data, output, steps, minutes, rate, seed, threads, count, device) -> None:
+def main(
+    data: Path, output: Path, steps: int, minutes: float | None, rate: float, seed: int, threads: int, count: int, device: str
+) -> None:
     """Checkpoint and log are OUTPUT/fusion.pt and .jsonl; a run that was stopped goes on."""
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
@@ -105,7 +107,7 @@ def main(data, output, steps, minutes, rate, seed, threads, count, device) -> No
     about = f"mean absolute error of chroma on the {len(held_out)} pairs held out"
     click.echo(f"{about}, of the votes alone: {votes:.2f}, of what is likely: {expected:.2f}")
 
-    recipe = {"pairs": count, "steps": steps, "rate": rate, "seed": seed}
+    recipe: loop.Recipe = {"pairs": count, "steps": steps, "rate": rate, "seed": seed}
     loop.train(output / "fusion", network, recipe, errors, validation, minutes=minutes, warmup=100, clip=1.0)
 
 

@@ -24,7 +24,8 @@ def _strokes(random: np.random.Generator, side: int, area: float) -> np.ndarray:
         at, angle, width = random.uniform(0, side, 2), random.uniform(0, 2 * np.pi), int(random.uniform(0.04, 0.14) * side)
         for _ in range(random.integers(1, 7)):
             to = at + random.uniform(0.05, 0.25) * side * np.array([np.cos(angle), np.sin(angle)])
-            cv2.line(canvas, np.rint(at).astype(int), np.rint(to).astype(int), 1, width)
+            start, end = ([int(x) for x in np.rint(point)] for point in (at, to))
+            cv2.line(canvas, start, end, 1, width)
             at, angle = to, angle + random.normal(0, 0.8)
     return canvas
 

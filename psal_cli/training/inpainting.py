@@ -2,15 +2,14 @@
 
     python -m psal_cli.training.inpainting psal --data ../shared/data --output out/training
 
-A step takes crops of photographs and a hole in each. The loss is the spatially discounted L1 error in the hole of what both
-generators draw (Yu et al. 2018, section 3), of pixels and of the means of larger squares; with --adversarial also the hinge
-loss of a patch critic (Yu et al. 2019).
+A step takes crops of photographs and of everyday scenes, and a hole in each. The loss is the spatially discounted L1 error in
+the hole of what both generators draw (Yu et al. 2018, section 3), of pixels and of the means of larger squares; with
+--adversarial also the hinge loss of a patch critic (Yu et al. 2019).
 """
 
 from pathlib import Path
 
 import click
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -20,45 +19,20 @@ from psal_cli.networks.contextual_attention import FILLS, InpaintingNetwork, com
 from psal_cli.patchmatch.regions import depth
 from psal_cli.training import loop
 from psal_cli.training.critic import Critic
-from psal_cli.training.holes import hole
-from psal_cli.training.photographs import EVERY, SIDE, files_of, read
+from psal_cli.training.inpainting_crops import FAR, Crops
+from psal_cli.training.photographs import SIDE
 from psal_cli.verbs.inpaint.guide import attention_of, network_of
 from psal_cli.verbs.inpaint.options import ATTENTIONS
 
 DISCOUNT = 0.97  # of the error, for each pixel from the hole's edge: what is deep inside may be many things
 BLOCKS = 1, 4, 8  # sides of the squares whose means are compared: the gradient of single pixels is mostly that of their texture
-HELD_OUT = 48  # crops of the photographs held out
-FAR = 1 << 40  # the numbers of those
+HELD_OUT = 48  # crops for validation
 
 
-class Crops:
-    """Numbered crops with a hole: the same folder, seed and number give the same one."""
-
-    def __init__(self, data: Path, side: int, seed: int):
-        """Raises FileNotFoundError when the folder has no photographs."""
-        photos = [read(path) for path in files_of(data)]
-        if not photos:
-            raise FileNotFoundError(f"{data}/photos has no photographs: expected .webp")
-        self.held_out, self.training = photos[::EVERY], [x for i, x in enumerate(photos) if i % EVERY]
-        self.side, self.seed = side, seed
-
-    def crop(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """uint8 [side, side, 3] and bool [side, side], True = hole."""
-        held_out = number >= FAR
-        random = np.random.default_rng([0 if held_out else self.seed, number])  # all runs are validated alike
-        photos = self.held_out if held_out else self.training
-        photo = photos[random.integers(len(photos))]
-        cut = int(self.side * (SIDE / self.side) ** random.uniform())  # of the photograph: as large as the crop, or larger
-        top, left = (random.integers(size - cut + 1) for size in photo.shape[:2])
-        picture = cv2.resize(photo[top : top + cut, left : left + cut], (self.side, self.side), interpolation=cv2.INTER_AREA)
-        return picture[:, :: random.choice([-1, 1])], hole(random, self.side)
-
-    def batch(self, first: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Images [B, 3, side, side] in [-1, 1], masks [B, 1, side, side], and the discounts of the errors, alike."""
-        pictures, holes = zip(*(self.crop(first + i) for i in range(count)), strict=True)
-        discounts = [DISCOUNT ** depth(x) * x for x in holes]
-        images = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
-        return images, *(torch.from_numpy(np.stack(x).astype(np.float32))[:, None] for x in (holes, discounts))
+def discounts(holes: Tensor) -> Tensor:
+    """float32 [B, 1, H, W]: what an error at each place counts, of holes [B, 1, H, W], 1 = hole; 0 outside."""
+    weights = [DISCOUNT ** depth(x) * x for x in holes[:, 0].numpy() > 0]
+    return torch.from_numpy(np.stack(weights).astype(np.float32))[:, None]
 
 
 def discounted(drawn: Tensor, image: Tensor, discount: Tensor, blocks: tuple[int, ...] = (1,)) -> Tensor:
@@ -80,8 +54,9 @@ def discounted(drawn: Tensor, image: Tensor, discount: Tensor, blocks: tuple[int
 @click.option("--name", help="Of checkpoint and log; default inpaint_ATTENTION.")
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
 def main(
-    attention, data, output, steps, minutes, rate, seed, device, threads, width, fill, residual, side, batch, adversarial,
-    start, name, precision,
+    attention: str, data: Path, output: Path, steps: int, minutes: float | None, rate: float, seed: int, device: str,
+    threads: int, width: int, fill: str, residual: bool, side: int, batch: int, adversarial: float, start: str | None,
+    name: str | None, precision: str,
 ) -> None:  # fmt: skip
     """Trains with ATTENTION. Checkpoint and log are OUTPUT/NAME.pt and .jsonl, the best by validation OUTPUT/NAME.best.pt."""
     torch.set_num_threads(threads)
@@ -93,10 +68,15 @@ def main(
             getattr(generator, last).conv.bias.data.zero_()
     if start:
         network.load_state_dict(network_of(attention, start).state_dict())
-    network.to(device, memory_format=torch.channels_last)
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # which torch does not declare
     critic = Critic().to(device)
     critic_optimizer = torch.optim.Adam(critic.parameters(), lr=rate, betas=(0.5, 0.9))
-    crops = Crops(data, side, seed)
+    crops = Crops(data, side, seed, cache=output / "cache", synthetic=0)
+
+    def batch_at(number: int, count: int) -> tuple[Tensor, Tensor]:
+        """Pictures in [-1, 1] and holes, see `Crops.batch`."""
+        image, mask = crops.batch(number, count)
+        return (image * 2 - 1).to(device), mask.to(device)
 
     def drawn(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bfloat16"):
@@ -104,7 +84,8 @@ def main(
         return first.float(), second.float()
 
     def errors(step: int, _: float) -> tuple[Tensor, float]:
-        image, mask, discount = (x.to(device) for x in crops.batch(step * batch, batch))
+        image, mask = batch_at(step * batch, batch)
+        discount = discounts(mask.cpu()).to(device)
         first, second = drawn(image, mask)
         error = discounted(second, image, discount)
         loss = discounted(first, image, discount, BLOCKS) + discounted(second, image, discount, BLOCKS)
@@ -123,12 +104,12 @@ def main(
         """The mean absolute error in the hole, in grey levels."""
         found = []
         for first in range(0, HELD_OUT, 8):
-            image, mask, _ = (x.to(device) for x in crops.batch(FAR + first, 8))
+            image, mask = batch_at(FAR + first, 8)
             _, second = drawn(image, mask)
             found.append(((second - image).abs() * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3)) / 3)
         return float(torch.cat(found).mean()) * 127.5
 
-    recipe = {
+    recipe: loop.Recipe = {
         "attention": attention, "width": width, "fill": fill, "residual": residual, "side": side, "batch": batch,
         "steps": steps, "rate": rate, "seed": seed, "adversarial": adversarial, "start": start, "precision": precision,
     }  # fmt: skip

@@ -5,6 +5,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from psal_cli.errors import InputError
+
 SIDE = 384  # photographs are kept with this short side
 EVERY = 12  # one photograph in so many is for validation
 
@@ -28,4 +30,7 @@ def read(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
 
 
 def decoded(path: Path) -> np.ndarray:
-    return cv2.cvtColor(cv2.imread(str(path), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise InputError(f"{path} is no picture")
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)

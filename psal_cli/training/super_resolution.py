@@ -31,7 +31,7 @@ def start(network: ResidualPSAL) -> None:
     with torch.no_grad():
         network.tail.weight.mul_(0.1)
         for block in network.body:
-            block.second.weight.mul_(0.3)
+            getattr(block, "second").weight.mul_(0.3)  # noqa: B009  # torch types it as a module
         if network.cross:
             network.cross.out.weight.mul_(0.1)
             network.cross.to_key.load_state_dict(network.cross.to_query.state_dict())  # what looks alike is alike at first

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from psal_cli.image import Picture
 from psal_cli.image.fitting import plain, rounded
 from psal_cli.image.metadata import Metadata
+from psal_cli.strips import strips
 
 PANEL = 1200  # the longest side of one panel, pixels
 GAP = 8
@@ -136,7 +137,7 @@ def _wheel(
     height, width = size
     cell = max(max(size) // ARROWS, 1)
     step = cell if arrows else BAND
-    bands = [slice(top, min(top + step, height)) for top in range(0, height, step)]
+    bands = [part.rows for part in strips(height, step)]
     distances = [np.hypot(*moved(band)[1].T.astype(np.float32)) for band in bands]
     moving = [band for band, distance in zip(bands, distances, strict=True) if len(distance)]
     far = max(float(np.percentile(np.concatenate(distances), 95, overwrite_input=True)), 1)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from ctypes import c_char_p, c_int, c_size_t, c_void_p
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,7 @@ def buffers(name: str, args: ctypes.Structure) -> Iterator[Buffer]:
 
 @dataclass
 class EmulatedDevice:
-    """`call` and `search_scratch` of psal_cli.native, whatever the tensors' device is.
+    """`kernel` and `search_scratch` of psal_cli.native, whatever the tensors' device is.
 
     offset: numbers by which query, key and out are moved (each by one more than the one before), away from the alignment
     that allocators give.
@@ -91,21 +92,19 @@ class EmulatedDevice:
         """Inside, psal_cli.ops runs CPU tensors on this device as it runs CUDA tensors on a GPU."""
         self.offset = offset
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(native, "call", self.call)
+            patch.setattr(native, "kernel", lambda name, device: partial(self.call, name))
             patch.setattr(native, "search_scratch", self.search_scratch)
             yield
 
     def search_scratch(self, args: native.SearchArgs, device: torch.device) -> int:
         return self.library.psal_search_scratch(ctypes.byref(args))
 
-    def call(self, name: str, args: ctypes.Structure, device: torch.device) -> None:
-        """As native.call; a finding of the emulation is an error of the launch."""
+    def call(self, name: str, args: ctypes.Structure) -> None:
+        """As a kernel of native; a finding of the emulation is an error of the launch."""
         there = type(args).from_buffer_copy(args)
         there.place = native.Place()
         with self._copied(name, args, there) as copies:
-            message = getattr(self.library, f"psal_{name}_cuda")(ctypes.byref(there))
-            if message:
-                raise RuntimeError(f"psal {name}: {message.decode()}")
+            getattr(self.library, f"psal_{name}_cuda")(there)
             for buffer, memory in copies:
                 if buffer.written:
                     ctypes.memmove(getattr(args, buffer.name), memory, buffer.items * buffer.bytes)

@@ -13,7 +13,8 @@ from psal_cli import weights
 from psal_cli.image.arrays import white_of
 from psal_cli.image.cielab import coloured, lab, lightness
 from psal_cli.networks.fusion import FusionNetwork
-from psal_cli.patchmatch.pyramid import strips
+from psal_cli.patchmatch.pyramid import STRIP
+from psal_cli.strips import rows_within, strips
 from psal_cli.verbs.colorize import matching
 from psal_cli.verbs.colorize.joint_bilateral import JointBilateralUpsampling
 from psal_cli.verbs.colorize.options import COARSE, LARGEST
@@ -71,7 +72,7 @@ def colorize(
     visible = visible or [None] * len(references)
     sizes = coarse_size(pixels.shape[:2])
     factors = levels(pixels.shape[:2], longest)
-    found: matching.Matches | None = None
+    coarser: matching.Matches | None = None
     guess = None
     done: tuple[np.ndarray, np.ndarray] | None = None
     for level, factor in enumerate(factors, 1):
@@ -82,10 +83,10 @@ def colorize(
         atlas = matching.atlas_of([_reduced(*pair, factor) for pair in zip(references, visible, strict=True)])
         if not atlas.valid.any():
             raise ValueError("nothing of the references is visible")
-        matches = found = matching.match(grey, atlas, seed, found, device)
+        matches = coarser = matching.match(grey, atlas, seed, coarser, device)
         guess = guess or colour_prior(grey, atlas, device)
         with torch.no_grad():
-            fused = fusion(device)(matching.cues(grey, atlas, found, guess.at(grey)).to(device))
+            fused = fusion(device)(matching.cues(grey, atlas, matches, guess.at(grey)).to(device))
         chroma, error = (np.ascontiguousarray(x[0].permute(1, 2, 0).cpu()) for x in fused)
         chroma, error = done = _mixed(done, (chroma, error))
     return FoundColours(chroma, grey, np.exp(-error[..., 0] / BORROWED), _origins(matches.nnf, atlas, references))
@@ -112,7 +113,7 @@ def is_grey(pixels: np.ndarray, visible: np.ndarray | None = None) -> bool:
     return float(np.quantile(np.hypot(chroma[..., 0], chroma[..., 1]), 0.999)) < INVISIBLE
 
 
-def applied(pixels: np.ndarray, found: FoundColours, strength: float = 1.0) -> np.ndarray:
+def applied(pixels: np.ndarray, predicted: FoundColours, strength: float = 1.0) -> np.ndarray:
     """A picture in colour, [H, W, 3] of the pixels' dtype, with its own luminance.
 
     Args:
@@ -121,9 +122,9 @@ def applied(pixels: np.ndarray, found: FoundColours, strength: float = 1.0) -> n
     """
     size = pixels.shape[:2]
     out = np.empty((*size, 3), pixels.dtype)
-    chroma = found.chroma * np.float32(strength)
-    enlarged = None if chroma.shape[:2] == size else JointBilateralUpsampling(chroma, found.light, size)
-    for top, bottom in strips(*size):
+    chroma = predicted.chroma * np.float32(strength)
+    enlarged = None if chroma.shape[:2] == size else JointBilateralUpsampling(chroma, predicted.light, size)
+    for top, bottom, *_ in strips(size[0], rows_within(STRIP, size[1])):
         rows = pixels[top:bottom]
         colours = chroma[top:bottom] if enlarged is None else enlarged.rows(top, bottom, lightness(rows))
         out[top:bottom] = coloured(rows, colours)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from psal_cli import weights
+from psal_cli.strips import rows_within, strips
 
 SCALES = (2, 4, 8, 16, 32, 64)  # pixels: of lightness
 TEXTURE_SCALES = (2, 4, 8, 16, 32)  # of its absolute differences down and right
@@ -51,9 +52,7 @@ def describe(lightness: np.ndarray, out: np.ndarray) -> None:
     """Fills float32 [H, W, C], C at most CHANNELS, for a picture float32 [H, W] in [0, 1]: each pixel's measures, projected."""
     found, (height, width) = measures(lightness), lightness.shape
     directions = projection()[:, : out.shape[2]]
-    step = max(STRIP // width, 1)
-    for top in range(0, height, step):
-        bottom = min(top + step, height)
+    for top, bottom, *_ in strips(height, rows_within(STRIP, width)):
         out[top:bottom] = (found.rows(top, bottom).T @ directions).reshape(bottom - top, width, -1)
 
 

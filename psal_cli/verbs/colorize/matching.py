@@ -113,16 +113,16 @@ def _finer(nnf: Tensor, factor: int) -> Tensor:
     return fine
 
 
-def agreement(found: Matches) -> Tensor:
+def agreement(matches: Matches) -> Tensor:
     """float32 [h, w], pixels: how far from a pixel its match finds itself in the target; small where both searches agree."""
-    row, column = found.nnf[0, 0].long()
-    returned = found.back[0, 0, :, row, column].float()  # [2, h, w]
+    row, column = matches.nnf[0, 0].long()
+    returned = matches.back[0, 0, :, row, column].float()  # [2, h, w]
     here = torch.stack(torch.meshgrid(*(torch.arange(n) for n in row.shape), indexing="ij"))
     distance: Tensor = torch.linalg.vector_norm(returned - here, dim=0)
     return distance
 
 
-def cues(lightness: np.ndarray, references: ReferenceAtlas, found: Matches, likely: np.ndarray) -> Tensor:
+def cues(lightness: np.ndarray, references: ReferenceAtlas, matches: Matches, likely: np.ndarray) -> Tensor:
     """float32 [1, 12, h, w]: what the fusion network judges a match by.
 
     0 lightness; 1-2 chroma of the match; 3-4 chroma that the matches of the patch around vote for; 5-7 what is likely,
@@ -130,28 +130,28 @@ def cues(lightness: np.ndarray, references: ReferenceAtlas, found: Matches, like
     both searches; 9 similarity; 10 difference in lightness; 11 how many of the neighbours match neighbours.
     """
     grey = torch.from_numpy(np.ascontiguousarray(lightness))
-    row, column = found.nnf[0, 0].long()
+    row, column = matches.nnf[0, 0].long()
     matched = torch.from_numpy(references.colours)[row, column].permute(2, 0, 1)  # [3, h, w]
     return torch.cat(
         [
             grey[None],
             matched[1:],
-            votes(references, found)[0],
+            votes(references, matches)[0],
             torch.from_numpy(likely).permute(2, 0, 1),
-            torch.exp(-agreement(found) / 4)[None],
-            torch.exp(found.similarity[0] / 4),
+            torch.exp(-agreement(matches) / 4)[None],
+            torch.exp(matches.similarity[0] / 4),
             (matched[:1] - grey) * 4,
-            _coherence(found.nnf)[None],
+            _coherence(matches.nnf)[None],
         ]
     )[None]
 
 
-def votes(references: ReferenceAtlas, found: Matches) -> Tensor:
+def votes(references: ReferenceAtlas, matches: Matches) -> Tensor:
     """float32 [1, 2, h, w]: the mean chroma that the matches of the patch around each pixel have for it."""
     valid = torch.from_numpy(references.valid).float()[None, None]  # what is hidden, or between references, has no vote
     chroma = torch.from_numpy(np.ascontiguousarray(references.colours[..., 1:].transpose(2, 0, 1)))[None] * valid
-    even = torch.ones_like(found.similarity)
-    return ops.aggregate(chroma, found.nnf, even, VOTE) / ops.aggregate(valid, found.nnf, even, VOTE)
+    even = torch.ones_like(matches.similarity)
+    return ops.aggregate(chroma, matches.nnf, even, VOTE) / ops.aggregate(valid, matches.nnf, even, VOTE)
 
 
 def _coherence(nnf: Tensor) -> Tensor:

@@ -39,8 +39,7 @@ class SampleState(Estimate):
         usual = max(float(third_quartile(-self.at_queries(self.similarity))), 1.0)
         return (self.similarity / (2 * usual**2)).masked_fill_(self.nnf[:, :, 0] < 0, -torch.inf)
 
-    def search(self, key: Key, patch_size: int, seed: int, iterations: int = 2) -> None:
-        super().search(key, patch_size, seed, iterations)
+    def settle(self, key: Key, patch_size: int) -> None:
         if self.coherence:
             self._cohere(key, patch_size)
         self._close(self.nnf, self.similarity)

@@ -89,7 +89,7 @@ def sample(
             if kept:
                 kept.hold(state, key, number)
             if coarser is None:
-                state.search(key, patch_size, options.seed, FIRST)
+                state.alternate(key, patch_size, 1, options.seed, FIRST)
             else:
                 state.inherit(coarser, key)
             state.vote(key, patch_size)

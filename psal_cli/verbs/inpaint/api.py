@@ -12,7 +12,7 @@ from psal_cli.verbs.hooks import Cancel, Progress, watched
 from psal_cli.verbs.inpaint import memory_model
 from psal_cli.verbs.inpaint.completion import NothingToCopyError
 from psal_cli.verbs.inpaint.fill import fill
-from psal_cli.verbs.inpaint.guide import network_for
+from psal_cli.verbs.inpaint.guide import network_for, painter_for
 from psal_cli.verbs.inpaint.options import InpaintChanges, InpaintOptions
 from psal_cli.verbs.inpaint.transparency import covered
 from psal_cli.viz.field import Field
@@ -30,12 +30,14 @@ class InpaintResult:
         origins: int32 [n, 2], the (row, column) that each of them was copied from, in raster order; None with engine
             "network".
         reach: pixels around each hole that could be copied from; None for the whole picture.
+        device: where the network ran, "cpu" where a GPU had too little memory for it; without a network "cpu", as all else.
     """
 
     image: Pixels
     filled: Region
     origins: npt.NDArray[np.int32] | None
     reach: int | None
+    device: str = "cpu"
 
     @property
     def field(self) -> Field | None:
@@ -106,14 +108,16 @@ def inpaint(
     if max_memory is not None:
         reach = _reach(layers, hole, options, max_memory, source=barred is not hole, soft=share is not None)
     pixels = layers.pixels if visible is None else covered(layers.pixels, visible, hole)
+    painter = painter_for(options)
     try:
-        found = fill(pixels, hole, barred, replace(options, reach=reach), progress=watched(progress, cancel))
+        found = fill(pixels, hole, barred, replace(options, reach=reach), painter, watched(progress, cancel))
     except NothingToCopyError as error:
         if reach == options.reach:
             raise
         raise MemoryLimitError(f"the memory allowed suffices for {reach} pixels around each hole: {error}") from error
     made = replaced(np.asarray(image), hole, found.values, share)
-    return InpaintResult(made, hole, found.origins, None if found.origins is None else reach)
+    device = "cpu" if painter is None else painter.device
+    return InpaintResult(made, hole, found.origins, None if found.origins is None else reach, device)
 
 
 def _reach(layers: Layers, hole: Region, options: InpaintOptions, limit: int, *, source: bool, soft: bool) -> int | None:

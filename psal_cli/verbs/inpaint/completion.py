@@ -81,11 +81,10 @@ def complete(
         rounds = iterations or min(8, 2**number)  # fewer where the field is fine already: each vote costs some texture
         copied = kept[number] if coarser else None
         parts = [Hole.of(holes[number], box, patch_size, copied) for box in part_boxes(holes[number], patch_size)]
-        valid, rows = keys.pop()
-        key = Key(pyramid.features(number, energy=not coarser), pixels.shape[2] + TEXTURES, valid, rows)
+        key = Key(pyramid.features(number, energy=not coarser), pixels.shape[2] + TEXTURES, keys.pop())
         if not coarser:
             for one in parts:
-                peel(one, key, patch_size, "exact" if valid.numel() <= EXACT else "scan", seed)
+                peel(one, key, patch_size, "exact" if holes[number].size <= EXACT else "scan", seed)
             del key.features  # before the next ones are made
             key.features = pyramid.features(number)
         for one in parts:
@@ -113,17 +112,14 @@ def drawn_level(radius: float, levels: int) -> int | None:
     return min(max(1, int(np.ceil(np.log2(radius / DRAWN_RADIUS)))), levels - 1)
 
 
-def _masks(
-    hole: Region, barred: Region, patch_size: int
-) -> tuple[list[Region], list[Region | None], list[tuple[Tensor, Tensor]]]:
-    """Of each level, finest first: the hole; what may not be copied, None where it is voted; and the valid keys (`Key.valid` and
-    `Key.rows`).
+def _masks(hole: Region, barred: Region, patch_size: int) -> tuple[list[Region], list[Region | None], list[ops.ValidKeys]]:
+    """Of each level, finest first: the hole; what may not be copied, None where it is voted; and the valid keys.
 
     Levels until the widest hole is narrow, as long as enough of the picture is left to copy from.
     Raises NothingToCopyError when nothing is.
     """
     levels = levels_of(inner_radius(hole))
-    if min(hole.shape) < patch_size or not (key := _keys(barred, patch_size))[1][0, -1]:
+    if min(hole.shape) < patch_size or not (key := _keys(barred, patch_size)).rows[0, -1]:
         raise NothingToCopyError(patch_size)
     holes, keys = [hole], [key]
     kept: list[Region | None] = [barred]
@@ -132,7 +128,7 @@ def _masks(
         if min(hole.shape) < max(COARSEST_SIDE, 2 * patch_size):
             break
         key = _keys(barred, patch_size)
-        if key[1][0, -1] < 4 * patch_size**2:
+        if key.rows[0, -1] < 4 * patch_size**2:
             break
         holes.append(hole)
         kept.append(barred if len(kept) < COPYING else None)
@@ -140,9 +136,8 @@ def _masks(
     return holes, kept, keys
 
 
-def _keys(barred: Region, patch_size: int) -> tuple[Tensor, Tensor]:
-    valid = ops.valid_keys(torch.from_numpy(~barred)[None], patch_size)
-    return valid, ops.keys_by_row(valid)
+def _keys(barred: Region, patch_size: int) -> ops.ValidKeys:
+    return ops.ValidKeys.of(torch.from_numpy(~barred)[None], patch_size)
 
 
 def _contains(coarse: Box, fine: Box) -> bool:

@@ -101,6 +101,7 @@ class Painter:
         one."""
         self.network = stored.private_copy(network)
         self.modes = run_modes(device, largest, CELL**2)
+        self.ran_on: set[str] = set()
         for layer in self.network.modules():
             if isinstance(layer, PSAttention):
                 layer.seed = seed
@@ -118,11 +119,17 @@ class Painter:
         image = torch.from_numpy(known).permute(2, 0, 1)[None].expand(1, 3, -1, -1)
         mask = torch.from_numpy(hole.astype(np.float32))[None, None]
         image, mask = padded(image * 2 - 1), padded(mask)
-        found = first_that_fits(self.modes, lambda mode: self._drawn(image, mask, mode), log.warning)
+        found, mode = first_that_fits(self.modes, lambda mode: self._drawn(image, mask, mode), log.warning)
+        self.ran_on.add(mode.device)
         height, width = hole.shape
         drawn: Floats = found[0, :, :height, :width].permute(1, 2, 0).numpy()[hole]
         inside = drawn / np.float32(2) + np.float32(0.5)
         return inside if known.shape[2] == 3 else inside.mean(1, dtype=np.float32, keepdims=True)
+
+    @property
+    def device(self) -> str:
+        """Where the network has run: the CPU too, as soon as anything was drawn there, and as long as nothing was."""
+        return "cpu" if "cpu" in self.ran_on or not self.ran_on else next(iter(self.ran_on))
 
     @torch.no_grad()
     def _drawn(self, image: Tensor, mask: Tensor, mode: RunMode) -> Tensor:

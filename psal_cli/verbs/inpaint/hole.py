@@ -99,10 +99,8 @@ def peel(one: Hole, key: Key, patch_size: int, schedule: str, seed: int) -> None
         known = (~unknown).float()[None, None]
         ring = unknown & (F.max_pool2d(known, 3, 1, 1)[0, 0] > 0)
         query = [2 * known * one.features[:, : key.channels], 2 * expected, -known, -torch.ones_like(known)]
-        nnf, _ = ops.search_valid(
-            torch.cat(query[: 2 + energies], 1), key.features, patch_size, 1, 8, "dot", ring[None], key.valid, None, schedule,
-            seed, key.rows,
-        )  # fmt: skip
+        compared = torch.cat(query[: 2 + energies], 1)
+        nnf, _ = ops.search(compared, key.features, patch_size, 1, 8, "dot", ring[None], key.valid, None, schedule, seed)
         pasted = ops.aggregate(key.features, nnf, torch.ones_like(nnf[:, :, 0], dtype=torch.float32))
         put(one.features[:, : key.channels], pasted[:, : key.channels], ring)
         unknown &= ~ring

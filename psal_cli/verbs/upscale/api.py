@@ -23,11 +23,13 @@ class UpscaleResult:
         field: where across the scales each pixel of the picture found what is most like it, in the picture reduced by 2 (x3:
             by 3). None with full attention, or weights without attention.
         model: "clean" or "photo", None with weights of the user's.
+        device: where the network ran, "cpu" where a GPU had too little memory for it.
     """
 
     image: Pixels
     field: Field | None
     model: str | None
+    device: str = "cpu"
 
 
 def upscale(
@@ -77,4 +79,4 @@ def upscale(
         strip_pixels = options.strip_pixels or memory_model.strip_pixels(layers.header, networks, options.ensemble)
     enlarge = Upscaler(networks, options.device, largest=strip_pixels, seed=options.seed, ensemble=options.ensemble)
     pixels, alpha = enlarge(layers.pixels, layers.alpha, watched(progress, cancel))
-    return UpscaleResult(joined(pixels, alpha), enlarge.field, None if options.weights else options.model)
+    return UpscaleResult(joined(pixels, alpha), enlarge.field, None if options.weights else options.model, enlarge.device)

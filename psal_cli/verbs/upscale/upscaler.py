@@ -15,6 +15,7 @@ from psal_cli.memory_fallback import RunMode, first_that_fits, run_modes
 from psal_cli.networks.csnln import Pasting
 from psal_cli.ops.validation import MAX_SIDE
 from psal_cli.patchmatch.diffusion import diffused
+from psal_cli.strips import rows_within, strips
 from psal_cli.verbs.hooks import Progress
 from psal_cli.verbs.upscale.networks import Network
 from psal_cli.verbs.upscale.options import STRIPS
@@ -49,6 +50,7 @@ class Upscaler:
         self.ensemble = ensemble
         self.modes = run_modes(device, largest, FEWEST)
         self.field: Field | None = None  # of the last picture that was enlarged
+        self.device = device  # where the last one was: the CPU as soon as any of it was
         for layer in _attention_layers(self.networks):
             layer.seed = seed
 
@@ -66,6 +68,7 @@ class Upscaler:
             pixels = _spread(pixels, alpha)
         tell = self._counter(progress, pixels.shape[:2], 1 + (alpha is not None)) if progress else None
         self._watch(pixels.shape[0], pixels.shape[1])
+        self.device = self.modes[0].device
         for network in self.networks:
             pixels = self._enlarged(network, pixels, tell)
         if alpha is not None:
@@ -104,7 +107,10 @@ class Upscaler:
             layer.matched = keep
 
     def _enlarged(self, network: Network, pixels: np.ndarray, tell: Callable[[], None] | None) -> np.ndarray:
-        return first_that_fits(self.modes, lambda mode: self._drawn(network, pixels, mode, tell), log.warning)
+        out, mode = first_that_fits(self.modes, lambda mode: self._drawn(network, pixels, mode, tell), log.warning)
+        if mode.device == "cpu":
+            self.device = "cpu"
+        return out
 
     def _drawn(self, network: Network, pixels: np.ndarray, mode: RunMode, tell: Callable[[], None] | None) -> np.ndarray:
         """Strips lie across the longer side: they and what is looked at around them are then the shortest."""
@@ -122,9 +128,8 @@ class Upscaler:
             sums, given = (x[step].swapaxes(0, 1) if turned else x[step] for x in (total, seen))
             for rows, part in self._parts(network, given, mode, tell):
                 sums[rows] += part
-        band = max(BAND // total[0].size, 1)
-        for top in range(0, len(total), band):
-            view[top : top + band] = to_depth(total[top : top + band] / 8, pixels.dtype)
+        for rows in (part.rows for part in strips(len(total), rows_within(BAND, total[0].size))):
+            view[rows] = to_depth(total[rows] / 8, pixels.dtype)
         return out
 
     @torch.no_grad()

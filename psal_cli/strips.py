@@ -1,9 +1,12 @@
 """Rows of a picture worked on one after another, each with as much around it as what is wanted of it depends on."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Strip(NamedTuple):
@@ -13,6 +16,11 @@ class Strip(NamedTuple):
     bottom: int
     first: int
     last: int
+
+    @property
+    def rows(self) -> slice:
+        """Of an array [H, ...]."""
+        return slice(self.top, self.bottom)
 
     def seen(self, x: Tensor) -> Tensor:
         """[..., H, W] -> its rows that are looked at."""
@@ -28,8 +36,13 @@ def strip(top: int, bottom: int, height: int, halo: int) -> Strip:
     return Strip(top, bottom, max(top - halo, 0), min(bottom + halo, height))
 
 
-def strips(height: int, rows: int | None, halo: int) -> Iterator[Strip]:
+def strips(height: int, rows: int | None, halo: int = 0) -> Iterator[Strip]:
     """All rows of a picture in strips of so many, None: in one."""
     rows = rows or height
     for top in range(0, height, rows):
         yield strip(top, min(top + rows, height), height, halo)
+
+
+def rows_within(most: int, width: int, multiple: int = 1) -> int:
+    """How many rows of `width` pixels (or bytes) are at most so many; at least one, or a multiple of more."""
+    return max(most // width // multiple, 1) * multiple

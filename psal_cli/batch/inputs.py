@@ -1,0 +1,172 @@
+"""The pictures of a batch: what files, folders and lists of files name."""
+
+import codecs
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from psal_cli.errors import Cure, InputError, PsalError
+from psal_cli.files import STDIO, open_input
+
+log = logging.getLogger(__name__)
+
+LONGEST = 4096  # bytes of a path
+TREE = f"{os.sep}.{os.sep}"  # in a path: what follows it is kept below the output folder, as in rsync --relative
+
+
+@dataclass(eq=False, slots=True)
+class Item:
+    """One picture of a batch.
+
+    Attributes:
+        input: its path.
+        tree: its path below the folder that was given, else its name.
+        listed: the two as one text, for lists.
+        sidecars: option ("mask") -> the files that belong to this picture, in the order they were given.
+        outputs: option -> the file to write.
+        problem: what keeps it from being worked on, found while planning.
+        skipped: its output is there already.
+        number: of several results of one picture, from 0.
+        mark: what tells its name from theirs, before the extension.
+    """
+
+    input: Path
+    tree: Path
+    listed: str
+    sidecars: dict[str, tuple[Path, ...]] = field(default_factory=dict)
+    outputs: dict[str, Path] = field(default_factory=dict)
+    problem: PsalError | None = None
+    skipped: bool = False
+    number: int = 0
+    mark: str = ""
+
+    @property
+    def output(self) -> Path:
+        return self.outputs["output"]
+
+    @property
+    def sidecar_files(self) -> list[Path]:
+        """All of them."""
+        return [path for paths in self.sidecars.values() for path in paths]
+
+
+def as_path(text: str) -> Path:
+    """A path as the user typed it; "-" alone is stdin or stdout, "./-" a file of that name."""
+    path = Path(text)
+    return Path.cwd() / path if path == STDIO and text != "-" else path
+
+
+def is_folder(path: Path) -> bool:
+    """False too for names that the system cannot look up, too long ones: what is wrong is said when they are read."""
+    try:
+        return path != STDIO and path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def find_inputs(
+    arguments: Iterable[str], lists: Iterable[str], recursive: bool, readable: frozenset[str]
+) -> tuple[list[Item], bool]:
+    """The pictures that arguments and lists of files name, each once, folders sorted by name; whether they may be several.
+
+    A folder stands for its files with a `readable` suffix (with `recursive` those of its subfolders too), hidden ones left
+    out; how many others there are is logged as a warning. Raises InputError when a list of files cannot be read.
+    """
+    texts = [*arguments, *(line for name in lists for line in _lines(name))]
+    several, seen = bool(lists) or len(texts) > 1, set[str]()
+    items: list[Item] = []
+    others: Counter[str] = Counter()
+    for text in texts:
+        path = as_path(text)
+        folder = is_folder(path)
+        several |= folder
+        for item in _in_folder(text, recursive, readable, others) if folder else [_one_file(text, path)]:
+            place = os.path.abspath(item.input)
+            if place not in seen:
+                seen.add(place)
+                items.append(item)
+    if others:
+        kinds = ", ".join(f"{count} {suffix or 'without extension'}" for suffix, count in others.most_common(5))
+        log.warning("left out what psal does not read: %s%s", kinds, " and more" if len(others) > 5 else "")
+    return items, several
+
+
+def _lines(name: str) -> list[str]:
+    """File names, one a line, or ended by NUL characters as `find -print0` writes them; "-" is stdin."""
+    from psal_cli.image.formats import detect  # only now: --help has no need of what reads pictures
+
+    try:
+        with open_input(as_path(name)) as file:
+            data = file.read()
+    except OSError as error:
+        raise InputError(f"{name}: the list of files cannot be read: {error.strerror}") from error
+    if data.startswith(codecs.BOM_UTF16_LE) or data.startswith(codecs.BOM_UTF16_BE):
+        raise InputError(f"{name} is a list in UTF-16: save it as UTF-8")
+    if detect(data[:64]) and (not data[:64].isascii() or b"\0\0" in data[:64]):  # names may begin with BM, or GIF8, too
+        raise InputError(f"{name} is a picture", Cure.PICTURE_AS_LIST)
+    data = data.removeprefix(codecs.BOM_UTF8)
+    lines = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
+    if any(len(line) > LONGEST for line in lines):
+        raise InputError(f"{name} is no list of file names, one a line: give pictures as arguments")
+    return [os.fsdecode(line) for line in lines if line.strip()]
+
+
+def repeated(items: list[Item], count: int) -> list[Item]:
+    """Each picture so many times, numbered and marked from _1 on (_01 where there are more than nine)."""
+    if count == 1:
+        return items
+    marks = [f"_{number:0{len(str(count))}}" for number in range(1, count + 1)]
+    return [replace(item, outputs={}, number=number, mark=mark) for item in items for number, mark in enumerate(marks)]
+
+
+def _split(text: str) -> tuple[str, Path]:
+    """What lies before the mark in a path, and the tree behind it; without one all of it and nothing."""
+    before, mark, tree = text.rpartition(TREE)
+    return (before, Path(tree)) if mark and before and ".." not in Path(tree).parts else (text, Path())
+
+
+def _one_file(text: str, path: Path) -> Item:
+    _, tree = _split(text)
+    item = Item(path, tree if tree.name else Path(path.name), text)
+    try:
+        if path != STDIO:
+            path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        item.problem = InputError(f"{path}: no such file or folder")
+    except (OSError, ValueError):  # said when it is read
+        pass
+    return item
+
+
+def _in_folder(text: str, recursive: bool, readable: frozenset[str], others: Counter[str]) -> Iterator[Item]:
+    above, kept = _split(text)
+    top = Path(text)
+    unread: list[OSError] = []
+
+    def item(path: Path, problem: InputError | None = None) -> Item:
+        tree = kept / path.relative_to(top)
+        return Item(path, tree, f"{Path(above)}{TREE}{tree}", problem=problem)
+
+    for folder, below, names in os.walk(top, onerror=unread.append):
+        below[:] = sorted(name for name in below if recursive and not name.startswith("."))
+        for name in sorted(names):
+            path = Path(folder, name)
+            if name.startswith("."):
+                continue
+            if path.suffix.lower() in readable:
+                yield item(path)
+            else:
+                others[path.suffix.lower()] += 1
+    for error in unread:
+        path = Path(error.filename)
+        yield item(path, problem=InputError(f"{path}: the folder cannot be read: {error.strerror}"))

@@ -1,0 +1,58 @@
+"""Where a network ran: results and records of --json name the device that did the work, not the one that was asked for."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from psal_cli.commands import options
+from psal_cli.memory_fallback import RunMode
+from psal_cli.verbs.inpaint import guide
+from psal_cli.verbs.upscale import api, networks, upscaler
+
+from .photos import lines, psal
+
+
+@pytest.fixture(params=["fits", "short"])
+def gpu(request, tmp_path, monkeypatch):
+    """Makes "cuda:0" of the CPU, with memory enough for the networks or too little. Gives the device that does the work."""
+    monkeypatch.chdir(tmp_path)
+    picture = np.indices((48, 64)).sum(0).astype(np.uint8) % 8 * 30
+    Image.fromarray(picture).save("photo.png")
+    mask = np.zeros((48, 64), np.uint8)
+    mask[20:30, 24:36] = 255
+    Image.fromarray(mask).save("mask.png")
+    monkeypatch.setattr(options, "choose_device", lambda name: ("cuda:0", "the first CUDA device"))
+    for_inpaint, for_upscale = guide.network_for, api.networks_for
+    monkeypatch.setattr(guide, "network_for", lambda chosen: for_inpaint(replace(chosen, device="cpu")))
+    for module in (api, networks):
+        monkeypatch.setattr(module, "networks_for", lambda *given: for_upscale(*given[:-1]))
+    for drawer in (guide.Painter, upscaler.Upscaler):
+        drawn = drawer._drawn
+
+        def drawn_here(self, *given, drawn=drawn):
+            mode = next(x for x in given if isinstance(x, RunMode))
+            if mode.device != "cpu" and request.param == "short":
+                raise torch.OutOfMemoryError
+            return drawn(self, *(RunMode("cpu", False, mode.largest) if x is mode else x for x in given))
+
+        monkeypatch.setattr(drawer, "_drawn", drawn_here)
+    return {"fits": "cuda:0", "short": "cpu"}[request.param]
+
+
+@pytest.mark.parametrize(
+    "command", [["inpaint", "--mask", "mask.png", "--engine", "network"], ["upscale", "-x", "2"]], ids=["inpaint", "upscale"]
+)
+def test_json_names_the_device_that_did_the_work(gpu, command):
+    verb, *more = command
+    done = psal(verb, "photo.png", *more, "-o", "out.png", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert lines(done)[0]["device"] == gpu
+    assert ("now on cpu" in done.stderr) == (gpu == "cpu")
+
+
+def test_a_narrow_hole_needs_no_network_so_that_all_of_it_is_on_the_cpu(gpu):
+    done = psal("inpaint", "photo.png", "--mask", "mask.png", "-o", "out.png", "--json")
+    assert lines(done)[0]["device"] == "cpu", done.stderr
