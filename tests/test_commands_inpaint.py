@@ -201,7 +201,7 @@ REFUSALS = {
     "photo.png --mask mask.png --msk x": "No such option '--msk'",
     "none.png --mask mask.png": "none.png: no such file",
     "text.png --mask mask.png": "text.png is no picture",
-    "photo.png --mask none.png": "none.png: no such file",
+    "photo.png --mask none.png": "--mask is none.png, which does not exist",
     "photo.png --mask text.png": "text.png is no picture",
     "photo.png --mask small.png": "small.png is 96x63, the picture is 96x64",
     "photo.png --mask full.png": "full.png covers the whole picture",

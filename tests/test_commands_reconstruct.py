@@ -89,7 +89,7 @@ def test_pictures_of_different_profiles_meet_in_srgb():
     ("args", "code", "words"),
     [
         (["query.png"], 2, "Missing option '--from'"),
-        (["query.png", "--from", "none.png"], 2, "none.png: no such file"),
+        (["query.png", "--from", "none.png"], 2, "--from is none.png, which does not exist"),
         (["query.png", "--from", "tiny.png"], 2, "query.png from tiny.png: patch_size is 7, larger than the key (5x5)"),
         (["query.png", "--from", "key.png", "--attention", "full", "--save-offsets", "f.png"], 2, "--save-offsets requires"),
         (["query.png", "--from", "key.png", "--arrows"], 2, "--arrows is drawn by --save-offsets"),
