@@ -24,7 +24,7 @@ PATCH = 7  # side of the patches that are copied
 QUERIES, KEYS = 192, 1024  # of each crop, in a step
 # Of the roughness of a patch beside its colours. Two patches of one texture differ in colour by twice its variance, a patch of it
 # and a smooth one by once: without this smooth places would be the best to copy from wherever a texture cannot be predicted.
-TEXTURE = 3.0
+TEXTURE = 6.0
 ROUGHNESS = 5  # pixels: side of the squares whose mean gradient is compared
 LIKELIHOOD = 0.2  # of the likelihood beside the expected error
 DECAY = 0.999  # of the running mean of the weights
