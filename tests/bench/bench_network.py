@@ -30,9 +30,10 @@ from psal_cli.image.arrays import replaced
 from psal_cli.memory import in_words
 from psal_cli.patchmatch.diffusion import diffused
 from psal_cli.verbs.inpaint.fill import fill
-from psal_cli.verbs.inpaint.guide import WEIGHTS, Painter, network_of
+from psal_cli.verbs.inpaint.guide import ColourGuide
 from psal_cli.verbs.inpaint.memory_model import network_bytes
 from psal_cli.verbs.inpaint.options import InpaintOptions
+from psal_cli.verbs.inpaint.painter import WEIGHTS, Painter, network_of
 
 SIDE, HOLE = 256, 128
 CROPS = 10  # of each photograph of highres
@@ -75,7 +76,8 @@ def filled(picture: np.ndarray, mask: np.ndarray, method: str) -> np.ndarray:
     engine, attention, weights = METHODS[method]
     image = np.where(mask[..., None], np.uint8(0), picture)
     painter = Painter(network_of(attention, weights)) if weights else diffusion
-    return replaced(image, mask, fill(image, mask, mask, InpaintOptions(engine=engine), painter).values)
+    network = painter if engine == "network" else ColourGuide(painter)
+    return replaced(image, mask, fill(image, mask, mask, InpaintOptions(engine=engine), network).values)
 
 
 def diffusion(known: np.ndarray, hole: np.ndarray) -> np.ndarray:
