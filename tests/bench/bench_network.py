@@ -41,7 +41,7 @@ METHODS = {  # name -> engine, attention, weights
     "network, PSAL-3": ("network", "psal", WEIGHTS),
     "network, PSAL-3 with aggregation, the same weights": ("network", "aggregation", WEIGHTS),
     "network, original attention, the same weights": ("network", "original", WEIGHTS),
-    "network, original attention, trained with it": ("network", "original", "inpaint-original"),
+    "network, original attention, trained with it": ("network", "original", str(ROOT / "weights/benchmarks/inpaint-original.safetensors")),
     "psal combined": ("combined", "psal", WEIGHTS),
     "psal patch": ("patch", None, None),
     "diffusion, what the network starts from": ("network", None, None),

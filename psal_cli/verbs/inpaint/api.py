@@ -65,8 +65,9 @@ def inpaint(
     """Fills the masked part of a picture with what fits from the rest of it, at full resolution.
 
     Patches are searched and copied from coarse to fine (after Newson et al. 2017, "Non-local patch-based image inpainting",
-    IPOL), guided by what a network expects in the hole (Yu et al. 2018, with the attention of Cherel et al. 2022, arXiv
-    2202.03163), and joined in the gradient domain.
+    IPOL), guided by learned features of what belongs where (`psal_cli.networks.learned_copying`), and joined in the gradient
+    domain (Perez et al. 2003). Engine "network" is that of Yu et al. 2018, with the attention of Cherel et al. 2022 (arXiv
+    2202.03163).
 
     Args:
         image: [H, W], [H, W, 3] or [H, W, 4], uint8, uint16 or float32 in [0, 1]; whatever `np.asarray` makes such an array of.
