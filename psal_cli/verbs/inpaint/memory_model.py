@@ -26,7 +26,8 @@ STRIPS = 30_000_000  # of all that is made a strip or a band of rows at a time, 
 MASK = 5  # bytes a pixel while a mask is looked at
 FIELD = 8  # bytes a pixel of the field, where it is written
 DRAWING = 3  # bytes a pixel of its drawing
-DESCRIBING = 1200, 100  # bytes a pixel of a tile, and of a window, while places are described; measured
+DESCRIBING = 900, 100  # bytes a pixel of a tile, and of a window, while places are described; measured
+DESCRIBED = 90_000_000  # what is kept of it by the libraries; measured
 REACHES = tuple(int(2 ** (n / 2)) for n in range(30, 13, -1))  # 32768 to 128, each 0.7 of the one before
 
 
@@ -177,7 +178,7 @@ def _window_bytes(box: Box, hole: _Extent, channels: int, network: InpaintingNet
         described = 4 * (channels + 2 * TEXTURES + network.features)  # bytes a place, as key and as what the guide says
         guided = min(hole.guided, size // 4)
         describing = DESCRIBING[0] * hole.piece + DESCRIBING[1] * min(hole.seen, size)
-        return max(masks + key // 2 + 2 * described * guided + describing, search, last)
+        return max(masks + key // 2 + 2 * described * guided + describing, search + DESCRIBED, last + DESCRIBED)
     drawing = network_bytes(min(hole.seen, size), hole.piece, network)
     return drawing + max(masks + key // 2, search, last)  # the allocator keeps it: the blocks are small
 
