@@ -179,7 +179,6 @@ mask_options = group(
     click.option(
         "--mask",
         type=PICTURE,
-        required=True,
         help="Picture of the input's size: white = fill (from half on); or a layer painted in one colour on transparency. One "
         "for all; a folder with the inputs' tree and names; or a pattern with {stem}, {name} or {dir} of the input, such as "
         "{stem}_mask.png, which is beside it when no folder is named.",
