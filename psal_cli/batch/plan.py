@@ -30,7 +30,8 @@ class Item:
         sidecars: option ("mask") -> the files that belong to this picture, in the order they were given.
         outputs: option -> the file to write.
         problem: what keeps it from being worked on, found while planning.
-        skipped: its output is there already.
+        skipped: its output is there already, or it is unmasked.
+        unmasked: it has no mask, and such pictures are to be left out.
         number: of several results of one picture, from 0.
         mark: what tells its name from theirs, before the extension.
     """
@@ -42,6 +43,7 @@ class Item:
     outputs: dict[str, Path] = field(default_factory=dict)
     problem: PsalError | None = None
     skipped: bool = False
+    unmasked: bool = False
     number: int = 0
     mark: str = ""
 
@@ -250,7 +252,9 @@ def settle(items: list[Item], folders: bool, force: bool, skip_existing: bool) -
     existing: list[Path] = []
     checked: set[Path] = set()
     for item in items:
-        item.skipped = skip_existing and item.output != STDIO and places.is_file(item.output)
+        item.skipped = item.unmasked or (skip_existing and item.output != STDIO and places.is_file(item.output))
+        if item.unmasked:  # nothing is written for it
+            continue
         for option, path in item.outputs.items():
             key = places.key(path) if path != STDIO else str(STDIO)
             if other := next((other for other in taken.get(key) if _is_output(places, path, other, item, option)), None):

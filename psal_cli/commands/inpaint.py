@@ -112,8 +112,10 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         check_file("--mask", arguments.mask)
         if arguments.mask is None and not self._shapes():
             raise click.UsageError("Missing option '--mask', '--box' or '--polygon': say what to fill, e.g. --box 100,80,50,40")
-        if arguments.mask is None and arguments.mask_invert:
-            raise click.UsageError("--mask-invert requires --mask: leave it out, or give a mask")
+        for option, given in (("--mask-invert", arguments.mask_invert), ("--if-masked", arguments.if_masked)):
+            if given and arguments.mask is None:
+                raise click.UsageError(f"{option} requires --mask: leave it out, or give a mask")
+        self.if_masked = arguments.if_masked
         copying = ("source_mask", "patch_size", "no_blend", "save_offsets", "arrows")
         self.refuse_mixtures(dict.fromkeys(copying, PATCHES) | dict.fromkeys(("attention", "weights"), NETWORKS))
         if arguments.engine == "patch":

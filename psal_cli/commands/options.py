@@ -183,6 +183,7 @@ mask_options = group(
         "for all; a folder with the inputs' tree and names; or a pattern with {stem}, {name} or {dir} of the input, such as "
         "{stem}_mask.png, which is beside it when no folder is named.",
     ),
+    click.option("--if-masked", is_flag=True, help="Leave out pictures that have no --mask, instead of failing there."),
     click.option("--mask-invert", is_flag=True, help="Black = fill."),
     click.option("--dilate", type=click.IntRange(0, 10_000), default=0, metavar="PX", help="Grow the hole by PX pixels."),
     click.option(

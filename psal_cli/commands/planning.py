@@ -33,7 +33,7 @@ def planned(verb: AnyVerb) -> tuple[list[Item], bool]:
     sheets = {name: text for name in verb.sheets if (text := verb.value(name))}
     outputs = {name: verb.value(name) for name in verb.outputs}
     _check_streams(arguments, patterns, items, outputs | sheets)
-    items = plan.repeated(pair(items, patterns, READABLE), verb.results)
+    items = plan.repeated(pair(items, patterns, READABLE, verb.if_masked), verb.results)
     several |= verb.results > 1
     extension = f".{arguments.format}" if arguments.format else None
     items = plan.place(items, outputs | {"output": arguments.output}, several, arguments.suffix, verb.beside, extension)

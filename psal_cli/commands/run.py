@@ -38,10 +38,11 @@ def _preview(verb: AnyVerb, items: list[Item], several: bool) -> int:
     for item in items:
         plan: report.Record = {
             "input": str(item.input),
-            "output": str(item.output),
+            "output": None if item.unmasked else str(item.output),
             "status": "skip" if item.skipped else "do",
             "error": None,
         }
+        plan |= {"reason": report.reason(item)} if item.skipped else {}
         files = report.sidecars(verb, item)
         plan |= files
         try:
@@ -57,8 +58,9 @@ def _preview(verb: AnyVerb, items: list[Item], several: bool) -> int:
             console.data(printable(report.preview(plan, files)))
     skipped = sum(item.skipped for item in items)
     if several:
-        console.say(f"dry run: {len(items) - len(codes) - skipped} to do, {skipped} skipped, {len(codes)} refused")
-    return report.exit_code(codes, several, skipped == len(items)) or int(console.lost)
+        left = len(items) - len(codes) - skipped
+        console.say(f"dry run: {left} to do, {report.skipped(items)}, {len(codes)} refused")
+    return report.exit_code(codes, several, report.nothing(items)) or int(console.lost)
 
 
 def _run(verb: AnyVerb, items: list[Item], several: bool, stop: Stop) -> int:
@@ -67,7 +69,7 @@ def _run(verb: AnyVerb, items: list[Item], several: bool, stop: Stop) -> int:
     numbers = {item: number for number, item in enumerate(todo, 1)}
     rest, missed = dict.fromkeys(todo), dict.fromkeys(todo)
     codes: list[int] = []
-    statuses = Counter(skipped=len(items) - len(todo))
+    statuses = Counter[str]()
     started = time.perf_counter()
 
     def read(item: Item) -> Any:
@@ -92,7 +94,7 @@ def _run(verb: AnyVerb, items: list[Item], several: bool, stop: Stop) -> int:
             if item.skipped:
                 console.record(report.record(verb, item, "skipped"))
         if not several and not todo:
-            console.say(f"{items[0].output} exists: skipped")
+            console.say(f"{items[0].input} has no mask: skipped" if items[0].unmasked else f"{items[0].output} exists: skipped")
         jobs = arguments.jobs if arguments.max_memory is None else 1  # pictures that wait would take what the plan does not count
         with console.bar(len(todo)):
             for done in run(todo, read, work, write, stop, jobs, arguments.keep_going):
@@ -110,10 +112,10 @@ def _run(verb: AnyVerb, items: list[Item], several: bool, stop: Stop) -> int:
             write_list(as_path(arguments.failed_list), rest)
         if several:
             listed = arguments.failed_list if rest else None
-            console.say(report.summary(statuses, len(missed), time.perf_counter() - started, listed))
+            console.say(report.summary(items, statuses, len(missed), time.perf_counter() - started, listed))
         elif missed:
             console.failure(KeyboardInterrupt())
-    return INTERRUPTED if stop.asked else report.exit_code(codes, several, not todo) or int(console.lost)
+    return INTERRUPTED if stop.asked else report.exit_code(codes, several, report.nothing(items)) or int(console.lost)
 
 
 def _start(verb: AnyVerb) -> None:

@@ -45,6 +45,7 @@ class Verb(ABC, Generic[Given, Loaded, Result]):
     flags: ClassVar[Mapping[str, str]] = {}  # the library's name of an argument -> the option, where its errors may name one
     less: ClassVar[str] = "--max-memory{} picks a smaller plan"  # what takes less memory; {}: of so much, where that is known
     smaller: ClassVar[str] = "give a smaller picture"  # what takes less where there is no smaller plan
+    if_masked = False  # whether pictures without a mask are left out
     step: ClassVar[str] = "level"  # what the work on a picture is made of, in its progress
     results = 1  # of each picture
     cpu_only: str | None = None  # what runs on the CPU only, in words; None where CUDA can be used
