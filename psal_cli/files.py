@@ -80,7 +80,16 @@ def check_folder(path: Path, folder: Path) -> None:
     if not folder.is_dir():
         raise InputError(f"{path}: {folder} is a file, where a folder is needed: give another with -o")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise WriteError(f"{path}: no permission to write in {folder}: change it, or write to another folder with -o")
+        raise WriteError(f"{path}: {_why_closed(folder)}write to another folder with -o")
+
+
+def _why_closed(folder: Path) -> str:
+    """Why nothing can be written in a folder, and what the user can change about it."""
+    if hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY:
+        return f"{folder} is on a read-only file system: "
+    if hasattr(os, "geteuid") and folder.stat().st_uid != os.geteuid():
+        return f"{folder} belongs to another user, and you have no permission to write in it: "
+    return f"no permission to write in {folder}: change it, or "
 
 
 def _check_stdout() -> None:
