@@ -192,8 +192,7 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
         references = [lent_colours(x) for x in loaded.references]
         grey = replace(loaded.picture, pixels=as_srgb(loaded.picture), alpha=None)
         try:
-            levels = progress if given.engine == "psal" else None  # the other engine has a single step
-            return api.colorize(grey.array(), references, chosen, progress=levels)
+            return api.colorize(grey.array(), references, chosen, progress=progress)
         except api.UnusableReferenceError as error:
             path = item.sidecars["ref"][error.number]
             raise InputError(f"{path} is {error.value}, it has no colours to borrow: give another picture with --ref") from error

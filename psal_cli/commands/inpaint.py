@@ -228,10 +228,9 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         from psal_cli.verbs.inpaint.completion import NothingToCopyError
 
         mask = loaded.mask.hole if loaded.mask.soft is None else loaded.mask.soft
-        levels = progress if self.arguments.engine != "network" else None  # that engine has a single step
         chosen = self._options(loaded.reach)
         try:
-            return api.inpaint(loaded.picture.array(), mask, chosen, source_mask=loaded.source, progress=levels)
+            return api.inpaint(loaded.picture.array(), mask, chosen, source_mask=loaded.source, progress=progress)
         except NothingToCopyError as error:
             size = f"{error.patch_size}x{error.patch_size}"
             nothing = f"nothing is left to copy from: no patch of {size} lies whole outside the mask"

@@ -169,7 +169,7 @@ class Reconstruct(Verb[ReconstructArguments, Loaded, Result]):
         )
         reference = replace(key, pixels=lent).array()
         try:
-            found = api.reconstruct(replace(query, pixels=asked, alpha=None).array(), reference, chosen)  # a single step
+            found = api.reconstruct(replace(query, pixels=asked, alpha=None).array(), reference, chosen, progress=progress)
         except InvalidValueError:
             raise
         except ValueError as error:
@@ -177,7 +177,7 @@ class Reconstruct(Verb[ReconstructArguments, Loaded, Result]):
         if found.psnr is not None:
             near = found.psnr
             self.facts[item] = {"psnr": round(near, 3) if isfinite(near) else None}
-            self.console.say(f"{item.input}: " + (f"PSNR {near:.2f} dB" if isfinite(near) else "rebuilt exactly"))
+            self.remarks[item] = f"PSNR {near:.2f} dB" if isfinite(near) else "rebuilt exactly"
         picture = replace(query.with_array(found.image), alpha=query.alpha, metadata=replace(query.metadata, icc=icc))
         return Result(query, picture, found.field)
 

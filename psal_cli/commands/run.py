@@ -71,16 +71,23 @@ def _run(verb: AnyVerb, items: list[Item], several: bool, stop: Stop) -> int:
     codes: list[int] = []
     statuses = Counter[str]()
     started = time.perf_counter()
+    jobs = arguments.jobs if arguments.max_memory is None else 1  # pictures that wait would take what the plan does not count
+
+    def stage(item: Item, text: str, share: float) -> None:
+        if jobs == 1:  # else another picture is being worked on
+            console.stage(numbers[item], len(todo), item.input.name, text, share)
 
     def read(item: Item) -> Any:
         if item.problem:
             raise item.problem
+        stage(item, "reading", 0.0)
         return verb.read(item)
 
     def work(item: Item, loaded: Any) -> Any:
-        return verb.work(item, loaded, console.progress(numbers[item], len(todo), item.input.name, verb.step))
+        return verb.work(item, loaded, console.progress(numbers[item], len(todo), item.input.name))
 
     def write(item: Item, result: Any) -> str:
+        stage(item, "writing", 1.0)
         make_folders(item.outputs.values())
         return verb.write(item, result)
 
@@ -95,7 +102,6 @@ def _run(verb: AnyVerb, items: list[Item], several: bool, stop: Stop) -> int:
                 console.record(report.record(verb, item, "skipped"))
         if not several and not todo:
             console.say(f"{items[0].input} has no mask: skipped" if items[0].unmasked else f"{items[0].output} exists: skipped")
-        jobs = arguments.jobs if arguments.max_memory is None else 1  # pictures that wait would take what the plan does not count
         with console.bar(len(todo)):
             for done in run(todo, read, work, write, stop, jobs, arguments.keep_going):
                 del missed[done.item]
@@ -147,7 +153,8 @@ def _report(verb: AnyVerb, done: Outcome, count: str) -> int:
         code, line = console.failure(error, str(done.item.input), cure)
         status = "interrupted" if code == INTERRUPTED else "failed"
     else:
-        console.say(f"{count}{done.item.output}: {status} in {done.seconds:.1f} s")
+        remark = f", {verb.remarks[done.item]}" if done.item in verb.remarks else ""
+        console.say(f"{count}{done.item.output}: {status} in {done.seconds:.1f} s{remark}")
     facts = {"error": line, "seconds": round(done.seconds, 3), "peak_memory_bytes": done.peak} | verb.facts.get(done.item, {})
     hashed = report.digest(done.item.output) if console.as_json and not code else None
     console.record(report.record(verb, done.item, status) | facts | {"sha256": hashed})

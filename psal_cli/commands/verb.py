@@ -46,7 +46,6 @@ class Verb(ABC, Generic[Given, Loaded, Result]):
     less: ClassVar[str] = "--max-memory{} picks a smaller plan"  # what takes less memory; {}: of so much, where that is known
     smaller: ClassVar[str] = "give a smaller picture"  # what takes less where there is no smaller plan
     if_masked = False  # whether pictures without a mask are left out
-    step: ClassVar[str] = "level"  # what the work on a picture is made of, in its progress
     results = 1  # of each picture
     cpu_only: str | None = None  # what runs on the CPU only, in words; None where CUDA can be used
 
@@ -55,6 +54,7 @@ class Verb(ABC, Generic[Given, Loaded, Result]):
         self.device = arguments.device  # as asked for until `use_device`, then that of torch
         self.estimates: dict[Item, int] = {}
         self.facts: dict[Item, dict[str, object]] = {}  # of a result, for its line of --json
+        self.remarks: dict[Item, str] = {}  # the same in words, for the line that says that it is done
 
     @abstractmethod
     def start(self) -> None:

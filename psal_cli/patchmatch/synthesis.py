@@ -5,6 +5,7 @@ weighted vote in turn (Kwatra et al. 2005, section 3; Wexler et al. 2007): holes
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,11 +73,13 @@ class Estimate(ABC):
             key.rows,
         )
 
-    def alternate(self, key: Key, patch_size: int, rounds: int, seed: int) -> None:
-        """Search and vote in turn, until hardly a match changes; ends with a search."""
+    def alternate(self, key: Key, patch_size: int, rounds: int, seed: int, searched: Callable[[], None] | None = None) -> None:
+        """Search and vote in turn, until hardly a match changes; ends with a search. searched: called after each."""
         for number in range(rounds):
             before = self.nnf
             self.search(key, patch_size, seed + number)
+            if searched:
+                searched()
             if before is not None and self.at_queries((self.nnf != before).any(2)).mean() < SETTLED:
                 break
             if number + 1 < rounds:
