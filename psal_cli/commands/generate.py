@@ -185,12 +185,9 @@ class Generate(Verb[GenerateArguments, Loaded, Result]):
         )
         return self.planned(item, found)
 
-    def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
-        """The library call."""
-        from psal_cli.verbs.generate import api
-
-        given, picture = self.arguments, loaded.picture
-        chosen = GenerateOptions(
+    def _options(self, item: Item) -> GenerateOptions:
+        given = self.arguments
+        return GenerateOptions(
             size=(given.size[1], given.size[0]) if given.size else None,
             method=given.method,
             levels=given.levels,
@@ -201,7 +198,13 @@ class Generate(Verb[GenerateArguments, Loaded, Result]):
             seed=self._seed(item),
             device=self.device,
         )
-        made = api.generate(picture.array(), chosen, keep=loaded.keep, progress=progress)
+
+    def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
+        """The library call."""
+        from psal_cli.verbs.generate import api
+
+        picture = loaded.picture
+        made = api.generate(picture.array(), self._options(item), keep=loaded.keep, progress=progress)
         return Result(picture, picture.with_array(made.image), made.field)
 
     def write(self, item: Item, result: Result) -> str:
@@ -226,6 +229,10 @@ class Generate(Verb[GenerateArguments, Loaded, Result]):
         write_picture(drawing.contact_sheet(pictures), path, self.arguments.force)
 
     def preview(self, item: Item) -> dict[str, object]:
+        from psal_cli.verbs.generate import time_model
+
         header = self.header(item)
         width, height = self._size(header)
-        return {"width": width, "height": height, "memory_bytes": self._plan(item, header).bytes}
+        memory = self._plan(item, header).bytes
+        cost = time_model.cost(header, (height, width), self.formats(item, header.format), self._options(item))
+        return {"width": width, "height": height, "memory_bytes": memory, "seconds": self.seconds(cost)}

@@ -280,7 +280,18 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
             write_picture(side_by_side(result.before, done, result.mask.hole), path, force)
 
     def preview(self, item: Item) -> dict[str, object]:
+        from psal_cli.image import read_header
+        from psal_cli.verbs.inpaint import time_model
+
         header = self.header(item)
         mask = self._mask(item, (header.width, header.height))
         plan = self._plan(item, header, mask, "source_mask" in item.sidecars or header.alpha)
-        return {"width": header.width, "height": header.height, "memory_bytes": plan.bytes, "reach": plan.reach}
+        masks = [read_header(path, self.arguments.max_pixels, profiles=False) for path in item.sidecar_files]
+        cost = time_model.cost(header, self.formats(item, header.format), mask.hole, self._options(plan.reach), masks)
+        return {
+            "width": header.width,
+            "height": header.height,
+            "memory_bytes": plan.bytes,
+            "reach": plan.reach,
+            "seconds": self.seconds(cost),
+        }

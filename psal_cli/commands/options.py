@@ -165,7 +165,7 @@ batch_options = group(
         "--keep-going/--fail-fast", default=True, show_default=True, help="After a failure: go on, or begin no further picture."
     ),
     click.option("--failed-list", type=PICTURE, help="Write the pictures that failed or were not reached, for --from-file."),
-    click.option("--dry-run", is_flag=True, help="Print what would be done, with sizes and memory, and do nothing."),
+    click.option("--dry-run", is_flag=True, help="Print what would be done, with sizes, memory and seconds, and do nothing."),
     click.option(
         "--jobs",
         type=click.IntRange(1, 64),

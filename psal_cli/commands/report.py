@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from psal_cli import memory
+from psal_cli import memory, timing
 from psal_cli.batch.plan import Item
 from psal_cli.commands.verb import AnyVerb
 from psal_cli.errors import NothingToDoError
@@ -55,7 +55,8 @@ def preview(plan: Record, files: Mapping[str, str | list[str]]) -> str:
     if isinstance(needed := plan.get("memory_bytes"), int):
         near = f", {plan['reach']} pixels around each hole" if plan.get("reach") else ""
         times = f" x {plan['scale']}" if plan.get("scale") else ""
-        facts = [f"{plan['width']}x{plan['height']}{times}, {memory.in_words(needed)}{near}", *facts]
+        taken = f", {timing.in_words(seconds)}" if isinstance(seconds := plan.get("seconds"), float) else ""
+        facts = [f"{plan['width']}x{plan['height']}{times}, {memory.in_words(needed)}{near}{taken}", *facts]
     if plan["status"] == "skip":
         facts = [str(plan["reason"])]
     target = f" -> {plan['output']}" if plan["output"] else ""

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from psal_cli import memory
+from psal_cli import memory, timing
 from psal_cli.batch.plan import Item, as_path, make_folders, write_list
 from psal_cli.batch.runner import Outcome, Stop, import_torch, run
 from psal_cli.commands import options, report
@@ -34,7 +34,9 @@ def _preview(verb: AnyVerb, items: list[Item], several: bool) -> int:
     console, codes = verb.console, []
     import_torch()
     verb.use_device()
+    options.set_threads(verb.arguments.threads)
     _start(verb)
+    total = 0.0
     for item in items:
         plan: report.Record = {
             "input": str(item.input),
@@ -53,13 +55,15 @@ def _preview(verb: AnyVerb, items: list[Item], several: bool) -> int:
             code, line = console.failure(with_cure(error, verb), str(item.input))
             codes.append(code)
             plan |= {"status": "refuse", "error": line}
+        total += seconds if isinstance(seconds := plan.get("seconds"), float) else 0.0
         console.record(plan)
         if not console.as_json:
             console.data(printable(report.preview(plan, files)))
     skipped = sum(item.skipped for item in items)
     if several:
         left = len(items) - len(codes) - skipped
-        console.say(f"dry run: {left} to do, {report.skipped(items)}, {len(codes)} refused")
+        taken = f", {timing.in_words(total)}" if total else ""
+        console.say(f"dry run: {left} to do{taken}, {report.skipped(items)}, {len(codes)} refused")
     return report.exit_code(codes, several, report.nothing(items)) or int(console.lost)
 
 

@@ -180,6 +180,16 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
         return "done"
 
     def preview(self, item: Item) -> dict[str, object]:
+        from psal_cli.verbs.upscale import time_model
+
         header = self.header(item)
         plan = self._plan(item, header)
-        return {"width": header.width, "height": header.height, "scale": self.scale, "memory_bytes": plan.bytes}
+        formats = self.formats(item, header.format)
+        cost = time_model.cost(header, formats, self._networks(), plan.largest, self.arguments.ensemble)
+        return {
+            "width": header.width,
+            "height": header.height,
+            "scale": self.scale,
+            "memory_bytes": plan.bytes,
+            "seconds": self.seconds(cost),
+        }

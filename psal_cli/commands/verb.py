@@ -18,6 +18,7 @@ from psal_cli.files import STDIO, open_input
 
 if TYPE_CHECKING:
     from psal_cli.image import Encoding, Header
+    from psal_cli.timing import Cost
 
 
 class HasBytes(Protocol):
@@ -77,7 +78,7 @@ class Verb(ABC, Generic[Given, Loaded, Result]):
 
     @abstractmethod
     def preview(self, item: Item) -> dict[str, object]:
-        """What can be told without decoding the picture: size, memory. Raises PsalError for what would be refused."""
+        """What can be told without decoding the picture: size, memory, seconds. Raises PsalError for what would be refused."""
 
     def value(self, option: str) -> str | None:
         """What was given for an option that names a file."""
@@ -118,6 +119,14 @@ class Verb(ABC, Generic[Given, Loaded, Result]):
         if self.arguments.max_memory is None:  # who names a limit may know more, of swap for instance
             memory.check_available(plan.bytes)
         return plan
+
+    def seconds(self, cost: Cost) -> float | None:
+        """What a picture of this cost takes here; None on a GPU, of which no figures are known."""
+        import torch
+
+        from psal_cli import timing
+
+        return round(timing.seconds(cost, torch.get_num_threads()), 2) if self.device == "cpu" else None
 
     def header(self, item: Item) -> Header:
         from psal_cli.image import read_header
