@@ -102,7 +102,7 @@ def sample(
                     meter.restart()
                     return None
             elif coarser is not None or not psinot:
-                spent = partial(meter.approach, 1 / settling(number, options.iterations))
+                spent = partial(meter.approach, 1 / (1 + settling(number, options.iterations)))
                 state.alternate(key, patch_size, options.iterations, options.seed, spent)
             if number < min(moved, default=levels):
                 pyramid.drop(number)

@@ -7,12 +7,12 @@ from psal_cli.patchmatch.pyramid import TEXTURES
 from psal_cli.verbs.generate.transport import SAMPLE
 
 FEATURES = 40.0  # a pixel of the reference
-SEARCH = 4.0  # a pixel of the sample, pixel of a patch and feature: one search
+SEARCH = 1.6  # a pixel of the sample, pixel of a patch and feature: one search
 COHERENCE = 400.0  # a pixel: the same, with coherence
-VOTE = 22.0  # a pixel and pixel of a patch: one vote
+VOTE = 9.0  # a pixel and pixel of a patch: one vote
 ASCENT = 1.9  # a pair of patches that are compared: one step of ascent
 MOVE = 0.03, 2.0  # a pair of patches: for each of their numbers, and once
-SETTLING = 3, 2  # rounds in which the finest level settles, 2 to 7; so many more for each coarser one
+SETTLING = 2, 2  # rounds in which the finest level settles, 1 to 7; so many more for each coarser one
 
 
 def settling(level: int, iterations: int) -> int:

@@ -9,7 +9,7 @@ from psal_cli.verbs.reconstruct.options import ReconstructOptions
 PREPARE = 40.0  # nanoseconds a pixel of both: features and tables
 SEARCH = 3.0  # a pixel, neighbour, round, pixel of a patch and channel
 COMPARE = 3.0  # the same, without rounds: similarities of what was found
-MEAN = 60.0  # a pixel and neighbour: the weighted mean; with aggregation for each pixel of a patch a tenth
+MEAN = 60.0  # a pixel and neighbour: the weighted mean; with aggregation for each pixel of a patch
 PAIR = 0.12  # a pair of pixels, pixel of a patch and channel, with full attention
 
 
@@ -29,5 +29,5 @@ def cost(query: Header, key: Header, formats: Mapping[str, str], options: Recons
         return files + timing.Cost(0, 1e-9 * PAIR * patch * asked * given)
     each = (SEARCH * options.iterations + COMPARE) * patch + MEAN
     if options.attention == "aggregation":
-        each += MEAN / 10 * options.patch_size**2
+        each += MEAN * options.patch_size**2
     return files + timing.Cost(0, 1e-9 * each * options.k * asked)

@@ -20,7 +20,7 @@ from psal_cli.patchmatch.diffusion import diffused
 from psal_cli.verbs.hooks import Meter, Progress
 from psal_cli.verbs.upscale.networks import Network
 from psal_cli.verbs.upscale.options import STRIPS
-from psal_cli.verbs.upscale.workload import DRAWN, metered, network_cost, total_cost
+from psal_cli.verbs.upscale.workload import metered, network_cost, strip_cost, total_cost
 from psal_cli.viz.field import Field
 from psal_cli.weights import on_device, private_copy
 
@@ -136,7 +136,7 @@ class Upscaler:
                 bottom = top + found.shape[1]
                 yield slice(top, bottom), found.permute(1, 2, 0).cpu().numpy()
                 top = bottom
-                meter.spend(DRAWN * found[0].numel())
+                meter.spend(strip_cost(network, found[0].numel() // network.scale**2))
 
 
 def _lies(size: tuple[int, int]) -> bool:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from torch import Tensor, nn
 
 from psal_cli.networks.csnln import CSNLN, Pasting
+from psal_cli.networks.residual_psal import ResidualPSAL
 from psal_cli.networks.upscaling import ResidualBlock, UpscalingNetwork
 from psal_cli.patchmatch.strips import strips
 from psal_cli.verbs.upscale.networks import Network
@@ -16,7 +17,7 @@ from psal_cli.verbs.upscale.networks import Network
 BLOCK = 0.23  # a pixel and the square of the features: one residual block
 SEARCH = 6000.0  # a pixel: the attention's search
 DRAWN = 100.0  # a pixel of the result: enlarging, adding, rounding
-OTHER = 1.6  # ns a pixel and weight: a network of another kind
+OTHER = 0.03  # a pixel and weight: a network of another kind
 
 
 def network_cost(network: Network, height: int, width: int, rows: int) -> float:
@@ -26,7 +27,8 @@ def network_cost(network: Network, height: int, width: int, rows: int) -> float:
         passes = network.depth * (5 if network.scale == 4 else 1)  # the second stage works at twice the resolution
         return drawn + passes * _published(network) * height * width
     if not isinstance(network, UpscalingNetwork):
-        return drawn + OTHER * sum(x.numel() for x in network.parameters()) * height * width
+        searched = SEARCH if network.cross else 0.0
+        return strip_cost(network, height * width) + searched * height * width
     block = BLOCK * network.head.out_channels**2
 
     def trunk(reduced: int) -> float:
@@ -38,6 +40,13 @@ def network_cost(network: Network, height: int, width: int, rows: int) -> float:
         return drawn + trunk(1)
     asked = height * width * (1 + 1 / network.ratio**2)  # on the reduced picture the attention is tried first
     return drawn + trunk(1) + trunk(network.ratio) + trunk(network.ratio**2) + (SEARCH + block * network.before) * asked
+
+
+def strip_cost(network: Network, pixels: int) -> float:
+    """What `metered` does not tell of a strip of the input with so many pixels."""
+    drawn = DRAWN * network.scale**2
+    whole = isinstance(network, ResidualPSAL)
+    return pixels * (drawn + (OTHER * sum(x.numel() for x in network.parameters()) if whole else 0))
 
 
 def total_cost(
