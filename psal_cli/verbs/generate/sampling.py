@@ -111,7 +111,9 @@ def sample(
         return state
 
     attempts = map(attempt, [WHOLE] * (TRIES - 1) + [1.0])
-    return _sample(next(state for state in attempts if state is not None), pixels, alpha, kept)
+    made = next(state for state in attempts if state is not None)
+    meter.begin(0)  # what the last level had left is done
+    return _sample(made, pixels, alpha, kept)
 
 
 def levels_for(
