@@ -26,7 +26,7 @@ FLOORS = [
     {"benchmarks"},
     {"verbs"},
     {"batch", "viz", "networks"},
-    {"image", "patchmatch", "attention"},
+    {"image", "patchmatch", "attention", "timing"},
     {"files", "weights", "memory", "ops"},
     {"errors", "native", "memory_fallback"},
 ]
