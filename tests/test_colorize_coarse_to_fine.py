@@ -18,6 +18,7 @@ from psal_cli.verbs.colorize.joint_bilateral import JointBilateralUpsampling
 from psal_cli.verbs.colorize.options import COARSE
 from psal_cli.verbs.colorize.paper import LAYERS, _levelled, layer
 from psal_cli.verbs.colorize.paper import colorize as by_paper
+from psal_cli.verbs.hooks import Meter
 from psal_cli.viz import drawing
 
 NAMES = {
@@ -327,8 +328,8 @@ def test_same_seed_same_colours_for_any_number_of_threads(pair, threads, size, t
 def test_larger_pictures_are_looked_at_twice(pair):
     picture = frame(pair, 0, (160, 160)).repeat(6, 0).repeat(6, 1)  # 960: more than twice the coarse level
     steps = []
-    found = colorize(picture, [picture], longest=2 * COARSE, progress=lambda *step: steps.append(step))
-    assert steps == [(1, 2, "448x448"), (2, 2, "896x896")]
+    found = colorize(picture, [picture], longest=2 * COARSE, meter=Meter(lambda _, text: steps.append(text), 1.0))
+    assert list(dict.fromkeys(steps)) == ["level 1 of 2, 448x448", "level 2 of 2, 896x896"]
     assert found.chroma.shape == (896, 896, 2)
     assert error(found, picture) < 0.1 * variance(picture)
 

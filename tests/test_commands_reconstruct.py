@@ -1,5 +1,6 @@
 """`psal reconstruct` as a shell sees it: what goes in and comes out, options, profiles, refusals."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def test_the_psnr_that_is_said_is_that_of_the_files():
     assert done.exit_code == 0, done.stderr
     error = np.square(pixels_of("query_rebuilt.png").astype(float) - pixels_of("query.png")).mean()
     decibels = 10 * np.log10(255**2 / error)
-    assert f"psal: query.png: PSNR {decibels:.2f} dB" in done.stderr and 15 < decibels < 60
+    assert re.fullmatch(rf"psal: \S+: done in \d+\.\d s, PSNR {decibels:.2f} dB\n", done.stderr) and 15 < decibels < 60
     (record,) = lines(done)
     assert record["psnr"] == pytest.approx(decibels, abs=1e-3) and record["status"] == "done"
     np.testing.assert_array_equal(pixels_of("query_rebuilt.png"), rebuild(pixels_of("query.png"), pixels_of("key.png")).pixels)

@@ -107,15 +107,15 @@ main(["inpaint", "photo.png", "--mask", "mask.png"])
 
 
 def on_a_terminal(folder, *options, **env):
-    """What `psal inpaint` shows when stderr is a terminal; its engine takes half a second."""
+    """What `psal inpaint` shows when stderr is a terminal; its engine takes a second."""
     code = f"""
 from psal_cli.commands import main
 from psal_cli.verbs.inpaint import api
 def fill(image, mask, options, progress, **_):
     import time, numpy
     for level in (1, 2):
-        if progress: progress(level, 2, "48x32")
-        time.sleep(0.2)
+        if progress: progress((level - 1) / 2, f"level {{level}} of 2, 48x32")
+        time.sleep(0.6)
     return api.InpaintResult(image.copy(), mask, numpy.zeros((mask.sum(), 2), numpy.int32), None)
 api.inpaint = fill
 main(["inpaint", "photo.png", "--mask", "mask.png", *{options}])
@@ -135,7 +135,10 @@ main(["inpaint", "photo.png", "--mask", "mask.png", *{options}])
 @pytest.mark.parametrize("env", [{}, {"NO_COLOR": "1"}])
 def test_a_terminal_gets_a_bar_and_no_color_is_obeyed(folder, env):
     shown = on_a_terminal(folder, **env)
-    assert "━" in shown and "level 2 of 2, 48x32" in shown
+    assert "━" in shown and "level 2 of 2, 48x32" in shown and "50%" in shown
+    assert {"0:00:00", "0:00:01"} <= set(re.findall(r"\d:\d\d:\d\d", shown))  # elapsed
+    left = re.findall(r"(\S+) left", re.sub(r"\x1b\[[0-9;]*m", "", shown))
+    assert "-:--" in left and {"0:01", "0:00"} <= set(left)
     colours = re.findall(r"\x1b\[[0-9;]*3[0-8][0-9;]*m", shown)
     assert bool(colours) == (not env)
 

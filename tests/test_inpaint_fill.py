@@ -127,9 +127,17 @@ def test_a_picture_without_a_whole_patch_to_copy_is_refused(patch_size, source):
 
 def test_progress_names_every_level_once():
     image, seen = noise(), []
-    inpaint(image, hole_of(image, (20, 76, 30, 90)), progress=lambda *level: seen.append(level))
-    assert [level for level, _, _ in seen] == list(range(1, seen[0][1] + 1))
-    assert seen[-1][2] == "128x96"
+    inpaint(image, hole_of(image, (20, 76, 30, 90)), progress=lambda _, text: seen.append(text))
+    levels = [text for text in dict.fromkeys(seen) if text.startswith("level")]
+    assert levels == ["level 1 of 2, 64x48", "level 2 of 2, 128x96"]
+    assert seen[0] == "128x96" and seen[-1] == "joining the copies"
+
+
+def test_progress_moves_inside_the_last_level():
+    image, seen = noise(), []
+    inpaint(image, hole_of(image, *HOLES), progress=lambda share, text: seen.append((share, text)))
+    last = [share for share, text in seen if text.endswith("128x96")]
+    assert len(set(last)) > len(HOLES)  # after each of its holes
 
 
 def test_a_hole_as_wide_as_the_picture_is_filled():
@@ -172,8 +180,10 @@ def test_within_a_reach_nothing_further_away_counts(threads):
 
 def test_progress_within_a_reach_names_the_part():
     image, seen = noise(), []
-    inpaint(image, hole_of(image, *HOLES), reach=12, progress=lambda *level: seen.append(level))
-    assert seen[-1][2].endswith(", part 3 of 3")
+    inpaint(image, hole_of(image, *HOLES), reach=12, progress=lambda *step: seen.append(step))
+    parts = [text.rpartition(", ")[2] for _, text in seen]
+    assert list(dict.fromkeys(parts)) == [f"part {number} of 3" for number in (1, 2, 3)]
+    assert [share for share, _ in seen] == sorted(share for share, _ in seen)
 
 
 def test_nothing_to_copy_within_a_reach_is_a_want_of_memory_where_memory_chose_it(monkeypatch):

@@ -26,7 +26,7 @@ FLOORS = [
     {"benchmarks"},
     {"verbs"},
     {"batch", "viz", "networks"},
-    {"image", "patchmatch", "attention"},
+    {"image", "patchmatch", "attention", "timing"},
     {"files", "weights", "memory", "ops", "strips"},
     {"errors", "native", "memory_fallback"},
 ]

@@ -28,7 +28,8 @@ class Item:
         sidecars: option ("mask") -> the files that belong to this picture, in the order they were given.
         outputs: option -> the file to write.
         problem: what keeps it from being worked on, found while planning.
-        skipped: its output is there already.
+        skipped: its output is there already, or it is unmasked.
+        unmasked: it has no mask, and such pictures are to be left out.
         number: of several results of one picture, from 0.
         mark: what tells its name from theirs, before the extension.
     """
@@ -40,6 +41,7 @@ class Item:
     outputs: dict[str, Path] = field(default_factory=dict)
     problem: PsalError | None = None
     skipped: bool = False
+    unmasked: bool = False
     number: int = 0
     mark: str = ""
 

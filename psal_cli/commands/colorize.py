@@ -173,27 +173,29 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
             self._tell_guesses(item, found.guessed)
         return Result(loaded, found, replace(picture, pixels=found.image, metadata=coloured_metadata(picture)))
 
-    def _colorized(self, item: Item, loaded: Loaded, progress: Progress | None) -> ColorizeResult:
-        """The library call."""
-        from psal_cli.image.srgb import as_srgb, lent_colours
-        from psal_cli.verbs.colorize import api
-
+    def _options(self, longest: int) -> ColorizeOptions:
         given = self.arguments
-        chosen = ColorizeOptions(
+        return ColorizeOptions(
             engine=given.engine,
             strength=given.strength,
             attention=given.attention,
             iterations=given.iterations,
             weights=given.weights,
-            longest_side=loaded.plan.longest,
+            longest_side=longest,
             seed=given.seed,
             device=self.device,
         )
+
+    def _colorized(self, item: Item, loaded: Loaded, progress: Progress | None) -> ColorizeResult:
+        """The library call."""
+        from psal_cli.image.srgb import as_srgb, lent_colours
+        from psal_cli.verbs.colorize import api
+
+        chosen = self._options(loaded.plan.longest)
         references = [lent_colours(x) for x in loaded.references]
         grey = replace(loaded.picture, pixels=as_srgb(loaded.picture), alpha=None)
         try:
-            levels = progress if given.engine == "psal" else None  # the other engine has a single step
-            return api.colorize(grey.array(), references, chosen, progress=levels)
+            return api.colorize(grey.array(), references, chosen, progress=progress)
         except api.UnusableReferenceError as error:
             path = item.sidecars["ref"][error.number]
             raise InputError(f"{path} is {error.value}, it has no colours to borrow: give another picture with --ref") from error
@@ -228,6 +230,16 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
             write_picture(drawing.side_by_side(picture, result.picture, references=result.loaded.references), path, force)
 
     def preview(self, item: Item) -> dict[str, object]:
+        from psal_cli.image import read_header
+        from psal_cli.verbs.colorize import time_model
+
         header = self.header(item)
         plan = self._plan(item, header)
-        return {"width": header.width, "height": header.height, "memory_bytes": plan.bytes}
+        references = [read_header(path, self.arguments.max_pixels) for path in item.sidecars["ref"]]
+        cost = time_model.cost(header, references, self.formats(item, header.format), self._options(plan.longest))
+        return {
+            "width": header.width,
+            "height": header.height,
+            "memory_bytes": plan.bytes,
+            "seconds": self.seconds(cost),
+        }

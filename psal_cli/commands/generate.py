@@ -16,6 +16,7 @@ from psal_cli.commands import options
 from psal_cli.commands.arguments import GenerateArguments, into
 from psal_cli.commands.console import Console, Progress
 from psal_cli.commands.run import run_verb
+from psal_cli.commands.shapes import check_file, shape_options
 from psal_cli.commands.verb import Verb, WithSheets
 from psal_cli.errors import InputError
 from psal_cli.verbs.generate.options import METHODS, GenerateOptions
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from psal_cli.image import Header, Picture
+    from psal_cli.image.shapes import Shape
     from psal_cli.memory import Plan
     from psal_cli.viz.field import Field
 
@@ -56,6 +58,7 @@ EXAMPLE = "psal generate examples/meadow.jpg -n 5 -o samples/ --sheet sheet.jpg"
     help="Picture of IMAGE's size, white = hold in place, black = make anew; found as other verbs find masks. With another "
     "--size IMAGE lies in the middle.",
 )
+@shape_options("Keep", "--keep")
 @options.output_options
 @click.option("--sheet", type=options.PICTURE, help="Also write IMAGE and all its samples on one sheet.")
 @options.batch_options
@@ -106,12 +109,19 @@ class Generate(Verb[GenerateArguments, Loaded, Result], WithSheets):
     partners = ("keep",)
     outputs = ("save_offsets",)
     sheets = ("sheet",)
-    flags: ClassVar[Mapping[str, str]] = {"size": "--size", "levels": "--levels", "patch_size": "--patch-size"}
+    flags: ClassVar[Mapping[str, str]] = {
+        "size": "--size",
+        "levels": "--levels",
+        "patch_size": "--patch-size",
+        "box": "--box",
+        "polygon": "--polygon",
+    }
     cpu_only = "this verb"
     less = smaller = "make a smaller picture with --size"
 
     def __init__(self, arguments: GenerateArguments, console: Console):
         super().__init__(arguments, console)
+        check_file("--keep", arguments.keep)
         self.results = arguments.results
         if arguments.seed + arguments.results > 2**32:
             many = f"{arguments.results} samples need as many seeds, which end at 2^32 - 1"
@@ -123,7 +133,7 @@ class Generate(Verb[GenerateArguments, Loaded, Result], WithSheets):
         baseline()  # before any picture is in memory
 
     def read(self, item: Item) -> Loaded:
-        from psal_cli.image import check_holds, read_picture, read_region
+        from psal_cli.image import check_holds, read_picture
 
         limit = self.arguments.max_pixels
         self.facts[item] = {"seed": self._seed(item)}
@@ -132,12 +142,21 @@ class Generate(Verb[GenerateArguments, Loaded, Result], WithSheets):
         picture = read_picture(item.input, limit)
         check_holds(picture, item.output, self.encoding(item, picture.format))
         self.console.detail(f"{item.input}: {plan.text}")
-        path = self.sidecar(item, "keep")
-        keep = read_region(path, picture.size, limit) if path else None
-        if keep is not None and keep.all() and self._size(header) == picture.size:
-            cure = "paint black what is to be new, or give a larger --size"
-            raise InputError(f"{path} keeps the whole picture, nothing is left to make: {cure}")
-        return Loaded(picture, keep)
+        return Loaded(picture, self._keep(item, picture.size))
+
+    def _keep(self, item: Item, size: tuple[int, int]) -> npt.NDArray[np.bool_] | None:
+        from psal_cli.image.mask import marked_region
+
+        given, path = self.arguments, self.sidecar(item, "keep")
+        shapes: tuple[Shape, ...] = (*given.box, *given.polygon)
+        if path is None and not shapes:
+            return None
+        keep = marked_region(path, size, given.max_pixels, shapes)
+        if keep.all() and (given.size or size) == size:
+            what = f"{path} keeps" if path else "the shapes keep"
+            cure = "paint black what is to be new" if path else "give smaller ones"
+            raise InputError(f"{what} the whole picture, nothing is left to make: {cure}, or give a larger --size")
+        return keep
 
     def _seed(self, item: Item) -> int:
         return self.arguments.seed + item.number
@@ -167,12 +186,9 @@ class Generate(Verb[GenerateArguments, Loaded, Result], WithSheets):
         )
         return self.planned(item, found)
 
-    def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
-        """The library call."""
-        from psal_cli.verbs.generate import api
-
-        given, picture = self.arguments, loaded.picture
-        chosen = GenerateOptions(
+    def _options(self, item: Item) -> GenerateOptions:
+        given = self.arguments
+        return GenerateOptions(
             size=(given.size[1], given.size[0]) if given.size else None,
             method=given.method,
             levels=given.levels,
@@ -183,7 +199,13 @@ class Generate(Verb[GenerateArguments, Loaded, Result], WithSheets):
             seed=self._seed(item),
             device=self.device,
         )
-        made = api.generate(picture.array(), chosen, keep=loaded.keep, progress=progress)
+
+    def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
+        """The library call."""
+        from psal_cli.verbs.generate import api
+
+        picture = loaded.picture
+        made = api.generate(picture.array(), self._options(item), keep=loaded.keep, progress=progress)
         return Result(picture, picture.with_array(made.image), made.field)
 
     def write(self, item: Item, result: Result) -> str:
@@ -208,6 +230,10 @@ class Generate(Verb[GenerateArguments, Loaded, Result], WithSheets):
         write_picture(drawing.contact_sheet(pictures), path, self.arguments.force)
 
     def preview(self, item: Item) -> dict[str, object]:
+        from psal_cli.verbs.generate import time_model
+
         header = self.header(item)
         width, height = self._size(header)
-        return {"width": width, "height": height, "memory_bytes": self._plan(item, header).bytes}
+        memory = self._plan(item, header).bytes
+        cost = time_model.cost(header, (height, width), self.formats(item, header.format), self._options(item))
+        return {"width": width, "height": height, "memory_bytes": memory, "seconds": self.seconds(cost)}

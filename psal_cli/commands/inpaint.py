@@ -13,6 +13,7 @@ from psal_cli.commands import options
 from psal_cli.commands.arguments import InpaintArguments, into
 from psal_cli.commands.console import Console, Progress
 from psal_cli.commands.run import run_verb
+from psal_cli.commands.shapes import check_file, shape_options
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError, InvalidValueError, MemoryLimitError
 from psal_cli.verbs.inpaint.options import ATTENTIONS, ENGINES, InpaintOptions
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from psal_cli.image import Header, Picture
     from psal_cli.image.mask import Mask
+    from psal_cli.image.shapes import Shape
     from psal_cli.memory import Plan
     from psal_cli.verbs.inpaint.api import InpaintResult
 
@@ -32,6 +34,7 @@ EXAMPLE = "psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.
 @click.command(short_help="Remove something from photographs.", epilog=f"\b\nExample:\n  {EXAMPLE}")
 @options.input_options
 @options.mask_options
+@shape_options("Fill", "--mask")
 @options.output_options
 @options.batch_options
 @click.option(
@@ -97,6 +100,8 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
     outputs = ("save_offsets", "compare")
     flags: ClassVar[Mapping[str, str]] = {
         "mask": "--mask",
+        "box": "--box",
+        "polygon": "--polygon",
         "patch_size": "--patch-size",
         "weights": "--weights",
         "device": "--device",
@@ -104,6 +109,13 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
 
     def __init__(self, arguments: InpaintArguments, console: Console):
         super().__init__(arguments, console)
+        check_file("--mask", arguments.mask)
+        if arguments.mask is None and not self._shapes():
+            raise click.UsageError("Missing option '--mask', '--box' or '--polygon': say what to fill, e.g. --box 100,80,50,40")
+        for option, given in (("--mask-invert", arguments.mask_invert), ("--if-masked", arguments.if_masked)):
+            if given and arguments.mask is None:
+                raise click.UsageError(f"{option} requires --mask: leave it out, or give a mask")
+        self.if_masked = arguments.if_masked
         copying = ("source_mask", "patch_size", "no_blend", "save_offsets", "arrows")
         self.refuse_mixtures(dict.fromkeys(copying, PATCHES) | dict.fromkeys(("attention", "weights"), NETWORKS))
         if arguments.engine == "patch":
@@ -129,6 +141,9 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
             seed=given.seed,
             device=self.device,
         )
+
+    def _shapes(self) -> tuple[Shape, ...]:
+        return *self.arguments.box, *self.arguments.polygon
 
     def read(self, item: Item) -> Loaded:
         from psal_cli.image import check_holds, read_picture
@@ -172,14 +187,14 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         headers = [read_header(path, self.arguments.max_pixels, profiles=False) for path in item.sidecar_files]
         for path, head in zip(item.sidecar_files, headers, strict=True):
             check_mask_size(head.width, head.height, size, path)  # before the picture, which may be large, is decoded
-        return max(memory.reading(1, head.channels, head.bits // 8, head.alpha, head.format) for head in headers)
+        decoding = (memory.reading(1, head.channels, head.bits // 8, head.alpha, head.format) for head in headers)
+        return max(decoding, default=0)
 
     def _mask(self, item: Item, size: tuple[int, int]) -> Mask:
         from psal_cli.image import read_mask
 
-        given = self.arguments
-        path = item.sidecars["mask"][0]
-        return read_mask(path, size, given.mask_invert, given.dilate, given.feather, given.max_pixels)
+        given, path = self.arguments, self.sidecar(item, "mask")
+        return read_mask(path, size, given.mask_invert, given.dilate, given.feather, given.max_pixels, self._shapes())
 
     def _source(self, item: Item, size: tuple[int, int]) -> npt.NDArray[np.bool_] | None:
         """--source-mask."""
@@ -213,10 +228,9 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         from psal_cli.verbs.inpaint.completion import NothingToCopyError
 
         mask = loaded.mask.hole if loaded.mask.soft is None else loaded.mask.soft
-        levels = progress if self.arguments.engine != "network" else None  # that engine has a single step
         chosen = self._options(loaded.reach)
         try:
-            result = api.inpaint(loaded.picture.array(), mask, chosen, source_mask=loaded.source, progress=levels)
+            result = api.inpaint(loaded.picture.array(), mask, chosen, source_mask=loaded.source, progress=progress)
             self.facts[item] = {"device": result.device}
             return result
         except NothingToCopyError as error:
@@ -268,7 +282,18 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
             write_picture(side_by_side(result.before, done, result.mask.hole), path, force)
 
     def preview(self, item: Item) -> dict[str, object]:
+        from psal_cli.image import read_header
+        from psal_cli.verbs.inpaint import time_model
+
         header = self.header(item)
         mask = self._mask(item, (header.width, header.height))
         plan = self._plan(item, header, mask, "source_mask" in item.sidecars or header.alpha)
-        return {"width": header.width, "height": header.height, "memory_bytes": plan.bytes, "reach": plan.reach}
+        masks = [read_header(path, self.arguments.max_pixels, profiles=False) for path in item.sidecar_files]
+        cost = time_model.cost(header, self.formats(item, header.format), mask.hole, self._options(plan.reach), masks)
+        return {
+            "width": header.width,
+            "height": header.height,
+            "memory_bytes": plan.bytes,
+            "reach": plan.reach,
+            "seconds": self.seconds(cost),
+        }

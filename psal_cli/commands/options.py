@@ -165,7 +165,7 @@ batch_options = group(
         "--keep-going/--fail-fast", default=True, show_default=True, help="After a failure: go on, or begin no further picture."
     ),
     click.option("--failed-list", type=PICTURE, help="Write the pictures that failed or were not reached, for --from-file."),
-    click.option("--dry-run", is_flag=True, help="Print what would be done, with sizes and memory, and do nothing."),
+    click.option("--dry-run", is_flag=True, help="Print what would be done, with sizes, memory and seconds, and do nothing."),
     click.option(
         "--jobs",
         type=click.IntRange(1, 64),
@@ -179,11 +179,11 @@ mask_options = group(
     click.option(
         "--mask",
         type=PICTURE,
-        required=True,
         help="Picture of the input's size: white = fill (from half on); or a layer painted in one colour on transparency. One "
         "for all; a folder with the inputs' tree and names; or a pattern with {stem}, {name} or {dir} of the input, such as "
         "{stem}_mask.png, which is beside it when no folder is named.",
     ),
+    click.option("--if-masked", is_flag=True, help="Leave out pictures that have no --mask, instead of failing there."),
     click.option("--mask-invert", is_flag=True, help="Black = fill."),
     click.option("--dilate", type=click.IntRange(0, 10_000), default=0, metavar="PX", help="Grow the hole by PX pixels."),
     click.option(

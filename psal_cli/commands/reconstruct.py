@@ -151,14 +151,9 @@ class Reconstruct(Verb[ReconstructArguments, Loaded, Result]):
         )
         return self.planned(item, found)
 
-    def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
-        """The library call."""
-        from psal_cli.image.srgb import comparable
-        from psal_cli.verbs.reconstruct import api
-
-        given, (query, key) = self.arguments, (loaded.query, loaded.key)
-        asked, lent, icc = comparable(query, key)
-        chosen = ReconstructOptions(
+    def _options(self) -> ReconstructOptions:
+        given = self.arguments
+        return ReconstructOptions(
             attention=given.attention,
             patch_size=given.patch_size,
             k=given.k,
@@ -167,9 +162,18 @@ class Reconstruct(Verb[ReconstructArguments, Loaded, Result]):
             seed=given.seed,
             device=self.device,
         )
+
+    def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
+        """The library call."""
+        from psal_cli.image.srgb import comparable
+        from psal_cli.verbs.reconstruct import api
+
+        query, key = loaded.query, loaded.key
+        asked, lent, icc = comparable(query, key)
+        chosen = self._options()
         reference = replace(key, pixels=lent).array()
         try:
-            found = api.reconstruct(replace(query, pixels=asked, alpha=None).array(), reference, chosen)  # a single step
+            found = api.reconstruct(replace(query, pixels=asked, alpha=None).array(), reference, chosen, progress=progress)
         except InvalidValueError:
             raise
         except ValueError as error:
@@ -177,7 +181,7 @@ class Reconstruct(Verb[ReconstructArguments, Loaded, Result]):
         if found.psnr is not None:
             near = found.psnr
             self.facts[item] = {"psnr": round(near, 3) if isfinite(near) else None}
-            self.console.say(f"{item.input}: " + (f"PSNR {near:.2f} dB" if isfinite(near) else "rebuilt exactly"))
+            self.remarks[item] = f"PSNR {near:.2f} dB" if isfinite(near) else "rebuilt exactly"
         picture = replace(query.with_array(found.image), alpha=query.alpha, metadata=replace(query.metadata, icc=icc))
         return Result(query, picture, found.field)
 
@@ -190,5 +194,15 @@ class Reconstruct(Verb[ReconstructArguments, Loaded, Result]):
         return "done"
 
     def preview(self, item: Item) -> dict[str, object]:
+        from psal_cli.image import read_header
+        from psal_cli.verbs.reconstruct import time_model
+
         header = self.header(item)
-        return {"width": header.width, "height": header.height, "memory_bytes": self._plan(item, header).bytes}
+        plan, key = self._plan(item, header), read_header(item.sidecars["from"][0], self.arguments.max_pixels)
+        cost = time_model.cost(header, key, self.formats(item, header.format), self._options())
+        return {
+            "width": header.width,
+            "height": header.height,
+            "memory_bytes": plan.bytes,
+            "seconds": self.seconds(cost),
+        }

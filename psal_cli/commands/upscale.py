@@ -84,7 +84,6 @@ class Result:
 class Upscale(Verb[UpscaleArguments, Loaded, Result]):
     outputs = ("save_offsets", "compare")
     partners = ()
-    step = "strip"
     flags: ClassVar[Mapping[str, str]] = {"scale": "--scale", "weights": "--weights", "device": "--device"}
 
     def __init__(self, arguments: UpscaleArguments, console: Console):
@@ -119,7 +118,7 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
         from psal_cli.image import check_holds, read_picture
 
         plan = self._plan(item, self.header(item))
-        self.console.say(f"{item.input}: {plan.text}")
+        self.console.detail(f"{item.input}: {plan.text}")
         picture = read_picture(item.input, self.arguments.max_pixels)
         check_holds(picture, item.output, self.encoding(item, picture.format))
         return Loaded(picture, plan)
@@ -181,6 +180,16 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
         return "done"
 
     def preview(self, item: Item) -> dict[str, object]:
+        from psal_cli.verbs.upscale import time_model
+
         header = self.header(item)
         plan = self._plan(item, header)
-        return {"width": header.width, "height": header.height, "scale": self.scale, "memory_bytes": plan.bytes}
+        formats = self.formats(item, header.format)
+        cost = time_model.cost(header, formats, self._networks(), plan.largest, self.arguments.ensemble)
+        return {
+            "width": header.width,
+            "height": header.height,
+            "scale": self.scale,
+            "memory_bytes": plan.bytes,
+            "seconds": self.seconds(cost),
+        }

@@ -8,6 +8,8 @@ picture. The finest levels do not vote: each pixel is copied from one place, and
 Where something is known of what is in the hole, as what a network draws there, the coarse levels compare that too.
 """
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,9 +19,10 @@ from psal_cli.errors import InvalidValueError
 from psal_cli.patchmatch.pyramid import TEXTURES, Draw, Pyramid, halve_mask, upsample_field
 from psal_cli.patchmatch.regions import Box, Region, inner_radius, part_boxes
 from psal_cli.patchmatch.synthesis import Key
-from psal_cli.verbs.hooks import Progress
+from psal_cli.verbs.hooks import Meter, Progress
 from psal_cli.verbs.inpaint.hole import Hole, peel, start
 from psal_cli.verbs.inpaint.texture import weigh
+from psal_cli.verbs.inpaint.workload import FEATURES, SEARCHED_EXACTLY, rounds_of, workload
 
 COARSEST_RADIUS = 4  # the widest hole's inner radius at the coarsest level, in pixels: a hole one or two patches wide
 # At most, the same where a network draws what is expected. It learnt to fill wider holes, but finer levels would follow its
@@ -28,7 +31,6 @@ DRAWN_RADIUS = 12
 NARROW = 8  # a hole with a smaller inner radius, a wire or a scratch, needs no drawing: its edges say what belongs there
 COARSEST_SIDE = 32  # smaller than this a picture has too few patches left to tell one thing from another
 COPYING = 3  # the finest levels copy, those above vote: there a search has to mend what does not fit
-EXACT = 1 << 14  # pixels of a coarsest level that is searched exactly
 
 
 class NothingToCopyError(InvalidValueError):
@@ -61,6 +63,7 @@ def complete(
         pixels: [H, W, C], uint8, uint16 or float32. hole: bool [H, W]. barred: bool [H, W], what may not be copied from, the
             hole among it.
         draw: what is expected in the hole, see `Pyramid.guide`; None: nothing.
+        progress: called after each search, and more often.
 
     Returns:
         for each part of the hole its box and origin, int32 [n, 2], the (row, column) for its n pixels in raster order.
@@ -68,35 +71,45 @@ def complete(
     Raises NothingToCopyError.
     """
     holes, kept, keys = _masks(hole, barred, patch_size)
+    drawn = drawn_level(inner_radius(hole), len(holes)) if draw is not None else None
+    work = workload(holes, drawn, iterations, patch_size, pixels.shape[2])
+    meter = Meter(progress, work.total)
+    meter.begin(work.start, f"{hole.shape[1]}x{hole.shape[0]}")
     pyramid = Pyramid(pixels, holes)
     weigh(pyramid)
-    if draw is not None and (level := drawn_level(inner_radius(hole), len(holes))) is not None:
-        pyramid.guide(level, draw)
+    if draw is not None and drawn is not None:
+        pyramid.guide(drawn, draw)
     coarser: list[Hole] = []
     parts: list[Hole] = []
     for number in reversed(range(len(holes))):
         height, width = holes[number].shape
-        if progress:
-            progress(len(holes) - number, len(holes), f"{width}x{height}")
-        rounds = iterations or min(8, 2**number)  # fewer where the field is fine already: each vote costs some texture
+        meter.begin(work.levels[number], f"level {len(holes) - number} of {len(holes)}, {width}x{height}")
+        rounds = rounds_of(number, iterations)
         copied = kept[number] if coarser else None
         parts = [Hole.of(holes[number], box, patch_size, copied) for box in part_boxes(holes[number], patch_size)]
         key = Key(pyramid.features(number, energy=not coarser), pixels.shape[2] + TEXTURES, keys.pop())
         if not coarser:
+            peeled = partial(_spend_layer, meter, work.first / np.count_nonzero(holes[number]))
             for one in parts:
-                peel(one, key, patch_size, "exact" if holes[number].size <= EXACT else "scan", seed)
+                peel(one, key, patch_size, "exact" if holes[number].size <= SEARCHED_EXACTLY else "scan", seed, peeled)
             del key.features  # before the next ones are made
             key.features = pyramid.features(number)
+        meter.spend(FEATURES[number > 0] * holes[number].size)
         for one in parts:
+            spent = partial(meter.spend, work.query * np.count_nonzero(one.queries.numpy()))
             if coarser:
                 parent = next(c for c in coarser if _contains(c.box, one.box))
                 _inherit(one, parent, key, patch_size)
-            one.alternate(key, patch_size, rounds, seed)
+            one.alternate(key, patch_size, rounds, seed, searched=spent)
             del one.features
         coarser = parts
         del key
         pyramid.drop(number)
     return [(one.box, one.origin(patch_size)) for one in parts]
+
+
+def _spend_layer(meter: Meter, each: float, pixels: int) -> None:
+    meter.spend(each * pixels)
 
 
 def levels_of(radius: float) -> int:
