@@ -52,7 +52,7 @@ bench_options = options.group(
         "--json", "as_json", is_flag=True, help="Print JSON instead of the table, with all rows, the machine and versions."
     ),
     click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated rows instead of the table."),
-    click.option("--plot", type=options.PICTURE, help="Also draw the figures as .png, .svg or .pdf. Needs matplotlib."),
+    click.option("--plot", type=options.RESULT, help="Also draw the figures as .png, .svg or .pdf. Needs matplotlib."),
     click.option("--force", is_flag=True, help="Overwrite an existing plot."),
     click.option("-q", "--quiet", is_flag=True, help="Print errors only."),
     click.option("-v", "--verbose", count=True, help="-vv adds a traceback when something fails."),

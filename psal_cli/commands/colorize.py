@@ -70,10 +70,10 @@ PSAL, PAPER = "Only with --engine psal.", "Only with --engine paper."
 @options.seed_option
 @options.device_options
 @click.option(
-    "--confidence", type=options.PICTURE, help=f"Also write where colours were matched (white) or guessed (black). {PSAL}"
+    "--confidence", type=options.RESULT, help=f"Also write where colours were matched (white) or guessed (black). {PSAL}"
 )
 @options.offsets_options
-@click.option("--compare", type=options.PICTURE, help="Also write input, references and result side by side.")
+@click.option("--compare", type=options.RESULT, help="Also write input, references and result side by side.")
 @options.talk_options
 @into(ColorizeArguments)
 def colorize(arguments: ColorizeArguments) -> None:

@@ -60,7 +60,7 @@ EXAMPLE = "psal generate examples/meadow.jpg -n 5 -o samples/ --sheet sheet.jpg"
     "pattern, as for the masks of psal inpaint. With another --size, IMAGE lies in the middle.",
 )
 @options.output_options
-@click.option("--sheet", type=options.PICTURE, help="Also write IMAGE and all its samples on one sheet.")
+@click.option("--sheet", type=options.RESULT, help="Also write IMAGE and all its samples on one sheet.")
 @options.batch_options
 @click.option(
     "--patch-size",

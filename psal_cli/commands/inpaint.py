@@ -58,7 +58,7 @@ EXAMPLE = "psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.
 @click.option("--no-blend", is_flag=True, help="Keep copied pixels exactly as they are. Seams stay visible.")
 @options.device_options
 @options.offsets_options
-@click.option("--compare", type=options.PICTURE, help="Also write input, mask and result side by side.")
+@click.option("--compare", type=options.RESULT, help="Also write input, mask and result side by side.")
 @options.talk_options
 @into(InpaintArguments)
 def inpaint(arguments: InpaintArguments) -> None:

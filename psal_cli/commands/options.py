@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
+from psal_cli.batch.urls import url_problem
 from psal_cli.commands.arguments import Arguments
 from psal_cli.commands.ranges import IntRange, Odd
 from psal_cli.errors import InputError
@@ -34,20 +35,29 @@ PIXELS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
 class File(Text):
-    """The name of a file or folder. Whether it is one is found out when it is read, in the same words for every file."""
+    """The name of a file or folder. Whether it is one is found out when it is read, in the same words for every file.
+
+    written: of a file that is written.
+    """
 
     name = "file"
+    envvar_list_splitter = os.pathsep  # between several names in one environment variable, as in PATH
+
+    def __init__(self, written: bool = False):
+        self.written = written
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        return (
-            str(value) if value else self.fail("the name is empty", param, ctx)
-        )  # an unset variable of a script is not this folder
+        if not value:  # an unset variable of a script is not this folder
+            self.fail("the name is empty", param, ctx)
+        if problem := url_problem(str(value), self.written):
+            self.fail(problem, param, ctx)
+        return str(value)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         return [CompletionItem(incomplete, type="file")]
 
 
-PICTURE = File()
+PICTURE, RESULT = File(), File(written=True)
 
 
 class Suffix(Text):
@@ -127,7 +137,7 @@ output_options = group(
     click.option(
         "-o",
         "--output",
-        type=PICTURE,
+        type=RESULT,
         help="Where to write: a file, whose extension sets the format; a folder, for several pictures; or - for stdout.",
     ),
     click.option("--suffix", type=Suffix(), help="Insert TEXT between the name and the extension of results, e.g. _clean."),
@@ -165,7 +175,7 @@ batch_options = group(
         help="After a picture has failed, go on with the others or stop.",
     ),
     click.option(
-        "--failed-list", type=PICTURE, help="Write the names of pictures that failed or were not reached, for --from-file."
+        "--failed-list", type=RESULT, help="Write the names of pictures that failed or were not reached, for --from-file."
     ),
     click.option("--dry-run", is_flag=True, help="Print what would be done, with sizes and memory, and change nothing."),
     click.option(
@@ -206,7 +216,7 @@ search_options = group(
 offsets_options = group(
     click.option(
         "--save-offsets",
-        type=PICTURE,
+        type=RESULT,
         help="Also draw where each pixel was copied from, as colours with a legend. If FILE ends in .npy, write the offsets "
         "instead: int32 [k, 2, H, W], rows and columns (and the number of the reference, if there are several).",
     ),

@@ -59,7 +59,7 @@ EXAMPLE = "psal upscale examples/pagoda.jpg -x 4 -o large.png"
 @options.device_options
 @options.offsets_options
 @click.option(
-    "--compare", type=options.PICTURE, help="Also write the middle of a bicubic enlargement and of the result, side by side."
+    "--compare", type=options.RESULT, help="Also write the middle of a bicubic enlargement and of the result, side by side."
 )
 @options.talk_options
 @into(UpscaleArguments)
