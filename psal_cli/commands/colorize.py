@@ -186,7 +186,7 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
             strength=given.strength,
             attention=given.attention,
             iterations=given.iterations,
-            weights=given.weights,
+            weights=given.weights if given.engine == "paper" else None,  # a default may be there for that engine
             longest_side=loaded.plan.longest,
             seed=given.seed,
             device=self.device,

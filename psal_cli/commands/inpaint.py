@@ -122,7 +122,7 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         return InpaintOptions(
             engine=given.engine,
             attention=given.attention,
-            weights=given.weights,
+            weights=given.weights if given.engine in NETWORKS else None,  # a default may be there for those engines
             patch_size=given.patch_size,
             iterations=given.iterations,
             blend=not given.no_blend,

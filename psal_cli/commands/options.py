@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,9 @@ class File(Text):
         if problem := url_problem(str(value), self.written):
             self.fail(problem, param, ctx)
         return str(value)
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        return [rv] if url_problem(rv) else super().split_envvar_value(rv)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         return [CompletionItem(incomplete, type="file")]

@@ -92,13 +92,15 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
 
     def __init__(self, arguments: UpscaleArguments, console: Console):
         super().__init__(arguments, console)
+        given = click.get_current_context().get_parameter_source
+        if arguments.weights and given("model") is click.core.ParameterSource.COMMANDLINE:
+            if given("weights") is click.core.ParameterSource.COMMANDLINE:
+                raise click.UsageError("--model and --weights are mutually exclusive: leave one of them out")
+            self.arguments = arguments = replace(arguments, weights=None)  # a default gives way to what was typed
         self.scale = int(arguments.scale)
         self.beside = f"_x{arguments.scale}"  # type: ignore[misc]  # the one verb whose results are named by an option
         if arguments.weights and self.scale == 8:
             raise click.UsageError("--weights is of one network, -x 8 takes two: enlarge twice, e.g. -x 2, then -x 4")
-        given = click.get_current_context().get_parameter_source
-        if arguments.weights and given("model") is click.core.ParameterSource.COMMANDLINE:
-            raise click.UsageError("--model and --weights are mutually exclusive: leave one of them out")
         if arguments.save_offsets and arguments.attention == "full":
             raise click.UsageError("--save-offsets requires --attention psal: full compares with everything")
 
