@@ -7,6 +7,8 @@ from pathlib import Path
 
 # Before torch loads OpenMP: idle threads sleep instead of spinning, which on a busy machine slows small pictures tenfold.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# The defaults are psal's own, whatever the user's configuration file says.
+os.environ["PSAL_CONFIG"] = "none"
 
 import numpy as np
 import pytest

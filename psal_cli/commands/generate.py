@@ -14,7 +14,9 @@ from psal_cli.batch.inputs import Item, as_path
 from psal_cli.batch.plan import make_folders
 from psal_cli.commands import options
 from psal_cli.commands.arguments import GenerateArguments, into
+from psal_cli.commands.command import Command
 from psal_cli.commands.console import Console, Progress
+from psal_cli.commands.ranges import IntRange, Odd
 from psal_cli.commands.run import run_verb
 from psal_cli.commands.shapes import check_file, shape_options
 from psal_cli.commands.verb import Verb, WithSheets
@@ -33,48 +35,50 @@ if TYPE_CHECKING:
 EXAMPLE = "psal generate examples/meadow.jpg -n 5 -o samples/ --sheet sheet.jpg"
 
 
-@click.command(short_help="Make new pictures that look like one picture.", epilog=f"\b\nExample:\n  {EXAMPLE}")
+@click.command(cls=Command, short_help="Make new pictures that look like one picture.", epilog=f"\b\nExample:\n  {EXAMPLE}")
 @options.input_options
-@click.option("-n", "results", type=click.IntRange(1, 9999), default=1, show_default=True, help="Samples of each IMAGE.")
-@click.option("--size", type=options.Size(), metavar="WxH", help="Of the samples, in pixels, e.g. 1600x500; default IMAGE's.")
+@click.option("-n", "results", type=IntRange(1, 9999), default=1, show_default=True, help="Number of samples of each IMAGE.")
+@click.option(
+    "--size", type=options.Size(), metavar="WxH", help="Size of the samples in pixels, e.g. 1600x500. Default: the size of IMAGE."
+)
 @click.option(
     "--method",
     type=click.Choice(METHODS),
     default=GenerateOptions.method,
     show_default=True,
-    help="psinot: all of IMAGE is used, and nothing too often; psin: what comes together from noise, more freely.",
+    help="psinot uses all parts of IMAGE about equally often; psin starts from noise and is freer.",
 )
 @click.option(
     "--levels",
-    type=click.IntRange(1, 16),
-    help="Of the pyramid, each half as large: with more, larger structures of IMAGE are kept, and samples differ less. Default: "
-    "until its shorter side is some 16 to 40 pixels.",
+    type=IntRange(1, 16),
+    help="Levels of the pyramid, each half as large as the one before. More levels keep larger structures of IMAGE, and samples "
+    "differ less. Default: until the shorter side has some 16 to 40 pixels.",
 )
-@click.option("--coherence", is_flag=True, help="Take larger pieces of IMAGE, with fewer seams.")
-@click.option("--wrap", is_flag=True, help="Make tiles: they repeat without a seam, in both directions.")
+@click.option("--coherence", is_flag=True, help="Copy larger pieces of IMAGE, with fewer seams.")
+@click.option("--wrap", is_flag=True, help="Make tiles that repeat without a seam in both directions.")
 @click.option(
     "--keep",
     type=options.PICTURE,
-    help="Picture of IMAGE's size, white = hold in place, black = make anew; found as other verbs find masks. With another "
-    "--size IMAGE lies in the middle.",
+    help="Picture of IMAGE's size in which white stays and black is made anew. One file for all pictures, a folder, or a "
+    "pattern, as for the masks of psal inpaint. With another --size, IMAGE lies in the middle.",
 )
 @shape_options("Keep", "--keep")
 @options.output_options
-@click.option("--sheet", type=options.PICTURE, help="Also write IMAGE and all its samples on one sheet.")
+@click.option("--sheet", type=options.RESULT, help="Also write IMAGE and all its samples on one sheet.")
 @options.batch_options
 @click.option(
     "--patch-size",
-    type=options.Odd(3, 31),
+    type=Odd(3, 31),
     default=GenerateOptions.patch_size,
     show_default=True,
-    help="Side of the patches, odd, 3 to 31.",
+    help="Side of the patches, an odd number.",
 )
 @click.option(
     "--iterations",
-    type=click.IntRange(1, 1000),
+    type=IntRange(1, 1000),
     default=GenerateOptions.iterations,
     show_default=True,
-    help="Rounds of search and vote a level, at most.",
+    help="Most rounds of search and vote at a level.",
 )
 @options.seed_option
 @options.device_options
@@ -82,11 +86,11 @@ EXAMPLE = "psal generate examples/meadow.jpg -n 5 -o samples/ --sheet sheet.jpg"
 @options.talk_options
 @into(GenerateArguments)
 def generate(arguments: GenerateArguments) -> None:
-    """Make new pictures from each IMAGE, a file or a folder: every patch of them looks like one of IMAGE, the whole does not.
+    """Make new pictures from each IMAGE, a file or a folder. Each patch looks like one of IMAGE; the whole is new.
 
-    Writes IMAGE_generated beside IMAGE, or OUTPUT; of several samples IMAGE_1, IMAGE_2 and so on, from the seeds SEED,
-    SEED + 1 and so on. For textures, tiles, backgrounds, landscapes. ICC profile, metadata, alpha and 16 bits are kept. The
-    CPU does the work; --device cuda is refused.
+    Writes IMAGE_generated beside IMAGE, or OUTPUT. Several samples are named IMAGE_1, IMAGE_2 and so on, and use the seeds
+    SEED, SEED + 1 and so on. For textures, tiles, backgrounds and landscapes. ICC profile, metadata, alpha and 16 bits are
+    kept. Runs on the CPU only; --device cuda is refused.
     """
     run_verb(arguments, Generate)
 

@@ -11,6 +11,7 @@ import click
 from psal_cli.batch.inputs import Item
 from psal_cli.commands import options
 from psal_cli.commands.arguments import InpaintArguments, into
+from psal_cli.commands.command import Command
 from psal_cli.commands.console import Console, Progress
 from psal_cli.commands.run import run_verb
 from psal_cli.commands.shapes import check_file, shape_options
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 EXAMPLE = "psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.png -o clean.jpg"
 
 
-@click.command(short_help="Remove something from photographs.", epilog=f"\b\nExample:\n  {EXAMPLE}")
+@click.command(cls=Command, short_help="Remove something from photographs.", epilog=f"\b\nExample:\n  {EXAMPLE}")
 @options.input_options
 @options.mask_options
 @shape_options("Fill", "--mask")
@@ -42,32 +43,32 @@ EXAMPLE = "psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.
     type=click.Choice(ENGINES),
     default=InpaintOptions.engine,
     show_default=True,
-    help="combined: copies patches that fit what a network expects; patch: copies patches, on the CPU; "
-    "network: what it draws, as it is.",
+    help="combined copies patches that fit what a network expects there; patch copies patches without a network, on the CPU "
+    "only; network takes what the network draws.",
 )
 @click.option(
     "--attention",
     type=click.Choice(ATTENTIONS),
     default=InpaintOptions.attention,
     show_default=True,
-    help="Of the network: PSAL, PSAL with aggregation, or that of Yu et al. 2018, whose memory grows with the square of the "
-    "picture; original-sum: as in the PyTorch port since 2020.",
+    help="Attention layer of the network. aggregation is PSAL with aggregation; original is the layer of Yu et al. 2018, whose "
+    "memory grows with the square of the picture; original-sum is the same as in its PyTorch port since 2020.",
 )
-@click.option("--weights", type=options.PICTURE, help="Of the network: other weights, .safetensors, or a published .pt or .pth.")
-@click.option("--source-mask", type=options.PICTURE, help="As --mask, white = may be copied from.")
+@click.option("--weights", type=options.PICTURE, help="Other weights for the network: .safetensors, or a published .pt or .pth.")
+@click.option("--source-mask", type=options.PICTURE, help="Mask of what may be copied, in white; given like --mask.")
 @options.search_options
 @options.seed_option
-@click.option("--no-blend", is_flag=True, help="Leave the copied pixels exactly as they are, seams and all.")
+@click.option("--no-blend", is_flag=True, help="Keep copied pixels exactly as they are. Seams stay visible.")
 @options.device_options
 @options.offsets_options
-@click.option("--compare", type=options.PICTURE, help="Also write input, mask and result side by side.")
+@click.option("--compare", type=options.RESULT, help="Also write input, mask and result side by side.")
 @options.talk_options
 @into(InpaintArguments)
 def inpaint(arguments: InpaintArguments) -> None:
     """Fill the masked part of each IMAGE, a file or a folder, with what fits from the rest of it, at full resolution.
 
-    Writes IMAGE_inpainted beside IMAGE, or OUTPUT. Pixels outside the mask stay bit for bit (lossy formats then encode the
-    whole picture again). Orientation, ICC profile, metadata, alpha and 16 bits are kept. An empty mask copies the input.
+    Writes IMAGE_inpainted beside IMAGE, or OUTPUT. Pixels outside the mask do not change (but a lossy format encodes the whole
+    picture again). Orientation, ICC profile, metadata, alpha and 16 bits are kept. If the mask is empty, IMAGE is copied.
     """
     run_verb(arguments, Inpaint)
 
@@ -112,9 +113,11 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         check_file("--mask", arguments.mask)
         if arguments.mask is None and not self._shapes():
             raise click.UsageError("Missing option '--mask', '--box' or '--polygon': say what to fill, e.g. --box 100,80,50,40")
-        for option, given in (("--mask-invert", arguments.mask_invert), ("--if-masked", arguments.if_masked)):
-            if given and arguments.mask is None:
-                raise click.UsageError(f"{option} requires --mask: leave it out, or give a mask")
+        given = click.get_current_context().get_parameter_source
+        for name in ("mask_invert", "if_masked"):
+            if arguments.mask is None and given(name) is click.core.ParameterSource.COMMANDLINE:
+                option = name.replace("_", "-")
+                raise click.UsageError(f"--{option} requires --mask: leave it out, or give a mask")
         self.if_masked = arguments.if_masked
         copying = ("source_mask", "patch_size", "no_blend", "save_offsets", "arrows")
         self.refuse_mixtures(dict.fromkeys(copying, PATCHES) | dict.fromkeys(("attention", "weights"), NETWORKS))
@@ -133,7 +136,7 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         return InpaintOptions(
             engine=given.engine,
             attention=given.attention,
-            weights=given.weights,
+            weights=given.weights if given.engine in NETWORKS else None,  # a default may be there for those engines
             patch_size=given.patch_size,
             iterations=given.iterations,
             blend=not given.no_blend,

@@ -13,7 +13,7 @@ from psal_cli import memory, timing
 from psal_cli.batch.inputs import Item, as_path
 from psal_cli.batch.plan import make_folders, write_list
 from psal_cli.batch.runner import Outcome, Stop, import_torch, run
-from psal_cli.commands import options, report
+from psal_cli.commands import configuration, devices, report
 from psal_cli.commands.arguments import Arguments
 from psal_cli.commands.console import Console
 from psal_cli.commands.cures import with_cure
@@ -25,6 +25,8 @@ from psal_cli.errors import INTERRUPTED, PsalError, is_out_of_memory, printable
 def run_verb(arguments: Arguments, make: type[AnyVerb]) -> None:
     """Runs a verb as the options of its command say, and leaves with the exit code."""
     with Console(arguments.quiet, arguments.verbose, arguments.as_json) as console, Stop() as stop:
+        for path in configuration.read_files(click.get_current_context()):
+            console.detail(f"defaults of options from {path}")
         verb = make(arguments, console)
         try:
             items, several = planned(verb)
@@ -38,7 +40,7 @@ def _preview(verb: AnyVerb, items: list[Item], several: bool) -> int:
     console, codes = verb.console, []
     import_torch()
     verb.use_device()
-    options.set_threads(verb.arguments.threads)
+    devices.set_threads(verb.arguments.threads)
     _start(verb)
     total = 0.0
     for item in items:
@@ -102,7 +104,7 @@ def _run(verb: AnyVerb, items: list[Item], several: bool, stop: Stop) -> int:
     with suppress(KeyboardInterrupt):  # of a signal, which `stop` has seen: then no picture is begun
         import_torch()
         why = verb.use_device()
-        console.detail(f"device {verb.device} ({why}), {options.set_threads(arguments.threads)} CPU threads")
+        console.detail(f"device {verb.device} ({why}), {devices.set_threads(arguments.threads)} CPU threads")
         _start(verb)
     with stop.hold():  # what is said and listed at the end is so after a signal too
         for item in items:

@@ -23,10 +23,12 @@ else:
 NUMBER = r"\s*[+-]?\d{1,9}(?:\.\d{1,9})?\s*"
 BOX = re.compile(f"{NUMBER}(?:,{NUMBER}){{3}}")
 CORNER = re.compile(f"{NUMBER},{NUMBER}")
+BETWEEN = ";"  # several shapes in one environment variable
 
 
 class BoxParameter(BoxType):
     name = "X,Y,W,H"
+    envvar_list_splitter = BETWEEN
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Box:
         from psal_cli.image.shapes import Box
@@ -41,6 +43,7 @@ class BoxParameter(BoxType):
 
 class PolygonParameter(PolygonType):
     name = "X,Y X,Y X,Y ..."
+    envvar_list_splitter = BETWEEN
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Polygon:
         from psal_cli.image.shapes import Polygon
@@ -63,7 +66,7 @@ def shape_options(what: str, option: str) -> Decorator:
             type=BoxParameter(),
             multiple=True,
             help=f"{what} a rectangle: its left and upper edge, width and height, in pixels of the upright picture. Adds to "
-            f"{option} and to other shapes; may be given several times.",
+            f"{option} and to other shapes. May be given several times.",
         ),
         click.option(
             "--polygon",

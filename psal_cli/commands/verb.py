@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 import click
 
 from psal_cli.batch.inputs import Item
-from psal_cli.commands import options
+from psal_cli.commands import devices, options
 from psal_cli.commands.arguments import Arguments
 from psal_cli.commands.console import Console, Progress
 from psal_cli.errors import InputError
@@ -98,7 +98,7 @@ class Verb(ABC, Generic[Given, Loaded, Result]):
         asked = self.arguments.device
         if self.cpu_only and asked not in ("auto", "cpu"):
             raise InputError(f"--device {asked}: {self.cpu_only} runs on the CPU only: leave --device out")
-        self.device, why = options.choose_device("cpu" if self.cpu_only else asked)
+        self.device, why = devices.choose_device("cpu" if self.cpu_only else asked)
         return f"{self.cpu_only} runs on the CPU only" if self.cpu_only else why
 
     def refuse_mixtures(self, engines: Mapping[str, tuple[str, ...]]) -> None:
