@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from .cuda_emulation.build import NoCompilerError, built
 from .cuda_emulation.device import EmulatedDevice
 from .photos import SIZE, texture
 
-EMULATION = pytest.param("emulation", marks=pytest.mark.native)
+EMULATION = pytest.param("emulation", marks=pytest.mark.emulation)
 
 
 def pytest_generate_tests(metafunc):
@@ -48,6 +49,17 @@ def heard_signals():
     yield
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)
+
+
+@pytest.fixture(autouse=True)
+def declared_processes(request, monkeypatch):
+    """`make check` leaves out what starts processes, so a test that does must say so; the emulation starts a compiler."""
+
+    def refuse(*_, **__):
+        pytest.fail("the test starts a process: mark it with @pytest.mark.subprocess")
+
+    if not any(map(request.node.get_closest_marker, ("subprocess", "emulation"))):
+        monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
 
 
 @pytest.fixture(autouse=True)

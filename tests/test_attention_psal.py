@@ -8,6 +8,8 @@ from torch import nn
 from psal_cli import ops, reference
 from psal_cli.attention import PSAttention, ps_attention
 
+pytestmark = pytest.mark.native
+
 OPTIONS = {
     "one neighbour": {"k": 1},
     "three neighbours": {"k": 3},

@@ -189,6 +189,7 @@ def test_refusals_come_before_any_work(photos):
     assert tree(".") == before
 
 
+@pytest.mark.subprocess
 def test_dry_run_tells_and_does_nothing(photos):
     photos(3)
     Path("photos/001.png").write_text("no picture")
@@ -259,6 +260,7 @@ main()
 """
 
 
+@pytest.mark.subprocess
 def test_a_signal_before_the_first_picture_leaves_the_list_and_waits_for_nothing(photos):
     photos(3)
     run = ("inpaint", "photos", "-r", "--mask", "mask.png", "-o", "out", "--json", "--failed-list", "failed.txt")

@@ -226,6 +226,7 @@ def test_the_page_has_the_recipes_that_are_tested():
     ]
 
 
+@pytest.mark.subprocess
 def test_find_and_xargs(shell, tmp_path):
     (tmp_path / "photos" / ".hidden.jpg").write_text("no picture")
     for recipe, last in zip(RECIPES, ("c.jpg", "deep/c.jpg"), strict=False):
@@ -235,6 +236,7 @@ def test_find_and_xargs(shell, tmp_path):
         shutil.rmtree(tmp_path / "out")
 
 
+@pytest.mark.subprocess
 @pytest.mark.skipif(shutil.which("parallel") is None, reason="GNU parallel is not installed")
 def test_parallel_keeps_the_tree_and_collects_failures(shell, tmp_path):
     (tmp_path / "photos" / "b.jpg").write_text("no picture")
@@ -245,6 +247,7 @@ def test_parallel_keeps_the_tree_and_collects_failures(shell, tmp_path):
     assert (tmp_path / "failed.txt").read_text() == "photos/./b.jpg\n"
 
 
+@pytest.mark.subprocess
 def test_a_batch_goes_on_after_a_kill_and_failures_are_fed_back(shell, tmp_path):
     whole = (tmp_path / "photos" / "b.jpg").read_bytes()
     (tmp_path / "photos" / "b.jpg").write_bytes(whole[:200])

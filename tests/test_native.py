@@ -14,6 +14,7 @@ import torch
 from psal_cli import native, ops
 
 ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.native
 
 
 def in_a_process_of_its_own(code):
@@ -56,6 +57,7 @@ except RuntimeError as error:
 """
 
 
+@pytest.mark.subprocess
 @pytest.mark.unsanitized
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
 def test_running_out_of_memory_is_an_error_not_a_crash():
@@ -116,6 +118,7 @@ print(psal_cli.__file__)
 """
 
 
+@pytest.mark.subprocess
 @pytest.mark.unsanitized
 def test_the_package_works_in_the_root_of_the_repository():
     """There the sources come before the installed package."""
@@ -162,6 +165,7 @@ print(len(os.listdir("/proc/self/task")) - before)
 """
 
 
+@pytest.mark.subprocess
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_torchs_number_of_threads_is_obeyed():
     """Threads started by a search: none with one thread, two more with three."""
@@ -185,5 +189,6 @@ print("every match is a key")
 """
 
 
+@pytest.mark.subprocess
 def test_features_that_are_not_finite_still_give_keys():
     assert in_a_process_of_its_own(NOT_FINITE) == "every match is a key"
