@@ -1,5 +1,6 @@
 """What the tests share: where they run, the pictures that may be shipped, batches of small ones."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -123,10 +124,25 @@ def pair():
 
 
 @pytest.fixture
+def pair_of_files(tmp_path, monkeypatch, pair):
+    """query.png and key.png in the working folder: 64x48 of the frames of `pair`."""
+    monkeypatch.chdir(tmp_path)
+    for name, frame in zip(("query", "key"), pair(64), strict=True):
+        Image.fromarray((frame[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)[:48]).save(f"{name}.png")
+
+
+@pytest.fixture
 def pair_features(pair):
     """size -> the frames of `pair` convolved with one seeded random 3x3 bank of 16 filters, [1, 16, size, size] each."""
     bank = torch.randn(16, 3, 3, 3, generator=torch.Generator().manual_seed(0)) / 27**0.5
     return lambda size: tuple(F.conv2d(F.pad(frame, (1, 1, 1, 1), mode="replicate"), bank) for frame in pair(size))
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """A function that imports a module of tests/bench."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "bench"))
+    return importlib.import_module
 
 
 @pytest.fixture
