@@ -1,13 +1,11 @@
 """The inpainting bench: its cases, their grounds, what is kept of earlier runs, the comparison, and the removals."""
 
 import json
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
-
 
 
 def picture_of(seed: int) -> np.ndarray:

@@ -30,7 +30,7 @@ WHITE = {"uint8": 255, "uint16": 65535, "float32": 1}
 
 
 @pytest.fixture
-def photo(pair):
+def photo(pair, quick_colours):
     """A function: kind ("L", "LA", "RGB", "RGBA") and dtype -> a piece of a video frame, number 0 or 1."""
 
     def make(kind="RGB", dtype="uint8", number=0):
@@ -303,7 +303,7 @@ def test_less_memory_searches_colours_at_a_smaller_size(photo, monkeypatch):
     plan = memory_model.plan(headers[0], headers[1:], {"output": "PNG"})
     seen = []
     result = psal_cli.colorize(large, [photo()], max_memory=plan.bytes - 1, progress=lambda *step: seen.append(step[2]))
-    assert result.confidence.shape[1] == 896 and seen[-1].startswith("896x")
+    assert result.confidence.shape[1] == 224 and seen[-1].startswith("224x")
 
 
 # ------------------------------------------------------------------------------------------------------------------ threads
@@ -345,9 +345,9 @@ def test_two_threads_get_what_each_gets_alone(photo):
         for pair in combinations_with_replacement(CALLS, 2):
             start = Barrier(2)
 
-            def run(name, start=start, times=1 if "colorize" in pair else 3):
+            def run(name, start=start):
                 start.wait()
-                return [CALLS[name](photo) for _ in range(times)]
+                return [CALLS[name](photo) for _ in range(3)]
 
             for name, results in zip(pair, pool.map(run, pair), strict=True):
                 for result in results:

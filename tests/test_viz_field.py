@@ -22,7 +22,7 @@ SIZE = 48, 64
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, pair_of_files):
+def folder(tmp_path, pair_of_files, quick_colours):
     """query.png, key.png and other.png, 64x48; tall.png is the first turned; mask.png has a hole of 12x10."""
     Image.fromarray(pixels_of("key.png")[8:, :40]).save("other.png")
     Image.fromarray(pixels_of("query.png").swapaxes(0, 1)).save("tall.png")
