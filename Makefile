@@ -14,8 +14,15 @@ demo: $(VENV)/.installed
 	$(VENV)/bin/psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.png -o out/dandelions.jpg --compare out/compare.png --force
 	@echo "One dandelion less: out/dandelions.jpg. Before, mask and after side by side: out/compare.png"
 
+# As many workers as cores, one thread each; tests of one xdist_group run on one worker.
+WORKERS := -n auto --maxprocesses 8 --dist loadgroup
+
 test: lint
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest $(WORKERS)
+
+# The lines of psal_cli/ that the tests run in their own process; those that only child processes run do not count.
+coverage: $(VENV)/.installed
+	$(VENV)/bin/pytest $(WORKERS) --cov=psal_cli --cov-report=term:skip-covered --cov-report=html:build/coverage
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
@@ -31,7 +38,7 @@ check: dev
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
-	$(DEV)/bin/pytest -q -m "not slow and not subprocess and not emulation" -n 2
+	$(DEV)/bin/pytest -q -m "not slow and not subprocess and not emulation" $(WORKERS)
 
 bench: $(VENV)/.bench
 	$(VENV)/bin/python tests/bench/bench_engine.py --write-readme
@@ -54,7 +61,7 @@ bench: $(VENV)/.bench
 train: $(VENV)/.installed
 	$(VENV)/bin/python -m psal_cli.training
 
-# The engine's tests under AddressSanitizer and UndefinedBehaviorSanitizer, about seven minutes on two cores.
+# The tests marked native under AddressSanitizer and UndefinedBehaviorSanitizer.
 sanitize: $(VENV)/.tools
 	.ci/sanitize
 

@@ -44,6 +44,13 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("device", ["cpu", "cuda", *([EMULATION] if emulated else [])], indirect=True)
 
 
+def pytest_collection_modifyitems(items):
+    """One of several workers compiles the emulation, and runs all that use it."""
+    for item in items:
+        if item.get_closest_marker("emulation"):
+            item.add_marker(pytest.mark.xdist_group("emulation"))
+
+
 @pytest.fixture(autouse=True)
 def heard_signals():
     """The tests send signals, which a suite that runs in the background, or under nohup, would ignore, and psal with it."""

@@ -127,6 +127,8 @@ def test_sdpa_is_full_attention(device, similarity):
 
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.slow
+@pytest.mark.subprocess
 @pytest.mark.parametrize("window", [5, 9])
 def test_flex_is_local_attention(device, window):
     inputs = [x.detach().float() for x in features(device, (19, 37))]  # tiles that are cut, and blocks that are left out

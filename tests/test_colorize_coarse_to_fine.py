@@ -1,6 +1,5 @@
 """Guided colorization: the parts, and colours that come back from a reference."""
 
-import importlib
 from pathlib import Path
 
 import cv2
@@ -265,6 +264,7 @@ def test_fusion_gives_colours_between_those_of_the_matches():
         assert known.min() - 1e-4 <= chroma[:, axis].min() and chroma[:, axis].max() <= known.max() + 1e-4
 
 
+@pytest.mark.slow
 def test_colours_come_back_from_the_picture_itself(pair):
     picture = frame(pair, 0)
     found = colorize(without_colours(picture), [picture])
@@ -274,6 +274,7 @@ def test_colours_come_back_from_the_picture_itself(pair):
     assert (number == 0).all() and (row < 96).all() and (column < 128).all()
 
 
+@pytest.mark.slow
 def test_colours_come_from_the_next_frame(pair, device):
     picture, reference = frame(pair, 0, (160, 160)), frame(pair, 1, (160, 160))
     found = colorize(without_colours(picture), [reference], device=str(device))
@@ -282,9 +283,9 @@ def test_colours_come_from_the_next_frame(pair, device):
     assert error(found, picture) < 0.65 * variance(picture)  # the train has moved on
 
 
-def test_one_side_of_a_photograph_colours_the_other_without_speckles(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent / "bench"))
-    faults = importlib.import_module("colour_faults")
+@pytest.mark.slow
+def test_one_side_of_a_photograph_colours_the_other_without_speckles(load):
+    faults = load("colour_faults")
     photo = cv2.imread(str(Path(__file__).parents[1] / "examples" / "dandelions.jpg"))[..., ::-1]
     photo = cv2.resize(photo, (900, round(900 * photo.shape[0] / photo.shape[1])), interpolation=cv2.INTER_AREA)
     picture, reference = np.ascontiguousarray(photo[:, :450]), np.ascontiguousarray(photo[:, 450:])
@@ -311,6 +312,7 @@ def test_a_reference_of_another_size_is_as_good(pair, quick_colours, sizes):
     assert error(found, picture) < 0.15 * variance(picture)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "times", "width"), [((32, 128), 1, 448), ((33, 150), 6, 896)], ids=["one level", "two levels"])
 def test_same_seed_same_colours_for_any_number_of_threads(pair, threads, size, times, width):
     picture, reference = (frame(pair, number, size).repeat(times, 0).repeat(times, 1) for number in (0, 1))

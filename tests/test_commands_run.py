@@ -86,6 +86,7 @@ def spoil(name, path, mask):
         mask.write_text("not a mask")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_ten_bad_pictures_of_200_are_named_and_the_rest_is_done(photos, monkeypatch, jobs):
     root = photos(200)

@@ -18,7 +18,7 @@ from PIL import Image
 
 import psal_cli
 from psal_cli import files
-from psal_cli.benchmarks import swap
+from psal_cli.benchmarks import reconstruct, swap
 from psal_cli.commands import COMMANDS, main, reference
 from psal_cli.commands.bench import bench
 
@@ -67,10 +67,12 @@ def small_examples(tmp_path_factory):
 
 
 @pytest.fixture
-def workplace(small_examples, tmp_path, monkeypatch):
+def workplace(small_examples, tmp_path, monkeypatch, quick_colours):
     """A folder with all the files that the pages' commands name."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(swap, "SIZE", 16)
+    few = {name: layer for name, layer in reconstruct.layers().items() if name in ("full-10", "psal3")}
+    monkeypatch.setattr(reconstruct, "layers", lambda: few)  # test_benchmarks.py has all
     (tmp_path / "examples").symlink_to(small_examples)
     for source, name in (
         ("dandelions.jpg", "photos/a.jpg"),
@@ -124,6 +126,7 @@ CODE = re.compile(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", re.DOTALL)
 DECIMAL = re.compile(r"\d+\.\d+")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, text in PAGES.items() if "```python" in text])
 def test_the_code_of_a_page_runs_from_top_to_bottom_and_prints_what_it_says(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -337,6 +337,7 @@ def same(one, two):
         np.testing.assert_array_equal(one.field.sources, two.field.sources)
 
 
+@pytest.mark.slow
 def test_two_threads_get_what_each_gets_alone(photo):
     alone = {name: call(photo) for name, call in CALLS.items()}
     for verb in ("paper", "network"):
