@@ -65,7 +65,8 @@ def library() -> ctypes.CDLL:
     lib = ctypes.CDLL(str(path))
     sources = package.parent / "ext"
     if (sources / "psal.h").exists() and _digest_in(lib) != source_digest(sources):
-        raise ImportError(f"{path} was not built from the sources in {sources}: run `make dev` or `pip install .`")
+        cure = "delete this copy" if path.parent == package else "run `make dev` or `pip install .`"
+        raise ImportError(f"{path} was not built from the sources in {sources}: {cure}")
     declare(lib, "cpu")
     declare(lib, "cuda")
     _declare(lib, "psal_cpu_isa", [], c_char_p)
