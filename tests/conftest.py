@@ -44,6 +44,7 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("device", ["cpu", "cuda", *([EMULATION] if emulated else [])], indirect=True)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     """One of several workers compiles the emulation, and runs all that use it."""
     for item in items:
