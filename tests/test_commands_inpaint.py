@@ -127,11 +127,11 @@ def test_every_engine_fills_the_hole_and_nothing_else(folder, name):
 
 
 def test_attention_that_cannot_fit_is_refused_before_it_is_tried(folder):
-    Image.new("RGB", (3000, 2600), (90, 120, 150)).save("large.png")
-    marked = np.zeros((2600, 3000), np.uint8)
+    Image.new("RGB", (1000, 900), (90, 120, 150)).save("large.png")
+    marked = np.zeros((900, 1000), np.uint8)
     marked[100:200, 100:200] = 255
     Image.fromarray(marked).save("dark.png")
-    args = ("inpaint", "large.png", "--mask", "dark.png", "--engine", "network", "--max-memory", "4G")
+    args = ("inpaint", "large.png", "--mask", "dark.png", "--engine", "network", "--max-memory", "1G")
     done = psal(*args, "--attention", "original")
     assert done.exit_code == 4 and "takes" in done.stderr and "are allowed" in done.stderr and done.stderr.count("\n") == 1
     assert not Path("large_inpainted.png").exists()

@@ -45,6 +45,7 @@ def python(code):
     return subprocess.run([sys.executable, "-P", "-c", code], env=ENV, capture_output=True, text=True)
 
 
+@pytest.mark.subprocess
 def test_import_and_help_are_light():
     heavy = "{'torch', 'cv2', 'numpy', 'PIL', 'rich'} & set(sys.modules)"
     for args in ("--help", "inpaint --help", "colorize --help", "generate --help", "doctor --help", "--version"):
@@ -60,6 +61,7 @@ except SystemExit as end: print(end.code, {heavy}, file=sys.stderr)
     assert light == "set()" and "'PSAttention'" in names and "'upscale'" in names
 
 
+@pytest.mark.subprocess
 def test_a_run_leaves_the_compiler_of_torch_alone(folder):
     code = """
 import sys
@@ -85,6 +87,7 @@ def test_the_group_refuses_in_one_line_too():
     assert nothing.exit_code == 2 and nothing.stdout == "" and "Usage: psal" in nothing.stderr
 
 
+@pytest.mark.subprocess
 def test_ctrl_c_ends_with_130_and_leaves_nothing(folder):
     code = """
 import time
@@ -132,6 +135,7 @@ main(["inpaint", "photo.png", "--mask", "mask.png", *{options}])
     return shown.decode()
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("env", [{}, {"NO_COLOR": "1"}])
 def test_a_terminal_gets_a_bar_and_no_color_is_obeyed(folder, env):
     shown = on_a_terminal(folder, **env)
@@ -143,6 +147,7 @@ def test_a_terminal_gets_a_bar_and_no_color_is_obeyed(folder, env):
     assert bool(colours) == (not env)
 
 
+@pytest.mark.subprocess
 def test_a_terminal_stays_empty_with_quiet(folder):
     assert on_a_terminal(folder, "-q") == ""
 

@@ -184,6 +184,7 @@ def test_drawings_are_rounded_to_8_bits():
     assert wheel.pixels.dtype == np.uint8 and (wheel.pixels[20, 20] == int(128 * 0.35)).all()
 
 
+@pytest.mark.subprocess
 def test_damaged_files_are_refused_in_one_line(tmp_path):
     """In a process of its own, to see what the C libraries print: nothing."""
     files = {"a.png": png_file(numbers(3)), "b.png": png_file(numbers(4), interlaced=True)}

@@ -13,23 +13,13 @@ from psal_cli.verbs.inpaint.fill import fill
 from psal_cli.verbs.inpaint.hole import Hole, peel
 from psal_cli.verbs.inpaint.options import ENGINES, InpaintOptions
 
+from .pictures import hole_of, noise
+
 
 def stripes(height=96, width=128, period=8):
     """float32 [H, W, 3]: diagonal stripes in two colours, of which every part can be found elsewhere exactly."""
     on = (np.indices((height, width)).sum(0) % period < period // 2).astype(np.float32)
     return np.stack([on * 0.8 + 0.1, 0.7 - on * 0.4, np.full_like(on, 0.3)], 2)
-
-
-def noise(height=96, width=128, seed=0):
-    """float32 [H, W, 3] in [0, 1]."""
-    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed))[0].permute(1, 2, 0).numpy().copy()
-
-
-def hole_of(image, *boxes):
-    mask = np.zeros(image.shape[:2], bool)
-    for top, bottom, left, right in boxes:
-        mask[top:bottom, left:right] = True
-    return mask
 
 
 def drawn_by(painter, image, mask, **options):

@@ -31,7 +31,7 @@ WHITE = {"uint8": 255, "uint16": 65535, "float32": 1}
 
 
 @pytest.fixture
-def photo(pair):
+def photo(pair, quick_colours):
     """A function: kind ("L", "LA", "RGB", "RGBA") and dtype -> a piece of a video frame, number 0 or 1."""
 
     def make(kind="RGB", dtype="uint8", number=0):
@@ -332,7 +332,7 @@ def test_less_memory_searches_colours_at_a_smaller_size(photo, monkeypatch):
     plan = memory_model.plan(headers[0], headers[1:], {"output": "PNG"})
     seen = []
     result = psal_cli.colorize(large, [photo()], max_memory=plan.bytes - 1, progress=lambda *step: seen.append(step[1]))
-    assert result.confidence.shape[1] == 896 and any(", 896x" in text for text in seen)
+    assert result.confidence.shape[1] == 224 and any(", 224x" in text for text in seen)
 
 
 # ------------------------------------------------------------------------------------------------------------------ threads
@@ -366,6 +366,7 @@ def same(one, two):
         np.testing.assert_array_equal(one.field.sources, two.field.sources)
 
 
+@pytest.mark.slow
 def test_two_threads_get_what_each_gets_alone(photo):
     alone = {name: call(photo) for name, call in CALLS.items()}
     for verb in ("paper", "network"):
@@ -374,9 +375,9 @@ def test_two_threads_get_what_each_gets_alone(photo):
         for pair in combinations_with_replacement(CALLS, 2):
             start = Barrier(2)
 
-            def run(name, start=start, times=1 if "colorize" in pair else 3):
+            def run(name, start=start):
                 start.wait()
-                return [CALLS[name](photo) for _ in range(times)]
+                return [CALLS[name](photo) for _ in range(3)]
 
             for name, results in zip(pair, pool.map(run, pair), strict=True):
                 for result in results:
