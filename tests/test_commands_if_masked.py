@@ -1,5 +1,6 @@
 """`psal inpaint --if-masked`: pictures without a mask are left out and counted, everything else fails as ever."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def test_the_plan_says_the_same(folder):
     done = psal(*ARGS, "--if-masked", "--dry-run")
     assert done.exit_code == 0 and not Path("out").exists()
     assert "skip: photos/001.png (no mask)" in done.stdout.splitlines()
-    assert "dry run: 2 to do, 2 skipped (2 without a mask), 0 refused" in done.stderr
+    assert re.search(r"dry run: 2 to do, about .*, 2 skipped \(2 without a mask\), 0 refused", done.stderr)
     plans = {plan["input"]: plan for plan in lines(psal(*ARGS, "--if-masked", "--dry-run", "--json"))}
     assert (plans["photos/003.png"]["status"], plans["photos/003.png"]["reason"]) == ("skip", "no mask")
 
@@ -66,14 +67,14 @@ def test_masks_are_not_counted_as_pictures(folder):
     for name in ("000", "deep/002"):
         shutil.copy("mask.png", f"photos/{name}_mask.png")
     done = psal("inpaint", "photos", "-r", "--mask", "{stem}_mask.png", "--if-masked", "--dry-run")
-    assert "2 to do, 2 skipped (2 without a mask)" in done.stderr, done.stdout
+    assert re.search(r"2 to do, about .*, 2 skipped \(2 without a mask\)", done.stderr), done.stdout
 
 
 def test_masks_in_a_folder_below_that_belong_to_no_picture_are_not_counted(folder):
     shutil.copytree("masks", "photos/masks")
     shutil.copy("mask.png", "photos/masks/unused.png")
     done = psal("inpaint", "photos", "-r", "--mask", "photos/masks", "--if-masked", "--dry-run")
-    assert "2 to do, 2 skipped (2 without a mask)" in done.stderr, done.stdout
+    assert re.search(r"2 to do, about .*, 2 skipped \(2 without a mask\)", done.stderr), done.stdout
 
 
 def test_what_else_is_wrong_still_fails(folder):

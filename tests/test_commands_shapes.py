@@ -64,6 +64,18 @@ def test_shapes_and_mask_add_up():
     assert np.array_equal(filled(*shapes, "--mask", "mask.png"), region(*marked, np.s_[2:6, 30:36]))
 
 
+def test_several_shapes_in_one_environment_variable(monkeypatch):
+    monkeypatch.setenv("PSAL_INPAINT_BOX", f"{BOX};0,0,2,3")
+    monkeypatch.setenv("PSAL_INPAINT_POLYGON", "5,20 9,20 9,24 5,24;20,2 24,2 24,4 20,4")
+    assert np.array_equal(filled(), region(WHITE, np.s_[0:3, 0:2], np.s_[20:24, 5:9], np.s_[2:4, 20:24]))
+
+
+def test_defaults_that_a_mask_goes_with_do_no_harm_without_one(monkeypatch):
+    monkeypatch.setenv("PSAL_INPAINT_IF_MASKED", "1")
+    monkeypatch.setenv("PSAL_INPAINT_MASK_INVERT", "1")
+    assert np.array_equal(filled("--box", BOX), region(WHITE))
+
+
 def test_a_mask_is_inverted_and_shapes_are_not():
     Image.fromarray(255 - np.asarray(Image.open("mask.png"))).save("black.png")
     assert np.array_equal(filled("--box", BOX, "--mask", "black.png", "--mask-invert"), region(WHITE, np.s_[2:6, 30:36]))
