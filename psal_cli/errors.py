@@ -12,12 +12,15 @@ INTERRUPTED = 130
 
 
 class Cure(Enum):
-    """What would help, in words for callers of the library. {} is the error's `detail`."""
+    """What would help, in words for callers of the library. Each {} is one of the error's `details`."""
 
     ELSEWHERE = "write elsewhere"
     FREE_SPACE = "free space, or write to another disk"
     QUOTA = "free space, or write elsewhere"
     PERMISSION = "change it, or write to another folder"
+    ANOTHER_PLACE = "write to another folder"
+    NAME_LINK = "write to another folder, or name {} and the suffix {} yourself"
+    REMOVE_LINK = "remove the link, or write to another folder"
     SIZE_LIMIT = "raise it, or write elsewhere"
     SHORTER = "give a shorter one"
     MAKE_FOLDER = "create it, or give another"
@@ -47,14 +50,14 @@ class PsalError(Exception):
     Attributes:
         problem: the text without the cure.
         cure: what would help, None where that goes without saying.
-        detail: what the words of the cure name.
+        details: what the words of the cure name.
     """
 
     exit_code = 1
 
-    def __init__(self, problem: str, cure: Cure | None = None, detail: str = ""):
-        super().__init__(problem if cure is None else f"{problem}: {cure.value.format(detail)}")
-        self.problem, self.cure, self.detail = problem, cure, detail
+    def __init__(self, problem: str, cure: Cure | None = None, *details: str):
+        super().__init__(problem if cure is None else f"{problem}: {cure.value.format(*details)}")
+        self.problem, self.cure, self.details = problem, cure, details
 
 
 class InputError(PsalError):

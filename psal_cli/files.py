@@ -80,7 +80,17 @@ def check_folder(path: Path, folder: Path) -> None:
     if not folder.is_dir():
         raise InputError(f"{path}: {folder} is a file, where a folder is needed", Cure.OTHER_FOLDER)
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise WriteError(f"{path}: no permission to write in {folder}", Cure.PERMISSION)
+        raise _closed(path, folder)
+
+
+def _closed(path: Path, folder: Path) -> WriteError:
+    """Why nothing can be written in a folder, and what the user can change about it."""
+    if hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY:
+        return WriteError(f"{path}: {folder} is on a read-only file system", Cure.ANOTHER_PLACE)
+    if hasattr(os, "geteuid") and folder.stat().st_uid != os.geteuid():
+        owned = f"{folder} belongs to another user, and you have no permission to write in it"
+        return WriteError(f"{path}: {owned}", Cure.ANOTHER_PLACE)
+    return WriteError(f"{path}: no permission to write in {folder}", Cure.PERMISSION)
 
 
 def _check_stdout() -> None:

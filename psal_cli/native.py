@@ -4,6 +4,7 @@ Only raw pointers and sizes cross this border, so one build of the library serve
 """
 
 import ctypes
+import hashlib
 from collections.abc import Callable
 from ctypes import POINTER, c_char_p, c_float, c_int32, c_int64, c_uint64, c_void_p
 from functools import cache
@@ -57,18 +58,52 @@ class ComposeArgs(ctypes.Structure):
 
 @cache
 def library() -> ctypes.CDLL:
-    """The loaded libpsal. Raises ImportError with the cure when the package was not built."""
-    folder = Path(__file__).parent
-    for name in ("libpsal.so", "libpsal.dylib", "psal.dll"):
-        if (folder / name).exists():
-            lib = ctypes.CDLL(str(folder / name))
-            break
-    else:
-        raise ImportError(f"psal's native library is not in {folder}: build and install it with `pip install .`")
+    """The loaded libpsal. Raises ImportError with the cure when it was not built, or not from the sources of this checkout."""
+    package = Path(__file__).parent
+    path = _built_in(package) or _installed()
+    if path is None:
+        raise ImportError(f"psal's native library is not in {package}: build and install it with `pip install .`")
+    lib = ctypes.CDLL(str(path))
+    sources = package.parent / "ext"
+    if (sources / "psal.h").exists() and _digest_in(lib) != source_digest(sources):
+        cure = "delete this copy" if path.parent == package else "run `make dev` or `pip install .`"
+        raise ImportError(f"{path} was not built from the sources in {sources}: {cure}")
     declare(lib, "cpu")
     declare(lib, "cuda")
     _declare(lib, "psal_cpu_isa", [], c_char_p)
     return lib
+
+
+def _built_in(package: Path) -> Path | None:
+    return next((path for name in ("libpsal.so", "libpsal.dylib", "psal.dll") if (path := package / name).exists()), None)
+
+
+def _installed() -> Path | None:
+    """The library of the installed psal, which a checkout uses when it comes first on the path, and an editable install."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        return _built_in(Path(str(distribution("psal").locate_file("psal_cli"))))
+    except PackageNotFoundError:
+        return None
+
+
+def source_digest(sources: Path) -> str:
+    """The digest of a folder ext/ as its CMakeLists.txt computes it: SHA-256 of one line for each source."""
+    kinds = {".h", ".cuh", ".cpp", ".cu"}
+    paths = [path for path in sources.rglob("*") if path.suffix in kinds or path.name == "CMakeLists.txt"]
+    named = sorted((path.relative_to(sources).as_posix(), path) for path in paths)
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()} {name}\n" for name, path in named]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _digest_in(lib: ctypes.CDLL) -> str:
+    """What the library says; empty for one that was built before libraries had a digest."""
+    if not hasattr(lib, "psal_source_digest"):
+        return ""
+    _declare(lib, "psal_source_digest", [], c_char_p)
+    digest: bytes = lib.psal_source_digest()
+    return digest.decode()
 
 
 def declare(lib: ctypes.CDLL, device: str) -> None:

@@ -1,12 +1,18 @@
 """What the tests share: where they run, the pictures that may be shipped, batches of small ones."""
 
+import importlib
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 # Before torch loads OpenMP: idle threads sleep instead of spinning, which on a busy machine slows small pictures tenfold.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# The defaults are psal's own, whatever the user's configuration file says.
+os.environ["PSAL_CONFIG"] = "none"
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: threads of their own would only get in each other's way
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
@@ -17,13 +23,14 @@ from PIL import Image
 from psal_cli import memory, native
 from psal_cli.batch.runner import SIGNALS
 from psal_cli.benchmarks.pairs import BUNDLED
+from psal_cli.verbs.colorize import coarse_to_fine, memory_model
 from psal_cli.verbs.inpaint import api
 
 from .cuda_emulation.build import NoCompilerError, built
 from .cuda_emulation.device import EmulatedDevice
 from .photos import SIZE, texture
 
-EMULATION = pytest.param("emulation", marks=pytest.mark.native)
+EMULATION = pytest.param("emulation", marks=pytest.mark.emulation)
 
 
 def pytest_generate_tests(metafunc):
@@ -39,6 +46,14 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("device", ["cpu", "cuda", *([EMULATION] if emulated else [])], indirect=True)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items):
+    """One of several workers compiles the emulation, and runs all that use it."""
+    for item in items:
+        if item.get_closest_marker("emulation"):
+            item.add_marker(pytest.mark.xdist_group("emulation"))
+
+
 @pytest.fixture(autouse=True)
 def heard_signals():
     """The tests send signals, which a suite that runs in the background, or under nohup, would ignore, and psal with it."""
@@ -48,6 +63,17 @@ def heard_signals():
     yield
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)
+
+
+@pytest.fixture(autouse=True)
+def declared_processes(request, monkeypatch):
+    """`make check` leaves out what starts processes, so a test that does must say so; the emulation starts a compiler."""
+
+    def refuse(*_, **__):
+        pytest.fail("the test starts a process: mark it with @pytest.mark.subprocess")
+
+    if not any(map(request.node.get_closest_marker, ("subprocess", "emulation"))):
+        monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
 
 
 @pytest.fixture(autouse=True)
@@ -111,10 +137,32 @@ def pair():
 
 
 @pytest.fixture
+def pair_of_files(tmp_path, monkeypatch, pair):
+    """query.png and key.png in the working folder: 64x48 of the frames of `pair`."""
+    monkeypatch.chdir(tmp_path)
+    for name, frame in zip(("query", "key"), pair(64), strict=True):
+        Image.fromarray((frame[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)[:48]).save(f"{name}.png")
+
+
+@pytest.fixture
 def pair_features(pair):
     """size -> the frames of `pair` convolved with one seeded random 3x3 bank of 16 filters, [1, 16, size, size] each."""
     bank = torch.randn(16, 3, 3, 3, generator=torch.Generator().manual_seed(0)) / 27**0.5
     return lambda size: tuple(F.conv2d(F.pad(frame, (1, 1, 1, 1), mode="replicate"), bank) for frame in pair(size))
+
+
+@pytest.fixture
+def quick_colours(monkeypatch):
+    """colorize begins at a quarter of its size, in a tenth of the time: for tests that are not about its colours."""
+    for module in (coarse_to_fine, memory_model):
+        monkeypatch.setattr(module, "COARSE", 112)
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """A function that imports a module of tests/bench."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "bench"))
+    return importlib.import_module
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Pictures that the tests of files share. Import it as `from .pictures import blocks, save, finest`."""
 
 import numpy as np
+import torch
 from PIL import Image
 
 from psal_cli.image.arrays import replaced
@@ -26,6 +27,23 @@ def blocks(height=40, width=64, channels=3):
 def save(path, array, **arguments):
     Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array).save(path, **arguments)
     return path
+
+
+def noise(height=96, width=128, seed=0):
+    """float32 [height, width, 3] in [0, 1]."""
+    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed))[0].permute(1, 2, 0).numpy().copy()
+
+
+def hole_of(image, *boxes):
+    """A mask of the image: True inside of boxes (top, bottom, left, right)."""
+    mask = np.zeros(image.shape[:2], bool)
+    for top, bottom, left, right in boxes:
+        mask[top:bottom, left:right] = True
+    return mask
+
+
+def pixels_of(path):
+    return np.asarray(Image.open(path))
 
 
 def filled(picture, values, mask, share=None):

@@ -8,15 +8,16 @@ import numpy as np
 ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))  # row, column, steps
 
 
+def chunk(kind, data):
+    """A chunk of a PNG file."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
 def png_file(array, interlaced=False, chunks=(), late=(), cut=0):
     """A PNG file of uint8 or uint16 [H, W, 1 to 4], no line filtered; chunks before and `late` ones behind the pixels.
 
     cut: bytes of the last rows that its stream of pixels lacks, though it ends as it should.
     """
-
-    def chunk(name, data):
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
     height, width, samples = array.shape
     array = array.astype(array.dtype.newbyteorder(">"))
     parts = [array[row::down, column::across] for row, column, down, across in ADAM7] if interlaced else [array]

@@ -8,6 +8,8 @@ from torch import nn
 from psal_cli import ops, reference
 from psal_cli.attention import PSAttention, ps_attention
 
+pytestmark = pytest.mark.native
+
 OPTIONS = {
     "one neighbour": {"k": 1},
     "three neighbours": {"k": 3},
@@ -121,7 +123,7 @@ def test_one_neighbour_leaves_query_and_key_without_gradient(device, dtype):
 @pytest.mark.unsanitized
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, from inside inductor
 @pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=[pytest.mark.slow, pytest.mark.subprocess])])
 def test_compiled_whole_it_equals_eager(device, backend, masked):
     layer = PSAttention(3, 3, aggregation=True, similarity="key_cosine")
     inputs = features(device)
@@ -207,6 +209,7 @@ def train(network, query, key, steps):
     return losses[0].item(), losses[-1].item()
 
 
+@pytest.mark.slow
 @pytest.mark.unsanitized
 @pytest.mark.parametrize(("k", "aggregation"), [(3, False), (1, True)])
 def test_two_convolutions_learn_to_reconstruct(pair, device, k, aggregation):

@@ -217,6 +217,7 @@ def started(folder, code, **options):
     return subprocess.Popen([sys.executable, "-P", "-c", START + code], cwd=folder, env=env, stdout=-1, text=True, **options)
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("code", [WRITING, WORKING])
 def test_a_second_signal_leaves_at_once_and_leaves_nothing(tmp_path, code):
     with started(tmp_path, code) as process:
@@ -229,6 +230,7 @@ def test_a_second_signal_leaves_at_once_and_leaves_nothing(tmp_path, code):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.subprocess
 def test_a_signal_that_the_shell_has_ignored_stays_ignored(tmp_path):
     code = """
 with Stop() as stop:
@@ -240,6 +242,7 @@ with Stop() as stop:
     assert subprocess.run(ignoring, env=env, capture_output=True, text=True).stdout.split() == ["True", "True", "False"]
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_torch_is_imported_waits_until_it_is_there(tmp_path, number):
     """An import of torch that is cut off aborts the process, with a dump of C++."""
@@ -259,6 +262,7 @@ with Stop() as stop:
     assert run.stdout.split("\n")[:2] == ["whole", "stopped True"] and run.stderr == ""
 
 
+@pytest.mark.subprocess
 def test_a_signal_before_the_command_is_imported_is_one_line():
     code = """
 import os, signal, sys

@@ -1,18 +1,12 @@
 """The transfers of colour that `psal colorize` is measured against do what their papers say."""
 
-import importlib
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-BENCH = Path(__file__).parent / "bench"
-
 
 @pytest.fixture
-def transfers(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCH))
-    return importlib.import_module("colour_transfer")
+def transfers(load):
+    return load("colour_transfer")
 
 
 def test_statistics_of_a_grey_picture_leave_only_the_mean(transfers):

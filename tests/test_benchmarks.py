@@ -126,6 +126,7 @@ def test_a_failure_is_of_its_row_alone(monkeypatch):
     assert [row["status"] for row in rows] == ["failed"] * 2 + ["measured"] * 2 and rows[0]["error"] == "RuntimeError: no kernel"
 
 
+@pytest.mark.subprocess
 def test_a_layer_that_cannot_be_run_leaves_rows_that_say_so():
     results = memory.measure((16, 24), ("linear", "psal3"), device="mps:99")
     assert [row["status"] for row in results["rows"]] == ["failed"] * 8
@@ -200,6 +201,7 @@ def test_what_holds_no_pairs_is_refused_in_one_line(tmp_path):
 # -------------------------------------------------------------------------------------------------------- tables 2, 3 and 8
 
 
+@pytest.mark.slow
 def test_reconstruction_has_the_error_of_the_layer_and_leaves_out_what_is_slow():
     results = reconstruct.measure((32,), seconds=1000.0, temperature=0.2)
     rows = {row["layer"]: row for row in results["rows"]}
@@ -239,9 +241,16 @@ def test_swapping_runs_weights_of_one_layer_with_another(monkeypatch):
 # ------------------------------------------------------------------------------------------------------------------- output
 
 
+def in_this_process(job):
+    """Stands in for `memory._in_process`, where it is not about the process."""
+    yield from json.loads(json.dumps(list(memory.run_layer(**job))))
+
+
 @pytest.fixture(scope="module")
 def results():
-    return memory.measure((16, 24), ("psal3", "linear"), seconds=100.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory, "_in_process", in_this_process)
+        return memory.measure((16, 24), ("psal3", "linear"), seconds=100.0)
 
 
 def test_the_papers_figures_are_the_last_column(results):
@@ -282,6 +291,7 @@ def test_errors_are_plotted_by_memory_and_operations_at_the_largest_size():
 
 
 def test_the_command_prints_the_table_and_talks_on_stderr(monkeypatch):
+    monkeypatch.setattr(memory, "_in_process", in_this_process)
     done = psal("bench", "memory", "--sizes", "16,24", "--layers", "psal3", "--plot", "p.png")
     assert done.exit_code == 0, done.stderr
     assert "PSAL 3" in done.stdout and "psal:" not in done.stdout and "psal: PSAL 3, 24x24, forward + backward: " in done.stderr
@@ -291,6 +301,7 @@ def test_the_command_prints_the_table_and_talks_on_stderr(monkeypatch):
     found = json.loads(done.stdout)
     assert done.stderr == "" and found["seed"] == 5 and len(found["rows"]) == 2
     assert found["machine"]["cores"] >= 1 and found["versions"]["torch"] == torch.__version__ and found["date"].startswith("20")
+    monkeypatch.setattr(reconstruct, "layers", lambda: {"psal3": LAYERS["psal3"]})
     done = psal("bench", "reconstruct", "--sizes", "16", "--csv", "-q")
     assert done.stdout.splitlines()[0].startswith("layer,title,size,status,error")
 
@@ -321,6 +332,7 @@ def test_refusals_are_one_line_before_any_work(monkeypatch, args, words):
 
 
 def test_without_matplotlib_only_plots_are_missing(monkeypatch):
+    monkeypatch.setattr(memory, "_in_process", in_this_process)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     done = psal("bench", "memory", "--sizes", "16", "--layers", "psal3", "--plot", "p.png")
     assert done.exit_code == 2 and "pip install 'psal[plot]'" in done.stderr
@@ -340,6 +352,7 @@ def test_the_command_offers_what_the_bench_has():
     )
 
 
+@pytest.mark.subprocess
 def test_the_bench_measures_the_installed_package(tmp_path):
     """Not one that happens to lie in the folder at hand."""
     (tmp_path / "psal_cli").mkdir()

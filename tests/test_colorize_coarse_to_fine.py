@@ -1,6 +1,5 @@
 """Guided colorization: the parts, and colours that come back from a reference."""
 
-import importlib
 from pathlib import Path
 
 import cv2
@@ -15,9 +14,9 @@ from psal_cli.networks.fusion import CUES, FusionNetwork
 from psal_cli.verbs.colorize import descriptors, matching
 from psal_cli.verbs.colorize.coarse_to_fine import FoundColours, _mixed, applied, colorize, is_grey
 from psal_cli.verbs.colorize.joint_bilateral import JointBilateralUpsampling
-from psal_cli.verbs.colorize.options import COARSE
 from psal_cli.verbs.colorize.paper import LAYERS, _levelled, layer
 from psal_cli.verbs.colorize.paper import colorize as by_paper
+from psal_cli.verbs.hooks import Meter
 from psal_cli.viz import drawing
 
 NAMES = {
@@ -126,7 +125,7 @@ def test_what_is_not_visible_is_never_matched(pair):
     assert found.nnf[0, 0, 1].max() < 50
 
 
-def test_hidden_colours_have_no_vote_and_are_mixed_into_nothing(pair):
+def test_hidden_colours_have_no_vote_and_are_mixed_into_nothing(pair, quick_colours):
     picture = frame(pair, 0)
     visible = np.ones(picture.shape[:2], bool)
     visible[:, 64::2] = False
@@ -189,16 +188,16 @@ def test_two_levels_are_mixed_by_the_error_that_each_expects():
         np.testing.assert_allclose(error, np.full((4, 6, 1), min(before, after)), atol=1e-6)
 
 
-def test_confidence_is_low_where_the_reference_lacks_the_thing(pair):
+def test_confidence_is_low_where_the_reference_lacks_the_thing(pair, quick_colours):
     picture = frame(pair, 0)
     visible = np.ones(picture.shape[:2], bool)
     visible[:, 64:] = False
     found = colorize(without_colours(picture), [picture], visible=[visible])
-    known, unknown = found.confidence[:, :192].mean(), found.confidence[:, 256:].mean()
+    known, unknown = found.confidence[:, :48].mean(), found.confidence[:, 64:].mean()
     assert known > unknown + 0.2
 
 
-def test_origins_are_places_in_each_references_own_pixels(pair):
+def test_origins_are_places_in_each_references_own_pixels(pair, quick_colours):
     picture = frame(pair, 0)
     large = cv2.resize(picture, (384, 288), interpolation=cv2.INTER_CUBIC)
     stranger = np.random.default_rng(0).integers(0, 256, (80, 70, 3), np.uint8)
@@ -264,6 +263,7 @@ def test_fusion_gives_colours_between_those_of_the_matches():
         assert known.min() - 1e-4 <= chroma[:, axis].min() and chroma[:, axis].max() <= known.max() + 1e-4
 
 
+@pytest.mark.slow
 def test_colours_come_back_from_the_picture_itself(pair):
     picture = frame(pair, 0)
     found = colorize(without_colours(picture), [picture])
@@ -273,6 +273,7 @@ def test_colours_come_back_from_the_picture_itself(pair):
     assert (number == 0).all() and (row < 96).all() and (column < 128).all()
 
 
+@pytest.mark.slow
 def test_colours_come_from_the_next_frame(pair, device):
     picture, reference = frame(pair, 0, (160, 160)), frame(pair, 1, (160, 160))
     found = colorize(without_colours(picture), [reference], device=str(device))
@@ -281,9 +282,9 @@ def test_colours_come_from_the_next_frame(pair, device):
     assert error(found, picture) < 0.65 * variance(picture)  # the train has moved on
 
 
-def test_one_side_of_a_photograph_colours_the_other_without_speckles(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent / "bench"))
-    faults = importlib.import_module("colour_faults")
+@pytest.mark.slow
+def test_one_side_of_a_photograph_colours_the_other_without_speckles(load):
+    faults = load("colour_faults")
     photo = cv2.imread(str(Path(__file__).parents[1] / "examples" / "dandelions.jpg"))[..., ::-1]
     photo = cv2.resize(photo, (900, round(900 * photo.shape[0] / photo.shape[1])), interpolation=cv2.INTER_AREA)
     picture, reference = np.ascontiguousarray(photo[:, :450]), np.ascontiguousarray(photo[:, 450:])
@@ -294,7 +295,7 @@ def test_one_side_of_a_photograph_colours_the_other_without_speckles(monkeypatch
     assert faults.stray_edges(lightness(picture), chroma) < 0.001
 
 
-def test_of_two_references_the_one_that_knows_is_used(pair):
+def test_of_two_references_the_one_that_knows_is_used(pair, quick_colours):
     picture = frame(pair, 0)
     stranger = np.random.default_rng(0).integers(0, 256, (80, 70, 3), np.uint8)
     found = colorize(without_colours(picture), [stranger, picture])
@@ -303,14 +304,15 @@ def test_of_two_references_the_one_that_knows_is_used(pair):
 
 
 @pytest.mark.parametrize("sizes", [((96, 128), (288, 384)), ((288, 384), (96, 128)), ((384, 288), (96, 72))])
-def test_a_reference_of_another_size_is_as_good(pair, sizes):
+def test_a_reference_of_another_size_is_as_good(pair, quick_colours, sizes):
     whole = frame(pair, 0, (144, 144)) if sizes[0][0] > sizes[0][1] else frame(pair, 0)
     picture, reference = (cv2.resize(whole, size[::-1], interpolation=cv2.INTER_CUBIC) for size in sizes)
     found = colorize(without_colours(picture), [reference])
     assert error(found, picture) < 0.15 * variance(picture)
 
 
-@pytest.mark.parametrize(("size", "times", "width"), [((96, 128), 1, 448), ((33, 150), 6, 896)], ids=["one level", "two levels"])
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "times", "width"), [((32, 128), 1, 448), ((33, 150), 6, 896)], ids=["one level", "two levels"])
 def test_same_seed_same_colours_for_any_number_of_threads(pair, threads, size, times, width):
     picture, reference = (frame(pair, number, size).repeat(times, 0).repeat(times, 1) for number in (0, 1))
     found = []
@@ -324,12 +326,12 @@ def test_same_seed_same_colours_for_any_number_of_threads(pair, threads, size, t
         np.testing.assert_array_equal(found[0].confidence, other.confidence)
 
 
-def test_larger_pictures_are_looked_at_twice(pair):
-    picture = frame(pair, 0, (160, 160)).repeat(6, 0).repeat(6, 1)  # 960: more than twice the coarse level
+def test_larger_pictures_are_looked_at_twice(pair, quick_colours):
+    picture = frame(pair, 0, (160, 160)).repeat(2, 0).repeat(2, 1)  # 320: more than twice the coarse level
     steps = []
-    found = colorize(picture, [picture], longest=2 * COARSE, progress=lambda *step: steps.append(step))
-    assert steps == [(1, 2, "448x448"), (2, 2, "896x896")]
-    assert found.chroma.shape == (896, 896, 2)
+    found = colorize(picture, [picture], longest=250, meter=Meter(lambda _, text: steps.append(text), 1.0))
+    assert list(dict.fromkeys(steps)) == ["level 1 of 2, 112x112", "level 2 of 2, 224x224"]
+    assert found.chroma.shape == (224, 224, 2)
     assert error(found, picture) < 0.1 * variance(picture)
 
 

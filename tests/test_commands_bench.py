@@ -1,8 +1,6 @@
 """The programs that damage files and kill batches see what they are made to see."""
 
 import hashlib
-import importlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,14 +10,6 @@ from psal_cli.errors import InputError
 from psal_cli.image import Picture
 
 from .raw_files import png_file
-
-BENCH = Path(__file__).parent / "bench"
-
-
-@pytest.fixture
-def load(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCH))
-    return importlib.import_module
 
 
 def test_what_a_kill_must_not_leave_is_seen(load):

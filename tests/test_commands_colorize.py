@@ -19,7 +19,6 @@ from psal_cli.networks.colorization import ColorizationNetwork
 from psal_cli.verbs.colorize import coarse_to_fine as colorize
 from psal_cli.verbs.colorize import memory_model as colorize_costs
 from psal_cli.verbs.colorize import paper as paper_colorization
-from psal_cli.verbs.colorize.options import COARSE
 
 from .photos import lines, psal, tree
 from .raw_files import profile
@@ -29,7 +28,7 @@ ROUNDING = {8: 0.26, 16: 0.0015}  # of L*
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch, pair):
+def folder(tmp_path, monkeypatch, pair, quick_colours):
     """grey.png and ref.png: a frame of a video without colours, and another one."""
     monkeypatch.chdir(tmp_path)
     first, second = ((x[0, :, : SIZE[0], : SIZE[1]] * 255).round().byte().permute(1, 2, 0).numpy() for x in pair(128))
@@ -198,7 +197,7 @@ def test_options_reach_the_library(monkeypatch):
     monkeypatch.setattr(colorize_costs, "baseline", lambda: 0)
     done = psal("colorize", "grey.png", "--ref", "ref.png", "-o", "o.png", "--seed", 7)
     assert done.exit_code == 2 and "grey.png: enough" in done.stderr
-    assert seen["seed"] == 7 and seen["longest"] == 3 * COARSE
+    assert seen["seed"] == 7 and seen["longest"] == 3 * colorize_costs.COARSE
     paper = ["--engine", "paper", "--attention", "psal3", "--iterations", 9]
     psal("colorize", "grey.png", "--ref", "ref.png", "-o", "o.png", *paper)
     assert (seen["attention"], seen["iterations"], seen["weights"]) == ("psal3", 9, None)
@@ -228,10 +227,10 @@ def test_comparison_of_a_picture_with_a_profile_is_in_srgb():
 def test_a_limit_of_memory_that_costs_detail_is_said():
     Image.open("grey.png").resize((1400, 200)).save("large.png")
     (record,) = lines(psal("colorize", "large.png", "--ref", "ref.png", "--dry-run", "--json"))
-    limit = f"{record['memory_bytes'] // 2**20 - 60}M"
+    limit = str(record["memory_bytes"] - 1)
     for more in ((), ("--dry-run",)):
         done = psal("colorize", "large.png", "--ref", "ref.png", "-o", "out.png", "--max-memory", limit, "--force", *more)
-        words = "--max-memory lets colours be looked for at up to 896 pixels"
+        words = "--max-memory lets colours be looked for at up to 224 pixels"
         assert done.exit_code == 0 and done.stderr.count(words) == 1, done.stderr
 
 

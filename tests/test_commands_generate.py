@@ -15,6 +15,7 @@ from psal_cli.verbs.generate.memory_model import baseline
 
 from .metadata_blocks import SRGB, exif_block
 from .photos import lines, psal, texture, tree
+from .pictures import pixels_of
 
 PSIN = ("--method", "psin")  # a tenth of the time
 
@@ -27,10 +28,6 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Image.fromarray(texture(3)).save("in.png")
     return tmp_path
-
-
-def pixels_of(path):
-    return np.asarray(Image.open(path))
 
 
 def mask(path, top, bottom, left, right, size=(40, 30)):

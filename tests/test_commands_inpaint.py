@@ -52,8 +52,9 @@ def engine(monkeypatch):
     def fill(image, mask, options, *, source_mask, progress=None):
         calls.append({"image": image, "mask": mask, "options": options, "source_mask": source_mask})
         if progress:
-            progress(1, 2, "48x32")
-            progress(2, 2, "96x64")
+            progress(0.0, "level 1 of 2, 48x32")
+            progress(0.3, "level 2 of 2, 96x64")
+            progress(0.6, "level 2 of 2, 96x64")
         hole = mask > 0
         white = np.ones((np.count_nonzero(hole), 3 if image.ndim == 3 else 1), np.float32)
         made = replaced(image, hole, white, None if mask.dtype == bool else mask)
@@ -75,7 +76,7 @@ def test_inpaint_fills_the_hole_and_nothing_else(folder):
     done = psal("inpaint", "photo.png", "--mask", "mask.png", "--patch-size", 5, "--no-blend")
     assert done.exit_code == 0, done.stderr
     assert done.stdout == ""
-    assert "level 1 of" in done.stderr and done.stderr.splitlines()[-1].startswith("psal: photo_inpainted.png: done in")
+    assert done.stderr.startswith("psal: photo_inpainted.png: done in") and len(done.stderr.splitlines()) == 1
     before, after = pixels("photo.png"), pixels("photo_inpainted.png")
     assert np.array_equal(after[outside()], before[outside()])
     filled = after[~outside()].reshape(-1, 3)
@@ -126,11 +127,11 @@ def test_every_engine_fills_the_hole_and_nothing_else(folder, name):
 
 
 def test_attention_that_cannot_fit_is_refused_before_it_is_tried(folder):
-    Image.new("RGB", (3000, 2600), (90, 120, 150)).save("large.png")
-    marked = np.zeros((2600, 3000), np.uint8)
+    Image.new("RGB", (1000, 900), (90, 120, 150)).save("large.png")
+    marked = np.zeros((900, 1000), np.uint8)
     marked[100:200, 100:200] = 255
     Image.fromarray(marked).save("dark.png")
-    args = ("inpaint", "large.png", "--mask", "dark.png", "--engine", "network", "--max-memory", "4G")
+    args = ("inpaint", "large.png", "--mask", "dark.png", "--engine", "network", "--max-memory", "1G")
     done = psal(*args, "--attention", "original")
     assert done.exit_code == 4 and "takes" in done.stderr and "are allowed" in done.stderr and done.stderr.count("\n") == 1
     assert not Path("large_inpainted.png").exists()
@@ -311,8 +312,9 @@ def test_quiet_and_verbose(folder, engine, threads):
     cv2.setNumThreads(-1)
     assert "device cpu (asked for), 1 CPU threads" in loud and "PNG, 96x64, 252 pixels to fill" in loud
     usual = psal("inpaint", "photo.png", "--mask", "mask.png", "-o", "3.png").stderr.splitlines()
-    assert usual[:2] == ["psal: photo.png: level 1 of 2, 48x32", "psal: photo.png: level 2 of 2, 96x64"]
-    assert usual[2].startswith("psal: 3.png: done in") and len(usual) == 3
+    assert usual[0].startswith("psal: 3.png: done in") and len(usual) == 1
+    levels = [line for line in loud.splitlines() if "level" in line]
+    assert levels == ["psal: photo.png: level 1 of 2, 48x32", "psal: photo.png: level 2 of 2, 96x64"]
 
 
 def test_names_may_hold_anything(folder, engine):

@@ -21,6 +21,7 @@ from psal_cli.verbs.inpaint.memory_model import plan
 from .photos import ENV, SIZE, process, psal, texture, tree
 
 
+@pytest.mark.subprocess
 def test_stdin_and_stdout(photos):
     photos(1)
     source = Path("photos/000.png").read_bytes()
@@ -58,6 +59,7 @@ def test_an_empty_mask_copies_as_the_options_say(photos):
             assert copy.format == format and (0x010F in copy.getexif()) == kept
 
 
+@pytest.mark.subprocess
 def test_an_empty_mask_copies_what_comes_from_stdin(photos):
     photos(1)
     Image.new("L", SIZE).save("empty.png")
@@ -67,6 +69,7 @@ def test_an_empty_mask_copies_what_comes_from_stdin(photos):
     assert out == source and b"is copied byte for byte" in err
 
 
+@pytest.mark.subprocess
 def test_a_reader_that_has_gone_is_one_line(photos):
     photos(1)
     read, write = os.pipe()
@@ -209,6 +212,7 @@ def test_dilate_is_filled_and_feather_fades(photos, engine):
     assert np.array_equal(row[26:], before[26:])
 
 
+@pytest.mark.subprocess
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells the peak of a process")
 def test_a_limit_of_memory_is_kept_and_the_estimate_is_what_is_held(photos):
     """The libraries take a third of a gigabyte, this picture 0.3 at once."""
@@ -247,6 +251,7 @@ def test_max_pixels(photos):
         assert done.exit_code == 2 and ("more than the limit of 600" in done.stderr) == refused
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion(shell):
     script = psal("completion", shell)

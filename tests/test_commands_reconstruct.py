@@ -1,5 +1,6 @@
 """`psal reconstruct` as a shell sees it: what goes in and comes out, options, profiles, refusals."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,29 +11,14 @@ from psal_cli.image import read_picture, write_picture
 from psal_cli.image.colour import meaning_of
 from psal_cli.image.metadata import Metadata
 from psal_cli.image.picture import Picture
-from psal_cli.verbs.reconstruct import rebuild as module
-from psal_cli.verbs.reconstruct.options import ReconstructOptions
 
 from .metadata_blocks import SRGB
 from .photos import lines, psal
+from .pictures import pixels_of
 from .raw_files import profile
+from .rebuilding import rebuild
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch, pair):
-    """query.png and key.png: 64x48 of two frames of a video."""
-    monkeypatch.chdir(tmp_path)
-    for name, frame in zip(("query", "key"), pair(64), strict=True):
-        Image.fromarray((frame[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)[:48]).save(f"{name}.png")
-    return tmp_path
-
-
-def rebuild(query, key, visible=None, **options):
-    return module.rebuild(query, key, ReconstructOptions(**options), visible=visible)
-
-
-def pixels_of(path):
-    return np.asarray(Image.open(path))
+pytestmark = pytest.mark.usefixtures("pair_of_files")
 
 
 def test_the_psnr_that_is_said_is_that_of_the_files():
@@ -40,7 +26,7 @@ def test_the_psnr_that_is_said_is_that_of_the_files():
     assert done.exit_code == 0, done.stderr
     error = np.square(pixels_of("query_rebuilt.png").astype(float) - pixels_of("query.png")).mean()
     decibels = 10 * np.log10(255**2 / error)
-    assert f"psal: query.png: PSNR {decibels:.2f} dB" in done.stderr and 15 < decibels < 60
+    assert re.fullmatch(rf"psal: \S+: done in \d+\.\d s, PSNR {decibels:.2f} dB\n", done.stderr) and 15 < decibels < 60
     (record,) = lines(done)
     assert record["psnr"] == pytest.approx(decibels, abs=1e-3) and record["status"] == "done"
     np.testing.assert_array_equal(pixels_of("query_rebuilt.png"), rebuild(pixels_of("query.png"), pixels_of("key.png")).pixels)

@@ -110,6 +110,7 @@ def test_folders_that_cannot_be_made(photos):
             assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.subprocess
 def test_a_closed_stdout_loses_no_picture(photos):
     script = f'"{sys.executable}" -P -c "from psal_cli.commands import main; main()" "$@" >&-'
     command = ["sh", "-c", script, "sh", "inpaint", "photos", "--mask", "mask.png", "-o", "out", "--json"]
@@ -182,6 +183,7 @@ def test_results_that_are_left_out_are_one_line(photos):
     assert "photos/a_inpainted.png and 1 more are results of other pictures here: left out" in done.stderr
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("end", ["no reader", "full disk"])
 def test_a_stdout_that_takes_no_more_loses_no_picture(photos, end):
     Path("photos/c.png").write_text("no picture")
@@ -199,6 +201,7 @@ def test_a_stdout_that_takes_no_more_loses_no_picture(photos, end):
     assert Path("failed.txt").read_text() == "photos/./c.png\n"
 
 
+@pytest.mark.subprocess
 def test_a_stderr_that_takes_nothing_stops_nothing(photos):
     with Path("/dev/full").open("wb") as full, process("inpaint", "photos", "--mask", "mask.png", "-o", "1", stderr=full) as done:
         assert done.wait(60) == 0
@@ -208,6 +211,7 @@ def test_a_stderr_that_takes_nothing_stops_nothing(photos):
     assert len(list(Path("1").iterdir())) == len(list(Path("2").iterdir())) == 2
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("args", [["--help"], ["doctor"], ["help", "inpaint"], ["completion", "bash"]])
 def test_text_that_cannot_be_written_is_one_line(args):
     with Path("/dev/full").open("wb") as full, process(*args, stdout=full, stderr=-1, text=True) as done:

@@ -86,6 +86,7 @@ def spoil(name, path, mask):
         mask.write_text("not a mask")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_ten_bad_pictures_of_200_are_named_and_the_rest_is_done(photos, monkeypatch, jobs):
     root = photos(200)
@@ -189,6 +190,7 @@ def test_refusals_come_before_any_work(photos):
     assert tree(".") == before
 
 
+@pytest.mark.subprocess
 def test_dry_run_tells_and_does_nothing(photos):
     photos(3)
     Path("photos/001.png").write_text("no picture")
@@ -259,6 +261,7 @@ main()
 """
 
 
+@pytest.mark.subprocess
 def test_a_signal_before_the_first_picture_leaves_the_list_and_waits_for_nothing(photos):
     photos(3)
     run = ("inpaint", "photos", "-r", "--mask", "mask.png", "-o", "out", "--json", "--failed-list", "failed.txt")

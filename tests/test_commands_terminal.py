@@ -45,6 +45,7 @@ def python(code):
     return subprocess.run([sys.executable, "-P", "-c", code], env=ENV, capture_output=True, text=True)
 
 
+@pytest.mark.subprocess
 def test_import_and_help_are_light():
     heavy = "{'torch', 'cv2', 'numpy', 'PIL', 'rich'} & set(sys.modules)"
     for args in ("--help", "inpaint --help", "colorize --help", "generate --help", "doctor --help", "--version"):
@@ -60,6 +61,7 @@ except SystemExit as end: print(end.code, {heavy}, file=sys.stderr)
     assert light == "set()" and "'PSAttention'" in names and "'upscale'" in names
 
 
+@pytest.mark.subprocess
 def test_a_run_leaves_the_compiler_of_torch_alone(folder):
     code = """
 import sys
@@ -85,6 +87,7 @@ def test_the_group_refuses_in_one_line_too():
     assert nothing.exit_code == 2 and nothing.stdout == "" and "Usage: psal" in nothing.stderr
 
 
+@pytest.mark.subprocess
 def test_ctrl_c_ends_with_130_and_leaves_nothing(folder):
     code = """
 import time
@@ -107,15 +110,15 @@ main(["inpaint", "photo.png", "--mask", "mask.png"])
 
 
 def on_a_terminal(folder, *options, **env):
-    """What `psal inpaint` shows when stderr is a terminal; its engine takes half a second."""
+    """What `psal inpaint` shows when stderr is a terminal; its engine takes a second."""
     code = f"""
 from psal_cli.commands import main
 from psal_cli.verbs.inpaint import api
 def fill(image, mask, options, progress, **_):
     import time, numpy
     for level in (1, 2):
-        if progress: progress(level, 2, "48x32")
-        time.sleep(0.2)
+        if progress: progress((level - 1) / 2, f"level {{level}} of 2, 48x32")
+        time.sleep(0.6)
     return api.InpaintResult(image.copy(), mask, numpy.zeros((mask.sum(), 2), numpy.int32), None)
 api.inpaint = fill
 main(["inpaint", "photo.png", "--mask", "mask.png", *{options}])
@@ -132,14 +135,19 @@ main(["inpaint", "photo.png", "--mask", "mask.png", *{options}])
     return shown.decode()
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("env", [{}, {"NO_COLOR": "1"}])
 def test_a_terminal_gets_a_bar_and_no_color_is_obeyed(folder, env):
     shown = on_a_terminal(folder, **env)
-    assert "━" in shown and "level 2 of 2, 48x32" in shown
+    assert "━" in shown and "level 2 of 2, 48x32" in shown and "50%" in shown
+    assert {"0:00:00", "0:00:01"} <= set(re.findall(r"\d:\d\d:\d\d", shown))  # elapsed
+    left = re.findall(r"(\S+) left", re.sub(r"\x1b\[[0-9;]*m", "", shown))
+    assert "-:--" in left and {"0:01", "0:00"} <= set(left)
     colours = re.findall(r"\x1b\[[0-9;]*3[0-8][0-9;]*m", shown)
     assert bool(colours) == (not env)
 
 
+@pytest.mark.subprocess
 def test_a_terminal_stays_empty_with_quiet(folder):
     assert on_a_terminal(folder, "-q") == ""
 

@@ -20,6 +20,7 @@ from psal_cli.verbs.upscale.upscaler import Upscaler
 
 from .metadata_blocks import SRGB, exif_block
 from .photos import lines, psal, tree
+from .pictures import pixels_of
 
 SIZE = (24, 32)
 
@@ -32,10 +33,6 @@ def folder(tmp_path, monkeypatch, pair):
         "in.png"
     )
     return tmp_path
-
-
-def pixels_of(path):
-    return np.asarray(Image.open(path))
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])

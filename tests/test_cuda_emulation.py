@@ -7,7 +7,7 @@ import torch
 
 from .cuda_emulation.build import for_the_host
 
-pytestmark = pytest.mark.native
+pytestmark = pytest.mark.emulation
 RIGHT = {  # kernel: what it makes of 0, 1, ..., 63
     "reverse": torch.arange(63.0, -1, -1),
     "reverse_warp": torch.cat((torch.arange(31.0, -1, -1), torch.arange(63.0, 31, -1))),

@@ -18,7 +18,7 @@ from PIL import Image
 
 import psal_cli
 from psal_cli import files
-from psal_cli.benchmarks import swap
+from psal_cli.benchmarks import reconstruct, swap
 from psal_cli.commands import COMMANDS, main, reference
 from psal_cli.commands.bench import bench
 
@@ -27,6 +27,7 @@ EXAMPLES = ROOT / "examples"
 PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in [*ROOT.glob("*.md"), *EXAMPLES.glob("*.md")]}
 LINKED = PAGES | {name: (ROOT / name).read_text() for name in ("weights/README.md", "tests/bench/README.md")}
 HELPS = [(), *((name,) for name in COMMANDS), *(("bench", name) for name in bench.commands)]
+STARTING = ("psal bench memory", "psal completion")  # commands that start processes
 SIDE = 64  # pixels, the longer side of the pictures that the commands get here: what they say is the same, sooner
 
 # ------------------------------------------------------------------------------------------------------------- commands
@@ -46,7 +47,12 @@ def command_lines():
 
 def shorter(line):
     """The same command with less to do. More samples, sizes and layers are tested elsewhere."""
-    for pattern, few in ((r"--sizes \S+", "--sizes 16"), (r" -n \d+", " -n 2"), ("bench memory", "bench memory --layers psal3")):
+    for pattern, few in (
+        (r"--sizes \S+", "--sizes 16"),
+        (r" -n \d+", " -n 2"),
+        ("bench memory", "bench memory --layers psal3"),
+        (r'--polygon "[^"]+"', '--polygon "50,25 56,25 52,34"'),
+    ):
         line = re.sub(pattern, few, line)
     return line
 
@@ -67,10 +73,12 @@ def small_examples(tmp_path_factory):
 
 
 @pytest.fixture
-def workplace(small_examples, tmp_path, monkeypatch):
+def workplace(small_examples, tmp_path, monkeypatch, quick_colours):
     """A folder with all the files that the pages' commands name."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(swap, "SIZE", 16)
+    few = {name: layer for name, layer in reconstruct.layers().items() if name in ("full-10", "psal3")}
+    monkeypatch.setattr(reconstruct, "layers", lambda: few)  # test_benchmarks.py has all
     (tmp_path / "examples").symlink_to(small_examples)
     for source, name in (
         ("dandelions.jpg", "photos/a.jpg"),
@@ -86,7 +94,11 @@ def workplace(small_examples, tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("line", command_lines(), ids=lambda line: line[:100])
+def case(line):
+    return pytest.param(line, id=line[:100], marks=[pytest.mark.subprocess] if line.startswith(STARTING) else [])
+
+
+@pytest.mark.parametrize("line", map(case, command_lines()))
 def test_every_command_of_the_pages_and_helps_works(workplace, line):
     words = shlex.split(line)
     piped = {sign: words[words.index(sign) + 1] for sign in "<>" if sign in words}
@@ -124,6 +136,7 @@ CODE = re.compile(r"```python\n(.*?)```(?:\n\n```text\n(.*?)```)?", re.DOTALL)
 DECIMAL = re.compile(r"\d+\.\d+")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, text in PAGES.items() if "```python" in text])
 def test_the_code_of_a_page_runs_from_top_to_bottom_and_prints_what_it_says(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -226,6 +239,7 @@ def test_the_page_has_the_recipes_that_are_tested():
     ]
 
 
+@pytest.mark.subprocess
 def test_find_and_xargs(shell, tmp_path):
     (tmp_path / "photos" / ".hidden.jpg").write_text("no picture")
     for recipe, last in zip(RECIPES, ("c.jpg", "deep/c.jpg"), strict=False):
@@ -235,6 +249,7 @@ def test_find_and_xargs(shell, tmp_path):
         shutil.rmtree(tmp_path / "out")
 
 
+@pytest.mark.subprocess
 @pytest.mark.skipif(shutil.which("parallel") is None, reason="GNU parallel is not installed")
 def test_parallel_keeps_the_tree_and_collects_failures(shell, tmp_path):
     (tmp_path / "photos" / "b.jpg").write_text("no picture")
@@ -245,6 +260,7 @@ def test_parallel_keeps_the_tree_and_collects_failures(shell, tmp_path):
     assert (tmp_path / "failed.txt").read_text() == "photos/./b.jpg\n"
 
 
+@pytest.mark.subprocess
 def test_a_batch_goes_on_after_a_kill_and_failures_are_fed_back(shell, tmp_path):
     whole = (tmp_path / "photos" / "b.jpg").read_bytes()
     (tmp_path / "photos" / "b.jpg").write_bytes(whole[:200])

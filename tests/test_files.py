@@ -195,6 +195,7 @@ with files.atomic_file(Path(sys.argv[1]), force=True) as file:
 """
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("place", ["fsync", "link", "replace"])
 @pytest.mark.parametrize("existing", [True, False])
 def test_a_kill_at_any_moment_leaves_the_old_file_whole(tmp_path, way, place, existing):
@@ -341,6 +342,7 @@ def piped(content, *options, **arguments):
     return subprocess.run(command, input=content, stderr=subprocess.PIPE, env=buffered, **arguments)
 
 
+@pytest.mark.subprocess
 def test_stdin_is_read_once_and_stdout_written_whole_or_not_at_all():
     run = piped(b"123abcdef" * 50_000, "copy", stdout=subprocess.PIPE)
     expected = bytearray((b"123abcdef" * 50_000)[4:])
@@ -350,6 +352,7 @@ def test_stdin_is_read_once_and_stdout_written_whole_or_not_at_all():
     assert (run.stdout, run.stderr.decode()) == (b"", "KeyError: \n")
 
 
+@pytest.mark.subprocess
 @pytest.mark.parametrize("size", [1, 1_000_000])
 def test_a_stdout_that_takes_no_more_costs_one_line(size):
     reader, writer = os.pipe()
@@ -376,6 +379,7 @@ def test_a_terminal_is_no_picture(monkeypatch):
             files.check_output(files.STDIO, force=True)
 
 
+@pytest.mark.subprocess
 def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path, monkeypatch):
     """On file systems without files that have no name."""
     monkeypatch.setattr(files, "_SWEPT", set())

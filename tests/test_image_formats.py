@@ -181,6 +181,7 @@ def test_the_content_counts_not_the_name(tmp_path, suffix):
     assert read_picture(wrong).format == name
 
 
+@pytest.mark.subprocess
 def test_plugins_load_when_a_file_asks_for_them_and_say_how_to_get_them(tmp_path, monkeypatch):
     code = """if True:
         import sys
@@ -341,6 +342,7 @@ def test_memory_that_runs_out_is_no_damage(tmp_path, monkeypatch):
         read_picture(path)
 
 
+@pytest.mark.subprocess
 def test_several_pictures_are_read_at_once_and_pillow_is_silent(tmp_path):
     """Damaged metadata makes Pillow warn, print and log; psal silences that once, not around each file, and says its own."""
     paths = [str(tmp_path / f"{number}.jpg") for number in range(12)]

@@ -14,6 +14,7 @@ from psal_cli.image.resizing import resized
 
 from .metadata_blocks import SRGB, THUMBNAIL, XMP, exif_block
 from .pictures import blocks, save
+from .raw_files import chunk
 
 
 def jpeg_with(path, *segments, trailer=b""):
@@ -22,10 +23,6 @@ def jpeg_with(path, *segments, trailer=b""):
     more = b"".join(bytes([0xFF, marker]) + struct.pack(">H", len(data) + 2) + data for marker, data in segments)
     path.write_bytes(whole[:20] + more + whole[20:] + trailer)
     return path
-
-
-def chunk(kind, data):
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def png_with(path, chunks, array=None, **arguments):

@@ -20,6 +20,7 @@ from psal_cli.image.metadata import orientation_of, read_metadata, upright_xmp
 
 from .metadata_blocks import SRGB, THUMBNAIL, XMP, exif_block
 from .pictures import blocks, save
+from .raw_files import chunk
 
 LOSSLESS = ["png", "tif", "webp"]
 
@@ -189,10 +190,6 @@ def test_comments_go_from_jpeg_to_png_and_back(tmp_path):
                 assert raw.info["comment"] == (kept if first == "jpg" else text.encode())
             with Image.open(tmp_path / f"{name}{2 if first == 'jpg' else 1}.png") as raw:
                 assert raw.text == {"Comment": text}
-
-
-def chunk(kind, data):
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def png_with(path, before=b"", after=b""):

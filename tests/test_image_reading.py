@@ -122,6 +122,16 @@ def unreadable(tmp_path):
     Image.fromarray(np.zeros((8, 8, 4), np.uint8), "CMYK").save(tmp_path / "cmyk.jpg")
     Image.fromarray(np.zeros((8, 8, 4), np.uint8), "CMYK").save(tmp_path / "badicc.tif", icc_profile=b"no profile" * 20)
     Image.fromarray(noise).convert("LAB").save(tmp_path / "lab.tif")
+    for name, start in (
+        ("scene.exr", b"\x76\x2f\x31\x01"),
+        ("renamed.png", b"\x76\x2f\x31\x01"),
+        ("scene.hdr", b"#?RADIANCE\n"),
+        ("map.pfm", b"PF\n4 4\n"),
+        ("photo.cr3", b"\0\0\0\x18ftypcrx \0\0\0\1crx isom"),
+    ):
+        (tmp_path / name).write_bytes(start + bytes(100))
+    Image.fromarray(noise).save(tmp_path / "preview.tif")  # RAW files are TIFF files around a small preview
+    (tmp_path / "preview.tif").rename(tmp_path / "photo.CR2")
     for suffix in ("jpg", "png", "webp", "tif"):
         save(tmp_path / f"cut.{suffix}", noise)
         whole = (tmp_path / f"cut.{suffix}").read_bytes()
@@ -132,8 +142,14 @@ def unreadable(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     Image.fromarray(noise).save(tmp_path / "moving.gif")
     return {
-        "float.tif": "has floating-point numbers",
-        "float_rgb.tif": "a kind that psal does not read (RGB, 32-bit floating-point)",
+        "float.tif": "has floating-point numbers (TIFF, grey, 32-bit), psal reads 8-bit and 16-bit integers: export it as",
+        "float_rgb.tif": "has floating-point numbers (TIFF, RGB, 32-bit), psal reads 8-bit and 16-bit integers: export it as",
+        "scene.exr": "has floating-point numbers (OpenEXR), psal reads",
+        "renamed.png": "has floating-point numbers (OpenEXR), psal reads",
+        "scene.hdr": "has floating-point numbers (Radiance HDR), psal reads",
+        "map.pfm": "has floating-point numbers (PFM), psal reads",
+        "photo.CR2": "RAW file, which psal does not read: develop it to TIFF first, e.g. darktable-cli photo.CR2 photo.tif",
+        "photo.cr3": "is a camera RAW file, which",
         "long.tif": "has signed numbers of 32 bits",
         "cmyk.jpg": "CMYK without an ICC profile",
         "badicc.tif": "unusable ICC profile",

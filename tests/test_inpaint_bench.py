@@ -1,21 +1,11 @@
 """The inpainting bench: its cases, their grounds, what is kept of earlier runs, the comparison, and the removals."""
 
-import importlib
 import json
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
-
-BENCH = Path(__file__).parent / "bench"
-
-
-@pytest.fixture
-def load(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCH))
-    return importlib.import_module
 
 
 def picture_of(seed: int) -> np.ndarray:

@@ -14,23 +14,13 @@ from psal_cli.verbs.inpaint.guide import ColourGuide
 from psal_cli.verbs.inpaint.hole import Hole, peel
 from psal_cli.verbs.inpaint.options import ENGINES, InpaintOptions
 
+from .pictures import hole_of, noise
+
 
 def stripes(height=96, width=128, period=8):
     """float32 [H, W, 3]: diagonal stripes in two colours, of which every part can be found elsewhere exactly."""
     on = (np.indices((height, width)).sum(0) % period < period // 2).astype(np.float32)
     return np.stack([on * 0.8 + 0.1, 0.7 - on * 0.4, np.full_like(on, 0.3)], 2)
-
-
-def noise(height=96, width=128, seed=0):
-    """float32 [H, W, 3] in [0, 1]."""
-    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed))[0].permute(1, 2, 0).numpy().copy()
-
-
-def hole_of(image, *boxes):
-    mask = np.zeros(image.shape[:2], bool)
-    for top, bottom, left, right in boxes:
-        mask[top:bottom, left:right] = True
-    return mask
 
 
 def drawn_by(painter, image, mask, **options):
@@ -129,9 +119,17 @@ def test_a_picture_without_a_whole_patch_to_copy_is_refused(patch_size, source):
 
 def test_progress_names_every_level_once():
     image, seen = noise(), []
-    inpaint(image, hole_of(image, (20, 76, 30, 90)), progress=lambda *level: seen.append(level))
-    assert [level for level, _, _ in seen] == list(range(1, seen[0][1] + 1))
-    assert seen[-1][2] == "128x96"
+    inpaint(image, hole_of(image, (20, 76, 30, 90)), progress=lambda _, text: seen.append(text))
+    levels = [text for text in dict.fromkeys(seen) if text.startswith("level")]
+    assert levels == ["level 1 of 2, 64x48", "level 2 of 2, 128x96"]
+    assert seen[0] == "128x96" and seen[-1] == "joining the copies"
+
+
+def test_progress_moves_inside_the_last_level():
+    image, seen = noise(), []
+    inpaint(image, hole_of(image, *HOLES), progress=lambda share, text: seen.append((share, text)))
+    last = [share for share, text in seen if text.endswith("128x96")]
+    assert len(set(last)) > len(HOLES)  # after each of its holes
 
 
 def test_a_hole_as_wide_as_the_picture_is_filled():
@@ -174,8 +172,10 @@ def test_within_a_reach_nothing_further_away_counts(threads):
 
 def test_progress_within_a_reach_names_the_part():
     image, seen = noise(), []
-    inpaint(image, hole_of(image, *HOLES), reach=12, progress=lambda *level: seen.append(level))
-    assert seen[-1][2].endswith(", part 3 of 3")
+    inpaint(image, hole_of(image, *HOLES), reach=12, progress=lambda *step: seen.append(step))
+    parts = [text.rpartition(", ")[2] for _, text in seen]
+    assert list(dict.fromkeys(parts)) == [f"part {number} of 3" for number in (1, 2, 3)]
+    assert [share for share, _ in seen] == sorted(share for share, _ in seen)
 
 
 def test_nothing_to_copy_within_a_reach_is_a_want_of_memory_where_memory_chose_it(monkeypatch):

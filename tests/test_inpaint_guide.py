@@ -85,7 +85,7 @@ def test_places_that_are_not_described_are_not_copied_at_guided_levels(monkeypat
     monkeypatch.setattr(completion.Hole, "alternate", spied)
 
     class Near(ColourGuide):
-        radius, reach = 24.0, 32
+        radius, reach, features, cost = 24.0, 32, 1, 1.0
 
         def __call__(self, known, hole):
             return known
@@ -104,7 +104,7 @@ def test_where_a_source_mask_leaves_nothing_of_what_is_described_the_rest_is_cop
     source = hole_of((300, 500), (0, 300, 420, 500))
 
     class Near(ColourGuide):
-        radius, reach = 24.0, 16
+        radius, reach, features, cost = 24.0, 16, 1, 1.0
 
         def __call__(self, known, hole):
             return known

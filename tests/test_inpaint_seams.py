@@ -1,28 +1,22 @@
 """The seam measure of the inpainting bench: nothing for the truth, much for hard blocks on smooth ground, little for a diffusion
 and for what is soft."""
 
-import importlib
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 
-BENCH = Path(__file__).parent / "bench"
 HEIGHT, WIDTH = 200, 240
 SIDE = 20  # of a piece
 
 
 @pytest.fixture
-def bench(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCH))
-    return importlib.import_module("inpaint_seams")
+def bench(load):
+    return load("inpaint_seams")
 
 
 @pytest.fixture
-def smooth_places(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCH))
-    return importlib.import_module("inpaint_ground").smooth_places
+def smooth_places(load):
+    return load("inpaint_ground").smooth_places
 
 
 @pytest.fixture
@@ -97,6 +91,7 @@ def test_blocks_are_seen_without_a_field(bench, smooth_places, mask):
     assert np.isnan(found["seam_pieces"])
 
 
+@pytest.mark.slow
 def test_a_diffusion_has_next_to_none(bench, smooth_places, mask):
     for truth in (shaded(1), textured(1)):
         found = bench.seams(diffused(truth, mask), truth, mask, smooth_places(truth), pieces(mask))

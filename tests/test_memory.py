@@ -33,6 +33,7 @@ def test_what_is_no_size_is_named_with_the_form(text):
     assert "4G, 500M or 1.5GiB" in str(refused.value)
 
 
+@pytest.mark.subprocess
 def test_the_peak_is_what_was_held_since_the_reset():
     program = """
 import numpy as np
@@ -147,6 +148,7 @@ def test_decoders_that_lack_memory_are_known_from_damage(error, short):
     assert is_out_of_memory(error) == short
 
 
+@pytest.mark.subprocess
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits what a process may allocate")
 def test_a_want_of_memory_is_always_an_error_that_is_recognised():
     done = subprocess.run([sys.executable, "-P", "-c", STARVED], capture_output=True, text=True)

@@ -1,5 +1,8 @@
 """The border to the C library: errors, threads, the one OpenMP runtime, numbers that are not finite."""
 
+import _ctypes
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +11,9 @@ import pytest
 import torch
 
 from psal_cli import native, ops
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.native
 
 
 def in_a_process_of_its_own(code):
@@ -50,16 +56,76 @@ except RuntimeError as error:
 """
 
 
+@pytest.mark.subprocess
 @pytest.mark.unsanitized
 @pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
 def test_running_out_of_memory_is_an_error_not_a_crash():
     assert in_a_process_of_its_own(OUT_OF_MEMORY) == "psal search: std::bad_alloc"
 
 
-def test_a_missing_library_is_named_with_the_cure(monkeypatch, tmp_path):
-    monkeypatch.setattr(native, "__file__", str(tmp_path / "native.py"))
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A checkout where nothing was built, first on the path, and psal installed beside it."""
+    library = Path(native.library()._name)
+    (tmp_path / "psal_cli").mkdir()
+    monkeypatch.setattr(native, "__file__", str(tmp_path / "psal_cli" / "native.py"))
+    shutil.copytree(ROOT / "ext", tmp_path / "ext")
+    for name in ("site/psal-0.dist-info", "site/psal_cli"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "site/psal-0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: psal\nVersion: 0\n")
+    shutil.copy(library, tmp_path / "site" / "psal_cli" / library.name)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    return tmp_path
+
+
+def test_a_missing_library_is_named_with_the_cure(checkout):
+    for path in (checkout / "site" / "psal_cli").iterdir():
+        path.unlink()
     with pytest.raises(ImportError, match=r"native library is not in .*: build and install it with `pip install \.`"):
         native.library.__wrapped__()
+
+
+def test_a_checkout_without_a_library_takes_the_installed_one(checkout):
+    loaded = native.library.__wrapped__()
+    assert Path(loaded._name).parent == checkout / "site" / "psal_cli" and loaded.psal_cpu_isa() == native.cpu_isa().encode()
+
+
+@pytest.mark.parametrize("change", ["edited", "added", "removed"])
+def test_a_library_of_other_sources_is_refused(checkout, change):
+    source = checkout / "ext" / "cpu" / ("another.h" if change == "added" else "search.cpp")
+    if change == "removed":
+        source.unlink()
+    else:
+        source.write_text("// one line\n" + (source.read_text() if source.exists() else ""))
+    with pytest.raises(ImportError, match=r"site.psal_cli.* was not built from the sources in .*ext: run `make dev`"):
+        native.library.__wrapped__()
+
+
+def test_an_old_library_beside_the_sources_is_refused_too(checkout):
+    installed = Path(native.library.__wrapped__()._name)
+    shutil.copy(_ctypes.__file__, checkout / "psal_cli" / installed.name)  # a library that tells no digest
+    with pytest.raises(ImportError, match=r"was not built from the sources in .*: delete this copy"):
+        native.library.__wrapped__()
+
+
+FROM_THE_ROOT = """
+import numpy, torch, psal_cli
+features = torch.zeros(1, 2, 9, 12)
+print(psal_cli.PSAttention()(features, features, features).shape)
+print(psal_cli.upscale(numpy.zeros((8, 9, 3), numpy.uint8), 2).image.shape)
+print(psal_cli.__file__)
+"""
+
+
+@pytest.mark.subprocess
+@pytest.mark.unsanitized
+def test_the_package_works_in_the_root_of_the_repository():
+    """There the sources come before the installed package."""
+    plain = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    run = subprocess.run([sys.executable, "-c", FROM_THE_ROOT], cwd=ROOT, env=plain, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    shape, size, home = run.stdout.splitlines()
+    assert (shape, size) == ("torch.Size([1, 2, 9, 12])", "(16, 18, 3)") and home == str(ROOT / "psal_cli" / "__init__.py")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -98,6 +164,7 @@ print(len(os.listdir("/proc/self/task")) - before)
 """
 
 
+@pytest.mark.subprocess
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_torchs_number_of_threads_is_obeyed():
     """Threads started by a search: none with one thread, two more with three."""
@@ -121,5 +188,6 @@ print("every match is a key")
 """
 
 
+@pytest.mark.subprocess
 def test_features_that_are_not_finite_still_give_keys():
     assert in_a_process_of_its_own(NOT_FINITE) == "every match is a key"

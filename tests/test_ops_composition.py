@@ -6,6 +6,8 @@ import torch
 
 from psal_cli import ops, reference
 
+pytestmark = pytest.mark.native
+
 # height, width, channels, box of the unknown pixels (top, bottom, left, right), share of it that is unknown, dtype
 CASES = [
     (30, 40, 3, (5, 25, 8, 30), 0.9, np.uint8),

@@ -15,7 +15,7 @@ from psal_cli import ops, reference
 from .test_ops_search import assert_same, rounding
 from .test_ops_windows import assert_close
 
-pytestmark = pytest.mark.native
+pytestmark = pytest.mark.emulation
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64]
 SCHEDULES = ["jump-flood", "exact"]
 CHANNELS = [1, 3, 4, 5, 8, 16, 24, 33, 64, 72]  # on both sides of every choice of a group's width

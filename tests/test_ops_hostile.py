@@ -80,6 +80,8 @@ def test_the_operators_below_refuse_too(name):
 HOSTILE = """
 import random, sys, torch
 from psal_cli import ops
+
+pytestmark = pytest.mark.native
 torch.set_num_threads(1)
 draw = random.Random(int(sys.argv[1]))
 worst = [-2**31, -2**31 + 1, -65536, -1, 0, 1, 7, 8, 65535, 65536, 2**30, 2**31 - 1]
@@ -112,6 +114,7 @@ print(done)
 """
 
 
+@pytest.mark.subprocess
 def test_a_thousand_hostile_calls_of_every_operator_end_without_a_signal():
     run = subprocess.run([sys.executable, "-P", "-c", HOSTILE, str(random.randrange(1 << 30))], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr

@@ -10,7 +10,7 @@ from psal_cli.errors import MemoryLimitError
 from psal_cli.ops import memory_model
 from psal_cli.ops.memory_model import Sizes
 
-pytestmark = pytest.mark.native
+pytestmark = pytest.mark.emulation
 DTYPES = [torch.float32, torch.float16, torch.float64]
 SHAPES = [  # query size, key size, channels, k, value channels: many features, many matches, many keys
     ((12, 10), (14, 11), 256, 1, 192),

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from psal_cli import ops, reference
 
+pytestmark = pytest.mark.native
+
 RANDOM = ["scan", "jump-flood"]
 HALF, BRAIN, DOUBLE = torch.float16, torch.bfloat16, torch.float64
 

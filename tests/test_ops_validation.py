@@ -7,6 +7,8 @@ import torch
 
 from psal_cli import ops
 
+pytestmark = pytest.mark.native
+
 
 def features(channels=3, height=12, width=10, batch=1, dtype=torch.float32):
     return torch.zeros(batch, channels, height, width, dtype=dtype)

@@ -220,6 +220,8 @@ MEMORY = """
 import resource, torch
 from psal_cli import ops
 
+pytestmark = pytest.mark.native
+
 def run(size):
     value, weight = torch.randn(1, 64, size, size, requires_grad=True), torch.randn(1, 3, size, size, requires_grad=True)
     nnf = torch.randint(0, size, (1, 3, 2, size, size), dtype=torch.int32)
@@ -235,6 +237,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.subprocess
 def test_aggregation_takes_far_less_memory_than_its_patches():
     run = subprocess.run([sys.executable, "-P", "-c", MEMORY], capture_output=True, text=True, check=True)
     kilobytes = 4 * 64 * 3 * 7**2 * 128**2 / 1024  # [C, k * patch_size^2, H, W] in float32: 602 MB

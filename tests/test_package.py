@@ -26,7 +26,7 @@ FLOORS = [
     {"benchmarks"},
     {"verbs"},
     {"batch", "viz", "networks"},
-    {"image", "patchmatch", "attention"},
+    {"image", "patchmatch", "attention", "timing"},
     {"files", "weights", "memory", "ops", "strips"},
     {"errors", "native", "memory_fallback"},
 ]
@@ -120,6 +120,7 @@ assert not changed, changed
 """
 
 
+@pytest.mark.subprocess
 def test_an_import_changes_nothing_in_the_host_process():
     done = subprocess.run([sys.executable, "-P", "-c", PROCESS], env=ENV, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -32,9 +32,9 @@ def test_the_library_names_no_option(path):
 
 def test_the_command_says_which_option_cures():
     for cure in Cure:
-        error = InputError("photo.png is odd", cure, "mask")
+        error = InputError("photo.png is odd", cure, "mask", "_x")
         code, line = outcome(error)
-        assert code == 2 and str(error) == f"photo.png is odd: {cure.value.format('mask')}"
-        assert line == f"photo.png is odd: {CURES[cure].format('mask')}" and FLAG.search(line)
+        assert code == 2 and str(error) == f"photo.png is odd: {cure.value.format('mask', '_x')}"
+        assert line == f"photo.png is odd: {CURES[cure].format('mask', '_x')}" and FLAG.search(line)
         assert not FLAG.search(str(error))
     assert outcome(InputError("photo.png is odd")) == (2, "photo.png is odd")

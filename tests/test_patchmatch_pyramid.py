@@ -6,17 +6,7 @@ import torch
 
 from psal_cli.patchmatch import pyramid, regions, synthesis
 
-
-def noise(height=96, width=128, seed=0):
-    """float32 [H, W, 3] in [0, 1]."""
-    return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed))[0].permute(1, 2, 0).numpy().copy()
-
-
-def hole_of(image, *boxes):
-    mask = np.zeros(image.shape[:2], bool)
-    for top, bottom, left, right in boxes:
-        mask[top:bottom, left:right] = True
-    return mask
+from .pictures import hole_of, noise
 
 
 def test_hidden_pixels_never_reach_a_known_pixel_of_the_pyramid():

@@ -3,32 +3,16 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from psal_cli import reference
 from psal_cli.attention import full_attention
-from psal_cli.verbs.reconstruct import rebuild as module
-from psal_cli.verbs.reconstruct.options import ReconstructOptions
 from psal_cli.verbs.reconstruct.rebuild import psnr
 
+from .pictures import pixels_of
+from .rebuilding import rebuild
+
+pytestmark = pytest.mark.usefixtures("pair_of_files")
 ROWS, COLUMNS = np.s_[8:-8], np.s_[8:-8]
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch, pair):
-    """query.png and key.png: 64x48 of two frames of a video."""
-    monkeypatch.chdir(tmp_path)
-    for name, frame in zip(("query", "key"), pair(64), strict=True):
-        Image.fromarray((frame[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)[:48]).save(f"{name}.png")
-    return tmp_path
-
-
-def rebuild(query, key, visible=None, **options):
-    return module.rebuild(query, key, ReconstructOptions(**options), visible=visible)
-
-
-def pixels_of(path):
-    return np.asarray(Image.open(path))
 
 
 def floats(pixels):

@@ -199,6 +199,7 @@ def test_a_signal_stops_the_run_with_its_checkpoint(toy, tmp_path):
     assert states(tmp_path) == ["begun", "waiting"] and said[-1] == "first: stopped; the next start resumes it"
 
 
+@pytest.mark.subprocess
 def test_two_workers_do_not_train_in_one_folder(toy, tmp_path):
     (tmp_path / "state").mkdir(exist_ok=True)
     hold = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); input()"

@@ -118,11 +118,13 @@ def test_the_mean_of_eight_is_the_same_for_a_turned_picture():
 
 
 def test_strips_are_told_one_by_one():
-    told = []
-    Upscaler([network(2), network(3)], largest=16 * 20)(
-        noise(40, 16, 3), None, lambda number, of, size: told.append((number, of, size))
-    )
-    assert told == [(number, 10, "96x240") for number in range(1, 11)]  # 40 rows by 20, then 80 of twice the width by 10
+    told, networks = [], [network(2), network(3)]
+    Upscaler(networks, largest=16 * 20)(noise(40, 16, 3), None, lambda share, text: told.append((share, text)))
+    shares = np.array([share for share, _ in told])
+    assert {text for _, text in told} == {"96x240"}
+    assert shares[0] == 0 and (np.diff(shares) >= 0).all() and shares[-1] == pytest.approx(1, abs=0.02)
+    assert len(set(shares)) > 2 * 10  # 40 rows by 20, then 80 of twice the width by 10, and inside these
+    assert not any(layer._forward_hooks for each in networks for layer in each.modules())
 
 
 class Short(UpscalingNetwork):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from psal_cli.commands import options
+from psal_cli.commands import devices
 from psal_cli.memory_fallback import RunMode
 from psal_cli.verbs.inpaint import guide, painter
 from psal_cli.verbs.upscale import api, networks, upscaler
@@ -24,7 +24,7 @@ def gpu(request, tmp_path, monkeypatch):
     mask = np.zeros((48, 64), np.uint8)
     mask[14:34, 20:42] = 255
     Image.fromarray(mask).save("mask.png")
-    monkeypatch.setattr(options, "choose_device", lambda name: ("cuda:0", "the first CUDA device"))
+    monkeypatch.setattr(devices, "choose_device", lambda name: ("cuda:0", "the first CUDA device"))
     for_inpaint, for_upscale = painter.painting_network, api.networks_for
     for module in (guide, painter):
         monkeypatch.setattr(module, "painting_network", lambda chosen: for_inpaint(replace(chosen, device="cpu")))

@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import time
 import typing
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations_with_replacement
@@ -30,7 +31,7 @@ WHITE = {"uint8": 255, "uint16": 65535, "float32": 1}
 
 
 @pytest.fixture
-def photo(pair):
+def photo(pair, quick_colours):
     """A function: kind ("L", "LA", "RGB", "RGBA") and dtype -> a piece of a video frame, number 0 or 1."""
 
     def make(kind="RGB", dtype="uint8", number=0):
@@ -261,17 +262,45 @@ def test_the_library_names_no_option_of_the_command():
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_progress_counts_to_the_end_and_a_cancel_stops_before_the_next_step(verb, photo):
+def test_progress_grows_to_the_end_and_a_cancel_stops_at_the_next_step(verb, photo):
     steps = []
-    VERBS[verb](photo(), photo(number=1), progress=lambda step, of, text: steps.append((step, of, text)))
-    assert [step for step, _, _ in steps] == list(range(1, len(steps) + 1)) and {of for _, of, _ in steps} == {len(steps)}
-    assert all(text.split("x")[0].isdigit() for _, _, text in steps)
+    VERBS[verb](photo(), photo(number=1), progress=lambda share, text: steps.append((share, text)))
+    shares = [share for share, _ in steps]
+    assert shares == sorted(shares) and shares[0] == 0 and 0.9 < shares[-1] <= 1 and all(text for _, text in steps)
     told = []
     with pytest.raises(psal_cli.CancelledError):
         VERBS[verb](
             photo(), photo(number=1), progress=lambda *step: told.append(step), cancel=lambda: len(told) == len(steps) - 1
         )
     assert told == steps[:-1]
+
+
+LONG = {
+    "inpaint": lambda picture, other, **more: psal_cli.inpaint(picture, wide_hole(picture), **more),
+    "patch": lambda picture, other, **more: psal_cli.inpaint(picture, wide_hole(picture), engine="patch", **more),
+    "colorize": VERBS["colorize"],
+    "upscale": VERBS["upscale"],
+    "psin": VERBS["generate"],
+    "psinot": lambda picture, other, **more: psal_cli.generate(picture, **more),
+}
+
+
+def wide_hole(picture):
+    mask = np.zeros(picture.shape[:2], bool)
+    mask[30:180, 60:240] = True
+    return mask
+
+
+@pytest.mark.parametrize("verb", LONG)
+def test_the_share_that_is_told_follows_the_time_and_moves_inside_long_steps(verb, photo, threads):
+    threads(1)
+    large = [np.asarray(Image.fromarray(photo(number=number)).resize((300, 225))) for number in (0, 1)]
+    LONG[verb](*large)  # loads what is loaded once
+    steps, start = [(0.0, 0.0)], time.process_time()
+    LONG[verb](*large, progress=lambda share, _: steps.append((share, time.process_time() - start)))
+    shares, times = np.array([*steps, (1.0, time.process_time() - start)]).T
+    assert np.diff(shares).max() < 0.6, shares.round(2)
+    assert np.abs(shares - times / times[-1]).max() < 0.4, np.stack([shares, times / times[-1]]).round(2)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -302,8 +331,8 @@ def test_less_memory_searches_colours_at_a_smaller_size(photo, monkeypatch):
     headers = [psal_cli.image.arrays.split(x).header for x in (large, photo())]
     plan = memory_model.plan(headers[0], headers[1:], {"output": "PNG"})
     seen = []
-    result = psal_cli.colorize(large, [photo()], max_memory=plan.bytes - 1, progress=lambda *step: seen.append(step[2]))
-    assert result.confidence.shape[1] == 896 and seen[-1].startswith("896x")
+    result = psal_cli.colorize(large, [photo()], max_memory=plan.bytes - 1, progress=lambda *step: seen.append(step[1]))
+    assert result.confidence.shape[1] == 224 and any(", 224x" in text for text in seen)
 
 
 # ------------------------------------------------------------------------------------------------------------------ threads
@@ -337,6 +366,7 @@ def same(one, two):
         np.testing.assert_array_equal(one.field.sources, two.field.sources)
 
 
+@pytest.mark.slow
 def test_two_threads_get_what_each_gets_alone(photo):
     alone = {name: call(photo) for name, call in CALLS.items()}
     for verb in ("paper", "network"):
@@ -345,9 +375,9 @@ def test_two_threads_get_what_each_gets_alone(photo):
         for pair in combinations_with_replacement(CALLS, 2):
             start = Barrier(2)
 
-            def run(name, start=start, times=1 if "colorize" in pair else 3):
+            def run(name, start=start):
                 start.wait()
-                return [CALLS[name](photo) for _ in range(times)]
+                return [CALLS[name](photo) for _ in range(3)]
 
             for name, results in zip(pair, pool.map(run, pair), strict=True):
                 for result in results:

@@ -16,26 +16,20 @@ from psal_cli.viz import drawing
 from psal_cli.viz.field import Field, between
 
 from .photos import psal
+from .pictures import pixels_of
 
 SIZE = 48, 64
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch, pair):
+def folder(tmp_path, pair_of_files, quick_colours):
     """query.png, key.png and other.png, 64x48; tall.png is the first turned; mask.png has a hole of 12x10."""
-    monkeypatch.chdir(tmp_path)
-    for name, frame in zip(("query", "key"), pair(64), strict=True):
-        Image.fromarray((frame[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)[:48]).save(f"{name}.png")
     Image.fromarray(pixels_of("key.png")[8:, :40]).save("other.png")
     Image.fromarray(pixels_of("query.png").swapaxes(0, 1)).save("tall.png")
     hole = np.zeros(SIZE, np.uint8)
     hole[20:30, 25:37] = 255
     Image.fromarray(hole).save("mask.png")
     return tmp_path
-
-
-def pixels_of(path):
-    return np.asarray(Image.open(path))
 
 
 # ----------------------------------------------------------------------------------------------------------------- numbers

@@ -76,6 +76,7 @@ const char* psal_scatter_cpu(const psal_window_args* args) { return run(kernels(
 const char* psal_log_total_cpu(const psal_window_args* args) { return run(kernels().log_total, args); }
 const char* psal_compose_cpu(const psal_compose_args* args) { return run(kernels().compose, args); }
 const char* psal_cpu_isa(void) { return kernels().name; }
+const char* psal_source_digest(void) { return PSAL_SOURCE_DIGEST; }
 
 #ifndef PSAL_CUDA
 static const char* no_cuda = "psal was built without CUDA";

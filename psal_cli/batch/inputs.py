@@ -5,9 +5,11 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from psal_cli.batch.urls import url_problem
 from psal_cli.errors import Cure, InputError, PsalError
 from psal_cli.files import STDIO, open_input
 
@@ -28,7 +30,8 @@ class Item:
         sidecars: option ("mask") -> the files that belong to this picture, in the order they were given.
         outputs: option -> the file to write.
         problem: what keeps it from being worked on, found while planning.
-        skipped: its output is there already.
+        skipped: its output is there already, or it is unmasked.
+        unmasked: it has no mask, and such pictures are to be left out.
         number: of several results of one picture, from 0.
         mark: what tells its name from theirs, before the extension.
     """
@@ -40,6 +43,7 @@ class Item:
     outputs: dict[str, Path] = field(default_factory=dict)
     problem: PsalError | None = None
     skipped: bool = False
+    unmasked: bool = False
     number: int = 0
     mark: str = ""
 
@@ -80,13 +84,15 @@ def find_inputs(
     """The pictures that arguments and lists of files name, each once, folders sorted by name; whether they may be several.
 
     A folder stands for its files with a `readable` suffix (with `recursive` those of its subfolders too), hidden ones left
-    out; how many others there are is logged as a warning. Raises InputError when a list of files cannot be read.
+    out; how many others there are is logged as a warning. Raises InputError when a list of files cannot be read, and for URLs.
     """
     texts = [*arguments, *(line for name in lists for line in _lines(name))]
     several, seen = bool(lists) or len(texts) > 1, set[str]()
     items: list[Item] = []
     others: Counter[str] = Counter()
     for text in texts:
+        if problem := url_problem(text):
+            raise InputError(problem)
         path = as_path(text)
         folder = is_folder(path)
         several |= folder
@@ -136,6 +142,8 @@ def _split(text: str) -> tuple[str, Path]:
 
 
 def _one_file(text: str, path: Path) -> Item:
+    from psal_cli.image.formats import READABLE, foreign
+
     _, tree = _split(text)
     item = Item(path, tree if tree.name else Path(path.name), text)
     try:
@@ -145,6 +153,9 @@ def _one_file(text: str, path: Path) -> Item:
         item.problem = InputError(f"{path}: no such file or folder")
     except (OSError, ValueError):  # said when it is read
         pass
+    if path != STDIO and path.suffix.lower() not in READABLE and is_file(path):
+        with suppress(OSError, ValueError), open(path, "rb") as file:
+            item.problem = InputError(problem) if (problem := foreign(path, file.read(64))) else None
     return item
 
 

@@ -81,7 +81,9 @@ def settle(items: list[Item], folders: bool, force: bool, skip_existing: bool) -
     existing: list[Path] = []
     checked: set[Path] = set()
     for item in items:
-        item.skipped = skip_existing and item.output != STDIO and places.is_file(item.output)
+        item.skipped = item.unmasked or (skip_existing and item.output != STDIO and places.is_file(item.output))
+        if item.unmasked:  # nothing is written for it
+            continue
         for option, path in item.outputs.items():
             key = places.key(path) if path != STDIO else str(STDIO)
             if other := next((other for other in taken.get(key) if _is_output(places, path, other, item, option)), None):

@@ -13,7 +13,11 @@ from psal_cli.errors import Cure, InputError, InvalidValueError
 from psal_cli.files import STDIO
 
 
-def pair(items: list[Item], wanted: Mapping[str, Sequence[str]], readable: frozenset[str]) -> list[Item]:
+class _MissingError(InputError):
+    """There is no sidecar of that name."""
+
+
+def pair(items: list[Item], wanted: Mapping[str, Sequence[str]], readable: frozenset[str], if_masked: bool = False) -> list[Item]:
     """Gives each picture its sidecars; returns the items less those that are sidecars themselves.
 
     Args:
@@ -21,6 +25,7 @@ def pair(items: list[Item], wanted: Mapping[str, Sequence[str]], readable: froze
             or its name before the suffix; or a pattern with {stem}, {name} or {dir} of the picture, which is looked for beside
             the picture when it names no folder. Several for an option that may be given several times. A sidecar that is not
             there becomes the item's problem.
+        if_masked: pictures without a "mask" are marked as such instead.
 
     Raises:
         InputError: a pattern that names anything else, or one for all that is not there.
@@ -35,7 +40,9 @@ def pair(items: list[Item], wanted: Mapping[str, Sequence[str]], readable: froze
         found: dict[str, list[Path]] = {}
         for option, text in texts:
             sidecar = _sidecar(item, option, text, folder_of[text], alike, places)
-            if isinstance(sidecar, InputError):
+            if isinstance(sidecar, _MissingError) and option == "mask" and if_masked and item.problem is None:
+                item.unmasked = True
+            elif isinstance(sidecar, InputError):
                 item.problem = item.problem or sidecar
             else:
                 found.setdefault(option, []).append(sidecar)
@@ -48,7 +55,7 @@ def pair(items: list[Item], wanted: Mapping[str, Sequence[str]], readable: froze
     def is_sidecar(item: Item) -> bool:
         if places.spot(item.input) in used:
             return True
-        if item.problem is None:
+        if item.problem is None and not item.unmasked:
             return False
         between = Path(os.path.realpath(item.input)).parents[: len(item.tree.parts) - 1]  # folders below the one that was given
         return not folders.isdisjoint(between)
@@ -83,8 +90,9 @@ def _sidecar(
         return path  # one for all: what is wrong with it is said when it is read
     if len(found) == 1 and not places.are_same(places.spot(found[0]), places.spot(item.input)):
         return found[0]
-    if found:
-        where = f"{found[0]} is the picture itself" if len(found) == 1 else f"{' and '.join(map(str, sorted(found)))} both fit"
+    if not found:
+        return _MissingError(f"{item.input}: {where}", Cure.SIDECAR, option.replace("_", "-"))
+    where = f"{found[0]} is the picture itself" if len(found) == 1 else f"{' and '.join(map(str, sorted(found)))} both fit"
     return InputError(f"{item.input}: {where}", Cure.SIDECAR, option.replace("_", "-"))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from psal_cli import __version__
+from psal_cli.commands.command import Group
 from psal_cli.commands.cures import outcome
 from psal_cli.errors import INTERRUPTED
 from psal_cli.files import REASONS, STDIO, give_up_stdout, unwritten
@@ -20,7 +21,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 VERBOSITY = "psal_cli.verbosity"  # where -v leaves its count, in the context that all commands share
 
 
-class Verbs(click.Group):
+class Verbs(Group):
     """A group whose commands are the modules of this package; each holds a command of its own name."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -82,16 +83,11 @@ class Verbs(click.Group):
 @click.group(
     cls=Verbs,
     name="psal",
-    invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Exit codes: 0 all done; 1 a file could not be written, or of several pictures some failed; 2 usage or unusable "
-    "input; 3 nothing to do; 4 out of memory; 130 interrupted. Talk goes to stderr, data to stdout.\n\n\b\nExample:\n"
-    "  psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.png -o clean.jpg",
+    context_settings={"auto_envvar_prefix": "PSAL", "max_content_width": 110},
+    epilog="Exit codes: 0 all done; 1 a file could not be written, or some of several pictures failed; 2 usage error or unusable "
+    "input; 3 nothing to do; 4 out of memory; 130 interrupted. Messages go to stderr, pictures and data to stdout.\n\n"
+    "\b\nExample:\n  psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.png -o clean.jpg",
 )
-@click.version_option(__version__, prog_name="psal")
-@click.pass_context
-def main(ctx: click.Context) -> None:
+@click.version_option(__version__, prog_name="psal", allow_from_autoenv=False)
+def main() -> None:
     """Edit photographs at their native resolution, with PatchMatch at the core."""
-    if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help(), err=True)
-        ctx.exit(2)

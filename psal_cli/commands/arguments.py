@@ -1,9 +1,14 @@
 """What the options of a verb's command come to: one frozen dataclass for each verb, made by click's values."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from psal_cli.image.shapes import Box, Polygon
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +45,10 @@ class Arguments:
 
 @dataclass(frozen=True, kw_only=True)
 class InpaintArguments(Arguments):
-    mask: str
+    mask: str | None
+    box: tuple[Box, ...]
+    polygon: tuple[Polygon, ...]
+    if_masked: bool
     mask_invert: bool
     dilate: int
     feather: int
@@ -87,6 +95,8 @@ class GenerateArguments(Arguments):
     coherence: bool
     wrap: bool
     keep: str | None
+    box: tuple[Box, ...]
+    polygon: tuple[Polygon, ...]
     sheet: str | None
     patch_size: int
     iterations: int

@@ -8,9 +8,11 @@ import click
 
 from psal_cli.batch.inputs import as_path
 from psal_cli.batch.runner import import_torch
-from psal_cli.commands import options
+from psal_cli.commands import devices, options
+from psal_cli.commands.command import Group
 from psal_cli.commands.console import Console
 from psal_cli.commands.cures import flagged
+from psal_cli.commands.ranges import Finite, IntRange
 from psal_cli.errors import WriteError
 from psal_cli.files import atomic_file, check_output
 
@@ -45,24 +47,29 @@ class Names(click.ParamType):
 
 bench_options = options.group(
     options.seed_option,
-    click.option("--device", type=options.Device(), default="cpu", show_default=True, metavar=options.Device.name),
-    click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads; default: as many as torch takes."),
-    click.option("--json", "as_json", is_flag=True, help="JSON on stdout in place of the table: all rows, machine, versions."),
-    click.option("--csv", "as_csv", is_flag=True, help="Comma-separated rows on stdout in place of the table."),
-    click.option("--plot", type=options.PICTURE, help="Also draw the figures, .png, .svg or .pdf; needs matplotlib."),
-    click.option("--force", is_flag=True, help="Overwrite a plot that exists."),
-    click.option("-q", "--quiet", is_flag=True, help="Errors only."),
-    click.option("-v", "--verbose", count=True, help="-vv: a traceback when something fails."),
+    click.option("--device", type=options.Device(), default="cpu", show_default=True, help="auto, cpu, cuda or cuda:N."),
+    click.option("--threads", type=IntRange(1, 1024), help="CPU threads. Default: chosen by torch."),
+    click.option(
+        "--json", "as_json", is_flag=True, help="Print JSON instead of the table, with all rows, the machine and versions."
+    ),
+    click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated rows instead of the table."),
+    click.option("--plot", type=options.RESULT, help="Also draw the figures as .png, .svg or .pdf. Needs matplotlib."),
+    click.option("--force", is_flag=True, help="Overwrite an existing plot."),
+    click.option("-q", "--quiet", is_flag=True, help="Print errors only."),
+    click.option("-v", "--verbose", count=True, help="-vv adds a traceback when something fails."),
 )
 pairs_option = click.option(
     "--pairs",
     type=options.PICTURE,
     metavar="FOLDER",
-    help="A folder with query.png and key.png, or with folders of numbered frames, one a sequence; default: a pair that ships.",
+    help="A folder with query.png and key.png, or with one folder of numbered frames per sequence. Default: a pair that ships "
+    "with psal.",
 )
 
 
-@click.group(short_help="The paper's tables on this machine.", epilog="\b\nExample:\n  psal bench memory --sizes 64,128")
+@click.group(
+    cls=Group, short_help="The paper's tables on this machine.", epilog="\b\nExample:\n  psal bench memory --sizes 64,128"
+)
 def bench() -> None:
     """Measure PSAL and the attention layers it is compared with, as the tables of the paper (arXiv 2202.03163) do.
 
@@ -74,20 +81,28 @@ def bench() -> None:
     short_help="Table 1: memory, seconds, operations.",
     epilog="\b\nExample:\n  psal bench memory --sizes 64,128,256 --plot memory.png",
 )
-@click.option("--sizes", type=Sizes(), default="64,128,256,512", show_default=True, help="Sides of the feature maps, 16 to 8192.")
-@click.option("--layers", type=Names(), default=",".join(LAYERS), show_default=True, help="Those to measure.")
+@click.option(
+    "--sizes",
+    type=Sizes(),
+    default="64,128,256,512",
+    show_default=True,
+    help="Sides of the feature maps, separated by commas; 16 to 8192.",
+)
+@click.option(
+    "--layers", type=Names(), default=",".join(LAYERS), show_default=True, help="Layers to measure, separated by commas."
+)
 @click.option(
     "--seconds",
-    type=options.Finite(0, min_open=True),
+    type=Finite(0, min_open=True),
     default=3.0,
     show_default=True,
-    help="What is expected to take longer is done for a part of its queries, or, where that tells nothing, not at all.",
+    help="Measure what would take longer with some of its queries only, or, if that says nothing, not at all.",
 )
 @bench_options
 def memory(sizes, layers, seconds, **shared) -> None:
     """Table 1: memory, seconds and operations by size, without gradient and with; patches of 7x7, 16 channels.
 
-    What does not fit into the memory that is free is not begun: the table says what it would take.
+    What does not fit into the free memory is not run; the table says how much it would take.
     """
 
     def measure(say: Callable[[str], None], **about) -> dict:
@@ -102,20 +117,27 @@ def memory(sizes, layers, seconds, **shared) -> None:
     short_help="Tables 2, 3: the error of rebuilt pictures.", epilog="\b\nExample:\n  psal bench reconstruct --sizes 64,128"
 )
 @click.option(
-    "--sizes", type=Sizes(), default="64,128,256,512", show_default=True, help="Sides to which pictures are resized, 16 to 8192."
+    "--sizes",
+    type=Sizes(),
+    default="64,128,256,512",
+    show_default=True,
+    help="Sides to which pictures are resized, separated by commas; 16 to 8192.",
 )
 @pairs_option
 @click.option(
     "--seconds",
-    type=options.Finite(0, min_open=True),
+    type=Finite(0, min_open=True),
     default=12.0,
     show_default=True,
-    help="A layer that takes longer for a pair is left out.",
+    help="Leave out layers that take longer for a pair.",
 )
-@click.option("--temperature", type=options.Finite(0, min_open=True), default=0.1, show_default=True, help="Of the softmax.")
+@click.option("--temperature", type=Finite(0, min_open=True), default=0.1, show_default=True, help="Temperature of the softmax.")
 @bench_options
 def reconstruct(sizes, pairs, seconds, temperature, **shared) -> None:
-    """Tables 2 and 3: the error of pictures rebuilt from others, 10 frames apart, by full attention with strides and the rest."""
+    """Tables 2 and 3: the error of pictures rebuilt from others, 10 frames apart.
+
+    The layers are full attention with strides and all others.
+    """
 
     def measure(say: Callable[[str], None], threads: int | None, **about) -> dict:
         from psal_cli.benchmarks.reconstruct import measure
@@ -132,7 +154,7 @@ def reconstruct(sizes, pairs, seconds, temperature, **shared) -> None:
     type=click.Choice(["8", "all"]),
     default="8",
     show_default=True,
-    help="all: tables 4 and 5 too, each layer with its own weights.",
+    help="all adds tables 4 and 5, each layer with its own weights.",
 )
 @pairs_option
 @bench_options
@@ -163,8 +185,8 @@ def _run(
             output.check_plot(path)
             check_output(path, force)
         import_torch()
-        device, _ = options.choose_device(device)
-        options.set_threads(threads)
+        device, _ = devices.choose_device(device)
+        devices.set_threads(threads)
         results = measure(console.say, seed=seed, device=device, threads=threads)
         console.data(json.dumps(results) if as_json else output.comma_separated(results) if as_csv else output.text(results))
         if path is not None:

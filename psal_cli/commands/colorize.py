@@ -13,7 +13,9 @@ import click
 from psal_cli.batch.inputs import Item, as_path
 from psal_cli.commands import options
 from psal_cli.commands.arguments import ColorizeArguments, into
+from psal_cli.commands.command import Command
 from psal_cli.commands.console import Console, Progress
+from psal_cli.commands.ranges import Finite, IntRange
 from psal_cli.commands.run import run_verb
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError, InvalidValueError
@@ -26,18 +28,18 @@ if TYPE_CHECKING:
 
 EXAMPLE = "psal colorize examples/interior_grey.jpg --ref examples/interior_reference.jpg -o interior.jpg"
 MANY = 0.25  # of a picture: guesses that are worth a word
-PSAL, PAPER = "Of --engine psal: ", "Of --engine paper: "
+PSAL, PAPER = "Only with --engine psal.", "Only with --engine paper."
 
 
-@click.command(short_help="Colour grey photographs from a reference.", epilog=f"\b\nExample:\n  {EXAMPLE}")
+@click.command(cls=Command, short_help="Colour grey photographs from a reference.", epilog=f"\b\nExample:\n  {EXAMPLE}")
 @options.input_options
 @click.option(
     "--ref",
     type=options.PICTURE,
     multiple=True,
     required=True,
-    help="A colour picture of the same kind of scene, of any size; may be given several times. One for all; a folder with the "
-    "inputs' tree and names; or a pattern with {stem}, {name} or {dir} of the input.",
+    help="Colour picture of a similar scene, of any size. May be given several times. One file for all pictures; a folder with "
+    "the tree and names of the inputs; or a pattern with {stem}, {name} or {dir} of the input.",
 )
 @options.output_options
 @options.batch_options
@@ -46,39 +48,39 @@ PSAL, PAPER = "Of --engine psal: ", "Of --engine paper: "
     type=click.Choice(ENGINES),
     default=ColorizeOptions.engine,
     show_default=True,
-    help="psal: sees at six scales, checks its matches. paper: the network of the PSAL paper.",
+    help="psal matches at six scales and checks its matches; paper is the network of the PSAL paper.",
 )
 @click.option(
     "--strength",
-    type=options.Finite(0, 2),
+    type=Finite(0, 2),
     default=ColorizeOptions.strength,
     show_default=True,
-    help="Of the colours; 0 leaves it grey.",
+    help="Strength of the colours; 0 leaves the picture grey.",
 )
 @click.option(
     "--attention",
     type=click.Choice(ATTENTIONS),
     default=ColorizeOptions.attention,
     show_default=True,
-    help=f"{PAPER}its layer. psal1 cannot learn what is alike; full is for small pictures, local for one reference of "
-    "IMAGE's size.",
+    help=f"Attention layer of the network. psal1 cannot learn its features; full is for small pictures, local for one "
+    f"reference of IMAGE's size. {PAPER}",
 )
-@click.option("--iterations", type=click.IntRange(1, 1000), help=f"{PAPER}rounds of search.")
-@click.option("--weights", type=options.PICTURE, help=f"{PAPER}other weights, .safetensors, .pt or .pth.")
+@click.option("--iterations", type=IntRange(1, 1000), help=f"Rounds of search. {PAPER}")
+@click.option("--weights", type=options.PICTURE, help=f"Other weights: .safetensors, .pt or .pth. {PAPER}")
 @options.seed_option
 @options.device_options
 @click.option(
-    "--confidence", type=options.PICTURE, help=f"{PSAL}also write where colours are borrowed (white) or guessed (black)."
+    "--confidence", type=options.RESULT, help=f"Also write where colours were matched (white) or guessed (black). {PSAL}"
 )
 @options.offsets_options
-@click.option("--compare", type=options.PICTURE, help="Also write input, references and result side by side.")
+@click.option("--compare", type=options.RESULT, help="Also write input, references and result side by side.")
 @options.talk_options
 @into(ColorizeArguments)
 def colorize(arguments: ColorizeArguments) -> None:
     """Give each grey IMAGE, a file or a folder, the colours of the references.
 
-    Writes IMAGE_colorized beside IMAGE, or OUTPUT: red, green, blue, with the depth, alpha and metadata of the input. Its
-    luminance is kept to the last bit but for rounding; a coloured IMAGE is used by its luminance.
+    Writes IMAGE_colorized beside IMAGE, or OUTPUT, in RGB with the bit depth, alpha and metadata of the input. The luminance
+    is kept, except for rounding. Of a coloured IMAGE only the luminance is used.
     """
     run_verb(arguments, Colorize)
 
@@ -173,27 +175,29 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
             self._tell_guesses(item, found.guessed)
         return Result(loaded, found, replace(picture, pixels=found.image, metadata=coloured_metadata(picture)))
 
+    def _options(self, longest: int) -> ColorizeOptions:
+        given = self.arguments
+        return ColorizeOptions(
+            engine=given.engine,
+            strength=given.strength,
+            attention=given.attention,
+            iterations=given.iterations,
+            weights=given.weights if given.engine == "paper" else None,  # a default may be there for that engine
+            longest_side=longest,
+            seed=given.seed,
+            device=self.device,
+        )
+
     def _colorized(self, item: Item, loaded: Loaded, progress: Progress | None) -> ColorizeResult:
         """The library call."""
         from psal_cli.image.srgb import as_srgb, lent_colours
         from psal_cli.verbs.colorize import api
 
-        given = self.arguments
-        chosen = ColorizeOptions(
-            engine=given.engine,
-            strength=given.strength,
-            attention=given.attention,
-            iterations=given.iterations,
-            weights=given.weights,
-            longest_side=loaded.plan.longest,
-            seed=given.seed,
-            device=self.device,
-        )
+        chosen = self._options(loaded.plan.longest)
         references = [lent_colours(x) for x in loaded.references]
         grey = replace(loaded.picture, pixels=as_srgb(loaded.picture), alpha=None)
         try:
-            levels = progress if given.engine == "psal" else None  # the other engine has a single step
-            return api.colorize(grey.array(), references, chosen, progress=levels)
+            return api.colorize(grey.array(), references, chosen, progress=progress)
         except api.UnusableReferenceError as error:
             path = item.sidecars["ref"][error.number]
             raise InputError(f"{path} is {error.value}, it has no colours to borrow: give another picture with --ref") from error
@@ -228,6 +232,16 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
             write_picture(drawing.side_by_side(picture, result.picture, references=result.loaded.references), path, force)
 
     def preview(self, item: Item) -> dict[str, object]:
+        from psal_cli.image import read_header
+        from psal_cli.verbs.colorize import time_model
+
         header = self.header(item)
         plan = self._plan(item, header)
-        return {"width": header.width, "height": header.height, "memory_bytes": plan.bytes}
+        references = [read_header(path, self.arguments.max_pixels) for path in item.sidecars["ref"]]
+        cost = time_model.cost(header, references, self.formats(item, header.format), self._options(plan.longest))
+        return {
+            "width": header.width,
+            "height": header.height,
+            "memory_bytes": plan.bytes,
+            "seconds": self.seconds(cost),
+        }

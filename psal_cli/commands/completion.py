@@ -3,6 +3,8 @@
 import click
 from click.shell_completion import get_completion_class
 
+from psal_cli.commands.command import Command
+
 WHERE = {
     "bash": "psal completion bash > ~/.local/share/bash-completion/completions/psal",
     "zsh": 'psal completion zsh > "${fpath[1]}/_psal"',
@@ -11,6 +13,7 @@ WHERE = {
 
 
 @click.command(
+    cls=Command,
     short_help="Completion for bash, zsh or fish.",
     epilog="\b\nPut it where the shell looks for it:\n  "
     + "\n  ".join(WHERE.values())

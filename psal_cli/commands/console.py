@@ -22,7 +22,7 @@ from psal_cli.files import STDIO, give_up_stdout, unwritten
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-Progress = Callable[[int, int, str], None]
+Progress = Callable[[float, str], None]
 
 
 class Console:
@@ -102,34 +102,40 @@ class Console:
         if self.quiet or sys.stderr is None or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
             yield
             return
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        from psal_cli.commands.bar import make_bar
 
-        columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-        console = Console(stderr=True)  # rich obeys NO_COLOR
-        with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
+        with make_bar() as bar:
             self.live, self.task = bar, bar.add_task("", total=total)
             try:
                 yield
             finally:
                 self.live = None
 
-    def progress(self, number: int, total: int, name: str, step: str = "level") -> Progress | None:
-        """What a task calls with (step, steps, text) for picture `number` of `total`: the bar, lines elsewhere."""
-        count = f"{number} of {total}, " if total > 1 else ""
+    def stage(self, number: int, total: int, name: str, text: str, share: float) -> None:
+        """Says on the bar what is done to picture `number` of `total`, of whose work this share is done."""
         if self.live:
-            self.live.update(self.task, total=total, completed=number - 1, description=printable(f"{count}{name}"))
-        elif self.quiet or (total > 1 and not self.verbose):
+            description = printable(f"{_counted(number, total, name)} · {text}")
+            self.live.update(self.task, completed=number - 1 + share, description=description)
+
+    def progress(self, number: int, total: int, name: str) -> Progress | None:
+        """What the work on picture `number` of `total` calls with (share done, text): the bar; elsewhere with -v a line for each
+        new text."""
+        last = ""
+        if not self.live and not self.verbose:
             return None
 
-        def update(level: int, levels: int, text: str) -> None:
-            if self.live:
-                done, shown = number - 1 + (level - 1) / levels, f"{count}{name} · {step} {level} of {levels}, {text}"
-                self.live.update(self.task, completed=done, description=printable(shown))
-            else:
-                self.say(f"{count}{name}: {step} {level} of {levels}, {text}")
+        def update(share: float, text: str) -> None:
+            nonlocal last
+            self.stage(number, total, name, text, share)
+            if not self.live and text != last:
+                self.say(f"{_counted(number, total, name)}: {text}")
+            last = text
 
         return update
+
+
+def _counted(number: int, total: int, name: str) -> str:
+    return f"{number} of {total}, {name}" if total > 1 else name
 
 
 class _Handler(logging.Handler):

@@ -22,12 +22,15 @@ if TYPE_CHECKING:
 
 Failure = TypeVar("Failure", bound=BaseException)
 
-# Of those not in here the library's words are the command's too. {} is the error's detail.
+# Of those not in here the library's words are the command's too. Each {} is one of the error's details.
 CURES = {
     Cure.ELSEWHERE: "write elsewhere with -o",
     Cure.FREE_SPACE: "free space, or write to another disk with -o",
     Cure.QUOTA: "free space, or write elsewhere with -o",
     Cure.PERMISSION: "change it, or write to another folder with -o",
+    Cure.ANOTHER_PLACE: "write to another folder with -o",
+    Cure.NAME_LINK: "write to another folder with -o, or there with -o {} --suffix {}",
+    Cure.REMOVE_LINK: "remove the link, or write to another folder with -o",
     Cure.SIZE_LIMIT: "raise it, or write elsewhere with -o",
     Cure.SHORTER: "give a shorter one with -o, or a shorter --suffix",
     Cure.MAKE_FOLDER: "create it, or give another with -o",
@@ -66,7 +69,7 @@ def with_cure(error: Failure, verb: AnyVerb) -> Failure | PsalError:
 def outcome(error: BaseException) -> tuple[int, str]:
     """The exit code and the one line for whatever stopped a command."""
     if isinstance(error, PsalError):
-        words = CURES.get(error.cure, error.cure.value).format(error.detail) if error.cure else ""
+        words = CURES.get(error.cure, error.cure.value).format(*error.details) if error.cure else ""
         return error.exit_code, printable(f"{error.problem}: {words}" if words else str(error))
     if isinstance(error, KeyboardInterrupt):
         code, text = INTERRUPTED, "interrupted, nothing half-written is left"

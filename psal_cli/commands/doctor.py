@@ -9,28 +9,36 @@ import click
 
 from psal_cli import __version__
 from psal_cli.batch.runner import deferred_signals
-from psal_cli.commands import options
+from psal_cli.commands import configuration, devices
+from psal_cli.commands.command import Command
 from psal_cli.errors import PsalError
 
 MODULES = {"torch": "torch", "numpy": "numpy", "pillow": "PIL", "opencv": "cv2"}
 
 
-@click.command(short_help="Versions, build and device.", epilog="\b\nExample:\n  psal doctor")
-@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
-def doctor(as_json: bool) -> None:
-    """Print versions, what psal's library was built for, and the device that would be chosen and why.
+@click.command(cls=Command, short_help="Versions, build and device.", epilog="\b\nExample:\n  psal doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def doctor(ctx: click.Context, as_json: bool) -> None:
+    """Print versions, the build of psal's library, the device that would be chosen and why, and the configuration files.
 
-    Ends with exit code 1 and the cure when the library does not load.
+    Ends with exit code 1 and a cure if the library does not load.
     """
     found, problem = examine()
+    read, own = configuration.read_files(ctx), configuration.user_file()
+    found["configuration"] = [str(path) for path in read]
+    found["user_configuration"] = str(own) if own.is_file() else f"{own} (no such file)"
     if as_json:
         click.echo(json.dumps(found))
     else:
         width = max(map(len, found))
         for name, value in found.items():
-            click.echo(f"{name.replace('_', ' '):{width}}  {'none' if value in (None, '') else value}")
+            text = ", ".join(value) if isinstance(value, list) else value
+            click.echo(f"{name.replace('_', ' '):{width}}  {'none' if text in (None, '') else text}")
     if problem:
         raise problem
+    for path in read:
+        configuration.check(ctx, path)
 
 
 def examine() -> tuple[dict[str, object], PsalError | None]:
@@ -48,7 +56,7 @@ def examine() -> tuple[dict[str, object], PsalError | None]:
             problem = problem or PsalError(f"{name} does not load ({error}): install psal anew with `pip install .`")
     if problem is None:
         try:
-            facts["device"], facts["reason"] = options.choose_device("auto")
+            facts["device"], facts["reason"] = devices.choose_device("auto")
             facts |= _build()
         except PsalError as error:
             problem = error
@@ -61,5 +69,5 @@ def _build() -> dict[str, object]:
     return {
         "cpu_kernels": native.cpu_isa(),
         "cuda_architectures": native.cuda_architectures(),
-        "threads": options.set_threads(None),
+        "threads": devices.set_threads(None),
     }

@@ -14,8 +14,11 @@ from psal_cli.batch.inputs import Item, as_path
 from psal_cli.batch.plan import make_folders
 from psal_cli.commands import options
 from psal_cli.commands.arguments import GenerateArguments, into
+from psal_cli.commands.command import Command
 from psal_cli.commands.console import Console, Progress
+from psal_cli.commands.ranges import IntRange, Odd
 from psal_cli.commands.run import run_verb
+from psal_cli.commands.shapes import check_file, shape_options
 from psal_cli.commands.verb import Verb, WithSheets
 from psal_cli.errors import InputError
 from psal_cli.verbs.generate.options import METHODS, GenerateOptions
@@ -25,53 +28,57 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from psal_cli.image import Header, Picture
+    from psal_cli.image.shapes import Shape
     from psal_cli.memory import Plan
     from psal_cli.viz.field import Field
 
 EXAMPLE = "psal generate examples/meadow.jpg -n 5 -o samples/ --sheet sheet.jpg"
 
 
-@click.command(short_help="Make new pictures that look like one picture.", epilog=f"\b\nExample:\n  {EXAMPLE}")
+@click.command(cls=Command, short_help="Make new pictures that look like one picture.", epilog=f"\b\nExample:\n  {EXAMPLE}")
 @options.input_options
-@click.option("-n", "results", type=click.IntRange(1, 9999), default=1, show_default=True, help="Samples of each IMAGE.")
-@click.option("--size", type=options.Size(), metavar="WxH", help="Of the samples, in pixels, e.g. 1600x500; default IMAGE's.")
+@click.option("-n", "results", type=IntRange(1, 9999), default=1, show_default=True, help="Number of samples of each IMAGE.")
+@click.option(
+    "--size", type=options.Size(), metavar="WxH", help="Size of the samples in pixels, e.g. 1600x500. Default: the size of IMAGE."
+)
 @click.option(
     "--method",
     type=click.Choice(METHODS),
     default=GenerateOptions.method,
     show_default=True,
-    help="psinot: all of IMAGE is used, and nothing too often; psin: what comes together from noise, more freely.",
+    help="psinot uses all parts of IMAGE about equally often; psin starts from noise and is freer.",
 )
 @click.option(
     "--levels",
-    type=click.IntRange(1, 16),
-    help="Of the pyramid, each half as large: with more, larger structures of IMAGE are kept, and samples differ less. Default: "
-    "until its shorter side is some 16 to 40 pixels.",
+    type=IntRange(1, 16),
+    help="Levels of the pyramid, each half as large as the one before. More levels keep larger structures of IMAGE, and samples "
+    "differ less. Default: until the shorter side has some 16 to 40 pixels.",
 )
-@click.option("--coherence", is_flag=True, help="Take larger pieces of IMAGE, with fewer seams.")
-@click.option("--wrap", is_flag=True, help="Make tiles: they repeat without a seam, in both directions.")
+@click.option("--coherence", is_flag=True, help="Copy larger pieces of IMAGE, with fewer seams.")
+@click.option("--wrap", is_flag=True, help="Make tiles that repeat without a seam in both directions.")
 @click.option(
     "--keep",
     type=options.PICTURE,
-    help="Picture of IMAGE's size, white = hold in place, black = make anew; found as other verbs find masks. With another "
-    "--size IMAGE lies in the middle.",
+    help="Picture of IMAGE's size in which white stays and black is made anew. One file for all pictures, a folder, or a "
+    "pattern, as for the masks of psal inpaint. With another --size, IMAGE lies in the middle.",
 )
+@shape_options("Keep", "--keep")
 @options.output_options
-@click.option("--sheet", type=options.PICTURE, help="Also write IMAGE and all its samples on one sheet.")
+@click.option("--sheet", type=options.RESULT, help="Also write IMAGE and all its samples on one sheet.")
 @options.batch_options
 @click.option(
     "--patch-size",
-    type=options.Odd(3, 31),
+    type=Odd(3, 31),
     default=GenerateOptions.patch_size,
     show_default=True,
-    help="Side of the patches, odd, 3 to 31.",
+    help="Side of the patches, an odd number.",
 )
 @click.option(
     "--iterations",
-    type=click.IntRange(1, 1000),
+    type=IntRange(1, 1000),
     default=GenerateOptions.iterations,
     show_default=True,
-    help="Rounds of search and vote a level, at most.",
+    help="Most rounds of search and vote at a level.",
 )
 @options.seed_option
 @options.device_options
@@ -79,11 +86,11 @@ EXAMPLE = "psal generate examples/meadow.jpg -n 5 -o samples/ --sheet sheet.jpg"
 @options.talk_options
 @into(GenerateArguments)
 def generate(arguments: GenerateArguments) -> None:
-    """Make new pictures from each IMAGE, a file or a folder: every patch of them looks like one of IMAGE, the whole does not.
+    """Make new pictures from each IMAGE, a file or a folder. Each patch looks like one of IMAGE; the whole is new.
 
-    Writes IMAGE_generated beside IMAGE, or OUTPUT; of several samples IMAGE_1, IMAGE_2 and so on, from the seeds SEED,
-    SEED + 1 and so on. For textures, tiles, backgrounds, landscapes. ICC profile, metadata, alpha and 16 bits are kept. The
-    CPU does the work; --device cuda is refused.
+    Writes IMAGE_generated beside IMAGE, or OUTPUT. Several samples are named IMAGE_1, IMAGE_2 and so on, and use the seeds
+    SEED, SEED + 1 and so on. For textures, tiles, backgrounds and landscapes. ICC profile, metadata, alpha and 16 bits are
+    kept. Runs on the CPU only; --device cuda is refused.
     """
     run_verb(arguments, Generate)
 
@@ -106,12 +113,19 @@ class Generate(Verb[GenerateArguments, Loaded, Result], WithSheets):
     partners = ("keep",)
     outputs = ("save_offsets",)
     sheets = ("sheet",)
-    flags: ClassVar[Mapping[str, str]] = {"size": "--size", "levels": "--levels", "patch_size": "--patch-size"}
+    flags: ClassVar[Mapping[str, str]] = {
+        "size": "--size",
+        "levels": "--levels",
+        "patch_size": "--patch-size",
+        "box": "--box",
+        "polygon": "--polygon",
+    }
     cpu_only = "this verb"
     less = smaller = "make a smaller picture with --size"
 
     def __init__(self, arguments: GenerateArguments, console: Console):
         super().__init__(arguments, console)
+        check_file("--keep", arguments.keep)
         self.results = arguments.results
         if arguments.seed + arguments.results > 2**32:
             many = f"{arguments.results} samples need as many seeds, which end at 2^32 - 1"
@@ -123,7 +137,7 @@ class Generate(Verb[GenerateArguments, Loaded, Result], WithSheets):
         baseline()  # before any picture is in memory
 
     def read(self, item: Item) -> Loaded:
-        from psal_cli.image import check_holds, read_picture, read_region
+        from psal_cli.image import check_holds, read_picture
 
         limit = self.arguments.max_pixels
         self.facts[item] = {"seed": self._seed(item)}
@@ -132,12 +146,21 @@ class Generate(Verb[GenerateArguments, Loaded, Result], WithSheets):
         picture = read_picture(item.input, limit)
         check_holds(picture, item.output, self.encoding(item, picture.format))
         self.console.detail(f"{item.input}: {plan.text}")
-        path = self.sidecar(item, "keep")
-        keep = read_region(path, picture.size, limit) if path else None
-        if keep is not None and keep.all() and self._size(header) == picture.size:
-            cure = "paint black what is to be new, or give a larger --size"
-            raise InputError(f"{path} keeps the whole picture, nothing is left to make: {cure}")
-        return Loaded(picture, keep)
+        return Loaded(picture, self._keep(item, picture.size))
+
+    def _keep(self, item: Item, size: tuple[int, int]) -> npt.NDArray[np.bool_] | None:
+        from psal_cli.image.mask import marked_region
+
+        given, path = self.arguments, self.sidecar(item, "keep")
+        shapes: tuple[Shape, ...] = (*given.box, *given.polygon)
+        if path is None and not shapes:
+            return None
+        keep = marked_region(path, size, given.max_pixels, shapes)
+        if keep.all() and (given.size or size) == size:
+            what = f"{path} keeps" if path else "the shapes keep"
+            cure = "paint black what is to be new" if path else "give smaller ones"
+            raise InputError(f"{what} the whole picture, nothing is left to make: {cure}, or give a larger --size")
+        return keep
 
     def _seed(self, item: Item) -> int:
         return self.arguments.seed + item.number
@@ -167,12 +190,9 @@ class Generate(Verb[GenerateArguments, Loaded, Result], WithSheets):
         )
         return self.planned(item, found)
 
-    def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
-        """The library call."""
-        from psal_cli.verbs.generate import api
-
-        given, picture = self.arguments, loaded.picture
-        chosen = GenerateOptions(
+    def _options(self, item: Item) -> GenerateOptions:
+        given = self.arguments
+        return GenerateOptions(
             size=(given.size[1], given.size[0]) if given.size else None,
             method=given.method,
             levels=given.levels,
@@ -183,7 +203,13 @@ class Generate(Verb[GenerateArguments, Loaded, Result], WithSheets):
             seed=self._seed(item),
             device=self.device,
         )
-        made = api.generate(picture.array(), chosen, keep=loaded.keep, progress=progress)
+
+    def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
+        """The library call."""
+        from psal_cli.verbs.generate import api
+
+        picture = loaded.picture
+        made = api.generate(picture.array(), self._options(item), keep=loaded.keep, progress=progress)
         return Result(picture, picture.with_array(made.image), made.field)
 
     def write(self, item: Item, result: Result) -> str:
@@ -208,6 +234,10 @@ class Generate(Verb[GenerateArguments, Loaded, Result], WithSheets):
         write_picture(drawing.contact_sheet(pictures), path, self.arguments.force)
 
     def preview(self, item: Item) -> dict[str, object]:
+        from psal_cli.verbs.generate import time_model
+
         header = self.header(item)
         width, height = self._size(header)
-        return {"width": width, "height": height, "memory_bytes": self._plan(item, header).bytes}
+        memory = self._plan(item, header).bytes
+        cost = time_model.cost(header, (height, width), self.formats(item, header.format), self._options(item))
+        return {"width": width, "height": height, "memory_bytes": memory, "seconds": self.seconds(cost)}

@@ -2,18 +2,19 @@
 
 import click
 
-from psal_cli.commands import COMMANDS, main
+from psal_cli.commands.command import Command
 
 
-@click.command(short_help="What a verb does and its options.", epilog="\b\nExample:\n  psal help inpaint")
-@click.argument("verb", type=click.Choice(COMMANDS), required=False)
+@click.command(cls=Command, short_help="Show the help of a verb.", epilog="\b\nExample:\n  psal help inpaint")
+@click.argument("verb", nargs=-1)
 @click.pass_context
-def help(ctx: click.Context, verb: str | None) -> None:
-    """Print the help of VERB, or of psal."""
-    parent = ctx.parent or ctx
-    command = main.get_command(parent, verb) if verb else None
-    if command:
-        with click.Context(command, parent=parent, info_name=verb) as inner:
-            click.echo(command.get_help(inner))
-    else:
-        click.echo(parent.get_help())
+def help(ctx: click.Context, verb: tuple[str, ...]) -> None:
+    """Print all options of VERB, such as inpaint or bench memory, or the help of psal."""
+    place = ctx.find_root()
+    for name in verb:
+        if not isinstance(place.command, click.Group):
+            raise click.UsageError(f"{place.info_name} has no commands: psal help {place.info_name}")
+        _, command, _ = place.command.resolve_command(place, [name])
+        assert command is not None  # else an error says so
+        place = click.Context(command, parent=place, info_name=name)
+    click.echo(place.get_help())

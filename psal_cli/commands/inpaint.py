@@ -11,8 +11,10 @@ import click
 from psal_cli.batch.inputs import Item
 from psal_cli.commands import options
 from psal_cli.commands.arguments import InpaintArguments, into
+from psal_cli.commands.command import Command
 from psal_cli.commands.console import Console, Progress
 from psal_cli.commands.run import run_verb
+from psal_cli.commands.shapes import check_file, shape_options
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError, InvalidValueError, MemoryLimitError
 from psal_cli.verbs.inpaint.options import ATTENTIONS, ENGINES, InpaintOptions
@@ -23,15 +25,17 @@ if TYPE_CHECKING:
 
     from psal_cli.image import Header, Picture
     from psal_cli.image.mask import Mask
+    from psal_cli.image.shapes import Shape
     from psal_cli.memory import Plan
     from psal_cli.verbs.inpaint.api import InpaintResult
 
 EXAMPLE = "psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.png -o clean.jpg"
 
 
-@click.command(short_help="Remove something from photographs.", epilog=f"\b\nExample:\n  {EXAMPLE}")
+@click.command(cls=Command, short_help="Remove something from photographs.", epilog=f"\b\nExample:\n  {EXAMPLE}")
 @options.input_options
 @options.mask_options
+@shape_options("Fill", "--mask")
 @options.output_options
 @options.batch_options
 @click.option(
@@ -39,32 +43,32 @@ EXAMPLE = "psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.
     type=click.Choice(ENGINES),
     default=InpaintOptions.engine,
     show_default=True,
-    help="combined: copies patches that fit what a network expects; patch: copies patches, on the CPU; "
-    "network: what it draws, as it is.",
+    help="combined copies patches that fit what a network expects there; patch copies patches without a network, on the CPU "
+    "only; network takes what the network draws.",
 )
 @click.option(
     "--attention",
     type=click.Choice(ATTENTIONS),
     default=InpaintOptions.attention,
     show_default=True,
-    help="Of the network: PSAL, PSAL with aggregation, or that of Yu et al. 2018, whose memory grows with the square of the "
-    "picture; original-sum: as in the PyTorch port since 2020.",
+    help="Attention layer of the network. aggregation is PSAL with aggregation; original is the layer of Yu et al. 2018, whose "
+    "memory grows with the square of the picture; original-sum is the same as in its PyTorch port since 2020.",
 )
-@click.option("--weights", type=options.PICTURE, help="Of the network: other weights, .safetensors, or a published .pt or .pth.")
-@click.option("--source-mask", type=options.PICTURE, help="As --mask, white = may be copied from.")
+@click.option("--weights", type=options.PICTURE, help="Other weights for the network: .safetensors, or a published .pt or .pth.")
+@click.option("--source-mask", type=options.PICTURE, help="Mask of what may be copied, in white; given like --mask.")
 @options.search_options
 @options.seed_option
-@click.option("--no-blend", is_flag=True, help="Leave the copied pixels exactly as they are, seams and all.")
+@click.option("--no-blend", is_flag=True, help="Keep copied pixels exactly as they are. Seams stay visible.")
 @options.device_options
 @options.offsets_options
-@click.option("--compare", type=options.PICTURE, help="Also write input, mask and result side by side.")
+@click.option("--compare", type=options.RESULT, help="Also write input, mask and result side by side.")
 @options.talk_options
 @into(InpaintArguments)
 def inpaint(arguments: InpaintArguments) -> None:
     """Fill the masked part of each IMAGE, a file or a folder, with what fits from the rest of it, at full resolution.
 
-    Writes IMAGE_inpainted beside IMAGE, or OUTPUT. Pixels outside the mask stay bit for bit (lossy formats then encode the
-    whole picture again). Orientation, ICC profile, metadata, alpha and 16 bits are kept. An empty mask copies the input.
+    Writes IMAGE_inpainted beside IMAGE, or OUTPUT. Pixels outside the mask do not change (but a lossy format encodes the whole
+    picture again). Orientation, ICC profile, metadata, alpha and 16 bits are kept. If the mask is empty, IMAGE is copied.
     """
     run_verb(arguments, Inpaint)
 
@@ -97,6 +101,8 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
     outputs = ("save_offsets", "compare")
     flags: ClassVar[Mapping[str, str]] = {
         "mask": "--mask",
+        "box": "--box",
+        "polygon": "--polygon",
         "patch_size": "--patch-size",
         "weights": "--weights",
         "device": "--device",
@@ -104,6 +110,15 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
 
     def __init__(self, arguments: InpaintArguments, console: Console):
         super().__init__(arguments, console)
+        check_file("--mask", arguments.mask)
+        if arguments.mask is None and not self._shapes():
+            raise click.UsageError("Missing option '--mask', '--box' or '--polygon': say what to fill, e.g. --box 100,80,50,40")
+        given = click.get_current_context().get_parameter_source
+        for name in ("mask_invert", "if_masked"):
+            if arguments.mask is None and given(name) is click.core.ParameterSource.COMMANDLINE:
+                option = name.replace("_", "-")
+                raise click.UsageError(f"--{option} requires --mask: leave it out, or give a mask")
+        self.if_masked = arguments.if_masked
         copying = ("source_mask", "patch_size", "no_blend", "save_offsets", "arrows")
         self.refuse_mixtures(dict.fromkeys(copying, PATCHES) | dict.fromkeys(("attention", "weights"), NETWORKS))
         if arguments.engine == "patch":
@@ -121,7 +136,7 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         return InpaintOptions(
             engine=given.engine,
             attention=given.attention,
-            weights=given.weights,
+            weights=given.weights if given.engine in NETWORKS else None,  # a default may be there for those engines
             patch_size=given.patch_size,
             iterations=given.iterations,
             blend=not given.no_blend,
@@ -129,6 +144,9 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
             seed=given.seed,
             device=self.device,
         )
+
+    def _shapes(self) -> tuple[Shape, ...]:
+        return *self.arguments.box, *self.arguments.polygon
 
     def read(self, item: Item) -> Loaded:
         from psal_cli.image import check_holds, read_picture
@@ -172,14 +190,14 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         headers = [read_header(path, self.arguments.max_pixels, profiles=False) for path in item.sidecar_files]
         for path, head in zip(item.sidecar_files, headers, strict=True):
             check_mask_size(head.width, head.height, size, path)  # before the picture, which may be large, is decoded
-        return max(memory.reading(1, head.channels, head.bits // 8, head.alpha, head.format) for head in headers)
+        decoding = (memory.reading(1, head.channels, head.bits // 8, head.alpha, head.format) for head in headers)
+        return max(decoding, default=0)
 
     def _mask(self, item: Item, size: tuple[int, int]) -> Mask:
         from psal_cli.image import read_mask
 
-        given = self.arguments
-        path = item.sidecars["mask"][0]
-        return read_mask(path, size, given.mask_invert, given.dilate, given.feather, given.max_pixels)
+        given, path = self.arguments, self.sidecar(item, "mask")
+        return read_mask(path, size, given.mask_invert, given.dilate, given.feather, given.max_pixels, self._shapes())
 
     def _source(self, item: Item, size: tuple[int, int]) -> npt.NDArray[np.bool_] | None:
         """--source-mask."""
@@ -213,10 +231,9 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         from psal_cli.verbs.inpaint.completion import NothingToCopyError
 
         mask = loaded.mask.hole if loaded.mask.soft is None else loaded.mask.soft
-        levels = progress if self.arguments.engine != "network" else None  # that engine has a single step
         chosen = self._options(loaded.reach)
         try:
-            result = api.inpaint(loaded.picture.array(), mask, chosen, source_mask=loaded.source, progress=levels)
+            result = api.inpaint(loaded.picture.array(), mask, chosen, source_mask=loaded.source, progress=progress)
             self.facts[item] = {"device": result.device}
             return result
         except NothingToCopyError as error:
@@ -268,7 +285,18 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
             write_picture(side_by_side(result.before, done, result.mask.hole), path, force)
 
     def preview(self, item: Item) -> dict[str, object]:
+        from psal_cli.image import read_header
+        from psal_cli.verbs.inpaint import time_model
+
         header = self.header(item)
         mask = self._mask(item, (header.width, header.height))
         plan = self._plan(item, header, mask, "source_mask" in item.sidecars or header.alpha)
-        return {"width": header.width, "height": header.height, "memory_bytes": plan.bytes, "reach": plan.reach}
+        masks = [read_header(path, self.arguments.max_pixels, profiles=False) for path in item.sidecar_files]
+        cost = time_model.cost(header, self.formats(item, header.format), mask.hole, self._options(plan.reach), masks)
+        return {
+            "width": header.width,
+            "height": header.height,
+            "memory_bytes": plan.bytes,
+            "reach": plan.reach,
+            "seconds": self.seconds(cost),
+        }

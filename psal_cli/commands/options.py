@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
+from psal_cli.batch.urls import url_problem
 from psal_cli.commands.arguments import Arguments
-from psal_cli.errors import InputError, PsalError
+from psal_cli.commands.ranges import IntRange, Odd
+from psal_cli.errors import InputError
 from psal_cli.files import STDIO
 from psal_cli.memory import parse_size
 
@@ -34,20 +35,32 @@ PIXELS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
 class File(Text):
-    """The name of a file or folder. Whether it is one is found out when it is read, in the same words for every file."""
+    """The name of a file or folder. Whether it is one is found out when it is read, in the same words for every file.
+
+    written: of a file that is written.
+    """
 
     name = "file"
+    envvar_list_splitter = os.pathsep  # between several names in one environment variable, as in PATH
+
+    def __init__(self, written: bool = False):
+        self.written = written
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        return (
-            str(value) if value else self.fail("the name is empty", param, ctx)
-        )  # an unset variable of a script is not this folder
+        if not value:  # an unset variable of a script is not this folder
+            self.fail("the name is empty", param, ctx)
+        if problem := url_problem(str(value), self.written):
+            self.fail(problem, param, ctx)
+        return str(value)
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        return [rv] if url_problem(rv) else super().split_envvar_value(rv)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         return [CompletionItem(incomplete, type="file")]
 
 
-PICTURE = File()
+PICTURE, RESULT = File(), File(written=True)
 
 
 class Suffix(Text):
@@ -68,29 +81,13 @@ class Pixels(Number):
         return number or self.fail(f"{value!r} is no number of pixels: e.g. 600M", param, ctx)
 
 
-class Finite(click.FloatRange):
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        number = super().convert(value, param, ctx)
-        return number if number == number else self.fail(f"{value} is no number", param, ctx)
-
-
 class Device(Text):
-    name = "auto|cpu|cuda[:N]"
+    name = "device"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", value):
             return str(value)
         self.fail(f"{value!r} is no device: auto, cpu, cuda or cuda:N", param, ctx)
-
-
-class Odd(click.IntRange):
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        number = super().convert(value, param, ctx)
-        if number % 2 == 0:
-            self.fail(
-                f"{number} is even: give an odd number, e.g. {number + 1 if number != self.max else number - 1}", param, ctx
-            )
-        return number
 
 
 class Size(Pair):
@@ -125,53 +122,71 @@ class Memory(Number):
 
 input_options = group(
     click.argument("images", type=PICTURE, nargs=-1, metavar="IMAGE..."),
-    click.option("-r", "--recursive", is_flag=True, help="Take the pictures in subfolders of folders too; the tree is kept."),
+    click.option(
+        "-r", "--recursive", is_flag=True, help="Read the subfolders of folders too. The output folder gets the same tree."
+    ),
     click.option(
         "--from-file",
         type=PICTURE,
         multiple=True,
-        help="A list of pictures, one a line or as find -print0 writes them; - is stdin.",
+        help="Read names of pictures from FILE, one per line or as find -print0 writes them; - is stdin.",
     ),
-    click.option("--max-pixels", type=Pixels(), default="600M", show_default=True, help="Refuse larger pictures unopened."),
+    click.option(
+        "--max-pixels", type=Pixels(), default="600M", show_default=True, help="Refuse larger pictures without decoding them."
+    ),
 )
 
 output_options = group(
     click.option(
         "-o",
         "--output",
-        type=PICTURE,
-        help="Where to write: a file, whose extension says the format; a folder, for several pictures; - is stdout.",
+        type=RESULT,
+        help="Where to write: a file, whose extension sets the format; a folder, for several pictures; or - for stdout.",
     ),
-    click.option("--suffix", type=Suffix(), help="Put this between name and extension of the results, e.g. _clean."),
+    click.option("--suffix", type=Suffix(), help="Insert TEXT between the name and the extension of results, e.g. _clean."),
     click.option(
         "--format",
         type=click.Choice(FORMATS),
-        help="The format on stdout, of all results in a folder, or of a result without extension.",
+        help="The format on stdout, of all results in a folder, or of a result without an extension.",
     ),
-    click.option("--force", is_flag=True, help="Overwrite outputs that exist."),
-    click.option("--skip-existing", is_flag=True, help="Leave out pictures whose output exists: results are always whole."),
+    click.option("--force", is_flag=True, help="Overwrite existing files."),
+    click.option("--skip-existing", is_flag=True, help="Skip pictures whose result exists. A result is never half-written."),
     click.option(
         "--quality",
-        type=click.IntRange(1, 100),
-        help="Of lossy formats (default 95; of an input without loss, WebP, HEIC and JPEG XL lose nothing and AVIF has 100).",
+        type=IntRange(1, 100),
+        help="Quality of lossy formats. Default: 95; after a lossless input, WebP, HEIC and JPEG XL are "
+        "lossless and AVIF has 100.",
     ),
-    click.option("--compression", type=click.IntRange(0, 9), help="Effort for PNG (default 4) and TIFF (5), both lossless."),
-    click.option("--background", metavar="COLOUR", help="Lay alpha over it where the format has none: white, #ff8800."),
-    click.option("--strip-metadata", is_flag=True, help="Drop EXIF, XMP, IPTC, texts, resolution and the ICC profile."),
+    click.option(
+        "--compression",
+        type=IntRange(0, 9),
+        help="Compression effort for PNG (default: 4) and TIFF (default: 5). Both are lossless.",
+    ),
+    click.option(
+        "--background",
+        metavar="COLOUR",
+        help="Put this colour behind transparent pixels if the format has no alpha: white, #ff8800.",
+    ),
+    click.option("--strip-metadata", is_flag=True, help="Drop EXIF, XMP, IPTC, text, resolution and the ICC profile."),
 )
 
 batch_options = group(
     click.option(
-        "--keep-going/--fail-fast", default=True, show_default=True, help="After a failure: go on, or begin no further picture."
+        "--keep-going/--fail-fast",
+        default=True,
+        show_default=True,
+        help="After a picture has failed, go on with the others or stop.",
     ),
-    click.option("--failed-list", type=PICTURE, help="Write the pictures that failed or were not reached, for --from-file."),
-    click.option("--dry-run", is_flag=True, help="Print what would be done, with sizes and memory, and do nothing."),
+    click.option(
+        "--failed-list", type=RESULT, help="Write the names of pictures that failed or were not reached, for --from-file."
+    ),
+    click.option("--dry-run", is_flag=True, help="Print what would be done, with sizes, memory and seconds, and change nothing."),
     click.option(
         "--jobs",
-        type=click.IntRange(1, 64),
+        type=IntRange(1, 64),
         default=1,
         show_default=True,
-        help="Read and write up to N - 1 pictures beside the work, each of which takes memory.",
+        help="Read and write up to N - 1 pictures in the background. Each of them takes memory.",
     ),
 )
 
@@ -179,39 +194,44 @@ mask_options = group(
     click.option(
         "--mask",
         type=PICTURE,
-        required=True,
-        help="Picture of the input's size: white = fill (from half on); or a layer painted in one colour on transparency. One "
-        "for all; a folder with the inputs' tree and names; or a pattern with {stem}, {name} or {dir} of the input, such as "
-        "{stem}_mask.png, which is beside it when no folder is named.",
+        help="Picture of the input's size in which white marks what to fill (a grey above half counts as white), or a layer "
+        "painted in one colour on transparency. One file for all pictures; a folder with the tree and names of the inputs; or "
+        "a pattern with {stem}, {name} or {dir} of the input, such as {stem}_mask.png. A pattern without a folder is looked up "
+        "beside the input.",
     ),
-    click.option("--mask-invert", is_flag=True, help="Black = fill."),
-    click.option("--dilate", type=click.IntRange(0, 10_000), default=0, metavar="PX", help="Grow the hole by PX pixels."),
+    click.option("--if-masked", is_flag=True, help="Leave out pictures that have no --mask, instead of failing there."),
+    click.option("--mask-invert", is_flag=True, help="Fill what is black instead."),
+    click.option("--dilate", type=IntRange(0, 10_000), default=0, metavar="PX", help="Grow the hole by PX pixels."),
     click.option(
         "--feather",
-        type=click.IntRange(0, 10_000),
+        type=IntRange(0, 10_000),
         default=0,
         metavar="PX",
-        help="Let the fill fade into PX pixels around the hole: the only option that changes pixels outside it.",
+        help="Blend the fill into PX pixels around the hole. No other option changes pixels outside it.",
     ),
 )
 
 search_options = group(
-    click.option("--patch-size", type=Odd(3, 31), default=7, show_default=True, help="Side of the patches, odd, 3 to 31."),
-    click.option("--iterations", type=click.IntRange(1, 1000), help="Rounds of search; default: chosen level by level."),
+    click.option("--patch-size", type=Odd(3, 31), default=7, show_default=True, help="Side of the patches, an odd number."),
+    click.option("--iterations", type=IntRange(1, 1000), help="Rounds of search. Default: chosen for each level."),
 )
 
 offsets_options = group(
     click.option(
         "--save-offsets",
-        type=PICTURE,
-        help="Also draw where what is at each pixel comes from, as a colour wheel with a legend; or, for a name that ends in "
-        ".npy, write the offsets, int32 [k, 2, H, W], rows and columns (and the number of the reference, of several).",
+        type=RESULT,
+        help="Also draw where each pixel was copied from, as colours with a legend. If FILE ends in .npy, write the offsets "
+        "instead: int32 [k, 2, H, W], rows and columns (and the number of the reference, if there are several).",
     ),
-    click.option("--arrows", is_flag=True, help="With --save-offsets: draw arrows instead, on the picture."),
+    click.option("--arrows", is_flag=True, help="With --save-offsets: draw arrows on the picture instead."),
 )
 
 seed_option = click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Same seed, same result."
+    "--seed",
+    type=IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Seed of the random numbers. The same seed gives the same result.",
 )
 
 device_options = group(
@@ -220,73 +240,23 @@ device_options = group(
         type=Device(),
         default="auto",
         show_default=True,
-        metavar=Device.name,
-        help="auto takes CUDA where it can be used.",
+        help="auto, cpu, cuda or cuda:N. auto uses CUDA if it works.",
     ),
-    click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads; default: as many as torch takes."),
+    click.option("--threads", type=IntRange(1, 1024), help="CPU threads. Default: chosen by torch."),
     click.option(
         "--max-memory",
         type=Memory(),
         metavar="SIZE",
-        help="Choose a plan that needs no more than e.g. 4G (of 1024s; 4GB: of 1000s), a picture at a time, or refuse.",
+        help="Use no more memory than SIZE, e.g. 4G (powers of 1024) or 4GB (of 1000). psal then works on one picture at a "
+        "time, with a smaller plan if needed, or refuses.",
     ),
 )
 
 talk_options = group(
-    click.option("--json", "as_json", is_flag=True, help="One line of JSON a picture on stdout."),
-    click.option("-q", "--quiet", is_flag=True, help="Errors only."),
-    click.option("-v", "--verbose", count=True, help="Say more; -vv: a traceback when something fails."),
+    click.option("--json", "as_json", is_flag=True, help="Print one line of JSON per picture on stdout."),
+    click.option("-q", "--quiet", is_flag=True, help="Print errors only."),
+    click.option("-v", "--verbose", count=True, help="Print more. -vv adds a traceback when something fails."),
 )
-
-
-def choose_device(name: str) -> tuple[str, str]:
-    """The torch device for an option's value ("cpu" or "cuda:N") and why.
-
-    Raises InputError when it cannot be had, PsalError when psal's own library does not load.
-    """
-    from psal_cli.native import cuda_architectures
-
-    try:
-        architectures = cuda_architectures()
-    except (ImportError, OSError) as error:
-        raise PsalError(f"psal's native library does not load ({error}): install psal anew with `pip install .`") from error
-    if name == "cpu":
-        return "cpu", "asked for"
-    missing = _why_no_cuda() if architectures else "psal's library was built without CUDA"
-    if name == "auto":
-        return ("cpu", missing) if missing else ("cuda:0", "the first CUDA device")
-    if missing:
-        raise InputError(f"--device {name}: {missing}; --device cpu works everywhere")
-    import torch
-
-    index, count = int(name.partition(":")[2] or 0), torch.cuda.device_count()
-    if index >= count:
-        raise InputError(f"--device {name}: there are {count} CUDA devices, numbered from 0; --device cuda takes the first")
-    return f"cuda:{index}", "asked for"
-
-
-def _why_no_cuda() -> str:
-    """What stands in torch's way to CUDA, or an empty string."""
-    import torch
-
-    if torch.version.cuda is None:
-        return f"torch {torch.__version__} was built without CUDA"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a missing driver: said in our line
-        found = torch.cuda.is_available()
-    return "" if found else "torch sees no CUDA device"
-
-
-def set_threads(count: int | None) -> int:
-    """Sets the CPU threads of torch, psal's library (which obeys torch) and OpenCV; returns how many are used."""
-    import torch
-
-    if count is not None:
-        import cv2
-
-        torch.set_num_threads(count)
-        cv2.setNumThreads(count)
-    return torch.get_num_threads()
 
 
 def encoding(arguments: Arguments, path: Path, source: str) -> Encoding:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import click
 
 from psal_cli.batch import inputs, plan
+from psal_cli.batch.foreign import check_own_places
 from psal_cli.batch.inputs import Item, as_path
 from psal_cli.batch.sidecars import pair
 from psal_cli.commands import options
@@ -33,10 +34,11 @@ def planned(verb: AnyVerb) -> tuple[list[Item], bool]:
     sheets = {name: text for name in verb.sheets if (text := verb.value(name))}
     outputs = {name: verb.value(name) for name in verb.outputs}
     _check_streams(arguments, patterns, items, outputs | sheets)
-    items = inputs.repeated(pair(items, patterns, READABLE), verb.results)
+    items = inputs.repeated(pair(items, patterns, READABLE, verb.if_masked), verb.results)
     several |= verb.results > 1
     extension = f".{arguments.format}" if arguments.format else None
-    items = plan.place(items, outputs | {"output": arguments.output}, several, arguments.suffix, verb.beside, extension)
+    outputs["output"] = arguments.output
+    items = plan.place(items, outputs, several, arguments.suffix, verb.beside, extension)
     if not items:
         cure = "; -r looks into subfolders too" if arguments.images and not arguments.recursive else ""
         raise NothingToDoError(f"nothing to do: no picture in {', '.join(arguments.images) or 'the list'}{cure}")
@@ -44,6 +46,7 @@ def planned(verb: AnyVerb) -> tuple[list[Item], bool]:
     _check_names(arguments, items[0], extension)
     folder = several or bool(arguments.output and arguments.output.endswith(os.sep))  # then it is made where it is missing
     plan.settle(items, folder, arguments.force, arguments.skip_existing)
+    check_own_places(items, outputs)
     for name, text in sheets.items():
         options.written_as(name, as_path(text), None)
         plan.check_sheet(name, as_path(text), items, arguments.force)

@@ -12,7 +12,9 @@ import click
 from psal_cli.batch.inputs import Item
 from psal_cli.commands import options
 from psal_cli.commands.arguments import ReconstructArguments, into
+from psal_cli.commands.command import Command
 from psal_cli.commands.console import Console, Progress
+from psal_cli.commands.ranges import Finite, IntRange, Odd
 from psal_cli.commands.run import run_verb
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError, InvalidValueError
@@ -26,15 +28,15 @@ if TYPE_CHECKING:
 EXAMPLE = "psal reconstruct examples/railway.jpg --from examples/railway_reference.jpg -o again.png"
 
 
-@click.command(short_help="Rebuild pictures from the pixels of another.", epilog=f"\b\nExample:\n  {EXAMPLE}")
+@click.command(cls=Command, short_help="Rebuild pictures from the pixels of another.", epilog=f"\b\nExample:\n  {EXAMPLE}")
 @options.input_options
 @click.option(
     "--from",
     "source",
     type=options.PICTURE,
     required=True,
-    help="The picture whose pixels are taken, of any size. One for all; a folder with the inputs' tree and names; or a pattern "
-    "with {stem}, {name} or {dir} of the input.",
+    help="Picture whose pixels are used, of any size. One file for all pictures; a folder with the tree and names of the inputs; "
+    "or a pattern with {stem}, {name} or {dir} of the input.",
 )
 @options.output_options
 @options.batch_options
@@ -43,35 +45,36 @@ EXAMPLE = "psal reconstruct examples/railway.jpg --from examples/railway_referen
     type=click.Choice(ATTENTIONS),
     default=ReconstructOptions.attention,
     show_default=True,
-    help="psal: the k nearest patches; aggregation: and those of the pixels around; full: all patches, for small pictures.",
+    help="Attention layer. psal uses the k nearest patches; aggregation also those of the neighbouring pixels; full all patches, "
+    "for small pictures.",
 )
 @click.option(
     "--patch-size",
-    type=options.Odd(1, 31),
+    type=Odd(1, 31),
     default=ReconstructOptions.patch_size,
     show_default=True,
-    help="Side of the patches, odd, 1 to 31.",
+    help="Side of the patches, an odd number.",
 )
 @click.option(
     "-k",
-    type=click.IntRange(1, 64),
+    type=IntRange(1, 64),
     default=ReconstructOptions.k,
     show_default=True,
-    help="Nearest patches of each pixel, 1 to 64.",
+    help="Number of nearest patches for each pixel.",
 )
 @click.option(
     "--iterations",
-    type=click.IntRange(0, 1000),
+    type=IntRange(0, 1000),
     default=ReconstructOptions.iterations,
     show_default=True,
     help="Rounds of search.",
 )
 @click.option(
     "--temperature",
-    type=options.Finite(0, min_open=True),
+    type=Finite(0, min_open=True),
     default=ReconstructOptions.temperature,
     show_default=True,
-    help="By which squared distances of patches (white = 1) are divided before the softmax; small: the nearest alone.",
+    help="Divisor of the squared patch distances (white = 1) before the softmax. A small one keeps the nearest patch alone.",
 )
 @options.seed_option
 @options.device_options
@@ -81,8 +84,8 @@ EXAMPLE = "psal reconstruct examples/railway.jpg --from examples/railway_referen
 def reconstruct(arguments: ReconstructArguments) -> None:
     """Rebuild each IMAGE, a file or a folder, from the pixels of another picture, through one attention layer.
 
-    Writes IMAGE_rebuilt beside IMAGE, or OUTPUT, and says how near it comes (PSNR). It shows what the search finds: all
-    pixels of the result are means of a few of the other picture's.
+    Writes IMAGE_rebuilt beside IMAGE, or OUTPUT, and prints how close it comes (PSNR). This shows what the search finds: each
+    pixel of the result is a weighted mean of a few pixels of the other picture.
     """
     run_verb(arguments, Reconstruct)
 
@@ -151,14 +154,9 @@ class Reconstruct(Verb[ReconstructArguments, Loaded, Result]):
         )
         return self.planned(item, found)
 
-    def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
-        """The library call."""
-        from psal_cli.image.srgb import comparable
-        from psal_cli.verbs.reconstruct import api
-
-        given, (query, key) = self.arguments, (loaded.query, loaded.key)
-        asked, lent, icc = comparable(query, key)
-        chosen = ReconstructOptions(
+    def _options(self) -> ReconstructOptions:
+        given = self.arguments
+        return ReconstructOptions(
             attention=given.attention,
             patch_size=given.patch_size,
             k=given.k,
@@ -167,9 +165,18 @@ class Reconstruct(Verb[ReconstructArguments, Loaded, Result]):
             seed=given.seed,
             device=self.device,
         )
+
+    def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
+        """The library call."""
+        from psal_cli.image.srgb import comparable
+        from psal_cli.verbs.reconstruct import api
+
+        query, key = loaded.query, loaded.key
+        asked, lent, icc = comparable(query, key)
+        chosen = self._options()
         reference = replace(key, pixels=lent).array()
         try:
-            found = api.reconstruct(replace(query, pixels=asked, alpha=None).array(), reference, chosen)  # a single step
+            found = api.reconstruct(replace(query, pixels=asked, alpha=None).array(), reference, chosen, progress=progress)
         except InvalidValueError:
             raise
         except ValueError as error:
@@ -177,7 +184,7 @@ class Reconstruct(Verb[ReconstructArguments, Loaded, Result]):
         if found.psnr is not None:
             near = found.psnr
             self.facts[item] = {"psnr": round(near, 3) if isfinite(near) else None}
-            self.console.say(f"{item.input}: " + (f"PSNR {near:.2f} dB" if isfinite(near) else "rebuilt exactly"))
+            self.remarks[item] = f"PSNR {near:.2f} dB" if isfinite(near) else "rebuilt exactly"
         picture = replace(query.with_array(found.image), alpha=query.alpha, metadata=replace(query.metadata, icc=icc))
         return Result(query, picture, found.field)
 
@@ -190,5 +197,15 @@ class Reconstruct(Verb[ReconstructArguments, Loaded, Result]):
         return "done"
 
     def preview(self, item: Item) -> dict[str, object]:
+        from psal_cli.image import read_header
+        from psal_cli.verbs.reconstruct import time_model
+
         header = self.header(item)
-        return {"width": header.width, "height": header.height, "memory_bytes": self._plan(item, header).bytes}
+        plan, key = self._plan(item, header), read_header(item.sidecars["from"][0], self.arguments.max_pixels)
+        cost = time_model.cost(header, key, self.formats(item, header.format), self._options())
+        return {
+            "width": header.width,
+            "height": header.height,
+            "memory_bytes": plan.bytes,
+            "seconds": self.seconds(cost),
+        }

@@ -11,7 +11,7 @@ import click
 from psal_cli.commands import main
 
 PAGE = Path("examples/commands.md")
-WIDTH = 100  # columns of the help texts
+WIDTH = 80  # columns of the help texts
 HEAD = """# Command reference
 
 What `psal --help` and `psal VERB --help` print. `psal_cli/commands/reference.py` writes this page:

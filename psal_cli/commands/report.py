@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from psal_cli import memory
+from psal_cli import memory, timing
 from psal_cli.batch.inputs import Item
 from psal_cli.commands.verb import AnyVerb
 from psal_cli.errors import NothingToDoError
@@ -19,9 +19,10 @@ def record(verb: AnyVerb, item: Item, status: str) -> Record:
     engine = getattr(verb.arguments, "engine", None)
     return {
         "input": str(item.input),
-        "output": str(item.output),
+        "output": None if item.unmasked else str(item.output),
         "status": status,
         "error": None,
+        **({"reason": reason(item)} if status == "skipped" else {}),
         "seconds": 0.0,
         "peak_memory_bytes": None,
         "seed": verb.arguments.seed,
@@ -29,6 +30,17 @@ def record(verb: AnyVerb, item: Item, status: str) -> Record:
         "device": verb.device,
         "sha256": None,
     }
+
+
+def reason(item: Item) -> str:
+    """Why a picture is skipped."""
+    return "no mask" if item.unmasked else "exists"
+
+
+def skipped(items: Sequence[Item]) -> str:
+    """How many pictures are skipped, and of them how many for want of a mask."""
+    unmasked = sum(item.unmasked for item in items)
+    return f"{sum(item.skipped for item in items)} skipped" + (f" ({unmasked} without a mask)" if unmasked else "")
 
 
 def sidecars(verb: AnyVerb, item: Item) -> dict[str, str | list[str]]:
@@ -43,8 +55,12 @@ def preview(plan: Record, files: Mapping[str, str | list[str]]) -> str:
     if isinstance(needed := plan.get("memory_bytes"), int):
         near = f", {plan['reach']} pixels around each hole" if plan.get("reach") else ""
         times = f" x {plan['scale']}" if plan.get("scale") else ""
-        facts = [f"{plan['width']}x{plan['height']}{times}, {memory.in_words(needed)}{near}", *facts]
-    return f"{plan['status']}: {plan['input']} -> {plan['output']}" + (f" ({', '.join(facts)})" if facts else "")
+        taken = f", {timing.in_words(seconds)}" if isinstance(seconds := plan.get("seconds"), float) else ""
+        facts = [f"{plan['width']}x{plan['height']}{times}, {memory.in_words(needed)}{near}{taken}", *facts]
+    if plan["status"] == "skip":
+        facts = [str(plan["reason"])]
+    target = f" -> {plan['output']}" if plan["output"] else ""
+    return f"{plan['status']}: {plan['input']}{target}" + (f" ({', '.join(facts)})" if facts else "")
 
 
 def digest(path: Path) -> str:
@@ -52,16 +68,23 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def summary(statuses: Mapping[str, int], missed: int, seconds: float, listed: str | None) -> str:
+def summary(items: Sequence[Item], statuses: Mapping[str, int], missed: int, seconds: float, listed: str | None) -> str:
     words = [f"{statuses.get('done', 0)} done", f"{statuses.get('failed', 0)} failed"]
-    words += [f"{statuses[name]} {name}" for name in ("skipped", "interrupted") if statuses.get(name)]
+    words += [skipped(items)] if any(item.skipped for item in items) else []
+    words += [f"{statuses['interrupted']} interrupted"] if statuses.get("interrupted") else []
     words += [f"{missed} not reached"] if missed else []
     again = f"; those that are not done are listed in {listed}" if listed else ""
     return f"{', '.join(words)} in {seconds:.1f} s{again}"
 
 
+def nothing(items: Sequence[Item]) -> bool:
+    """Whether there was nothing to do: all results exist. That no picture has a mask is no surprise with --if-masked."""
+    return all(item.skipped for item in items) and not any(item.unmasked for item in items)
+
+
 def exit_code(codes: list[int], several: bool, nothing: bool) -> int:
-    """That of the picture where one was given; of several 1 when any failed, 4 when only memory was short."""
+    """That of the picture where one was given; of several 1 when any failed, 4 when only memory was short. nothing: there was
+    nothing to do."""
     if nothing:
         return NothingToDoError.exit_code
     if not codes:

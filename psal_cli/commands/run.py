@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from psal_cli import memory
+from psal_cli import memory, timing
 from psal_cli.batch.inputs import Item, as_path
 from psal_cli.batch.plan import make_folders, write_list
 from psal_cli.batch.runner import Outcome, Stop, import_torch, run
-from psal_cli.commands import options, report
+from psal_cli.commands import configuration, devices, report
 from psal_cli.commands.arguments import Arguments
 from psal_cli.commands.console import Console
 from psal_cli.commands.cures import with_cure
@@ -25,6 +25,8 @@ from psal_cli.errors import INTERRUPTED, PsalError, is_out_of_memory, printable
 def run_verb(arguments: Arguments, make: type[AnyVerb]) -> None:
     """Runs a verb as the options of its command say, and leaves with the exit code."""
     with Console(arguments.quiet, arguments.verbose, arguments.as_json) as console, Stop() as stop:
+        for path in configuration.read_files(click.get_current_context()):
+            console.detail(f"defaults of options from {path}")
         verb = make(arguments, console)
         try:
             items, several = planned(verb)
@@ -38,14 +40,17 @@ def _preview(verb: AnyVerb, items: list[Item], several: bool) -> int:
     console, codes = verb.console, []
     import_torch()
     verb.use_device()
+    devices.set_threads(verb.arguments.threads)
     _start(verb)
+    total = 0.0
     for item in items:
         plan: report.Record = {
             "input": str(item.input),
-            "output": str(item.output),
+            "output": None if item.unmasked else str(item.output),
             "status": "skip" if item.skipped else "do",
             "error": None,
         }
+        plan |= {"reason": report.reason(item)} if item.skipped else {}
         files = report.sidecars(verb, item)
         plan |= files
         try:
@@ -56,13 +61,16 @@ def _preview(verb: AnyVerb, items: list[Item], several: bool) -> int:
             code, line = console.failure(with_cure(error, verb), str(item.input))
             codes.append(code)
             plan |= {"status": "refuse", "error": line}
+        total += seconds if isinstance(seconds := plan.get("seconds"), float) else 0.0
         console.record(plan)
         if not console.as_json:
             console.data(printable(report.preview(plan, files)))
     skipped = sum(item.skipped for item in items)
     if several:
-        console.say(f"dry run: {len(items) - len(codes) - skipped} to do, {skipped} skipped, {len(codes)} refused")
-    return report.exit_code(codes, several, skipped == len(items)) or int(console.lost)
+        left = len(items) - len(codes) - skipped
+        taken = f", {timing.in_words(total)}" if total else ""
+        console.say(f"dry run: {left} to do{taken}, {report.skipped(items)}, {len(codes)} refused")
+    return report.exit_code(codes, several, report.nothing(items)) or int(console.lost)
 
 
 def _run(verb: AnyVerb, items: list[Item], several: bool, stop: Stop) -> int:
@@ -71,33 +79,39 @@ def _run(verb: AnyVerb, items: list[Item], several: bool, stop: Stop) -> int:
     numbers = {item: number for number, item in enumerate(todo, 1)}
     rest, missed = dict.fromkeys(todo), dict.fromkeys(todo)
     codes: list[int] = []
-    statuses = Counter(skipped=len(items) - len(todo))
+    statuses = Counter[str]()
     started = time.perf_counter()
+    jobs = arguments.jobs if arguments.max_memory is None else 1  # pictures that wait would take what the plan does not count
+
+    def stage(item: Item, text: str, share: float) -> None:
+        if jobs == 1:  # else another picture is being worked on
+            console.stage(numbers[item], len(todo), item.input.name, text, share)
 
     def read(item: Item) -> Any:
         if item.problem:
             raise item.problem
+        stage(item, "reading", 0.0)
         return verb.read(item)
 
     def work(item: Item, loaded: Any) -> Any:
-        return verb.work(item, loaded, console.progress(numbers[item], len(todo), item.input.name, verb.step))
+        return verb.work(item, loaded, console.progress(numbers[item], len(todo), item.input.name))
 
     def write(item: Item, result: Any) -> str:
+        stage(item, "writing", 1.0)
         make_folders(item.outputs.values())
         return verb.write(item, result)
 
     with suppress(KeyboardInterrupt):  # of a signal, which `stop` has seen: then no picture is begun
         import_torch()
         why = verb.use_device()
-        console.detail(f"device {verb.device} ({why}), {options.set_threads(arguments.threads)} CPU threads")
+        console.detail(f"device {verb.device} ({why}), {devices.set_threads(arguments.threads)} CPU threads")
         _start(verb)
     with stop.hold():  # what is said and listed at the end is so after a signal too
         for item in items:
             if item.skipped:
                 console.record(report.record(verb, item, "skipped"))
         if not several and not todo:
-            console.say(f"{items[0].output} exists: skipped")
-        jobs = arguments.jobs if arguments.max_memory is None else 1  # pictures that wait would take what the plan does not count
+            console.say(f"{items[0].input} has no mask: skipped" if items[0].unmasked else f"{items[0].output} exists: skipped")
         with console.bar(len(todo)):
             for done in run(todo, read, work, write, stop, jobs, arguments.keep_going):
                 del missed[done.item]
@@ -114,10 +128,10 @@ def _run(verb: AnyVerb, items: list[Item], several: bool, stop: Stop) -> int:
             write_list(as_path(arguments.failed_list), rest)
         if several:
             listed = arguments.failed_list if rest else None
-            console.say(report.summary(statuses, len(missed), time.perf_counter() - started, listed))
+            console.say(report.summary(items, statuses, len(missed), time.perf_counter() - started, listed))
         elif missed:
             console.failure(KeyboardInterrupt())
-    return INTERRUPTED if stop.asked else report.exit_code(codes, several, not todo) or int(console.lost)
+    return INTERRUPTED if stop.asked else report.exit_code(codes, several, report.nothing(items)) or int(console.lost)
 
 
 def _start(verb: AnyVerb) -> None:
@@ -149,7 +163,8 @@ def _report(verb: AnyVerb, done: Outcome, count: str) -> int:
         code, line = console.failure(error, str(done.item.input), cure)
         status = "interrupted" if code == INTERRUPTED else "failed"
     else:
-        console.say(f"{count}{done.item.output}: {status} in {done.seconds:.1f} s")
+        remark = f", {verb.remarks[done.item]}" if done.item in verb.remarks else ""
+        console.say(f"{count}{done.item.output}: {status} in {done.seconds:.1f} s{remark}")
     facts = {"error": line, "seconds": round(done.seconds, 3), "peak_memory_bytes": done.peak} | verb.facts.get(done.item, {})
     hashed = report.digest(done.item.output) if console.as_json and not code else None
     console.record(report.record(verb, done.item, status) | facts | {"sha256": hashed})

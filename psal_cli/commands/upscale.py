@@ -11,6 +11,7 @@ import click
 from psal_cli.batch.inputs import Item
 from psal_cli.commands import options
 from psal_cli.commands.arguments import UpscaleArguments, into
+from psal_cli.commands.command import Command
 from psal_cli.commands.console import Console, Progress
 from psal_cli.commands.run import run_verb
 from psal_cli.commands.verb import Verb
@@ -26,14 +27,14 @@ if TYPE_CHECKING:
 EXAMPLE = "psal upscale examples/pagoda.jpg -x 4 -o large.png"
 
 
-@click.command(short_help="Enlarge pictures 2, 3, 4 or 8 times.", epilog=f"\b\nExample:\n  {EXAMPLE}")
+@click.command(cls=Command, short_help="Enlarge pictures 2, 3, 4 or 8 times.", epilog=f"\b\nExample:\n  {EXAMPLE}")
 @options.input_options
 @click.option(
     "-x",
     "--scale",
     type=click.Choice(tuple(map(str, SCALES))),
     required=True,
-    help="How many times as wide and as high; 8 is 2, then 4.",
+    help="Enlarge width and height by this factor. 8 is 2, then 4.",
 )
 @options.output_options
 @options.batch_options
@@ -42,26 +43,28 @@ EXAMPLE = "psal upscale examples/pagoda.jpg -x 4 -o large.png"
     type=click.Choice(["auto", *MODELS]),
     default="auto",
     show_default=True,
-    help="clean: keeps every detail, and what compression left; photo: for compressed and noisy pictures; auto: photo for "
-    "pictures in lossy formats, clean for others.",
+    help="clean keeps every detail, also compression artefacts; photo is for compressed and noisy pictures; auto takes photo for "
+    "lossy formats and clean for others.",
 )
 @click.option(
     "--attention",
     type=click.Choice(ATTENTIONS),
     default=UpscaleOptions.attention,
     show_default=True,
-    help="full compares all with all: its time grows with the square of the picture.",
+    help="Attention layer. full compares all patches with all: its time grows with the square of the picture.",
 )
-@click.option("--weights", type=options.PICTURE, help="Other weights, .safetensors, or a published .pt or .pth of CSNLN.")
-@click.option("--ensemble", is_flag=True, help="The mean over the picture turned and mirrored in 8 ways: 8 times the time.")
+@click.option("--weights", type=options.PICTURE, help="Other weights: .safetensors, or a published .pt or .pth of CSNLN.")
+@click.option("--ensemble", is_flag=True, help="Average over the picture turned and mirrored in 8 ways. Takes 8 times as long.")
 @options.seed_option
 @options.device_options
 @options.offsets_options
-@click.option("--compare", type=options.PICTURE, help="Also write the middle of a bicubic enlargement and of the result.")
+@click.option(
+    "--compare", type=options.RESULT, help="Also write the middle of a bicubic enlargement and of the result, side by side."
+)
 @options.talk_options
 @into(UpscaleArguments)
 def upscale(arguments: UpscaleArguments) -> None:
-    """Enlarge each IMAGE, a file or a folder, as a whole: what it repeats, at other sizes, helps wherever it lies.
+    """Enlarge each IMAGE, a file or a folder, as a whole. Patterns that repeat anywhere in it, at any size, add detail.
 
     Writes IMAGE_xSCALE beside IMAGE, or OUTPUT. Orientation, ICC profile, metadata, alpha and 16 bits are kept.
     """
@@ -84,18 +87,19 @@ class Result:
 class Upscale(Verb[UpscaleArguments, Loaded, Result]):
     outputs = ("save_offsets", "compare")
     partners = ()
-    step = "strip"
     flags: ClassVar[Mapping[str, str]] = {"scale": "--scale", "weights": "--weights", "device": "--device"}
 
     def __init__(self, arguments: UpscaleArguments, console: Console):
         super().__init__(arguments, console)
+        given = click.get_current_context().get_parameter_source
+        if arguments.weights and given("model") is click.core.ParameterSource.COMMANDLINE:
+            if given("weights") is click.core.ParameterSource.COMMANDLINE:
+                raise click.UsageError("--model and --weights are mutually exclusive: leave one of them out")
+            self.arguments = arguments = replace(arguments, weights=None)  # a default gives way to what was typed
         self.scale = int(arguments.scale)
         self.beside = f"_x{arguments.scale}"  # type: ignore[misc]  # the one verb whose results are named by an option
         if arguments.weights and self.scale == 8:
             raise click.UsageError("--weights is of one network, -x 8 takes two: enlarge twice, e.g. -x 2, then -x 4")
-        given = click.get_current_context().get_parameter_source
-        if arguments.weights and given("model") is click.core.ParameterSource.COMMANDLINE:
-            raise click.UsageError("--model and --weights are mutually exclusive: leave one of them out")
         if arguments.save_offsets and arguments.attention == "full":
             raise click.UsageError("--save-offsets requires --attention psal: full compares with everything")
 
@@ -119,7 +123,7 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
         from psal_cli.image import check_holds, read_picture
 
         plan = self._plan(item, self.header(item))
-        self.console.say(f"{item.input}: {plan.text}")
+        self.console.detail(f"{item.input}: {plan.text}")
         picture = read_picture(item.input, self.arguments.max_pixels)
         check_holds(picture, item.output, self.encoding(item, picture.format))
         return Loaded(picture, plan)
@@ -181,6 +185,16 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
         return "done"
 
     def preview(self, item: Item) -> dict[str, object]:
+        from psal_cli.verbs.upscale import time_model
+
         header = self.header(item)
         plan = self._plan(item, header)
-        return {"width": header.width, "height": header.height, "scale": self.scale, "memory_bytes": plan.bytes}
+        formats = self.formats(item, header.format)
+        cost = time_model.cost(header, formats, self._networks(), plan.largest, self.arguments.ensemble)
+        return {
+            "width": header.width,
+            "height": header.height,
+            "scale": self.scale,
+            "memory_bytes": plan.bytes,
+            "seconds": self.seconds(cost),
+        }

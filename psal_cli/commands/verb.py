@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 import click
 
 from psal_cli.batch.inputs import Item
-from psal_cli.commands import options
+from psal_cli.commands import devices, options
 from psal_cli.commands.arguments import Arguments
 from psal_cli.commands.console import Console, Progress
 from psal_cli.errors import InputError
@@ -18,6 +18,7 @@ from psal_cli.files import STDIO, open_input
 
 if TYPE_CHECKING:
     from psal_cli.image import Encoding, Header
+    from psal_cli.timing import Cost
 
 
 class HasBytes(Protocol):
@@ -53,7 +54,7 @@ class Verb(ABC, Generic[Given, Loaded, Result]):
     flags: ClassVar[Mapping[str, str]] = {}  # the library's name of an argument -> the option, where its errors may name one
     less: ClassVar[str] = "--max-memory{} picks a smaller plan"  # what takes less memory; {}: of so much, where that is known
     smaller: ClassVar[str] = "give a smaller picture"  # what takes less where there is no smaller plan
-    step: ClassVar[str] = "level"  # what the work on a picture is made of, in its progress
+    if_masked = False  # whether pictures without a mask are left out
     results = 1  # of each picture
     cpu_only: str | None = None  # what runs on the CPU only, in words; None where CUDA can be used
 
@@ -62,6 +63,7 @@ class Verb(ABC, Generic[Given, Loaded, Result]):
         self.device = arguments.device  # as asked for until `use_device`, then that of torch
         self.estimates: dict[Item, int] = {}
         self.facts: dict[Item, dict[str, object]] = {}  # of a result, for its line of --json
+        self.remarks: dict[Item, str] = {}  # the same in words, for the line that says that it is done
 
     @abstractmethod
     def start(self) -> None:
@@ -79,7 +81,7 @@ class Verb(ABC, Generic[Given, Loaded, Result]):
 
     @abstractmethod
     def preview(self, item: Item) -> dict[str, object]:
-        """What can be told without decoding the picture: size, memory. Raises PsalError for what would be refused."""
+        """What can be told without decoding the picture: size, memory, seconds. Raises PsalError for what would be refused."""
 
     def value(self, option: str) -> str | None:
         """What was given for an option that names a file."""
@@ -96,7 +98,7 @@ class Verb(ABC, Generic[Given, Loaded, Result]):
         asked = self.arguments.device
         if self.cpu_only and asked not in ("auto", "cpu"):
             raise InputError(f"--device {asked}: {self.cpu_only} runs on the CPU only: leave --device out")
-        self.device, why = options.choose_device("cpu" if self.cpu_only else asked)
+        self.device, why = devices.choose_device("cpu" if self.cpu_only else asked)
         return f"{self.cpu_only} runs on the CPU only" if self.cpu_only else why
 
     def refuse_mixtures(self, engines: Mapping[str, tuple[str, ...]]) -> None:
@@ -120,6 +122,14 @@ class Verb(ABC, Generic[Given, Loaded, Result]):
         if self.arguments.max_memory is None:  # who names a limit may know more, of swap for instance
             memory.check_available(plan.bytes)
         return plan
+
+    def seconds(self, cost: Cost) -> float | None:
+        """What a picture of this cost takes here; None on a GPU, of which no figures are known."""
+        import torch
+
+        from psal_cli import timing
+
+        return round(timing.seconds(cost, torch.get_num_threads()), 2) if self.device == "cpu" else None
 
     def header(self, item: Item) -> Header:
         from psal_cli.image import read_header

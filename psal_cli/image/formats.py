@@ -39,6 +39,13 @@ MOST_PIXELS = {"AVIF": 1 << 28}  # that decoders take
 LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383, "AVIF": 32_768, "HEIF": 16_384}
 NARROW, LONG = 32, 4096  # sides: x265, which writes HEIC, refuses lossy pictures with one below and the other above
 
+RAW = {
+    ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr", ".iiq", ".k25", ".kdc", ".mef", ".mos",
+    ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f",
+}  # fmt: skip
+FLOATS = {"EXR": "OpenEXR", "HDR": "Radiance HDR", "PFM": "PFM"}  # formats of floating-point numbers
+FLOAT_SUFFIXES = {".exr": "EXR", ".hdr": "HDR", ".pfm": "PFM"}
+
 AVIF_BRANDS = {b"avif", b"avis"}
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 STARTS = {
@@ -53,6 +60,11 @@ STARTS = {
     b"\0\0\0\x0cJXL \r\n\x87\n": "JXL",
     b"GIF8": "GIF",
     b"8BPS": "PSD",
+    b"\x76\x2f\x31\x01": "EXR",
+    b"#?RADIANCE": "HDR",
+    b"#?RGBE": "HDR",
+    b"PF\n": "PFM",
+    b"Pf\n": "PFM",
 }
 
 
@@ -68,6 +80,25 @@ def holds_grey(name: str, alpha: bool) -> bool:
 def kind(suffix: str) -> str:
     """What all suffixes of one format have in common: Pillow's name of it; of an unknown one, itself."""
     return WRITES.get(suffix.lower(), suffix.lower())
+
+
+def foreign(path: Path, head: bytes) -> str | None:
+    """What is wrong with a camera RAW file or one of floating-point numbers, and the cure; None for any other file.
+
+    head: its first bytes. Most RAW files are TIFF files by their content, in which a decoder would find a small preview.
+    """
+    suffix, name = path.suffix.lower(), detect(head)
+    if suffix in RAW and name in (None, "TIFF"):
+        cure = f"develop it to TIFF first, e.g. darktable-cli {path.name} {path.stem}.tif"
+        return f"{path} is a camera RAW file, which psal does not read: {cure}"
+    if name in FLOATS or (suffix in FLOAT_SUFFIXES and name is None):
+        return floating_point(path, FLOATS[name or FLOAT_SUFFIXES[suffix]])
+    return None
+
+
+def floating_point(path: Path, what: str) -> str:
+    """The refusal of a file of floating-point numbers. what: its format and kind."""
+    return f"{path} has floating-point numbers ({what}), psal reads 8-bit and 16-bit integers: export it as a 16-bit TIFF or PNG"
 
 
 def readable() -> str:

@@ -1,6 +1,7 @@
 """Mask files: which pixels to fill, grown and feathered."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from psal_cli.errors import Cure, InputError
 from psal_cli.image.reading import MAX_PIXELS, read_header, read_plain
+from psal_cli.image.shapes import Shape, shapes_region
 from psal_cli.strips import rows_within, strips
 
 log = logging.getLogger(__name__)
@@ -26,24 +28,49 @@ class Mask(NamedTuple):
 
 
 def read_mask(
-    path: str | Path, size: tuple[int, int], invert: bool = False, dilate: int = 0, feather: int = 0, max_pixels: int = MAX_PIXELS
+    path: str | Path | None,
+    size: tuple[int, int],
+    invert: bool = False,
+    dilate: int = 0,
+    feather: int = 0,
+    max_pixels: int = MAX_PIXELS,
+    shapes: Sequence[Shape] = (),
 ) -> Mask:
     """Reads a mask for a picture of `size` (width, height): white = fill, see `read_region`.
 
+    path: None where there are shapes only. invert: black = fill. shapes: are filled too.
     dilate: the hole grows by so many pixels all around (Euclidean distance).
     feather: the hole grows by so many pixels more, over which the fill fades into the original. These pixels are the only
     ones outside the mask that change.
-    An empty mask is an empty hole. Raises InputError: what `read_region` raises; nothing left outside the hole.
+    An empty mask is an empty hole. Raises InputError: what `read_region` and `shapes_region` raise; nothing left outside it.
     """
-    hole = read_region(path, size, max_pixels)
-    hole = ~hole if invert else hole
+    hole = marked_region(path, size, max_pixels, shapes, invert)
     soft = None
     if hole.any() and (dilate or feather):
         hole, soft = _grown(hole, dilate, feather)
     if hole.all():
         grown = ", dilated and feathered," if dilate or feather else ""
-        raise InputError(f"{path}{grown} covers the whole picture, nothing is left to fill from", Cure.INVERT)
+        nothing = "the whole picture, nothing is left to fill from"
+        if path is None:
+            raise InputError(f"the shapes{grown} cover {nothing}: give smaller ones")
+        raise InputError(f"{path}{grown} covers {nothing}", Cure.INVERT)
     return Mask(hole, soft)
+
+
+def marked_region(
+    path: str | Path | None,
+    size: tuple[int, int],
+    max_pixels: int = MAX_PIXELS,
+    shapes: Sequence[Shape] = (),
+    invert: bool = False,
+) -> np.ndarray:
+    """What a mask file (`read_region`, with `invert` its opposite) or one of some shapes (`shapes_region`) marks of a picture of
+    `size` (width, height): bool [H, W]. path: None for shapes alone."""
+    marked = shapes_region(shapes, size)  # first: what is wrong with them needs no file to be read
+    if path is not None:
+        read = read_region(path, size, max_pixels)
+        marked |= ~read if invert else read
+    return marked
 
 
 def read_region(path: str | Path, size: tuple[int, int], max_pixels: int = MAX_PIXELS) -> np.ndarray:

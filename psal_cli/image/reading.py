@@ -25,7 +25,7 @@ from psal_cli.image.decoding import (
     prepare_pillow,
     refusal,
 )
-from psal_cli.image.formats import detect, load_plugin, readable, word
+from psal_cli.image.formats import detect, floating_point, foreign, load_plugin, readable, word
 from psal_cli.image.header import Header
 from psal_cli.image.losses import left_behind, of_jxl
 from psal_cli.image.metadata import Metadata, complete_png, orientation_of, read_metadata
@@ -36,7 +36,8 @@ log = logging.getLogger(__name__)
 
 MAX_PIXELS = 600_000_000
 HEAD = 1 << 16  # bytes in which an AVIF file's own header ends
-NUMBERS = {2: " signed", 3: " floating-point"}
+FLOATING = " floating-point"
+NUMBERS = {2: " signed", 3: FLOATING}
 PHOTOMETRICS = {
     0: "grey",
     1: "grey",
@@ -151,6 +152,8 @@ def opened(path: Path) -> Iterator[tuple[IO[bytes], str]]:
             file.seek(0)
             if not head:
                 raise InputError(f"{path} is empty, expected a picture")
+            if problem := foreign(path, head):
+                raise InputError(problem)
             if name in ("GIF", "PSD"):
                 raise InputError(f"{path} is a {name} file, psal reads {readable()}: save it as one of these")
             if name is None:
@@ -189,13 +192,15 @@ def _header(file: IO[bytes], name: str, path: Path, max_pixels: int, profiles: b
         head = jxl.read_head(file)
         _check_size(head.width, head.height, path, max_pixels)
         if head.float:
-            raise InputError(f"{path} has floating-point numbers, which psal does not read: {CURE}")
+            raise InputError(floating_point(path, f"JPEG XL, {head.bits}-bit"))
         bits = 16 if head.bits > 8 and head.grey and not head.alpha else 8
         return Header(name, head.width, head.height, 1 if head.grey else 3, bits, head.alpha)
     try:
         image = _image(file, name)
     except UnidentifiedImageError:
         if name == "TIFF" and (kind := _tiff_kind(file)):
+            if kind.endswith(FLOATING):
+                raise InputError(floating_point(path, f"TIFF, {kind.removesuffix(FLOATING)}")) from None
             raise InputError(f"{path} is a TIFF file of a kind that psal does not read ({kind}): {CURE}") from None
         raise
     with image:
@@ -228,6 +233,9 @@ def _check_size(width: int, height: int, path: Path, max_pixels: int) -> None:
 
 
 def _layout(image: Image.Image, path: Path) -> Layout:
+    if image.mode == "F":
+        bits = max(image.tag_v2.get(BITS, (32,))) if isinstance(image, TiffImagePlugin.TiffImageFile) else 32
+        raise InputError(floating_point(path, f"{word(image.format or '')}, grey, {bits}-bit"))
     if words := refusal(image):
         raise InputError(f"{path} {words}, which psal does not read: {CURE}")
     layout = layout_of(image)

@@ -39,10 +39,14 @@ class Guide(Protocol):
     Attributes:
         radius: pixels. It is asked at the finest level at which the hole's inner radius is not larger.
         reach: pixels around the hole that it describes: what it costs follows from the hole, not from the picture.
+        features: how many it gives to each place, about.
+        cost: nanoseconds of one CPU core for each place, about.
     """
 
     radius: float
     reach: int
+    features: int
+    cost: float
 
     def __call__(self, known: Floats, hole: Region) -> Floats:
         """float32 [H, W, F], compared by squared distance beside the colours: of what is known of a picture, float32 [H, W, C],

@@ -5,6 +5,7 @@ weighted vote in turn (Kwatra et al. 2005, section 3; Wexler et al. 2007): holes
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,10 +58,19 @@ class Estimate(ABC):
     def settle(self, key: Key, patch_size: int) -> None:  # noqa: B027  # not abstract: most have nothing to do
         """What follows each search."""
 
-    def alternate(self, key: Key, patch_size: int, rounds: int, seed: int, iterations: int = 2) -> None:
+    def alternate(
+        self,
+        key: Key,
+        patch_size: int,
+        rounds: int,
+        seed: int,
+        iterations: int = 2,
+        searched: Callable[[], None] | None = None,
+    ) -> None:
         """Search and vote in turn, until hardly a match changes; ends with a search.
 
-        The first search is from the field there is, or from a random one where there is none. iterations: of each search.
+        The first search is from the field there is, or from a random one where there is none. iterations: of each search;
+        searched: called after each.
         """
         for number in range(rounds):
             before = self.nnf
@@ -69,6 +79,8 @@ class Estimate(ABC):
                 seed + number,
             )  # fmt: skip
             self.settle(key, patch_size)
+            if searched:
+                searched()
             if before is not None and self.at_queries((self.nnf != before).any(2)).mean() < SETTLED:
                 break
             if number + 1 < rounds:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from psal_cli.errors import CancelledError
 
-Progress = Callable[[int, int, str], None]  # (step, of how many, what it is), called before each step
-Cancel = Callable[[], bool]  # asked before each step; True stops the work
+Progress = Callable[[float, str], None]  # (share of the work that is done, 0 to 1; what is being done), called often
+Cancel = Callable[[], bool]  # asked as often; True stops the work
 
 
 def watched(progress: Progress | None, cancel: Cancel | None) -> Progress | None:
@@ -13,10 +13,53 @@ def watched(progress: Progress | None, cancel: Cancel | None) -> Progress | None
     if cancel is None:
         return progress
 
-    def step(number: int, total: int, text: str) -> None:
+    def tell(share: float, text: str) -> None:
         if cancel():
             raise CancelledError
         if progress is not None:
-            progress(number, total, text)
+            progress(share, text)
 
-    return step
+    return tell
+
+
+class Meter:
+    """Turns work that is done into shares of all work. Costs are in any unit: what counts is how they compare."""
+
+    def __init__(self, progress: Progress | None, total: float):
+        """total: the expected cost of all work."""
+        self.progress, self.total = progress, max(total, 1e-9)
+        self.done = self.begun = self.end = 0.0  # of the cost; where the current step began, and where it ends
+        self.start = self.share = 0.0  # from where shares are counted, see `restart`; the last one that was told
+        self.text = ""
+
+    def begin(self, cost: float, text: str | None = None) -> None:
+        """The next step begins, with its expected cost; what the one before had left is done. text: None: the same."""
+        self.done = self.begun = self.end
+        self.text = self.text if text is None else text
+        self.end += cost
+        self._tell()
+
+    def spend(self, cost: float) -> None:
+        """Some of the current step is done; it never takes more than it was expected to."""
+        self.done = min(self.done + cost, self.end)
+        self._tell()
+
+    def approach(self, part: float) -> None:
+        """This part of what is left of the current step is done: for steps whose number nobody knows before."""
+        self.spend((self.end - self.done) * part)
+
+    def restart(self) -> None:
+        """All is done anew: shares go on from where they are."""
+        self.start, self.done, self.begun, self.end = self.share, 0.0, 0.0, 0.0
+
+    def _tell(self) -> None:
+        self.share = self.start + (1 - self.start) * min(self.done / self.total, 1.0)
+        if self.progress is not None:
+            self.progress(self.share, self.text)
+
+
+def part_of(progress: Progress | None, start: float, stop: float, suffix: str = "") -> Progress | None:
+    """What a part of the work tells, whose own shares 0 to 1 are `start` to `stop` of the whole."""
+    if progress is None:
+        return None
+    return lambda share, text: progress(start + share * (stop - start), text + suffix)

@@ -36,12 +36,17 @@ from psal_cli.verbs.inpaint.options import InpaintOptions
 from psal_cli.verbs.inpaint.painter import WEIGHTS, Painter, network_of
 
 SIDE, HOLE = 256, 128
+ORIGINAL = str(ROOT / "weights/benchmarks/inpaint-original.safetensors")
 CROPS = 10  # of each photograph of highres
 METHODS = {  # name -> engine, attention, weights
     "network, PSAL-3": ("network", "psal", WEIGHTS),
     "network, PSAL-3 with aggregation, the same weights": ("network", "aggregation", WEIGHTS),
     "network, original attention, the same weights": ("network", "original", WEIGHTS),
-    "network, original attention, trained with it": ("network", "original", str(ROOT / "weights/benchmarks/inpaint-original.safetensors")),
+    "network, original attention, trained with it": (
+        "network",
+        "original",
+        ORIGINAL,
+    ),
     "psal combined": ("combined", "psal", WEIGHTS),
     "psal patch": ("patch", None, None),
     "diffusion, what the network starts from": ("network", None, None),

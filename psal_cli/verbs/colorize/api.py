@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from psal_cli.errors import InvalidValueError
 from psal_cli.image.arrays import Layers, Pixels, joined, split
-from psal_cli.verbs.colorize import coarse_to_fine, memory_model, paper
+from psal_cli.verbs.colorize import coarse_to_fine, memory_model, paper, workload
 from psal_cli.verbs.colorize.options import PAPER_ITERATIONS, ColorizeChanges, ColorizeOptions
-from psal_cli.verbs.hooks import Cancel, Progress, watched
+from psal_cli.verbs.hooks import Cancel, Meter, Progress, watched
 from psal_cli.viz.field import Field
 
 
@@ -62,8 +62,8 @@ def colorize(
         references: colour pictures, [h, w, 3] or [h, w, 4] each, of any sizes and any of these dtypes. What is more transparent
             than opaque lends no colours.
         options: see `ColorizeOptions`; changes: single options by name, which override it.
-        progress: called before each step with (step, steps, text).
-        cancel: called before each step; when it returns True, CancelledError is raised.
+        progress: called with the share of the work that is done, from 0 to 1, and with what is being done, several times a level.
+        cancel: called as often; when it returns True, CancelledError is raised.
         max_memory: bytes that the process may hold. Colours are then searched at the largest size that fits.
 
     Raises:
@@ -93,8 +93,12 @@ def colorize(
             at_most=options.longest_side,
         )
         options = replace(options, longest_side=plan.longest)
-    found = _search(target, sources, options, watched(progress, cancel))
-    pixels = coarse_to_fine.applied(target.pixels, found, options.strength)
+    applying = workload.APPLY * target.pixels[..., 0].size
+    searching = _cost(target, sources, options)
+    meter = Meter(watched(progress, cancel), searching + applying)
+    found = _search(target, sources, options, meter)
+    meter.begin(applying, f"{target.header.width}x{target.header.height}")
+    pixels = coarse_to_fine.applied(target.pixels, found, options.strength, meter)
     field = None
     if found.origin is not None:
         index, *place = np.moveaxis(found.origin, 2, 0)
@@ -122,13 +126,19 @@ def _check(target: Layers, sources: Sequence[Layers], options: ColorizeOptions) 
             )
 
 
-def _search(
-    target: Layers, sources: Sequence[Layers], options: ColorizeOptions, progress: Progress | None
-) -> coarse_to_fine.FoundColours:
+def _cost(target: Layers, sources: Sequence[Layers], options: ColorizeOptions) -> float:
+    """Of finding the colours."""
+    if options.engine == "paper":
+        pixels = [x.pixels[..., 0].size for x in (target, *sources)]
+        return workload.paper_cost(pixels[0], sum(pixels[1:]), options.attention, options.iterations or PAPER_ITERATIONS)
+    sizes = [(source.header.height, source.header.width) for source in sources]
+    return coarse_to_fine.search_cost((target.header.height, target.header.width), sizes, options.longest_side)
+
+
+def _search(target: Layers, sources: Sequence[Layers], options: ColorizeOptions, meter: Meter) -> coarse_to_fine.FoundColours:
     pixels, visible = [source.pixels for source in sources], [source.visible for source in sources]
     if options.engine == "paper":
-        if progress:
-            progress(1, 1, f"{target.header.width}x{target.header.height}")
+        meter.begin(_cost(target, sources, options), f"{target.header.width}x{target.header.height}")
         return paper.colorize(
             target.pixels,
             pixels,
@@ -146,5 +156,5 @@ def _search(
         seed=options.seed,
         longest=options.longest_side,
         device=options.device,
-        progress=progress,
+        meter=meter,
     )

@@ -1,8 +1,9 @@
 """Engine "psal": colours found coarse to fine, by matches that a network judges, and put on the picture at its own resolution."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from math import prod
 
 import cv2
 import numpy as np
@@ -19,6 +20,8 @@ from psal_cli.verbs.colorize import matching
 from psal_cli.verbs.colorize.joint_bilateral import JointBilateralUpsampling
 from psal_cli.verbs.colorize.options import COARSE, LARGEST
 from psal_cli.verbs.colorize.prior import colour_prior
+from psal_cli.verbs.colorize.workload import APPLY, level_cost, match_cost
+from psal_cli.verbs.hooks import Meter
 
 MAGNIFIED = 4  # times, at most: of a picture of a few pixels the scales see nothing
 INVISIBLE = 0.02  # of chroma / 100
@@ -47,7 +50,7 @@ def colorize(
     seed: int = 0,
     longest: int = COARSE * LARGEST,
     device: str = "cpu",
-    progress: Callable[[int, int, str], None] | None = None,
+    meter: Meter | None = None,
 ) -> FoundColours:
     """Colours for a picture from references of the same kind of scene.
 
@@ -62,7 +65,7 @@ def colorize(
         seed: the same seed gives the same colours for any number of threads.
         longest: the longer side of what is worked at, at most; colours are then enlarged to the picture's size.
         device: where it is searched and where the network runs.
-        progress: called before each level with (level, levels, its size as text).
+        meter: told of each step, whose cost is that of `workload.level_cost`.
 
     Raises:
         ValueError: no reference; nothing of them visible.
@@ -72,18 +75,20 @@ def colorize(
     visible = visible or [None] * len(references)
     sizes = coarse_size(pixels.shape[:2])
     factors = levels(pixels.shape[:2], longest)
+    meter = meter or Meter(None, 1.0)
     coarser: matching.Matches | None = None
     guess = None
     done: tuple[np.ndarray, np.ndarray] | None = None
     for level, factor in enumerate(factors, 1):
         height, width = (factor * side for side in sizes)
-        if progress:
-            progress(level, len(factors), f"{width}x{height}")
         grey = lightness(_resized_picture(pixels, (height, width)))
         atlas = matching.atlas_of([_reduced(*pair, factor) for pair in zip(references, visible, strict=True)])
         if not atlas.valid.any():
             raise ValueError("nothing of the references is visible")
-        matches = coarser = matching.match(grey, atlas, seed, coarser, device)
+        query, key = grey.size, atlas.valid.size
+        meter.begin(level_cost(query, key, level > 1), f"level {level} of {len(factors)}, {width}x{height}")
+        searched = partial(meter.spend, match_cost(query, key, level > 1) / 2)
+        matches = coarser = matching.match(grey, atlas, seed, coarser, device, searched)
         guess = guess or colour_prior(grey, atlas, device)
         with torch.no_grad():
             fused = fusion(device)(matching.cues(grey, atlas, matches, guess.at(grey)).to(device))
@@ -113,12 +118,13 @@ def is_grey(pixels: np.ndarray, visible: np.ndarray | None = None) -> bool:
     return float(np.quantile(np.hypot(chroma[..., 0], chroma[..., 1]), 0.999)) < INVISIBLE
 
 
-def applied(pixels: np.ndarray, predicted: FoundColours, strength: float = 1.0) -> np.ndarray:
+def applied(pixels: np.ndarray, predicted: FoundColours, strength: float = 1.0, meter: Meter | None = None) -> np.ndarray:
     """A picture in colour, [H, W, 3] of the pixels' dtype, with its own luminance.
 
     Args:
         pixels: uint8, uint16 or float32 [H, W, 1 or 3], as sRGB: what the colours were found for.
         strength: of the colours, 0 to 2; 1 as they were found.
+        meter: told of each strip.
     """
     size = pixels.shape[:2]
     out = np.empty((*size, 3), pixels.dtype)
@@ -128,6 +134,8 @@ def applied(pixels: np.ndarray, predicted: FoundColours, strength: float = 1.0) 
         rows = pixels[top:bottom]
         colours = chroma[top:bottom] if enlarged is None else enlarged.rows(top, bottom, lightness(rows))
         out[top:bottom] = coloured(rows, colours)
+        if meter:
+            meter.spend(APPLY * rows[..., 0].size)
     return out
 
 
@@ -136,6 +144,17 @@ def levels(size: tuple[int, int], longest: int) -> list[int]:
     if max(size) <= 2 * COARSE:
         return [1]
     return list(dict.fromkeys([1, max(min(LARGEST, longest // COARSE, max(size) // COARSE), 1)]))
+
+
+def search_cost(size: tuple[int, int], references: Sequence[tuple[int, int]], longest: int) -> float:
+    """What it costs to find colours for a picture of `size` in references, (height, width) each; see `workload`."""
+    total = 0.0
+    for number, factor in enumerate(levels(size, longest)):
+        sizes = [coarse_size(reference) for reference in references]
+        query = factor**2 * prod(coarse_size(size))
+        key = factor**2 * max(height for height, _ in sizes) * sum(width for _, width in sizes)
+        total += level_cost(query, key, number > 0)
+    return total
 
 
 def coarse_size(size: tuple[int, int]) -> tuple[int, int]:

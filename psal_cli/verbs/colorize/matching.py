@@ -1,6 +1,6 @@
 """Where in some references the colours of a grey picture are: a field from target to reference, and one back."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -67,12 +67,17 @@ def positions(height: int, width: int) -> np.ndarray:
 
 
 def match(
-    lightness: np.ndarray, references: ReferenceAtlas, seed: int = 0, coarser: Matches | None = None, device: str = "cpu"
+    lightness: np.ndarray,
+    references: ReferenceAtlas,
+    seed: int = 0,
+    coarser: Matches | None = None,
+    device: str = "cpu",
+    searched: Callable[[], None] | None = None,
 ) -> Matches:
     """Finds, for each pixel of a grey picture float32 [h, w] in [0, 1], the place on the atlas that looks most like it.
 
     coarser: what was found for the same pictures at a smaller size: its features count too, and the search starts there.
-    device: where it is searched.
+    device: where it is searched. searched: called after each of the two searches.
     """
     channels, factor = (CHANNELS, 0) if coarser is None else (FINE + REDUCED, lightness.shape[0] // coarser.nnf.shape[3])
     asked = np.empty((*lightness.shape, channels + 2), np.float32)
@@ -89,7 +94,11 @@ def match(
         rounds = fewer = REFINING
     valid = None if references.valid.all() else torch.from_numpy(references.valid)[None].to(device)
     nnf, similarity = ops.search(query, key, 1, 1, rounds, "l2", None, valid, forward, seed=seed)
+    if searched:
+        searched()
     back, _ = ops.search(key, query, 1, 1, fewer, "l2", valid, None, backward, seed=seed + 1)
+    if searched:
+        searched()
     query, key = (x[:, :REDUCED].cpu().contiguous(memory_format=torch.channels_last) for x in (query, key))
     return Matches(nnf.cpu(), back.cpu(), similarity.cpu(), query, key)
 

@@ -49,8 +49,8 @@ def generate(
         options: see `GenerateOptions`; changes: single options by name, which override it.
         keep: bool [H, W], True = hold this pixel of the reference in place. The reference lies in the middle of a sample of
             another size, its corner on a multiple of 2^(levels - 1) pixels.
-        progress: called before each level with (level, levels, its size).
-        cancel: called before each level; when it returns True, CancelledError is raised.
+        progress: called with the share of the work that is done, from 0 to 1, and with what is being done, several times a level.
+        cancel: called as often; when it returns True, CancelledError is raised.
         max_memory: bytes that the process may hold.
 
     Raises:

@@ -7,6 +7,8 @@ the reference's by optimal transport (`transport`), so that all of it is used an
 """
 
 from dataclasses import dataclass
+from functools import partial
+from math import prod
 
 import numpy as np
 import torch
@@ -19,7 +21,8 @@ from psal_cli.patchmatch.synthesis import Key
 from psal_cli.verbs.generate import transport
 from psal_cli.verbs.generate.options import GenerateOptions
 from psal_cli.verbs.generate.sample_state import Kept, SampleState, blank, overlap
-from psal_cli.verbs.hooks import Progress
+from psal_cli.verbs.generate.workload import FEATURES, round_cost, settling, transport_cost
+from psal_cli.verbs.hooks import Meter, Progress
 
 # Patches of the reference at the coarsest level, at most, where no levels are asked for: with more the layout is made of smaller
 # pieces; with many fewer it is always the reference's.
@@ -61,7 +64,7 @@ def sample(
     Args:
         pixels: [H, W, C], uint8, uint16 or float32: the reference; alpha: [H, W], of the same dtype, made anew with the colours.
         keep: bool [H, W], see `psal_cli.generate`.
-        progress: called before each level with (level, levels, its size as text).
+        progress: called after each search, and more often.
 
     Raises:
         InvalidValueError: a level smaller than a patch; too few levels for "psinot".
@@ -74,6 +77,8 @@ def sample(
     kept = None if keep is None else Kept.of(keep, size, levels)
     pyramid = Pyramid(_known(pixels, alpha), [np.zeros(halved(own, number), bool) for number in range(levels)])  # no holes
     generator = torch.Generator().manual_seed(options.seed)
+    costs = [level_cost(own, size, number, options, moved, pixels.shape[2] + (alpha is not None)) for number in range(levels)]
+    meter = Meter(progress, sum(costs))
 
     def attempt(largest: float) -> SampleState | None:
         """Coarse to fine; None as soon as one piece of the reference makes up more than so much of the sample."""
@@ -82,8 +87,7 @@ def sample(
             features = pyramid.features(number)
             key = Key(features, features.shape[1])
             state = blank(halved(size, number), key.channels, patch_size, options.wrap, options.coherence)
-            if progress:
-                progress(levels - number, levels, f"{state.size[1]}x{state.size[0]}")
+            meter.begin(costs[number], f"level {levels - number} of {levels}, {state.size[1]}x{state.size[0]}")
             if coarser is None:
                 _make_noise(state, key, generator)
             if kept:
@@ -94,10 +98,12 @@ def sample(
                 state.inherit(coarser, key)
             state.vote(key, patch_size)
             if number in moved:
-                if not _transport(state, key, patch_size, generator, largest):
+                if not _transport(state, key, patch_size, generator, largest, meter):
+                    meter.restart()
                     return None
             elif coarser is not None or not psinot:
-                state.alternate(key, patch_size, options.iterations, options.seed)
+                spent = partial(meter.approach, 1 / (1 + settling(number, options.iterations)))
+                state.alternate(key, patch_size, options.iterations, options.seed, searched=spent)
             if number < min(moved, default=levels):
                 pyramid.drop(number)
             coarser = state
@@ -105,7 +111,9 @@ def sample(
         return state
 
     attempts = map(attempt, [WHOLE] * (TRIES - 1) + [1.0])
-    return _sample(next(state for state in attempts if state is not None), pixels, alpha, kept)
+    made = next(state for state in attempts if state is not None)
+    meter.begin(0)  # what the last level had left is done
+    return _sample(made, pixels, alpha, kept)
 
 
 def levels_for(
@@ -172,7 +180,27 @@ def _make_noise(state: SampleState, key: Key, generator: torch.Generator) -> Non
     state.features.normal_(generator=generator).mul_(NOISE * spread).add_(mean)
 
 
-def _transport(state: SampleState, key: Key, patch_size: int, generator: torch.Generator, limit: float) -> bool:
+def _rounds(queries: int, keys: int) -> list[range]:
+    """The steps of ascent of each round of transport between so many patches."""
+    count = min(max(COMPARED // (queries * keys), FEWEST), TRANSPORTS)
+    careful, later = range(1, 1 + FIRST_STEPS), range(10, 10 + STEPS)  # smaller ones from what is near
+    return [careful if number < CAREFUL else later for number in range(count)]
+
+
+def level_cost(
+    own: tuple[int, int], size: tuple[int, int], number: int, options: GenerateOptions, moved: list[int], channels: int
+) -> float:
+    """Of a level, 0 the finest. own, size: (height, width) of reference and sample at the finest; moved: see `transported`;
+    channels: of the picture, with alpha."""
+    patch_size, queries = options.patch_size, prod(halved(size, number))
+    each = round_cost(queries, patch_size, channels, options.coherence)
+    if number not in moved:
+        return FEATURES * prod(halved(own, number)) + settling(number, options.iterations) * each
+    pairs = _patches(size, number + 1, patch_size), _patches(own, number + 1, patch_size)
+    return sum(each / 2 + transport_cost(*pairs, len(steps), patch_size, channels) for steps in _rounds(*pairs))
+
+
+def _transport(state: SampleState, key: Key, patch_size: int, generator: torch.Generator, limit: float, meter: Meter) -> bool:
     """Brings the patches of a level into agreement with the key's: transport and vote in turn. Stops and returns False as soon as
     more than this share of them come from one piece of the key."""
     grid = transport.Grid.of(key.features, patch_size)
@@ -180,16 +208,16 @@ def _transport(state: SampleState, key: Key, patch_size: int, generator: torch.G
     columns, r = key.features.shape[3] - patch_size + 1, state.radius
     potentials = torch.zeros(len(goal.weight))
     shape = [side - 2 * r for side in state.unknown.shape]
-    rounds = COMPARED // (shape[0] * shape[1] * len(goal.weight))
-    for number in range(min(max(rounds, FEWEST), TRANSPORTS)):
+    rounds = _rounds(shape[0] * shape[1], len(goal.weight))
+    for steps in rounds:
         own = grid.patches(state.features, patch_size)
-        steps = range(1, 1 + FIRST_STEPS) if number < CAREFUL else range(10, 10 + STEPS)  # smaller ones from what is near
         potentials, chosen, distance = transport.move(own, goal, potentials, steps, generator)
         nnf = torch.stack([chosen // columns, chosen % columns]).int().add_(r).view(1, 1, 2, *shape)
         state.match(F.pad(nnf, [r] * 4), F.pad(-distance.view(1, 1, *shape) * grid.step**2, [r] * 4))
         if state.largest_piece() > limit:
             return False
         state.vote(key, patch_size)
+        meter.spend((meter.end - meter.begun) * len(steps) / sum(map(len, rounds)))
     return True
 
 

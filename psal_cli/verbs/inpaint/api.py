@@ -77,9 +77,8 @@ def inpaint(
         options: see `InpaintOptions`; changes: single options by name, which override it.
         source_mask: bool [H, W], True = may be copied from; default everywhere outside the mask. The network sees all of the
             picture.
-        progress: called before each level with (level, levels, its size). Within a reach, holes are filled one after another,
-            each with its own levels.
-        cancel: called before each level; when it returns True, CancelledError is raised.
+        progress: called with the share of the work that is done, from 0 to 1, and with what is being done, several times a level.
+        cancel: called as often; when it returns True, CancelledError is raised.
         max_memory: bytes that the process may hold. Holes are then filled from the largest reach that fits.
 
     Raises:

@@ -9,6 +9,7 @@ Where a guide describes what belongs in the hole, the coarse levels compare that
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -19,15 +20,15 @@ from psal_cli.errors import InvalidValueError
 from psal_cli.patchmatch.pyramid import TEXTURES, Guide, Pyramid, guided_windows, halve_mask, halved_box, upsample_field
 from psal_cli.patchmatch.regions import Box, Region, crop, inner_radius, part_boxes
 from psal_cli.patchmatch.synthesis import Key
-from psal_cli.verbs.hooks import Progress
+from psal_cli.verbs.hooks import Meter, Progress
 from psal_cli.verbs.inpaint.hole import Hole, peel, start
 from psal_cli.verbs.inpaint.texture import weigh
+from psal_cli.verbs.inpaint.workload import FEATURES, SEARCHED_EXACTLY, rounds_of, workload
 
 COARSEST_RADIUS = 4  # the widest hole's inner radius at the coarsest level, in pixels: a hole one or two patches wide
 NARROW = 8  # a hole with a smaller inner radius, a wire or a scratch, needs no guide: its edges say what belongs there
 COARSEST_SIDE = 32  # smaller than this a picture has too few patches left to tell one thing from another
 COPYING = 3  # the finest levels copy, those above vote: there a search has to mend what does not fit
-EXACT = 1 << 14  # pixels of a coarsest level that is searched exactly
 
 
 class NothingToCopyError(InvalidValueError):
@@ -60,6 +61,7 @@ def complete(
         pixels: [H, W, C], uint8, uint16 or float32. hole: bool [H, W]. barred: bool [H, W], what may not be copied from, the
             hole among it.
         guide: what describes the hole beside the colours around it; None: nothing does.
+        progress: called after each search, and more often.
 
     Returns:
         for each part of the hole its box and origin, int32 [n, 2], the (row, column) for its n pixels in raster order.
@@ -68,43 +70,52 @@ def complete(
     """
     levels = Levels.of(hole, barred, patch_size)
     holes = levels.holes
-    pyramid = Pyramid(pixels, holes)
-    weigh(pyramid)
-    cut, corner = len(holes), (0, 0)
+    cut, box = len(holes), (0, 0, 0, 0)
     if guide is not None and (level := guided_level(inner_radius(hole), len(holes), guide.radius)) is not None:
         box = _guided_box(holes, level, guide.reach)
-        if levels.cut(level, box, guide.reach, patch_size):
-            cut, corner = level, (box[0], box[2])
-            pyramid.keep(level, box)
-            pyramid.guide(level, guide)
+        cut = level if levels.cut(level, box, guide.reach, patch_size) else cut
+    work = workload(holes, guide if cut < len(holes) else None, cut, iterations, patch_size, pixels.shape[2])
+    meter = Meter(progress, work.total)
+    meter.begin(work.start, f"{hole.shape[1]}x{hole.shape[0]}")
+    pyramid = Pyramid(pixels, holes)
+    weigh(pyramid)
+    if guide is not None and cut < len(holes):
+        pyramid.keep(cut, box)
+        pyramid.guide(cut, guide)
     coarser: list[Hole] = []
     parts: list[Hole] = []
     for number in reversed(range(len(holes))):
         height, width = holes[number].shape
-        if progress:
-            progress(len(holes) - number, len(holes), f"{width}x{height}")
+        meter.begin(work.levels[number], f"level {len(holes) - number} of {len(holes)}, {width}x{height}")
         if number == cut - 1:
             for one in coarser:
-                one.move(corner)
-        rounds = iterations or min(8, 2**number)  # fewer where the field is fine already: each vote costs some texture
+                one.move((box[0], box[2]))
+        rounds = rounds_of(number, iterations)
         copied = levels.barred[number] if coarser and number < COPYING else None
         parts = [Hole.of(holes[number], box, patch_size, copied) for box in part_boxes(holes[number], patch_size)]
         key = Key(pyramid.features(number, energy=not coarser), pixels.shape[2] + TEXTURES, levels.keys.pop())
         if not coarser:
+            peeled = partial(_spend_layer, meter, work.first / np.count_nonzero(holes[number]))
             for one in parts:
-                peel(one, key, patch_size, "exact" if holes[number].size <= EXACT else "scan", seed)
+                peel(one, key, patch_size, "exact" if holes[number].size <= SEARCHED_EXACTLY else "scan", seed, peeled)
             del key.features  # before the next ones are made
             key.features = pyramid.features(number)
+        meter.spend(FEATURES[number > 0] * holes[number].size)
         for one in parts:
+            spent = partial(meter.spend, work.query[number] * np.count_nonzero(one.queries.numpy()))
             if coarser:
                 parent = next(c for c in coarser if _contains(c.box, one.box))
                 _inherit(one, parent, key, patch_size)
-            one.alternate(key, patch_size, rounds, seed)
+            one.alternate(key, patch_size, rounds, seed, searched=spent)
             del one.features
         coarser = parts
         del key
         pyramid.drop(number)
     return [(one.box, one.origin(patch_size)) for one in parts]
+
+
+def _spend_layer(meter: Meter, each: float, pixels: int) -> None:
+    meter.spend(each * pixels)
 
 
 def levels_of(radius: float) -> int:

@@ -7,8 +7,8 @@ import numpy.typing as npt
 
 from psal_cli import ops
 from psal_cli.patchmatch.pyramid import Floats, Guide, floats
-from psal_cli.patchmatch.regions import Box, Region, crop, part_boxes, windows
-from psal_cli.verbs.hooks import Progress
+from psal_cli.patchmatch.regions import Box, Region, area, crop, part_boxes, windows
+from psal_cli.verbs.hooks import Meter, Progress, part_of
 from psal_cli.verbs.inpaint.completion import NothingToCopyError, complete
 from psal_cli.verbs.inpaint.options import InpaintOptions
 from psal_cli.verbs.inpaint.painter import Draw
@@ -16,6 +16,7 @@ from psal_cli.verbs.inpaint.painter import Draw
 # Of the composition: the copies' own colours count enough to keep what differs over tens of pixels, a shadow or a gradient. The
 # residual is left where it is below the steps of 16-bit pixels.
 FIDELITY, STEPS, TOLERANCE = 0.001, 200, 1e-4
+JOINING = 0.03  # of the time: this composition
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,34 +56,39 @@ def fill(
     """
     if options.engine == "network":
         assert network is not None
-        if progress:
-            progress(1, 1, f"{hole.shape[1]}x{hole.shape[0]}")
-        return Filled(network(floats(pixels), hole).clip(0, 1), None)
+        meter = Meter(progress, 1.0)
+        meter.begin(1.0, f"{hole.shape[1]}x{hole.shape[0]}")
+        drawn = network(floats(pixels), hole).clip(0, 1)
+        meter.spend(1.0)
+        return Filled(drawn, None)
     guide = network if options.engine == "combined" and isinstance(network, Guide) else None
     inside = np.flatnonzero(hole)
     values = np.empty((len(inside), pixels.shape[2]), np.float32)
     origins = np.empty((len(inside), 2), np.int32)
     boxes = windows(hole.shape, part_boxes(hole, options.patch_size) if options.reach else [], options.reach)
+    shares = np.cumsum([0, *map(area, boxes)]) / sum(map(area, boxes))
     for number, window in enumerate(boxes, 1):
         view = np.s_[window[0] : window[1], window[2] : window[3]]
-        tell = progress and _numbered(progress, number, len(boxes))
+        start, stop = shares[number - 1 : number + 1]
+        joining = stop - JOINING * (stop - start)
+        part = "" if len(boxes) == 1 else f", part {number} of {len(boxes)}"
+        tell, mended = part_of(progress, start, joining, part), part_of(progress, joining, stop, part)
         try:
             parts = complete(
                 pixels[view], hole[view], barred[view], options.patch_size, options.iterations, options.seed, tell, guide
             )
         except NothingToCopyError as error:
             raise NothingToCopyError(error.patch_size, options.reach) from error
+        count = len(parts)
         while parts:
+            if mended:
+                mended(1 - len(parts) / count, "joining the copies")
             box, found = parts.pop()
             origin: npt.NDArray[np.int32] = found.numpy()
             place = np.searchsorted(inside, _places(hole[view], box, window, hole.shape[1]))
             values[place] = _joined(pixels[view], hole[view], barred[view], box, origin, options.blend)
             origins[place] = origin + np.array([window[0], window[2]], np.int32)
     return Filled(values, origins)
-
-
-def _numbered(progress: Progress, number: int, count: int) -> Progress:
-    return lambda level, levels, text: progress(level, levels, text if count == 1 else f"{text}, part {number} of {count}")
 
 
 def _places(hole: Region, box: Box, window: Box, width: int) -> npt.NDArray[np.intp]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from psal_cli import weights as stored
 from psal_cli.memory_fallback import RunMode, first_that_fits, run_modes
 from psal_cli.networks.contextual_attention import InpaintingNetwork
-from psal_cli.networks.learned_copying import CopyingNetwork
+from psal_cli.networks.learned_copying import FEATURES, CopyingNetwork
 from psal_cli.patchmatch.pyramid import GUIDE_WEIGHT, Floats, blurred
 from psal_cli.patchmatch.regions import Box, Region, crop, grown
 from psal_cli.verbs.inpaint.options import InpaintOptions
@@ -36,6 +36,8 @@ class ColourGuide:
     # of a colour in between.
     radius = 12.0
     reach = 512
+    features = 3
+    cost = 60.0
 
     def __init__(self, draw: Draw):
         self.draw = draw
@@ -56,9 +58,12 @@ class FeatureGuide:
 
     radius = 24.0
     reach = 128
+    features = FEATURES
+    cost = 3500.0
 
     def __init__(self, network: CopyingNetwork, device: str = "cpu"):
         self.network = network
+        self.features = network.features
         self.modes = run_modes(device, TILE, TILE // 2)
         self.device = "cpu"  # where it ran last
 
@@ -91,6 +96,14 @@ def tiles(size: tuple[int, int], side: int) -> Iterator[tuple[Box, Box]]:
         for left in range(0, size[1], side):
             core = top, min(top + side, size[0]), left, min(left + side, size[1])
             yield core, grown(core, MARGIN, size)
+
+
+def kind_of_guide(options: InpaintOptions) -> type[ColourGuide | FeatureGuide] | None:
+    """What `guide_for` gives, as far as it shows without reading weights."""
+    if options.engine != "combined":
+        return None
+    named = options.weights is not None or options.attention != InpaintOptions.attention
+    return ColourGuide if named else FeatureGuide
 
 
 def guide_for(options: InpaintOptions) -> ColourGuide | FeatureGuide | None:

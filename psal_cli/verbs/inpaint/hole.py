@@ -1,5 +1,6 @@
 """A part of a hole at one level of the pyramid: how its estimate is made from the patches that were found."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -92,8 +93,9 @@ class Hole(Estimate):
         return self.nnf[0, 0, :, row, column].T - move
 
 
-def peel(one: Hole, key: Key, patch_size: int, schedule: str, seed: int) -> None:
-    """First estimate, layer by layer from the edge, comparing only what is known of each patch.
+def peel(one: Hole, key: Key, patch_size: int, schedule: str, seed: int, peeled: Callable[[int], None] | None = None) -> None:
+    """First estimate, layer by layer from the edge, comparing only what is known of each patch. peeled: called with the number
+    of pixels of each layer that is done.
 
     The distance over the known pixels of a patch is a dot product: sum m (q - k)^2 = const - <[2 m q, -m], [k, |k|^2]>; what is
     expected is known everywhere, m = 1.
@@ -111,6 +113,8 @@ def peel(one: Hole, key: Key, patch_size: int, schedule: str, seed: int) -> None
         pasted = ops.aggregate(key.features, nnf, torch.ones_like(nnf[:, :, 0], dtype=torch.float32))
         put(one.features[:, : key.channels], pasted[:, : key.channels], ring)
         unknown &= ~ring
+        if peeled:
+            peeled(int(ring.sum()))
 
 
 def start(one: Hole, features: Tensor) -> None:

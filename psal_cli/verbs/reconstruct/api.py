@@ -6,7 +6,7 @@ from typing import Unpack
 import numpy.typing as npt
 
 from psal_cli.image.arrays import Pixels, joined, split
-from psal_cli.verbs.hooks import Cancel, Progress, watched
+from psal_cli.verbs.hooks import Cancel, Meter, Progress, watched
 from psal_cli.verbs.reconstruct import memory_model
 from psal_cli.verbs.reconstruct.options import ReconstructChanges, ReconstructOptions
 from psal_cli.verbs.reconstruct.rebuild import psnr, rebuild
@@ -48,8 +48,9 @@ def reconstruct(
             of. Sides from patch_size on. Its alpha is passed on.
         reference: the same, of any size. What is more transparent than opaque is not used; a patch needs all of its pixels.
         options: see `ReconstructOptions`; changes: single options by name, which override it.
-        progress: called once, before the layer, with (1, 1, the size).
-        cancel: called then too; when it returns True, CancelledError is raised.
+        progress: called with the share of the work that is done, from 0 to 1, and with what is being done: before and after the
+            layer.
+        cancel: called as often; when it returns True, CancelledError is raised.
         max_memory: bytes that the process may hold.
 
     Raises:
@@ -70,9 +71,10 @@ def reconstruct(
     if max_memory is not None:
         layer = {"patch_size": options.patch_size, "k": options.k}
         memory_model.plan(query.header, key.header, {"output": "PNG"}, attention=options.attention, limit=max_memory, **layer)
-    if step := watched(progress, cancel):
-        step(1, 1, f"{query.header.width}x{query.header.height}")
+    meter = Meter(watched(progress, cancel), 1.0)
+    meter.begin(1.0, f"{query.header.width}x{query.header.height}")
     rebuilt = rebuild(query.pixels, key.pixels, options, visible=key.visible)
+    meter.spend(1.0)
     height, width = key.pixels.shape[:2]
     field = None if rebuilt.nnf is None else Field(rebuilt.nnf, ((height, width),))
     alike = rebuilt.pixels.shape == query.pixels.shape

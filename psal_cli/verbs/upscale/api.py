@@ -52,8 +52,8 @@ def upscale(
             Colours under full transparency do not count.
         scale: 2, 3, 4 or 8.
         options: see `UpscaleOptions`; changes: single options by name, which override it.
-        progress: called before each strip with (strip, strips, the size of the result).
-        cancel: called before each strip; when it returns True, CancelledError is raised.
+        progress: called with the share of the work that is done, from 0 to 1, and with what is being done, several times a strip.
+        cancel: called as often; when it returns True, CancelledError is raised.
         max_memory: bytes that the process may hold. Strips are made as small as that needs.
 
     Raises:

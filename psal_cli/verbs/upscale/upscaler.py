@@ -1,8 +1,10 @@
 """Super-resolution of a whole picture, in strips of which only what the attention needs is kept."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from itertools import count, product
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import product
+from math import prod
 
 import numpy as np
 import torch
@@ -16,9 +18,10 @@ from psal_cli.networks.csnln import Pasting
 from psal_cli.ops.validation import MAX_SIDE
 from psal_cli.patchmatch.diffusion import diffused
 from psal_cli.strips import rows_within, strips
-from psal_cli.verbs.hooks import Progress
+from psal_cli.verbs.hooks import Meter, Progress
 from psal_cli.verbs.upscale.networks import Network
 from psal_cli.verbs.upscale.options import STRIPS
+from psal_cli.verbs.upscale.workload import metered, network_cost, strip_cost, total_cost
 from psal_cli.viz.field import Field
 from psal_cli.weights import on_device, private_copy
 
@@ -66,30 +69,19 @@ class Upscaler:
         check_sides(self.networks, pixels.shape[1], pixels.shape[0])
         if alpha is not None and not alpha.all():
             pixels = _spread(pixels, alpha)
-        tell = self._counter(progress, pixels.shape[:2], 1 + (alpha is not None)) if progress else None
+        maps, turns = 1 + (alpha is not None), 8 if self.ensemble else 1
+        rows_for = partial(strip_rows, largest=self.modes[0].largest)
+        meter = Meter(progress, total_cost(self.networks, pixels.shape[:2], rows_for, maps, turns))
+        times = prod(network.scale for network in self.networks)
+        meter.text = f"{pixels.shape[1] * times}x{pixels.shape[0] * times}"
         self._watch(pixels.shape[0], pixels.shape[1])
         self.device = self.modes[0].device
         for network in self.networks:
-            pixels = self._enlarged(network, pixels, tell)
+            pixels = self._enlarged(network, pixels, meter)
         if alpha is not None:
             for network in self.networks:
-                alpha = _flat_kept(alpha, self._enlarged(network, alpha[..., None], tell)[..., 0], network.scale)
+                alpha = _flat_kept(alpha, self._enlarged(network, alpha[..., None], meter)[..., 0], network.scale)
         return pixels, alpha
-
-    def _counter(self, progress: Progress, size: tuple[int, int], maps: int) -> Callable[[], None]:
-        """What tells of each strip before it is worked on."""
-        total, (height, width) = 0, size
-        for network in self.networks:
-            across, along = sorted((height, width))
-            total += maps * -(-along // strip_rows(across, self.modes[0].largest)) * (8 if self.ensemble else 1)
-            height, width = height * network.scale, width * network.scale
-        numbers = count(1)
-
-        def tell() -> None:
-            number = next(numbers)
-            progress(min(number, total), max(number, total), f"{width}x{height}")  # more where a GPU's memory was short
-
-        return tell
 
     def _watch(self, height: int, width: int) -> None:
         """Keeps the first field of the first network that is of the whole picture: others are of it reduced, or turned."""
@@ -106,54 +98,50 @@ class Upscaler:
         for layer in _attention_layers(self.networks[:1]):
             layer.matched = keep
 
-    def _enlarged(self, network: Network, pixels: np.ndarray, tell: Callable[[], None] | None) -> np.ndarray:
-        out, mode = first_that_fits(self.modes, lambda mode: self._drawn(network, pixels, mode, tell), log.warning)
+    def _enlarged(self, network: Network, pixels: np.ndarray, meter: Meter) -> np.ndarray:
+        out, mode = first_that_fits(self.modes, lambda mode: self._drawn(network, pixels, mode, meter), log.warning)
         if mode.device == "cpu":
             self.device = "cpu"
         return out
 
-    def _drawn(self, network: Network, pixels: np.ndarray, mode: RunMode, tell: Callable[[], None] | None) -> np.ndarray:
+    def _drawn(self, network: Network, pixels: np.ndarray, mode: RunMode, meter: Meter) -> np.ndarray:
         """Strips lie across the longer side: they and what is looked at around them are then the shortest."""
         height, width, channels = pixels.shape
         lies = _lies((height, width))
         out = np.empty((height * network.scale, width * network.scale, channels), pixels.dtype)
         view, seen = (x.swapaxes(0, 1) if lies else x for x in (out, pixels))
         if not self.ensemble:
-            for rows, part in self._parts(network, seen, mode, tell):
+            for rows, part in self._parts(network, seen, mode, meter):
                 view[rows] = to_depth(part, pixels.dtype)
             return out
         total = np.zeros(view.shape, np.float32)
         for turned, *flips in product((False, True), repeat=3):
             step = tuple(slice(None, None, -1 if flip else 1) for flip in flips)
             sums, given = (x[step].swapaxes(0, 1) if turned else x[step] for x in (total, seen))
-            for rows, part in self._parts(network, given, mode, tell):
+            for rows, part in self._parts(network, given, mode, meter):
                 sums[rows] += part
         for rows in (part.rows for part in strips(len(total), rows_within(BAND, total[0].size))):
             view[rows] = to_depth(total[rows] / 8, pixels.dtype)
         return out
 
     @torch.no_grad()
-    def _parts(
-        self, network: Network, pixels: np.ndarray, mode: RunMode, tell: Callable[[], None] | None
-    ) -> Iterator[tuple[slice, np.ndarray]]:
+    def _parts(self, network: Network, pixels: np.ndarray, mode: RunMode, meter: Meter) -> Iterator[tuple[slice, np.ndarray]]:
         """Yields rows of the result, and what is in them: float32 [h, w, C], white = 1."""
         network = on_device(network, mode.device)
         height, width, channels = pixels.shape
         white = white_of(pixels.dtype)
         image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32)).to(mode.device).div_(white)
         image = image[None].expand(1, 3, -1, -1)
-        top = 0
-        with torch.autocast(torch.device(mode.device).type, torch.float16, enabled=mode.half):
-            if tell:
-                tell()
-            for part in network.parts(image, strip_rows(width, mode.largest)):
+        top, rows = 0, strip_rows(width, mode.largest)
+        meter.begin(network_cost(network, height, width, rows))
+        with torch.autocast(torch.device(mode.device).type, torch.float16, enabled=mode.half), metered(network, meter.spend):
+            for part in network.parts(image, rows):
                 found = part[0].float()
                 found = found if channels == 3 else found.mean(0, keepdim=True)
                 bottom = top + found.shape[1]
                 yield slice(top, bottom), found.permute(1, 2, 0).cpu().numpy()
                 top = bottom
-                if tell and top < height * network.scale:
-                    tell()
+                meter.spend(strip_cost(network, found[0].numel() // network.scale**2))
 
 
 def _lies(size: tuple[int, int]) -> bool:

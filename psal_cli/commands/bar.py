@@ -1,0 +1,42 @@
+"""The bar on a terminal: what is worked on, its share, the time since the start and the time that is left."""
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+LEAST = 0.02  # of the work: before so much is done nobody can say how long the rest takes
+
+
+class RemainingColumn(ProgressColumn):
+    """The time that is left: what the share done has taken tells of the rest. Counts down while a long step says nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.share, self.ends = 0.0, 0.0  # what was last told; when the work would then end
+
+    def render(self, task: Task) -> Text:
+        share, elapsed = (task.completed / task.total if task.total else 0.0), task.elapsed or 0.0
+        if share != self.share:
+            self.share, self.ends = share, elapsed / max(share, 1e-9)
+        if share < LEAST:
+            return Text("-:-- left", style="progress.remaining")
+        seconds = max(round(self.ends - elapsed), 0)
+        minutes, seconds = divmod(seconds, 60)
+        hours, minutes = divmod(minutes, 60)
+        shown = f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+        return Text(f"{shown} left", style="progress.remaining")
+
+
+def make_bar() -> Progress:
+    """On stderr; it vanishes when it ends. rich obeys NO_COLOR."""
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), RemainingColumn()
+    return Progress(
+        *columns,
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        get_time=time.monotonic,
+    )

@@ -1,0 +1,55 @@
+"""The device that --device asks for, and the number of CPU threads."""
+
+import warnings
+
+from psal_cli.errors import InputError, PsalError
+
+
+def choose_device(name: str) -> tuple[str, str]:
+    """The torch device for an option's value ("cpu" or "cuda:N") and why.
+
+    Raises InputError when it cannot be had, PsalError when psal's own library does not load.
+    """
+    from psal_cli.native import cuda_architectures
+
+    try:
+        architectures = cuda_architectures()
+    except (ImportError, OSError) as error:
+        raise PsalError(f"psal's native library does not load ({error}): install psal anew with `pip install .`") from error
+    if name == "cpu":
+        return "cpu", "asked for"
+    missing = _why_no_cuda() if architectures else "psal's library was built without CUDA"
+    if name == "auto":
+        return ("cpu", missing) if missing else ("cuda:0", "the first CUDA device")
+    if missing:
+        raise InputError(f"--device {name}: {missing}; --device cpu works everywhere")
+    import torch
+
+    index, count = int(name.partition(":")[2] or 0), torch.cuda.device_count()
+    if index >= count:
+        raise InputError(f"--device {name}: there are {count} CUDA devices, numbered from 0; --device cuda takes the first")
+    return f"cuda:{index}", "asked for"
+
+
+def _why_no_cuda() -> str:
+    """What stands in torch's way to CUDA, or an empty string."""
+    import torch
+
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} was built without CUDA"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a missing driver: said in our line
+        found = torch.cuda.is_available()
+    return "" if found else "torch sees no CUDA device"
+
+
+def set_threads(count: int | None) -> int:
+    """Sets the CPU threads of torch, psal's library (which obeys torch) and OpenCV; returns how many are used."""
+    import torch
+
+    if count is not None:
+        import cv2
+
+        torch.set_num_threads(count)
+        cv2.setNumThreads(count)
+    return torch.get_num_threads()

@@ -1,0 +1,83 @@
+"""Options that mark rectangles and polygons of a picture, beside or instead of a mask file."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from psal_cli.batch.inputs import as_path
+from psal_cli.commands.options import Decorator, group
+from psal_cli.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from psal_cli.image.shapes import Box, Polygon
+
+    BoxType = click.ParamType[Box]
+    PolygonType = click.ParamType[Polygon]
+else:
+    BoxType = PolygonType = click.ParamType  # older versions of click have no generic one
+
+NUMBER = r"\s*[+-]?\d{1,9}(?:\.\d{1,9})?\s*"
+BOX = re.compile(f"{NUMBER}(?:,{NUMBER}){{3}}")
+CORNER = re.compile(f"{NUMBER},{NUMBER}")
+BETWEEN = ";"  # several shapes in one environment variable
+
+
+class BoxParameter(BoxType):
+    name = "X,Y,W,H"
+    envvar_list_splitter = BETWEEN
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Box:
+        from psal_cli.image.shapes import Box
+
+        if not BOX.fullmatch(value):
+            self.fail(f"{value!r} is no rectangle: left, top, width and height in pixels, e.g. 100,80,50,40", param, ctx)
+        try:
+            return Box(*map(float, value.split(",")))
+        except InvalidValueError as error:
+            self.fail(f"{value!r} holds no pixel: give {error.expected}, e.g. 100,80,50,40", param, ctx)
+
+
+class PolygonParameter(PolygonType):
+    name = "X,Y X,Y X,Y ..."
+    envvar_list_splitter = BETWEEN
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Polygon:
+        from psal_cli.image.shapes import Polygon
+
+        example = "e.g. '10,10 90,20 50,80'"
+        corners = value.split()
+        if not all(map(CORNER.fullmatch, corners)):
+            self.fail(f"{value!r} is no polygon: pairs X,Y of pixels with blanks between them, {example}", param, ctx)
+        try:
+            return Polygon(tuple((float(x), float(y)) for x, y in (corner.split(",") for corner in corners)))
+        except InvalidValueError as error:
+            self.fail(f"{value!r} is no polygon: give {error.expected}, {example}", param, ctx)
+
+
+def shape_options(what: str, option: str) -> Decorator:
+    """--box and --polygon. what: is done to the pixels inside, "Fill"; option: the one whose mask they add to."""
+    return group(
+        click.option(
+            "--box",
+            type=BoxParameter(),
+            multiple=True,
+            help=f"{what} a rectangle: its left and upper edge, width and height, in pixels of the upright picture. Adds to "
+            f"{option} and to other shapes. May be given several times.",
+        ),
+        click.option(
+            "--polygon",
+            type=PolygonParameter(),
+            multiple=True,
+            help=f"{what} a polygon, in quotes: all pixels whose centres are inside. As --box.",
+        ),
+    )
+
+
+def check_file(option: str, value: str | None) -> None:
+    """Refuses a rectangle that was given for an option that takes a mask file. Raises click.UsageError."""
+    if value is not None and BOX.fullmatch(value) and not os.path.lexists(as_path(value)):
+        raise click.UsageError(f"{option} {value}: there is no such file; a rectangle is --box {value}")

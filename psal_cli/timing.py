@@ -1,0 +1,104 @@
+"""How long a picture will take: costs in seconds of one core of the machine that they were measured on, and this one beside it.
+
+Figures are those of an AMD EPYC (family 26, avx512f). `tests/bench/bench_time.py` compares estimates with what is measured.
+"""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from psal_cli.memory import LOSSLESS, Sized
+
+# Nanoseconds a pixel of three channels of 8 bits, by format.
+READ = {"JPEG": 13, "PNG": 24, "TIFF": 20, "WEBP": 19, "BMP": 10, "AVIF": 22, "HEIF": 60, "JXL": 20}
+WRITE = {"JPEG": 8, "PNG": 60, "TIFF": 86, "WEBP": 92, "BMP": 5, "AVIF": 650, "HEIF": 1850, "JXL": 260, "NPY": 10}
+LOSSLESS_WEBP = 900
+DEEP = 1.5  # times as much for 16 bits
+DRAW = 60  # nanoseconds a pixel of a field or of a comparison, beside its file
+OPENED = 0.01  # seconds a picture: all that does not grow with it
+MASK = 4  # nanoseconds a pixel of a mask
+PROBE = 0.0054  # seconds that `_probe` takes on that machine
+SHARED = 0.8  # of a core: what each thread after the first adds
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of one core. serial: of work that one thread does; parallel: of work that all threads share."""
+
+    serial: float = 0.0
+    parallel: float = 0.0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.serial + other.serial, self.parallel + other.parallel)
+
+
+def seconds(cost: Cost, threads: int) -> float:
+    """Of this machine, while nothing else runs on it, with so many threads."""
+    cores = min(threads, os.cpu_count() or 1)
+    return slowness() * (cost.serial + cost.parallel / (1 + SHARED * (cores - 1)))
+
+
+@cache
+def slowness() -> float:
+    """How many times as long as on the machine of the figures one core takes: of a small search, some hundredths of a second.
+
+    CPU seconds, the best of a few: what else runs on the machine does not count.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return min(map(_probe, range(4))) / PROBE
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _probe(seed: int, clock: Callable[[], float] = time.process_time) -> float:
+    import torch
+
+    from psal_cli import ops
+
+    generator = torch.Generator().manual_seed(0)
+    features = torch.rand(2, 64, 64, 5, generator=generator).permute(0, 3, 1, 2)
+    start = clock()
+    ops.search(features[:1], features[1:], 7, 1, 2, seed=seed)
+    return clock() - start
+
+
+def reading(head: Sized) -> Cost:
+    """A picture whose file says this of it."""
+    return Cost(OPENED + 1e-9 * head.width * head.height * READ.get(head.format, 30) * _depth(head.channels, head))
+
+
+def reading_mask(head: Sized) -> Cost:
+    return Cost(1e-9 * head.width * head.height * (MASK + READ.get(head.format, 30) / 8))
+
+
+def writing(pixels: int, channels: int, source: Sized, formats: Mapping[str, str]) -> Cost:
+    """All files of a result of so many pixels and channels. source: what the file of the picture that it was made from says;
+    formats: option -> the format of each, "output" the result."""
+    total = 0.0
+    for option, format in formats.items():
+        exact = format == "WEBP" and (source.format in LOSSLESS or source.alpha)
+        each = LOSSLESS_WEBP if exact else WRITE.get(format, 100)
+        depth = _depth(channels, source) if option == "output" else 1.0
+        total += pixels * (each * depth + (0 if option == "output" else DRAW))
+    return Cost(1e-9 * total)
+
+
+def _depth(channels: int, head: Sized) -> float:
+    """How much there is of a pixel, beside three channels of 8 bits."""
+    return (channels + head.alpha) / 3 * (DEEP if head.bits > 8 else 1)
+
+
+def in_words(estimate: float) -> str:
+    """As it is read aloud: "about 4 s", "about 12 min"."""
+    if estimate < 9.5:
+        return f"about {estimate:.1g} s" if estimate < 1 else f"about {estimate:.0f} s"
+    if estimate < 99.5:
+        return f"about {5 * round(estimate / 5)} s"
+    minutes = round(estimate / 60)
+    return f"about {minutes} min" if minutes < 100 else f"about {minutes / 60:.0f} h"

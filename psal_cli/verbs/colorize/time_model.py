@@ -1,0 +1,29 @@
+"""Time of colorize: seconds of its steps, from the headers of its pictures."""
+
+from collections.abc import Mapping, Sequence
+
+from psal_cli import timing
+from psal_cli.image import Header
+from psal_cli.verbs.colorize import coarse_to_fine, workload
+from psal_cli.verbs.colorize.options import PAPER_ITERATIONS, ColorizeOptions
+
+INSPECT = 25.0  # nanoseconds a pixel of all pictures: whether they are grey, reducing them
+
+
+def cost(target: Header, references: Sequence[Header], formats: Mapping[str, str], options: ColorizeOptions) -> timing.Cost:
+    """What it takes to read, colour and write a picture.
+
+    Args:
+        target, references: what the files say of them.
+        formats: of what is written, as Pillow names them: "output", and others where there are any.
+    """
+    files = timing.writing(target.width * target.height, 3, target, formats)
+    sizes = [head.width * head.height for head in (target, *references)]
+    for head in (target, *references):
+        files += timing.reading(head)
+    files += timing.Cost(1e-9 * (INSPECT * sum(sizes) + workload.APPLY * sizes[0]))
+    if options.engine == "paper":
+        rounds = options.iterations or PAPER_ITERATIONS
+        return files + timing.Cost(0, 1e-9 * workload.paper_cost(sizes[0], sum(sizes[1:]), options.attention, rounds))
+    shapes = [(head.height, head.width) for head in references]
+    return files + timing.Cost(0, 1e-9 * coarse_to_fine.search_cost((target.height, target.width), shapes, options.longest_side))

@@ -1,0 +1,24 @@
+"""What the steps of colorize cost, for its progress and for estimates of time: nanoseconds of one CPU core, measured.
+
+`tests/bench/bench_time.py` compares what follows from them with what is measured.
+"""
+
+MATCH = 9500.0, 6000.0  # a pixel of the picture or of the references: searches of the coarse level, and of a finer one
+JUDGE = 2200.0  # a pixel of the picture: cues, and the network that judges the matches
+PRIOR = 120e6  # what is likely, by all places that are alike: once, at the size of the coarse level
+APPLY = 165.0  # a pixel of the result
+PAPER = {"full": 20000.0, "full_dot": 20000.0, "local": 30000.0}  # a pixel of both: the paper's network, by its layer
+PAPER_PSAL, PAPER_ROUND = 2500.0, 700.0  # with PSAL: without its search, and for each of its rounds
+
+
+def match_cost(query: int, key: int, fine: bool) -> float:
+    """query, key: pixels of the picture, and of the references side by side; fine: whether a coarser level comes before."""
+    return MATCH[fine] * (query + key)
+
+
+def level_cost(query: int, key: int, fine: bool) -> float:
+    return match_cost(query, key, fine) + JUDGE * query + PRIOR * (not fine)
+
+
+def paper_cost(query: int, key: int, attention: str, iterations: int) -> float:
+    return PAPER.get(attention, PAPER_PSAL + PAPER_ROUND * iterations) * (query + key)

@@ -1,0 +1,33 @@
+"""Time of reconstruct: seconds of its steps, from the headers of its pictures."""
+
+from collections.abc import Mapping
+
+from psal_cli import timing
+from psal_cli.image import Header
+from psal_cli.verbs.reconstruct.options import ReconstructOptions
+
+PREPARE = 40.0  # nanoseconds a pixel of both: features and tables
+SEARCH = 3.0  # a pixel, neighbour, round, pixel of a patch and channel
+COMPARE = 3.0  # the same, without rounds: similarities of what was found
+MEAN = 60.0  # a pixel and neighbour: the weighted mean; with aggregation for each pixel of a patch
+PAIR = 0.12  # a pair of pixels, pixel of a patch and channel, with full attention
+
+
+def cost(query: Header, key: Header, formats: Mapping[str, str], options: ReconstructOptions) -> timing.Cost:
+    """What it takes to read both pictures, to rebuild one of them and to write it.
+
+    Args:
+        query, key: what their files say of them.
+        formats: of what is written, as Pillow names them: "output", and others where there are any.
+    """
+    asked, given = (head.width * head.height for head in (query, key))
+    compared = query.channels if query.channels == key.channels else 1
+    patch = options.patch_size**2 * compared
+    files = timing.reading(query) + timing.reading(key) + timing.writing(asked, key.channels, query, formats)
+    files += timing.Cost(1e-9 * PREPARE * (asked + given))
+    if options.attention == "full":
+        return files + timing.Cost(0, 1e-9 * PAIR * patch * asked * given)
+    each = (SEARCH * options.iterations + COMPARE) * patch + MEAN
+    if options.attention == "aggregation":
+        each += MEAN * options.patch_size**2
+    return files + timing.Cost(0, 1e-9 * each * options.k * asked)

@@ -1,0 +1,28 @@
+"""Time of upscale: seconds of its steps, from the header of the picture."""
+
+from collections.abc import Mapping
+from functools import partial
+from math import prod
+
+from psal_cli import timing
+from psal_cli.image import Header
+from psal_cli.verbs.upscale.networks import Network
+from psal_cli.verbs.upscale.upscaler import strip_rows
+from psal_cli.verbs.upscale.workload import total_cost
+
+
+def cost(
+    header: Header, formats: Mapping[str, str], networks: tuple[Network, ...], largest: int, ensemble: bool = False
+) -> timing.Cost:
+    """What it takes to read, enlarge and write a picture.
+
+    Args:
+        header: what the file says of the picture.
+        formats: of what is written, as Pillow names them: "output", and others where there are any.
+        networks, largest, ensemble: see `Upscaler`.
+    """
+    made = header.width * header.height * prod(network.scale**2 for network in networks)
+    files = timing.reading(header) + timing.writing(made, header.channels, header, formats)
+    rows_for = partial(strip_rows, largest=largest)
+    work = total_cost(networks, (header.height, header.width), rows_for, 1 + header.alpha, 8 if ensemble else 1)
+    return files + timing.Cost(0, 1e-9 * work)

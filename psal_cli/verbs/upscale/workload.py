@@ -1,0 +1,85 @@
+"""What the steps of an enlargement cost, for its progress and for estimates of time: nanoseconds of one CPU core, measured.
+
+`tests/bench/bench_time.py` compares what follows from them with what is measured.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+from psal_cli.networks.csnln import CSNLN, Pasting
+from psal_cli.networks.residual_psal import ResidualPSAL
+from psal_cli.networks.upscaling import ResidualBlock, UpscalingNetwork
+from psal_cli.strips import strips
+from psal_cli.verbs.upscale.networks import Network
+
+BLOCK = 0.23  # a pixel and the square of the features: one residual block
+SEARCH = 6000.0  # a pixel: the attention's search
+DRAWN = 100.0  # a pixel of the result: enlarging, adding, rounding
+OTHER = 0.03  # a pixel and weight: a network of another kind
+
+
+def network_cost(network: Network, height: int, width: int, rows: int) -> float:
+    """Of a network on a picture, in strips of so many rows."""
+    drawn = DRAWN * height * width * network.scale**2
+    if isinstance(network, CSNLN):
+        passes = network.depth * (5 if network.scale == 4 else 1)  # the second stage works at twice the resolution
+        return drawn + passes * _published(network) * height * width
+    if not isinstance(network, UpscalingNetwork):
+        searched = SEARCH if network.cross else 0.0
+        return strip_cost(network, height * width) + searched * height * width
+    block = BLOCK * network.head.out_channels**2
+
+    def trunk(reduced: int) -> float:
+        """The blocks, on the picture so many times smaller."""
+        seen = sum(part.last - part.first for part in strips(-(-height // reduced), rows * reduced, network.halo))
+        return block * len(network.body) * seen * (width / reduced)
+
+    if network.cross is None:
+        return drawn + trunk(1)
+    asked = height * width * (1 + 1 / network.ratio**2)  # on the reduced picture the attention is tried first
+    return drawn + trunk(1) + trunk(network.ratio) + trunk(network.ratio**2) + (SEARCH + block * network.before) * asked
+
+
+def strip_cost(network: Network, pixels: int) -> float:
+    """What `metered` does not tell of a strip of the input with so many pixels."""
+    drawn = DRAWN * network.scale**2
+    whole = isinstance(network, ResidualPSAL)
+    return pixels * (drawn + (OTHER * sum(x.numel() for x in network.parameters()) if whole else 0))
+
+
+def total_cost(
+    networks: Sequence[Network], size: tuple[int, int], rows_for: Callable[[int], int], maps: int, turns: int
+) -> float:
+    """Of all networks, one after another. size: (height, width); rows_for: the rows of a strip at a width; maps: pictures, and
+    alpha; turns: how many times each is drawn."""
+    total, (height, width) = 0.0, (max(size), min(size))  # strips lie across the longer side
+    for network in networks:
+        total += maps * turns * network_cost(network, height, width, rows_for(width))
+        height, width = height * network.scale, width * network.scale
+    return total
+
+
+@contextmanager
+def metered(network: Network, spend: Callable[[float], None]) -> Iterator[None]:
+    """While entered, `spend` is called with the cost of each step of a network that no one else uses."""
+
+    def block(layer: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> None:
+        spend(BLOCK * made.shape[1] ** 2 * made.shape[2] * made.shape[3])
+
+    def attention(layer: nn.Module, given: tuple[Tensor, ...], made: object) -> None:
+        spend((_published(network) if isinstance(network, CSNLN) else SEARCH) * given[0].shape[2] * given[0].shape[3])
+
+    hooks = [layer.register_forward_hook(block) for layer in network.modules() if isinstance(layer, ResidualBlock)]
+    hooks += [layer.register_forward_hook(attention) for layer in network.modules() if isinstance(layer, Pasting)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _published(network: CSNLN) -> float:
+    """A pixel and step of a published network."""
+    return OTHER * sum(x.numel() for x in network.SEM.parameters())

@@ -1,0 +1,87 @@
+"""RAW files, URLs and pictures of floating-point numbers are named as what they are, with the cure."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from .photos import psal, texture
+
+
+@pytest.fixture
+def folder(photos):
+    photos(2)
+    Image.fromarray(texture(0)).save("preview.tif")
+    Path("preview.tif").rename("photo.nef")  # a RAW file is a TIFF file around a small preview
+    Image.fromarray(texture(0)[..., 0].astype(np.float32)).save("float.tif")
+    Path("scene.exr").write_bytes(b"\x76\x2f\x31\x01" + bytes(100))
+
+
+@pytest.mark.parametrize("output", [[], ["-o", "out.png"], ["-o", "new.nef"]])
+def test_a_raw_file_is_named_before_its_extension_as_an_output(folder, output):
+    done = psal("inpaint", "photo.nef", "--mask", "mask.png", *output)
+    assert done.exit_code == 2 and done.stderr.count("\n") == 1
+    assert "photo.nef is a camera RAW file" in done.stderr and "darktable-cli photo.nef photo.tif" in done.stderr
+
+
+def test_a_raw_file_among_others_stops_no_other(folder):
+    done = psal("inpaint", "photo.nef", "photos/000.png", "--mask", "mask.png", "-o", "out")
+    assert done.exit_code == 1 and "is a camera RAW file" in done.stderr and Path("out/000.png").exists()
+
+
+@pytest.mark.parametrize("option", [("inpaint", "--mask"), ("colorize", "--ref"), ("reconstruct", "--from")])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("photo.nef", "is a camera RAW file"), ("scene.exr", "numbers (OpenEXR)"), ("float.tif", "(TIFF, grey, 32-bit)")],
+)
+def test_a_mask_or_reference_is_named_too(folder, option, name, words):
+    verb, flag = option
+    done = psal(verb, "photos/000.png", flag, name, "-o", "out.png")
+    assert done.exit_code == 2 and name in done.stderr and words in done.stderr and done.stderr.count("\n") == 1
+    assert not Path("out.png").exists()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("scene.exr", "OpenEXR"), ("float.tif", "TIFF, grey, 32-bit")])
+def test_floating_point_is_refused_in_one_line(folder, name, kind):
+    done = psal("inpaint", name, "--mask", "mask.png")
+    cure = "psal reads 8-bit and 16-bit integers: export it as a 16-bit TIFF or PNG"
+    assert done.exit_code == 2 and done.stderr == f"psal: {name} has floating-point numbers ({kind}), {cure}\n"
+
+
+@pytest.mark.parametrize(
+    ("url", "cure"),
+    [
+        ("https://example.org/a.jpg", "download it first, e.g. curl -O https://example.org/a.jpg"),
+        ("HTTP://example.org/a.jpg?x=1&y", "download it first, e.g. curl -O HTTP://example.org/a.jpg?x=1&y"),
+        ("s3://bucket/a.jpg", "download it first, e.g. aws s3 cp s3://bucket/a.jpg ."),
+        ("gs://bucket/a.jpg", "download it first, e.g. gcloud storage cp gs://bucket/a.jpg ."),
+        ("ssh://host/a.jpg", "download it first"),
+        ("file:///tmp/a.jpg", "give the path alone, /tmp/a.jpg"),
+    ],
+)
+def test_a_url_is_named_as_one_wherever_a_file_is_read(folder, url, cure):
+    for args in (
+        ["inpaint", url, "--mask", "mask.png"],
+        ["inpaint", "photos/000.png", "--mask", url],
+        ["inpaint", "photos/000.png", "--mask", "mask.png", "--source-mask", url],
+        ["colorize", "photos/000.png", "--ref", url],
+        ["reconstruct", "photos/000.png", "--from", url],
+        ["generate", "photos/000.png", "--keep", url],
+    ):
+        done = psal(*args)
+        assert done.exit_code == 2 and done.stderr.count("\n") == 1 and f"{url} is a URL" in done.stderr and cure in done.stderr
+
+
+@pytest.mark.parametrize("option", ["-o", "--compare", "--save-offsets", "--failed-list"])
+def test_a_url_is_no_place_to_write(folder, option):
+    done = psal("inpaint", "photos/000.png", "--mask", "mask.png", option, "s3://bucket/a.png")
+    assert done.exit_code == 2 and done.stderr.count("\n") == 1
+    assert "s3://bucket/a.png is a URL, psal writes local files: write a file, then upload it" in done.stderr
+    assert not Path("photos/000_inpainted.png").exists()
+
+
+def test_a_url_in_a_list_is_found_before_any_work(folder):
+    Path("list.txt").write_text("photos/000.png\ns3://bucket/a.jpg\n")
+    done = psal("inpaint", "--from-file", "list.txt", "--mask", "mask.png", "-o", "out")
+    assert done.exit_code == 2 and "s3://bucket/a.jpg is a URL" in done.stderr and not Path("out").exists()
