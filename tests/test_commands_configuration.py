@@ -193,6 +193,7 @@ def test_a_default_that_does_not_fit_what_was_typed_is_ignored(own):
     assert large.exit_code == 0, large.stderr
 
 
+@pytest.mark.subprocess
 def test_the_files_of_the_guide_are_right(own):
     guide = (Path(__file__).parents[1] / "examples" / "configuration.md").read_text()
     (text,) = re.findall(r"```toml\n(.*?)```", guide, re.DOTALL)
@@ -203,6 +204,7 @@ def test_the_files_of_the_guide_are_right(own):
     assert planned.exit_code == 0, planned.stderr
 
 
+@pytest.mark.subprocess
 def test_commands_below_bench_have_tables_and_variables(own, monkeypatch):
     small = ("--layers", "psal3", "--json")
     own.write_text('[bench.memory]\nsizes = "16"\n')
@@ -214,6 +216,7 @@ def test_commands_below_bench_have_tables_and_variables(own, monkeypatch):
     assert "[bench.memry] is no command of psal. Did you mean 'memory'?" in psal("bench", "memory").stderr
 
 
+@pytest.mark.subprocess
 def test_the_doctor_shows_the_files_and_looks_at_all_tables(own):
     def found(*args):
         done = psal("doctor", "--json", *args)
@@ -230,6 +233,7 @@ def test_the_doctor_shows_the_files_and_looks_at_all_tables(own):
     assert done.exit_code == 2 and "a.toml: [upscale] scale = 5: '5' is not one of" in done.stderr
 
 
+@pytest.mark.subprocess
 def test_every_command_has_a_table(own):
     own.write_text("".join(f"[{name}]\n" for name in COMMANDS))
     assert psal("doctor").exit_code == 0

@@ -152,6 +152,7 @@ def test_a_terminal_stays_empty_with_quiet(folder):
     assert on_a_terminal(folder, "-q") == ""
 
 
+@pytest.mark.subprocess
 def test_doctor_says_what_is_there():
     done = psal("doctor", "--json")
     assert done.exit_code == 0, done.stderr
@@ -163,6 +164,7 @@ def test_doctor_says_what_is_there():
     assert f"torch               {torch.__version__}" in text.splitlines()
 
 
+@pytest.mark.subprocess
 def test_doctor_names_a_library_that_does_not_load(monkeypatch):
     def fail():
         raise OSError("libgomp.so.1: cannot open shared object file")

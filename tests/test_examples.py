@@ -27,7 +27,7 @@ EXAMPLES = ROOT / "examples"
 PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in [*ROOT.glob("*.md"), *EXAMPLES.glob("*.md")]}
 LINKED = PAGES | {name: (ROOT / name).read_text() for name in ("weights/README.md", "tests/bench/README.md")}
 HELPS = [(), *((name,) for name in COMMANDS), *(("bench", name) for name in bench.commands)]
-STARTING = ("psal bench memory", "psal completion")  # commands that start processes
+STARTING = ("psal bench memory", "psal completion", "psal doctor")  # commands that start processes
 SIDE = 64  # pixels, the longer side of the pictures that the commands get here: what they say is the same, sooner
 
 # ------------------------------------------------------------------------------------------------------------- commands
@@ -98,7 +98,7 @@ def case(line):
     return pytest.param(line, id=line[:100], marks=[pytest.mark.subprocess] if line.startswith(STARTING) else [])
 
 
-@pytest.mark.parametrize("line", map(case, command_lines()))
+@pytest.mark.parametrize("line", [case(line) for line in command_lines()])
 def test_every_command_of_the_pages_and_helps_works(workplace, line):
     words = shlex.split(line)
     piped = {sign: words[words.index(sign) + 1] for sign in "<>" if sign in words}
