@@ -12,6 +12,7 @@
 
 #include "../patchmatch.h"
 #include "simd.h"
+#include "threads.h"
 
 namespace psal {
 namespace PSAL_ISA {
@@ -81,12 +82,11 @@ class Buckets {
                      rows.data() + ((size_t)m * size + (y + size) % size) * width);
       ready = row + r;
       for (int m = 0; m < kProjections; ++m) {
-        float* out = sums.data() + (size_t)m * width;
+        float* __restrict out = sums.data() + (size_t)m * width;
         std::fill(out, out + width, 0.f);
         for (int d = -r; d <= r; ++d) {
           const float sign = m == 2 ? (float)((d > 0) - (d < 0)) : 1.f;
-          const float* from = rows.data() + ((size_t)m * size + (row + d + size) % size) * width;
-#pragma omp simd
+          const float* __restrict from = rows.data() + ((size_t)m * size + (row + d + size) % size) * width;
           for (int x = 0; x < width; ++x) out[x] += sign * from[x];
         }
       }
@@ -95,7 +95,7 @@ class Buckets {
   }
 
   // One row: channels projected to a number a pixel, then summed (or differenced) along the columns; edges repeated.
-  void filter_row(const T* pixels, int width, int m, float* line, float* out) const {
+  void filter_row(const T* pixels, int width, int m, float* __restrict line, float* __restrict out) const {
     const int r = p.radius;
     for (int x = 0; x < width; ++x) line[r + x] = project_pixel(pixels + (int64_t)x * p.channels, direction[m].data());
     std::fill(line, line + r, line[r]);
@@ -103,7 +103,6 @@ class Buckets {
     std::fill(out, out + width, 0.f);
     for (int d = -r; d <= r; ++d) {
       const float sign = m == 1 ? (float)((d > 0) - (d < 0)) : 1.f;
-#pragma omp simd
       for (int x = 0; x < width; ++x) out[x] += sign * line[r + x + d];
     }
   }
@@ -134,12 +133,11 @@ class Buckets {
     }
   }
 
-  void encode(const float* const* values, int width, uint16_t* codes) const {
+  void encode(const float* const* values, int width, uint16_t* __restrict codes) const {
     std::fill(codes, codes + width, (uint16_t)0);
     for (int m = 0; m < kProjections; ++m) {
-      const float *v = values[m], *limits = threshold[m].data();
+      const float *__restrict v = values[m], *__restrict limits = threshold[m].data();
       const int count = levels - 1, base = levels;
-#pragma omp simd
       for (int x = 0; x < width; ++x) {
         int level = 0;
         for (int i = 0; i < count; ++i) level += v[x] >= limits[i];
@@ -156,15 +154,14 @@ class Buckets {
     if (rows <= 0 || columns <= 0) return;
     std::vector<uint16_t> codes((size_t)rows * columns);
     constexpr int kChunk = 32;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-    for (int chunk = 0; chunk < (rows + kChunk - 1) / kChunk; ++chunk) {
+    parallel_for((rows + kChunk - 1) / kChunk, 1, threads, [&](int64_t chunk) {
       std::vector<uint16_t> line(p.key_width);
-      const int first = first_row + 2 * kChunk * chunk, last = at_most(first + 2 * kChunk, first_row + 2 * rows - 1);
+      const int first = first_row + 2 * kChunk * (int)chunk, last = at_most(first + 2 * kChunk, first_row + 2 * rows - 1);
       project(p.key, p.key_height, p.key_width, first, last, 2, [&](int row, const float* const* values) {
         encode(values, p.key_width, line.data());
         for (int x = 0; x < columns; ++x) codes[(size_t)(row - first_row) / 2 * columns + x] = line[first_column + 2 * x];
       });
-    }
+    });
     for (int pass = 0; pass < 2; ++pass) {
       for (int y = 0; y < rows; ++y)
         for (int x = 0; x < columns; ++x) {
