@@ -7,7 +7,6 @@
 // of the right key is found by looking around, and the table costs 1.5 bytes a key.
 #pragma once
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include "../patchmatch.h"
@@ -17,7 +16,7 @@
 namespace psal {
 namespace PSAL_ISA {
 
-constexpr int kProjections = 4;  // a box sum, a horizontal slope, a vertical slope, another box sum
+constexpr int kProjections = 4;  // fixed: a box sum, a horizontal slope, a vertical slope, another box sum
 constexpr int kMostLevels = 16;  // per projection: the code fits 16 bits
 constexpr int kHashDraws = 6;
 
@@ -25,10 +24,12 @@ template <class T>
 class Buckets {
  public:
   Buckets(const Problem<T>& problem, int iteration, int threads) : p(problem), phase(iteration * 3 % 4) {
-    const double keys = (double)(p.key_height - 2 * p.radius) * (p.key_width - 2 * p.radius) / 4;
-    levels = at_least(2, at_most(kMostLevels, (int)std::lround(std::pow(keys / 4, 1.0 / kProjections))));
+    // About four keys a code. No pow(): its last bit, and with it the field, may differ from one C library to another.
+    const double codes = (double)(p.key_height - 2 * p.radius) * (p.key_width - 2 * p.radius) / 16;
+    const auto enough = [&](double side) { return side * side * side * side >= codes; };
+    for (levels = 2; levels < kMostLevels && !enough(levels + 0.5);) ++levels;
     for (int m = 0; m < kProjections; ++m) {
-      direction[m].resize(p.channels + Vector::kWidth);
+      direction[m].resize(p.channels);
       for (int c = 0; c < p.channels; ++c)  // a sum of four uniforms: close enough to normal
         for (int u = 0; u < 4; ++u)
           direction[m][c] += (float)(random_bits(p.seed, kHashStream + iteration, c, 4 * m + u) >> 40) * 0x1p-24f - 0.5f;
@@ -108,9 +109,10 @@ class Buckets {
   }
   template <class U>
   float project_pixel(const U* pixel, const float* weights) const {
-    Vector sum = Vector::zero();
-    for (int c = 0; c < p.channels; c += Vector::kWidth)
-      sum.add_product(Vector::load(pixel + c, at_most(Vector::kWidth, p.channels - c)), Vector::load(weights + c));
+    Lanes sum = Lanes::zero();
+    int c = 0;
+    for (; c + Lanes::kWidth <= p.channels; c += Lanes::kWidth) sum.add<false>(pixel + c, weights + c);
+    if (c < p.channels) sum.add<false>(pixel + c, weights + c, p.channels - c);
     return sum.sum();
   }
   float project_pixel(const double* pixel, const float* weights) const {
@@ -150,7 +152,7 @@ class Buckets {
   void fill(int threads) {
     const int first_row = p.radius + phase / 2, first_column = p.radius + phase % 2;
     const int rows = (p.key_height - p.radius - first_row + 1) / 2, columns = (p.key_width - p.radius - first_column + 1) / 2;
-    start.assign((size_t)std::pow(levels, kProjections) + 1, 0);
+    start.assign((size_t)levels * levels * levels * levels + 1, 0);
     if (rows <= 0 || columns <= 0) return;
     std::vector<uint16_t> codes((size_t)rows * columns);
     constexpr int kChunk = 32;

@@ -25,16 +25,15 @@ inline double value_of(double v) { return v; }
 template <class T> inline float value_of(T v) { return to_float(v); }
 
 struct OneLane {
-  template <class Term, class T>
-  static Term products(const T* a, const T* b, int channels, bool dot) {
-    Term total = 0;
-    if (dot)
-#pragma omp simd reduction(+ : total)
-      for (int c = 0; c < channels; ++c) total += (Term)value_of(a[c]) * (Term)value_of(b[c]);
-    else
-#pragma omp simd reduction(+ : total)
-      for (int c = 0; c < channels; ++c) total += ((Term)value_of(a[c]) - (Term)value_of(b[c])) * ((Term)value_of(a[c]) - (Term)value_of(b[c]));
+  template <class Term>
+  static double products(const double* a, const double* b, int channels, bool dot) {
+    double total = 0;
+    for (int c = 0; c < channels; ++c) total += dot ? a[c] * b[c] : (a[c] - b[c]) * (a[c] - b[c]);
     return total;
+  }
+  template <class Term, class T>
+  static float products(const T* a, const T* b, int channels, bool dot) {
+    return dot ? VectorLanes::dot(a, 0, b, 0, 1, channels) : VectorLanes::squares(a, 0, b, 0, 1, channels, INFINITY);
   }
   template <class Term> static Term share(Term v) { return v; }
   template <class Term> static Term all(Term v) { return v; }
@@ -44,16 +43,15 @@ struct OneLane {
 template <class T>
 struct Sum {
   using Term = typename TermOf<T>::type;
-  Term* total;
+  Term* __restrict total;
   const T* own;  // NULL unless centred
   int channels;
   inline void operator()(Term weight, const T* other) {
     if (own)
-#pragma omp simd
-      for (int c = 0; c < channels; ++c) total[c] += weight * ((Term)value_of(other[c]) - (Term)value_of(own[c]));
+      for (int c = 0; c < channels; ++c)
+        total[c] = multiply_add(weight, (Term)value_of(other[c]) - (Term)value_of(own[c]), total[c]);
     else
-#pragma omp simd
-      for (int c = 0; c < channels; ++c) total[c] += weight * (Term)value_of(other[c]);
+      for (int c = 0; c < channels; ++c) total[c] = multiply_add(weight, (Term)value_of(other[c]), total[c]);
   }
 };
 
