@@ -40,7 +40,7 @@ bench: $(VENV)/.bench
 train: $(VENV)/.installed
 	$(VENV)/bin/python -m psal_cli.training
 
-# The engine's tests under AddressSanitizer and UndefinedBehaviorSanitizer, about seven minutes on two cores.
+# The engine's tests under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer, about eight minutes on two cores.
 sanitize: $(VENV)/.tools
 	.ci/sanitize
 

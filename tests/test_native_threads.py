@@ -154,6 +154,7 @@ def test_memory_that_runs_out_on_a_worker_is_an_error_not_a_crash():
     assert in_a_process_of_its_own(NO_MEMORY) == "psal search: std::bad_alloc"
 
 
+@pytest.mark.unsanitized
 @needs_a_compiler
 def test_the_pool_alone(tmp_path):
     assert pool_test(tmp_path) == "pool: all cases hold"
