@@ -4,7 +4,7 @@ VENV := .venv
 PIP := $(VENV)/bin/pip --disable-pip-version-check
 SOURCES := $(shell find psal_cli ext weights -type f -not -name '*.so' -not -name '*.pyc' 2>/dev/null) pyproject.toml README.md
 
-.PHONY: demo test lint bench train sanitize clean
+.PHONY: demo test lint bench train sanitize dist clean
 
 demo: $(VENV)/.installed
 	mkdir -p out
@@ -44,6 +44,10 @@ train: $(VENV)/.installed
 sanitize: $(VENV)/.tools
 	.ci/sanitize
 
+# The sdist and the wheels for Linux on x86-64 and aarch64, in dist/; tests/test_wheel.py tries the one for this machine.
+dist:
+	PYTHON=$(PYTHON) .ci/dist
+
 $(VENV)/.tools: constraints.txt
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install -q -c constraints.txt torch numpy pillow opencv-python-headless click rich safetensors tqdm pillow-heif pillow-jxl-plugin matplotlib pytest hypothesis ruff mypy scipy scikit-build-core cmake ninja
@@ -60,4 +64,4 @@ $(VENV)/.bench: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf build out $(VENV)
+	rm -rf build dist out $(VENV)

@@ -58,7 +58,7 @@ class ComposeArgs(ctypes.Structure):
 def library() -> ctypes.CDLL:
     """The loaded libpsal. Raises ImportError with the cure when the package was not built."""
     folder = Path(__file__).parent
-    for name in ("libpsal.so", "libpsal.dylib", "psal.dll"):
+    for name in ("libpsal.so", "libpsal.dylib", "psal.dll", "libpsal.dll"):  # the last one is MinGW's
         if (folder / name).exists():
             lib = ctypes.CDLL(str(folder / name))
             break

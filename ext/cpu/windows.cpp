@@ -43,15 +43,17 @@ struct OneLane {
 template <class T>
 struct Sum {
   using Term = typename TermOf<T>::type;
-  Term* __restrict total;
+  Term* total;
   const T* own;  // NULL unless centred
   int channels;
-  inline void operator()(Term weight, const T* other) {
-    if (own)
-      for (int c = 0; c < channels; ++c)
-        total[c] = multiply_add(weight, (Term)value_of(other[c]) - (Term)value_of(own[c]), total[c]);
+  inline void operator()(Term weight, const T* from) {
+    Term* __restrict sums = total;
+    const T *__restrict other = from, *__restrict centre = own;
+    const int count = channels;
+    if (centre)
+      for (int c = 0; c < count; ++c) sums[c] = multiply_add(weight, (Term)value_of(other[c]) - (Term)value_of(centre[c]), sums[c]);
     else
-      for (int c = 0; c < channels; ++c) total[c] = multiply_add(weight, (Term)value_of(other[c]), total[c]);
+      for (int c = 0; c < count; ++c) sums[c] = multiply_add(weight, (Term)value_of(other[c]), sums[c]);
   }
 };
 
