@@ -139,7 +139,8 @@ def test_flex_is_local_attention(device, window):
 
 @pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
 def test_gradients_are_right(device, layer):
-    assert torch.autograd.gradcheck(layer, features(device, (7, 8), channels=2), nondet_tol=1e-12, fast_mode=True)
+    options = {"nondet_tol": 1e-12, "atol": 1e-9, "rtol": 1e-5, "fast_mode": True}
+    assert torch.autograd.gradcheck(layer, features(device, (7, 8), channels=2), **options)
 
 
 @pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)

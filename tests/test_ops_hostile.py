@@ -10,6 +10,8 @@ import torch
 
 from psal_cli import ops
 
+pytestmark = pytest.mark.native
+
 WORST = (-(2**31), -(2**31) + 1, -65536, -2, 12, 13, 65535, 65536, 2**31 - 1)
 
 
@@ -80,8 +82,6 @@ def test_the_operators_below_refuse_too(name):
 HOSTILE = """
 import random, sys, torch
 from psal_cli import ops
-
-pytestmark = pytest.mark.native
 torch.set_num_threads(1)
 draw = random.Random(int(sys.argv[1]))
 worst = [-2**31, -2**31 + 1, -65536, -1, 0, 1, 7, 8, 65535, 65536, 2**30, 2**31 - 1]

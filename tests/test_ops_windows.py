@@ -8,6 +8,8 @@ import torch
 
 from psal_cli import ops, reference
 
+pytestmark = pytest.mark.native
+
 SIMILARITIES = ["l2", "dot", "cosine", "key_cosine"]
 # Sums are kept in float32 (float64), then rounded once to the features' dtype: what either may be off, as a part of it.
 SUM = {torch.float64: 1e-13, torch.float32: 2e-6, torch.float16: 2e-6, torch.bfloat16: 2e-6}
@@ -219,8 +221,6 @@ def test_valid_keys_are_the_oracles(device, patch_size):
 MEMORY = """
 import resource, torch
 from psal_cli import ops
-
-pytestmark = pytest.mark.native
 
 def run(size):
     value, weight = torch.randn(1, 64, size, size, requires_grad=True), torch.randn(1, 3, size, size, requires_grad=True)

@@ -166,18 +166,22 @@ def states(tmp_path):
     return [queue.progress(run, tmp_path / "state/runs").state for run in TWO]
 
 
+@pytest.mark.subprocess
+@pytest.mark.subprocess
 def test_all_runs_are_trained_in_order(toy, tmp_path):
     said = toy("trains")
     assert states(tmp_path) == ["finished", "finished"]
     assert [line.split(":")[0] for line in said] == ["first", "second", "every run has its hours"]
 
 
+@pytest.mark.subprocess
 def test_a_run_that_diverges_is_said_so_and_left_out(toy, tmp_path):
     said = toy("diverges")
     assert states(tmp_path) == ["diverged", "finished"]
     assert "first diverged and was stopped: the loss of step 3 is nan" in said
 
 
+@pytest.mark.subprocess
 def test_a_run_that_fails_stops_the_queue_with_its_last_line(toy, tmp_path):
     with pytest.raises(InputError, match="first failed with exit code 1: no such folder"):
         toy("fails")
