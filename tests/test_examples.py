@@ -93,6 +93,7 @@ def case(line):
     return pytest.param(line, id=line[:100], marks=[pytest.mark.subprocess] if line.startswith(STARTING) else [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", list(map(case, command_lines())))
 def test_every_command_of_the_pages_and_helps_works(workplace, line):
     words = shlex.split(line)
