@@ -33,6 +33,7 @@ def strided(device, size, stride):
     return chosen.flatten()[None, None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("similarity", ["l2", "dot"])
 @pytest.mark.parametrize("stride", [1, 3])
 def test_full_attention_is_the_softmax_over_all_keys(device, similarity, stride, monkeypatch):

@@ -120,6 +120,7 @@ def test_one_neighbour_leaves_query_and_key_without_gradient(device, dtype):
 # ---------------------------------------------------------------------------------------------------- inside of torch
 
 
+@pytest.mark.slow
 @pytest.mark.unsanitized
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, from inside inductor
 @pytest.mark.parametrize("masked", [False, True])

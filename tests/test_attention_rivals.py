@@ -65,6 +65,7 @@ def test_linear_attention_is_its_definition(device):
     torch.testing.assert_close(actual, expected.transpose(1, 2).unflatten(2, (9, 11)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("similarity", ["dot", "l2"])
 def test_performer_comes_to_the_softmax_with_the_features(device, similarity):
     """The error falls as 1 / sqrt(M): four times less with sixteen times the features, and of the softmax, not of a mean."""

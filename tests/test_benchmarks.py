@@ -75,6 +75,7 @@ def rows_of(name, sizes=(32, 48), seconds=100.0):
     return list(memory.run_layer(name, sizes, seconds, "cpu", None, 0))
 
 
+@pytest.mark.slow
 def test_rows_have_seconds_and_memory_without_and_with_gradient():
     rows = rows_of("psal3")
     assert [(row["size"], row["mode"]) for row in rows] == [(side, mode) for side in (32, 48) for mode in memory.MODES]
@@ -90,6 +91,7 @@ def test_what_does_not_fit_is_not_begun(monkeypatch):
         assert all(row["status"] == "memory" and row["seconds"] is None and row["need_bytes"] > 1e6 for row in rows)
 
 
+@pytest.mark.slow
 def test_a_gradient_that_does_not_fit_is_timed_in_part(monkeypatch):
     """Full attention keeps its weights for the gradient, and only for it."""
     without, with_gradient = LAYERS["full"].work(Case(48)).bytes
@@ -99,6 +101,7 @@ def test_a_gradient_that_does_not_fit_is_timed_in_part(monkeypatch):
     assert both["status"] == "memory" and both["share"] < 1 and both["seconds"] > 0 and both["peak_bytes"] is None
 
 
+@pytest.mark.slow
 def test_what_takes_too_long_is_done_in_part_or_not_at_all(monkeypatch):
     seen = []
     monkeypatch.setattr(memory, "run", lambda layer, maps, mode, seed=0, asked=None: seen.append(asked))
@@ -116,6 +119,7 @@ def test_what_takes_too_long_is_done_in_part_or_not_at_all(monkeypatch):
     assert not [asked for asked in seen if asked is not None]
 
 
+@pytest.mark.slow
 def test_a_failure_is_of_its_row_alone(monkeypatch):
     def fail(layer, maps, mode, seed=0, asked=None):
         if maps[0].shape[2] == 48:
@@ -223,6 +227,7 @@ def test_papers_figures_stand_where_the_paper_has_them():
     assert reconstruct.ratios(rows) == {"256": {"error": 2.0, "paper_error": pytest.approx(0.0031 / 0.0017)}}
 
 
+@pytest.mark.slow
 def test_swapping_runs_weights_of_one_layer_with_another(monkeypatch):
     monkeypatch.setattr(swap, "SIZE", 64)
     wanted = (("psal3", "psal3"), ("psal3", "psal1"))
@@ -253,6 +258,7 @@ def results():
         return memory.measure((16, 24), ("psal3", "linear"), seconds=100.0)
 
 
+@pytest.mark.slow
 def test_the_papers_figures_are_the_last_column(results):
     assert output.table(results).columns[-1] == "paper, GB"
     larger = json.loads(json.dumps(results).replace('"size": 24', '"size": 512').replace('"paper_gb": null', '"paper_gb": 0.18'))
@@ -290,6 +296,7 @@ def test_errors_are_plotted_by_memory_and_operations_at_the_largest_size():
 # ------------------------------------------------------------------------------------------------------------------ command
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_table_and_talks_on_stderr(monkeypatch):
     monkeypatch.setattr(memory, "_in_process", in_this_process)
     done = psal("bench", "memory", "--sizes", "16,24", "--layers", "psal3", "--plot", "p.png")
@@ -331,6 +338,7 @@ def test_refusals_are_one_line_before_any_work(monkeypatch, args, words):
     assert Path("there.png").read_text() == "mine" and len(list(Path().iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_without_matplotlib_only_plots_are_missing(monkeypatch):
     monkeypatch.setattr(memory, "_in_process", in_this_process)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)

@@ -303,6 +303,7 @@ def test_of_two_references_the_one_that_knows_is_used(pair, quick_colours):
     assert error(found, picture) < 0.2 * variance(picture)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [((96, 128), (288, 384)), ((288, 384), (96, 128)), ((384, 288), (96, 72))])
 def test_a_reference_of_another_size_is_as_good(pair, quick_colours, sizes):
     whole = frame(pair, 0, (144, 144)) if sizes[0][0] > sizes[0][1] else frame(pair, 0)
@@ -326,6 +327,7 @@ def test_same_seed_same_colours_for_any_number_of_threads(pair, threads, size, t
         np.testing.assert_array_equal(found[0].confidence, other.confidence)
 
 
+@pytest.mark.slow
 def test_larger_pictures_are_looked_at_twice(pair, quick_colours):
     picture = frame(pair, 0, (160, 160)).repeat(2, 0).repeat(2, 1)  # 320: more than twice the coarse level
     steps = []

@@ -54,6 +54,7 @@ def test_options_reach_the_library():
     np.testing.assert_array_equal(pixels_of("out.png"), expected.image)
 
 
+@pytest.mark.slow
 def test_samples_are_numbered_and_so_are_their_seeds():
     done = psal("generate", "in.png", *PSIN, "-n", 3, "-o", "out/", "--seed", 5, "--json")
     assert done.exit_code == 0 and sorted(tree("out")) == ["in_1.png", "in_2.png", "in_3.png"]

@@ -126,6 +126,7 @@ def test_every_engine_fills_the_hole_and_nothing_else(folder, name):
     assert (after[~outside()] != (0, 0, 255)).any(1).all()  # the blue that was to go
 
 
+@pytest.mark.slow
 def test_attention_that_cannot_fit_is_refused_before_it_is_tried(folder):
     Image.new("RGB", (1000, 900), (90, 120, 150)).save("large.png")
     marked = np.zeros((900, 1000), np.uint8)

@@ -38,6 +38,7 @@ def test_a_folder_goes_through_with_its_tree(photos):
     assert psal("inpaint", "photos", "-r", "--mask", "mask.png", "-o", "out2", "-q").output == ""
 
 
+@pytest.mark.slow
 def test_the_same_file_gives_the_same_pixels_anywhere_in_a_batch(photos):
     photos(5)
     alone = {}

@@ -121,6 +121,7 @@ def test_comparison_shows_the_cubic_enlargement_and_the_result():
     assert 0.5 < np.abs(plain - out).mean() < 12
 
 
+@pytest.mark.slow
 def test_comparison_of_a_large_picture_is_its_middle():
     Image.open("in.png").resize((700, 40)).save("wide.png")
     assert psal("upscale", "wide.png", "-x", 2, "-o", "out.png", "--compare", "sheet.png").exit_code == 0
@@ -129,6 +130,7 @@ def test_comparison_of_a_large_picture_is_its_middle():
     np.testing.assert_array_equal(sheet[:, -1200:], out[:, 100:1300])
 
 
+@pytest.mark.slow
 def test_options_reach_the_library(monkeypatch):
     seen = {}
 

@@ -12,6 +12,7 @@ MODULES = sorted(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["psal_cli", *MODULES])
 def test_examples_run(name):
     module = importlib.import_module(name)

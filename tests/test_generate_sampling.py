@@ -72,6 +72,7 @@ def test_samples_are_made_of_patches_of_the_reference_and_differ(method):
     assert np.abs(one.pixels.astype(int) - two.pixels).mean() > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_the_same_seed_gives_the_same_sample_for_any_number_of_threads(method, threads):
     threads(1)
@@ -81,6 +82,7 @@ def test_the_same_seed_gives_the_same_sample_for_any_number_of_threads(method, t
     assert np.array_equal(one.pixels, two.pixels) and np.array_equal(one.nnf, two.nnf)
 
 
+@pytest.mark.slow
 def test_with_transport_everything_is_used_as_much_as_there_is_of_it():
     reference = halves(side=64)
     dark, free = ([(make_sample(reference, method=m, seed=s).pixels < 100).mean() for s in (0, 4)] for m in METHODS)
@@ -88,6 +90,7 @@ def test_with_transport_everything_is_used_as_much_as_there_is_of_it():
     assert max(free) > 0.65  # where nothing counts what is used, one half spreads
 
 
+@pytest.mark.slow
 def test_a_sample_that_becomes_the_reference_itself_is_begun_again(monkeypatch):
     """Every patch of this reference has only one place: where all are to be used, its own layout is the best of all."""
     row, column = np.indices((SIDE, SIDE))
@@ -126,6 +129,7 @@ def clouds(side=SIDE, seed=0):
     return np.rint((values - values.min()) / np.ptp(values) * 255).astype(np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(48, 48), (35, 61)])
 @pytest.mark.parametrize("method", METHODS)
 def test_tiles_repeat_without_a_seam(size, method):
@@ -141,6 +145,7 @@ def test_tiles_repeat_without_a_seam(size, method):
     assert max(seam(tile)) < 2 * inside and min(seam(plain)) > 5 * inside
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [None, (108, 116), (64, 80)])
 def test_what_is_kept_stays_bit_for_bit_in_place(size):
     reference = mosaic(80)
@@ -158,6 +163,7 @@ def test_what_is_kept_stays_bit_for_bit_in_place(size):
     assert (samples[0].pixels != samples[1].pixels).any(2).mean() > 0.2
 
 
+@pytest.mark.slow
 def test_coherence_takes_larger_pieces(pair):
     reference = (pair(96)[0][0].permute(1, 2, 0) * 255).byte().numpy()
     plain, coherent = (
@@ -166,6 +172,7 @@ def test_coherence_takes_larger_pieces(pair):
     assert coherent < 0.9 * plain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_depth_channels_and_alpha_are_kept(dtype, channels):

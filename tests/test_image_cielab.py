@@ -38,6 +38,7 @@ def test_lab_is_cielab(rgb, expected):
     np.testing.assert_allclose(lab(np.array([[rgb]], np.uint8))[0, 0] * 100, expected, atol=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DEPTHS)
 @pytest.mark.parametrize("channels", [1, 3])
 @settings(deadline=None)

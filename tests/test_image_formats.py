@@ -62,6 +62,7 @@ format_table = load("format_table")
 EXIF = format_table.FIELDS["exif"]
 
 
+@pytest.mark.slow
 def test_the_table_in_the_guide_is_what_is_measured():
     text = (ROOT / "examples" / "formats.md").read_text()
     assert text.split("<!-- formats -->\n")[1].split("\n<!-- /formats -->")[0] == format_table.table()
@@ -99,6 +100,7 @@ def holding(picture):
     return [suffix for suffix in sorted(LOSSLESS) if bits in LOSSLESS[suffix] and channels not in NO_GREY.get(suffix, ())]
 
 
+@pytest.mark.slow
 @PROPERTY
 @given(pictures(), st.data())
 def test_lossless_formats_keep_all_that_they_hold(tmp_path, picture, data):
@@ -119,6 +121,7 @@ def test_lossless_formats_keep_all_that_they_hold(tmp_path, picture, data):
         assert suffix == "jxl" or again.metadata.icc == picture.metadata.icc
 
 
+@pytest.mark.slow
 @PROPERTY
 @given(pictures(), st.integers(1, 8), st.sampled_from(["png", "late", "tif"]))
 def test_any_orientation_at_any_depth_comes_out_upright(tmp_path, picture, orientation, kind):

@@ -120,6 +120,7 @@ def seconds(parse, data):
     return time.process_time() - start
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PARSERS)
 def test_time_grows_with_the_size(name):
     make, parse, smallest = PARSERS[name]

@@ -56,6 +56,7 @@ def test_formats_that_can_be_lossless_are_when_the_source_was(tmp_path, suffix):
     assert path.stat().st_size > 1.5 * small
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "height"), [(5000, 1), (31, 4300), (4300, 32)])
 def test_narrow_pictures_are_written_as_heic(tmp_path, width, height):
     """Where the encoder writes them without loss alone, the quality does not count."""

@@ -33,6 +33,7 @@ def few(load, monkeypatch):
     return cases
 
 
+@pytest.mark.slow
 def test_cases_are_the_same_in_every_run_and_in_either_part(load, few, data):
     shapes = load("inpaint_removals").drawn_silhouettes()
     everything = {case.name: case for case in few.cases(data, few.PARTS, shapes)}
@@ -47,6 +48,7 @@ def test_cases_are_the_same_in_every_run_and_in_either_part(load, few, data):
     assert not other & {case.fingerprint for case in everything.values()}
 
 
+@pytest.mark.slow
 def test_no_picture_is_in_both_parts_and_none_was_trained_on(load, few, data):
     parts: dict[str, set[str]] = {}
     for case in few.cases(data, few.PARTS, load("inpaint_removals").drawn_silhouettes()):
@@ -57,6 +59,7 @@ def test_no_picture_is_in_both_parts_and_none_was_trained_on(load, few, data):
     assert all(len(found) == 1 for found in parts.values())
 
 
+@pytest.mark.slow
 def test_holes_have_the_widths_and_leave_enough_to_copy(load, few, data):
     for case in few.cases(data, few.PARTS, load("inpaint_removals").drawn_silhouettes()):
         rows, columns = (np.flatnonzero(case.mask.any(axis)) for axis in (1, 0))

@@ -43,6 +43,7 @@ def test_a_hole_that_touches_three_borders_goes_on_with_what_is_known(engine):
     assert np.abs(image[mask] - pixels[mask] / 65535).max() < 0.15
 
 
+@pytest.mark.slow
 @ENGINES
 def test_a_hole_of_nine_tenths_is_filled_without_seams(engine):
     pixels = ramp(200, 260)
@@ -53,6 +54,7 @@ def test_a_hole_of_nine_tenths_is_filled_without_seams(engine):
     assert np.abs(image[mask] - pixels[mask] / 65535).max() < 0.15
 
 
+@pytest.mark.slow
 def test_five_hundred_holes_are_each_filled_from_around_them():
     rows, columns = np.mgrid[:600, :800]
     waves = [128 + 100 * np.sin(columns / 40), 128 + 100 * np.sin(rows / 30), 100 + 0 * rows]
@@ -63,6 +65,7 @@ def test_five_hundred_holes_are_each_filled_from_around_them():
     assert np.abs(image[mask] * 255 - pixels[mask]).max() < 10
 
 
+@pytest.mark.slow
 def test_hairlines_across_a_large_picture_go():
     """Two scratches of a pixel, upright and slanting: what is left of them is less than the picture's own texture."""
     height, width = 1200, 1800

@@ -223,6 +223,7 @@ def test_the_combined_engine_copies_what_fits_what_is_expected():
         assert not more and known.shape == (48, 96, 3) and hole.shape == (48, 96) and not known[hole].any()
 
 
+@pytest.mark.slow
 def test_large_holes_are_drawn_where_they_are_a_few_pixels_wide():
     sizes = {}
     for side in (40, 150, 300):

@@ -89,6 +89,7 @@ def trained(data, output, *more):
     return torch.load(output / "inpaint_psal.pt", weights_only=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more", [["--fill", "diffused", "--residual"], ["--adversarial", "0.01"]], ids=["residual", "adversarial"]
 )

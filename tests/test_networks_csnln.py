@@ -205,6 +205,7 @@ def test_any_size_goes_through(make, scale, size):
     assert out.shape == (2, 3, scale * size[0], scale * size[1]) and out.isfinite().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("attention", ["psal", "full"])
 def test_strips_give_what_the_whole_gives(scale, attention):

@@ -20,6 +20,7 @@ def test_any_size_is_enlarged_by_the_scale(size, scale):
         assert network(scale)(torch.rand(2, 3, *size)).shape == (2, 3, scale * size[0], scale * size[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"attention": "full"}, {"cross": False}])
 @pytest.mark.parametrize("rows", [1, 6, 40])
 def test_strips_give_the_picture_of_the_whole(options, rows):

@@ -140,6 +140,7 @@ def shapes(draw):
     return query, key, arguments
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(shapes(), st.sampled_from([*RANDOM, "exact"]))
 def test_any_shape_gives_distinct_keys_and_their_similarity(sample, schedule):
@@ -234,6 +235,7 @@ def test_exact_field_as_init_stays(device, schedule):
 # ----------------------------------------------------------------------------------------------------- exact, quality
 
 
+@pytest.mark.slow
 def test_exact_finds_the_oracles_similarities(sample):
     query, key, arguments = sample
     nnf, expected = reference.search(query.double(), key.double(), **arguments)
@@ -287,6 +289,7 @@ RECALL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.not_emulated("too large")
 @pytest.mark.parametrize(("schedule", "iterations"), RECALL)
 def test_recall_of_the_three_nearest(pair_features, device, schedule, iterations):

@@ -108,6 +108,7 @@ def test_aggregate_and_its_gradients_are_the_oracles(device, dtype, softmax, pat
     assert_close(actual[2], expected[2], dtype, results=2)  # the mean that a softmax subtracts is made of the rounded output
 
 
+@pytest.mark.slow
 @pytest.mark.not_emulated("too many calls; the gradients are compared with the oracle's")
 @pytest.mark.parametrize("softmax", [False, True])
 @pytest.mark.parametrize(("patch_size", "value_scale"), [(1, 1), (3, 1), (3, 2), (3, 3)])
@@ -167,6 +168,7 @@ def operator_samples(device):
     yield ps.aggregate, (asking[1], nnf, asking[2], 3, True)
 
 
+@pytest.mark.slow
 @pytest.mark.not_emulated("about torch, not about the kernels")
 def test_operators_pass_opcheck(device):
     for operator, arguments in operator_samples(device):

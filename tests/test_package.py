@@ -59,6 +59,7 @@ def test_every_room_has_a_floor():
     assert {room(path) for path in MODULES} == FLOOR.keys() | APART
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_down(path):
     own = room(path)

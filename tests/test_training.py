@@ -216,6 +216,7 @@ def test_sigterm_ends_a_run_after_the_step_with_a_checkpoint(tmp_path):
     assert torch.load(tmp_path / "x.pt", weights_only=True)["seconds"] > 0
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_ends_a_run_and_keeps_the_last_checkpoint(tmp_path):
     run(tmp_path / "x", steps=12, minutes=0)
     before = (tmp_path / "x.pt").read_bytes()
@@ -321,6 +322,7 @@ def test_one_in_four_pairs_of_fusion_has_a_reference_of_another_scene_beside(pai
     np.testing.assert_array_equal(again[0], found[7][0])
 
 
+@pytest.mark.slow
 def test_embedding_learns_which_texture_has_which_colour():
     """Stripes along are red, stripes across are green: of one lightness, and each picture has them elsewhere."""
     torch.manual_seed(0)
@@ -345,6 +347,7 @@ def test_embedding_learns_which_texture_has_which_colour():
     assert np.mean(errors[-5:]) < 0.3 * np.mean(errors[:5])
 
 
+@pytest.mark.slow
 def test_fusion_learns_to_reject_what_is_said_to_be_wrong():
     """Half of the matches have a wrong colour, and a cue that says so."""
     torch.manual_seed(0)
@@ -393,6 +396,7 @@ def test_exported_weights_are_those_of_the_checkpoint_and_say_how_they_were_made
     assert json.loads(about["recipe"]) == {"steps": 12, "rate": 0.1} and about["steps"] == "12" and about["revision"]
 
 
+@pytest.mark.slow
 def test_descriptor_keeps_the_directions_in_which_photographs_differ_most(data, tmp_path, monkeypatch):
     monkeypatch.setattr(descriptor, "SAMPLES", 500)
     done = CliRunner().invoke(descriptor.main, ["--data", str(data), "--output", str(tmp_path)], catch_exceptions=False)

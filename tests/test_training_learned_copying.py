@@ -52,6 +52,7 @@ def test_a_number_always_gives_the_same_crop_and_hole(data):
     assert np.array_equal(crops.crop(FAR)[1], other.crop(FAR)[1])  # all runs are validated alike
 
 
+@pytest.mark.slow
 def test_so_large_a_share_of_the_crops_is_synthetic(data):
     """The photographs are flat, so what has edges is synthetic."""
     crops = Crops(data, 48, 0, synthetic=0.4)

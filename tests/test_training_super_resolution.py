@@ -196,6 +196,7 @@ def test_a_run_takes_what_fits_from_a_trunk_without_attention(trained, tmp_path)
     assert any(name.startswith("cross.") for name in found["model"])
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_the_squared_error(trained, tmp_path, monkeypatch):
     """With the L2 error alone from the start, the first step differs."""
     usual = trained(tmp_path / "a", steps=1)

@@ -276,6 +276,7 @@ def error(network, small, truth):
     return float(np.square(Upscaler([network])(small)[0].astype(float) - truth).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_what_ships_is_better_than_the_cubic_kernel_and_keeps_what_is_constant(model, scale, pair):
@@ -289,6 +290,7 @@ def test_what_ships_is_better_than_the_cubic_kernel_and_keeps_what_is_constant(m
     assert not np.array_equal(Upscaler([made])(small)[0], Upscaler([without])(small)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_a_compressed_picture_is_not_made_worse_by_the_model_for_photographs(scale, pair):
     small, truth = small_and_truth(pair, scale, 50)

@@ -134,6 +134,7 @@ def test_inpaint_writes_whence_each_filled_pixel_came():
     assert not hole[rows, columns].any()
 
 
+@pytest.mark.slow
 def test_colorize_writes_the_reference_too():
     done = psal("colorize", "query.png", "--ref", "key.png", "--ref", "other.png", "-o", "out.png", "--save-offsets", "f.npy")
     assert done.exit_code == 0, done.stderr
@@ -162,6 +163,7 @@ def test_reconstruct_writes_all_neighbours():
     assert (inside[0] == 0).all(0).mean() > 0.9 and inside[1:].any(1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["query", "tall"])
 @pytest.mark.parametrize("option", ["-q", "--ensemble"])
 def test_upscale_writes_where_the_picture_repeats_at_another_scale(monkeypatch, name, option):
