@@ -64,6 +64,8 @@ def library() -> ctypes.CDLL:
     if path is None:
         raise ImportError(f"psal's native library is not in {package}: build and install it with `pip install .`")
     lib = ctypes.CDLL(str(path))
+    if hasattr(lib, "psal_source_digest"):
+        _declare(lib, "psal_source_digest", [], c_char_p)
     sources = package.parent / "ext"
     if (sources / "psal.h").exists() and _digest_in(lib) != source_digest(sources):
         cure = "delete this copy" if path.parent == package else "run `make dev` or `pip install .`"
@@ -101,10 +103,7 @@ def source_digest(sources: Path) -> str:
 
 def _digest_in(lib: ctypes.CDLL) -> str:
     """What the library says; empty for one that was built before libraries had a digest."""
-    if not hasattr(lib, "psal_source_digest"):
-        return ""
-    _declare(lib, "psal_source_digest", [], c_char_p)
-    digest: bytes = lib.psal_source_digest()
+    digest: bytes = lib.psal_source_digest() if "psal_source_digest" in vars(lib) else b""
     return digest.decode()
 
 

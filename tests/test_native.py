@@ -135,6 +135,7 @@ print(sum("omp" in line.rpartition("/")[2] for line in open("/proc/self/maps")))
 """
 
 
+@pytest.mark.subprocess
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_library_brings_no_openmp_runtime():
     """A second one beside torch's would start a thread for every core."""

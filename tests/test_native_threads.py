@@ -148,7 +148,7 @@ torch.set_num_threads(4)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**27, used + 2**27))
 try:
-    native.call("search", args, torch.device("cpu"))
+    native.kernel("search", torch.device("cpu"))(args)
 except RuntimeError as error:
     print(error)
 """

@@ -89,7 +89,7 @@ def test_features_that_tell_nothing_choose_at_random_and_the_truth_chooses_itsel
     ((nothing, at_random),) = copy_errors(torch.zeros(1, 4, 96, 96), truth, mask, random)
     torch.testing.assert_close(nothing, at_random)
     ((best, at_random),) = copy_errors(1000 * truth, truth, mask, np.random.default_rng(0), keys=10_000)
-    assert best < 0.15 * at_random
+    assert best < 0.25 * at_random
 
 
 def test_only_known_patches_are_copied_and_only_hidden_ones_are_wanted(monkeypatch):

@@ -167,7 +167,6 @@ def states(tmp_path):
 
 
 @pytest.mark.subprocess
-@pytest.mark.subprocess
 def test_all_runs_are_trained_in_order(toy, tmp_path):
     said = toy("trains")
     assert states(tmp_path) == ["finished", "finished"]
@@ -188,6 +187,7 @@ def test_a_run_that_fails_stops_the_queue_with_its_last_line(toy, tmp_path):
     assert states(tmp_path) == ["waiting", "waiting"]
 
 
+@pytest.mark.subprocess
 def test_a_signal_stops_the_run_with_its_checkpoint(toy, tmp_path):
     def stop():
         while "begun" not in ((tmp_path / "state/runs/first.log").read_text() if started() else ""):

@@ -21,7 +21,7 @@ WEIGHTS = "inpaint-guide"  # what ships
 # Of the learned features beside colours in [0, 1]. Trained so that e^-d^2 is the odds of a patch; the colours of two patches that
 # have nothing to do with each other differ by about as much.
 FEATURE_WEIGHT = 0.03
-TILE, MARGIN = 256, 64  # pixels of a level that are described at a time, and seen around them
+TILE, MARGIN = 320, 64  # pixels of a level that are described at a time, and seen around them
 
 log = logging.getLogger(__name__)
 

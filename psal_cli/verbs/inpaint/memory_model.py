@@ -198,5 +198,5 @@ def _total_bytes(files: _Files, hole: _Extent, filling: int) -> int:
     draws = formats.get("save_offsets")
     drawing = (FIELD + DRAWING) * pixels + memory.writing(pixels, 3, 1, False, draws) if draws else 0
     encoder = memory.writing(pixels, channels, itemsize, head.alpha, formats["output"], head.format in memory.LOSSLESS)
-    writing = kept + picture + result + max(drawing, encoder)
+    writing = kept + picture + result + max(drawing, encoder) + (DESCRIBED if hole.guided else 0)
     return STRIPS + max(reading, kept + shown + max(filling, inspection), writing)
