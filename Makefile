@@ -7,7 +7,7 @@ TOOLS := torch numpy pillow opencv-python-headless click rich safetensors tqdm p
   pytest pytest-cov pytest-xdist hypothesis ruff mypy scipy scikit-build-core cmake ninja
 SOURCES := $(shell find psal_cli ext weights -type f -not -name '*.so' -not -name '*.pyc' 2>/dev/null) pyproject.toml README.md
 
-.PHONY: demo test lint dev check coverage bench train sanitize clean
+.PHONY: demo test lint dev check coverage bench train sanitize dist clean
 
 demo: $(VENV)/.installed
 	mkdir -p out
@@ -61,9 +61,13 @@ bench: $(VENV)/.bench
 train: $(VENV)/.installed
 	$(VENV)/bin/python -m psal_cli.training
 
-# The tests marked native under AddressSanitizer and UndefinedBehaviorSanitizer.
+# The tests marked native under AddressSanitizer and UndefinedBehaviorSanitizer, and tests/engine under ThreadSanitizer.
 sanitize: $(VENV)/.tools
 	.ci/sanitize
+
+# The sdist and the wheels for Linux on x86-64 and aarch64, in dist/; tests/test_wheel.py tries the one for this machine.
+dist:
+	PYTHON=$(PYTHON) .ci/dist
 
 $(DEV)/.tools: TOOLS += pre-commit
 $(VENV)/.tools $(DEV)/.tools: %/.tools: constraints.txt
@@ -86,4 +90,4 @@ $(VENV)/.bench: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf build out $(VENV) $(DEV)
+	rm -rf build dist out $(VENV) $(DEV)

@@ -99,7 +99,8 @@ PSAL_EXPORT const char* psal_scatter_cuda(const psal_window_args* args);
 PSAL_EXPORT const char* psal_log_total_cpu(const psal_window_args* args);
 PSAL_EXPORT const char* psal_log_total_cuda(const psal_window_args* args);
 
-PSAL_EXPORT const char* psal_cpu_isa(void);              // instruction set chosen: "baseline", "x86-64-v3", "x86-64-v4"
+PSAL_EXPORT const char* psal_cpu_isa(void);              // instruction set in use: "baseline", "x86-64-v3", "x86-64-v4"
+PSAL_EXPORT const char* psal_use_cpu_isa(const char* name);  // in all later calls; at first it is the widest one
 PSAL_EXPORT const char* psal_cuda_architectures(void);   // e.g. "75-real 80-real", empty without CUDA
 PSAL_EXPORT const char* psal_source_digest(void);        // SHA-256 of the sources in ext/, see CMakeLists.txt
 

@@ -71,11 +71,13 @@ def library() -> ctypes.CDLL:
     declare(lib, "cpu")
     declare(lib, "cuda")
     _declare(lib, "psal_cpu_isa", [], c_char_p)
+    _declare(lib, "psal_use_cpu_isa", [c_char_p], c_char_p)
     return lib
 
 
 def _built_in(package: Path) -> Path | None:
-    return next((path for name in ("libpsal.so", "libpsal.dylib", "psal.dll") if (path := package / name).exists()), None)
+    names = "libpsal.so", "libpsal.dylib", "psal.dll", "libpsal.dll"  # the last one is MinGW's
+    return next((path for name in names if (path := package / name).exists()), None)
 
 
 def _installed() -> Path | None:
@@ -141,6 +143,16 @@ def cpu_isa() -> str:
     """The instruction set that the kernels run on: "baseline", "x86-64-v3" or "x86-64-v4"."""
     name: bytes = library().psal_cpu_isa()
     return name.decode()
+
+
+def use_cpu_isa(name: str) -> None:
+    """Makes all later calls run on one instruction set, a name that `cpu_isa` may return; at first it is the widest one.
+
+    Raises ValueError when the processor does not have it, or the library was not built for it.
+    """
+    message: bytes | None = library().psal_use_cpu_isa(name.encode())
+    if message:
+        raise ValueError(f"{name}: {message.decode()}")
 
 
 def cuda_architectures() -> str:

@@ -98,7 +98,7 @@ def case(line):
     return pytest.param(line, id=line[:100], marks=[pytest.mark.subprocess] if line.startswith(STARTING) else [])
 
 
-@pytest.mark.parametrize("line", list(map(case, command_lines())))
+@pytest.mark.parametrize("line", [case(line) for line in command_lines()])
 def test_every_command_of_the_pages_and_helps_works(workplace, line):
     words = shlex.split(line)
     piped = {sign: words[words.index(sign) + 1] for sign in "<>" if sign in words}

@@ -220,7 +220,7 @@ def test_the_oracle_draws_the_truth_of_the_level_it_is_asked_for(load):
     level, hole = truth.astype(np.float32) / 255, mask
     for _ in range(3):
         level, hole = oracle.halved(level), oracle.pyramid.halve_mask(hole)
-    (top, bottom, left, right), *_ = oracle.pyramid.drawn_windows(hole)
+    (top, bottom, left, right), *_ = oracle.pyramid.guided_windows(hole, oracle.ColourGuide.reach)
     view = np.s_[top:bottom, left:right]
     drawn = oracle.truth_painter(truth, mask)(np.zeros((*hole[view].shape, 3), np.float32), hole[view])
     np.testing.assert_array_equal(drawn, level[view][hole[view]])
@@ -230,11 +230,11 @@ def test_the_oracle_draws_the_truth_of_the_level_it_is_asked_for(load):
 
 def test_a_setting_holds_for_its_run_only(load):
     oracle = load("inpaint_oracle")
-    usual = oracle.completion.DRAWN_RADIUS, oracle.pyramid.GUIDE_WEIGHT
+    usual = oracle.pyramid.GUIDE_WEIGHT
     with pytest.raises(KeyError), oracle.followed(oracle.Setting("truth", 24, 1.4)):
-        assert (oracle.completion.DRAWN_RADIUS, oracle.pyramid.GUIDE_WEIGHT) == (24, 1.4)
+        assert oracle.pyramid.GUIDE_WEIGHT == oracle.guide.GUIDE_WEIGHT == 1.4
         raise KeyError
-    assert usual == (oracle.completion.DRAWN_RADIUS, oracle.pyramid.GUIDE_WEIGHT)
+    assert usual == oracle.pyramid.GUIDE_WEIGHT == oracle.guide.GUIDE_WEIGHT
 
 
 def test_a_guide_that_is_right_brings_back_what_no_one_could_guess(load):

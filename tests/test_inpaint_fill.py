@@ -10,6 +10,7 @@ from psal_cli.patchmatch import pyramid, regions, synthesis
 from psal_cli.verbs.inpaint import completion, memory_model
 from psal_cli.verbs.inpaint.completion import NothingToCopyError
 from psal_cli.verbs.inpaint.fill import fill
+from psal_cli.verbs.inpaint.guide import ColourGuide
 from psal_cli.verbs.inpaint.hole import Hole, peel
 from psal_cli.verbs.inpaint.options import ENGINES, InpaintOptions
 
@@ -23,7 +24,8 @@ def stripes(height=96, width=128, period=8):
 
 
 def drawn_by(painter, image, mask, **options):
-    return fill(image, mask, mask, InpaintOptions(**options), painter)
+    options = InpaintOptions(**options)
+    return fill(image, mask, mask, options, painter if options.engine == "network" or painter is None else ColourGuide(painter))
 
 
 COPYING = pytest.mark.parametrize("engine", ["combined", "patch"])
@@ -89,8 +91,8 @@ def test_the_first_estimate_is_made_of_source_colours():
     image = np.zeros((64, 64, 3), np.float32)
     image[:, 32:] = 1.0
     mask = hole_of(image, (20, 40, 20, 44))
-    (holes, _, keys), (box,) = completion._masks(mask, mask, 7), regions.part_boxes(mask, 7)
-    key = synthesis.Key(pyramid.Pyramid(image, holes[:1]).features(0, energy=True), 5, keys[0])
+    levels, (box,) = completion.Levels.of(mask, mask, 7), regions.part_boxes(mask, 7)
+    key = synthesis.Key(pyramid.Pyramid(image, levels.holes[:1]).features(0, energy=True), 5, levels.keys[0])
     one = Hole.of(mask, box, 7)
     peel(one, key, 7, "exact", 0)
     found = one.features[0, 0][one.unknown]

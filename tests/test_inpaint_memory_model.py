@@ -8,8 +8,8 @@ import pytest
 from psal_cli.errors import MemoryLimitError
 from psal_cli.image import Header
 from psal_cli.networks.contextual_attention import InpaintingNetwork
-from psal_cli.verbs.inpaint.guide import attention_of
 from psal_cli.verbs.inpaint.memory_model import network_bytes, plan
+from psal_cli.verbs.inpaint.painter import attention_of
 
 LARGE = 6000, 8000
 

@@ -13,7 +13,7 @@ from psal_cli.training.critic import Critic
 from psal_cli.training.holes import AREA, hole
 from psal_cli.training.inpainting import BLOCKS, DISCOUNT, discounted, discounts
 from psal_cli.training.photographs import EVERY
-from psal_cli.verbs.inpaint.guide import network_of
+from psal_cli.verbs.inpaint.painter import network_of
 
 
 @pytest.fixture(scope="module")

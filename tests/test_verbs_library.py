@@ -20,7 +20,7 @@ from psal_cli.networks.csnln import Pasting
 from psal_cli.verbs.colorize import options as colorize_options
 from psal_cli.verbs.colorize import paper
 from psal_cli.verbs.generate import options as generate_options
-from psal_cli.verbs.inpaint import guide, memory_model
+from psal_cli.verbs.inpaint import memory_model, painter
 from psal_cli.verbs.inpaint import options as inpaint_options
 from psal_cli.verbs.reconstruct import options as reconstruct_options
 from psal_cli.verbs.upscale import options as upscale_options
@@ -390,11 +390,11 @@ def test_cached_networks_are_never_changed(photo):
     before = [(dict(vars(layer)), layer) for layer in layers]
     of_paper = paper.network_of("psal3")
     seed = of_paper.attention.seed
-    of_inpaint = guide.network_of()
+    of_inpaint = painter.network_of()
     searching = [layer for layer in of_inpaint.modules() if isinstance(layer, PSAttention)]
     seeds = [layer.seed for layer in searching]
     psal_cli.inpaint(photo(), HOLE, engine="network", seed=9)
-    assert guide.network_of() is of_inpaint and seeds and [layer.seed for layer in searching] == seeds
+    assert painter.network_of() is of_inpaint and seeds and [layer.seed for layer in searching] == seeds
     psal_cli.upscale(photo(), 2, seed=9)
     psal_cli.colorize(photo("L"), [photo(number=1)], engine="paper", attention="psal3", seed=9)
     assert networks_for(2)[0] is network and paper.network_of("psal3") is of_paper

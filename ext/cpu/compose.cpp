@@ -158,8 +158,7 @@ void compose(const psal_compose_args& a) {
   const Part part(a);
   Multigrid grid(a.height, a.width, a.place.threads);
   std::vector<std::vector<float>> right_sides(a.channels, std::vector<float>(grid.finest().b.size()));
-#pragma omp parallel for schedule(dynamic, 8) num_threads(a.place.threads)
-  for (int y = 0; y < a.height; ++y) assemble(part, y, grid.finest(), right_sides);
+  parallel_for(a.height, 8, a.place.threads, [&](int64_t y) { assemble(part, (int)y, grid.finest(), right_sides); });
   grid.build(a.fidelity);
   for (int c = 0; c < a.channels; ++c) {
     grid.finest().b.swap(right_sides[c]);

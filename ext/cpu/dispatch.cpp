@@ -1,5 +1,11 @@
-// The C interface on the CPU: the kernels are compiled once per instruction set and chosen once per process.
+// The C interface on the CPU: the kernels are compiled once per instruction set, and the widest that the processor has is chosen.
 // (One choice per call, not per function: target_clones would keep the patch distance from being inlined.)
+#include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+#include <atomic>
 #include <exception>
 #include <string>
 
@@ -34,23 +40,47 @@ struct Kernels {
 
 #define KERNELS(NAME, ISA) {NAME, ISA::search, ISA::gather, ISA::spread, ISA::scatter, ISA::log_total, ISA::compose}
 
-Kernels choose() {
+#if defined(__x86_64__)
+// Asked of the processor itself: __builtin_cpu_supports finds nothing in a library that zig's clang has linked.
+bool has(bool avx512) {
+  unsigned eax, ebx, ecx, edx;
+  if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx)) return false;
+  const unsigned fma = 1u << 12, osxsave = 1u << 27, avx = 1u << 28, f16c = 1u << 29;
+  if ((ecx & (fma | osxsave | avx | f16c)) != (fma | osxsave | avx | f16c)) return false;
+  unsigned saved, high;  // which registers the operating system saves: without that they may not be used
+  __asm__("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
+  const unsigned ymm = 0x06, zmm = 0xe6;
+  if ((saved & (avx512 ? zmm : ymm)) != (avx512 ? zmm : ymm)) return false;
+  if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return false;
+  const unsigned v3 = 1u << 3 | 1u << 5 | 1u << 8;                                  // BMI1, AVX2, BMI2
+  const unsigned v4 = v3 | 1u << 16 | 1u << 17 | 1u << 28 | 1u << 30 | 1u << 31;    // AVX-512 F, DQ, CD, BW, VL
+  if ((ebx & (avx512 ? v4 : v3)) != (avx512 ? v4 : v3)) return false;
+  return __get_cpuid(0x80000001u, &eax, &ebx, &ecx, &edx) && ecx & 1u << 5;         // LZCNT
+}
+#endif
+
+// What was built, widest first, and whether the processor has it.
+const struct Choice {
+  Kernels kernels;
+  bool (*runs)();
+} choices[] = {
 #ifdef PSAL_x86_64_v4
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512cd"))
-    return KERNELS("x86-64-v4", x86_64_v4);
+    {KERNELS("x86-64-v4", x86_64_v4), [] { return has(true); }},
 #endif
 #ifdef PSAL_x86_64_v3
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
-    return KERNELS("x86-64-v3", x86_64_v3);
+    {KERNELS("x86-64-v3", x86_64_v3), [] { return has(false); }},
 #endif
-  return KERNELS("baseline", baseline);
+    {KERNELS("baseline", baseline), [] { return true; }},
+};
+
+const Kernels* widest() {
+  const Choice* choice = choices;
+  while (!choice->runs()) ++choice;
+  return &choice->kernels;
 }
 
-const Kernels& kernels() {
-  static const Kernels chosen = choose();
-  return chosen;
-}
+std::atomic<const Kernels*> chosen{widest()};
+const Kernels& kernels() { return *chosen.load(std::memory_order_relaxed); }
 
 template <class Args>
 const char* run(void (*kernel)(const Args&), const Args* args) {
@@ -77,6 +107,15 @@ const char* psal_log_total_cpu(const psal_window_args* args) { return run(kernel
 const char* psal_compose_cpu(const psal_compose_args* args) { return run(kernels().compose, args); }
 const char* psal_cpu_isa(void) { return kernels().name; }
 const char* psal_source_digest(void) { return PSAL_SOURCE_DIGEST; }
+const char* psal_use_cpu_isa(const char* name) {
+  for (const Choice& choice : choices) {
+    if (strcmp(choice.kernels.name, name)) continue;
+    if (!choice.runs()) return "this processor does not have the instruction set";
+    chosen = &choice.kernels;
+    return nullptr;
+  }
+  return "psal was not built for the instruction set";
+}
 
 #ifndef PSAL_CUDA
 static const char* no_cuda = "psal was built without CUDA";

@@ -16,11 +16,11 @@ constexpr int kSpare = 4;  // running sums round: keep a few more than k, then r
 template <class T>
 std::vector<float> planar(const T* picture, int height, int width, int channels, int threads) {  // -> [H, C, W]
   std::vector<float> out((size_t)height * channels * width);
-#pragma omp parallel for num_threads(threads)
-  for (int row = 0; row < height; ++row)
+  parallel_for(height, 8, threads, [&](int64_t row) {
     for (int c = 0; c < channels; ++c)
       for (int column = 0; column < width; ++column)
         out[((size_t)row * channels + c) * width + column] = to_float(picture[((size_t)row * width + column) * channels + c]);
+  });
   return out;
 }
 
@@ -73,9 +73,9 @@ struct Band {
   // infinite number spoils no sum that does not contain it.
   void start_block(int size) {
     for (int slot = size - 2; slot >= 0; --slot) {
-      float* row = history.data() + (size_t)slot * stride;
-#pragma omp simd
-      for (int x = 0; x < stride; ++x) row[x] += row[x + stride];
+      float* __restrict row = history.data() + (size_t)slot * stride;
+      const float* __restrict next = row + stride;
+      for (int x = 0; x < stride; ++x) row[x] += next[x];
     }
     std::fill(newer.begin(), newer.end(), 0.f);
   }
@@ -193,13 +193,12 @@ void exact(const Problem<T>& p, uint32_t* field, float* similarity, int threads)
   const std::vector<float> query = planar(p.query, p.query_height, p.query_width, p.channels, threads);
   const std::vector<float> key = planar(p.key, p.key_height, p.key_width, p.channels, threads);
   const int bands = (p.query_height + kSweepRows - 1) / kSweepRows;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-  for (int index = 0; index < bands; ++index) {
-    Band<T> band(p, query.data(), key.data(), index, p.k + kSpare);
+  parallel_for(bands, 1, threads, [&](int64_t index) {
+    Band<T> band(p, query.data(), key.data(), (int)index, p.k + kSpare);
     for (int down = p.radius - (band.top + band.rows - 1); down < p.key_height - p.radius - band.top; ++down)
       for (int right = p.radius - (p.query_width - 1); right < p.key_width - p.radius; ++right) band.sweep(down, right);
     band.rank(field, similarity);
-  }
+  });
 }
 
 template void exact(const Problem<float>&, uint32_t*, float*, int);

@@ -7,16 +7,16 @@
 // of the right key is found by looking around, and the table costs 1.5 bytes a key.
 #pragma once
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include "../patchmatch.h"
 #include "simd.h"
+#include "threads.h"
 
 namespace psal {
 namespace PSAL_ISA {
 
-constexpr int kProjections = 4;  // a box sum, a horizontal slope, a vertical slope, another box sum
+constexpr int kProjections = 4;  // fixed: a box sum, a horizontal slope, a vertical slope, another box sum
 constexpr int kMostLevels = 16;  // per projection: the code fits 16 bits
 constexpr int kHashDraws = 6;
 
@@ -24,10 +24,12 @@ template <class T>
 class Buckets {
  public:
   Buckets(const Problem<T>& problem, int iteration, int threads) : p(problem), phase(iteration * 3 % 4) {
-    const double keys = (double)(p.key_height - 2 * p.radius) * (p.key_width - 2 * p.radius) / 4;
-    levels = at_least(2, at_most(kMostLevels, (int)std::lround(std::pow(keys / 4, 1.0 / kProjections))));
+    // About four keys a code. No pow(): its last bit, and with it the field, may differ from one C library to another.
+    const double codes = (double)(p.key_height - 2 * p.radius) * (p.key_width - 2 * p.radius) / 16;
+    const auto enough = [&](double side) { return side * side * side * side >= codes; };
+    for (levels = 2; levels < kMostLevels && !enough(levels + 0.5);) ++levels;
     for (int m = 0; m < kProjections; ++m) {
-      direction[m].resize(p.channels + Vector::kWidth);
+      direction[m].resize(p.channels);
       for (int c = 0; c < p.channels; ++c)  // a sum of four uniforms: close enough to normal
         for (int u = 0; u < 4; ++u)
           direction[m][c] += (float)(random_bits(p.seed, kHashStream + iteration, c, 4 * m + u) >> 40) * 0x1p-24f - 0.5f;
@@ -81,12 +83,11 @@ class Buckets {
                      rows.data() + ((size_t)m * size + (y + size) % size) * width);
       ready = row + r;
       for (int m = 0; m < kProjections; ++m) {
-        float* out = sums.data() + (size_t)m * width;
+        float* __restrict out = sums.data() + (size_t)m * width;
         std::fill(out, out + width, 0.f);
         for (int d = -r; d <= r; ++d) {
           const float sign = m == 2 ? (float)((d > 0) - (d < 0)) : 1.f;
-          const float* from = rows.data() + ((size_t)m * size + (row + d + size) % size) * width;
-#pragma omp simd
+          const float* __restrict from = rows.data() + ((size_t)m * size + (row + d + size) % size) * width;
           for (int x = 0; x < width; ++x) out[x] += sign * from[x];
         }
       }
@@ -95,7 +96,7 @@ class Buckets {
   }
 
   // One row: channels projected to a number a pixel, then summed (or differenced) along the columns; edges repeated.
-  void filter_row(const T* pixels, int width, int m, float* line, float* out) const {
+  void filter_row(const T* pixels, int width, int m, float* __restrict line, float* __restrict out) const {
     const int r = p.radius;
     for (int x = 0; x < width; ++x) line[r + x] = project_pixel(pixels + (int64_t)x * p.channels, direction[m].data());
     std::fill(line, line + r, line[r]);
@@ -103,15 +104,15 @@ class Buckets {
     std::fill(out, out + width, 0.f);
     for (int d = -r; d <= r; ++d) {
       const float sign = m == 1 ? (float)((d > 0) - (d < 0)) : 1.f;
-#pragma omp simd
       for (int x = 0; x < width; ++x) out[x] += sign * line[r + x + d];
     }
   }
   template <class U>
   float project_pixel(const U* pixel, const float* weights) const {
-    Vector sum = Vector::zero();
-    for (int c = 0; c < p.channels; c += Vector::kWidth)
-      sum.add_product(Vector::load(pixel + c, at_most(Vector::kWidth, p.channels - c)), Vector::load(weights + c));
+    Lanes sum = Lanes::zero();
+    int c = 0;
+    for (; c + Lanes::kWidth <= p.channels; c += Lanes::kWidth) sum.add<false>(pixel + c, weights + c);
+    if (c < p.channels) sum.add<false>(pixel + c, weights + c, p.channels - c);
     return sum.sum();
   }
   float project_pixel(const double* pixel, const float* weights) const {
@@ -134,12 +135,11 @@ class Buckets {
     }
   }
 
-  void encode(const float* const* values, int width, uint16_t* codes) const {
+  void encode(const float* const* values, int width, uint16_t* __restrict codes) const {
     std::fill(codes, codes + width, (uint16_t)0);
     for (int m = 0; m < kProjections; ++m) {
-      const float *v = values[m], *limits = threshold[m].data();
+      const float *__restrict v = values[m], *__restrict limits = threshold[m].data();
       const int count = levels - 1, base = levels;
-#pragma omp simd
       for (int x = 0; x < width; ++x) {
         int level = 0;
         for (int i = 0; i < count; ++i) level += v[x] >= limits[i];
@@ -152,19 +152,18 @@ class Buckets {
   void fill(int threads) {
     const int first_row = p.radius + phase / 2, first_column = p.radius + phase % 2;
     const int rows = (p.key_height - p.radius - first_row + 1) / 2, columns = (p.key_width - p.radius - first_column + 1) / 2;
-    start.assign((size_t)std::pow(levels, kProjections) + 1, 0);
+    start.assign((size_t)levels * levels * levels * levels + 1, 0);
     if (rows <= 0 || columns <= 0) return;
     std::vector<uint16_t> codes((size_t)rows * columns);
     constexpr int kChunk = 32;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-    for (int chunk = 0; chunk < (rows + kChunk - 1) / kChunk; ++chunk) {
+    parallel_for((rows + kChunk - 1) / kChunk, 1, threads, [&](int64_t chunk) {
       std::vector<uint16_t> line(p.key_width);
-      const int first = first_row + 2 * kChunk * chunk, last = at_most(first + 2 * kChunk, first_row + 2 * rows - 1);
+      const int first = first_row + 2 * kChunk * (int)chunk, last = at_most(first + 2 * kChunk, first_row + 2 * rows - 1);
       project(p.key, p.key_height, p.key_width, first, last, 2, [&](int row, const float* const* values) {
         encode(values, p.key_width, line.data());
         for (int x = 0; x < columns; ++x) codes[(size_t)(row - first_row) / 2 * columns + x] = line[first_column + 2 * x];
       });
-    }
+    });
     for (int pass = 0; pass < 2; ++pass) {
       for (int y = 0; y < rows; ++y)
         for (int x = 0; x < columns; ++x) {

@@ -4,6 +4,7 @@
 #include "../psal.h"
 #include "../windows.h"
 #include "simd.h"
+#include "threads.h"
 
 namespace psal {
 namespace PSAL_ISA {

@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "threads.h"
+
 namespace psal {
 namespace PSAL_ISA {
 
@@ -112,9 +114,10 @@ class Multigrid {
 
   template <class Visit>
   void each_row(const Level& level, Visit visit) const {
-    const int threads = (int64_t)level.height * level.width < kAlone ? 1 : threads_;
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int y = 0; y < level.height; ++y) visit(level.row(y) + level.begin[y], level.row(y) + level.end[y], y);
+    const int64_t grain = std::max<int64_t>(1, kAlone / level.width);
+    parallel_for(level.height, grain, threads_, [&](int64_t y) {
+      visit(level.row((int)y) + level.begin[y], level.row((int)y) + level.end[y], (int)y);
+    });
   }
 
   double dot(const std::vector<float>& a, const std::vector<float>& b) const {

@@ -28,13 +28,13 @@ struct Field {
 
 template <class T, class Visit>
 void each_query(const Problem<T>& p, int threads, const Field& field, Visit visit) {
-#pragma omp parallel for schedule(dynamic, 8) num_threads(threads)
-  for (int row = 0; row < p.query_height; ++row)
+  parallel_for(p.query_height, 8, threads, [&](int64_t row) {
     for (int column = 0; column < p.query_width; ++column) {
-      if (!p.searched((int64_t)row * p.query_width + column)) continue;
-      Query<T, VectorLanes> query(p, row, column, field.list(row, column));
+      if (!p.searched(row * p.query_width + column)) continue;
+      Query<T, VectorLanes> query(p, (int)row, column, field.list((int)row, column));
       visit(query);
     }
+  });
 }
 
 // Scan order inside a band: the previous column and the previous row are already up to date. The row before
@@ -89,8 +89,9 @@ void scan(const Problem<T>& p, const Field& field, int iterations, int threads) 
     }
     std::optional<Buckets<T>> buckets;
     if (hashed) buckets.emplace(p, iteration, threads);
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-    for (int band = 0; band < bands; ++band) scan_band(p, field, band, edge, buckets ? &*buckets : nullptr, iteration);
+    parallel_for(bands, 1, threads, [&](int64_t band) {
+      scan_band(p, field, (int)band, edge, buckets ? &*buckets : nullptr, iteration);
+    });
   }
 }
 

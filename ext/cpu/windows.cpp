@@ -1,4 +1,5 @@
 // The window sums of ../windows.h over all pixels, on the CPU. Compiled once per instruction set (see dispatch.cpp).
+#include <atomic>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -24,16 +25,15 @@ inline double value_of(double v) { return v; }
 template <class T> inline float value_of(T v) { return to_float(v); }
 
 struct OneLane {
-  template <class Term, class T>
-  static Term products(const T* a, const T* b, int channels, bool dot) {
-    Term total = 0;
-    if (dot)
-#pragma omp simd reduction(+ : total)
-      for (int c = 0; c < channels; ++c) total += (Term)value_of(a[c]) * (Term)value_of(b[c]);
-    else
-#pragma omp simd reduction(+ : total)
-      for (int c = 0; c < channels; ++c) total += ((Term)value_of(a[c]) - (Term)value_of(b[c])) * ((Term)value_of(a[c]) - (Term)value_of(b[c]));
+  template <class Term>
+  static double products(const double* a, const double* b, int channels, bool dot) {
+    double total = 0;
+    for (int c = 0; c < channels; ++c) total += dot ? a[c] * b[c] : (a[c] - b[c]) * (a[c] - b[c]);
     return total;
+  }
+  template <class Term, class T>
+  static float products(const T* a, const T* b, int channels, bool dot) {
+    return dot ? VectorLanes::dot(a, 0, b, 0, 1, channels) : VectorLanes::squares(a, 0, b, 0, 1, channels, INFINITY);
   }
   template <class Term> static Term share(Term v) { return v; }
   template <class Term> static Term all(Term v) { return v; }
@@ -46,20 +46,20 @@ struct Sum {
   Term* total;
   const T* own;  // NULL unless centred
   int channels;
-  inline void operator()(Term weight, const T* other) {
-    if (own)
-#pragma omp simd
-      for (int c = 0; c < channels; ++c) total[c] += weight * ((Term)value_of(other[c]) - (Term)value_of(own[c]));
+  inline void operator()(Term weight, const T* from) {
+    Term* __restrict sums = total;
+    const T *__restrict other = from, *__restrict centre = own;
+    const int count = channels;
+    if (centre)
+      for (int c = 0; c < count; ++c) sums[c] = multiply_add(weight, (Term)value_of(other[c]) - (Term)value_of(centre[c]), sums[c]);
     else
-#pragma omp simd
-      for (int c = 0; c < channels; ++c) total[c] += weight * (Term)value_of(other[c]);
+      for (int c = 0; c < count; ++c) sums[c] = multiply_add(weight, (Term)value_of(other[c]), sums[c]);
   }
 };
 
 template <class Visit>
 void each_pixel(int height, int width, int threads, Visit visit) {
-#pragma omp parallel for schedule(dynamic, 4) num_threads(threads)
-  for (int row = 0; row < height; ++row) visit(row, width);
+  parallel_for(height, 4, threads, [&](int64_t row) { visit((int)row, width); });
 }
 
 template <class T>
@@ -123,7 +123,6 @@ void by_dtype(int dtype, Run run) {
 // Whether any of `count` matches lies neither in the key nor is -1, -1.
 bool any_outside(const int32_t* rows, const int32_t* columns, int64_t count, uint32_t height, uint32_t width) {
   int outside = 0;
-#pragma omp simd reduction(| : outside)
   for (int64_t i = 0; i < count; ++i)
     outside |= (((uint32_t)rows[i] >= height) | ((uint32_t)columns[i] >= width)) & ((rows[i] & columns[i]) != -1);
   return outside;
@@ -133,13 +132,14 @@ bool any_outside(const int32_t* rows, const int32_t* columns, int64_t count, uin
 void check_field(const psal_window_args& a) {
   const int64_t queries = (int64_t)a.query_height * a.query_width, planes = (int64_t)a.batch * a.k;
   const int64_t chunk = 1 << 14, chunks = (queries + chunk - 1) / chunk;
-  int64_t bad = planes * chunks;
-#pragma omp parallel for num_threads(a.place.threads) reduction(min : bad) if (planes * queries > chunk)
-  for (int64_t at = 0; at < planes * chunks; ++at) {
+  std::atomic<int64_t> bad{planes * chunks};
+  parallel_for(planes * chunks, 1 + chunk / (queries + 1), a.place.threads, [&](int64_t at) {
     const int32_t* rows = a.nnf + at / chunks * 2 * queries + at % chunks * chunk;
     const int64_t left = queries - at % chunks * chunk, count = left < chunk ? left : chunk;
-    if (any_outside(rows, rows + queries, count, a.key_height, a.key_width)) bad = at < bad ? at : bad;
-  }
+    if (!any_outside(rows, rows + queries, count, a.key_height, a.key_width)) return;
+    for (int64_t first = bad; at < first && !bad.compare_exchange_weak(first, at);) {
+    }
+  });
   if (bad == planes * chunks) return;
   const int32_t* rows = a.nnf + bad / chunks * 2 * queries + bad % chunks * chunk;
   while (!any_outside(rows, rows + queries, 1, a.key_height, a.key_width)) ++rows;

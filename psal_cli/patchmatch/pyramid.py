@@ -4,7 +4,7 @@ Feature maps here are float32 [1, C, H, W] in torch.channels_last memory, so tha
 They are many times larger than the picture's own pixels, so each is made only when it is wanted, a strip of rows at a time.
 """
 
-from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -21,17 +21,36 @@ from psal_cli.strips import rows_within, strips
 TEXTURE_WEIGHT = 20.0
 TEXTURES = 2  # channels
 GUIDE_BLUR = 1.0  # of what is expected: standard deviation, pixels of its level
-GUIDE_WEIGHT = 0.7  # of what is expected beside what is seen
+GUIDE_WEIGHT = 0.7  # of expected texture and colours beside what is seen
 # Of the texture that is expected to what is around the hole: a search by distance takes the smoother of two patches, and a seam
 # that is removed takes gradients with it. (More keeps more texture, and is further from the truth.)
 EXPECTED_TEXTURE = 2.0
-AROUND = 512  # pixels around a hole are looked at: what is expected there costs what the hole does, not what the picture does
 FAINT = 0.1  # texture: less than this is none
 STRIP = 1 << 18  # pixels: what is worked on at a time is a few MB
 
 
 Floats = npt.NDArray[np.float32]
-Draw = Callable[[Floats, Region], Floats]  # see `Pyramid.guide`
+
+
+@runtime_checkable
+class Guide(Protocol):
+    """Describes places, known and hidden alike, so that a search finds what belongs in a hole.
+
+    Attributes:
+        radius: pixels. It is asked at the finest level at which the hole's inner radius is not larger.
+        reach: pixels around the hole that it describes: what it costs follows from the hole, not from the picture.
+        features: how many it gives to each place, about.
+        cost: nanoseconds of one CPU core for each place, about.
+    """
+
+    radius: float
+    reach: int
+    features: int
+    cost: float
+
+    def __call__(self, known: Floats, hole: Region) -> Floats:
+        """float32 [H, W, F], compared by squared distance beside the colours: of what is known of a picture, float32 [H, W, C],
+        zero in the hole, and the hole, bool [H, W]."""
 
 
 def floats(pixels: np.ndarray) -> Floats:
@@ -59,41 +78,50 @@ class Pyramid:
         for number in range(1, len(holes)):
             self.coarse[number] = self._halved(number)
 
-    def guide(self, level: int, draw: Draw) -> None:
-        """Lets the search of a level and of the coarser ones know what is expected in the hole: colours, and as much texture as
-        around it; both smooth, there and everywhere else.
+    def keep(self, level: int, box: Box) -> None:
+        """Cuts a level but the finest one to a box of it, and the coarser ones to what it covers there: its corner is a multiple
+        of what they are smaller by, and so are its sides, or it ends with the level."""
+        for number in range(max(level, 1), len(self.holes)):  # the finest one is never cut
+            view = np.s_[box[0] : box[1], box[2] : box[3]]
+            self.coarse[number] = np.ascontiguousarray(self.coarse[number][view])
+            self.holes[number] = np.ascontiguousarray(self.holes[number][view])
+            box = halved_box(box)
 
-        draw: from what is known of a picture, float32 [H, W, C], zero in the hole, and the hole, bool [H, W], the colours of
-            the n pixels in the hole, float32 [n, C].
-        """
+    def guide(self, level: int, guide: Guide) -> None:
+        """Lets the search of a level and of the coarser ones compare what a guide says, and as much texture in the hole as around
+        it. Further from the hole than its reach a guide says nothing: 0."""
         hole, colours = self.holes[level], self.pixels.shape[2]
         known = self._known(level, 0, len(hole))
-        expected = known.copy()
-        for top, bottom, left, right in drawn_windows(hole):
+        maps: Floats | None = None
+        for top, bottom, left, right in guided_windows(hole, guide.reach):
             view = np.s_[top:bottom, left:right]
             seen, inside = np.ascontiguousarray(known[view]), hole[view]
-            expected[view][inside, :colours] = draw(np.ascontiguousarray(seen[..., :colours]), inside)
             # Without texture smooth patches would fit best: what is expected of colours deep in a hole has none of its own.
-            expected[view][..., colours:] = _expected_texture(seen[..., colours:], inside)
-        expected *= GUIDE_WEIGHT
-        self.guides[level] = np.asarray(cv2.GaussianBlur(expected, (0, 0), GUIDE_BLUR), np.float32)
+            texture = GUIDE_WEIGHT * blurred(_expected_texture(seen[..., colours:], inside))
+            features = guide(np.ascontiguousarray(seen[..., :colours]), inside)
+            if maps is None:
+                maps = np.zeros((*hole.shape, TEXTURES + features.shape[2]), np.float32)
+            np.concatenate([texture, features], 2, out=maps[view])
+        assert maps is not None  # there is a hole
+        self.guides[level] = maps
         for number in range(level + 1, len(self.holes)):
             self.guides[number] = _halve(self.guides[number - 1])
 
     def features(self, number: int, energy: bool = False) -> Tensor:
-        """float32 [1, C + 2, H, W] of a level: colours, then texture; zero in the hole. Where there is a guide, as many
-        channels more, of what is expected. With `energy` the sums of squares of both follow, each a channel."""
+        """float32 [1, C + 2, H, W] of a level: colours, then texture; zero in the hole. Where there is a guide, expected texture
+        and its features follow. With `energy` the sums of squares of both, each a channel, are last."""
         known, guide, share = self.coarse.get(number), self.guides.get(number), self.weights[number] / TEXTURE_WEIGHT
         if known is None or guide is not None or energy or share != 1:
             height, width = self.holes[number].shape
-            maps = [self.pixels.shape[2] + TEXTURES] * (1 if guide is None else 2)
+            seen = self.pixels.shape[2] + TEXTURES
+            maps = [seen] if guide is None else [seen, guide.shape[2]]
             known = np.empty((height, width, sum(maps) + energy * len(maps)), np.float32)
             for top, bottom, *_ in strips(height, rows_within(STRIP, width)):
                 parts = [self._known(number, top, bottom)] + ([] if guide is None else [guide[top:bottom]])
                 np.concatenate(parts, 2, out=known[top:bottom, :, : sum(maps)])
-                for end in np.cumsum(maps):
-                    known[top:bottom, :, end - TEXTURES : end] *= share
-                parts = np.split(known[top:bottom, :, : sum(maps)], len(maps), 2)
+                # The texture that is seen is last of its part, the one that is expected follows at once.
+                known[top:bottom, :, seen - TEXTURES : seen + TEXTURES * (len(maps) - 1)] *= share
+                parts = np.split(known[top:bottom, :, : sum(maps)], [seen] * (len(maps) - 1), 2)
                 if energy:
                     for channel, part in enumerate(parts, sum(maps)):
                         known[top:bottom, :, channel] = _maps(part).square().sum(1)[0].numpy()
@@ -127,9 +155,14 @@ class Pyramid:
         return out
 
 
-def drawn_windows(hole: Region) -> list[Box]:
-    """What is looked at of a level to say what is expected in its hole, bool [H, W]."""
-    return windows((hole.shape[0], hole.shape[1]), part_boxes(hole, 1), AROUND)
+def guided_windows(hole: Region, reach: int) -> list[Box]:
+    """What a guide of some reach looks at of a level with a hole, bool [H, W]."""
+    return windows((hole.shape[0], hole.shape[1]), part_boxes(hole, 1), reach)
+
+
+def blurred(maps: Floats) -> Floats:
+    """[H, W, C], smooth: what is expected is so, in the hole and everywhere else."""
+    return np.asarray(cv2.GaussianBlur(maps, (0, 0), GUIDE_BLUR), np.float32).reshape(maps.shape)
 
 
 def _expected_texture(texture: Floats, hole: Region) -> Floats:
@@ -154,6 +187,11 @@ def _halve(picture: Floats) -> Floats:
     out = np.empty((picture.shape[0] // 2, picture.shape[1] // 2, channels), np.float32)
     cv2.resize(picture, out.shape[1::-1], out, interpolation=cv2.INTER_AREA)
     return out
+
+
+def halved_box(box: Box) -> Box:
+    """A box of a level, its corner even -> what it covers of the next coarser one."""
+    return box[0] // 2, -(-box[1] // 2), box[2] // 2, -(-box[3] // 2)
 
 
 def halve_mask(mask: Region) -> Region:

@@ -21,8 +21,8 @@ from psal_cli.training import loop
 from psal_cli.training.critic import Critic
 from psal_cli.training.inpainting_crops import FAR, Crops
 from psal_cli.training.photographs import SIDE
-from psal_cli.verbs.inpaint.guide import attention_of, network_of
 from psal_cli.verbs.inpaint.options import ATTENTIONS
+from psal_cli.verbs.inpaint.painter import attention_of, network_of
 
 DISCOUNT = 0.97  # of the error, for each pixel from the hole's edge: what is deep inside may be many things
 BLOCKS = 1, 4, 8  # sides of the squares whose means are compared: the gradient of single pixels is mostly that of their texture

@@ -30,17 +30,23 @@ from psal_cli.image.arrays import replaced
 from psal_cli.memory import in_words
 from psal_cli.patchmatch.diffusion import diffused
 from psal_cli.verbs.inpaint.fill import fill
-from psal_cli.verbs.inpaint.guide import WEIGHTS, Painter, network_of
+from psal_cli.verbs.inpaint.guide import ColourGuide
 from psal_cli.verbs.inpaint.memory_model import network_bytes
 from psal_cli.verbs.inpaint.options import InpaintOptions
+from psal_cli.verbs.inpaint.painter import WEIGHTS, Painter, network_of
 
 SIDE, HOLE = 256, 128
+ORIGINAL = str(ROOT / "weights/benchmarks/inpaint-original.safetensors")
 CROPS = 10  # of each photograph of highres
 METHODS = {  # name -> engine, attention, weights
     "network, PSAL-3": ("network", "psal", WEIGHTS),
     "network, PSAL-3 with aggregation, the same weights": ("network", "aggregation", WEIGHTS),
     "network, original attention, the same weights": ("network", "original", WEIGHTS),
-    "network, original attention, trained with it": ("network", "original", "inpaint-original"),
+    "network, original attention, trained with it": (
+        "network",
+        "original",
+        ORIGINAL,
+    ),
     "psal combined": ("combined", "psal", WEIGHTS),
     "psal patch": ("patch", None, None),
     "diffusion, what the network starts from": ("network", None, None),
@@ -75,7 +81,8 @@ def filled(picture: np.ndarray, mask: np.ndarray, method: str) -> np.ndarray:
     engine, attention, weights = METHODS[method]
     image = np.where(mask[..., None], np.uint8(0), picture)
     painter = Painter(network_of(attention, weights)) if weights else diffusion
-    return replaced(image, mask, fill(image, mask, mask, InpaintOptions(engine=engine), painter).values)
+    network = painter if engine == "network" else ColourGuide(painter)
+    return replaced(image, mask, fill(image, mask, mask, InpaintOptions(engine=engine), network).values)
 
 
 def diffusion(known: np.ndarray, hole: np.ndarray) -> np.ndarray:

@@ -13,12 +13,13 @@ from inpaint_methods import Fill, Filler
 
 from psal_cli.image.arrays import replaced
 from psal_cli.patchmatch import pyramid
-from psal_cli.verbs.inpaint import completion
+from psal_cli.verbs.inpaint import guide
 from psal_cli.verbs.inpaint.fill import fill
-from psal_cli.verbs.inpaint.guide import Painter, network_of
+from psal_cli.verbs.inpaint.guide import ColourGuide, FeatureGuide
 from psal_cli.verbs.inpaint.options import InpaintOptions
+from psal_cli.verbs.inpaint.painter import Painter, network_of
 
-PAINTERS = ("none", "network", "truth")
+PAINTERS = ("none", "features", "network", "truth")
 Draw = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -26,12 +27,12 @@ Draw = Callable[[np.ndarray, np.ndarray], np.ndarray]
 class Setting:
     """What draws, and how it is followed.
 
-    radius: the hole's inner radius in pixels at the level where it is drawn at most (DRAWN_RADIUS). weight: of the guide
+    radius: the hole's inner radius in pixels at the level where it is drawn, at most (`Guide.radius`). weight: of the guide
     (GUIDE_WEIGHT). blur: of the truth, standard deviation in pixels of the level where it is drawn.
     """
 
     painter: str  # of PAINTERS
-    radius: float = completion.DRAWN_RADIUS
+    radius: float = ColourGuide.radius
     weight: float = pyramid.GUIDE_WEIGHT
     blur: float = 0
 
@@ -40,16 +41,17 @@ class Setting:
         if self.painter == "none":
             return "none (patch)"
         what = f"truth, blurred by {self.blur:g} px" if self.blur else self.painter
-        return f"{what}; {self.radius:g}, {self.weight:g}"
+        return f"{what}; {self.radius:g}" + (f", {self.weight:g}" if self.painter != "features" else "")
 
 
-TODAY = Setting("network")  # as psal does it
+TODAY = Setting("features", FeatureGuide.radius)  # as psal does it
 
 # In the order of the table's questions: what is there, what following it more closely would give, and both for a guide that is
 # right, wholly or but for a blur.
 SETTINGS = (
     Setting("none"),
     TODAY,
+    Setting("network"),
     Setting("network", 24, 1.4),
     Setting("truth"),
     Setting("truth", blur=4),
@@ -63,13 +65,13 @@ SETTINGS = (
 
 @contextmanager
 def followed(setting: Setting) -> Iterator[None]:
-    """Within it psal draws at the setting's level and follows what is drawn by its weight."""
-    before = completion.DRAWN_RADIUS, pyramid.GUIDE_WEIGHT
-    completion.DRAWN_RADIUS, pyramid.GUIDE_WEIGHT = setting.radius, setting.weight
+    """Within it psal follows what is drawn by the setting's weight."""
+    before = pyramid.GUIDE_WEIGHT
+    pyramid.GUIDE_WEIGHT = guide.GUIDE_WEIGHT = setting.weight
     try:
         yield
     finally:
-        completion.DRAWN_RADIUS, pyramid.GUIDE_WEIGHT = before
+        pyramid.GUIDE_WEIGHT = guide.GUIDE_WEIGHT = before
 
 
 def halved(picture: np.ndarray) -> np.ndarray:
@@ -88,7 +90,7 @@ def truth_painter(truth: np.ndarray, mask: np.ndarray, blur: float = 0) -> Draw:
     def draw(known: np.ndarray, hole: np.ndarray) -> np.ndarray:
         level, level_hole = truth.astype(np.float32) / 255, mask
         while True:
-            for top, bottom, left, right in pyramid.drawn_windows(level_hole):
+            for top, bottom, left, right in pyramid.guided_windows(level_hole, ColourGuide.reach):
                 view = np.s_[top:bottom, left:right]
                 if np.array_equal(level_hole[view], hole):
                     shown = cv2.GaussianBlur(level, (0, 0), blur) if blur else level
@@ -102,17 +104,20 @@ def truth_painter(truth: np.ndarray, mask: np.ndarray, blur: float = 0) -> Draw:
 
 def oracle(setting: Setting, truth: np.ndarray, mask: np.ndarray) -> Filler:
     """`psal inpaint` with the setting's painter, for one case."""
-    painters: dict[str, Callable[[], Draw | None]] = {
+    guides: dict[str, Callable[[], FeatureGuide | ColourGuide | None]] = {
         "none": lambda: None,
-        "network": lambda: Painter(network_of()),
-        "truth": lambda: truth_painter(truth, mask, setting.blur),
+        "features": lambda: guide.guide_for(InpaintOptions()),
+        "network": lambda: ColourGuide(Painter(network_of())),
+        "truth": lambda: ColourGuide(truth_painter(truth, mask, setting.blur)),
     }
-    painter = painters[setting.painter]()
+    guided = guides[setting.painter]()
+    if guided is not None:
+        guided.radius = setting.radius
 
     def fill_hole(image: np.ndarray, hole: np.ndarray) -> Fill:
-        options = InpaintOptions(engine="patch" if painter is None else "combined")
+        options = InpaintOptions(engine="patch" if guided is None else "combined")
         with followed(setting):
-            filled = fill(image, hole, hole, options, painter)
+            filled = fill(image, hole, hole, options, guided)
         nnf = np.full((*hole.shape, 2), -1, np.int32)
         nnf[hole] = filled.origins
         return Fill(replaced(image, hole, filled.values), nnf)

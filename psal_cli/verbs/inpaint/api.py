@@ -12,8 +12,9 @@ from psal_cli.verbs.hooks import Cancel, Progress, watched
 from psal_cli.verbs.inpaint import memory_model
 from psal_cli.verbs.inpaint.completion import NothingToCopyError
 from psal_cli.verbs.inpaint.fill import fill
-from psal_cli.verbs.inpaint.guide import network_for, painter_for
+from psal_cli.verbs.inpaint.guide import guide_for, network_for
 from psal_cli.verbs.inpaint.options import InpaintChanges, InpaintOptions
+from psal_cli.verbs.inpaint.painter import painter_for
 from psal_cli.verbs.inpaint.transparency import covered
 from psal_cli.viz.field import Field
 
@@ -64,8 +65,9 @@ def inpaint(
     """Fills the masked part of a picture with what fits from the rest of it, at full resolution.
 
     Patches are searched and copied from coarse to fine (after Newson et al. 2017, "Non-local patch-based image inpainting",
-    IPOL), guided by what a network expects in the hole (Yu et al. 2018, with the attention of Cherel et al. 2022, arXiv
-    2202.03163), and joined in the gradient domain.
+    IPOL), guided by learned features of what belongs where (`psal_cli.networks.learned_copying`), and joined in the gradient
+    domain (Perez et al. 2003). Engine "network" is that of Yu et al. 2018, with the attention of Cherel et al. 2022 (arXiv
+    2202.03163).
 
     Args:
         image: [H, W], [H, W, 3] or [H, W, 4], uint8, uint16 or float32 in [0, 1]; whatever `np.asarray` makes such an array of.
@@ -107,15 +109,15 @@ def inpaint(
     if max_memory is not None:
         reach = _reach(layers, hole, options, max_memory, source=barred is not hole, soft=share is not None)
     pixels = layers.pixels if visible is None else covered(layers.pixels, visible, hole)
-    painter = painter_for(options)
+    network = painter_for(options) if options.engine == "network" else guide_for(options)
     try:
-        found = fill(pixels, hole, barred, replace(options, reach=reach), painter, watched(progress, cancel))
+        found = fill(pixels, hole, barred, replace(options, reach=reach), network, watched(progress, cancel))
     except NothingToCopyError as error:
         if reach == options.reach:
             raise
         raise MemoryLimitError(f"the memory allowed suffices for {reach} pixels around each hole: {error}") from error
     made = replaced(np.asarray(image), hole, found.values, share)
-    device = "cpu" if painter is None else painter.device
+    device = "cpu" if network is None else network.device
     return InpaintResult(made, hole, found.origins, None if found.origins is None else reach, device)
 
 

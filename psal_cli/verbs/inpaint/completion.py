@@ -5,9 +5,10 @@ start of Newson et al. 2017 ("Non-local patch-based image inpainting", IPOL). Be
 picture. The finest levels do not vote: each pixel is copied from one place, and the copies are joined in the gradient domain
 (`ops.compose`). The result says where each pixel is copied from.
 
-Where something is known of what is in the hole, as what a network draws there, the coarse levels compare that too.
+Where a guide describes what belongs in the hole, the coarse levels compare that too.
 """
 
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -16,8 +17,8 @@ from torch import Tensor
 
 from psal_cli import ops
 from psal_cli.errors import InvalidValueError
-from psal_cli.patchmatch.pyramid import TEXTURES, Draw, Pyramid, halve_mask, upsample_field
-from psal_cli.patchmatch.regions import Box, Region, inner_radius, part_boxes
+from psal_cli.patchmatch.pyramid import TEXTURES, Guide, Pyramid, guided_windows, halve_mask, halved_box, upsample_field
+from psal_cli.patchmatch.regions import Box, Region, crop, inner_radius, part_boxes
 from psal_cli.patchmatch.synthesis import Key
 from psal_cli.verbs.hooks import Meter, Progress
 from psal_cli.verbs.inpaint.hole import Hole, peel, start
@@ -25,10 +26,7 @@ from psal_cli.verbs.inpaint.texture import weigh
 from psal_cli.verbs.inpaint.workload import FEATURES, SEARCHED_EXACTLY, rounds_of, workload
 
 COARSEST_RADIUS = 4  # the widest hole's inner radius at the coarsest level, in pixels: a hole one or two patches wide
-# At most, the same where a network draws what is expected. It learnt to fill wider holes, but finer levels would follow its
-# picture's blur where it is unsure, and take patches of a colour in between.
-DRAWN_RADIUS = 12
-NARROW = 8  # a hole with a smaller inner radius, a wire or a scratch, needs no drawing: its edges say what belongs there
+NARROW = 8  # a hole with a smaller inner radius, a wire or a scratch, needs no guide: its edges say what belongs there
 COARSEST_SIDE = 32  # smaller than this a picture has too few patches left to tell one thing from another
 COPYING = 3  # the finest levels copy, those above vote: there a search has to mend what does not fit
 
@@ -55,14 +53,14 @@ def complete(
     iterations: int | None,
     seed: int,
     progress: Progress | None = None,
-    draw: Draw | None = None,
+    guide: Guide | None = None,
 ) -> list[tuple[Box, Tensor]]:
     """Finds where each pixel of the hole is copied from.
 
     Args:
         pixels: [H, W, C], uint8, uint16 or float32. hole: bool [H, W]. barred: bool [H, W], what may not be copied from, the
             hole among it.
-        draw: what is expected in the hole, see `Pyramid.guide`; None: nothing.
+        guide: what describes the hole beside the colours around it; None: nothing does.
         progress: called after each search, and more often.
 
     Returns:
@@ -70,24 +68,32 @@ def complete(
 
     Raises NothingToCopyError.
     """
-    holes, kept, keys = _masks(hole, barred, patch_size)
-    drawn = drawn_level(inner_radius(hole), len(holes)) if draw is not None else None
-    work = workload(holes, drawn, iterations, patch_size, pixels.shape[2])
+    levels = Levels.of(hole, barred, patch_size)
+    holes = levels.holes
+    cut, box = len(holes), (0, 0, 0, 0)
+    if guide is not None and (level := guided_level(inner_radius(hole), len(holes), guide.radius)) is not None:
+        box = _guided_box(holes, level, guide.reach)
+        cut = level if levels.cut(level, box, guide.reach, patch_size) else cut
+    work = workload(holes, guide if cut < len(holes) else None, cut, iterations, patch_size, pixels.shape[2])
     meter = Meter(progress, work.total)
     meter.begin(work.start, f"{hole.shape[1]}x{hole.shape[0]}")
     pyramid = Pyramid(pixels, holes)
     weigh(pyramid)
-    if draw is not None and drawn is not None:
-        pyramid.guide(drawn, draw)
+    if guide is not None and cut < len(holes):
+        pyramid.keep(cut, box)
+        pyramid.guide(cut, guide)
     coarser: list[Hole] = []
     parts: list[Hole] = []
     for number in reversed(range(len(holes))):
         height, width = holes[number].shape
         meter.begin(work.levels[number], f"level {len(holes) - number} of {len(holes)}, {width}x{height}")
+        if number == cut - 1:
+            for one in coarser:
+                one.move((box[0], box[2]))
         rounds = rounds_of(number, iterations)
-        copied = kept[number] if coarser else None
+        copied = levels.barred[number] if coarser and number < COPYING else None
         parts = [Hole.of(holes[number], box, patch_size, copied) for box in part_boxes(holes[number], patch_size)]
-        key = Key(pyramid.features(number, energy=not coarser), pixels.shape[2] + TEXTURES, keys.pop())
+        key = Key(pyramid.features(number, energy=not coarser), pixels.shape[2] + TEXTURES, levels.keys.pop())
         if not coarser:
             peeled = partial(_spend_layer, meter, work.first / np.count_nonzero(holes[number]))
             for one in parts:
@@ -96,7 +102,7 @@ def complete(
             key.features = pyramid.features(number)
         meter.spend(FEATURES[number > 0] * holes[number].size)
         for one in parts:
-            spent = partial(meter.spend, work.query * np.count_nonzero(one.queries.numpy()))
+            spent = partial(meter.spend, work.query[number] * np.count_nonzero(one.queries.numpy()))
             if coarser:
                 parent = next(c for c in coarser if _contains(c.box, one.box))
                 _inherit(one, parent, key, patch_size)
@@ -117,36 +123,76 @@ def levels_of(radius: float) -> int:
     return 1 + max(0, int(np.ceil(np.log2(max(radius, 1) / COARSEST_RADIUS))))
 
 
-def drawn_level(radius: float, levels: int) -> int | None:
-    """The level at which a network draws what is expected in a hole: the finest where it is narrow enough; None for one that is
-    narrow from the start."""
+def guided_level(radius: float, levels: int, most: float) -> int | None:
+    """The level at which a guide is asked about a hole: the finest one, but for the picture itself, at which its inner radius is
+    at most so many pixels; None for a hole that is narrow from the start."""
     if radius <= NARROW:
         return None
-    return min(max(1, int(np.ceil(np.log2(radius / DRAWN_RADIUS)))), levels - 1)
+    return min(max(1, int(np.ceil(np.log2(radius / most)))), levels - 1)
 
 
-def _masks(hole: Region, barred: Region, patch_size: int) -> tuple[list[Region], list[Region | None], list[ops.ValidKeys]]:
-    """Of each level, finest first: the hole; what may not be copied, None where it is voted; and the valid keys.
+def _guided_box(holes: list[Region], level: int, reach: int) -> Box:
+    """The box of a level in which a guide of some reach describes places, grown to whole pixels of the coarsest level; all of
+    the finest one, which has no copy that could be cut."""
+    if level == 0:
+        return 0, holes[0].shape[0], 0, holes[0].shape[1]
+    boxes = np.array(guided_windows(holes[level], reach))
+    step = 2 ** (len(holes) - 1 - level)
+    height, width = holes[level].shape
+    top, left = (boxes[:, [0, 2]].min(0) // step * step).tolist()
+    bottom, right = (-(-boxes[:, [1, 3]].max(0) // step) * step).tolist()
+    return top, min(bottom, height), left, min(right, width)
 
-    Levels until the widest hole is narrow, as long as enough of the picture is left to copy from.
-    Raises NothingToCopyError when nothing is.
-    """
-    levels = levels_of(inner_radius(hole))
-    if min(hole.shape) < patch_size or not (key := _keys(barred, patch_size)).rows[0, -1]:
-        raise NothingToCopyError(patch_size)
-    holes, keys = [hole], [key]
-    kept: list[Region | None] = [barred]
-    while len(holes) < levels:
-        hole, barred = halve_mask(hole), halve_mask(barred)
-        if min(hole.shape) < max(COARSEST_SIDE, 2 * patch_size):
-            break
-        key = _keys(barred, patch_size)
-        if key.rows[0, -1] < 4 * patch_size**2:
-            break
-        holes.append(hole)
-        kept.append(barred if len(kept) < COPYING else None)
-        keys.append(key)
-    return holes, kept, keys
+
+@dataclass
+class Levels:
+    """Of each level, finest first: the hole and what may not be copied, both bool [H, W], and the valid keys."""
+
+    holes: list[Region]
+    barred: list[Region]
+    keys: list[ops.ValidKeys]
+
+    @staticmethod
+    def of(hole: Region, barred: Region, patch_size: int) -> "Levels":
+        """Levels until the widest hole is narrow, as long as enough of the picture is left to copy from.
+
+        Raises NothingToCopyError when nothing is.
+        """
+        count = levels_of(inner_radius(hole))
+        if min(hole.shape) < patch_size or not (key := _keys(barred, patch_size)).rows[0, -1]:
+            raise NothingToCopyError(patch_size)
+        levels = Levels([hole], [barred], [key])
+        while len(levels.holes) < count:
+            hole, barred = halve_mask(hole), halve_mask(barred)
+            if min(hole.shape) < max(COARSEST_SIDE, 2 * patch_size):
+                break
+            key = _keys(barred, patch_size)
+            if not _enough(key, patch_size):
+                break
+            levels.holes.append(hole)
+            levels.barred.append(barred)
+            levels.keys.append(key)
+        return levels
+
+    def cut(self, level: int, box: Box, reach: int, patch_size: int) -> bool:
+        """Cuts a level and the coarser ones to a box of it, the holes aside, and bars what lies further than `reach` from its
+        hole. Returns False, and changes nothing, where that would leave too little to copy from."""
+        other = np.ones(self.holes[level].shape, bool)
+        for window in guided_windows(self.holes[level], reach):
+            crop(other, window)[:] = False
+        barred, keys = [], []
+        for number in range(level, len(self.keys)):
+            barred.append(np.ascontiguousarray(crop(self.barred[number], box)))
+            keys.append(_keys(barred[-1] | crop(other, box), patch_size))
+            if not _enough(keys[-1], patch_size):
+                return False
+            other, box = halve_mask(other), halved_box(box)
+        self.barred[level:], self.keys[level:] = barred, keys
+        return True
+
+
+def _enough(key: ops.ValidKeys, patch_size: int) -> bool:
+    return int(key.rows[0, -1]) >= 4 * patch_size**2
 
 
 def _keys(barred: Region, patch_size: int) -> ops.ValidKeys:

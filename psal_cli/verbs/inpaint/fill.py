@@ -6,12 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from psal_cli import ops
-from psal_cli.patchmatch.pyramid import Draw, Floats, floats
+from psal_cli.patchmatch.pyramid import Floats, Guide, floats
 from psal_cli.patchmatch.regions import Box, Region, area, crop, part_boxes, windows
 from psal_cli.verbs.hooks import Meter, Progress, part_of
 from psal_cli.verbs.inpaint.completion import NothingToCopyError, complete
-from psal_cli.verbs.inpaint.guide import painter_for
 from psal_cli.verbs.inpaint.options import InpaintOptions
+from psal_cli.verbs.inpaint.painter import Draw
 
 # Of the composition: the copies' own colours count enough to keep what differs over tens of pixels, a shadow or a gradient. The
 # residual is left where it is below the steps of 16-bit pixels.
@@ -37,7 +37,7 @@ def fill(
     hole: Region,
     barred: Region,
     options: InpaintOptions,
-    painter: Draw | None = None,
+    network: Draw | Guide | None = None,
     progress: Progress | None = None,
 ) -> Filled:
     """Fills a hole with patches of the rest of the picture (see `completion`), by a network, or by both.
@@ -48,19 +48,20 @@ def fill(
         hole: bool [H, W], True = fill; any number of parts of any size, also at the border.
         barred: bool [H, W], what may not be copied from, the hole among it.
         options: see `InpaintOptions`.
-        painter: what draws for the engines that have a network; default the network of the options.
+        network: with engine "network" what draws, with "combined" what guides the search, with "patch" None.
 
     Raises:
         NothingToCopyError: no whole patch may be copied from.
         ValueError: what the attention of the network refuses.
     """
-    draw = None if options.engine == "patch" else painter or painter_for(options)
-    if draw is not None and options.engine == "network":
+    if options.engine == "network":
+        assert network is not None
         meter = Meter(progress, 1.0)
         meter.begin(1.0, f"{hole.shape[1]}x{hole.shape[0]}")
-        drawn = draw(floats(pixels), hole).clip(0, 1)
+        drawn = network(floats(pixels), hole).clip(0, 1)
         meter.spend(1.0)
         return Filled(drawn, None)
+    guide = network if options.engine == "combined" and isinstance(network, Guide) else None
     inside = np.flatnonzero(hole)
     values = np.empty((len(inside), pixels.shape[2]), np.float32)
     origins = np.empty((len(inside), 2), np.int32)
@@ -74,7 +75,7 @@ def fill(
         tell, mended = part_of(progress, start, joining, part), part_of(progress, joining, stop, part)
         try:
             parts = complete(
-                pixels[view], hole[view], barred[view], options.patch_size, options.iterations, options.seed, tell, draw
+                pixels[view], hole[view], barred[view], options.patch_size, options.iterations, options.seed, tell, guide
             )
         except NothingToCopyError as error:
             raise NothingToCopyError(error.patch_size, options.reach) from error

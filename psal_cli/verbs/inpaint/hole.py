@@ -42,6 +42,13 @@ class Hole(Estimate):
             barred=barred,
         )
 
+    def move(self, corner: tuple[int, int]) -> None:
+        """From a level that is cut to a box at this (row, column) to the whole level: the part itself, and its matches."""
+        (top, bottom, left, right), (row, column) = self.box, corner
+        self.box = top + row, bottom + row, left + column, right + column
+        matched = self.nnf[:, :, :1] >= 0
+        self.nnf = torch.where(matched, self.nnf + torch.tensor(corner, dtype=torch.int32)[:, None, None], self.nnf)
+
     def logits(self) -> Tensor:
         """Close matches and outer patches count more."""
         cost = -self.similarity

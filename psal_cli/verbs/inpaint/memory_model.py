@@ -15,15 +15,19 @@ from psal_cli.attention import ContextualAttention
 from psal_cli.errors import MemoryLimitError
 from psal_cli.image import Header
 from psal_cli.networks.contextual_attention import MULTIPLE, InpaintingNetwork
-from psal_cli.patchmatch.pyramid import TEXTURES, drawn_windows, halve_mask
+from psal_cli.networks.learned_copying import CopyingNetwork
+from psal_cli.patchmatch.pyramid import TEXTURES, guided_windows, halve_mask
 from psal_cli.patchmatch.regions import Box, Region, area, bounds, crop, inner_radius, part_boxes, windows
-from psal_cli.verbs.inpaint.completion import complete, drawn_level, levels_of
-from psal_cli.verbs.inpaint.guide import CELL, PIECE, STRIP, pieces
+from psal_cli.verbs.inpaint.completion import complete, guided_level, levels_of
+from psal_cli.verbs.inpaint.guide import MARGIN, TILE, ColourGuide, FeatureGuide
+from psal_cli.verbs.inpaint.painter import CELL, PIECE, STRIP, pieces
 
 STRIPS = 30_000_000  # of all that is made a strip or a band of rows at a time, and of what the allocator keeps
 MASK = 5  # bytes a pixel while a mask is looked at
 FIELD = 8  # bytes a pixel of the field, where it is written
 DRAWING = 3  # bytes a pixel of its drawing
+DESCRIBING = 900, 100  # bytes a pixel of a tile, and of a window, while places are described; measured
+DESCRIBED = 90_000_000  # what is kept of it by the libraries; measured
 REACHES = tuple(int(2 ** (n / 2)) for n in range(30, 13, -1))  # 32768 to 128, each 0.7 of the one before
 
 
@@ -36,7 +40,7 @@ def plan(
     soft: bool = False,
     patch_size: int = 7,
     engine: str = "patch",
-    network: InpaintingNetwork | None = None,
+    network: InpaintingNetwork | CopyingNetwork | None = None,
     mask_decoding: int = 0,
     streams: int = 0,
     limit: int | None = None,
@@ -58,11 +62,11 @@ def plan(
         MemoryLimitError: even the smallest reach that leaves enough to copy from takes more.
     """
     size = header.height, header.width
-    extent = _extent(hole, patch_size, engine)
+    extent = _extent(hole, patch_size, engine, network)
     files = _Files(header, formats, source, soft, mask_decoding)
 
     def needed(reach: int | None) -> int:
-        if engine == "network" and network is not None:
+        if engine == "network" and isinstance(network, InpaintingNetwork):
             filling = network_bytes(size[0] * size[1], extent.piece, network)
         else:
             boxes = windows(size, extent.boxes or [(0, 1, 0, 1)], reach)
@@ -92,12 +96,14 @@ def baseline() -> int:
 
 class _Extent(NamedTuple):
     """What of a hole matters. boxes: of its parts; bounds: pixels of the box around all of it; pixels: its own; thin: whether
-    its first estimate is made at the finest level; seen, piece: pixels that a network looks at and draws at a time, or 0."""
+    its first estimate is made at the finest level; guided: pixels of the box of a level that a guide describes, or 0; seen,
+    piece: pixels that a network looks at, and works on at a time, or 0."""
 
     boxes: list[Box]
     bounds: int
     pixels: int
     thin: bool
+    guided: int
     seen: int
     piece: int
 
@@ -112,25 +118,35 @@ class _Files(NamedTuple):
     mask_decoding: int
 
 
-def _extent(hole: Region | None, patch_size: int, engine: str) -> _Extent:
+def _extent(hole: Region | None, patch_size: int, engine: str, network: InpaintingNetwork | CopyingNetwork | None) -> _Extent:
     """hole: bool [H, W]; None or empty: a hole that costs nothing."""
     if hole is None or not hole.any():
-        return _Extent([], 0, 0, False, 0, CELL**2 if engine == "network" else 0)
+        return _Extent([], 0, 0, False, 0, 0, CELL**2 if engine == "network" else 0)
     radius = inner_radius(hole)
     levels = levels_of(radius)
-    level = drawn_level(radius, levels) if engine == "combined" else None
-    seen, piece = _drawn(hole, level) if engine == "network" or level is not None else (0, 0)
-    return _Extent(part_boxes(hole, patch_size), area(bounds(hole)), int(np.count_nonzero(hole)), levels == 1, seen, piece)
+    guided = seen = piece = 0
+    if engine == "network":
+        seen, piece = _drawn(hole, [(0, hole.shape[0], 0, hole.shape[1])])
+    elif network is not None:
+        guide = FeatureGuide if isinstance(network, CopyingNetwork) else ColourGuide
+        if (level := guided_level(radius, levels, guide.radius)) is not None:
+            small = hole
+            for _ in range(level):
+                small = halve_mask(small)
+            boxes = guided_windows(small, guide.reach)
+            sides = np.array(boxes)
+            guided = int(np.prod(sides[:, [1, 3]].max(0) - sides[:, [0, 2]].min(0)))
+            seen, piece = _drawn(small, boxes)
+            piece = min(seen, (TILE + 2 * MARGIN) ** 2) if guide is FeatureGuide else piece
+    return _Extent(
+        part_boxes(hole, patch_size), area(bounds(hole)), int(np.count_nonzero(hole)), levels == 1, guided, seen, piece
+    )
 
 
-def _drawn(hole: Region, level: int | None) -> tuple[int, int]:
-    """Pixels of the largest window of a level that a network looks at, and of the largest piece that it draws at a time. level:
-    None for the picture itself, as a whole."""
-    for _ in range(level or 0):
-        hole = halve_mask(hole)
-    seen = [(0, hole.shape[0], 0, hole.shape[1])] if level is None else drawn_windows(hole)
-    padded = (np.pad(part, [(0, -side % MULTIPLE) for side in part.shape]) for part in (crop(hole, box) for box in seen))
-    return max(map(area, seen)), max(area(view) for part in padded for _, view in pieces(part, PIECE))
+def _drawn(hole: Region, boxes: list[Box]) -> tuple[int, int]:
+    """Pixels of the largest of the boxes of a level that a network looks at, and of the largest piece that it draws at a time."""
+    padded = (np.pad(part, [(0, -side % MULTIPLE) for side in part.shape]) for part in (crop(hole, box) for box in boxes))
+    return max(map(area, boxes)), max(area(view) for part in padded for _, view in pieces(part, PIECE))
 
 
 def network_bytes(pixels: int, piece: int, network: InpaintingNetwork) -> int:
@@ -142,9 +158,9 @@ def network_bytes(pixels: int, piece: int, network: InpaintingNetwork) -> int:
     return (100 + 2 * width) * pixels + max(11 * width * strip, 28 * width * piece, scores)
 
 
-def _window_bytes(box: Box, hole: _Extent, channels: int, network: InpaintingNetwork | None) -> int:
+def _window_bytes(box: Box, hole: _Extent, channels: int, network: InpaintingNetwork | CopyingNetwork | None) -> int:
     """Bytes that are taken, at most, while a window of the picture is filled, beside the picture and the whole hole. network:
-    where one draws what is expected."""
+    where one guides the search."""
     size, features = area(box), 4 * (channels + TEXTURES)
     parts = [area(part) for part in hole.boxes if box[0] <= part[0] < box[1] and box[2] <= part[2] < box[3]]
     largest = max(parts, default=0)
@@ -158,6 +174,11 @@ def _window_bytes(box: Box, hole: _Extent, channels: int, network: InpaintingNet
     last = 8 * sum(parts) + composing
     if network is None or not hole.piece:
         return max(search, last)
+    if isinstance(network, CopyingNetwork):
+        described = 4 * (channels + 2 * TEXTURES + network.features)  # bytes a place, as key and as what the guide says
+        guided = min(hole.guided, size // 4)
+        describing = DESCRIBING[0] * hole.piece + DESCRIBING[1] * min(hole.seen, size)
+        return max(masks + key // 2 + 2 * described * guided + describing, search + DESCRIBED, last + DESCRIBED)
     drawing = network_bytes(min(hole.seen, size), hole.piece, network)
     return drawing + max(masks + key // 2, search, last)  # the allocator keeps it: the blocks are small
 

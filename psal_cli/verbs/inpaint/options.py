@@ -15,11 +15,13 @@ class InpaintOptions:
     """How `psal_cli.inpaint` works.
 
     Attributes:
-        engine: "combined" copies patches that fit what a network expects in the hole; "patch" copies patches; "network" takes
-            what the network draws as it is.
-        attention: of the network: "psal", "aggregation" (PSAL with aggregation), or "original", that of Yu et al. 2018, whose
-            memory grows with the square of the picture; "original-sum" is the same as in its PyTorch port since 2020.
-        weights: of the network: a file of other weights, .safetensors, or a published .pt or .pth.
+        engine: "combined" copies patches, guided by the features that a network gives to each place; "patch" copies patches;
+            "network" takes what another network draws as it is.
+        attention: of the network that draws: "psal", "aggregation" (PSAL with aggregation), or "original", that of Yu et al.
+            2018, whose memory grows with the square of the picture; "original-sum" is the same as in its PyTorch port since
+            2020. With "combined" any but "psal" lets what that network draws guide the search.
+        weights: a file of other weights, .safetensors, .pt or .pth, of a network that guides or of one that draws, for instance
+            a published one of Yu et al.
         patch_size: side of the patches, odd, 3 to 31.
         iterations: rounds of search and vote at each level, with engine "network" of search in its attention, 1 to 1000; None
             for more at coarse levels than at fine ones, and 5.

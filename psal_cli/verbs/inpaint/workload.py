@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from psal_cli.patchmatch.pyramid import TEXTURES, drawn_windows
+from psal_cli.patchmatch.pyramid import TEXTURES, Guide, guided_windows
 from psal_cli.patchmatch.regions import Region, area, bounds, crop, touched
 
 PYRAMID = 40.0  # a pixel of the picture: levels, valid keys, texture
@@ -17,36 +17,44 @@ VOTE = 400.0  # a pixel of the hole
 EXACT = 0.2  # a pair of a query and a key, pixel of a patch and feature: the first estimate, searched exactly
 SCANNED = 4.0  # rounds of search that it takes where it is not
 SEARCHED_EXACTLY = 1 << 14  # pixels of the coarsest level, at most, where it is
-LOOK = 60.0  # a pixel that a network looks at to draw what is expected
 
 
 class Workload(NamedTuple):
     """start: before the first level; first: of the first estimate, in the coarsest; levels: of each, 0 the finest; query: of a
-    search and a vote, for each query."""
+    search and a vote at each level, for each query."""
 
     start: float
     first: float
     levels: list[float]
-    query: float
+    query: list[float]
 
     @property
     def total(self) -> float:
         return self.start + sum(self.levels)
 
 
-def workload(holes: list[Region], drawn: int | None, iterations: int | None, patch_size: int, channels: int) -> Workload:
-    """Of the completion of a picture. holes: bool [H, W] of each level; drawn: the one at which a network draws what is expected,
-    or None; channels: of its colours; the others: see `InpaintOptions`."""
-    query = SEARCH * patch_size**2 * (channels + TEXTURES) + VOTE
-    levels = []
+def workload(
+    holes: list[Region],
+    guide: Guide | type[Guide] | None,
+    level: int,
+    iterations: int | None,
+    patch_size: int,
+    channels: int,
+) -> Workload:
+    """Of the completion of a picture. holes: bool [H, W] of each level; guide: what describes places, from that level on, or
+    None; channels: of the picture's colours; the others: see `InpaintOptions`."""
+    levels, query = [], []
     for number, hole in enumerate(holes):
+        features = channels + TEXTURES
+        if guide is not None and number >= level:
+            features += TEXTURES + guide.features
+        query.append(SEARCH * patch_size**2 * features + VOTE)
         queries = int(np.count_nonzero(touched(crop(hole, bounds(hole)), patch_size)))
-        cost = FEATURES[number > 0] * hole.size + query * queries * rounds_of(number, iterations)
-        levels.append(cost)
-    exact = EXACT * patch_size**2 * (channels + TEXTURES) * queries * (hole.size - queries)
-    first = exact if hole.size <= SEARCHED_EXACTLY else SCANNED * query * queries
+        levels.append(FEATURES[number > 0] * hole.size + query[-1] * queries * rounds_of(number, iterations))
+    exact = EXACT * patch_size**2 * features * queries * (hole.size - queries)
+    first = exact if hole.size <= SEARCHED_EXACTLY else SCANNED * query[-1] * queries
     levels[-1] += first
-    look = 0 if drawn is None else LOOK * sum(map(area, drawn_windows(holes[drawn])))
+    look = 0.0 if guide is None else guide.cost * sum(map(area, guided_windows(holes[level], guide.reach)))
     return Workload(PYRAMID * holes[0].size + look, first, levels, query)
 
 

@@ -1,0 +1,206 @@
+"""What a network expects in a hole, drawn at the picture's own resolution at a cost that follows the hole."""
+
+import logging
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from psal_cli import weights as stored
+from psal_cli.attention import ContextualAttention, HoleAttention, PSAttention
+from psal_cli.memory_fallback import RunMode, first_that_fits, run_modes
+from psal_cli.networks.contextual_attention import CONTEXT_REACH, MULTIPLE, REACH, InpaintingNetwork, composed, padded
+from psal_cli.patchmatch.pyramid import Floats
+from psal_cli.patchmatch.regions import Box, Region, area, crop, grown, merged, part_boxes
+from psal_cli.verbs.inpaint.options import InpaintOptions
+
+WEIGHTS = "inpaint"  # what ships
+PATCH = 7
+ITERATIONS = 5  # of the search in the attention
+SCALE = 4  # a feature that is attended to stands for so many pixels in both directions
+PIECE = 1 << 21  # pixels that are drawn at a time
+STRIP = 4  # so many times fewer are turned into features at a time
+CELL = 256  # pixels: side of the pieces of a hole that is scattered over a large picture
+
+log = logging.getLogger(__name__)
+# What `Painter` does: from what is known of a picture, float32 [H, W, C], zero in the hole, and the hole, bool [H, W], the
+# colours of the n pixels in the hole, float32 [n, C].
+Draw = Callable[[Floats, Region], Floats]
+
+
+def attention_of(name: str, iterations: int = ITERATIONS) -> nn.Module:
+    """The attention layers that can be plugged in.
+
+    "psal" is that of Cherel et al. 2022, section 4.4: k = 3, 7x7 patches, no downsampling, the centre pixel, 5 iterations;
+    "aggregation" the same with section 3.4.3; "original" that of Yu et al. 2018, "original-sum" its other normalisation.
+    They compare as the original does, by the product with a key of unit norm, and as sharply: a query of 7x7 features is 7 / 3
+    times as long as one of 3x3.
+    """
+    if name.startswith("original"):
+        return ContextualAttention("sum" if name == "original-sum" else "maximum")
+    temperature = PATCH / 3 / 10
+    return HoleAttention(
+        PSAttention(PATCH, 3, iterations, aggregation=name == "aggregation", similarity="key_cosine", temperature=temperature)
+    )
+
+
+def painting_network(options: InpaintOptions) -> InpaintingNetwork:
+    """The network that the options name. Shared by all callers, see `network_of`."""
+    iterations = options.iterations if options.engine == "network" else None
+    return network_of(options.attention, options.weights or WEIGHTS, iterations or ITERATIONS, options.device)
+
+
+def painter_for(options: InpaintOptions) -> "Painter":
+    """What draws with the network that the options name."""
+    return Painter(painting_network(options), options.device, seed=options.seed)
+
+
+def network_of(
+    attention: str = "psal", source: str = WEIGHTS, iterations: int = ITERATIONS, device: str = "cpu"
+) -> InpaintingNetwork:
+    """A network with weights that ship, by name, or of a file: what its metadata say it is, or without any the published one.
+
+    It is shared by all callers, who must not change it: see `psal_cli.weights.private_copy`. Raises InputError when the weights
+    do not fit.
+    """
+    return _cached(attention, source, iterations, device)
+
+
+@cache
+def _cached(attention: str, source: str, iterations: int, device: str) -> InpaintingNetwork:
+    state, recipe = stored.resolve(source)
+    kept = {name: recipe[name] for name in ("width", "fill", "residual") if name in recipe}
+    network = InpaintingNetwork(attention=attention_of(attention, iterations), **kept)
+    network = stored.load_strict(network, state, source).to(device)
+    for x in network.parameters():
+        if x.ndim == 4:
+            x.data = x.data.contiguous(memory_format=torch.channels_last)
+    return network
+
+
+class Piece(NamedTuple):
+    """view: what the network sees of the picture; core: the part of it that it draws. Sides are multiples of 8."""
+
+    core: Box
+    view: Box
+
+
+class Painter:
+    """Draws what a network expects in a hole.
+
+    The result is that of the network on the whole picture, to rounding: the features that are attended to are made of all of
+    it, a strip at a time, everything else only as far around the hole as it has influence. The network is copied, its weights
+    shared: what is set on it here, no other user of it sees.
+    """
+
+    def __init__(self, network: InpaintingNetwork, device: str = "cpu", *, largest: int = PIECE, seed: int = 0):
+        """largest: pixels that are drawn at a time, at most, but for the smallest pieces. seed: of the search, where there is
+        one."""
+        self.network = stored.private_copy(network)
+        self.modes = run_modes(device, largest, CELL**2)
+        self.ran_on: set[str] = set()
+        for layer in self.network.modules():
+            if isinstance(layer, PSAttention):
+                layer.seed = seed
+
+    def __call__(self, known: Floats, hole: Region) -> Floats:
+        """float32 [n, C] in [0, 1]: what is expected in the n pixels of the hole, in raster order.
+
+        Args:
+            known: float32 [H, W, C] in [0, 1], C 1 or 3; the hole is not looked at. hole: bool [H, W].
+
+        Raises:
+            ValueError: what the attention refuses.
+            torch.OutOfMemoryError: even the CPU has too little memory.
+        """
+        image = torch.from_numpy(known).permute(2, 0, 1)[None].expand(1, 3, -1, -1)
+        mask = torch.from_numpy(hole.astype(np.float32))[None, None]
+        image, mask = padded(image * 2 - 1), padded(mask)
+        found, mode = first_that_fits(self.modes, lambda mode: self._drawn(image, mask, mode), log.warning)
+        self.ran_on.add(mode.device)
+        height, width = hole.shape
+        drawn: Floats = found[0, :, :height, :width].permute(1, 2, 0).numpy()[hole]
+        inside = drawn / np.float32(2) + np.float32(0.5)
+        return inside if known.shape[2] == 3 else inside.mean(1, dtype=np.float32, keepdims=True)
+
+    @property
+    def device(self) -> str:
+        """Where the network has run: the CPU too, as soon as anything was drawn there, and as long as nothing was."""
+        return "cpu" if "cpu" in self.ran_on or not self.ran_on else next(iter(self.ran_on))
+
+    @torch.no_grad()
+    def _drawn(self, image: Tensor, mask: Tensor, mode: RunMode) -> Tensor:
+        """[1, 3, H, W] in [-1, 1], on the CPU: the picture, with its hole drawn."""
+        network = stored.on_device(self.network, mode.device)
+        work = list(pieces(mask[0, 0].numpy() > 0, mode.largest))
+        image, mask = image.to(mode.device), mask.to(mode.device)
+        composite = network.filled(image, mask)
+        with torch.autocast(torch.device(mode.device).type, torch.float16, enabled=mode.half):
+            firsts = [(core, view, network.coarse(crop(composite, view), crop(mask, view))) for core, view in work]
+            for core, view, first in firsts:
+                _put(composite, first, mask, core, view)
+            del firsts
+            attended = network.fine_generator.contextul_attention(_context(network, composite, mask, mode.largest), mask)
+            out = composite.clone()
+            for core, view in work:
+                top, bottom, left, right = (side // SCALE for side in view)
+                around = crop(attended, (top, bottom, left, right))
+                _put(out, network.refined(crop(composite, view), crop(mask, view), around), mask, core, view)
+        return out.float().cpu()
+
+
+def _context(network: InpaintingNetwork, composite: Tensor, mask: Tensor, largest: int) -> Tensor:
+    """[1, C, H / 4, W / 4]: the features that are attended to, in strips of rows."""
+    height, width = mask.shape[2:]
+    rows = max(largest // STRIP // width // MULTIPLE, 1) * MULTIPLE
+    strips = []
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        view = grown((top, bottom, 0, width), CONTEXT_REACH, (height, width))
+        features = network.context(crop(composite, view), crop(mask, view))
+        strips.append(features[:, :, (top - view[0]) // SCALE : (bottom - view[0]) // SCALE])
+    return torch.cat(strips, 2)
+
+
+def pieces(hole: Region, largest: int) -> Iterator[Piece]:
+    """What is drawn at a time of a hole, bool [H, W], whose sides are multiples of 8: each part of it, or the part's cells where
+    those are less work or it is larger than `largest` pixels."""
+    for core in merged([_aligned(grown(box, REACH, hole.shape), hole.shape) for box in part_boxes(hole, 1)]):
+        whole = Piece(core, core)
+        cells = [Piece(cell, grown(cell, REACH, hole.shape)) for cell in _cells(hole, core)]
+        if area(core) <= min(largest, sum(area(cell.view) for cell in cells)):
+            yield whole
+        else:
+            yield from cells
+
+
+def _aligned(box: Box, size: tuple[int, int]) -> Box:
+    top, bottom, left, right = box
+    return grown(
+        (
+            top // MULTIPLE * MULTIPLE,
+            -(-bottom // MULTIPLE) * MULTIPLE,
+            left // MULTIPLE * MULTIPLE,
+            -(-right // MULTIPLE) * MULTIPLE,
+        ),
+        0,
+        size,
+    )
+
+
+def _cells(hole: Region, box: Box) -> Iterator[Box]:
+    """The cells of a grid over a box that hold any of the hole."""
+    for top in range(box[0], box[1], CELL):
+        for left in range(box[2], box[3], CELL):
+            cell = top, min(top + CELL, box[1]), left, min(left + CELL, box[3])
+            if crop(hole, cell).any():
+                yield cell
+
+
+def _put(picture: Tensor, drawn: Tensor, mask: Tensor, core: Box, view: Box) -> None:
+    """What was drawn of a view, into the hole of its core."""
+    inner = core[0] - view[0], core[1] - view[0], core[2] - view[2], core[3] - view[2]
+    crop(picture, core).copy_(composed(crop(picture, core), crop(drawn, inner), crop(mask, core)))

@@ -1,0 +1,46 @@
+"""The wheel of `make dist` for this machine: installed where there is no compiler, it does the main job."""
+
+import platform
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from psal_cli import native
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+pytestmark = [pytest.mark.slow, pytest.mark.subprocess]
+
+
+@pytest.fixture
+def wheel():
+    found = sorted((ROOT / "dist").glob(f"psal-*-py3-none-manylinux*_{platform.machine()}.whl"))
+    if not found or sys.platform != "linux":
+        pytest.skip("there is no wheel for this machine in dist/: `make dist` makes it")
+    return found[-1]
+
+
+def test_the_wheel_needs_no_compiler(wheel, tmp_path):
+    """In a fresh environment whose PATH has nothing else; what psal depends on is that of the tests."""
+    fresh = tmp_path / "fresh"
+    subprocess.run([sys.executable, "-m", "venv", fresh], check=True)
+    alone = {"PATH": str(fresh / "bin"), "HOME": str(tmp_path)}
+    subprocess.run([fresh / "bin/pip", "install", "-q", "--no-index", "--no-deps", wheel], env=alone, check=True)
+    site = next(fresh.glob("lib/python*/site-packages"))
+    (site / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"])
+    code = "from psal_cli import native; print(native.__file__, native.cpu_isa())"
+    said = subprocess.run([fresh / "bin/python", "-P", "-c", code], env=alone, stdout=subprocess.PIPE, text=True, check=True)
+    place, isa = said.stdout.split()
+    assert place.startswith(str(fresh)) and isa == native.cpu_isa()  # as wide as one that was built here
+
+    picture, out = EXAMPLES / "dandelions.jpg", tmp_path / "out.png"
+    mask = EXAMPLES / "dandelions_mask.png"
+    subprocess.run([fresh / "bin/psal", "inpaint", picture, "--mask", mask, "-o", out], env=alone, check=True)
+    before, after, hole = (np.asarray(Image.open(path)) for path in (picture, out, mask))
+    hole = hole.reshape(*hole.shape[:2], -1)[..., 0] > 127
+    assert (before[~hole] == after[~hole]).all() and (before[hole] != after[hole]).any()
