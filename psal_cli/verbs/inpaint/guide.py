@@ -18,8 +18,8 @@ from psal_cli.verbs.inpaint.options import InpaintOptions
 from psal_cli.verbs.inpaint.painter import Draw, Painter, painter_for, painting_network
 
 WEIGHTS = "inpaint-guide"  # what ships
-# Of the learned features beside colours in [0, 1]. Trained so that e^-d^2 is the odds of a patch; the colours of two patches that
-# have nothing to do with each other differ by about as much.
+# Of the learned features beside colours in [0, 1], by the part of bench_inpaint that is for choosing: more prefers smooth
+# sources, less hardly guides.
 FEATURE_WEIGHT = 0.03
 TILE, MARGIN = 320, 64  # pixels of a level that are described at a time, and seen around them
 
@@ -98,12 +98,9 @@ def tiles(size: tuple[int, int], side: int) -> Iterator[tuple[Box, Box]]:
             yield core, grown(core, MARGIN, size)
 
 
-def kind_of_guide(options: InpaintOptions) -> type[ColourGuide | FeatureGuide] | None:
-    """What `guide_for` gives, as far as it shows without reading weights."""
-    if options.engine != "combined":
-        return None
-    named = options.weights is not None or options.attention != InpaintOptions.attention
-    return ColourGuide if named else FeatureGuide
+def kind_of_guide(network: CopyingNetwork | InpaintingNetwork) -> type[ColourGuide | FeatureGuide]:
+    """The guide that a network of engine "combined" makes."""
+    return FeatureGuide if isinstance(network, CopyingNetwork) else ColourGuide
 
 
 def guide_for(options: InpaintOptions) -> ColourGuide | FeatureGuide | None:
@@ -138,11 +135,8 @@ def describing_network(source: str, device: str) -> CopyingNetwork | None:
     if "matched.weight" not in state:
         return None
     widths = [state[f"down.{number}.0.weight"].shape[0] for number in range(_count(state, "down"))]
-    network = stored.load_strict(CopyingNetwork(tuple(widths), state["matched.weight"].shape[0]), state, source).to(device)
-    for x in network.parameters():
-        if x.ndim == 4:
-            x.data = x.data.contiguous(memory_format=torch.channels_last)
-    return network
+    network = CopyingNetwork(tuple(widths), state["matched.weight"].shape[0])
+    return stored.placed(stored.load_strict(network, state, source), device)
 
 
 def _count(state: dict[str, Tensor], part: str) -> int:

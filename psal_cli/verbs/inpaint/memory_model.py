@@ -19,7 +19,7 @@ from psal_cli.networks.learned_copying import CopyingNetwork
 from psal_cli.patchmatch.pyramid import TEXTURES, guided_windows, halve_mask
 from psal_cli.patchmatch.regions import Box, Region, area, bounds, crop, inner_radius, part_boxes, windows
 from psal_cli.verbs.inpaint.completion import complete, guided_level, levels_of
-from psal_cli.verbs.inpaint.guide import MARGIN, TILE, ColourGuide, FeatureGuide
+from psal_cli.verbs.inpaint.guide import MARGIN, TILE, FeatureGuide, kind_of_guide
 from psal_cli.verbs.inpaint.painter import CELL, PIECE, STRIP, pieces
 
 STRIPS = 30_000_000  # of all that is made a strip or a band of rows at a time, and of what the allocator keeps
@@ -128,7 +128,7 @@ def _extent(hole: Region | None, patch_size: int, engine: str, network: Inpainti
     if engine == "network":
         seen, piece = _drawn(hole, [(0, hole.shape[0], 0, hole.shape[1])])
     elif network is not None:
-        guide = FeatureGuide if isinstance(network, CopyingNetwork) else ColourGuide
+        guide = kind_of_guide(network)
         if (level := guided_level(radius, levels, guide.radius)) is not None:
             small = hole
             for _ in range(level):

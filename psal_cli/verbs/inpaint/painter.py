@@ -74,11 +74,7 @@ def _cached(attention: str, source: str, iterations: int, device: str) -> Inpain
     state, recipe = stored.resolve(source)
     kept = {name: recipe[name] for name in ("width", "fill", "residual") if name in recipe}
     network = InpaintingNetwork(attention=attention_of(attention, iterations), **kept)
-    network = stored.load_strict(network, state, source).to(device)
-    for x in network.parameters():
-        if x.ndim == 4:
-            x.data = x.data.contiguous(memory_format=torch.channels_last)
-    return network
+    return stored.placed(stored.load_strict(network, state, source), device)
 
 
 class Piece(NamedTuple):

@@ -10,7 +10,7 @@ from psal_cli.networks.contextual_attention import MULTIPLE
 from psal_cli.patchmatch.pyramid import halve_mask
 from psal_cli.patchmatch.regions import Region, area, crop, inner_radius, part_boxes, windows
 from psal_cli.verbs.inpaint.completion import COARSEST_SIDE, guided_level, levels_of
-from psal_cli.verbs.inpaint.guide import kind_of_guide
+from psal_cli.verbs.inpaint.guide import kind_of_guide, network_for
 from psal_cli.verbs.inpaint.options import InpaintOptions
 from psal_cli.verbs.inpaint.painter import PIECE, pieces
 from psal_cli.verbs.inpaint.workload import FEATURES, PYRAMID, workload
@@ -56,7 +56,8 @@ def _completion(hole: Region, channels: int, options: InpaintOptions) -> timing.
         if min(smaller.shape) < max(COARSEST_SIDE, 2 * options.patch_size) or smaller.all():
             break
         holes.append(smaller)
-    guide = kind_of_guide(options)
+    network = network_for(options)
+    guide = None if network is None else kind_of_guide(network)
     level = None if guide is None else guided_level(radius, len(holes), guide.radius)
     work = workload(holes, guide if level else None, level or 0, options.iterations, options.patch_size, channels)
     serial = PYRAMID * hole.size + sum(FEATURES[number > 0] * level.size for number, level in enumerate(holes))

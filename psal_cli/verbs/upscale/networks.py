@@ -62,11 +62,7 @@ def _cached(source: str, scale: int, attention: str, device: str) -> Network:
         raise InputError(f"{source} is no network for super-resolution that psal knows ({error})") from error
     if network.scale != scale:
         raise InvalidValueError("scale", scale, f"{network.scale}, by which {source} enlarges, or other weights")
-    network = stored.load_strict(network, state, source).to(device)
-    for x in network.parameters():
-        if x.ndim == 4:
-            x.data = x.data.contiguous(memory_format=torch.channels_last)
-    return network
+    return stored.placed(stored.load_strict(network, state, source), device)
 
 
 def _residual(state: dict[str, Tensor], recipe: stored.Recipe, attention: str) -> Network:
