@@ -48,13 +48,13 @@ def linear_attention(
 
     images = []
     for image in range(query.shape[0]):
-        asked, given = (padded(x[image], patch_size) for x in (query, key))
+        padded_query, padded_key = (padded(x[image], patch_size) for x in (query, key))
         total = value.new_zeros((numbers, value.shape[1] + 1))
         for part in key_places(key, key_mask, image, patch_size).split(at_a_time(numbers)):
-            total = made_again(gathered, total, given, value[image], part)
+            total = made_again(gathered, total, padded_key, value[image], part)
         where = query_places(query, query_mask, image)
-        found = [made_again(divided, total, asked, part) for part in where.split(at_a_time(numbers))]
-        images.append(spread(torch.cat(found), where, query.shape[2:]))
+        attended = [made_again(divided, total, padded_query, part) for part in where.split(at_a_time(numbers))]
+        images.append(spread(torch.cat(attended), where, query.shape[2:]))
     return torch.stack(images)
 
 

@@ -111,7 +111,7 @@ class Places:
         key = (folder, name, other)
         if key not in self._alike:
             mark = f".psal-{secrets.token_hex(4)}-"
-            first, second = (os.path.join(folder, mark + one) for one in (name, other))
+            first, second = (os.path.join(folder, mark + part) for part in (name, other))
             try:
                 os.close(os.open(first, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
                 try:

@@ -32,25 +32,25 @@ def text(results: dict) -> str:
     from rich.console import Console
     from rich.table import Table as Grid
 
-    found = table(results)
-    shown = Grid(title=found.title, title_justify="left")
-    for number, name in enumerate(found.columns):
+    grid = table(results)
+    shown = Grid(title=grid.title, title_justify="left")
+    for number, name in enumerate(grid.columns):
         shown.add_column(name, justify="right" if number else "left", overflow="fold")
-    for row in found.rows:
+    for row in grid.rows:
         shown.add_row(*row)
     out = io.StringIO()
     console = Console(file=out, no_color=True)
     console.width = console.measure(shown, options=console.options.update(width=1000)).maximum  # a log has no width of its own
     console.print(shown, highlight=False, markup=False)
-    for line in [*found.notes, machine.where(results)]:
+    for line in [*grid.notes, machine.where(results)]:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     return out.getvalue().rstrip("\n")
 
 
 def markdown(results: dict) -> str:
     """The table and its notes for a page."""
-    found = table(results)
-    return "\n\n".join([markdown_table(found.columns, found.rows), *found.notes, machine.where(results)])
+    grid = table(results)
+    return "\n\n".join([markdown_table(grid.columns, grid.rows), *grid.notes, machine.where(results)])
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence]) -> str:
@@ -81,10 +81,10 @@ def _number(value: float | None, scale: float = 1.0, digits: int = 2) -> str:
 def _memory_table(results: dict) -> Table:
     columns = ["layer", "size", "GB", "s", "GFLOP", "GB with gradient", "s", "GFLOP", "paper, GB"]
     rows = []
-    found = {(row["layer"], row["size"], row["mode"]): row for row in results["rows"]}
+    by_case = {(row["layer"], row["size"], row["mode"]): row for row in results["rows"]}
     modes = list(dict.fromkeys(row["mode"] for row in results["rows"]))
     for layer, size in dict.fromkeys((row["layer"], row["size"]) for row in results["rows"]):
-        both = [found[layer, size, mode] for mode in modes]
+        both = [by_case[layer, size, mode] for mode in modes]
         cells = [cell for row in both for cell in _cost(row)]
         rows.append([both[0]["title"], f"{size}x{size}", *cells, _number(both[0]["paper_gb"])])
     notes = [

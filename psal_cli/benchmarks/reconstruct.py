@@ -100,16 +100,16 @@ def _rebuilt(
     with torch.no_grad():
         for pair in frames:
             query, key = (tensor(x).to(device) for x in (pair.target, pair.reference))
-            found: list[torch.Tensor] = []
+            attended: list[torch.Tensor] = []
 
-            def run(query: torch.Tensor = query, key: torch.Tensor = key, found: list = found) -> None:
-                found[:] = [attend(query, key, key)]
+            def run(query: torch.Tensor = query, key: torch.Tensor = key, attended: list = attended) -> None:
+                attended[:] = [attend(query, key, key)]
 
             if peak is None:
                 run()  # to warm up
                 peak = growth(run, device)
             times.append(timed(run, device)[0])
-            errors.append((found[0] - query).square().mean().item())
+            errors.append((attended[0] - query).square().mean().item())
     rates[name] = work.flop[0] / float(np.mean(times))
     return row | {"error": float(np.mean(errors)), "seconds": float(np.mean(times)), "peak_bytes": peak}
 

@@ -97,6 +97,8 @@ def _errors(network, frames: list, device: str) -> dict:
         peak = growth(lambda: times.append(timed(lambda: network.attention(*example), device)[0]), device)
     far = np.array([pair.distance is not None and abs(pair.distance) == 10 for pair in frames])
     near = np.array([pair.distance is not None and abs(pair.distance) < 10 for pair in frames])
-    each = np.array(errors)
-    means = {f"error_{name}": float(each[of].mean()) if of.any() else None for name, of in (("near", near), ("far", far))}
-    return {"error": float(each.mean()), **means, "seconds": times[0], "peak_bytes": peak}
+    errors_of_frames = np.array(errors)
+    means = {
+        f"error_{name}": float(errors_of_frames[of].mean()) if of.any() else None for name, of in (("near", near), ("far", far))
+    }
+    return {"error": float(errors_of_frames.mean()), **means, "seconds": times[0], "peak_bytes": peak}

@@ -105,10 +105,10 @@ def memory(sizes, layers, seconds, **shared) -> None:
     What does not fit into the free memory is not run; the table says how much it would take.
     """
 
-    def measure(say: Callable[[str], None], **about) -> dict:
+    def measure(say: Callable[[str], None], **facts) -> dict:
         from psal_cli.benchmarks.memory import measure
 
-        return measure(sizes, layers, seconds=seconds, say=say, **about)
+        return measure(sizes, layers, seconds=seconds, say=say, **facts)
 
     _run(measure, **shared)
 
@@ -139,11 +139,11 @@ def reconstruct(sizes, pairs, seconds, temperature, **shared) -> None:
     The layers are full attention with strides and all others.
     """
 
-    def measure(say: Callable[[str], None], threads: int | None, **about) -> dict:
+    def measure(say: Callable[[str], None], threads: int | None, **facts) -> dict:
         from psal_cli.benchmarks.reconstruct import measure
 
         folder = None if pairs is None else as_path(pairs)
-        return measure(sizes, folder, seconds=seconds, temperature=temperature, say=say, **about)
+        return measure(sizes, folder, seconds=seconds, temperature=temperature, say=say, **facts)
 
     _run(measure, **shared)
 
@@ -161,11 +161,11 @@ def reconstruct(sizes, pairs, seconds, temperature, **shared) -> None:
 def swap(table, pairs, **shared) -> None:
     """Table 8: the paper's colorization network trained with one layer and run with another, with the weights that ship."""
 
-    def measure(say: Callable[[str], None], threads: int | None, **about) -> dict:
+    def measure(say: Callable[[str], None], threads: int | None, **facts) -> dict:
         from psal_cli.benchmarks.swap import PAPER, TABLE_8, measure
 
         folder = None if pairs is None else as_path(pairs)
-        return measure(folder, wanted=tuple(TABLE_8 if table == "8" else PAPER), say=say, **about)
+        return measure(folder, wanted=tuple(TABLE_8 if table == "8" else PAPER), say=say, **facts)
 
     _run(measure, **shared)
 

@@ -10,14 +10,14 @@ from psal_cli.commands import configuration, pages
 from psal_cli.commands.spelling import did_you_mean
 
 
-def _show_full(ctx: click.Context, option: click.Parameter, wanted: bool) -> None:
-    if wanted and not ctx.resilient_parsing:
+def _show_full(ctx: click.Context, option: click.Parameter, requested: bool) -> None:
+    if requested and not ctx.resilient_parsing:
         click.echo(ctx.get_help())
         ctx.exit()
 
 
-def _show_brief(ctx: click.Context, option: click.Parameter, wanted: bool) -> None:
-    if wanted and not ctx.resilient_parsing:
+def _show_brief(ctx: click.Context, option: click.Parameter, requested: bool) -> None:
+    if requested and not ctx.resilient_parsing:
         click.echo(brief_help(ctx))
         ctx.exit()
 

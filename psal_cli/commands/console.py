@@ -68,10 +68,10 @@ class Console:
         if self.verbose:
             self.say(text)
 
-    def failure(self, error: BaseException, about: str = "", cure: str = "") -> tuple[int, str]:
+    def failure(self, error: BaseException, subject: str = "", cure: str = "") -> tuple[int, str]:
         """Says what went wrong, on one line that begins with `about` unless it names it; returns exit code and line."""
         code, line = outcome(error)
-        line = line + cure if printable(about) in line else f"{printable(about)}: {line}{cure}"
+        line = line + cure if printable(subject) in line else f"{printable(subject)}: {line}{cure}"
         if self.traceback:
             with suppress(OSError):
                 click.echo("".join(traceback.format_exception(error)), err=True, nl=False)

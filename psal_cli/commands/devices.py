@@ -39,8 +39,8 @@ def _why_no_cuda() -> str:
         return f"torch {torch.__version__} was built without CUDA"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a missing driver: said in our line
-        found = torch.cuda.is_available()
-    return "" if found else "torch sees no CUDA device"
+        available = torch.cuda.is_available()
+    return "" if available else "torch sees no CUDA device"
 
 
 def set_threads(count: int | None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -30,13 +30,13 @@ class BoxParameter(BoxType):
     name = "X,Y,W,H"
     envvar_list_splitter = BETWEEN
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Box:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Box:
         from psal_cli.image.shapes import Box
 
-        if not BOX.fullmatch(value):
+        if not BOX.fullmatch(text := str(value)):
             self.fail(f"{value!r} is no rectangle: left, top, width and height in pixels, e.g. 100,80,50,40", param, ctx)
         try:
-            return Box(*map(float, value.split(",")))
+            return Box(*map(float, text.split(",")))
         except InvalidValueError as error:
             self.fail(f"{value!r} holds no pixel: give {error.expected}, e.g. 100,80,50,40", param, ctx)
 
@@ -45,11 +45,11 @@ class PolygonParameter(PolygonType):
     name = "X,Y X,Y X,Y ..."
     envvar_list_splitter = BETWEEN
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Polygon:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Polygon:
         from psal_cli.image.shapes import Polygon
 
         example = "e.g. '10,10 90,20 50,80'"
-        corners = value.split()
+        corners = str(value).split()
         if not all(map(CORNER.fullmatch, corners)):
             self.fail(f"{value!r} is no polygon: pairs X,Y of pixels with blanks between them, {example}", param, ctx)
         try:

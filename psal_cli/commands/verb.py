@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 import click
 
@@ -42,8 +42,8 @@ class WithSheets(ABC):
         """Writes the sheets that are asked for, about the items whose results are there. Raises PsalError."""
 
 
-class Verb(ABC, Generic[Given, Loaded, Result]):
-    """One verb: how it reads, works and writes. Each step may raise PsalError, which concerns that picture only."""
+class AnyVerb(ABC):
+    """What all verbs share, whatever they read and make."""
 
     beside: ClassVar[str]  # between name and extension of a result beside its picture
     partners: ClassVar[tuple[str, ...]]  # options that name a file for each picture: a file, a folder or a pattern
@@ -58,7 +58,7 @@ class Verb(ABC, Generic[Given, Loaded, Result]):
     results = 1  # of each picture
     cpu_only: str | None = None  # what runs on the CPU only, in words; None where CUDA can be used
 
-    def __init__(self, arguments: Given, console: Console):
+    def __init__(self, arguments: Arguments, console: Console):
         self.arguments, self.console = arguments, console
         self.device = arguments.device  # as asked for until `use_device`, then that of torch
         self.estimates: dict[Item, int] = {}
@@ -70,43 +70,33 @@ class Verb(ABC, Generic[Given, Loaded, Result]):
         """What is to be done once, before the first picture."""
 
     @abstractmethod
-    def read(self, item: Item) -> Loaded: ...
-
-    @abstractmethod
-    def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result: ...
-
-    @abstractmethod
-    def write(self, item: Item, result: Result) -> str:
-        """Returns the status: "done" or "copied"."""
-
-    @abstractmethod
     def preview(self, item: Item) -> dict[str, object]:
         """What can be told without decoding the picture: size, memory, seconds. Raises PsalError for what would be refused."""
 
     def value(self, option: str) -> str | None:
         """What was given for an option that names a file."""
-        given: str | None = getattr(self.arguments, self.attributes.get(option, option))
-        return given
+        value: str | None = getattr(self.arguments, self.attributes.get(option, option))
+        return value
 
     def patterns(self) -> dict[str, tuple[str, ...]]:
         """Of each option in `partners` that is given, the files, folders or patterns."""
-        given = {name: getattr(self.arguments, self.attributes.get(name, name)) for name in self.partners}
-        return {name: x if isinstance(x, tuple) else (x,) for name, x in given.items() if x}
+        texts = {name: getattr(self.arguments, self.attributes.get(name, name)) for name in self.partners}
+        return {name: x if isinstance(x, tuple) else (x,) for name, x in texts.items() if x}
 
     def use_device(self) -> str:
         """Settles the device for `--device`; returns why it was chosen. Raises InputError when it cannot be had."""
-        asked = self.arguments.device
-        if self.cpu_only and asked not in ("auto", "cpu"):
-            raise InputError(f"--device {asked}: {self.cpu_only} runs on the CPU only: leave --device out")
-        self.device, why = devices.choose_device("cpu" if self.cpu_only else asked)
+        device = self.arguments.device
+        if self.cpu_only and device not in ("auto", "cpu"):
+            raise InputError(f"--device {device}: {self.cpu_only} runs on the CPU only: leave --device out")
+        self.device, why = devices.choose_device("cpu" if self.cpu_only else device)
         return f"{self.cpu_only} runs on the CPU only" if self.cpu_only else why
 
     def refuse_mixtures(self, engines: Mapping[str, tuple[str, ...]]) -> None:
         """Options that were given though the chosen engine knows nothing of them. engines: of each such option, those that do."""
-        given = click.get_current_context().get_parameter_source
+        source_of = click.get_current_context().get_parameter_source
         engine = getattr(self.arguments, "engine")  # noqa: B009  # of the verbs that have engines
         for name, those in engines.items():
-            if engine not in those and given(name) is click.core.ParameterSource.COMMANDLINE:
+            if engine not in those and source_of(name) is click.core.ParameterSource.COMMANDLINE:
                 option = name.replace("_", "-")
                 raise click.UsageError(f"--{option} requires --engine {' or '.join(those)}: leave it out, or change the engine")
 
@@ -160,4 +150,20 @@ class Verb(ABC, Generic[Given, Loaded, Result]):
         return item.sidecars[option][0] if option in item.sidecars else None
 
 
-AnyVerb = Verb[Any, Any, Any]
+class Verb(AnyVerb, Generic[Given, Loaded, Result]):
+    """One verb: how it reads, works and writes. Each step may raise PsalError, which concerns that picture only."""
+
+    arguments: Given
+
+    def __init__(self, arguments: Given, console: Console):
+        super().__init__(arguments, console)
+
+    @abstractmethod
+    def read(self, item: Item) -> Loaded: ...
+
+    @abstractmethod
+    def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result: ...
+
+    @abstractmethod
+    def write(self, item: Item, result: Result) -> str:
+        """Returns the status: "done" or "copied"."""

@@ -255,14 +255,14 @@ class Pasting(nn.Module):
     def _psal(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Rows, Rows]:
         k = min(self.k, (key.shape[2] - 2) * (key.shape[3] - 2))
         with torch.no_grad():
-            nnf, found = ops.search(query, key, PATCH, k, self.iterations, "key_cosine", seed=self.seed)
+            nnf, similarity = ops.search(query, key, PATCH, k, self.iterations, "key_cosine", seed=self.seed)
         if self.matched:
             self.matched(nnf[:, 0] - 1)
         if torch.is_grad_enabled():
-            found = ops.similarity_at(query, key, nnf, PATCH, "key_cosine")
-        weight = (found * SOFTMAX_SCALE).softmax(1) / OVERLAP
+            similarity = ops.similarity_at(query, key, nnf, PATCH, "key_cosine")
+        weight = (similarity * SOFTMAX_SCALE).softmax(1) / OVERLAP
         # Queries, keys and the similarities of all but the nearest are not kept.
-        value, height, nearest = value.contiguous(memory_format=torch.channels_last), query.shape[2], found[:, :1].clone()
+        value, height, nearest = value.contiguous(memory_format=torch.channels_last), query.shape[2], similarity[:, :1].clone()
 
         def rows(first: int, last: int) -> Tensor:
             part = strip(first, last, height, PATCH // 2)

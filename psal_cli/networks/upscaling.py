@@ -16,7 +16,7 @@ MATCHED = 32  # channels of queries and keys, at most those of the features
 UNIT = 25.0  # what is pasted is counted in tens of grey levels, 1 / 25 of white
 DOUBT, MOST = 100.0, 8.0  # see `_across`: values as large as the error that speak for a factor of one, and the largest factor
 
-Found = Callable[[Strip], tuple[Tensor, ...]]  # a strip -> what was found for it
+StripFeatures = Callable[[Strip], tuple[Tensor, ...]]  # a strip -> what was found for it
 
 
 class PastingOptions(TypedDict, total=False):
@@ -89,15 +89,15 @@ class UpscalingNetwork(nn.Module):
         factor: Tensor | float = 1
         if cross:  # for it alone is the picture continued: the convolutions know borders, not what would be made up there
             multiple = cross.ratio**2
-            whole = F.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
-            across, factor = self._across(cross, whole, rows, tried=not self.training)
+            padded = F.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+            across, factor = self._across(cross, padded, rows, tried=not self.training)
         for part in strips(height, rows, self.halo):
             near = part.seen(image)
             x = self._features(near, self._begun(near))
             added = F.pixel_shuffle(self.tail(x), self.scale)
             if cross and across:
-                found = (each[..., :width] for each in across(part))
-                added = added + enlarged(factor * cross(x, *found), self.scale // cross.ratio)
+                pasted = (features[..., :width] for features in across(part))
+                added = added + enlarged(factor * cross(x, *pasted), self.scale // cross.ratio)
             yield part.kept(enlarged(near, self.scale) + added, self.scale)
 
     def _across(
@@ -124,16 +124,16 @@ class UpscalingNetwork(nn.Module):
             if trial:
                 added = part.kept(cross(x, *trial(part)), ratio).float()
                 pairs = (added, lacking), (added, added), (lacking, lacking)
-                sums = sums + torch.stack([(one * other).sum((1, 2, 3)) for one, other in pairs])
+                sums = sums + torch.stack([(left * right).sum((1, 2, 3)) for left, right in pairs])
         del trial
         seen = strips(image.shape[2], rows, 2 * self.before + 1)
         queries = [cross.query(part.kept(self._begun(part.seen(image)))) for part in seen]
-        found = cross.across(*(torch.cat(x, 2) for x in (queries, keys, values)))
+        across = cross.across(*(torch.cat(x, 2) for x in (queries, keys, values)))
         if not tried:
-            return found, 1.0
+            return across, 1.0
         met, own, error = sums
         prior = DOUBT * error / image[0].numel() + 1e-12
-        return found, ((met + prior) / (own + prior)).clamp(0, MOST)[:, None, None, None]
+        return across, ((met + prior) / (own + prior)).clamp(0, MOST)[:, None, None, None]
 
     def _begun(self, image: Tensor) -> Tensor:
         x = self.head(image - 0.5)
@@ -173,27 +173,27 @@ class Branch(nn.Module):
     def _held(self, x: Tensor) -> Tensor:
         return x if torch.is_grad_enabled() else x.to(self.rounded_to)
 
-    def across(self, query: Tensor, key: Tensor, value: Tensor) -> Found:
+    def across(self, query: Tensor, key: Tensor, value: Tensor) -> StripFeatures:
         """What gives for a strip what is pasted, [B, 3 * ratio^2, h, W], and about it, [B, 3, h, W]: how far what several places
         paste agrees, from 0 to 1, the cosine of query and nearest key, and how much it is."""
         rows, similarity = self.pasting(query, key, value)
         length = inverse_norm(query, PATCH)
 
-        def found(part: Strip) -> tuple[Tensor, ...]:
+        def pasted_rows(part: Strip) -> tuple[Tensor, ...]:
             pasted = rows(part.first, part.last) / (9 / OVERLAP)
             pasted, square = pasted[:, :-1], pasted[:, -1:]
             agreement = pasted.square().mean(1, keepdim=True) / (square + 1e-3)
             cosine = similarity(part.first, part.last) * part.seen(length)
             return pasted, torch.cat([agreement, cosine, (square + 1e-3).log() / 4], 1)
 
-        return found
+        return pasted_rows
 
-    def forward(self, x: Tensor, pasted: Tensor, about: Tensor) -> Tensor:
+    def forward(self, x: Tensor, pasted: Tensor, evidence: Tensor) -> Tensor:
         """What is added, [B, 3, ratio * h, ratio * W], to the enlargement reduced to that size.
 
         x: the features before the last convolution, [B, C, h, W]. pasted, about: what `across` gives.
         """
-        true = self.second(F.relu(self.first(torch.cat([x, about], 1)), inplace=True)).sigmoid()  # from 0 to 1
+        true = self.second(F.relu(self.first(torch.cat([x, evidence], 1)), inplace=True)).sigmoid()  # from 0 to 1
         return F.pixel_shuffle(true * pasted, self.ratio) / UNIT
 
 

@@ -277,16 +277,16 @@ def _restore(path: Path, parts: Mapping[str, Stateful], recipe: Recipe, resume: 
 def _resumed(weights: Path, parts: Mapping[str, Stateful], recipe: Recipe) -> tuple[int, float]:
     """Loads exported weights if they are of the same recipe. The optimizer starts anew, the running mean from the weights."""
     with safe_open(weights, "pt") as file:
-        about = file.metadata() or {}
+        metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    if json.loads(about.get("recipe", "{}")) != json.loads(json.dumps(recipe)):
+    if json.loads(metadata.get("recipe", "{}")) != json.loads(json.dumps(recipe)):
         return 0, 0.0
     parts["model"].load_state_dict(dict(tensors))
     average = parts.get("average")
     if isinstance(average, AveragedModel):
         average.module.load_state_dict(tensors)
         average.n_averaged.fill_(1)
-    return int(about["steps"]), float(about.get("seconds", 0))
+    return int(metadata["steps"]), float(metadata.get("seconds", 0))
 
 
 def _save(path: Path, parts: Mapping[str, Stateful], recipe: Recipe, step: int, seconds: float) -> None:

@@ -105,22 +105,22 @@ def main(
     def errors(step: int, share: float) -> tuple[Tensor, float]:
         small, large = (x.to(device) for x in crops.batch(step))
         with setting.autocast(device):
-            found = network(small)
-        gap = found.float() - large
+            enlarged = network(small)
+        gap = enlarged.float() - large
         l1 = gap.abs().mean()
         loss = l1 if share < L2_FROM else L2_WEIGHT * gap.square().mean()
         return loss, l1.item() * 255
 
     def validation() -> float:
         """Minus the mean PSNR of the luminance, in dB."""
-        found = []
+        decibels = []
         for number in range(len(crops.held_out)):
             small, large = (x.to(device) for x in crops.validation(number))
             with setting.autocast(device):
                 drawn = average(small).float()
             gap = (luminance(drawn.clamp(0, 1)) - luminance(large))[:, ratio:-ratio, ratio:-ratio]
-            found.append(10 * gap.square().mean().log10().item())
-        return float(np.mean(found))
+            decibels.append(10 * gap.square().mean().log10().item())
+        return float(np.mean(decibels))
 
     recipe: loop.Recipe = {
         "run": name, "scale": ratio, "features": features, "blocks": blocks, "before": before, "cross": cross,

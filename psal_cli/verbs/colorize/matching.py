@@ -80,14 +80,14 @@ def match(
     device: where it is searched. searched: called after each of the two searches.
     """
     channels, factor = (CHANNELS, 0) if coarser is None else (FINE + REDUCED, lightness.shape[0] // coarser.nnf.shape[3])
-    asked = np.empty((*lightness.shape, channels + 2), np.float32)
-    _fill(asked, lightness, positions(*lightness.shape), None if coarser is None else coarser.query)
+    query_features = np.empty((*lightness.shape, channels + 2), np.float32)
+    _fill(query_features, lightness, positions(*lightness.shape), None if coarser is None else coarser.query)
     lent = np.zeros((*references.valid.shape, channels + 2), np.float32)
     for left, width, height in references.places:  # each by itself: its neighbours are strangers
         part = np.s_[:height, left : left + width]
         small = coarser and coarser.key[..., : height // factor, left // factor : (left + width) // factor]
         _fill(lent[part], references.colours[(*part, 0)], references.position[part], small)
-    query, key = (torch.from_numpy(x).permute(2, 0, 1)[None].to(device) for x in (asked, lent))
+    query, key = (torch.from_numpy(x).permute(2, 0, 1)[None].to(device) for x in (query_features, lent))
     forward, backward, rounds, fewer = None, None, FORWARD, BACKWARD
     if coarser is not None:
         forward, backward = (_finer(x, factor).to(device) for x in (coarser.nnf, coarser.back))

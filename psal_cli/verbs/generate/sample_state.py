@@ -87,13 +87,13 @@ class SampleState(Estimate):
             offset = torch.where(self.queries, self.nnf[0, 0] - here, LOST)
             near = [offset.roll(move, (1, 2)) for move in AROUND]
             choices = torch.stack([offset, *near])
-            found = choices + here
-            found = found.masked_fill(((found < first) | (found > last)).any(1, keepdim=True), -1)[None]
+            candidates = choices + here
+            candidates = candidates.masked_fill(((candidates < first) | (candidates > last)).any(1, keepdim=True), -1)[None]
             alone = torch.stack([(choices != other).any(1) for other in near]).float().mean(0)
-            similarity = ops.similarity_at(self.features, key.features, found, patch_size)
+            similarity = ops.similarity_at(self.features, key.features, candidates, patch_size)
             best = (similarity * (1 + COHERENCE * alone)).argmax(1, keepdim=True)
             turn = self.queries[:, None] & ((here.sum(0) & 1) == parity)
-            taken = found.gather(1, best[:, :, None].expand(-1, -1, 2, -1, -1))
+            taken = candidates.gather(1, best[:, :, None].expand(-1, -1, 2, -1, -1))
             self.nnf = torch.where(turn[:, :, None], taken, self.nnf)
             self.similarity = torch.where(turn, similarity.gather(1, best), self.similarity)
 

@@ -71,9 +71,9 @@ class FeatureGuide:
         """See `Guide`. Raises torch.OutOfMemoryError when even the CPU has too little memory."""
         image = torch.from_numpy(known).permute(2, 0, 1)[None].expand(1, 3, -1, -1)
         mask = torch.from_numpy(hole.astype(np.float32))[None, None]
-        found, mode = first_that_fits(self.modes, lambda mode: self._described(image, mask, mode), log.warning)
+        described, mode = first_that_fits(self.modes, lambda mode: self._described(image, mask, mode), log.warning)
         self.device = mode.device
-        return found
+        return described
 
     @torch.no_grad()
     def _described(self, image: Tensor, mask: Tensor, mode: RunMode) -> Floats:

@@ -136,12 +136,12 @@ class Upscaler:
         meter.begin(network_cost(network, height, width, rows))
         with torch.autocast(torch.device(mode.device).type, torch.float16, enabled=mode.half), metered(network, meter.spend):
             for part in network.parts(image, rows):
-                found = part[0].float()
-                found = found if channels == 3 else found.mean(0, keepdim=True)
-                bottom = top + found.shape[1]
-                yield slice(top, bottom), found.permute(1, 2, 0).cpu().numpy()
+                enlarged = part[0].float()
+                enlarged = enlarged if channels == 3 else enlarged.mean(0, keepdim=True)
+                bottom = top + enlarged.shape[1]
+                yield slice(top, bottom), enlarged.permute(1, 2, 0).cpu().numpy()
                 top = bottom
-                meter.spend(strip_cost(network, found[0].numel() // network.scale**2))
+                meter.spend(strip_cost(network, enlarged[0].numel() // network.scale**2))
 
 
 def _lies(size: tuple[int, int]) -> bool:
