@@ -12,7 +12,7 @@ from psal_cli.image.picture import Picture
 from psal_cli.networks.colorization import ColorizationNetwork, grey
 from psal_cli.networks.fusion import CUES, FusionNetwork
 from psal_cli.verbs.colorize import descriptors, matching
-from psal_cli.verbs.colorize.coarse_to_fine import FoundColours, _mixed, applied, colorize, is_grey
+from psal_cli.verbs.colorize.coarse_to_fine import ChromaEstimate, _mixed, applied, colorize, is_grey
 from psal_cli.verbs.colorize.joint_bilateral import JointBilateralUpsampling
 from psal_cli.verbs.colorize.paper import LAYERS, _levelled, layer
 from psal_cli.verbs.colorize.paper import colorize as by_paper
@@ -217,11 +217,11 @@ def test_colours_of_a_large_picture_stop_where_its_edge_is(strip, monkeypatch):
     chroma[4:] /= 2
     picture = np.full((40, 80, 1), 107, np.uint8)  # L* 45
     picture[:, 42:] = 158  # L* 65
-    colours = lab(applied(picture, FoundColours(chroma, guide, None, None)))[..., 1]
+    colours = lab(applied(picture, ChromaEstimate(chroma, guide, None, None)))[..., 1]
     assert np.abs(colours[:15, 44:] - 0.2).max() < 0.07 and np.abs(colours[:15, :39] + 0.2).max() < 0.07
     assert np.abs(colours[25:, 44:] - 0.1).max() < 0.05 and np.abs(colours[25:, :39] + 0.1).max() < 0.05
     assert (colours[:10, 42:] > 0).all() and (colours[:10, :41] < 0).all()
-    pale = lab(applied(picture, FoundColours(chroma, guide, None, None), 0.5))[..., 1]
+    pale = lab(applied(picture, ChromaEstimate(chroma, guide, None, None), 0.5))[..., 1]
     np.testing.assert_allclose(pale[:15, 60:], 0.1, atol=0.02)
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 
@@ -107,7 +108,7 @@ def run_layer(name: str, sizes: tuple[int, ...], seconds: float, device: str, th
         if not _untrained(layer, mode, device):
             maps = inputs(warm, mode, device, seed)
             run(layer, maps, mode, seed)  # libraries loaded, threads started, kernels chosen
-            rates[mode] = layer.work(warm).flop[number] / timed(lambda m=maps, x=mode: run(layer, m, x, seed), device)[0]
+            rates[mode] = layer.work(warm).flop[number] / timed(partial(run, layer, maps, mode, seed), device)[0]
     for side in sizes:
         case = Case(side)
         for mode in MODES:
@@ -212,8 +213,9 @@ def ratios(rows: list[dict]) -> dict[str, dict]:
     by_case = {(row["layer"], row["size"], row["mode"]): row for row in rows}
     out = {}
     for size in dict.fromkeys(row["size"] for row in rows):
-        both = [[by_case.get((layer, size, mode)) for layer in ("full", "psal3")] for mode in MODES]
-        if all(row and row["status"] != "failed" for pair in both for row in pair):
+        cases = [[(layer, size, mode) for layer in ("full", "psal3")] for mode in MODES]
+        if all(case in by_case and by_case[case]["status"] != "failed" for pair in cases for case in pair):
+            both = [[by_case[case] for case in pair] for pair in cases]
             held = [row["peak_bytes"] or row["need_bytes"] for row in both[1]]
             taken = [row["seconds"] or row["expected_seconds"] for row in both[0]]
             paper = [row["paper_gb"] for row in both[0]]
@@ -225,6 +227,6 @@ def ratios(rows: list[dict]) -> dict[str, dict]:
 
 
 if __name__ == "__main__":
-    for found in run_layer(**json.loads(sys.argv[1])):
-        sys.stdout.write(json.dumps(found) + "\n")
+    for measured in run_layer(**json.loads(sys.argv[1])):
+        sys.stdout.write(json.dumps(measured) + "\n")
         sys.stdout.flush()

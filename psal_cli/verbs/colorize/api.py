@@ -135,7 +135,7 @@ def _cost(target: Layers, sources: Sequence[Layers], options: ColorizeOptions) -
     return coarse_to_fine.search_cost((target.header.height, target.header.width), sizes, options.longest_side)
 
 
-def _search(target: Layers, sources: Sequence[Layers], options: ColorizeOptions, meter: Meter) -> coarse_to_fine.FoundColours:
+def _search(target: Layers, sources: Sequence[Layers], options: ColorizeOptions, meter: Meter) -> coarse_to_fine.ChromaEstimate:
     pixels, visible = [source.pixels for source in sources], [source.visible for source in sources]
     if options.engine == "paper":
         meter.begin(_cost(target, sources, options), f"{target.header.width}x{target.header.height}")

@@ -29,7 +29,7 @@ BORROWED = 0.06  # of chroma / 100: an expected error that makes a colour more o
 
 
 @dataclass(frozen=True, eq=False)
-class FoundColours:
+class ChromaEstimate:
     """All at the size that was searched. chroma: float32 [h, w, 2], a* and b* divided by 100;
     light: float32 [h, w], the lightness / 100 of the picture;
     confidence: float32 [h, w], 1 = borrowed from the reference, 0 = guessed from what is around;
@@ -51,7 +51,7 @@ def colorize(
     longest: int = COARSE * LARGEST,
     device: str = "cpu",
     meter: Meter | None = None,
-) -> FoundColours:
+) -> ChromaEstimate:
     """Colours for a picture from references of the same kind of scene.
 
     The matches of each pixel in the references are found by descriptors that see it at six scales, first in the pictures
@@ -94,7 +94,7 @@ def colorize(
             fused = fusion(device)(matching.cues(grey, atlas, matches, guess.at(grey)).to(device))
         chroma, error = (np.ascontiguousarray(x[0].permute(1, 2, 0).cpu()) for x in fused)
         chroma, error = done = _mixed(done, (chroma, error))
-    return FoundColours(chroma, grey, np.exp(-error[..., 0] / BORROWED), _origins(matches.nnf, atlas, references))
+    return ChromaEstimate(chroma, grey, np.exp(-error[..., 0] / BORROWED), _origins(matches.nnf, atlas, references))
 
 
 @cache
@@ -118,7 +118,7 @@ def is_grey(pixels: np.ndarray, visible: np.ndarray | None = None) -> bool:
     return float(np.quantile(np.hypot(chroma[..., 0], chroma[..., 1]), 0.999)) < INVISIBLE
 
 
-def applied(pixels: np.ndarray, predicted: FoundColours, strength: float = 1.0, meter: Meter | None = None) -> np.ndarray:
+def applied(pixels: np.ndarray, predicted: ChromaEstimate, strength: float = 1.0, meter: Meter | None = None) -> np.ndarray:
     """A picture in colour, [H, W, 3] of the pixels' dtype, with its own luminance.
 
     Args:
