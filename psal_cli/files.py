@@ -203,10 +203,9 @@ def _is_left_over(part: Path, process: int, system: str) -> bool:
         except (OSError, OverflowError):
             return False
         return False
-    try:
+    with suppress(OSError):
         return time.time() - part.stat().st_mtime > STALE
-    except OSError:
-        return False
+    return False
 
 
 def _open_part(part: Path, mode: int) -> tuple[int, bool]:

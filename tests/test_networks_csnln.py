@@ -5,7 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from psal_cli.networks.csnln import CSNLN, MEAN, CrossScaleAttention, InScaleAttention, Pasting
+from psal_cli.networks.csnln import CSNLN, MEAN, CrossScaleAttention, InScaleAttention
+from psal_cli.networks.pasting import Pasting
 from psal_cli.networks.upscaling import RATIOS, UpscalingNetwork, enlarged, reduced
 
 # Of the published checkpoints (upstream.md, 3.5): convolutions with a PReLU behind them; channels out, in, size.

@@ -9,7 +9,7 @@ from PIL import Image
 from psal_cli.errors import InputError
 from psal_cli.image import read_picture
 from psal_cli.image.picture import Picture
-from psal_cli.networks.csnln import Pasting
+from psal_cli.networks.pasting import Pasting
 from psal_cli.verbs.colorize.coarse_to_fine import colorize
 from psal_cli.verbs.upscale.networks import networks_for
 from psal_cli.viz import drawing

@@ -78,12 +78,14 @@ def reformer_attention(
         hashed = [x[..., : query.shape[1]].detach().contiguous() for x in maps]  # l2: without the squares
         attended = []
         for _ in range(rounds):
-            directions = _directions(math.ceil(2 * len(key_index) / chunk_size), query.shape[1] * patch_size**2, generator).to(
-                query
-            )
-            codes = [_codes(x, place, patch_size, directions) for x, place in zip(hashed, (query_index, key_index), strict=True)]
+            buckets = math.ceil(2 * len(key_index) / chunk_size)
+            directions = _directions(buckets, query.shape[1] * patch_size**2, generator).to(query)
+            query_codes = _codes(hashed[0], query_index, patch_size, directions)
+            key_codes = _codes(hashed[1], key_index, patch_size, directions)
             attended.append(
-                _attended(*maps, value[image], query_index, key_index, codes[0], codes[1], patch_size, chunk_size, temperature)
+                _attended(
+                    *maps, value[image], query_index, key_index, query_codes, key_codes, patch_size, chunk_size, temperature
+                )
             )
         out, log_total = (torch.stack(x) for x in zip(*attended, strict=True))  # [rounds, m, Cv], [rounds, m]
         images.append(spread((log_total.softmax(0)[..., None] * out).sum(0), query_index, query.shape[2:]))
@@ -121,7 +123,7 @@ def _attended(
     chunk_size: int,
     temperature: float,
 ) -> tuple[Tensor, Tensor]:
-    """[m, Cv] and [m], the mean of one round and the logarithm of its sum of exponentials, in the order of `asked`."""
+    """[m, Cv] and [m], the mean of one round and the logarithm of its sum of exponentials, in the order of `query_index`."""
     order, centre = _aligned(query_codes, key_codes)
     sorted_keys = key_index[key_codes.sort(stable=True).indices]
     sorted_queries = query_index[order]

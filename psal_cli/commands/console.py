@@ -69,7 +69,7 @@ class Console:
             self.say(text)
 
     def failure(self, error: BaseException, subject: str = "", cure: str = "") -> tuple[int, str]:
-        """Says what went wrong, on one line that begins with `about` unless it names it; returns exit code and line."""
+        """Says what went wrong, on one line that begins with `subject` unless it names it; returns exit code and line."""
         code, line = outcome(error)
         line = line + cure if printable(subject) in line else f"{printable(subject)}: {line}{cure}"
         if self.traceback:

@@ -14,7 +14,7 @@ from psal_cli.commands.arguments import InpaintArguments, into
 from psal_cli.commands.command import Command
 from psal_cli.commands.console import Console, Progress
 from psal_cli.commands.run import run_verb
-from psal_cli.commands.shapes import check_file, shape_options
+from psal_cli.commands.shapes import check_marked, shape_options
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError, InvalidValueError, MemoryLimitError
 from psal_cli.verbs.inpaint.options import ATTENTIONS, ENGINES, InpaintOptions
@@ -110,14 +110,7 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
 
     def __init__(self, arguments: InpaintArguments, console: Console):
         super().__init__(arguments, console)
-        check_file("--mask", arguments.mask)
-        if arguments.mask is None and not self._shapes():
-            raise click.UsageError("Missing option '--mask', '--box' or '--polygon': say what to fill, e.g. --box 100,80,50,40")
-        source_of = click.get_current_context().get_parameter_source
-        for name in ("mask_invert", "if_masked"):
-            if arguments.mask is None and source_of(name) is click.core.ParameterSource.COMMANDLINE:
-                option = name.replace("_", "-")
-                raise click.UsageError(f"--{option} requires --mask: leave it out, or give a mask")
+        check_marked(arguments)
         self.if_masked = arguments.if_masked
         copying = ("source_mask", "patch_size", "no_blend", "save_offsets", "arrows")
         self.refuse_mixtures(dict.fromkeys(copying, PATCHES) | dict.fromkeys(("attention", "weights"), NETWORKS))
@@ -220,8 +213,8 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
             how = "copied byte for byte" if self._is_kept(item, picture) else "written anew with its own pixels"
             self.console.say(f"{empty}: {item.input} is {how}, no offsets or comparison are written")
             return Result(picture, mask, None)
-        width, height = picture.size
-        self.console.detail(f"{item.input}: {picture.format}, {width}x{height}, {mask.hole.sum()} pixels to fill")
+        size = f"{picture.size[0]}x{picture.size[1]}"
+        self.console.detail(f"{item.input}: {picture.format}, {size}, {mask.hole.sum()} pixels to fill")
         if loaded.reach is not None:
             limit = f"--max-memory lets {loaded.reach} pixels around each hole be copied from"
             self.console.say(f"{item.input}: {limit}, not the whole picture")

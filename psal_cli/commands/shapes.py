@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from psal_cli.batch.inputs import as_path
+from psal_cli.commands.arguments import InpaintArguments
 from psal_cli.commands.options import Decorator, group
 from psal_cli.errors import InvalidValueError
 
@@ -75,6 +76,20 @@ def shape_options(what: str, option: str) -> Decorator:
             help=f"{what} a polygon, in quotes: all pixels whose centres are inside. As --box.",
         ),
     )
+
+
+def check_marked(arguments: InpaintArguments) -> None:
+    """Raises click.UsageError where nothing says what to fill, or an option needs a mask file that is not given."""
+    check_file("--mask", arguments.mask)
+    if arguments.mask is not None:
+        return
+    if not arguments.box and not arguments.polygon:
+        raise click.UsageError("Missing option '--mask', '--box' or '--polygon': say what to fill, e.g. --box 100,80,50,40")
+    source_of = click.get_current_context().get_parameter_source
+    for name in ("mask_invert", "if_masked"):
+        if source_of(name) is click.core.ParameterSource.COMMANDLINE:
+            option = name.replace("_", "-")
+            raise click.UsageError(f"--{option} requires --mask: leave it out, or give a mask")
 
 
 def check_file(option: str, value: str | None) -> None:

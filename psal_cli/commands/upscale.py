@@ -104,7 +104,7 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
             raise click.UsageError("--save-offsets requires --attention psal: full compares with everything")
 
     def start(self) -> None:
-        from psal_cli.networks.csnln import Pasting
+        from psal_cli.networks.pasting import Pasting
         from psal_cli.verbs.upscale.memory_model import baseline
 
         networks = self._networks()

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from psal_cli.networks.csnln import OVERLAP, PATCH, Pasting
+from psal_cli.networks.pasting import OVERLAP, PATCH, Pasting
 from psal_cli.networks.upscaling import ResidualBlock, enlarged, reduced
 from psal_cli.strips import Strip, strips
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from psal_cli.networks.csnln import OVERLAP, PATCH, Pasting
+from psal_cli.networks.pasting import OVERLAP, PATCH, Pasting
 from psal_cli.ops import inverse_norm
 from psal_cli.strips import Strip, strips
 
@@ -191,7 +191,7 @@ class Branch(nn.Module):
     def forward(self, x: Tensor, pasted: Tensor, evidence: Tensor) -> Tensor:
         """What is added, [B, 3, ratio * h, ratio * W], to the enlargement reduced to that size.
 
-        x: the features before the last convolution, [B, C, h, W]. pasted, about: what `across` gives.
+        x: the features before the last convolution, [B, C, h, W]. pasted, evidence: what `across` gives.
         """
         true = self.second(F.relu(self.first(torch.cat([x, evidence], 1)), inplace=True)).sigmoid()  # from 0 to 1
         return F.pixel_shuffle(true * pasted, self.ratio) / UNIT

@@ -62,26 +62,10 @@ def load_start(network: ResidualPSAL, source: Path) -> None:
 @click.option("--degraded", is_flag=True, help="Learn from noisy and compressed pictures.")
 @click.option("--start", "source", type=click.Path(path_type=Path), help="Start from these weights, as far as they fit.")
 def main(
-    scale: str,
-    data: Path,
-    output: Path,
-    steps: int,
-    hours: float | None,
-    minutes: float | None,
-    rate: float,
-    seed: int,
-    device: str,
-    threads: int,
-    features: int,
-    blocks: int,
-    before: int,
-    cross: bool,
-    degraded: bool,
-    source: Path | None,
-    name: str | None,
-    public: Path | None,
-    resume: Path | None,
-) -> None:
+    scale: str, data: Path, output: Path, steps: int, hours: float | None, minutes: float | None, rate: float, seed: int,
+    device: str, threads: int, features: int, blocks: int, before: int, cross: bool, degraded: bool, source: Path | None,
+    name: str | None, public: Path | None, resume: Path | None,
+) -> None:  # fmt: skip
     """Train for SCALE. Checkpoint and log are OUTPUT/NAME.pt and .jsonl, the best weights OUTPUT/NAME.best.pt."""
     torch.set_num_threads(threads)
     torch.manual_seed(seed)

@@ -14,7 +14,7 @@ from torch import Tensor
 from psal_cli.errors import InvalidValueError
 from psal_cli.image.arrays import to_depth, white_of
 from psal_cli.memory_fallback import RunMode, first_that_fits, run_modes
-from psal_cli.networks.csnln import Pasting
+from psal_cli.networks.pasting import Pasting
 from psal_cli.ops.validation import MAX_SIDE
 from psal_cli.patchmatch.diffusion import diffused
 from psal_cli.strips import rows_within, strips

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
-from psal_cli.networks.csnln import CSNLN, Pasting
+from psal_cli.networks.csnln import CSNLN
+from psal_cli.networks.pasting import Pasting
 from psal_cli.networks.residual_psal import ResidualPSAL
 from psal_cli.networks.upscaling import ResidualBlock, UpscalingNetwork
 from psal_cli.strips import strips
