@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from psal_cli.errors import InputError
 
 Network = TypeVar("Network", bound=nn.Module)
-Recipe = dict[str, object]  # what the author of a file wrote about it, any JSON
+Recipe = dict[str, object]  # what a file's metadata say about how it was made, any JSON
 Entry = TypeVar("Entry", int, str, bool)
 
 PACKAGE = Path(__file__).parent

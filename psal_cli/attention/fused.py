@@ -12,8 +12,8 @@ from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from psal_cli.attention.patches import (
     at_a_time,
+    checkpointed,
     key_places,
-    made_again,
     padded,
     patches_at,
     pixel_vectors,
@@ -40,7 +40,7 @@ def sdpa_attention(
 ) -> Tensor:
     """`full_attention` by torch.nn.functional.scaled_dot_product_attention: no weights are kept, not even for the gradient.
 
-    All vectors are filled up with zeros to one length, D = C * patch_size^2 and a few more: torch's kernels that keep no weights
+    All vectors are padded with zeros to one length, D = C * patch_size^2 and a few more: torch's kernels that keep no weights
     want values as long as keys (on the CPU), and multiples of 8 (on CUDA). The memory is that of two times the key's patches.
     Differentiable in query, key and value.
 
@@ -64,7 +64,7 @@ def sdpa_attention(
         patches = F.pad(patches_at(padded(keys[image], patch_size), places, patch_size), (0, length - numbers))[None, None]
         values = F.pad(values_at(value[image], places), (0, length - channels))[None, None]
         where, padded_query = query_places(query, query_mask, image), padded(queries[image], patch_size)
-        attended = [made_again(attend, padded_query, patches, values, part) for part in where.split(at_a_time(numbers))]
+        attended = [checkpointed(attend, padded_query, patches, values, part) for part in where.split(at_a_time(numbers))]
         images.append(spread(torch.cat(attended), where, query.shape[2:]))
     return torch.stack(images)
 

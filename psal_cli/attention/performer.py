@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from psal_cli.attention.patches import (
     at_a_time,
+    checkpointed,
     key_places,
-    made_again,
     padded,
     patches_at,
     pixel_vectors,
@@ -91,11 +91,11 @@ def performer_attention(
         places = key_places(key, key_mask, image, patch_size)
         total, largest = value.new_zeros((count, value.shape[1] + 1)), value.new_tensor(-math.inf)
         for part in places.split(step):
-            total, largest = made_again(gathered, total, largest, padded_key, value[image], part)
+            total, largest = checkpointed(gathered, total, largest, padded_key, value[image], part)
         all_values = values_at(value[image], places).sum(0)
         total = total + FLOOR * torch.cat([all_values, all_values.new_tensor([len(places)])])
         where = query_places(query, query_mask, image)
-        attended = [made_again(divided, total, padded_query, part) for part in where.split(step)]
+        attended = [checkpointed(divided, total, padded_query, part) for part in where.split(step)]
         images.append(spread(torch.cat(attended), where, query.shape[2:]))
     return torch.stack(images)
 

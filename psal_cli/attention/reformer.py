@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from psal_cli.attention.patches import (
     at_a_time,
+    checkpointed,
     key_places,
-    made_again,
     padded,
     patches_at,
     pixel_vectors,
@@ -141,7 +141,7 @@ def _attended(
 
     step = at_a_time((chunk + width) * queries.shape[2] * patch_size**2)
     parts = zip(sorted_queries.split(step), near.split(step), strict=True)
-    attended = [made_again(attend, queries, keys, value, at, around) for at, around in parts]
+    attended = [checkpointed(attend, queries, keys, value, at, around) for at, around in parts]
     back = order.argsort()
     out, log_total = (torch.cat(x).flatten(0, 1)[: len(query_index)][back] for x in zip(*attended, strict=True))
     return out, log_total

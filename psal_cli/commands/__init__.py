@@ -61,7 +61,7 @@ class Verbs(Group):
     def main(  # type: ignore[override]  # click has overloads by `standalone_mode`, the last of which returns Any
         self, args: Sequence[str] | None = None, prog_name: str | None = None, *, standalone_mode: bool = True, **kwargs: object
     ) -> object:
-        """As click's, but one line an error and 130 when interrupted."""
+        """Like click's, but prints one line for an error and exits with 130 when interrupted."""
         if not standalone_mode:
             return super().main(args, prog_name, standalone_mode=False, **kwargs)  # type: ignore[call-overload]
         try:

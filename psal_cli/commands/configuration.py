@@ -37,7 +37,7 @@ def user_file() -> Path:
 
 
 def use(ctx: click.Context, option: click.Parameter, text: str | None) -> None:
-    """Makes what the files say the defaults of the context's command. text: the value of --config. Raises InputError."""
+    """Sets the defaults of the context's command from the configuration files. text: the value of --config. Raises InputError."""
     if ctx.resilient_parsing:
         return
     typed = ctx.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE
@@ -49,7 +49,7 @@ def use(ctx: click.Context, option: click.Parameter, text: str | None) -> None:
 
 
 def files(text: str | None) -> list[Path]:
-    """Those that are read, the stronger first."""
+    """The configuration files that are read, the one that wins first."""
     if text == NONE:
         return []
     own = user_file()
@@ -57,7 +57,7 @@ def files(text: str | None) -> list[Path]:
 
 
 def read_files(ctx: click.Context) -> list[Path]:
-    """Those that the context's command has read, the stronger first."""
+    """The files that the context's command has read, the one that wins first."""
     read: list[Path] = ctx.meta.get(READ, [])
     return read
 
@@ -74,7 +74,7 @@ def key(option: click.Option) -> str:
 
 
 def _contexts(command: click.Command, ctx: click.Context) -> Iterator[click.Context]:
-    """One for each command below that is no group."""
+    """A context for each command below this one that is no group."""
     if not isinstance(command, click.Group):
         yield ctx
         return
@@ -120,7 +120,7 @@ def _common(ctx: click.Context, path: Path, table: dict[str, object]) -> dict[st
 
 
 def options(command: click.Command) -> dict[str, click.Option]:
-    """What a file may call them -> the options of a command; of a pair of flags, the first."""
+    """The options of a command by their names in a file; of a pair of flags, the first name."""
     return {key(param): param for param in command.params if isinstance(param, click.Option) and not param.is_eager}
 
 

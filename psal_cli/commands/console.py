@@ -57,7 +57,7 @@ class Console:
         if self.live:
             self.live.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
-            with suppress(OSError):  # a full log or a reader that has gone loses the talk, not the work
+            with suppress(OSError):  # a full disk or a closed pipe loses messages, not the work
                 click.echo(text, err=True)
 
     def say(self, text: str) -> None:
@@ -79,7 +79,7 @@ class Console:
         return code, line
 
     def data(self, text: str) -> None:
-        """A line on stdout. Once that fails, it is said, and no more is written there: the pictures go on."""
+        """Writes a line to stdout. When that fails, says so once and writes no more there; the pictures go on."""
         if self.lost:
             return
         try:
@@ -118,8 +118,8 @@ class Console:
             self.live.update(self.task, completed=number - 1 + share, description=description)
 
     def progress(self, number: int, total: int, name: str) -> Progress | None:
-        """What the work on picture `number` of `total` calls with (share done, text): the bar; elsewhere with -v a line for each
-        new text."""
+        """The progress callback of picture `number` of `total`: it moves the bar. Off a terminal, with -v, it prints a line for
+        each new text."""
         last = ""
         if not self.live and not self.verbose:
             return None

@@ -32,7 +32,7 @@ def choose_device(name: str) -> tuple[str, str]:
 
 
 def _why_no_cuda() -> str:
-    """What stands in torch's way to CUDA, or an empty string."""
+    """Why torch cannot use CUDA, or an empty string."""
     import torch
 
     if torch.version.cuda is None:

@@ -88,7 +88,7 @@ class Loaded:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """found: None where there was nothing to fill."""
+    """filled: None where there was nothing to fill."""
 
     before: Picture
     mask: Mask

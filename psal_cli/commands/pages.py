@@ -119,7 +119,7 @@ def _text(option: click.Option, brief: bool = False) -> str:
 
 
 def _kept_together(facts: str) -> str:
-    """Without places to break a line but for those after a comma or semicolon."""
+    """The text with line breaks allowed only after a comma or semicolon."""
     return re.sub(r"(?<![,;]) ", KEPT, facts)
 
 

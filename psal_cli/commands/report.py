@@ -15,7 +15,7 @@ Record = dict[str, object]
 
 
 def record(verb: AnyVerb, item: Item, status: str) -> Record:
-    """The line of --json of a picture, as far as it is the same for all."""
+    """The --json record of a picture: the fields that all verbs share."""
     engine = getattr(verb.arguments, "engine", None)
     return {
         "input": str(item.input),

@@ -80,7 +80,7 @@ def _run(verb: Verb[Given, Loaded, Result], items: list[Item], several: bool, st
     codes: list[int] = []
     statuses = Counter[str]()
     started = time.perf_counter()
-    jobs = arguments.jobs if arguments.max_memory is None else 1  # pictures that wait would take what the plan does not count
+    jobs = arguments.jobs if arguments.max_memory is None else 1  # the plan does not count pictures that wait in memory
 
     def stage(item: Item, text: str, share: float) -> None:
         if jobs == 1:  # else another picture is being worked on

@@ -52,8 +52,8 @@ class AnyVerb(ABC):
     listed: ClassVar[tuple[str, ...]] = ()  # of the partners, those that may be given several times
     attributes: ClassVar[Mapping[str, str]] = {}  # option -> the attribute of the arguments, where that has another name
     flags: ClassVar[Mapping[str, str]] = {}  # the library's name of an argument -> the option, where its errors may name one
-    less: ClassVar[str] = "--max-memory{} picks a smaller plan"  # what takes less memory; {}: of so much, where that is known
-    smaller: ClassVar[str] = "give a smaller picture"  # what takes less where there is no smaller plan
+    less: ClassVar[str] = "--max-memory{} picks a smaller plan"  # the cure when memory is short; {}: the amount, if known
+    smaller: ClassVar[str] = "give a smaller picture"  # the cure where there is no smaller plan
     if_masked = False  # whether pictures without a mask are left out
     results = 1  # of each picture
     cpu_only: str | None = None  # what runs on the CPU only, in words; None where CUDA can be used
@@ -92,7 +92,7 @@ class AnyVerb(ABC):
         return f"{self.cpu_only} runs on the CPU only" if self.cpu_only else why
 
     def refuse_mixtures(self, engines: Mapping[str, tuple[str, ...]]) -> None:
-        """Options that were given though the chosen engine knows nothing of them. engines: of each such option, those that do."""
+        """Refuses options that the chosen engine does not have. engines: of each option, the engines that have it."""
         source_of = click.get_current_context().get_parameter_source
         engine = getattr(self.arguments, "engine")  # noqa: B009  # of the verbs that have engines
         for name, those in engines.items():
@@ -114,7 +114,7 @@ class AnyVerb(ABC):
         return plan
 
     def seconds(self, cost: Cost) -> float | None:
-        """What a picture of this cost takes here; None on a GPU, of which no figures are known."""
+        """The seconds that a picture of this cost takes here; None on a GPU, for which there are no figures."""
         import torch
 
         from psal_cli import timing
@@ -136,7 +136,8 @@ class AnyVerb(ABC):
         return {name: options.written_as(name, path, encoded) for name, path in item.outputs.items()}
 
     def streams(self, item: Item, header: Header, channels: int) -> int:
-        """Bytes of what is piped in, kept to the end, and of what is piped out, made whole before: about half of its pixels'.
+        """Bytes of stdin, which is kept to the end, and of stdout, which is encoded in memory first: about half of the pixels'
+        bytes.
 
         channels: of the result.
         """

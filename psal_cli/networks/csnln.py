@@ -147,7 +147,8 @@ class Projection(nn.Module):
         self.ratio = ratio
 
     def rows_of(self, x: Tensor) -> Rows:
-        """[B, C, H, W] -> what gives rows of [B, C, ratio * H, ratio * W] for those of x, wrong near where they are cut off."""
+        """A function from rows of x, [B, C, H, W], to rows of [B, C, ratio * H, ratio * W], which are wrong near the cut
+        edges."""
         within, across = self.down_attention(x), self.up_attention.rows_of(x)
 
         def rows(first: int, last: int) -> Tensor:
@@ -207,8 +208,8 @@ class CrossScaleAttention(nn.Module):
         return F.pixel_shuffle(self.rows_of(x)(0, x.shape[2]), self.ratio)
 
     def rows_of(self, x: Tensor) -> Rows:
-        """[B, C, H, W] -> what gives rows of the result, [B, C * ratio^2, rows, W], with the pixels of the larger map that lie in
-        one of x as its channels.
+        """A function from rows of x, [B, C, H, W], to rows of the result, [B, C * ratio^2, rows, W]: the pixels of the larger map
+        that lie in one pixel of x are its channels.
 
         Raises ValueError for sides that are no multiples of the ratio.
         """

@@ -94,7 +94,7 @@ class ResidualPSAL(nn.Module):
         return first, second, x
 
     def _pasted(self, image: Tensor, rows: int | None) -> StripFeatures:
-        """What gives for a strip what the attention pastes there."""
+        """A function from a strip to what the attention pastes there."""
         assert self.cross is not None
         width = image.shape[3]
         padded = F.pad(image, (0, -width % RATIO, 0, -image.shape[2] % RATIO), mode="replicate")
@@ -137,7 +137,7 @@ class CrossScale(nn.Module):
         return self._held(torch.cat([value, value.square().mean(1, keepdim=True)], 1))
 
     def pasted(self, query: Tensor, key: Tensor, value: Tensor) -> StripFeatures:
-        """What gives for a strip what the k nearest keys paste, their agreement, and the similarity of the nearest."""
+        """A function from a strip to what the k nearest keys paste, their agreement, and the similarity of the nearest."""
         with torch.autocast(query.device.type, enabled=False):
             rows, nearest = self.pasting(query, key, value)
 

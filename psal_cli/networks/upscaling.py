@@ -16,7 +16,7 @@ MATCHED = 32  # channels of queries and keys, at most those of the features
 UNIT = 25.0  # what is pasted is counted in tens of grey levels, 1 / 25 of white
 DOUBT, MOST = 100.0, 8.0  # see `_across`: values as large as the error that speak for a factor of one, and the largest factor
 
-StripFeatures = Callable[[Strip], tuple[Tensor, ...]]  # a strip -> what was found for it
+StripFeatures = Callable[[Strip], tuple[Tensor, ...]]  # a strip -> what the attention pastes there, and how sure it is
 
 
 class PastingOptions(TypedDict, total=False):
@@ -29,7 +29,7 @@ class PastingOptions(TypedDict, total=False):
 
 
 class BranchOptions(PastingOptions, total=False):
-    """Those, and what all that is held of a whole picture is rounded to in inference."""
+    """The same, and `kept`, the dtype in which maps of the whole picture are held in inference."""
 
     kept: torch.dtype
 
@@ -103,10 +103,10 @@ class UpscalingNetwork(nn.Module):
     def _across(
         self, cross: "Branch", image: Tensor, rows: int | None, tried: bool
     ) -> tuple[Callable[[Strip], tuple[Tensor, ...]], Tensor | float]:
-        """What gives for a strip what the attention found, and by how much what is made of it is to be multiplied, [B, 1, 1, 1].
+        """A function from a strip to what the attention pastes there, and the factor of its contribution, [B, 1, 1, 1].
 
-        tried: the factor is that with which the same would have come nearest to the picture, from the reduced one and that
-        reduced again (least squares, with a prior at one); otherwise it is one.
+        tried: the factor is fitted on the reduced picture, whose truth is known, by least squares with a prior at one; otherwise
+        it is one.
         """
         ratio = cross.ratio
         small = reduced(image, ratio)
@@ -174,8 +174,8 @@ class Branch(nn.Module):
         return x if torch.is_grad_enabled() else x.to(self.rounded_to)
 
     def across(self, query: Tensor, key: Tensor, value: Tensor) -> StripFeatures:
-        """What gives for a strip what is pasted, [B, 3 * ratio^2, h, W], and about it, [B, 3, h, W]: how far what several places
-        paste agrees, from 0 to 1, the cosine of query and nearest key, and how much it is."""
+        """A function from a strip to what is pasted, [B, 3 * ratio^2, h, W], and the evidence for it, [B, 3, h, W]: how far the
+        pasted patches agree, from 0 to 1, the cosine of query and nearest key, and the logarithm of the pasted energy."""
         rows, similarity = self.pasting(query, key, value)
         length = inverse_norm(query, PATCH)
 

@@ -1,4 +1,5 @@
-"""Engine "psal": colours found coarse to fine, by matches that a network judges, and put on the picture at its own resolution."""
+"""Engine "psal": matches colours from coarse to fine, lets a network judge the matches, and applies the colours at full
+resolution."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from psal_cli.verbs.hooks import Meter
 
 MAGNIFIED = 4  # times, at most: of a picture of a few pixels the scales see nothing
 INVISIBLE = 0.02  # of chroma / 100
-BORROWED = 0.06  # of chroma / 100: an expected error that makes a colour more of a guess than borrowed
+BORROWED = 0.06  # of chroma / 100: above this expected error a colour counts as guessed, not borrowed
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +141,7 @@ def applied(pixels: np.ndarray, predicted: ChromaEstimate, strength: float = 1.0
 
 
 def levels(size: tuple[int, int], longest: int) -> list[int]:
-    """How many times larger than the coarse level each level is; up to twice as large, its colours are fine enough."""
+    """How many times larger than the coarse level each level is; colours of a level serve a picture up to twice as large."""
     if max(size) <= 2 * COARSE:
         return [1]
     return list(dict.fromkeys([1, max(min(LARGEST, longest // COARSE, max(size) // COARSE), 1)]))

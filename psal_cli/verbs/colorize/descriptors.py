@@ -1,4 +1,4 @@
-"""What a place in a grey picture looks like, at six scales: by this `psal colorize` finds where to take colours from."""
+"""Descriptors of the places of a grey picture at six scales, by which `psal colorize` matches it with its references."""
 
 from functools import cache
 

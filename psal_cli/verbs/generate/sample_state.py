@@ -78,8 +78,8 @@ class SampleState(Estimate):
                 side[..., -r:, :] = side[..., r : 2 * r, :]
 
     def _cohere(self, key: Key, patch_size: int) -> None:
-        """Lets each query take a match that goes on with those around it, where that is not much further (the idea of Hertzmann
-        et al. 2001, "Image Analogies", section 3.2)."""
+        """Lets each query take a match that continues those of its neighbours, where that is not much less similar (the idea of
+        Hertzmann et al. 2001, "Image Analogies", section 3.2)."""
         here = torch.stack(torch.meshgrid(*(torch.arange(n, dtype=torch.int32) for n in self.unknown.shape), indexing="ij"))
         first = torch.tensor([self.radius] * 2)[:, None, None]
         last = torch.tensor(key.features.shape[2:])[:, None, None] - 1 - self.radius
@@ -118,7 +118,7 @@ class Kept:
         return Kept(mask, (top, left))
 
     def hold(self, state: SampleState, key: Key, number: int) -> None:
-        """Puts what is kept in its place on a level: a coarse pixel is, where all of its pixels are."""
+        """Puts what is kept in its place on a level. A coarse pixel is kept where all of its fine pixels are."""
         changes = ~self.mask
         for _ in range(number):
             changes = halve_mask(changes)

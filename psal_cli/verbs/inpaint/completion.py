@@ -119,7 +119,7 @@ def _spend_layer(meter: Meter, each: float, pixels: int) -> None:
 
 
 def levels_of(radius: float) -> int:
-    """How many levels a hole of this inner radius wants: until it is narrow."""
+    """How many levels a hole of this inner radius needs to become narrow."""
     return 1 + max(0, int(np.ceil(np.log2(max(radius, 1) / COARSEST_RADIUS))))
 
 

@@ -21,7 +21,7 @@ JOINING = 0.03  # of the time: this composition
 
 @dataclass(frozen=True, eq=False)
 class Filled:
-    """What became of the n pixels of a hole, in raster order.
+    """The result for the n pixels of a hole, in raster order.
 
     Attributes:
         values: float32 [n, C] in [0, 1].

@@ -1,4 +1,4 @@
-"""What tells the search of patches what belongs in a hole (see `psal_cli.patchmatch.pyramid.Guide`)."""
+"""Guides of the patch search: they describe what belongs in a hole (see `psal_cli.patchmatch.pyramid.Guide`)."""
 
 import logging
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class ColourGuide:
-    """Describes a hole by the colours that a painter expects there, smooth, and all else by its own colours, as smooth.
+    """Describes a hole by the blurred colours that a painter expects there, and all else by its own colours, equally blurred.
 
     draw: what paints, see `Draw`.
     """
@@ -77,7 +77,7 @@ class FeatureGuide:
 
     @torch.no_grad()
     def _described(self, image: Tensor, mask: Tensor, mode: RunMode) -> Floats:
-        """[H, W, F], a tile at a time: what is further away than MARGIN tells little of a place."""
+        """[H, W, F], a tile at a time, each seen with a margin of MARGIN pixels: what lies further away matters little."""
         network = stored.on_device(self.network, mode.device)
         height, width = mask.shape[2:]
         out = np.empty((height, width, network.features), np.float32)

@@ -1,4 +1,4 @@
-"""A part of a hole at one level of the pyramid: how its estimate is made from the patches that were found."""
+"""A part of a hole at one level of the pyramid, and how its estimate is made from matched patches."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -118,5 +118,5 @@ def peel(part: Hole, key: Key, patch_size: int, schedule: str, seed: int, peeled
 
 
 def start(part: Hole, features: Tensor) -> None:
-    """Begins a part's estimate as what its level has there."""
+    """Sets a part's estimate to the features of its level."""
     part.features = crop(features, part.box).clone(memory_format=torch.channels_last)

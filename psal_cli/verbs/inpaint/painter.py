@@ -1,4 +1,4 @@
-"""What a network expects in a hole, drawn at the picture's own resolution at a cost that follows the hole."""
+"""Draws what a network expects in a hole, at full resolution; the cost follows the size of the hole, not of the picture."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -54,7 +54,7 @@ def painting_network(options: InpaintOptions) -> InpaintingNetwork:
 
 
 def painter_for(options: InpaintOptions) -> "Painter":
-    """What draws with the network that the options name."""
+    """A painter with the network that the options name."""
     return Painter(painting_network(options), options.device, seed=options.seed)
 
 
