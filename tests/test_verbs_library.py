@@ -360,10 +360,10 @@ CALLS = {
 }
 
 
-def same(one, two):
-    np.testing.assert_array_equal(one.image, two.image)
-    if one.field is not None:
-        np.testing.assert_array_equal(one.field.sources, two.field.sources)
+def same(first, second):
+    np.testing.assert_array_equal(first.image, second.image)
+    if first.field is not None:
+        np.testing.assert_array_equal(first.field.sources, second.field.sources)
 
 
 @pytest.mark.slow
