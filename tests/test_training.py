@@ -349,22 +349,34 @@ def test_embedding_learns_which_texture_has_which_colour():
 
 @pytest.mark.slow
 def test_fusion_learns_to_reject_what_is_said_to_be_wrong():
-    """Half of the matches have a wrong colour, and a cue that says so."""
+    """Half of the matches have a wrong colour, and a cue that says so.
+
+    Gradients are clipped as in the recipe, and the error is that of 16 new pictures: without either, rounding that differs
+    from machine to machine decides how the last step ends.
+    """
     torch.manual_seed(0)
     network = fusion.FusionNetwork()
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
     random = np.random.default_rng(0)
-    for _ in range(60):
-        stored = np.zeros((fusion.CUES + 2, 64, 64), np.float32)
+
+    def stored():
+        x = np.zeros((fusion.CUES + 2, 64, 64), np.float32)
         right, wrong = random.random((64, 64)) < 0.5, random.normal(0, 0.4, (2, 1, 1))
-        stored[0], stored[-2:] = 0.5, random.normal(0, 0.3, (2, 1, 1))
-        stored[1:3] = stored[3:5] = stored[5:7] = np.where(right, stored[-2:], wrong)
-        stored[8] = right
-        loss, error = fusion.losses(network, stored)
+        x[0], x[-2:] = 0.5, random.normal(0, 0.3, (2, 1, 1))
+        x[1:3] = x[3:5] = x[5:7] = np.where(right, x[-2:], wrong)
+        x[8] = right
+        return x
+
+    for _ in range(60):
+        loss, _ = fusion.losses(network, stored())
         optimizer.zero_grad()
         loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
-    assert error.item() < 0.3 * float(np.abs(stored[1:3] - stored[-2:]).mean() * 100)
+    pictures = [stored() for _ in range(16)]
+    with torch.no_grad():
+        errors = [fusion.losses(network, x)[1].item() for x in pictures]
+    assert np.mean(errors) < 0.3 * np.mean([np.abs(x[1:3] - x[-2:]).mean() * 100 for x in pictures])
 
 
 def test_a_run_starts_from_the_weights_that_ship_for_another_layer(data, tmp_path, threads):
