@@ -7,7 +7,7 @@ import torch
 from psal_cli.image.cielab import coloured, lab
 from psal_cli.networks.embedding import CHANNELS, EmbeddingNetwork
 from psal_cli.verbs.colorize import matching
-from psal_cli.verbs.colorize.prior import UNSEEN, ColourPrior, colour_prior, pooled
+from psal_cli.verbs.colorize.prior import UNSEEN, ColourPrior, colour_prior, embedding, pooled
 
 
 @pytest.mark.parametrize(("size", "features"), [((32, 48), (8, 12)), ((33, 50), (9, 13)), ((1, 3), (1, 1))])
@@ -84,3 +84,15 @@ def test_likely_colours_end_at_an_edge_of_lightness():
     large[:, 17:] = 0.9
     prior = ColourPrior(chroma, light).at(large)
     assert (prior[:, :17, 0] < -0.1).all() and (prior[:, 17:, 0] > 0.1).all()
+
+
+@pytest.mark.parametrize("size", [(84, 112), (6, 448), (16, 448), (24, 448), (448, 6), (448, 16)])
+def test_the_embedding_is_the_same_for_any_number_of_threads(threads, size):
+    """Strips are worked at 448 pixels, as all pictures are: oneDNN splits the sums of such low maps among threads."""
+    light = torch.rand(1, 1, *size)
+    network, embedded = embedding("cpu"), []
+    for count in (1, 2, 3, 5):
+        threads(count)
+        with torch.no_grad():
+            embedded.append(network(light))
+    assert all(torch.equal(x, embedded[0]) for x in embedded)
