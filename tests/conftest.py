@@ -157,9 +157,9 @@ def pair_features(pair):
 
 @pytest.fixture
 def quick_colours(monkeypatch):
-    """colorize begins at a quarter of its size, in a tenth of the time: for tests that are not about its colours."""
+    """colorize begins at an eighth of its size, in a fraction of the time: for tests that are not about its colours."""
     for module in (coarse_to_fine, memory_model):
-        monkeypatch.setattr(module, "COARSE", 112)
+        monkeypatch.setattr(module, "COARSE", 56)
 
 
 @pytest.fixture

@@ -113,6 +113,7 @@ def test_reformer_finds_equal_patches_wherever_they_lie(device):
     assert ((attended - place).abs()[0, 0, inside] < 0.5).double().mean() > 0.95
 
 
+@pytest.mark.slow
 def test_more_rounds_of_hashing_come_nearer_to_full_attention(device):
     query, key, value = features(device, (24, 24))
     expected = full_attention(query, key, value, 3)
@@ -172,6 +173,7 @@ def test_the_seed_is_the_result(device, layer):
     assert (layer(*inputs) - first).abs().max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "module"), [("linear", linear), ("performer", performer), ("reformer", reformer), ("sdpa", fused)]
 )

@@ -266,6 +266,7 @@ def test_the_papers_figures_are_the_last_column(results):
     assert output.markdown(results).splitlines()[1].startswith("| --- | ---: ")
 
 
+@pytest.mark.slow
 def test_csv_and_json_hold_every_row(results):
     rows = list(csv.DictReader(io.StringIO(output.comma_separated(results))))
     assert [(row["layer"], int(row["size"]), row["mode"]) for row in rows] == [
@@ -274,6 +275,7 @@ def test_csv_and_json_hold_every_row(results):
     assert float(rows[0]["seconds"]) == results["rows"][0]["seconds"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
 def test_plots_are_written(results, tmp_path, ending):
     path = tmp_path / f"p.{ending}"

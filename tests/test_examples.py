@@ -28,6 +28,7 @@ PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in [*ROOT.glob("
 LINKED = PAGES | {name: (ROOT / name).read_text() for name in ("weights/README.md", "tests/bench/README.md")}
 HELPS = [(), *((name,) for name in COMMANDS), *(("bench", name) for name in bench.commands)]
 STARTING = ("psal bench memory", "psal completion", "psal doctor")  # commands that start processes
+SLOW = ("psal bench", "psal generate examples/meadow.jpg -n 2")
 SIDE = 64  # pixels, the longer side of the pictures that the commands get here: what they say is the same, sooner
 
 # ------------------------------------------------------------------------------------------------------------- commands
@@ -95,7 +96,8 @@ def workplace(small_examples, tmp_path, monkeypatch, quick_colours):
 
 
 def case(line):
-    return pytest.param(line, id=line[:100], marks=[pytest.mark.subprocess] if line.startswith(STARTING) else [])
+    marks = [pytest.mark.subprocess] * line.startswith(STARTING) + [pytest.mark.slow] * line.startswith(SLOW)
+    return pytest.param(line, id=line[:100], marks=marks)
 
 
 @pytest.mark.parametrize("line", [case(line) for line in command_lines()])

@@ -61,6 +61,7 @@ def short(monkeypatch):
     monkeypatch.setattr(sampling, "CAREFUL", 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_samples_are_made_of_patches_of_the_reference_and_differ(method):
     reference = mosaic()

@@ -34,6 +34,7 @@ def filled(pixels, mask, **options):
     return image / np.float32(1 if pixels.dtype == np.float32 else np.iinfo(pixels.dtype).max)
 
 
+@pytest.mark.slow
 @ENGINES
 def test_a_hole_that_touches_three_borders_goes_on_with_what_is_known(engine):
     pixels = ramp(120, 160)

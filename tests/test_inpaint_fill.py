@@ -254,6 +254,7 @@ def test_the_network_engine_fills_the_hole_with_what_is_drawn():
     assert inpaint(image, mask, engine="network").field is None
 
 
+@pytest.mark.slow
 def test_engines_fill_with_the_weights_that_ship():
     """A gradient goes on through the hole: what is drawn is near it, what is copied as well."""
     rows, columns = np.mgrid[0.2:0.8:120j, 0.1:0.9:160j].astype(np.float32)

@@ -42,6 +42,7 @@ def whole(network, known, hole):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attention", ATTENTIONS)
 @pytest.mark.parametrize("fill", ["zeros", "diffused"])
 def test_what_is_drawn_around_the_hole_is_what_the_whole_network_draws(known, hole, attention, fill, monkeypatch):
@@ -63,6 +64,7 @@ def test_only_what_a_hole_needs_is_drawn(hole):
     assert sum(area(view) for _, view in pieces(scratch, 1 << 23)) < 0.8 * scratch.size
 
 
+@pytest.mark.slow
 def test_the_same_pixels_for_any_number_of_threads(known, hole):
     before, results = torch.get_num_threads(), []
     try:

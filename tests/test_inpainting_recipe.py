@@ -104,6 +104,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_never_was(data, tmp_path, threads,
             torch.testing.assert_close(parts[part][name], x, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_the_critic_is_trained_only_where_it_is_asked(data, tmp_path, threads):
     threads(1)
     without, with_it = trained(data, tmp_path / "a"), trained(data, tmp_path / "b", "--adversarial", "0.1")

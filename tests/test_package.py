@@ -69,6 +69,7 @@ def test_imports_point_down(path):
         assert other == own or FLOOR[other] > FLOOR[own], f"line {line}: {own} imports {other}, which is not below it"
 
 
+@pytest.mark.slow
 def test_oracle_shares_nothing_with_what_it_judges():
     assert not list(imported_rooms(PACKAGE / "reference.py"))
     for path in MODULES:

@@ -379,6 +379,7 @@ def test_fusion_learns_to_reject_what_is_said_to_be_wrong():
     assert np.mean(errors) < 0.3 * np.mean([np.abs(x[1:3] - x[-2:]).mean() * 100 for x in pictures])
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_the_weights_that_ship_for_another_layer(data, tmp_path, threads):
     options = ["psal7", "--data", str(data), "--output", str(tmp_path), "--steps", "1", "--rate", "1e-7", "--start", "psal3"]
     threads(1)

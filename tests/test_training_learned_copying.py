@@ -158,6 +158,7 @@ def test_features_are_bounded_and_keep_their_direction():
     assert F.cosine_similarity(*features, dim=1).min() > 1 - 1e-4
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_ends_as_if_it_never_was(data, tmp_path, monkeypatch, threads):
     threads(1)
     monkeypatch.setattr(precision, "fastest", lambda *_: precision.Setting("float32", True))

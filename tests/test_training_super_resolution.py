@@ -37,6 +37,7 @@ def crops(data):
     return Crops(data, 2, 0, sizes=SIZES)
 
 
+@pytest.mark.slow
 def test_a_number_always_gives_the_same_batch_reduced_from_its_own(data, crops):
     again, other = Crops(data, 2, 0, sizes=SIZES), Crops(data, 2, 1, sizes=SIZES)
     for number in (3, 0):
@@ -164,6 +165,7 @@ def trained(data, monkeypatch, threads):
     return run
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_ends_as_if_it_never_was(trained, tmp_path):
     whole = trained(tmp_path / "whole")
     for _ in range(3):

@@ -291,6 +291,7 @@ def wide_hole(picture):
     return mask
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", LONG)
 def test_the_share_that_is_told_follows_the_time_and_moves_inside_long_steps(verb, photo, threads):
     threads(1)
@@ -332,7 +333,8 @@ def test_less_memory_searches_colours_at_a_smaller_size(photo, monkeypatch):
     plan = memory_model.plan(headers[0], headers[1:], {"output": "PNG"})
     seen = []
     result = psal_cli.colorize(large, [photo()], max_memory=plan.bytes - 1, progress=lambda *step: seen.append(step[1]))
-    assert result.confidence.shape[1] == 224 and any(", 224x" in text for text in seen)
+    smaller = 2 * memory_model.COARSE
+    assert result.confidence.shape[1] == smaller and any(f", {smaller}x" in text for text in seen)
 
 
 # ------------------------------------------------------------------------------------------------------------------ threads
