@@ -37,8 +37,9 @@ def half(x: Tensor) -> Tensor:
 
 
 def _through(pair: nn.Module, x: Tensor) -> Tensor:
-    """Small maps in float64: of them oneDNN splits the sums among threads, and float32 would round as their number has it."""
-    if x.shape[2] * x.shape[3] >= SMALL:
+    """Small maps in float64: oneDNN splits their sums among threads, and float32 would round differently with each number of
+    them. Training needs no such promise, and float64 would more than double its time."""
+    if torch.is_grad_enabled() or x.shape[2] * x.shape[3] >= SMALL:
         return pair(x)
     for part in pair.children():
         if isinstance(part, nn.Conv2d) and part.bias is not None:
