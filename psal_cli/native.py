@@ -102,7 +102,7 @@ def source_digest(sources: Path) -> str:
 
 
 def _digest_in(lib: ctypes.CDLL) -> str:
-    """What the library says; empty for one that was built before libraries had a digest."""
+    """The digest that the library reports; empty for one that was built before libraries had a digest."""
     digest: bytes = lib.psal_source_digest() if "psal_source_digest" in vars(lib) else b""
     return digest.decode()
 
@@ -130,7 +130,8 @@ def _declare_kernel(lib: ctypes.CDLL, name: str, args: type[ctypes.Structure]) -
 
 
 def _raise_message(message: bytes | None, function: Callable[..., bytes | None], _: object) -> None:
-    """What ctypes does with a kernel's result: ValueError with its message about a field, RuntimeError with any other."""
+    """Checks a kernel's result for ctypes: raises ValueError with a message about a field, RuntimeError with any other
+    message."""
     if message and message.startswith(b"nnf holds"):
         raise ValueError(message.decode())
     if message:

@@ -7,14 +7,15 @@ import tomllib
 import warnings
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from torch import Tensor, nn
 
 from psal_cli.errors import InputError
 
 Network = TypeVar("Network", bound=nn.Module)
-Recipe = dict[str, Any]  # what the author of a file wrote about it, any JSON
+Recipe = dict[str, object]  # what a file's metadata say about how it was made, any JSON
+Entry = TypeVar("Entry", int, str, bool)
 
 PACKAGE = Path(__file__).parent
 FOLDER = PACKAGE / "shipped" if (PACKAGE / "shipped").exists() else PACKAGE.parent / "weights"  # installed, or a checkout
@@ -96,6 +97,14 @@ def _safetensors(content: bytes, path: Path) -> dict[str, Tensor]:
         if type(error).__name__ != "PanicException":
             raise
         raise MemoryError from error
+
+
+def entry(recipe: Recipe, name: str, default: Entry) -> Entry:
+    """What a recipe says under a name, `default` where it says nothing. Raises InputError for a value of another type."""
+    value = recipe.get(name, default)
+    if not isinstance(value, type(default)):
+        raise InputError(f"the recipe of the weights has {name} = {value!r}, expected {type(default).__name__}")
+    return value
 
 
 def _recipe(content: bytes) -> Recipe:

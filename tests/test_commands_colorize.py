@@ -129,8 +129,8 @@ def test_strength_scales_the_colours():
 
 
 def test_confidence_offsets_and_comparison_are_drawn():
-    about = ["--confidence", "sure.png", "--save-offsets", "field.png", "--compare", "compare.png"]
-    done = psal("colorize", "grey.png", "--ref", "ref.png", "--ref", "colour.png", "-o", "out.png", *about)
+    extras = ["--confidence", "sure.png", "--save-offsets", "field.png", "--compare", "compare.png"]
+    done = psal("colorize", "grey.png", "--ref", "ref.png", "--ref", "colour.png", "-o", "out.png", *extras)
     assert done.exit_code == 0, done.stderr
     sure = Image.open("sure.png")
     assert sure.mode == "L" and sure.size == SIZE[::-1] and np.ptp(np.asarray(sure)) > 20

@@ -271,8 +271,8 @@ def test_a_signal_before_the_first_picture_leaves_the_list_and_waits_for_nothing
     assert done.returncode == 130 and "0 done, 0 failed, 3 not reached" in done.stderr
     assert [json.loads(line)["status"] for line in done.stdout.splitlines()] == ["not reached"] * 3
     assert len(Path("failed.txt").read_text().splitlines()) == 3 and not Path("out").exists()
-    one = ("inpaint", "photos/000.png", "--mask", "mask.png")
-    done = subprocess.run([sys.executable, "-P", "-c", AT_THE_START, *one], env=ENV, capture_output=True, text=True)
+    arguments = ("inpaint", "photos/000.png", "--mask", "mask.png")
+    done = subprocess.run([sys.executable, "-P", "-c", AT_THE_START, *arguments], env=ENV, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (130, "psal: interrupted, nothing half-written is left\n")
 
 

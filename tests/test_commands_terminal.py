@@ -156,10 +156,10 @@ def test_a_terminal_stays_empty_with_quiet(folder):
 def test_doctor_says_what_is_there():
     done = psal("doctor", "--json")
     assert done.exit_code == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["psal"] == psal_cli.__version__ and found["torch"] == torch.__version__
-    assert found["cpu_kernels"] == native.cpu_isa() and found["cuda_architectures"] == native.cuda_architectures()
-    assert found["threads"] >= 1 and found["device"] in ("cpu", "cuda:0") and found["reason"]
+    facts = json.loads(done.stdout)
+    assert facts["psal"] == psal_cli.__version__ and facts["torch"] == torch.__version__
+    assert facts["cpu_kernels"] == native.cpu_isa() and facts["cuda_architectures"] == native.cuda_architectures()
+    assert facts["threads"] >= 1 and facts["device"] in ("cpu", "cuda:0") and facts["reason"]
     text = psal("doctor").stdout
     assert f"torch               {torch.__version__}" in text.splitlines()
 

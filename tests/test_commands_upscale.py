@@ -99,16 +99,16 @@ def test_a_picture_lies_as_its_orientation_says():
 def test_lossy_pictures_take_the_model_for_photographs():
     Image.open("in.png").save("in.jpg", quality=60)
     Image.open("in.jpg").save("same.png")
-    found = {}
+    results = {}
     for name, options in (("in.jpg", []), ("same.png", []), ("in.jpg", ["--model", "clean"]), ("same.png", ["--model", "photo"])):
         done = psal("upscale", name, "-x", 2, "-o", "out.png", "--force", "--json", *options)
         assert done.exit_code == 0, done.stderr
         (record,) = lines(done)
-        found[name, *options] = record["model"], pixels_of("out.png").tobytes()
+        results[name, *options] = record["model"], pixels_of("out.png").tobytes()
         assert record["scale"] == 2 and "engine" not in record
-    assert found["in.jpg",] == found["same.png", "--model", "photo"] and found["in.jpg",][0] == "photo"
-    assert found["same.png",] == found["in.jpg", "--model", "clean"] and found["same.png",][0] == "clean"
-    assert found["in.jpg",][1] != found["same.png",][1]
+    assert results["in.jpg",] == results["same.png", "--model", "photo"] and results["in.jpg",][0] == "photo"
+    assert results["same.png",] == results["in.jpg", "--model", "clean"] and results["same.png",][0] == "clean"
+    assert results["in.jpg",][1] != results["same.png",][1]
 
 
 def test_comparison_shows_the_cubic_enlargement_and_the_result():

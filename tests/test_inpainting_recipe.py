@@ -123,7 +123,7 @@ def test_the_best_checkpoint_is_kept_and_what_is_exported_runs(data, tmp_path, t
     monkeypatch.setattr(export, "FOLDER", tmp_path)
     arguments = [str(tmp_path / "inpaint_psal.best.pt"), "inpaint-small", "--half"]
     assert CliRunner().invoke(export.main, arguments, catch_exceptions=False).exit_code == 0
-    found = network_of("original", str(tmp_path / "inpaint-small.safetensors"))
-    assert (found.fill, found.residual, found.coarse_generator.conv1.conv.out_channels) == ("diffused", True, 4)
-    for name, x in found.state_dict().items():
+    exported = network_of("original", str(tmp_path / "inpaint-small.safetensors"))
+    assert (exported.fill, exported.residual, exported.coarse_generator.conv1.conv.out_channels) == ("diffused", True, 4)
+    for name, x in exported.state_dict().items():
         torch.testing.assert_close(x, best["model"][name], atol=1e-3, rtol=1e-3)

@@ -38,22 +38,22 @@ def problems():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_the_field_is_the_same_on_all_instruction_sets_with_fused_multiply_add(use, dtype):
-    found = {}
+    by_set = {}
     for name in FUSED:
         try:
             use(name)
         except ValueError:
             continue
         torch.manual_seed(0)
-        found[name] = []
+        by_set[name] = []
         for query, key, patch, k, iterations, similarity, schedule in problems():
             query, key = query.to(dtype), key.to(dtype)
             nnf, best = ops.search(query, key, patch, k, iterations, similarity, schedule=schedule, seed=3)
-            found[name] += [nnf, best.view(torch.int32), ops.similarity_at(query, key, nnf, patch, similarity).view(torch.int32)]
-    if len(found) < 2:
+            by_set[name] += [nnf, best.view(torch.int32), ops.similarity_at(query, key, nnf, patch, similarity).view(torch.int32)]
+    if len(by_set) < 2:
         pytest.skip("the processor and this build have fewer than two such sets")
-    first, second = found.values()
-    assert len(first) == 60 and all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+    first, second = by_set.values()
+    assert len(first) == 60 and all(torch.equal(left, right) for left, right in zip(first, second, strict=True))
 
 
 def test_an_instruction_set_that_cannot_be_used_is_refused_by_name(use):

@@ -16,7 +16,7 @@ from PIL import Image
 import psal_cli
 from psal_cli.attention import PSAttention
 from psal_cli.image.cielab import lightness
-from psal_cli.networks.csnln import Pasting
+from psal_cli.networks.pasting import Pasting
 from psal_cli.verbs.colorize import options as colorize_options
 from psal_cli.verbs.colorize import paper
 from psal_cli.verbs.generate import options as generate_options
@@ -360,10 +360,10 @@ CALLS = {
 }
 
 
-def same(one, two):
-    np.testing.assert_array_equal(one.image, two.image)
-    if one.field is not None:
-        np.testing.assert_array_equal(one.field.sources, two.field.sources)
+def same(first, second):
+    np.testing.assert_array_equal(first.image, second.image)
+    if first.field is not None:
+        np.testing.assert_array_equal(first.field.sources, second.field.sources)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What the options of a verb's command come to: one frozen dataclass for each verb, made by click's values."""
+"""The values of a verb's options: one frozen dataclass for each verb, filled from what click parsed."""
 
 from __future__ import annotations
 

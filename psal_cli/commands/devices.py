@@ -32,15 +32,15 @@ def choose_device(name: str) -> tuple[str, str]:
 
 
 def _why_no_cuda() -> str:
-    """What stands in torch's way to CUDA, or an empty string."""
+    """Why torch cannot use CUDA, or an empty string."""
     import torch
 
     if torch.version.cuda is None:
         return f"torch {torch.__version__} was built without CUDA"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a missing driver: said in our line
-        found = torch.cuda.is_available()
-    return "" if found else "torch sees no CUDA device"
+        available = torch.cuda.is_available()
+    return "" if available else "torch sees no CUDA device"
 
 
 def set_threads(count: int | None) -> int:

@@ -14,7 +14,7 @@ from psal_cli.commands.arguments import InpaintArguments, into
 from psal_cli.commands.command import Command
 from psal_cli.commands.console import Console, Progress
 from psal_cli.commands.run import run_verb
-from psal_cli.commands.shapes import check_file, shape_options
+from psal_cli.commands.shapes import check_marked, shape_options
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError, InvalidValueError, MemoryLimitError
 from psal_cli.verbs.inpaint.options import ATTENTIONS, ENGINES, InpaintOptions
@@ -88,11 +88,11 @@ class Loaded:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """found: None where there was nothing to fill."""
+    """filled: None where there was nothing to fill."""
 
     before: Picture
     mask: Mask
-    found: InpaintResult | None
+    filled: InpaintResult | None
 
 
 class Inpaint(Verb[InpaintArguments, Loaded, Result]):
@@ -110,14 +110,7 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
 
     def __init__(self, arguments: InpaintArguments, console: Console):
         super().__init__(arguments, console)
-        check_file("--mask", arguments.mask)
-        if arguments.mask is None and not self._shapes():
-            raise click.UsageError("Missing option '--mask', '--box' or '--polygon': say what to fill, e.g. --box 100,80,50,40")
-        given = click.get_current_context().get_parameter_source
-        for name in ("mask_invert", "if_masked"):
-            if arguments.mask is None and given(name) is click.core.ParameterSource.COMMANDLINE:
-                option = name.replace("_", "-")
-                raise click.UsageError(f"--{option} requires --mask: leave it out, or give a mask")
+        check_marked(arguments)
         self.if_masked = arguments.if_masked
         copying = ("source_mask", "patch_size", "no_blend", "save_offsets", "arrows")
         self.refuse_mixtures(dict.fromkeys(copying, PATCHES) | dict.fromkeys(("attention", "weights"), NETWORKS))
@@ -132,16 +125,16 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         baseline()  # with the network, before any picture is in memory
 
     def _options(self, reach: int | None = None) -> InpaintOptions:
-        given = self.arguments
+        arguments = self.arguments
         return InpaintOptions(
-            engine=given.engine,
-            attention=given.attention,
-            weights=given.weights if given.engine in NETWORKS else None,  # a default may be there for those engines
-            patch_size=given.patch_size,
-            iterations=given.iterations,
-            blend=not given.no_blend,
+            engine=arguments.engine,
+            attention=arguments.attention,
+            weights=arguments.weights if arguments.engine in NETWORKS else None,  # a default may be there for those engines
+            patch_size=arguments.patch_size,
+            iterations=arguments.iterations,
+            blend=not arguments.no_blend,
             reach=reach,
-            seed=given.seed,
+            seed=arguments.seed,
             device=self.device,
         )
 
@@ -166,7 +159,7 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         from psal_cli.verbs.inpaint.guide import network_for
         from psal_cli.verbs.inpaint.memory_model import plan
 
-        found = plan(
+        memory_plan = plan(
             header,
             self.formats(item, header.format),
             None if mask is None else mask.hole,
@@ -179,7 +172,7 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
             streams=self.streams(item, header, header.channels),
             limit=self.arguments.max_memory,
         )
-        return self.planned(item, found)
+        return self.planned(item, memory_plan)
 
     def _mask_decoding(self, item: Item, size: tuple[int, int]) -> int:
         """Bytes a pixel, at most, while one of the masks is decoded. Raises InputError for one of another size."""
@@ -196,8 +189,10 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
     def _mask(self, item: Item, size: tuple[int, int]) -> Mask:
         from psal_cli.image import read_mask
 
-        given, path = self.arguments, self.sidecar(item, "mask")
-        return read_mask(path, size, given.mask_invert, given.dilate, given.feather, given.max_pixels, self._shapes())
+        arguments, path = self.arguments, self.sidecar(item, "mask")
+        return read_mask(
+            path, size, arguments.mask_invert, arguments.dilate, arguments.feather, arguments.max_pixels, self._shapes()
+        )
 
     def _source(self, item: Item, size: tuple[int, int]) -> npt.NDArray[np.bool_] | None:
         """--source-mask."""
@@ -218,8 +213,8 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
             how = "copied byte for byte" if self._is_kept(item, picture) else "written anew with its own pixels"
             self.console.say(f"{empty}: {item.input} is {how}, no offsets or comparison are written")
             return Result(picture, mask, None)
-        width, height = picture.size
-        self.console.detail(f"{item.input}: {picture.format}, {width}x{height}, {mask.hole.sum()} pixels to fill")
+        size = f"{picture.size[0]}x{picture.size[1]}"
+        self.console.detail(f"{item.input}: {picture.format}, {size}, {mask.hole.sum()} pixels to fill")
         if loaded.reach is not None:
             limit = f"--max-memory lets {loaded.reach} pixels around each hole be copied from"
             self.console.say(f"{item.input}: {limit}, not the whole picture")
@@ -250,11 +245,11 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
     def write(self, item: Item, result: Result) -> str:
         from psal_cli.image import write_picture
 
-        if result.found is None:
+        if result.filled is None:
             self._copy(item, result.before)
             return "copied"
-        done = result.before.with_array(result.found.image)
-        self._write_about(item, result, done)
+        done = result.before.with_array(result.filled.image)
+        self._write_extras(item, result, done)
         write_picture(done, item.output, self.arguments.force, self.encoding(item, result.before.format))
         return "done"
 
@@ -274,12 +269,12 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         encoding = self.encoding(item, picture.format)
         return encoding == Encoding(format=encoding.format) and picture.format == check_format(item.output, encoding.format)
 
-    def _write_about(self, item: Item, result: Result, done: Picture) -> None:
+    def _write_extras(self, item: Item, result: Result, done: Picture) -> None:
         from psal_cli.image import write_picture
         from psal_cli.viz.drawing import side_by_side
 
         force = self.arguments.force
-        if (path := item.outputs.get("save_offsets")) and result.found and (field := result.found.field):
+        if (path := item.outputs.get("save_offsets")) and result.filled and (field := result.filled.field):
             field.save(path, result.before, arrows=self.arguments.arrows, force=force)
         if path := item.outputs.get("compare"):
             write_picture(side_by_side(result.before, done, result.mask.hole), path, force)

@@ -75,13 +75,13 @@ def options_of(command: click.Command, ctx: click.Context) -> list[click.Option]
 def sections(options: Iterable[click.Option]) -> list[tuple[str, list[Row]]]:
     """(heading, rows) of the groups that have any option, the required ones first."""
     options = list(options)
-    found: dict[str, list[Row]] = {heading: [] for heading in (REQUIRED, ONE_OF, *SECTIONS)}
+    rows_by_heading: dict[str, list[Row]] = {heading: [] for heading in (REQUIRED, ONE_OF, *SECTIONS)}
     one_of = ALTERNATIVES if {option.name for option in options}.issuperset(ALTERNATIVES) else ()
     for option in options:
         heading = next((heading for heading, those in SECTIONS.items() if option.name in those), REST)
         heading = REQUIRED if option.required else ONE_OF if option.name in one_of else heading
-        found[heading].append((names(option), _text(option)))
-    return [(heading, rows) for heading, rows in found.items() if rows]
+        rows_by_heading[heading].append((names(option), _text(option)))
+    return [(heading, rows) for heading, rows in rows_by_heading.items() if rows]
 
 
 def names(option: click.Option) -> str:
@@ -119,7 +119,7 @@ def _text(option: click.Option, brief: bool = False) -> str:
 
 
 def _kept_together(facts: str) -> str:
-    """Without places to break a line but for those after a comma or semicolon."""
+    """The text with line breaks allowed only after a comma or semicolon."""
     return re.sub(r"(?<![,;]) ", KEPT, facts)
 
 
@@ -137,9 +137,9 @@ def _write_rows(formatter: click.HelpFormatter, rows: list[Row]) -> None:
 
 def _write_commands(command: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
     if isinstance(command, click.Group):
-        found = ((name, command.get_command(ctx, name)) for name in command.list_commands(ctx))
+        commands = ((name, command.get_command(ctx, name)) for name in command.list_commands(ctx))
         with formatter.section("Commands"):
-            formatter.write_dl([(name, child.get_short_help_str(formatter.width)) for name, child in found if child])
+            formatter.write_dl([(name, child.get_short_help_str(formatter.width)) for name, child in commands if child])
 
 
 def _write_sources(ctx: click.Context, formatter: click.HelpFormatter) -> None:

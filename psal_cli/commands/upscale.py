@@ -91,9 +91,9 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
 
     def __init__(self, arguments: UpscaleArguments, console: Console):
         super().__init__(arguments, console)
-        given = click.get_current_context().get_parameter_source
-        if arguments.weights and given("model") is click.core.ParameterSource.COMMANDLINE:
-            if given("weights") is click.core.ParameterSource.COMMANDLINE:
+        source_of = click.get_current_context().get_parameter_source
+        if arguments.weights and source_of("model") is click.core.ParameterSource.COMMANDLINE:
+            if source_of("weights") is click.core.ParameterSource.COMMANDLINE:
                 raise click.UsageError("--model and --weights are mutually exclusive: leave one of them out")
             self.arguments = arguments = replace(arguments, weights=None)  # a default gives way to what was typed
         self.scale = int(arguments.scale)
@@ -104,7 +104,7 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
             raise click.UsageError("--save-offsets requires --attention psal: full compares with everything")
 
     def start(self) -> None:
-        from psal_cli.networks.csnln import Pasting
+        from psal_cli.networks.pasting import Pasting
         from psal_cli.verbs.upscale.memory_model import baseline
 
         networks = self._networks()
@@ -138,7 +138,7 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
             cure = f"allow them with --max-pixels {width * height}, or take a smaller --scale"
             raise InputError(f"{item.input}: the result would have {width}x{height} pixels, more than allowed: {cure}")
         check_size((width, height), item.output, self.encoding(item, header.format), "the result")
-        found = plan(
+        memory_plan = plan(
             header,
             self.formats(item, header.format),
             self._networks(),
@@ -146,31 +146,31 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
             streams=self.streams(item, header, channels=header.channels),
             limit=self.arguments.max_memory,
         )
-        return self.planned(item, found)
+        return self.planned(item, memory_plan)
 
     def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
         """The library call."""
         from psal_cli.image.resizing import resized
         from psal_cli.verbs.upscale import api
 
-        given, picture = self.arguments, loaded.picture
-        model = given.model if given.model != "auto" else "clean" if picture.lossless else "photo"
+        arguments, picture = self.arguments, loaded.picture
+        model = arguments.model if arguments.model != "auto" else "clean" if picture.lossless else "photo"
         self.console.detail(
-            f"{item.input}: {picture.format}, {picture.size[0]}x{picture.size[1]}, model {given.weights or model}"
+            f"{item.input}: {picture.format}, {picture.size[0]}x{picture.size[1]}, model {arguments.weights or model}"
         )
         chosen = UpscaleOptions(
             model=model,
-            weights=given.weights,
-            attention=given.attention,
-            ensemble=given.ensemble,
+            weights=arguments.weights,
+            attention=arguments.attention,
+            ensemble=arguments.ensemble,
             strip_pixels=loaded.plan.largest,
-            seed=given.seed,
+            seed=arguments.seed,
             device=self.device,
         )
-        found = api.upscale(picture.array(), self.scale, chosen, progress=progress)
-        self.facts[item] = {"scale": self.scale, "model": found.model, "device": found.device}
-        after = picture.with_array(found.image)
-        return Result(picture, replace(after, metadata=resized(picture.metadata, after.size)), found.field)
+        upscaled = api.upscale(picture.array(), self.scale, chosen, progress=progress)
+        self.facts[item] = {"scale": self.scale, "model": upscaled.model, "device": upscaled.device}
+        after = picture.with_array(upscaled.image)
+        return Result(picture, replace(after, metadata=resized(picture.metadata, after.size)), upscaled.field)
 
     def write(self, item: Item, result: Result) -> str:
         from psal_cli.image import write_picture

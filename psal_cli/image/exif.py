@@ -31,9 +31,9 @@ def orientation_in(block: bytes) -> int | None:
 def resolution_in(block: bytes) -> tuple[float, float] | None:
     """Dots an inch across and down that a sound EXIF block tells, None where it tells none."""
     data = _Block(block)
-    found = {tag: (kind, where) for tag, kind, where in data.directory(data.number(4, 4))}
-    across, down = found.get(X_RESOLUTION, (0, 0)), found.get(Y_RESOLUTION, (0, 0))
-    inches = INCHES.get(data.number(*found[RESOLUTION_UNIT]) if RESOLUTION_UNIT in found else 2)
+    entries = {tag: (kind, where) for tag, kind, where in data.directory(data.number(4, 4))}
+    across, down = entries.get(X_RESOLUTION, (0, 0)), entries.get(Y_RESOLUTION, (0, 0))
+    inches = INCHES.get(data.number(*entries[RESOLUTION_UNIT]) if RESOLUTION_UNIT in entries else 2)
     if across[0] != RATIONAL or down[0] != RATIONAL or inches is None:
         return None
     return data.fraction(across[1]) / inches, data.fraction(down[1]) / inches

@@ -43,25 +43,25 @@ def held(metadata: Metadata, target_format: str, name: str) -> Metadata:
     """What `target_format` holds of the metadata; what it does not is logged as one warning about the file `name`."""
     most = MOST.get(target_format, {})
     lost, long, dropped = [], [], {}
-    for what, empty in vars(Metadata()).items():
-        value = getattr(metadata, what)
-        if value == empty or (what in HOLDS[target_format] and len(value) <= most.get(what, math.inf)):
+    for field, empty in vars(Metadata()).items():
+        value = getattr(metadata, field)
+        if value == empty or (field in HOLDS[target_format] and len(value) <= most.get(field, math.inf)):
             continue
-        dropped[what] = empty
-        if what in HOLDS[target_format]:
-            long.append(f"{-(-most[what] // 1024)} kB of {WORDS[what]} (this has {-(-len(value) // 1024)})")
-        elif what in ("cicp", "colour"):
-            lost += _colours_said(metadata, what)
-        elif what == "segments":
+        dropped[field] = empty
+        if field in HOLDS[target_format]:
+            long.append(f"{-(-most[field] // 1024)} kB of {WORDS[field]} (this has {-(-len(value) // 1024)})")
+        elif field in ("cicp", "colour"):
+            lost += _colours_said(metadata, field)
+        elif field == "segments":
             lost.append(f"segments of other programs ({listed(value.parts)})")
-        elif what == "chunks":
+        elif field == "chunks":
             lost.append(f"PNG chunks ({', '.join(dict.fromkeys(kind.decode('latin-1') for kind, _ in value))})")
-        elif what == "texts":
+        elif field == "texts":
             lost.append(f"PNG texts ({', '.join(png.keyword(chunk).decode('latin-1') for chunk in value[:5])})")
-        elif what == "dpi" and "exif" in HOLDS[target_format] and (not metadata.exif or resolution_in(metadata.exif)):
+        elif field == "dpi" and "exif" in HOLDS[target_format] and (not metadata.exif or resolution_in(metadata.exif)):
             dropped["exif"] = metadata.exif or resolution_block(value)
         else:
-            lost.append(WORDS[what])
+            lost.append(WORDS[field])
     holds = [f"no {' nor '.join(lost)}"] * bool(lost) + [f"at most {' and '.join(long)}"] * bool(long)
     if holds:
         cure = "" if target_format == "PNG" or metadata.segments else " (PNG holds all)"
@@ -69,9 +69,9 @@ def held(metadata: Metadata, target_format: str, name: str) -> Metadata:
     return replace(metadata, **dropped)
 
 
-def _colours_said(metadata: Metadata, what: str) -> list[str]:
+def _colours_said(metadata: Metadata, field: str) -> list[str]:
     """The chunks of a PNG file in "cicp" or "colour" that say that the colours are not sRGB, if no profile does."""
-    chunks = metadata.colour if what == "colour" else [(b"cICP", metadata.cicp)] if metadata.cicp else []
+    chunks = metadata.colour if field == "colour" else [(b"cICP", metadata.cicp)] if metadata.cicp else []
     return [] if metadata.icc or all(map(png.is_srgb, chunks)) else [kind.decode() for kind, _ in chunks]
 
 

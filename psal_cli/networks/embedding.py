@@ -1,4 +1,4 @@
-"""What a place in a grey picture is part of: an embedding in which places of alike colours lie near each other."""
+"""An embedding of the places of a grey picture, in which places of similar colours lie near each other."""
 
 import torch
 import torch.nn.functional as F

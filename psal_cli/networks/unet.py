@@ -51,4 +51,4 @@ def _through(pair: nn.Module, x: Tensor) -> Tensor:
 
 def _pair(before: int, after: int) -> nn.Sequential:
     convolutions = (nn.Conv2d(inputs, after, 3, padding=1) for inputs in (before, after))
-    return nn.Sequential(*(part for one in convolutions for part in (one, nn.LeakyReLU(0.1, inplace=True))))
+    return nn.Sequential(*(part for convolution in convolutions for part in (convolution, nn.LeakyReLU(0.1, inplace=True))))

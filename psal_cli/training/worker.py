@@ -76,11 +76,11 @@ def work(folder: Path, data: Path, public: Path, threads: int, refresh: bool, sa
 
 def command(run: queue.Run, folder: Path, code: Path, data: Path, public: Path, threads: int) -> list[str]:
     """What trains a run."""
-    given = [str(code / ".venv/bin/python"), "-m", f"psal_cli.training.{run.recipe}", *run.options]
-    given += ["--data", str(data), "--public", str(public), "--output", str(folder / "runs"), "--name", run.name]
-    given += ["--hours", str(run.hours), "--threads", str(threads)]
+    words = [str(code / ".venv/bin/python"), "-m", f"psal_cli.training.{run.recipe}", *run.options]
+    words += ["--data", str(data), "--public", str(public), "--output", str(folder / "runs"), "--name", run.name]
+    words += ["--hours", str(run.hours), "--threads", str(threads)]
     weights = queue.resumable(run, code / "weights")
-    return given + (["--resume", str(weights)] if weights else [])
+    return words + (["--resume", str(weights)] if weights else [])
 
 
 def _train(run: queue.Run, folder: Path, code: Path, data: Path, public: Path, threads: int) -> tuple[int, bool]:

@@ -91,12 +91,12 @@ def gather(clones: list[Path], to: Path) -> int:
     for clone in clones:
         listed = _git(clone, "ls-tree", "-r", "-z", "HEAD").split(b"\0")
         for line in listed:
-            about, _, name = line.partition(b"\t")
+            entry, _, name = line.partition(b"\t")
             path = Path(name.decode(errors="replace"))
-            if path.suffix.lower() not in READABLE or about.split()[1:2] != [b"blob"]:
+            if path.suffix.lower() not in READABLE or entry.split()[1:2] != [b"blob"]:
                 continue
             with contextlib.suppress(subprocess.CalledProcessError):  # large files may be left out of a clone
-                content = _git(clone, "cat-file", "blob", about.split()[2].decode())
+                content = _git(clone, "cat-file", "blob", entry.split()[2].decode())
                 target = to / clone.resolve().name / f"{count:05d}_{path.name}"
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(content)
@@ -115,7 +115,7 @@ def tags_of(files: list[Path]) -> dict[str, dict[str, object]]:
         return {}
     command = ["exiftool", "-j", "-n", "-G1", "-m", "-api", "RequestAll=0", *map(str, files)]
     listed = json.loads(subprocess.run(command, capture_output=True, text=True).stdout or "[]")
-    return {one["SourceFile"]: {name: value for name, value in one.items() if is_about_the_picture(name)} for one in listed}
+    return {file["SourceFile"]: {name: value for name, value in file.items() if is_about_the_picture(name)} for file in listed}
 
 
 def is_about_the_picture(name: str) -> bool:
@@ -153,10 +153,10 @@ def compared(files: list[Path], folder: Path) -> Iterator[tuple[str, str, Counte
             with Warnings() as writing, contextlib.suppress(PsalError):
                 write_picture(picture, out, True, Encoding(background="white" if target == "jpg" else None))
                 written[target] = reading.lines + writing.lines
-        found = tags_of([path, *(folder / f"out.{target}" for target in written)])
-        before = found.get(str(path), {})
+        tags = tags_of([path, *(folder / f"out.{target}" for target in written)])
+        before = tags.get(str(path), {})
         for target, lines in written.items():
-            after = found.get(str(folder / f"out.{target}"), {})
+            after = tags.get(str(folder / f"out.{target}"), {})
             values = {str(value) for value in after.values()}
             lost = [
                 name

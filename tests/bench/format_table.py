@@ -130,7 +130,7 @@ class Column:
     def field(self, what: str) -> str:
         value = getattr(self.again(Picture(quarters(), metadata=Metadata(**{what: FIELDS[what]}))).metadata, what)
         if what == "dpi" and value:
-            value = tuple(round(one) for one in value)
+            value = tuple(round(number) for number in value)
         if what == "exif" and value:  # laid out anew in TIFF
             block = Image.Exif()
             block.load(value)

@@ -108,12 +108,12 @@ def _working(network: Network, width: int, height: int, largest: int) -> int:
     if isinstance(network, CSNLN):
         features = network.features
         enlarged = 4 if scale == 4 else 1  # the map of twice the resolution, to which the second stage attends
-        found = features * (CSNLN_KEPT * area * enlarged + CSNLN_STRIP * looked * scale**2)
+        total = features * (CSNLN_KEPT * area * enlarged + CSNLN_STRIP * looked * scale**2)
         keys = area * enlarged // network.SEM.ratio**2
-        return int(found + (SCORES + PAIR * keys * looked * enlarged if full else 0))
+        return int(total + (SCORES + PAIR * keys * looked * enlarged if full else 0))
     drawn = KEPT * area + (FEATURE * network.head.out_channels + DRAWN * scale**2) * looked
-    found = int(max(drawn, SEARCHED * area + LEFT * looked))
-    return found + (PAIR * (area // network.ratio**2) * looked if full else 0)
+    total = int(max(drawn, SEARCHED * area + LEFT * looked))
+    return total + (PAIR * (area // network.ratio**2) * looked if full else 0)
 
 
 def _full(networks: tuple[Network, ...]) -> bool:

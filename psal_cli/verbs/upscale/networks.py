@@ -69,14 +69,14 @@ def _residual(state: dict[str, Tensor], recipe: stored.Recipe, attention: str) -
     features, scale = state["head.weight"].shape[0], round((state["tail.weight"].shape[0] / 3) ** 0.5)
     blocks = len({name.split(".")[1] for name in state if name.startswith("body.")})
     cross = "cross.mix.weight" in state
-    before = int(recipe.get("before", min(3, blocks - 1)))
+    before = stored.entry(recipe, "before", min(3, blocks - 1))
     return ResidualPSAL(scale, features, blocks, before, cross=cross, attention=attention, kept=torch.float16)
 
 
 def _own(state: dict[str, Tensor], recipe: stored.Recipe, attention: str) -> Network:
     features, scale = state["head.weight"].shape[0], round((state["tail.weight"].shape[0] / 3) ** 0.5)
     blocks = len({name.split(".")[1] for name in state if name.startswith("body.")})
-    before = int(recipe.get("before", 4))
+    before = stored.entry(recipe, "before", 4)
     if any(name.startswith("cross.") for name in state):
         return UpscalingNetwork(scale, features, blocks, before, attention=attention, kept=torch.float16)
     return UpscalingNetwork(scale, features, blocks, before, cross=False)

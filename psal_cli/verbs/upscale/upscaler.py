@@ -14,7 +14,7 @@ from torch import Tensor
 from psal_cli.errors import InvalidValueError
 from psal_cli.image.arrays import to_depth, white_of
 from psal_cli.memory_fallback import RunMode, first_that_fits, run_modes
-from psal_cli.networks.csnln import Pasting
+from psal_cli.networks.pasting import Pasting
 from psal_cli.ops.validation import MAX_SIDE
 from psal_cli.patchmatch.diffusion import diffused
 from psal_cli.strips import rows_within, strips
@@ -136,12 +136,12 @@ class Upscaler:
         meter.begin(network_cost(network, height, width, rows))
         with torch.autocast(torch.device(mode.device).type, torch.float16, enabled=mode.half), metered(network, meter.spend):
             for part in network.parts(image, rows):
-                found = part[0].float()
-                found = found if channels == 3 else found.mean(0, keepdim=True)
-                bottom = top + found.shape[1]
-                yield slice(top, bottom), found.permute(1, 2, 0).cpu().numpy()
+                enlarged = part[0].float()
+                enlarged = enlarged if channels == 3 else enlarged.mean(0, keepdim=True)
+                bottom = top + enlarged.shape[1]
+                yield slice(top, bottom), enlarged.permute(1, 2, 0).cpu().numpy()
                 top = bottom
-                meter.spend(strip_cost(network, found[0].numel() // network.scale**2))
+                meter.spend(strip_cost(network, enlarged[0].numel() // network.scale**2))
 
 
 def _lies(size: tuple[int, int]) -> bool:

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
-from psal_cli.networks.csnln import CSNLN, Pasting
+from psal_cli.networks.csnln import CSNLN
+from psal_cli.networks.pasting import Pasting
 from psal_cli.networks.residual_psal import ResidualPSAL
 from psal_cli.networks.upscaling import ResidualBlock, UpscalingNetwork
 from psal_cli.strips import strips
@@ -65,11 +66,11 @@ def total_cost(
 def metered(network: Network, spend: Callable[[float], None]) -> Iterator[None]:
     """While entered, `spend` is called with the cost of each step of a network that no one else uses."""
 
-    def block(layer: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> None:
-        spend(BLOCK * made.shape[1] ** 2 * made.shape[2] * made.shape[3])
+    def block(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        spend(BLOCK * output.shape[1] ** 2 * output.shape[2] * output.shape[3])
 
-    def attention(layer: nn.Module, given: tuple[Tensor, ...], made: object) -> None:
-        spend((_published(network) if isinstance(network, CSNLN) else SEARCH) * given[0].shape[2] * given[0].shape[3])
+    def attention(layer: nn.Module, inputs: tuple[Tensor, ...], output: object) -> None:
+        spend((_published(network) if isinstance(network, CSNLN) else SEARCH) * inputs[0].shape[2] * inputs[0].shape[3])
 
     hooks = [layer.register_forward_hook(block) for layer in network.modules() if isinstance(layer, ResidualBlock)]
     hooks += [layer.register_forward_hook(attention) for layer in network.modules() if isinstance(layer, Pasting)]
