@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from psal_cli.image.arrays import joined, split
+from psal_cli.image.gain_map import filled
 from psal_cli.image.metadata import Metadata
 
 
@@ -40,3 +42,16 @@ class Picture:
     def with_array(self, array: np.ndarray) -> "Picture":
         """This picture with the pixels, and the alpha, of an array as the library returns it. Views, no copies."""
         return replace(self, **split(array)._asdict())
+
+    def filled_inside(self, hole: npt.NDArray[np.bool_]) -> "Picture":
+        """This picture, which only inside `hole`, bool [H, W], differs from the file it came from: its gain map is filled there.
+
+        A damaged gain map is left as it was, and the writer says that it is not kept.
+        """
+        if self.metadata.gain_map is None:
+            return self
+        try:
+            gain_map = filled(self.metadata.gain_map, hole)
+        except (OSError, ValueError):
+            return self
+        return replace(self, metadata=replace(self.metadata, gain_map=gain_map))

@@ -27,7 +27,7 @@ from psal_cli.image.decoding import (
 )
 from psal_cli.image.formats import detect, floating_point, foreign, load_plugin, readable, word
 from psal_cli.image.header import Header
-from psal_cli.image.losses import left_behind, of_jxl
+from psal_cli.image.losses import holds_gain_map, left_behind, of_jxl
 from psal_cli.image.metadata import Metadata, complete_png, orientation_of, read_metadata
 from psal_cli.image.picture import Picture
 from psal_cli.image.png import is_too_short, lacks_rows
@@ -101,6 +101,7 @@ def _warn_of_losses(file: IO[bytes], name: str, path: Path) -> None:
     else:
         with _image(file, name) as image:
             frames, others = getattr(image, "n_frames", 1), left_behind(image, file)
+            frames -= frames > 1 and holds_gain_map(image, file)
             if name in ("AVIF", "HEIF"):
                 bits = image.info["bit_depth"] if name == "HEIF" else _avif_bits(file)
             elif isinstance(image, TiffImagePlugin.TiffImageFile):
