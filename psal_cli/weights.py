@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import re
 import tomllib
 import warnings
 from functools import cache
@@ -15,6 +16,9 @@ from psal_cli.errors import InputError
 
 Network = TypeVar("Network", bound=nn.Module)
 Recipe = dict[str, Any]  # what the author of a file wrote about it, any JSON
+
+NESTED = ("state_dict", "model_state_dict", "params_ema", "params-ema", "params", "model", "net")  # where checkpoints keep tensors
+CODE = re.compile(r"GLOBAL ([\w.]+)")  # in what torch says of a file that would run code
 
 PACKAGE = Path(__file__).parent
 FOLDER = PACKAGE / "shipped" if (PACKAGE / "shipped").exists() else PACKAGE.parent / "weights"  # installed, or a checkout
@@ -74,6 +78,15 @@ def _shipped_bytes(name: str) -> bytes:
     return content
 
 
+def existing(path: Path) -> Path:
+    """The path, where a file is that can be read. Raises InputError elsewhere."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    return path
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -129,8 +142,20 @@ def _pickled(path: Path) -> dict[str, Tensor]:
         raise
     except Exception as error:  # a damaged file may raise anything
         cure = "save model.state_dict(), not the model"
+        if code := CODE.search(str(error)):
+            raise InputError(f"{path} holds pickled code ({code[1]}), which psal does not run: {cure}") from error
+        if "TorchScript" in str(error):
+            raise InputError(f"{path} is TorchScript, a program, which psal does not run: {cure}") from error
         raise InputError(f"{path} is damaged or holds more than tensors, which psal does not run: {cure}") from error
-    return _named_tensors(state.get("state_dict", state) if isinstance(state, dict) else state, path)
+    return _named_tensors(_innermost(state), path)
+
+
+def _innermost(state: object) -> object:
+    """The tensors of a checkpoint that has more: its training's step, and often an average of the weights, which is preferred."""
+    for name in NESTED:
+        if isinstance(state, dict) and isinstance(state.get(name), dict):
+            state = state[name]
+    return state
 
 
 def load_strict(network: Network, state: dict[str, Tensor], source: str) -> Network:
