@@ -49,6 +49,13 @@ class Traits:
     measured: int
     nanoseconds: float
 
+    @property
+    def text(self) -> str:
+        """In words."""
+        grid = f" on a grid of {self.period}" if self.period > 1 else ""
+        looks = "looks at the whole picture" if self.reach is None else f"looks {self.reach} pixels around each{grid}"
+        return f"{looks}, {self.bytes_per_pixel / 1000:.1f} kB a pixel"
+
     def bytes(self, pixels: int) -> int:
         """What it holds while it looks at a piece of so many pixels."""
         most = max(pixels, self.measured) if self.power > 1 else pixels
