@@ -17,7 +17,8 @@ from psal_cli.errors import InputError
 Network = TypeVar("Network", bound=nn.Module)
 Recipe = dict[str, Any]  # what the author of a file wrote about it, any JSON
 
-NESTED = ("state_dict", "model_state_dict", "params_ema", "params-ema", "params", "model", "net")  # where checkpoints keep tensors
+# Where checkpoints keep their tensors, the preferred ones first.
+NESTED = ("state_dict", "model_state_dict", "params_ema", "params-ema", "params", "model", "net")
 CODE = re.compile(r"GLOBAL ([\w.]+)")  # in what torch says of a file that would run code
 
 PACKAGE = Path(__file__).parent
@@ -209,7 +210,10 @@ def on_device(network: Network, device: str) -> Network:
     """The network on a device: itself, or a copy, since moving it would move the weights that it shares."""
     import torch
 
-    here, wanted = next(network.parameters()).device, torch.device(device)
+    first, wanted = next(network.parameters(), None), torch.device(device)
+    if first is None:  # it has nothing that could be moved
+        return network
+    here = first.device
     if here.type == wanted.type and wanted.index in (None, here.index):
         return network
     return copy.deepcopy(network).to(device)

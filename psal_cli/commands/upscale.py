@@ -36,10 +36,13 @@ LONGEST = 1_000_000  # pixels of a side of a result
     "--scale",
     type=Finite(1, MOST, min_open=True),
     metavar="FACTOR",
-    help=f"Enlarge width and height by this factor, above 1 and at most {MOST}, e.g. 4 or 1.5. The networks enlarge 2, 3 or 4 times, "
-    "twice in a row for 6, 8, 9, 12 or 16; what is between is reduced from the next larger one. Default with --weights: their scale.",
+    help=f"Enlarge width and height by this factor, above 1 and at most {MOST}, e.g. 4 or 1.5. The networks enlarge 2, 3 or 4 "
+    "times, twice in a row for 6, 8, 9, 12 or 16; what is between is reduced from the next larger one. Default with --weights: "
+    "their scale.",
 )
-@click.option("--width", type=IntRange(1, LONGEST), metavar="PX", help="Make the result so wide. With --height, fit it into both.")
+@click.option(
+    "--width", type=IntRange(1, LONGEST), metavar="PX", help="Make the result so wide; with --height, fit it into both."
+)
 @click.option("--height", type=IntRange(1, LONGEST), metavar="PX", help="Make the result so high.")
 @click.option("--long-side", type=IntRange(1, LONGEST), metavar="PX", help="Make the longer side of the result so long.")
 @click.option("--megapixels", type=Finite(0, min_open=True), metavar="N", help="Make the result N million pixels large.")
@@ -63,8 +66,8 @@ LONGEST = 1_000_000  # pixels of a side of a result
 @click.option(
     "--weights",
     type=options.PICTURE,
-    help="Another network: a .safetensors or .pth file of any architecture that spandrel knows (ESRGAN, SwinIR, HAT, SPAN and others), "
-    "an ONNX file, psal's own or CSNLN's weights, or the name of a file in the model folder (see psal models).",
+    help="Another network: a .safetensors or .pth file of any architecture that spandrel knows (ESRGAN, SwinIR, HAT, SPAN and "
+    "others), an ONNX file, psal's own or CSNLN's weights, or the name of a file in the model folder (see psal models).",
 )
 @click.option("--ensemble", is_flag=True, help="Average over the picture turned and mirrored in 8 ways. Takes 8 times as long.")
 @options.seed_option
@@ -78,8 +81,8 @@ LONGEST = 1_000_000  # pixels of a side of a result
 def upscale(arguments: UpscaleArguments) -> None:
     """Enlarge each IMAGE, a file or a folder, as a whole. Patterns that repeat anywhere in it, at any size, add detail.
 
-    Give -x, a size, or --weights. A picture that is larger than the size is reduced to it. Writes IMAGE_xFACTOR, or IMAGE with the
-    size, beside IMAGE, or OUTPUT. Orientation, ICC profile, metadata, alpha, 16 bits and floating-point TIFF are kept.
+    Give -x, a size, or --weights. A picture that is larger than the size is reduced to it. Writes IMAGE_xFACTOR, or IMAGE with
+    the size, beside IMAGE, or OUTPUT. Orientation, ICC profile, metadata, alpha, 16 bits and floating-point TIFF are kept.
     """
     run_verb(arguments, Upscale)
 
@@ -254,7 +257,7 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
 
 
 def _named(arguments: UpscaleArguments) -> str:
-    """What stands between the name and the extension of results beside their pictures. Raises UsageError for no size, or several."""
+    """What stands between name and extension of results beside their pictures. Raises UsageError for no size, or several."""
     given = arguments
     names = {
         "-x": given.scale and f"x{given.scale:g}",

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from psal_cli.errors import InputError
+
 VARIABLE = "PSAL_MODELS"  # further folders, separated as in PATH; they come first
 SUFFIXES = (".safetensors", ".pth", ".pt", ".onnx")
 
@@ -46,11 +48,15 @@ def listed() -> Iterator[Path]:
 def find(name: str) -> Path:
     """The file that a name stands for: itself where there is one, else a file of that name, or that stem, in the folders.
 
-    Where there is none, the path of that name, for the error that reading it raises.
+    Raises InputError where there is none.
     """
     path = Path(name)
-    if path.exists() or len(path.parts) != 1:
+    if path.exists():
         return path
+    if len(path.parts) != 1:
+        raise InputError(f"{name}: no such file")
     found = list(listed())
     same = [x for x in found if x.name == name] or [x for x in found if x.stem == name]
-    return same[0] if same else path
+    if not same:
+        raise InputError(f"{name}: no such file, and none of that name in the model folder: `psal models` lists what there is")
+    return same[0]

@@ -44,8 +44,8 @@ class ForeignNetwork(nn.Module):
 
     def __init__(self, run: nn.Module, about: About, sizes: Sizes = Sizes(), channels: int = 3):
         """Args:
-            run: [B, channels, H, W] in [0, 1] -> the same, `about.scale` times as large.
-            sizes: of the pictures that it takes. channels: 1 or 3.
+        run: [B, channels, H, W] in [0, 1] -> the same, `about.scale` times as large.
+        sizes: of the pictures that it takes. channels: 1 or 3.
         """
         super().__init__()
         self.run, self.about, self.sizes, self.channels, self.scale = run, about, sizes, channels, about.scale

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from psal_cli.errors import InputError, is_out_of_memory
 from psal_cli.foreign.about import ENLARGES, About, digest, licence_in
 from psal_cli.foreign.network import Sizes
+from psal_cli.foreign.protobuf import parameters
 
 if TYPE_CHECKING:
     import onnxruntime
 
 EXTRA = "pip install 'psal[onnx]'"
-NUMBERS = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+NUMBERS: dict[str, type[np.floating]] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 TRIED = 64  # pixels: side of the picture that tells the scale
 SMALLEST = 48  # pixels: of a fixed size; pieces of less are mostly borders
 SILENT = 4  # of onnxruntime: what goes wrong is raised
@@ -67,7 +68,7 @@ def load(path: Path, name: str) -> tuple[nn.Module, About, Sizes, int]:
         architecture=f"ONNX {architecture}".strip(),
         task=ENLARGES if scale > 1 else "the restoration of pictures at their own size",
         scale=scale,
-        parameters=_parameters(path),
+        parameters=parameters(path.read_bytes()),
         details=(f"{fixed[1]}x{fixed[0]} at a time",) if fixed else (),
         licence=licence_in(meta.custom_metadata_map),
         sha256=digest(path),
@@ -94,18 +95,16 @@ def _session(path: Path, name: str) -> onnxruntime.InferenceSession:
         raise InputError(f"{name} is no ONNX file that onnxruntime runs ({what})") from error
 
 
-def _input(
-    session: onnxruntime.InferenceSession, name: str
-) -> tuple[int, tuple[int, int] | None, type[np.floating]]:
+def _input(session: onnxruntime.InferenceSession, name: str) -> tuple[int, tuple[int, int] | None, type[np.floating]]:
     """(channels, fixed size if any, dtype) of the one picture that a graph takes."""
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1 or len(outputs) != 1:
-        takes = f"{len(inputs)} inputs ({', '.join(x.name for x in inputs)}) and {len(outputs)} outputs"
-        raise InputError(f"{name} has {takes}: expected a network for super-resolution, one picture in and one out")
+        takes = f"inputs {', '.join(x.name for x in inputs)} and outputs {', '.join(x.name for x in outputs)}"
+        raise InputError(f"{name} has {takes}: expected a network for super-resolution, with one input and one output")
     shape, kind = inputs[0].shape, inputs[0].type
     if kind not in NUMBERS:
         raise InputError(f"{name} takes numbers of type {kind[7:-1]}: export it with float32 or float16 input")
-    if len(shape) != 4 or shape[0] not in (1, None) and isinstance(shape[0], int):
+    if len(shape) != 4 or (isinstance(shape[0], int) and shape[0] > 1):
         raise InputError(f"{name} takes input of shape {_in_words(shape)}: expected [1, 3, height, width]")
     if shape[1] not in (1, 3):
         raise InputError(f"{name} takes {_in_words(shape)}, {_channels(shape[1])}: export it with [1, 3, height, width]")
@@ -132,17 +131,11 @@ def _scale(graph: Graph, channels: int, fixed: tuple[int, int] | None, name: str
     if out.ndim == 4 and out.shape[1] == channels:
         scale = out.shape[2] // height
         if scale >= 1 and tuple(out.shape) == (1, channels, scale * height, scale * width):
-            return scale
+            return int(scale)
     raise InputError(
         f"{name} makes {list(out.shape)} of a picture [1, {channels}, {height}, {width}], it is no network for super-resolution: "
         "give one that enlarges both sides by the same whole number"
     )
-
-
-def _parameters(path: Path) -> int:
-    """How many numbers a graph holds, as its size tells: onnxruntime does not say."""
-    beside = path.with_name(path.name + ".data")
-    return (path.stat().st_size + (beside.stat().st_size if beside.is_file() else 0)) // 4
 
 
 def _in_words(shape: list[int | str | None]) -> str:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -87,9 +88,9 @@ def _of_fixed_size(height: int, width: int, traits: "Traits", fixed: tuple[int, 
         return Tiling((strip(0, height, height, 0),), (strip(0, width, width, 0),))
     bounded = traits.reach is not None and traits.period == 1 and 2 * traits.reach + CORE <= min(fixed)
     if not bounded:
-        return Tiling(*(_spread(side, least, _overlap(least)) for side, least in ((height, fixed[0]), (width, fixed[1]))), True)
-    spans = (_spread(side, least, 2 * (traits.reach or 0)) for side, least in ((height, fixed[0]), (width, fixed[1])))
-    return Tiling(*map(_cut_between, spans))
+        return Tiling(_spread(height, fixed[0], _overlap(fixed[0])), _spread(width, fixed[1], _overlap(fixed[1])), True)
+    around = 2 * (traits.reach or 0)
+    return Tiling(_cut_between(_spread(height, fixed[0], around)), _cut_between(_spread(width, fixed[1], around)))
 
 
 def _cut(side: int, core: int, reach: int) -> tuple[Strip, ...]:
@@ -98,7 +99,7 @@ def _cut(side: int, core: int, reach: int) -> tuple[Strip, ...]:
 
 def _cut_between(spans: Sequence[Strip]) -> tuple[Strip, ...]:
     """Of pieces that overlap, what is kept of each ends in the middle of the overlap."""
-    ends = [(one.last + other.first) // 2 for one, other in zip(spans, spans[1:], strict=False)]
+    ends = [(one.last + other.first) // 2 for one, other in pairwise(spans)]
     tops, bottoms = [0, *ends], [*ends, spans[-1].last]
     return tuple(Strip(top, bottom, x.first, x.last) for top, bottom, x in zip(tops, bottoms, spans, strict=True))
 

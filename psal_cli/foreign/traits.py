@@ -1,4 +1,4 @@
-"""What has to be known of a network before it sees a large picture: its reach, and what memory and time it takes. Measured once."""
+"""What has to be known of a network before it sees a large picture, measured once: its reach, its memory, its time."""
 
 import json
 import os
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 VERSION = 1  # of what is measured and how: others are measured again
 SIDES = (64, 128, 256, 512)  # pixels of the pieces on which memory is measured, until it shows
-SHOWN = 96_000_000  # bytes: less is lost in what the process holds anyway
+SHOWN = 200_000_000  # bytes: less is lost in what the process holds anyway
 SPARE = 1.15  # times what was measured
 UNKNOWN = 40_000  # bytes a pixel, where the system does not tell: those of ESRGAN x4, and a third more
 GLOBAL = 1.25  # the power of the pixels from which on memory is said to grow faster than they do
@@ -108,6 +108,7 @@ def _measured(network: "ForeignNetwork") -> Traits:
         warnings.simplefilter("ignore")  # of the architecture's own code
         found, seconds = _memory(network)
         reach, period = reach_of(network)
+    _give_back()
     pixels = max(found)
     each = found[pixels] / pixels
     small = min(found)
@@ -128,10 +129,8 @@ def _power(small: float, large: float, times: float) -> float:
 @torch.no_grad()
 def _memory(network: "ForeignNetwork") -> tuple[dict[int, float], float]:
     """Bytes that the process grew by, for pieces of so many pixels, the last two; CPU seconds of the last one."""
-    if network.sizes.fixed:
-        sizes = [network.sizes.fixed]
-    else:
-        sizes = [network.sizes.padded(side, side) for side in SIDES]
+    fixed = network.sizes.fixed
+    sizes = [fixed] if fixed else [network.sizes.padded(side, side) for side in SIDES]
     found: dict[int, float] = {}
     seconds = 0.0
     for height, width in sizes:

@@ -136,7 +136,10 @@ TYPE_SIZES = {1: 1, 2: 1, SHORT: 2, LONG: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8
 
 
 def arrays(tiff: FloatTiff, image: Image.Image, path: object) -> tuple[np.ndarray, np.ndarray | None]:
-    """(pixels [H, W, C], alpha [H, W] or None), float32, upright, of an image of `opened`. Raises InputError for NaN, infinity."""
+    """(pixels [H, W, C], alpha [H, W] or None), float32, upright, of an image of `opened`.
+
+    Raises InputError for NaN and infinity.
+    """
     width, height = tiff.size
     pixels = np.empty((height, width, tiff.channels), np.float32)
     alpha = np.empty((height, width), np.float32) if tiff.alpha else None
@@ -158,13 +161,15 @@ def arrays(tiff: FloatTiff, image: Image.Image, path: object) -> tuple[np.ndarra
 
 def _numbers(tiff: FloatTiff, rows: np.ndarray) -> np.ndarray:
     """Numbers [N, W, samples] of rows of bytes [N, W * samples * bytes of a number]: the predictor undone, tile by tile."""
-    length, size = (tiff.tile or tiff.width) * tiff.samples, tiff.bits // 8
+    across, size = tiff.tile or tiff.width, tiff.bits // 8
+    length = across * tiff.samples
     if tiff.predictor == FLOATING:
-        blocks = rows.reshape(len(rows), -1, length * size // tiff.samples, tiff.samples)
+        blocks = rows.reshape(len(rows), -1, across * size, tiff.samples)
         blocks = np.add.accumulate(blocks, 2, dtype=np.uint8).reshape(len(rows), -1, size, length)
         numbers = np.ascontiguousarray(blocks.swapaxes(2, 3)).view(f">{DTYPES[tiff.bits]}")
     elif tiff.predictor == HORIZONTAL:
-        blocks = np.ascontiguousarray(rows).view(f"{tiff.order}u{size}").reshape(len(rows), -1, length // tiff.samples, tiff.samples)
+        integers = np.ascontiguousarray(rows).view(f"{tiff.order}u{size}")
+        blocks = integers.reshape(len(rows), -1, across, tiff.samples)
         numbers = np.add.accumulate(blocks.astype(f"=u{size}"), 2, dtype=f"=u{size}").view(f"={DTYPES[tiff.bits]}")
     else:
         numbers = np.ascontiguousarray(rows).view(f"{tiff.order}{DTYPES[tiff.bits]}")

@@ -44,8 +44,8 @@ def upscale(
 ) -> UpscaleResult:
     """Enlarges a picture by a factor, or to a size.
 
-    Networks enlarge 2, 3 or 4 times, twice in a row for 6, 8, 9, 12 or 16. For anything between, the next larger of these factors is
-    taken and its result reduced by the cubic kernel, without aliasing. A picture that is larger than asked is reduced only.
+    Networks enlarge 2, 3 or 4 times, twice in a row for 6, 8, 9, 12 or 16. For anything between, the next larger of these factors
+    is taken and its result reduced by the cubic kernel, without aliasing. A picture that is larger than asked is reduced only.
 
     A network draws the picture at the higher resolution; cross-scale attention adds what the picture shows elsewhere at
     another size (after Mei et al. 2020, arXiv 2006.01424).

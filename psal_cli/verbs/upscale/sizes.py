@@ -7,7 +7,7 @@ from psal_cli.errors import InvalidValueError
 from psal_cli.verbs.upscale.options import MOST, UpscaleOptions
 
 # Of a factor, those of the networks that ship whose product it is: with 4 first the second would see sixteen times the pixels.
-PASSES = {prod(x): x for x in ((2,), (3,), (4,), (2, 3), (2, 4), (3, 3), (3, 4), (4, 4))}
+PASSES: dict[int, tuple[int, ...]] = {prod(x): x for x in ((2,), (3,), (4,), (2, 3), (2, 4), (3, 3), (3, 4), (4, 4))}
 Size = tuple[int, int]  # (width, height)
 
 
@@ -49,8 +49,11 @@ def size_wanted(size: Size, scale: float | None, options: UpscaleOptions) -> Siz
         if what == "width" and options.width is None:
             what = "height"
         value = scale if scale is not None else getattr(options, what)
-        raise InvalidValueError(what, f"{value}, of which a picture of {width}x{height} becomes {found_width}x{found_height}",
-                                "one that leaves a pixel of each side")
+        raise InvalidValueError(
+            what,
+            f"{value}, of which a picture of {width}x{height} becomes {found_width}x{found_height}",
+            "one that leaves a pixel of each side",
+        )
     return found_width, found_height
 
 
