@@ -47,16 +47,18 @@ def load_file(path: str | Path) -> dict[str, Tensor]:
     return _pickled(path)
 
 
-def resolve(source: str) -> tuple[dict[str, Tensor], Recipe]:
+def resolve(source: str, file: Path | None = None) -> tuple[dict[str, Tensor], Recipe]:
     """The tensors of weights that ship, by name, or of a file, and the recipe that made them, as far as the file tells.
+
+    file: where the source is found, None for weights that ship, and a source that is a path itself.
 
     A file is read once: the tensors and the recipe are of the bytes that were verified. Raises InputError, see `shipped` and
     `load_file`.
     """
-    if source in manifest():
+    if file is None and source in manifest():
         path, content = FOLDER / manifest()[source]["file"], _shipped_bytes(source)
     else:
-        path = Path(source)
+        path = file or Path(source)
         if path.suffix != ".safetensors":
             return load_file(path), {}
         content = _read(path)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from psal_cli.viz.field import Field
 
 EXAMPLE = "psal upscale examples/pagoda.jpg -x 4 -o large.png"
+SIZES = ("scale", "width", "height", "long_side", "megapixels")
 LONGEST = 1_000_000  # pixels of a side of a result
 
 
@@ -118,6 +119,9 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
             if given("weights") is click.core.ParameterSource.COMMANDLINE:
                 raise click.UsageError("--model and --weights are mutually exclusive: leave one of them out")
             self.arguments = arguments = replace(arguments, weights=None)  # a default gives way to what was typed
+        if any(given(name) is click.core.ParameterSource.COMMANDLINE for name in SIZES):  # so does a default of another size
+            kept = {x: getattr(arguments, x) for x in SIZES if given(x) is click.core.ParameterSource.COMMANDLINE}
+            self.arguments = arguments = replace(arguments, **(dict.fromkeys(SIZES) | kept))
         self.beside = _named(arguments)  # type: ignore[misc]  # the one verb whose results are named by an option
         self.held = 0  # bytes, before the first picture
         if arguments.save_offsets and arguments.attention == "full":
@@ -140,11 +144,13 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
     def _possible(self) -> tuple[Network, ...]:
         """The networks of any picture: of those that ship, all models are of one size."""
         from psal_cli.verbs.upscale.networks import network_of, networks_for
-        from psal_cli.verbs.upscale.sizes import PASSES
+        from psal_cli.verbs.upscale.sizes import PASSES, check_factor, passes_of
 
         given = self.arguments
         if given.weights is not None:
-            return (network_of(given.weights, None, given.attention, self.device),)
+            network = network_of(given.weights, None, given.attention, self.device)
+            check_factor(given.scale, passes_of(network.scale), given.weights)
+            return (network,)
         if given.scale in PASSES:
             return networks_for(int(given.scale), "clean", None, given.attention, self.device)
         return tuple(networks_for(scale, "clean", None, given.attention, self.device)[0] for scale in (2, 3, 4))
@@ -261,7 +267,7 @@ def _named(arguments: UpscaleArguments) -> str:
     given = arguments
     names = {
         "-x": given.scale and f"x{given.scale:g}",
-        "--width": (given.width or given.height) and _box(given.width, given.height),
+        "--width" if given.width else "--height": (given.width or given.height) and _box(given.width, given.height),
         "--long-side": given.long_side and f"long{given.long_side}",
         "--megapixels": given.megapixels and f"{given.megapixels:g}mp",
     }

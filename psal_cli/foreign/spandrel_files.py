@@ -24,7 +24,7 @@ TASKS = {
     "FaceSR": "the restoration of faces",
     "Restoration": "the restoration of pictures at their own size",
 }
-EXTRA = "spandrel, which needs a package of its own: pip install 'psal[models]'"
+EXTRA = "pip install 'psal[models]'"
 VISION = ("torchvision", "torchvision.transforms", "torchvision.transforms.functional")
 
 _lock = Lock()
@@ -96,9 +96,11 @@ def _imported(name: str) -> Iterator[types.ModuleType]:
         try:
             import spandrel
         except ImportError as error:
-            if error.name not in ("spandrel", "einops"):
+            if error.name not in ("spandrel", "einops"):  # another error, inside one of them
                 raise
-            raise InputError(f"{name} is no network that psal knows itself; others are read by {EXTRA}") from error
+            raise InputError(
+                f"{name} is no network for super-resolution that psal itself knows; others need spandrel: {EXTRA}"
+            ) from error
         finally:
             for module in made:
                 sys.modules.pop(module, None)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from threading import Lock
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
@@ -21,7 +22,7 @@ from psal_cli.networks.csnln import CSNLN
 from psal_cli.networks.residual_psal import ResidualPSAL
 from psal_cli.networks.upscaling import UpscalingNetwork
 from psal_cli.verbs.upscale.options import UpscaleOptions, Weights
-from psal_cli.verbs.upscale.sizes import PASSES, Size, check_factor, factor_for, passes_of, size_wanted
+from psal_cli.verbs.upscale.sizes import PASSES, Size, asked, check_factor, factor_for, passes_of, size_wanted
 
 OwnNetwork = ResidualPSAL | UpscalingNetwork | CSNLN
 Network = OwnNetwork | ForeignNetwork
@@ -74,7 +75,7 @@ def prepared(size: Size, scale: float | None, options: UpscaleOptions) -> tuple[
         scale = own.scale if scale is None and not sized else scale
         check_factor(scale, passes, called(options.weights))
     wanted = size_wanted(size, scale, options)
-    factor = factor_for(size, wanted, passes)
+    factor = factor_for(size, wanted, passes, asked(scale, options)[0])
     return networks_for(factor, options.model, options.weights, options.attention, options.device), wanted
 
 
@@ -101,7 +102,9 @@ def network_of(source: Weights, scale: int | None = None, attention: str = "psal
         InvalidValueError: they are of another scale, or a module does not enlarge.
     """
     if isinstance(source, str | os.PathLike):
-        found = _cached(os.fspath(source), attention, device)
+        name = os.fspath(source)
+        path = None if name in stored.manifest() else folder.find(name)
+        found = _cached(name, path and _Stamp.of(path), attention, device)
     elif isinstance(source, nn.Module):
         found = _of_module(source)
     else:
@@ -125,16 +128,31 @@ def _of_module(module: nn.Module) -> Network:
     return known[1]
 
 
+class _Stamp(NamedTuple):
+    """A file as it is now: another one of that name, or one that was written again, is loaded anew."""
+
+    path: Path
+    changed: int
+    size: int
+
+    @classmethod
+    def of(cls, path: Path) -> _Stamp:
+        facts = stored.existing(path).stat()
+        return cls(path.resolve(), facts.st_mtime_ns, facts.st_size)
+
+
 @cache
-def _cached(source: str, attention: str, device: str) -> Network:
-    path = Path(source) if source in stored.manifest() else folder.find(source)
-    if foreign.is_onnx(path):
-        return foreign.enlarging(stored.existing(path), None, source)
-    state, recipe = stored.resolve(source if source in stored.manifest() else str(path))
+def _cached(source: str, stamp: _Stamp | None, attention: str, device: str) -> Network:
+    """stamp: of the file that the name stands for, None of weights that ship."""
+    path = stamp.path if stamp else None
+    if path and foreign.is_onnx(path):
+        return foreign.enlarging(path, None, source)
+    state, recipe = stored.resolve(source, path)
     make = _maker(state)
-    if make is None:
+    if make is None and path:
         network = foreign.enlarging(path, state, source)
         return network if network.cpu_only else stored.placed(network, device)
+    assert make is not None, "what ships is psal's own"
     try:
         own = make(state, recipe, attention)
     except (KeyError, ValueError, IndexError) as error:

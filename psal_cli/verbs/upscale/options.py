@@ -37,7 +37,8 @@ class UpscaleOptions:
         attention: "psal", or "full", whose time grows with the square of the picture.
         ensemble: the mean of the results for the picture turned and mirrored in all eight ways, at eight times the cost.
         strip_pixels: pixels of the input that are worked on at a time; None for as many as fit.
-        width, height: pixels of the result, in place of a factor; with both it fits into them. The proportions stay.
+        width: pixels of the result, in place of a factor. The proportions stay.
+        height: the same; with both the result fits into them.
         long_side: pixels of its longer side.
         megapixels: how many million pixels it has.
         seed: of the random search, 0 to 2^32 - 1. The same seed gives the same picture for any number of threads.

@@ -26,49 +26,50 @@ def size_wanted(size: Size, scale: float | None, options: UpscaleOptions) -> Siz
         InvalidValueError: no factor and no size, or more than one; a side that would have no pixel.
     """
     width, height = size
-    given = [name for name in ("long_side", "megapixels") if getattr(options, name) is not None]
-    given += ["width or height"] if options.width is not None or options.height is not None else []
-    given += ["scale"] if scale is not None else []
-    if len(given) != 1:
-        found = " and ".join(given) or "missing"
-        raise InvalidValueError("scale", found, "one of scale, width and height, long_side and megapixels")
-    if scale is not None:
-        if not (isfinite(scale) and 1 < scale <= MOST):
-            raise InvalidValueError("scale", f"{scale:g}", f"above 1, at most {MOST}")
-        factor = float(scale)
-    elif options.long_side is not None:
-        factor = options.long_side / max(size)
-    elif options.megapixels is not None:
-        factor = sqrt(options.megapixels * 1e6 / (width * height))
+    what, value = asked(scale, options)
+    if what == "scale":
+        if not (isfinite(value) and 1 < value <= MOST):
+            raise InvalidValueError("scale", f"{value:g}", f"above 1, at most {MOST}")
+        factor = float(value)
+    elif what == "long_side":
+        factor = value / max(size)
+    elif what == "megapixels":
+        factor = sqrt(value * 1e6 / (width * height))
     else:
-        sides = [new / old for new, old in ((options.width, width), (options.height, height)) if new is not None]
-        factor = min(sides)
-    found_width, found_height = (floor(side * factor + 0.5) for side in size)
-    if found_width < 1 or found_height < 1:
-        what = "scale" if scale is not None else given[0].partition(" ")[0]
-        if what == "width" and options.width is None:
-            what = "height"
-        value = scale if scale is not None else getattr(options, what)
-        raise InvalidValueError(
-            what,
-            f"{value}, of which a picture of {width}x{height} becomes {found_width}x{found_height}",
-            "one that leaves a pixel of each side",
-        )
-    return found_width, found_height
+        factor = min(new / old for new, old in ((options.width, width), (options.height, height)) if new is not None)
+    found = (floor(width * factor + 0.5), floor(height * factor + 0.5))
+    if min(found) < 1:
+        would = f"{value:g}, of which {width}x{height} becomes {found[0]}x{found[1]}"
+        raise InvalidValueError(what, would, "a size that leaves a pixel of each side")
+    return found
 
 
-def factor_for(size: Size, wanted: Size, factors: Iterable[int]) -> int:
+def asked(scale: float | None, options: UpscaleOptions) -> tuple[str, float]:
+    """(name, value) of what says how large the result is to be; with width and height, of the width.
+
+    Raises InvalidValueError where nothing or several do.
+    """
+    box = ("width", options.width) if options.width is not None else ("height", options.height)
+    choices = (("scale", scale), box, ("long_side", options.long_side), ("megapixels", options.megapixels))
+    given = [(name, value) for name, value in choices if value is not None]
+    if len(given) != 1:
+        found = " and ".join(name for name, _ in given) or "missing"
+        raise InvalidValueError("scale", found, "one of scale, width and height, long_side and megapixels")
+    return given[0]
+
+
+def factor_for(size: Size, wanted: Size, factors: Iterable[int], what: str) -> int:
     """The least of the factors that makes the picture as large as wanted, 1 where it is so already.
 
-    Raises InvalidValueError where the largest is not enough.
+    Raises InvalidValueError, of the argument `what`, where the largest is not enough.
     """
-    needed = max(new / old for new, old in zip(wanted, size, strict=True))
-    if needed <= 1:
+    if all(new <= old for new, old in zip(wanted, size, strict=True)):
         return 1
     enough = [factor for factor in sorted(factors) if all(old * factor >= new for new, old in zip(wanted, size, strict=True))]
     if not enough:
-        most = max(factors)
-        raise InvalidValueError("scale", f"{needed:.4g}, of {size[0]}x{size[1]} to {wanted[0]}x{wanted[1]}", f"at most {most}")
+        needed = max(new / old for new, old in zip(wanted, size, strict=True))
+        times = f"{needed:.4g} times {size[0]}x{size[1]}"
+        raise InvalidValueError(what, times, f"at most {max(factors)} times")
     return enough[0]
 
 
