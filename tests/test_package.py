@@ -25,7 +25,7 @@ FLOORS = [
     {"training"},
     {"benchmarks"},
     {"verbs"},
-    {"batch", "viz", "networks"},
+    {"batch", "viz", "networks", "foreign"},
     {"image", "patchmatch", "attention", "timing"},
     {"files", "weights", "memory", "ops", "strips"},
     {"errors", "native", "memory_fallback"},
