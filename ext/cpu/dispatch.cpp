@@ -106,7 +106,6 @@ const char* psal_scatter_cpu(const psal_window_args* args) { return run(kernels(
 const char* psal_log_total_cpu(const psal_window_args* args) { return run(kernels().log_total, args); }
 const char* psal_compose_cpu(const psal_compose_args* args) { return run(kernels().compose, args); }
 const char* psal_cpu_isa(void) { return kernels().name; }
-const char* psal_source_digest(void) { return PSAL_SOURCE_DIGEST; }
 const char* psal_use_cpu_isa(const char* name) {
   for (const Choice& choice : choices) {
     if (strcmp(choice.kernels.name, name)) continue;
@@ -116,14 +115,3 @@ const char* psal_use_cpu_isa(const char* name) {
   }
   return "psal was not built for the instruction set";
 }
-
-#ifndef PSAL_CUDA
-static const char* no_cuda = "psal was built without CUDA";
-const char* psal_search_cuda(const psal_search_args*) { return no_cuda; }
-const char* psal_gather_cuda(const psal_window_args*) { return no_cuda; }
-const char* psal_spread_cuda(const psal_window_args*) { return no_cuda; }
-const char* psal_scatter_cuda(const psal_window_args*) { return no_cuda; }
-const char* psal_log_total_cuda(const psal_window_args*) { return no_cuda; }
-const char* psal_cuda_architectures(void) { return ""; }
-int64_t psal_search_scratch(const psal_search_args*) { return 0; }
-#endif
