@@ -127,6 +127,12 @@ def use_cpu_isa(name: str) -> None:
         raise ValueError(f"{name}: {message.decode()}")
 
 
+def missing_instructions() -> str:
+    """What an x86-64 processor lacks for the fast kernels, "AVX2 and FMA"; empty where nothing is missing."""
+    slow = cpu_isa() == "baseline" and libraries.this_machine().endswith("x86-64")
+    return "AVX2 and FMA" if slow else ""
+
+
 def cuda_architectures() -> str:
     """The CUDA architectures in libpsal_cuda, e.g. "75-real 80-real"; empty where psal was installed without it.
 

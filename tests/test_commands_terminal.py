@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 import psal_cli
-from psal_cli import native
+from psal_cli import libraries, native
 
 from .photos import psal
 
@@ -162,6 +162,15 @@ def test_doctor_says_what_is_there():
     assert found["threads"] >= 1 and found["device"] in ("cpu", "cuda:0") and found["reason"]
     text = psal("doctor").stdout
     assert f"torch               {torch.__version__}" in text.splitlines()
+
+
+@pytest.mark.subprocess
+def test_doctor_says_which_instructions_the_processor_lacks(monkeypatch):
+    assert json.loads(psal("doctor", "--json").stdout)["cpu_lacks"] == "" or native.cpu_isa() == "baseline"
+    monkeypatch.setattr(native, "cpu_isa", lambda: "baseline")
+    for machine, lacks in ("Linux on x86-64", "AVX2 and FMA: psal is slower"), ("Linux on aarch64", "none"):
+        monkeypatch.setattr(libraries, "this_machine", lambda machine=machine: machine)
+        assert re.search(rf"^cpu lacks +{lacks}", psal("doctor").stdout, re.MULTILINE)
 
 
 @pytest.mark.subprocess
