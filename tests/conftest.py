@@ -119,7 +119,7 @@ def device(request):
         if not torch.cuda.is_available():
             pytest.skip("torch sees no CUDA device")
         if not native.cuda_architectures():
-            pytest.skip("libpsal was built without CUDA")
+            pytest.skip("psal was installed without its CUDA library")
     yield torch.device(request.param)
 
 
