@@ -4,7 +4,7 @@ VENV := .venv
 DEV := .venv-dev
 PIP := $(VENV)/bin/pip --disable-pip-version-check
 TOOLS := torch numpy pillow opencv-python-headless click rich safetensors tqdm pillow-heif pillow-jxl-plugin matplotlib \
-  pytest pytest-cov pytest-xdist hypothesis ruff mypy scipy scikit-build-core cmake ninja
+  einops onnx onnxruntime pytest pytest-cov pytest-xdist hypothesis ruff mypy scipy scikit-build-core cmake ninja
 SOURCES := $(shell find psal_cli ext weights -type f -not -name '*.so' -not -name '*.pyc' 2>/dev/null) pyproject.toml README.md
 
 .PHONY: demo test lint dev check coverage bench train sanitize dist clean
@@ -73,6 +73,7 @@ $(DEV)/.tools: TOOLS += pre-commit
 $(VENV)/.tools $(DEV)/.tools: %/.tools: constraints.txt
 	test -x $*/bin/python || $(PYTHON) -m venv $*
 	$*/bin/pip --disable-pip-version-check install -q -c constraints.txt $(TOOLS)
+	$*/bin/pip --disable-pip-version-check install -q --no-deps -c constraints.txt spandrel  # without torchvision, which psal does not need
 	touch $@
 
 # A real install, not an editable one: what is tested is what a user gets.

@@ -2,23 +2,29 @@
 
 import os
 import signal
+import sys
+from contextlib import suppress
 from types import FrameType
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
+    if files := sys.modules.get("psal_cli.files"):
+        files.remove_parts()
+    with suppress(OSError, RuntimeError, ValueError, AttributeError):  # it may come in the middle of a write
+        sys.stdout.flush()
     os.write(2, b"psal: interrupted\n")
     os._exit(130)
 
 
 def main() -> None:
-    """Runs the command. A signal while it is still being imported ends it with one line, where Python would print a traceback."""
-    heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not so under nohup, or in a test
-    if heard:
+    """Runs the command. Ctrl-C ends it with one line wherever Python would print a traceback.
+
+    That is while modules are imported, in the moments before and after a verb, which has handlers of its own, and at the end.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not so under nohup, or in a test
         signal.signal(signal.SIGINT, _leave)
     from psal_cli.commands import main as command
 
-    if heard:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     command()
 
 

@@ -147,11 +147,12 @@ def atomic_file(path: Path, force: bool) -> Iterator[IO[bytes]]:
                 if old := _check_target(path, target, force):  # it may have appeared or gone since
                     _take_over(handle, old)
                 os.fsync(handle)
-                if not (unnamed and _linked(handle, target)):
-                    _check_target(path, target, force)
-                    if unnamed:
-                        _link(handle, part)
-                    os.replace(part, target)
+                done = unnamed and _linked(handle, target)
+                if unnamed and not done:
+                    _link(handle, part)
+            if not done:  # when the file is closed: Windows renames none that is open
+                _check_target(path, target, force)
+                os.replace(part, target)
     finally:
         with suppress(OSError):
             part.unlink()
@@ -167,7 +168,8 @@ def _take_over(handle: int, old: os.stat_result) -> None:
             with suppress(OSError):
                 os.chown(handle, owner, old.st_gid)
                 break
-    os.chmod(handle, stat.S_IMODE(old.st_mode))
+    if os.chmod in os.supports_fd:  # not on Windows, where permissions belong to the folder
+        os.chmod(handle, stat.S_IMODE(old.st_mode))
 
 
 @functools.cache

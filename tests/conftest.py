@@ -86,6 +86,15 @@ def begun(monkeypatch):
     monkeypatch.setattr(memory, "held", lambda: 300_000_000)
 
 
+@pytest.fixture(autouse=True)
+def no_networks_of_the_users(monkeypatch, tmp_path_factory):
+    """The model folder is empty; what is measured of networks is kept for the session."""
+    base = tmp_path_factory.getbasetemp()
+    monkeypatch.setenv("XDG_DATA_HOME", str(base / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(base / "cache"))
+    monkeypatch.delenv("PSAL_MODELS", raising=False)
+
+
 @pytest.fixture(scope="session")
 def emulated():
     """The device of host memory that runs the CUDA kernels (cuda_emulation), compiled once for all sessions."""
@@ -110,7 +119,7 @@ def device(request):
         if not torch.cuda.is_available():
             pytest.skip("torch sees no CUDA device")
         if not native.cuda_architectures():
-            pytest.skip("libpsal was built without CUDA")
+            pytest.skip("psal was installed without its CUDA library")
     yield torch.device(request.param)
 
 

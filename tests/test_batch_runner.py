@@ -267,15 +267,27 @@ with Stop() as stop:
     assert run.stdout.split("\n")[:2] == ["whole", "stopped True"] and run.stderr == ""
 
 
-@pytest.mark.subprocess
-def test_a_signal_before_the_command_is_imported_is_one_line():
-    code = """
-import os, signal, sys
+WINDOWS = {  # where no verb handles signals
+    "before the command is imported": """
 class Finder:
     def find_spec(self, name, path=None, target=None):
         if name == "psal_cli.commands":
-            os.kill(os.getpid(), signal.SIGINT)
+            interrupt()
 sys.meta_path.insert(0, Finder())
+""",
+    "when the command has been imported": "import psal_cli.commands; psal_cli.commands.main = interrupt",
+    "when the process ends": "import atexit; atexit.register(interrupt); sys.argv = ['psal', '--version']",
+}
+
+
+@pytest.mark.subprocess
+@pytest.mark.parametrize("window", WINDOWS)
+def test_a_signal_outside_of_a_verb_is_one_line(window):
+    code = f"""
+import os, signal, sys
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+{WINDOWS[window]}
 from psal_cli.__main__ import main
 main()
 """

@@ -228,9 +228,9 @@ def test_the_doctor_shows_the_files_and_looks_at_all_tables(own):
     done, facts = examined("--config", "a.toml")
     assert done.exit_code == 0 and facts["configuration"] == ["a.toml", str(own)] and facts["user_configuration"] == str(own)
     assert f"a.toml, {own}" in psal("doctor", "--config", "a.toml").stdout
-    Path("a.toml").write_text("[upscale]\nscale = 5\n")
+    Path("a.toml").write_text("[upscale]\nscale = 50\n")
     done, _ = examined("--config", "a.toml")
-    assert done.exit_code == 2 and "a.toml: [upscale] scale = 5: '5' is not one of" in done.stderr
+    assert done.exit_code == 2 and "a.toml: [upscale] scale = 50: 50.0 is not in the range 1 to 16" in done.stderr
 
 
 @pytest.mark.subprocess

@@ -3,17 +3,14 @@
 The baseline of x86-64 has no fused multiply-add, rounds products by themselves, and is left out.
 """
 
-import shutil
 import subprocess
-import sys
-from importlib.util import find_spec
 
 import pytest
 import torch
 
 from psal_cli import native, ops
 
-from .engine.build import crossed, fields, needs_a_compiler
+from .engine.build import crossed, emulators, fields, needs_a_compiler, needs_zig
 
 FUSED = ("x86-64-v3", "x86-64-v4")
 pytestmark = pytest.mark.native
@@ -65,16 +62,12 @@ def test_an_instruction_set_that_cannot_be_used_is_refused_by_name(use):
 @pytest.mark.slow
 @pytest.mark.unsanitized
 @needs_a_compiler
-@pytest.mark.skipif(find_spec("ziglang") is None, reason="needs another compiler: the package ziglang")
+@needs_zig
 @pytest.mark.skipif(native.cpu_isa() not in FUSED, reason="this processor has no fused multiply-add to compare with")
 @pytest.mark.parametrize("target", ["x86_64-linux-musl", "aarch64-linux-musl"])
 def test_the_field_is_the_same_by_clang_and_on_arm(target, tmp_path):
-    emulator = []
-    if target.startswith("aarch64"):
-        emulator = [next(filter(None, map(shutil.which, ("qemu-aarch64", "qemu-aarch64-static"))), None)]
-        if emulator == [None]:
-            pytest.skip("needs qemu-user to run programs for aarch64")
+    emulator = emulators("aarch64") if target.startswith("aarch64") else []
     here = subprocess.run([fields(tmp_path, native.library()._name)], stdout=subprocess.PIPE, text=True, check=True)
-    program = crossed(target, [sys.executable, "-m", "ziglang", "c++"])
+    program = crossed(target)
     there = subprocess.run([*emulator, program], stdout=subprocess.PIPE, text=True, check=True)
     assert len(here.stdout.split()) == 20 and there.stdout == here.stdout

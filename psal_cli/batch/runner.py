@@ -54,7 +54,8 @@ class Stop:
         listening = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
         self.before = {number: signal.signal(number, self._handle) for number in listening}
         seen, self.pipe = os.pipe()
-        os.set_blocking(self.pipe, False)
+        if hasattr(os, "set_blocking"):  # not on Windows before Python 3.12, where none is asked for
+            os.set_blocking(self.pipe, False)
         self.wakeup = signal.set_wakeup_fd(self.pipe, warn_on_full_buffer=False)
         threading.Thread(target=self._watch, args=(seen,), daemon=True).start()
         return self

@@ -76,7 +76,11 @@ class ColorizeArguments(Arguments):
 
 @dataclass(frozen=True, kw_only=True)
 class UpscaleArguments(Arguments):
-    scale: str
+    scale: float | None
+    width: int | None
+    height: int | None
+    long_side: int | None
+    megapixels: float | None
     model: str
     attention: str
     weights: str | None

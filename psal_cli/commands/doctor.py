@@ -4,6 +4,7 @@ import importlib
 import json
 import platform
 import sys
+from contextlib import suppress
 
 import click
 
@@ -45,7 +46,8 @@ def examine() -> tuple[dict[str, object], PsalError | None]:
     """The facts, None where one cannot be had, and what stops psal from working, if anything."""
     python = f"{platform.python_version()} ({sys.executable})"
     versions: dict[str, object] = {"psal": __version__, "python": python, "system": platform.platform()}
-    facts: dict[str, object] = dict.fromkeys(("cpu_kernels", "cuda_architectures", "threads", "device", "reason"))
+    names = ("cpu_kernels", "cpu_lacks", "cuda_architectures", "threads", "device", "reason")
+    facts: dict[str, object] = dict.fromkeys(names)
     problem = None
     for name, module in MODULES.items():
         try:
@@ -66,8 +68,13 @@ def examine() -> tuple[dict[str, object], PsalError | None]:
 def _build() -> dict[str, object]:
     from psal_cli import native
 
+    lacks = native.missing_instructions()
+    architectures: str | None = None
+    with suppress(ImportError):  # the device's reason tells
+        architectures = native.cuda_architectures()
     return {
         "cpu_kernels": native.cpu_isa(),
-        "cuda_architectures": native.cuda_architectures(),
+        "cpu_lacks": f"{lacks}: psal is slower, and fields may differ from those of other machines" if lacks else "",
+        "cuda_architectures": architectures,
         "threads": devices.set_threads(None),
     }

@@ -246,21 +246,28 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         from psal_cli.image import write_picture
 
         if result.filled is None:
-            self._copy(item, result.before)
+            self._copy(item, result)
             return "copied"
-        done = result.before.with_array(result.filled.image)
+        done = result.before.with_array(result.filled.image).filled_inside(self._changed(result.mask))
         self._write_extras(item, result, done)
         write_picture(done, item.output, self.arguments.force, self.encoding(item, result.before.format))
         return "done"
 
-    def _copy(self, item: Item, picture: Picture) -> None:
+    def _copy(self, item: Item, result: Result) -> None:
         from psal_cli.files import copy_file
         from psal_cli.image import write_picture
 
+        picture = result.before
         if self._is_kept(item, picture):
             copy_file(item.input, item.output, self.arguments.force)
         else:
-            write_picture(picture, item.output, self.arguments.force, self.encoding(item, picture.format))
+            same = picture.filled_inside(self._changed(result.mask))
+            write_picture(same, item.output, self.arguments.force, self.encoding(item, picture.format))
+
+    @staticmethod
+    def _changed(mask: Mask) -> npt.NDArray[np.bool_]:
+        """Where pixels may differ from those before."""
+        return mask.hole if mask.soft is None else mask.soft > 0
 
     def _is_kept(self, item: Item, picture: Picture) -> bool:
         """Whether a picture that nothing is done to keeps its file: the format stays and no option asks for another one."""

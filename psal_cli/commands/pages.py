@@ -17,6 +17,7 @@ SECTIONS = {  # heading -> the options below it, where a command has them; all o
     "Input": {"recursive", "from_file", "max_pixels", "pairs"},
     "Mask": {"mask", "box", "polygon", "if_masked", "mask_invert", "dilate", "feather", "source_mask", "keep"},
     "Reference": {"ref", "source"},
+    "Size": {"scale", "width", "height", "long_side", "megapixels"},
     "Output": {
         "output", "results", "size", "suffix", "format", "force", "skip_existing", "quality", "compression", "background",
         "strip_metadata", "compare", "confidence", "sheet", "save_offsets", "arrows", "plot",
@@ -29,7 +30,7 @@ SECTIONS = {  # heading -> the options below it, where a command has them; all o
 }  # fmt: skip
 BRIEF = {  # on the short page, beside those that are required
     "recursive", "mask", "box", "dilate", "output", "results", "size", "force", "dry_run", "model", "strength", "seed",
-    "sizes", "plot",
+    "sizes", "plot", "scale", "width",
 }  # fmt: skip
 NARROW, WIDE = 12, 22  # columns: choices that fit so are shown as the value; the names of options, where that is enough
 EXAMPLE = "\b\nExample:"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 ORIENTATION, EXIF_IFD, GPS_IFD = 0x0112, 0x8769, 0x8825
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 SHORT, RATIONAL = 3, 5
+HEAD = 8  # bytes: the byte order and where the first directory lies
 ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 INCHES = {2: 1, 3: 1 / 2.54}  # in a unit of resolution
 SIZES = {1: 1, 2: 1, SHORT: 2, 4: 4, RATIONAL: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes, by type
@@ -82,14 +83,19 @@ def without_orientation(block: bytes) -> bytes:
 
 
 def without_lost_values(block: bytes) -> bytes:
-    """The EXIF block without entries whose values, or directories, should lie behind its end."""
+    """The EXIF block without entries whose values, or directories, should lie behind its end.
+
+    Raises ValueError or struct.error when what is left is no EXIF.
+    """
     data = _Block(block)
-    first = data.number(4, 4)
+    head, first = data.data[:HEAD], data.number(4, 4)
     data.drop(first, data.is_lost)
     below = {tag: data.number(kind, where) for tag, kind, where in reversed(list(data.directory(first)))}
     for tag in (EXIF_IFD, GPS_IFD):
         if tag in below:
             data.drop(below[tag], data.is_lost)
+    if data.data[:HEAD] != head or data.end(first) > len(data.data):  # a TIFF file that begins with it would be none
+        raise ValueError("its directories lie over each other")
     return b"Exif\0\0" + bytes(data.data)
 
 

@@ -8,11 +8,11 @@ from PIL.TiffImagePlugin import TiffImageFile
 from psal_cli.image import chunks as png
 from psal_cli.image import jxl
 from psal_cli.image.exif import DESCRIPTIVE, EXIF_IFD, GPS_IFD
+from psal_cli.image.gain_map import gain_map_of
 from psal_cli.image.isobmff import read_about
-from psal_cli.image.jpeg import GAIN_MAP, behind_the_end, lost_segments
+from psal_cli.image.jpeg import GAIN_MAP, GAIN_MAP_WORDS, behind_the_end, lost_segments, pictures_in
 
 MOST_NAMED = 8
-GAIN_MAP_WORDS = "gain map (HDR)"
 # Tags of a TIFF's first directory that say how its pixels are stored, or that Metadata holds.
 LAYOUT = {
     *range(254, 267),
@@ -46,6 +46,12 @@ def of_jxl(head: jxl.Head) -> list[str]:
     return [GAIN_MAP_WORDS] if head.gain_map else []
 
 
+def holds_gain_map(image: Image.Image, file: IO[bytes]) -> bool:
+    """Whether one of the pictures in an opened JPEG file is a gain map that `Metadata` holds."""
+    segments = getattr(image, "applist", [])
+    return image.format in ("JPEG", "MPO") and gain_map_of(segments, behind_the_end(file), 1) is not None
+
+
 def _of_tiff(image: TiffImageFile) -> list[str]:
     names: dict[str, None] = {}
     for tag in image.tag_v2:
@@ -59,9 +65,13 @@ def _of_jpeg(image: Image.Image, file: IO[bytes]) -> list[str]:
     segments = getattr(image, "applist", [])
     losses, trailer = lost_segments(segments), behind_the_end(file)
     packets = (data for name, data in segments if name == "APP1")
-    if GAIN_MAP_WORDS not in losses and (GAIN_MAP.search(trailer) or any(map(GAIN_MAP.search, packets))):
-        losses.append(GAIN_MAP_WORDS)
     several = getattr(image, "n_frames", 1) > 1  # which is said, and lies there
+    if gain_map := gain_map_of(segments, trailer, 1):  # which Metadata holds
+        losses = [loss for loss in losses if loss != GAIN_MAP_WORDS]
+        pictures, rest = pictures_in(trailer)
+        trailer = b"".join(one for one in pictures if one != gain_map.jpeg) + rest
+    elif GAIN_MAP_WORDS not in losses and (GAIN_MAP.search(trailer) or any(map(GAIN_MAP.search, packets))):
+        losses.append(GAIN_MAP_WORDS)
     if trailer and not several and GAIN_MAP_WORDS not in losses:
         losses.append(f"{-(-len(trailer) // 1000)} kB behind the end of the picture")
     return _shortened(losses)

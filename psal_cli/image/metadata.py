@@ -24,8 +24,9 @@ from psal_cli.image.exif import (
     upright_exif,
     without_lost_values,
 )
+from psal_cli.image.gain_map import GainMap, gain_map_of
 from psal_cli.image.isobmff import About, read_about
-from psal_cli.image.jpeg import Segments, unknown_segments
+from psal_cli.image.jpeg import GAIN_MAP, Segments, behind_the_end, unknown_segments
 from psal_cli.image.photoshop import START, in_order, iptc_in, others_in, without_preview
 from psal_cli.image.png import late_exif
 from psal_cli.image.tiff_exif import tiff_exif
@@ -46,7 +47,8 @@ class Metadata:
 
     photoshop: Photoshop's resources without IPTC and thumbnails; cicp: what a PNG's cICP chunk says about colour, primaries and
     transfer function first; dpi: dots an inch across and down; texts, colour, chunks: other chunks of a PNG file (type, data),
-    colour only counts without icc; segments: those of a JPEG file that psal does not know, for a JPEG file of the same size.
+    colour only counts without icc; segments: those of a JPEG file that psal does not know, for a JPEG file of the same size;
+    gain_map: of a JPEG file, for a JPEG file of the same pixels but for those that it was `filled` for.
     """
 
     icc: bytes | None = None
@@ -61,6 +63,7 @@ class Metadata:
     colour: tuple[png.Chunk, ...] = ()
     chunks: tuple[png.Chunk, ...] = ()
     segments: Segments | None = None
+    gain_map: GainMap | None = None
 
 
 def read_metadata(image: Image.Image, orientation: int, size: tuple[int, int], name: str) -> Metadata:
@@ -98,6 +101,7 @@ def read_metadata(image: Image.Image, orientation: int, size: tuple[int, int], n
         colour=tuple(chunk for chunk in chunks if chunk[0] in png.COLOUR),
         chunks=tuple(png.kept_chunks(chunks, image, orientation >= 5)),
         segments=Segments(size, unknown) if unknown else None,
+        gain_map=usable("gain map is", _gain_map, image, name, orientation) if image.format in ("JPEG", "MPO") else None,
     )
 
 
@@ -207,6 +211,14 @@ def _comment(image: Image.Image, chunks: list[png.Chunk]) -> bytes | None:
     if image.format == "PNG":
         return b"\n".join(png.texts_of(chunks, png.COMMENT_KEYWORD))
     return b"\n".join(data for marker, data in getattr(image, "applist", ()) if marker == "COM")
+
+
+def _gain_map(image: Image.Image, name: str, orientation: int) -> GainMap | None:
+    segments = getattr(image, "applist", ())
+    if not any(GAIN_MAP.search(data) or data.startswith(b"MPF\0") for _, data in segments):
+        return None
+    with open_input(Path(name)) as file:
+        return gain_map_of(segments, behind_the_end(file), orientation)
 
 
 def _dpi(image: Image.Image, orientation: int, exif: bytes | None) -> tuple[float, float] | None:

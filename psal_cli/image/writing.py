@@ -15,6 +15,7 @@ from psal_cli.image.colour import parse_colour
 from psal_cli.image.decoding import prepare_pillow
 from psal_cli.image.fitting import fitted
 from psal_cli.image.formats import LONG, LONGEST_SIDE, MOST_PIXELS, NARROW, NO_ALPHA, check_format, word
+from psal_cli.image.gain_map import with_gain_map
 from psal_cli.image.isobmff import with_colours
 from psal_cli.image.keeping import png_chunks, save_arguments
 from psal_cli.image.picture import Picture
@@ -105,6 +106,10 @@ def _save(picture: Picture, file: IO[bytes], name: str, quality: int | None) -> 
         encoded = BytesIO()
         image.save(encoded, format=name, **arguments)
         file.write(with_colours(encoded.getvalue(), picture.metadata.cicp))
+    elif name == "JPEG" and picture.metadata.gain_map:
+        encoded = BytesIO()
+        image.save(encoded, format=name, **arguments)
+        file.write(with_gain_map(encoded.getvalue(), picture.metadata.gain_map))
     else:
         image.save(cast("IO[bytes]", _Sink(file)), format=name, **arguments)
 

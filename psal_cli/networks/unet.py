@@ -39,12 +39,14 @@ def half(x: Tensor) -> Tensor:
 
 def pointwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
     """A 1x1 convolution whose rounding does not depend on the number of threads, see `_through`."""
-    return conv(x) if x.shape[2] * x.shape[3] >= SMALL_POINTWISE else _in_float64(conv, x)
+    large = torch.is_grad_enabled() or x.shape[2] * x.shape[3] >= SMALL_POINTWISE
+    return conv(x) if large else _in_float64(conv, x)
 
 
 def _through(pair: nn.Module, x: Tensor) -> Tensor:
-    """Small maps in float64: oneDNN splits their sums among threads, and in float32 the rounding would depend on how many."""
-    if x.shape[2] * x.shape[3] >= SMALL and min(x.shape[2:]) >= NARROW:
+    """Small maps in float64: oneDNN splits their sums among threads, and float32 would round differently with each number of
+    them. Training needs no such promise, and float64 would more than double its time."""
+    if torch.is_grad_enabled() or (x.shape[2] * x.shape[3] >= SMALL and min(x.shape[2:]) >= NARROW):
         return pair(x)
     for part in pair.children():
         x = _in_float64(part, x) if isinstance(part, nn.Conv2d) else part(x)

@@ -82,6 +82,8 @@ CHANGED += (
     "ProgressiveScans",
     "Exif_IFD",
     "PageNumber",
+    "PhotoshopThumbnail",
+    "OriginalDecisionDataOffset",
 )
 
 

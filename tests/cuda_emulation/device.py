@@ -97,7 +97,7 @@ class EmulatedDevice:
             yield
 
     def search_scratch(self, args: native.SearchArgs, device: torch.device) -> int:
-        return self.library.psal_search_scratch(ctypes.byref(args))
+        return self.library.psal_search_scratch_cuda(ctypes.byref(args))
 
     def call(self, name: str, args: ctypes.Structure) -> None:
         """As a kernel of native; a finding of the emulation is an error of the launch."""
