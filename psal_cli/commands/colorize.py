@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, ClassVar
@@ -137,17 +138,18 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
         from psal_cli.image import read_header
         from psal_cli.verbs.colorize.memory_model import plan
 
-        memory_plan = plan(
+        within = partial(
+            plan,
             header,
             [read_header(path, self.arguments.max_pixels) for path in item.sidecars["ref"]],
             self.formats(item, header.format),
             attention=self.arguments.attention if self.arguments.engine == "paper" else None,
             streams=self.streams(item, header, channels=3),
-            limit=self.arguments.max_memory,
         )
+        memory_plan = self.planned(item, within(limit=self.arguments.max_memory), within)
         if memory_plan.lowered:
             self.console.say(f"{item.input}: --max-memory lets colours be looked for at up to {memory_plan.longest} pixels")
-        return self.planned(item, memory_plan)
+        return memory_plan
 
     def _reference(self, path: Path) -> Picture:
         from psal_cli import image

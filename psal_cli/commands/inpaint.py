@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import click
@@ -159,7 +160,8 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         from psal_cli.verbs.inpaint.guide import network_for
         from psal_cli.verbs.inpaint.memory_model import plan
 
-        memory_plan = plan(
+        within = partial(
+            plan,
             header,
             self.formats(item, header.format),
             None if mask is None else mask.hole,
@@ -170,9 +172,8 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
             network=network_for(self._options()),
             mask_decoding=self._mask_decoding(item, (header.width, header.height)),
             streams=self.streams(item, header, header.channels),
-            limit=self.arguments.max_memory,
         )
-        return self.planned(item, memory_plan)
+        return self.planned(item, within(limit=self.arguments.max_memory), within)
 
     def _mask_decoding(self, item: Item, size: tuple[int, int]) -> int:
         """Bytes a pixel, at most, while one of the masks is decoded. Raises InputError for one of another size."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import click
@@ -203,17 +204,17 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
             cure = f"allow them with --max-pixels {width * height}, or ask for a smaller size"
             raise InputError(f"{item.input}: the result would have {width}x{height} pixels, more than allowed: {cure}")
         check_size((width, height), item.output, self.encoding(item, header.format), "the result")
-        memory_plan = plan(
+        within = partial(
+            plan,
             header,
             self.formats(item, header.format),
             networks,
             ensemble=self.arguments.ensemble,
             streams=self.streams(item, header, channels=header.channels),
-            limit=self.arguments.max_memory,
             size=size,
             held=self.held,
         )
-        return self.planned(item, memory_plan)
+        return self.planned(item, within(limit=self.arguments.max_memory), within)
 
     def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
         """The library call."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
@@ -13,7 +13,7 @@ from psal_cli.batch.inputs import Item
 from psal_cli.commands import devices, options
 from psal_cli.commands.arguments import Arguments
 from psal_cli.commands.console import Console, Progress
-from psal_cli.errors import InputError
+from psal_cli.errors import InputError, MemoryLimitError
 from psal_cli.files import STDIO, open_input
 
 if TYPE_CHECKING:
@@ -104,14 +104,35 @@ class AnyVerb(ABC):
         """Bytes that the item was expected to need, None when its work had not begun."""
         return self.estimates.get(item)
 
-    def planned(self, item: Item, plan: Plan) -> Plan:
-        """A plan, noted. Raises MemoryLimitError when so much is not free."""
+    def planned(self, item: Item, plan: Plan, within: Callable[..., Plan] | None = None) -> Plan:
+        """A plan, noted. Raises MemoryLimitError when so much is not free.
+
+        within: makes a plan that keeps to `limit`, where there are smaller ones; it raises MemoryLimitError where there is none.
+        """
         from psal_cli import memory
 
         self.estimates[item] = plan.bytes
-        if self.arguments.max_memory is None:  # who names a limit may know more, of swap for instance
+        if self.arguments.max_memory is not None:  # who names a limit may know more, of swap for instance
+            return plan
+        try:
             memory.check_available(plan.bytes)
+        except MemoryLimitError as error:
+            if within and error.allowed is not None:
+                self._check_smaller(within, error.allowed)
+            raise
         return plan
+
+    def _check_smaller(self, within: Callable[..., Plan], allowed: int) -> None:
+        """Raises MemoryLimitError when the limit that the error would advise is refused too."""
+        from psal_cli import memory
+
+        try:
+            within(limit=max(allowed // 2**20, 1) * 2**20)
+        except MemoryLimitError as error:
+            if error.needed is None:
+                raise
+            least = f"it takes {memory.in_words(error.needed)} of memory at least, {memory.at_most(allowed)} can be had"
+            raise MemoryLimitError(f"{least}: close other programs, or {self.smaller}") from error
 
     def seconds(self, cost: Cost) -> float | None:
         """The seconds that a picture of this cost takes here; None on a GPU, for which there are no figures."""

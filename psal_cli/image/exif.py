@@ -20,6 +20,8 @@ WIDTH_TAGS, HEIGHT_TAGS = (0x0100, 0xA002), (0x0101, 0xA003)
 DESCRIPTIVE = {
     *(269, 270, 271, 272, 282, 283, 285, 296, 297, 301, 305, 306, 315, 316, 318, 319),
     *(18246, 18249, 33432, 33434, 33437, *range(36864, 37530), *range(40091, 40096), 50341),
+    # What belongs into the EXIF directory, and some programs write into the first.
+    *(34850, 34852, 34855, 34856, 34858, 34859, *range(34864, 34870), *range(41483, 41996), *range(42016, 42038), 42240),
 }
 
 
@@ -27,6 +29,15 @@ def orientation_in(block: bytes) -> int | None:
     """The orientation that an EXIF block tells, None where it tells none. Raises ValueError or struct.error: it is no EXIF."""
     data = _Block(block)
     return next((data.number(kind, where) for tag, kind, where in data.directory(data.number(4, 4)) if tag == ORIENTATION), None)
+
+
+def first_tags(block: bytes) -> list[int]:
+    """The tags of the first directory; none of a damaged block."""
+    try:
+        data = _Block(block)
+        return [tag for tag, _, _ in data.directory(data.number(4, 4))]
+    except (ValueError, struct.error):
+        return []
 
 
 def resolution_in(block: bytes) -> tuple[float, float] | None:

@@ -7,10 +7,11 @@ import zlib
 from dataclasses import replace
 
 from psal_cli.image import chunks as png
-from psal_cli.image.exif import resolution_block, resolution_in, without_orientation
+from psal_cli.image.exif import first_tags, resolution_block, resolution_in, without_orientation
 from psal_cli.image.formats import word
 from psal_cli.image.gain_map import DIRECTORY, announced
 from psal_cli.image.jpeg import GAIN_MAP_WORDS, JPEG_SEGMENT, as_bytes, listed
+from psal_cli.image.losses import tag_words
 from psal_cli.image.metadata import Metadata
 from psal_cli.image.photoshop import START, as_block
 
@@ -65,6 +66,8 @@ def held(metadata: Metadata, target_format: str, name: str) -> Metadata:
             dropped["exif"] = metadata.exif or resolution_block(value)
         else:
             lost.append(WORDS[field])
+    if target_format == "TIFF" and metadata.exif:
+        lost += tag_words(first_tags(metadata.exif))
     holds = [f"no {' nor '.join(lost)}"] * bool(lost) + [f"at most {' and '.join(long)}"] * bool(long)
     if holds:
         cure = "" if target_format == "PNG" or metadata.segments or metadata.gain_map else " (PNG holds all)"

@@ -1,5 +1,6 @@
 """What a picture file holds beside its picture that psal does not keep, in words."""
 
+from collections.abc import Iterable
 from typing import IO
 
 from PIL import Image, TiffTags
@@ -31,7 +32,7 @@ TIFF_WORDS = {
 def left_behind(image: Image.Image, file: IO[bytes]) -> list[str]:
     """What an opened file has that `Metadata` has no place for. Reads JPEG files to their end."""
     if isinstance(image, TiffImageFile):
-        return _of_tiff(image)
+        return tag_words(image.tag_v2)
     if image.format == "PNG":
         return png.lost_chunks(file)
     if image.format in ("AVIF", "HEIF"):
@@ -52,9 +53,10 @@ def holds_gain_map(image: Image.Image, file: IO[bytes]) -> bool:
     return image.format in ("JPEG", "MPO") and gain_map_of(segments, behind_the_end(file), 1) is not None
 
 
-def _of_tiff(image: TiffImageFile) -> list[str]:
+def tag_words(tags: Iterable[int]) -> list[str]:
+    """The names of a first directory's tags that psal writes into no TIFF file though they do not say how pixels are stored."""
     names: dict[str, None] = {}
-    for tag in image.tag_v2:
+    for tag in tags:
         if tag not in LAYOUT and tag not in DESCRIPTIVE:
             name = TiffTags.lookup(tag).name
             names[TIFF_WORDS.get(tag) or (f"tag {tag}" if name == "unknown" else name)] = None

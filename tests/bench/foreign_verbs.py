@@ -116,9 +116,11 @@ def warnings(said: str) -> list[str]:
 
 
 def silent(before: dict[str, object], after: dict[str, object]) -> list[str]:
-    """Tags that are gone or say something else."""
+    """Tags that are gone or say something else, but for empty ones."""
     values = {str(value) for value in after.values()}
-    return [n for n, value in before.items() if after.get(n) != value and not is_elsewhere(n, value, after, values)]
+    return [
+        n for n, value in before.items() if value != "" and after.get(n) != value and not is_elsewhere(n, value, after, values)
+    ]
 
 
 def cases(files: list[Path], verbs: list[str], done: set[str], limit: int) -> Iterator[dict]:
