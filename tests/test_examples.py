@@ -93,7 +93,7 @@ def workplace(small_examples, tmp_path, monkeypatch, quick_colours):
         ("dandelions_mask.png", "mask.png"),
         ("railway_grey.jpg", "grey.jpg"),
         ("railway_reference.jpg", "reference.jpg"),
-        ("pagoda.jpg", "small.jpg"),
+        ("pagoda.jpg", "thumbnail.jpg"),
         ("meadow.jpg", "meadow.jpg"),
         ("dandelions.jpg", "another.jpg"),
     ):
