@@ -5,7 +5,7 @@ DEV := .venv-dev
 PIP := $(VENV)/bin/pip --disable-pip-version-check
 TOOLS := torch numpy pillow opencv-python-headless click rich safetensors tqdm pillow-heif pillow-jxl-plugin matplotlib \
   einops onnx onnxruntime pytest pytest-cov pytest-xdist hypothesis ruff mypy scipy scikit-build-core cmake ninja
-SOURCES := $(shell find psal_cli ext weights -type f -not -name '*.so' -not -name '*.pyc' 2>/dev/null) pyproject.toml README.md
+SOURCES := $(shell find psal_cli ext weights -type f -not -name '*.so' -not -name '*.pyc' 2>/dev/null) pyproject.toml PYPI.md
 
 .PHONY: demo test lint dev check coverage bench train sanitize dist clean
 
@@ -65,9 +65,10 @@ train: $(VENV)/.installed
 sanitize: $(VENV)/.tools
 	.ci/sanitize
 
-# The sdist and the wheels for Linux on x86-64 and aarch64, in dist/; tests/test_wheel.py tries the one for this machine.
+# The sdist and the wheels, in dist/; tests/test_wheel.py tries the one for this machine, tests/test_native_emulated.py that for
+# aarch64. WHEELS chooses among them: see .ci/dist.
 dist:
-	PYTHON=$(PYTHON) .ci/dist
+	PYTHON=$(PYTHON) .ci/dist $(WHEELS)
 
 $(DEV)/.tools: TOOLS += pre-commit
 $(VENV)/.tools $(DEV)/.tools: %/.tools: constraints.txt

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,13 @@ def workplace(small_examples, tmp_path, monkeypatch, quick_colours):
         ("pagoda.jpg", "scans/1.jpg"),
         ("railway_grey.jpg", "frames/1.jpg"),
         ("railway_reference.jpg", "first_frame_coloured.png"),
+        ("dandelions.jpg", "photo.jpg"),
+        ("dandelions_mask.png", "mask.png"),
+        ("railway_grey.jpg", "grey.jpg"),
+        ("railway_reference.jpg", "reference.jpg"),
+        ("pagoda.jpg", "thumbnail.jpg"),
+        ("meadow.jpg", "meadow.jpg"),
+        ("dandelions.jpg", "another.jpg"),
     ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.open(small_examples / source).save(tmp_path / name)
@@ -193,6 +201,13 @@ def test_the_readme_is_short_and_links_every_guide():
     assert len(PAGES["README.md"].split()) <= 1200
     for path in EXAMPLES.glob("*.md"):
         assert f"(examples/{path.name})" in PAGES["README.md"]
+
+
+def test_what_pypi_shows_needs_no_file_beside_it():
+    """There are no pictures and no other pages."""
+    assert "PYPI.md" in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["readme"]
+    targets = re.findall(r"\]\(([^)]*)\)", PAGES["PYPI.md"])
+    assert targets and all(target.startswith("https://") for target in targets)
 
 
 def test_the_changes_begin_with_this_version():

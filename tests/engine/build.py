@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -35,14 +36,14 @@ def zig() -> list[str]:
 
 
 def emulators(processor: str) -> list[str]:
-    """The command that runs programs for a processor, which are linked against the C library of theirs that Debian has.
-
-    Without one the test is skipped.
-    """
+    """The command that runs programs for a processor with the C library of Debian; without it the test is skipped."""
     command = next(filter(None, map(shutil.which, (f"qemu-{processor}", f"qemu-{processor}-static"))), None)
     if command is None:
         pytest.skip(f"needs qemu-user to run programs for {processor}: the package qemu-user-static of Debian")
-    return [command, "-L", f"/usr/{processor}-linux-gnu"]
+    root = "/" if processor == platform.machine() else f"/usr/{processor}-linux-gnu"
+    if not Path(root).exists():
+        pytest.skip(f"needs the C library for {processor}: the package libc6-arm64-cross of Debian, or its like")
+    return [command, "-L", root]
 
 
 needs_zig = pytest.mark.skipif(not zig(), reason="needs another compiler: `make dist`, or the package ziglang")
