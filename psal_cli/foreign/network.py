@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from psal_cli import memory
 from psal_cli.foreign.about import About
 from psal_cli.foreign.tiling import Tiling, ramps, tiling
 from psal_cli.foreign.traits import Traits, traits_of
@@ -88,7 +89,9 @@ class ForeignNetwork(nn.Module):
             for columns in plan.columns:
                 seen = image[..., rows.first : rows.last, columns.first : columns.last]
                 made = rows.kept(self(seen), self.scale)
-                row.append(columns.kept(made.transpose(2, 3), self.scale).transpose(2, 3))
+                row.append(columns.kept(made.transpose(2, 3), self.scale).transpose(2, 3).clone())
+                del made
+                memory.give_back()  # else small tensors of one piece lie between those of the next, and none is given back
                 spend(seen.shape[2] * seen.shape[3])
             yield torch.cat(row, 3) if len(row) > 1 else row[0]
 
@@ -102,6 +105,7 @@ class ForeignNetwork(nn.Module):
             for columns, weight in zip(plan.columns, across, strict=True):
                 seen = image[..., rows.first : rows.last, columns.first : columns.last]
                 band[..., columns.first * self.scale : columns.last * self.scale] += self(seen) * weight
+                memory.give_back()
                 spend(seen.shape[2] * seen.shape[3])
             band *= down[number][:, None]
             if rest is not None:
