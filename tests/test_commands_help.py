@@ -18,6 +18,7 @@ GROUPS = (
     "Input",
     "Mask",
     "Reference",
+    "Size",
     "Output",
     "Method",
     "Performance",

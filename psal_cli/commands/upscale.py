@@ -119,9 +119,16 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
             if given("weights") is click.core.ParameterSource.COMMANDLINE:
                 raise click.UsageError("--model and --weights are mutually exclusive: leave one of them out")
             self.arguments = arguments = replace(arguments, weights=None)  # a default gives way to what was typed
-        if any(given(name) is click.core.ParameterSource.COMMANDLINE for name in SIZES):  # so does a default of another size
-            kept = {x: getattr(arguments, x) for x in SIZES if given(x) is click.core.ParameterSource.COMMANDLINE}
-            self.arguments = arguments = replace(arguments, **(dict.fromkeys(SIZES) | kept))
+        typed = {name for name in SIZES if given(name) is click.core.ParameterSource.COMMANDLINE}
+        if typed:  # a default of another size gives way too
+            self.arguments = arguments = replace(
+                arguments,
+                scale=arguments.scale if "scale" in typed else None,
+                width=arguments.width if "width" in typed else None,
+                height=arguments.height if "height" in typed else None,
+                long_side=arguments.long_side if "long_side" in typed else None,
+                megapixels=arguments.megapixels if "megapixels" in typed else None,
+            )
         self.beside = _named(arguments)  # type: ignore[misc]  # the one verb whose results are named by an option
         self.held = 0  # bytes, before the first picture
         if arguments.save_offsets and arguments.attention == "full":

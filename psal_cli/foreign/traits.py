@@ -66,7 +66,7 @@ class Traits:
         last, size = self.memory[-1]
         if pixels >= last:
             return int(size * (pixels / last) ** self.power)
-        return int(np.interp(pixels, *zip(*self.memory, strict=True)))
+        return int(np.interp(pixels, [few for few, _ in self.memory], [taken for _, taken in self.memory]))
 
 
 def traits_of(network: "ForeignNetwork") -> Traits:
