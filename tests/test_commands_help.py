@@ -15,6 +15,7 @@ HELPS = [(), *((name,) for name in COMMANDS), *(("bench", name) for name in benc
 GROUPS = (
     "Required",
     "Required, at least one of these",
+    "Required, one of these",
     "Input",
     "Mask",
     "Reference",
@@ -77,7 +78,7 @@ def test_what_each_group_holds():
     assert "[1 to 64; default: 1]" in " ".join(headings["Performance"].split())
     assert "[combined, patch, network; default: combined]" in " ".join(headings["Method"].split())
     assert "--ref FILE" in groups(psal("colorize", "--help").stdout)["Required"]
-    sizes = groups(psal("upscale", "--help").stdout)["Size"]
+    sizes = groups(psal("upscale", "--help").stdout)["Required, one of these"]
     assert all(option in sizes for option in ("-x, --scale FACTOR", "--width PX", "--long-side PX", "--megapixels N"))
     assert "--ref FILE" in groups(psal("colorize", "--help").stdout)["Required"]
 

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 import psal_cli
 from psal_cli import errors, memory
-from psal_cli.foreign import spandrel_files, traits
+from psal_cli.foreign import files, spandrel_files, traits
 from psal_cli.foreign.network import ForeignNetwork, Sizes
 from psal_cli.foreign.reach import EQUAL
 from psal_cli.verbs.upscale.networks import network_of
@@ -65,8 +65,8 @@ def test_networks_that_look_at_the_whole_picture_are_found_out(loaded, name):
 
 
 def test_the_reach_is_not_less_than_what_counts():
-    module = Shuffled()  # it looks 3 pixels around each
-    found = ForeignNetwork(module, psal_cli.foreign.files.of_module(module).about)
+    module = Shuffled().eval()  # it looks 3 pixels around each
+    found = files.of_module(module)
     assert 3 <= found.traits.reach <= 6 and found.traits.period == 1
 
 
@@ -78,7 +78,7 @@ def test_a_grid_is_found_and_kept():
             mean = torch.nn.functional.avg_pool2d(image, 8)
             return torch.nn.functional.interpolate(mean, scale_factor=16)
 
-    found = psal_cli.foreign.files.of_module(Blocks().eval())
+    found = files.of_module(Blocks().eval())
     found.sizes = Sizes(8, 8)
     assert found.traits.period == 8 and found.traits.reach % 8 == 0
     image = noise(80, 96)
@@ -94,7 +94,7 @@ def test_blended_pieces_of_a_smooth_picture_show_no_seam():
         def forward(self, image):
             return torch.nn.functional.interpolate(image + 0.2 * image.mean((2, 3), keepdim=True), scale_factor=2.0)
 
-    found = psal_cli.foreign.files.of_module(Mean().eval())
+    found = files.of_module(Mean().eval())
     assert found.traits.reach is None
     ramp = torch.linspace(0, 1, 200).expand(1, 3, 150, 200)
     plan = found.tiling(150, 200, 4096)
@@ -111,8 +111,8 @@ def test_weights_of_ones_stay_ones_where_pieces_are_blended():
         def forward(self, image):
             return torch.nn.functional.interpolate(image, scale_factor=3.0) + 0 * image.mean()
 
-    found = psal_cli.foreign.files.of_module(Same().eval())
-    found.__dict__["traits"] = traits.Traits(None, 1, 1.0, 1.0, 1, 0.0)
+    found = files.of_module(Same().eval())
+    found.__dict__["traits"] = traits.Traits(None, 1, ((1, 1),), 1.0, 0.0)
     image = noise(130, 171)
     torch.testing.assert_close(torch.cat(list(found.pieces(image, 4096)), 2), found(image))
 
@@ -153,7 +153,7 @@ def test_the_plan_covers_what_is_taken_and_pieces_take_less(tmp_path, monkeypatc
     taken = {}
     for largest in (360_000, 65_536):
         planned = found.traits.bytes(found.tiling(600, 600, largest).looked)
-        traits._give_back()
+        memory.give_back()
         memory.reset_peak()
         before = memory.resident()
         with torch.no_grad():
@@ -242,11 +242,11 @@ def test_files_that_are_no_network_are_refused_and_run_no_code(tmp_path, monkeyp
 def test_a_network_of_another_task_is_refused(tmp_path):
     torch.manual_seed(0)
     with spandrel_files._imported("a test"):
-        from spandrel.architectures.DnCNN import DnCNN
-    state = DnCNN(in_nc=3, out_nc=3, nc=8, nb=4, act_mode="R").state_dict()
+        from spandrel.architectures.NAFNet import NAFNet
+    state = NAFNet(width=8, middle_blk_num=1, enc_blk_nums=[1], dec_blk_nums=[1]).state_dict()
     torch.save(state, tmp_path / "denoise.pth")
     with pytest.raises(
-        errors.InputError, match=r"\(DnCNN\) for the restoration of pictures .*: expected one for super-resolution"
+        errors.InputError, match=r"\(NAFNet\) for the restoration of pictures .*: expected one for super-resolution"
     ):
         network_of(tmp_path / "denoise.pth")
 

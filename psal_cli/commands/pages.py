@@ -12,12 +12,14 @@ from psal_cli.commands.ranges import in_words
 Row = tuple[str, str]
 
 REQUIRED, REST = "Required", "Method"
-ALTERNATIVES, ONE_OF = ("mask", "box", "polygon"), "Required, at least one of these"  # where a command has all of them
+ALTERNATIVES = {  # heading -> the options below it, where a command has all of them
+    "Required, at least one of these": ("mask", "box", "polygon"),
+    "Required, one of these": ("scale", "width", "height", "long_side", "megapixels"),
+}
 SECTIONS = {  # heading -> the options below it, where a command has them; all others are below REST
     "Input": {"recursive", "from_file", "max_pixels", "pairs"},
     "Mask": {"mask", "box", "polygon", "if_masked", "mask_invert", "dilate", "feather", "source_mask", "keep"},
     "Reference": {"ref", "source"},
-    "Size": {"scale", "width", "height", "long_side", "megapixels"},
     "Output": {
         "output", "results", "size", "suffix", "format", "force", "skip_existing", "quality", "compression", "background",
         "strip_metadata", "compare", "confidence", "sheet", "save_offsets", "arrows", "plot",
@@ -76,11 +78,12 @@ def options_of(command: click.Command, ctx: click.Context) -> list[click.Option]
 def sections(options: Iterable[click.Option]) -> list[tuple[str, list[Row]]]:
     """(heading, rows) of the groups that have any option, the required ones first."""
     options = list(options)
-    rows_by_heading: dict[str, list[Row]] = {heading: [] for heading in (REQUIRED, ONE_OF, *SECTIONS)}
-    one_of = ALTERNATIVES if {option.name for option in options}.issuperset(ALTERNATIVES) else ()
+    rows_by_heading: dict[str, list[Row]] = {heading: [] for heading in (REQUIRED, *ALTERNATIVES, *SECTIONS)}
+    there = {option.name for option in options}
+    one_of = {name: heading for heading, those in ALTERNATIVES.items() if there.issuperset(those) for name in those}
     for option in options:
         heading = next((heading for heading, those in SECTIONS.items() if option.name in those), REST)
-        heading = REQUIRED if option.required else ONE_OF if option.name in one_of else heading
+        heading = REQUIRED if option.required else one_of.get(option.name or "", heading)
         rows_by_heading[heading].append((names(option), _text(option)))
     return [(heading, rows) for heading, rows in rows_by_heading.items() if rows]
 

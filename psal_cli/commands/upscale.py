@@ -122,8 +122,14 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
             self.arguments = arguments = replace(arguments, weights=None)  # a default gives way to what was typed
         typed = {name for name in SIZES if source_of(name) is click.core.ParameterSource.COMMANDLINE}
         if typed:  # a default of another size gives way too
-            left = {name: None for name in SIZES if name not in typed}
-            self.arguments = arguments = replace(arguments, **left)  # type: ignore[arg-type]
+            self.arguments = arguments = replace(
+                arguments,
+                scale=arguments.scale if "scale" in typed else None,
+                width=arguments.width if "width" in typed else None,
+                height=arguments.height if "height" in typed else None,
+                long_side=arguments.long_side if "long_side" in typed else None,
+                megapixels=arguments.megapixels if "megapixels" in typed else None,
+            )
         self.beside = _named(arguments)  # type: ignore[misc]  # the one verb whose results are named by an option
         self.held = 0  # bytes, before the first picture
         if arguments.save_offsets and arguments.attention == "full":

@@ -8,10 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from psal_cli import memory
 from psal_cli.foreign.about import About
 from psal_cli.foreign.tiling import Tiling, ramps, tiling
 from psal_cli.foreign.traits import Traits, traits_of
 
+TIDY = 4  # the part of what a piece takes by which the process may grow from piece to piece
 Spend = Callable[[int], None]  # told of each piece: how many pixels were looked at
 
 
@@ -83,17 +85,21 @@ class ForeignNetwork(nn.Module):
         yield from self._blended(image, plan, spend) if plan.blended else self._joined(image, plan, spend)
 
     def _joined(self, image: Tensor, plan: Tiling, spend: Spend) -> Iterator[Tensor]:
+        tidy = self._tidying(plan)
         for rows in plan.rows:
             row = []
             for columns in plan.columns:
                 seen = image[..., rows.first : rows.last, columns.first : columns.last]
                 made = rows.kept(self(seen), self.scale)
-                row.append(columns.kept(made.transpose(2, 3), self.scale).transpose(2, 3))
+                row.append(columns.kept(made.transpose(2, 3), self.scale).transpose(2, 3).clone())
+                del made
+                tidy()
                 spend(seen.shape[2] * seen.shape[3])
             yield torch.cat(row, 3) if len(row) > 1 else row[0]
 
     def _blended(self, image: Tensor, plan: Tiling, spend: Spend) -> Iterator[Tensor]:
         """In a raised cosine, first along the rows, then down: the weights of all pieces at a pixel add up to one."""
+        tidy = self._tidying(plan)
         across, down = (ramps(spans, self.scale, image) for spans in (plan.columns, plan.rows))
         rest = None
         for number, rows in enumerate(plan.rows):
@@ -102,6 +108,7 @@ class ForeignNetwork(nn.Module):
             for columns, weight in zip(plan.columns, across, strict=True):
                 seen = image[..., rows.first : rows.last, columns.first : columns.last]
                 band[..., columns.first * self.scale : columns.last * self.scale] += self(seen) * weight
+                tidy()
                 spend(seen.shape[2] * seen.shape[3])
             band *= down[number][:, None]
             if rest is not None:
@@ -110,6 +117,21 @@ class ForeignNetwork(nn.Module):
             done = (following - rows.first) * self.scale
             rest = band[:, :, done:].clone()
             yield band[:, :, :done]
+
+    def _tidying(self, plan: Tiling) -> Callable[[], None]:
+        """What is called after each piece: when the process has grown by a part of what one takes, it gives back what is free.
+
+        Small tensors that stay lie between those that are freed, of which the C library otherwise gives none back.
+        """
+        most, base = self.traits.bytes(plan.looked) // TIDY, memory.resident() or 0
+
+        def tidy() -> None:
+            nonlocal base
+            if (memory.resident() or 0) > base + most:
+                memory.give_back()
+                base = memory.resident() or 0
+
+        return tidy
 
 
 def continued(image: Tensor, height: int, width: int) -> Tensor:

@@ -5,12 +5,15 @@ import os
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from psal_cli import memory, timing
@@ -36,17 +39,15 @@ class Traits:
     Attributes:
         reach: pixels around one on which it depends, a multiple of `period`; None where it depends on the whole picture.
         period: a picture moved by a multiple of so many pixels gives the same result, moved.
-        bytes_per_pixel: what it holds while it looks at a piece of `measured` pixels.
-        power: of the pixels, with which memory grows: 1, or up to 2 where each is compared with all.
-        measured: pixels of that piece.
+        memory: (pixels, bytes) of pieces, the smallest first: what the process grew by while it looked at one, or a smaller one.
+        power: of the pixels, with which memory grows beyond them: 1, or 2 where each is compared with all.
         nanoseconds: of a pixel that is looked at, on one core of the machine that psal's other figures are of.
     """
 
     reach: int | None
     period: int
-    bytes_per_pixel: float
+    memory: tuple[tuple[int, int], ...]
     power: float
-    measured: int
     nanoseconds: float
 
     @property
@@ -54,12 +55,18 @@ class Traits:
         """In words."""
         grid = f" on a grid of {self.period}" if self.period > 1 else ""
         looks = "looks at the whole picture" if self.reach is None else f"looks {self.reach} pixels around each{grid}"
-        return f"{looks}, {self.bytes_per_pixel / 1000:.1f} kB a pixel"
+        pixels, size = self.memory[-1]
+        return f"{looks}, {size / pixels / 1000:.1f} kB a pixel"
 
     def bytes(self, pixels: int) -> int:
-        """What it holds while it looks at a piece of so many pixels."""
-        most = max(pixels, self.measured) if self.power > 1 else pixels
-        return int(self.bytes_per_pixel * pixels * (most / self.measured) ** (self.power - 1))
+        """What it holds while it looks at a piece of so many pixels.
+
+        Small pieces take more of each pixel: the C library keeps what lies between tensors that are not large.
+        """
+        last, size = self.memory[-1]
+        if pixels >= last:
+            return int(size * (pixels / last) ** self.power)
+        return int(np.interp(pixels, [few for few, _ in self.memory], [taken for _, taken in self.memory]))
 
 
 def traits_of(network: "ForeignNetwork") -> Traits:
@@ -88,7 +95,10 @@ def cache_folder() -> Path:
 def _load(sha256: str) -> Traits | None:
     try:
         found = json.loads((cache_folder() / f"{sha256}.json").read_text())
-        return Traits(**found["traits"]) if found["version"] == VERSION else None
+        if found["version"] != VERSION:
+            return None
+        measured = tuple((int(pixels), int(size)) for pixels, size in found["traits"].pop("memory"))
+        return Traits(memory=measured, **found["traits"]) if measured else None
     except (OSError, ValueError, TypeError, KeyError, RuntimeError):  # RuntimeError: there is no home
         return None
 
@@ -108,51 +118,42 @@ def _measured(network: "ForeignNetwork") -> Traits:
         warnings.simplefilter("ignore")  # of the architecture's own code
         found, seconds = _memory(network)
         reach, period = reach_of(network)
-    _give_back()
-    pixels = max(found)
-    each = found[pixels] / pixels
-    small = min(found)
-    grows = _power(found[small] / small, each, pixels / small) if small < pixels else 1.0
-    least = 8 * (3 + 3 * network.scale**2)  # what goes in and out, twice
-    return Traits(
-        reach, period, SPARE * max(each, least), grows, pixels, 1e9 * seconds / pixels / timing.slowness() if seconds else 0.0
-    )
+    memory.give_back()
+    least = 8 * (3 + 3 * network.scale**2)  # bytes of a pixel: what goes in and out, twice
+    sizes = [max(int(SPARE * grown), least * pixels) for pixels, grown in found]
+    points = tuple(zip((pixels for pixels, _ in found), accumulate(sizes, max), strict=True))
+    nanoseconds = 1e9 * seconds / points[-1][0] / timing.slowness()
+    return Traits(reach, period, points, _power(points), nanoseconds)
 
 
-def _power(small: float, large: float, times: float) -> float:
-    """With which memory grows, of the bytes a pixel of two pieces, the larger one of so many times the pixels."""
-    if small <= 0 or large < small * times ** (GLOBAL - 1):
+def _power(points: Sequence[tuple[int, int]]) -> float:
+    """With which memory grows, of what the last two pieces took."""
+    if len(points) < 2 or points[-2][1] < SHOWN // 20:
         return 1.0
-    return 2.0
+    (small, few), (large, many) = points[-2:]
+    return 2.0 if many / few > (large / small) ** GLOBAL else 1.0
 
 
 @torch.no_grad()
-def _memory(network: "ForeignNetwork") -> tuple[dict[int, float], float]:
-    """Bytes that the process grew by, for pieces of so many pixels, the last two; CPU seconds of the last one."""
+def _memory(network: "ForeignNetwork") -> tuple[list[tuple[int, int]], float]:
+    """(pixels, bytes that the process grew by) of pieces, the smallest first; CPU seconds of the last one."""
     fixed = network.sizes.fixed
     sizes = [fixed] if fixed else [network.sizes.padded(side, side) for side in SIDES]
-    found: dict[int, float] = {}
+    found: list[tuple[int, int]] = []
     seconds = 0.0
-    for height, width in sizes:
+    for number, (height, width) in enumerate([sizes[0], *sizes]):
         piece = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
-        _give_back()
+        memory.give_back()
         memory.reset_peak()
         before, start = memory.resident(), time.process_time()
         network(piece)
+        if not number:  # what libraries set up when they are first used is no piece's
+            continue
         seconds = time.process_time() - start
         most = memory.peak()
         if before is None or most is None:
-            return {height * width: float(UNKNOWN * height * width)}, seconds
-        found[height * width] = float(max(most - before, 0))
-        if found[height * width] >= SHOWN:
+            return [(height * width, UNKNOWN * height * width)], seconds
+        found.append((height * width, max(most - before, 0)))
+        if found[-1][1] >= SHOWN:
             break
-    return dict(sorted(found.items())[-2:]), seconds
-
-
-def _give_back() -> None:
-    """Gives back to the system what the process no longer uses, so that what follows shows as growth."""
-    if sys.platform == "linux":
-        import ctypes
-
-        with suppress(OSError, AttributeError):  # a C library other than glibc
-            ctypes.CDLL(None).malloc_trim(0)
+    return found, seconds

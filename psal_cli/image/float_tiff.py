@@ -4,9 +4,11 @@ Pillow opens grey ones only. It decodes the bytes of all: their directory is wri
 many times as wide, without the predictor and the orientation, which are undone here.
 """
 
+import logging
 import struct
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 from typing import IO, Literal
 
 import numpy as np
@@ -14,7 +16,13 @@ from PIL import Image, TiffImagePlugin
 
 from psal_cli.errors import InputError
 from psal_cli.image.decoding import BITS, EXTRA_SAMPLES, PHOTOMETRIC, PLANAR, SAMPLE_FORMAT, SAMPLES, UPRIGHT
+from psal_cli.image.header import Header
+from psal_cli.image.losses import left_behind
+from psal_cli.image.metadata import read_metadata
+from psal_cli.image.picture import Picture
 from psal_cli.strips import rows_within, strips
+
+log = logging.getLogger(__name__)
 
 FLOAT = 3  # of the sample formats
 WIDTH, HEIGHT, COMPRESSION, ORIENTATION, PREDICTOR = 256, 257, 259, 274, 317
@@ -56,6 +64,11 @@ class FloatTiff:
         return (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
 
     @property
+    def header(self) -> Header:
+        """What it says of its picture."""
+        return Header("TIFF", *self.size, self.channels, 32, self.alpha)
+
+    @property
     def order(self) -> Literal["<", ">"]:
         return "<" if self.directory.prefix == b"II" else ">"
 
@@ -91,6 +104,17 @@ def float_tiff(file: IO[bytes]) -> FloatTiff | None:
     fits = channels and channels <= samples <= channels + len(extra) and len(bits) == 1 and found.bits in DTYPES
     known = formats == {FLOAT} and found.predictor in (NONE, HORIZONTAL, FLOATING) and found.width > 0 and found.height > 0
     return found if fits and known and not planes else None
+
+
+def picture(tiff: FloatTiff, file: IO[bytes], path: Path) -> Picture:
+    """The picture of a file; what is not kept is logged. Raises InputError for NaN and infinity."""
+    if tiff.samples > tiff.channels + tiff.alpha:
+        log.warning("%s has a channel beside its colours that it does not explain: it is not kept", path)
+    with opened(tiff, file) as image:
+        if others := left_behind(image, file):
+            log.warning("%s: its %s not kept", path, " and ".join(others) + (" is" if len(others) == 1 else " are"))
+        pixels, alpha = arrays(tiff, image, path)
+        return Picture(pixels, alpha, read_metadata(image, tiff.orientation, tiff.size, str(path)), "TIFF", True)
 
 
 def opened(tiff: FloatTiff, file: IO[bytes]) -> Image.Image:
@@ -135,7 +159,7 @@ def _with_directory(content: bytes, entries: dict[int, tuple[int, bytes]], order
 TYPE_SIZES = {1: 1, 2: 1, SHORT: 2, LONG: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 
 
-def arrays(tiff: FloatTiff, image: Image.Image, path: object) -> tuple[np.ndarray, np.ndarray | None]:
+def arrays(tiff: FloatTiff, image: Image.Image, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """(pixels [H, W, C], alpha [H, W] or None), float32, upright, of an image of `opened`.
 
     Raises InputError for NaN and infinity.

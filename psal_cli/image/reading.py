@@ -61,7 +61,8 @@ def read_header(path: str | Path, max_pixels: int = MAX_PIXELS, profiles: bool =
     path = Path(path)
     with opened(path) as (file, name):
         if floats and name == "TIFF" and (tiff := float_tiff.float_tiff(file)):
-            return _float_header(tiff, path, max_pixels)
+            _check_size(*tiff.size, path, max_pixels)
+            return tiff.header
         header = _header(file, name, path, max_pixels, profiles)
         return _turned(header, file, path)
 
@@ -78,29 +79,14 @@ def read_picture(path: str | Path, max_pixels: int = MAX_PIXELS, floats: bool = 
     path = Path(path)
     with opened(path) as (file, name):
         if floats and name == "TIFF" and (tiff := float_tiff.float_tiff(file)):
-            return _float_picture(tiff, file, path, max_pixels)
+            _check_size(*tiff.size, path, max_pixels)
+            return float_tiff.picture(tiff, file, path)
         header = _header(file, name, path, max_pixels)
         _warn_of_losses(file, name, path)
         with _image(file, name) as image:
             inks = Inks(image.info.get("icc_profile"), path) if image.mode == "CMYK" else None
             pixels, alpha, metadata = decoded(image, header, file, path, inks)
             return Picture(pixels, alpha, inks.profiled(metadata) if inks else metadata, name, _is_lossless(file, image))
-
-
-def _float_header(tiff: float_tiff.FloatTiff, path: Path, max_pixels: int) -> Header:
-    _check_size(*tiff.size, path, max_pixels)
-    return Header("TIFF", *tiff.size, tiff.channels, 32, tiff.alpha)
-
-
-def _float_picture(tiff: float_tiff.FloatTiff, file: IO[bytes], path: Path, max_pixels: int) -> Picture:
-    _float_header(tiff, path, max_pixels)
-    if tiff.samples > tiff.channels + tiff.alpha:
-        log.warning("%s has a channel beside its colours that it does not explain: it is not kept", path)
-    with float_tiff.opened(tiff, file) as image:
-        if others := left_behind(image, file):
-            log.warning("%s: its %s not kept", path, " and ".join(others) + (" is" if len(others) == 1 else " are"))
-        pixels, alpha = float_tiff.arrays(tiff, image, path)
-        return Picture(pixels, alpha, read_metadata(image, tiff.orientation, tiff.size, str(path)), "TIFF", True)
 
 
 def read_plain(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, np.ndarray | None]:

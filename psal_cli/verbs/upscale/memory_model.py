@@ -133,7 +133,7 @@ def _most(
         most = max(most, kept + result + at_work)
         area, sides = size, [side * network.scale for side in sides]
         kept += size * each
-    if reduced and reduced != (header.width, header.height):
+    if reduced and sorted(reduced) != sides:
         area = reduced[0] * reduced[1]
         kept += area * each
         most = max(most, kept + REDUCING)
