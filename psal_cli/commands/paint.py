@@ -37,7 +37,7 @@ NEEDED = ("starlette", "uvicorn")
     help="Listen on this address, so that other machines can open the page. Requires --token.",
 )
 @click.option(
-    "--token", metavar="TEXT", help=f"The secret in the page's address, {SHORTEST} characters or more. Default: random."
+    "--token", metavar="TEXT", help=f"The secret in the page's address, {SHORTEST} letters and digits or more. Default: random."
 )
 @click.option("--device", type=options.Device(), default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", type=IntRange(1, 1024), help="CPU threads. Default: chosen by torch.")

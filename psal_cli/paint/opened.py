@@ -11,7 +11,7 @@ import numpy as np
 
 from psal_cli import memory
 from psal_cli.errors import InvalidValueError
-from psal_cli.image import Header, Picture, read_header, read_picture
+from psal_cli.image import Header, read_header, read_picture
 from psal_cli.paint.changes import Box, Change, Pixels
 from psal_cli.paint.document import Document, Step, Variant, replayed
 from psal_cli.paint.jobs import Job
