@@ -46,6 +46,12 @@ def region(strokes: Sequence[Stroke], layer: str, size: tuple[int, int]) -> Regi
     return out
 
 
+def source_region(strokes: Sequence[Stroke], size: tuple[int, int]) -> Region | None:
+    """bool [H, W], what strokes say may be copied from; None where they say nothing of it."""
+    found = region(strokes, "source", size) if any(stroke.layer == "source" for stroke in strokes) else None
+    return found if found is not None and found.any() else None
+
+
 def painted(strokes: Iterable[Stroke], layer: str, size: tuple[int, int]) -> Part:
     """The same as `region`, of the part of the picture that the strokes reach only."""
     own = [stroke for stroke in strokes if stroke.layer == layer]

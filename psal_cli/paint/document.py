@@ -3,6 +3,7 @@ journal keeps."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from psal_cli.errors import InvalidValueError
 from psal_cli.image.strokes import MOST_STROKES, Brush, Outline, Stroke, parsed, record_of
@@ -89,13 +90,17 @@ class Document:
         self.here.at = at
         self._changed({"do": "move", "at": at})
 
-    def finish(self, step: Step) -> None:
-        """A step was made of the strokes here: the state behind it is shown. Steps that came after are forgotten."""
+    def finish(self, step: Step, ran: Sequence[Stroke]) -> None:
+        """A step was made of some strokes: the state behind it is shown. What was painted meanwhile goes there too. Steps that
+        came after are forgotten."""
+        own = self.here.current
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(own, ran, strict=False)))
         self._forget_later()
+        self.lists[self.position] = StrokeList(list(ran), len(ran))
         self.steps.append(step)
-        self.lists.append(StrokeList())
+        self.lists.append(StrokeList(own[same:], len(own) - same))
         self.position += 1
-        self._changed({"do": "finish", "step": step_record(step)})
+        self._changed({"do": "finish", "step": step_record(step), "strokes": [record_of(stroke) for stroke in ran]})
 
     def vary(self, variants: Sequence[Variant]) -> None:
         """Adds results to the last step that is shown and chooses the first of them. Steps that came after are forgotten."""
@@ -183,7 +188,7 @@ def replayed(document: Document, event: Event) -> None:
     elif do == "vary":
         document.vary(_variants(event["variants"]))
     elif do == "finish":
-        document.finish(_step(event["step"]))
+        document.finish(_step(event["step"]), [parsed(record) for record in _list(event["strokes"])])
     elif do == "saved":
         document.was_saved(str(event["fingerprint"]))
     else:

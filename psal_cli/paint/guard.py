@@ -28,10 +28,6 @@ HEADERS = {
 }
 
 
-class TooLargeError(Exception):
-    """A body that goes on beyond its limit."""
-
-
 class Guard:
     """Passes on what comes from this server's own page.
 
@@ -60,20 +56,20 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, sealed)
             return
-        left = _limit(scope["path"])
-
-        async def counted() -> Message:
-            nonlocal left
-            message = await receive()
-            left -= len(message.get("body", b""))
-            if left < 0:
-                raise TooLargeError
-            return message
-
-        try:
-            await self.inner(scope, counted, sealed)
-        except TooLargeError:
+        body = await _read(receive, _limit(scope["path"]))
+        if body is None:
             await refused(413, "the request is too large")(scope, receive, sealed)
+            return
+        told = False
+
+        async def whole() -> Message:
+            nonlocal told
+            if told:
+                return await receive()  # waits until the client leaves
+            told = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self.inner(scope, whole, sealed)
 
     def _refusal(self, scope: Scope, headers: Headers) -> JSONResponse | None:
         if len(headers.getlist("host")) != 1 or not self._is_own(headers["host"]):
@@ -102,6 +98,18 @@ class Guard:
         except ValueError:
             return False
         return self.anywhere
+
+
+async def _read(receive: Receive, most: int) -> bytes | None:
+    """The body of a request, None where it goes on beyond so many bytes: its length need not be stated."""
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > most:
+            return None
+        if not message.get("more_body", False):
+            return body
 
 
 def refused(status: int, text: str) -> JSONResponse:

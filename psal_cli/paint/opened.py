@@ -1,7 +1,7 @@
 """A picture that is open on the page: its pixels as they are after the steps that were run, and its tiles."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
@@ -12,6 +12,7 @@ import numpy as np
 from psal_cli import memory
 from psal_cli.errors import InvalidValueError
 from psal_cli.image import Header, read_header, read_picture
+from psal_cli.image.strokes import Stroke
 from psal_cli.paint.changes import Box, Change, Pixels
 from psal_cli.paint.document import Document, Step, Variant, replayed
 from psal_cli.paint.jobs import Job
@@ -154,9 +155,9 @@ class Opened:
         self.version += 1
         return boxes[1:]
 
-    def finished(self, step: Step) -> list[Box]:
-        """A step was run: its change is shown."""
-        self.document.finish(step)
+    def finished(self, step: Step, ran: Sequence[Stroke]) -> list[Box]:
+        """A step was made of some strokes: its change is shown."""
+        self.document.finish(step, ran)
         self.version += 1
         return [self._apply(file_of(step))]
 

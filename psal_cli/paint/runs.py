@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,8 +10,7 @@ from psal_cli import memory
 from psal_cli.errors import InvalidValueError
 from psal_cli.image import Mask, read_mask
 from psal_cli.image.arrays import joined, split
-from psal_cli.image.painting import region
-from psal_cli.image.shapes import Region
+from psal_cli.image.painting import source_region
 from psal_cli.image.strokes import Stroke
 from psal_cli.paint.changes import Change
 from psal_cli.paint.document import Step, Variant
@@ -19,19 +18,11 @@ from psal_cli.paint.jobs import Job
 from psal_cli.paint.opened import Opened
 from psal_cli.verbs.hooks import part_of
 from psal_cli.verbs.inpaint.options import InpaintOptions
+from psal_cli.verbs.inpaint.recorded import Recorded, record_of, recorded
 from psal_cli.verbs.validation import within
 
 MOST_RESULTS = 6  # of one run
-MOST_FEATHER = 1000  # pixels
 LARGEST_SEED = 2**32 - 1
-TYPES: Mapping[str, tuple[type, ...]] = {
-    "engine": (str,),
-    "patch_size": (int,),
-    "iterations": (int, type(None)),
-    "blend": (bool,),
-    "seed": (int,),
-    "feather": (int,),
-}
 
 
 @dataclass(frozen=True)
@@ -45,30 +36,18 @@ class Wish:
     @classmethod
     def parsed(cls, record: Mapping[str, object], device: str) -> "Wish":
         """Raises InvalidValueError."""
-        given = {name: record[name] for name in TYPES if name in record}
-        for name, value in given.items():
-            if not isinstance(value, TYPES[name]) or (isinstance(value, bool) and bool not in TYPES[name]):
-                raise InvalidValueError(name, repr(value), " or ".join(kind.__name__ for kind in TYPES[name]))
-        feather, results = given.pop("feather", 0), record.get("results", 1)
-        if not isinstance(results, int) or not isinstance(feather, int):
+        results = record.get("results", 1)
+        if not isinstance(results, int) or isinstance(results, bool):
             raise InvalidValueError("results", repr(results), "a whole number")
         within("results", results, 1, MOST_RESULTS)
-        within("feather", feather, 0, MOST_FEATHER)
-        engine = given.get("engine", InpaintOptions.engine)
-        options = InpaintOptions(**given, device="cpu" if engine == "patch" else device)  # type: ignore[arg-type]  # seen to above
-        return cls(options, feather, results)
+        found = recorded(record)
+        engine = found.options.engine
+        return cls(replace(found.options, device="cpu" if engine == "patch" else device), found.feather, results)
 
     @property
     def record(self) -> dict[str, object]:
         """For the history, and for `psal inpaint --strokes`."""
-        own = self.options
-        return {
-            "engine": own.engine,
-            "patch_size": own.patch_size,
-            "iterations": own.iterations,
-            "blend": own.blend,
-            "feather": self.feather,
-        }
+        return record_of(Recorded(self.options, self.feather))
 
 
 def inpaint_job(opened: Opened, wish: Wish, again: bool = False) -> Job:
@@ -89,7 +68,7 @@ def _fill(job: Job, opened: Opened, wish: Wish, strokes: Sequence[Stroke], again
     mask = read_mask(None, opened.size, feather=wish.feather, strokes=strokes)
     if not mask.hole.any():
         raise InvalidValueError("strokes", "empty", "something painted on the picture: mark what should go")
-    source = source_of(strokes, opened.size)
+    source = source_region(strokes, opened.size)
     pixels = opened.base() if again else opened.picture.pixels
     reach = _reach(opened, mask, wish, source is not None)
     array, marked = joined(pixels, opened.picture.alpha), mask.hole if mask.soft is None else mask.soft
@@ -118,16 +97,8 @@ def _fill(job: Job, opened: Opened, wish: Wish, strokes: Sequence[Stroke], again
             opened.document.vary(variants)
             boxes = opened.redo_last()
         else:
-            boxes = opened.finished(Step("inpaint", wish.record, count, box, variants))
+            boxes = opened.finished(Step("inpaint", wish.record, count, box, variants), strokes)
     return {"changed": boxes, "version": opened.version}
-
-
-def source_of(strokes: Sequence[Stroke], size: tuple[int, int]) -> Region | None:
-    """bool [H, W], what may be copied from; None where nothing is painted of it."""
-    if not any(stroke.layer == "source" for stroke in strokes):
-        return None
-    source = region(strokes, "source", size)
-    return source if source.any() else None
 
 
 def _reach(opened: Opened, mask: Mask, wish: Wish, source: bool) -> int | None:

@@ -39,7 +39,7 @@ export class Input {
   }
 
   #down(event) {
-    this.canvas.focus({ preventScroll: true });
+    this.canvas.focus({ preventScroll: true, focusVisible: false });
     this.canvas.setPointerCapture(event.pointerId);
     this.pointers.set(event.pointerId, [event.offsetX, event.offsetY]);
     this.pen ||= event.pointerType === "pen";

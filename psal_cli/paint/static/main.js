@@ -290,7 +290,7 @@ class Page {
     find("size").addEventListener("input", () => {
       this.setRadius(SMALLEST * (LARGEST / SMALLEST) ** (Number(find("size").value) / 1000));
     });
-    find("size").addEventListener("change", () => find("overlay").focus());
+    find("size").addEventListener("change", () => find("overlay").focus({ focusVisible: false }));
     window.addEventListener("beforeunload", (event) => {
       if (this.editor.unsaved || this.editor.changes?.waiting) event.preventDefault();
     });
@@ -306,7 +306,7 @@ async function start() {
     const session = await ask("/api/pictures");
     const page = new Page(session);
     await page.open(Number(new URLSearchParams(location.hash.slice(1)).get("picture")) || 0);
-    find("overlay").focus();
+    find("overlay").focus({ focusVisible: false });
   } catch (error) {
     find("opening").textContent = error.status === 403
       ? "This address is not complete: open the one that psal paint printed."
