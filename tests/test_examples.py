@@ -1,6 +1,7 @@
 """The documents are true: their commands, code, links and lengths, and the shell recipes of examples/batch.md."""
 
 import contextlib
+import importlib.util
 import io
 import os
 import re
@@ -77,6 +78,8 @@ def workplace(small_examples, tmp_path, monkeypatch, quick_colours):
     """A folder with all the files that the pages' commands name."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(swap, "SIZE", 16)
+    if importlib.util.find_spec("uvicorn"):  # psal paint would serve until it is interrupted
+        monkeypatch.setattr("psal_cli.paint.server.serve", lambda *items, **options: None)
     few = {name: layer for name, layer in reconstruct.layers().items() if name in ("full-10", "psal3")}
     monkeypatch.setattr(reconstruct, "layers", lambda: few)  # test_benchmarks.py has all
     (tmp_path / "examples").symlink_to(small_examples)
@@ -95,7 +98,10 @@ def workplace(small_examples, tmp_path, monkeypatch, quick_colours):
 
 
 def case(line):
-    return pytest.param(line, id=line[:100], marks=[pytest.mark.subprocess] if line.startswith(STARTING) else [])
+    marks = [pytest.mark.subprocess] if line.startswith(STARTING) else []
+    if line.startswith("psal paint"):
+        marks.append(pytest.mark.skipif(not importlib.util.find_spec("uvicorn"), reason="psal[paint] is not installed"))
+    return pytest.param(line, id=line[:100], marks=marks)
 
 
 @pytest.mark.parametrize("line", [case(line) for line in command_lines()])

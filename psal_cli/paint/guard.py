@@ -105,7 +105,8 @@ async def _read(receive: Receive, most: int) -> bytes | None:
     body = b""
     while True:
         message = await receive()
-        body += message.get("body", b"")
+        part: bytes = message.get("body", b"")
+        body += part
         if len(body) > most:
             return None
         if not message.get("more_body", False):
