@@ -73,6 +73,7 @@ def _listener(address: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address, port))
+        listener.listen()  # now: whoever is told the address may come before the server runs
     except (OSError, OverflowError) as error:
         listener.close()
         raise InputError(f"cannot listen on {address}, port {port}: {error}") from error

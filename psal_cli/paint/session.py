@@ -11,7 +11,7 @@ from psal_cli.errors import InvalidValueError
 from psal_cli.paint.opened import Opened
 
 MOST_OPEN = 2  # pictures in memory; others are decoded again when they are asked for
-WARM_UP = 1.0  # seconds after the first tile: the others of the screen come first
+WARM_UP = 2.5  # seconds after the first tile: the others of the screen come first
 
 
 class Session:

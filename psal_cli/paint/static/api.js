@@ -49,7 +49,10 @@ export class Changes {
   send(name, body = {}) {
     this.waiting += 1;
     const sent = this.last.then(() => this.#sent(name, body));
-    this.last = sent.catch(() => {}).finally(() => { this.waiting -= 1; });
+    this.last = sent.catch(() => {}).finally(() => {
+      this.waiting -= 1;
+      this.on.changed({});
+    });
     return sent;
   }
 

@@ -64,6 +64,7 @@ class Page {
       if (answer === "save" ? !(await this.saving.ask()) : answer !== "leave") return;
     }
     this.opening = true;
+    delete find("overlay").dataset.picture;
     find("opening").textContent = `Opening ${this.session.names[number]} …`;
     find("opening").hidden = false;
     try {
@@ -104,12 +105,13 @@ class Page {
     history.replaceState(null, "", `#token=${token}&picture=${picture.number}`);
     this.#changed();
     this.#zoomed();
+    find("overlay").dataset.picture = picture.number;
   }
 
   #changed() {
     this.overlay.ask();
     this.panel?.update();
-    if (this.viewer.picture && this.editor.position && !this.viewer.original) this.viewer.share = 0;
+    document.body.dataset.waiting = this.editor.changes?.waiting ?? 0;
   }
 
   #finished(job) {
@@ -256,6 +258,8 @@ class Page {
 
   #zoomed() {
     find("zoom").textContent = `${Number((100 * this.viewer.scale).toPrecision(3))} %`;
+    const [left, top] = this.viewer.corner;
+    Object.assign(find("overlay").dataset, { scale: this.viewer.scale, left, top });
   }
 
   zoomKey(scale) {

@@ -25,10 +25,6 @@ function source(picture, tile, layer, versions) {
 export class Viewer {
   constructor(element, tile) {
     this.tile = tile;
-    // OpenSeadragon would add a style of its own, which the page's security policy refuses, unless there is one.
-    const style = document.createElement("style");
-    style.dataset.openseadragonMobileCss = "true";
-    document.head.append(style);
     this.viewer = OpenSeadragon({
       element,
       drawer: "canvas",
