@@ -53,6 +53,7 @@ bench: $(VENV)/.bench
 	$(VENV)/bin/python tests/bench/bench_sr.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_generate.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_memory.py --write-readme
+	$(VENV)/bin/python tests/bench/bench_paint.py --write-readme
 	$(VENV)/bin/python tests/bench/format_table.py --write-readme --readme examples/formats.md
 	$(VENV)/bin/python tests/bench/fuzz_files.py --write-readme
 	$(VENV)/bin/python tests/bench/kill_files.py --write-readme

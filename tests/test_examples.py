@@ -22,6 +22,7 @@ from psal_cli import files
 from psal_cli.benchmarks import reconstruct, swap
 from psal_cli.commands import COMMANDS, main, reference
 from psal_cli.commands.bench import bench
+from psal_cli.image.strokes import Brush, Strokes, encoded
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -87,6 +88,7 @@ def workplace(small_examples, tmp_path, monkeypatch, quick_colours):
         ("dandelions.jpg", "photos/a.jpg"),
         ("dandelions_mask.png", "masks/a.png"),
         ("dandelions.jpg", "in.jpg"),
+        ("dandelions.jpg", "photo.jpg"),
         ("dandelions_mask.png", "m.png"),
         ("pagoda.jpg", "scans/1.jpg"),
         ("railway_grey.jpg", "frames/1.jpg"),
@@ -94,6 +96,9 @@ def workplace(small_examples, tmp_path, monkeypatch, quick_colours):
     ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.open(small_examples / source).save(tmp_path / name)
+    size = Image.open(tmp_path / "photo.jpg").size
+    dot = Brush("mask", ((30.0, 20.0, 4.0),))
+    (tmp_path / "photo_strokes.json").write_bytes(encoded(Strokes(size, (dot,), {"engine": "patch"})))
     return tmp_path
 
 

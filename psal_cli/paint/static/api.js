@@ -48,6 +48,7 @@ export class Changes {
 
   send(name, body = {}) {
     this.waiting += 1;
+    this.on.changed({});
     const sent = this.last.then(() => this.#sent(name, body));
     this.last = sent.catch(() => {}).finally(() => {
       this.waiting -= 1;

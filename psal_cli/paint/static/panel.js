@@ -34,7 +34,7 @@ export class Panel {
     if (!job) return;
     const bar = find("progress").querySelector("progress");
     bar.value = job.share;
-    const left = job.left ? `, ${duration(job.left)} left` : "";
+    const left = job.left ? ` · ${duration(job.left)} left` : "";
     find("progress-text").textContent = job.state === "waiting" ? "Waiting for another picture" : phase(job.text) + left;
   }
 
