@@ -1,7 +1,7 @@
 """The web application: its requests and what they answer. All that takes time runs in threads."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -13,25 +13,25 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from psal_cli.errors import InputError, InvalidValueError, MemoryLimitError, PsalError
-from psal_cli.image.painting import painted, rectangles
-from psal_cli.image.strokes import LAYERS, parsed, record_of
-from psal_cli.paint import saving
+from psal_cli.paint import answers, saving
+from psal_cli.paint.answers import Record, changed, described, job_record
 from psal_cli.paint.changes import Box
-from psal_cli.paint.document import StaleError, step_record
-from psal_cli.paint.guard import Guard
-from psal_cli.paint.jobs import Job, in_words
+from psal_cli.paint.colouring import colour_job
+from psal_cli.paint.document import StaleError
+from psal_cli.paint.enlarging import LARGEST, Enlargement, enlarge_job, name_of, preview_job
+from psal_cli.paint.guard import UPLOADS, Guard
+from psal_cli.paint.jobs import in_words
 from psal_cli.paint.opened import LAYERS as TILE_LAYERS
 from psal_cli.paint.opened import BusyError, Opened
 from psal_cli.paint.runs import MOST_RESULTS, Wish, inpaint_job
 from psal_cli.paint.session import Session
-from psal_cli.paint.tiles import TILE, jpeg
+from psal_cli.paint.tiles import TILE, Shown, jpeg
 from psal_cli.verbs.inpaint.options import ENGINES
 
 STATIC = Path(__file__).parent / "static"
 PREVIEW = 640  # pixels, the longer side of a result among several
 AROUND = 0.6  # of its size: what is shown around a hole there
 
-Record = Mapping[str, object]
 Answer = Callable[[Opened, Record], Record]
 
 
@@ -40,13 +40,16 @@ def application(session: Session, port: int, token: str, anywhere: bool = False)
     pages = Pages(session)
     numbered = "/api/pictures/{number:int}"
     posts: dict[str, Answer] = {
-        "strokes": add_strokes,
-        "move": move,
-        "outline": outline,
-        "go": go,
-        "choose": choose,
+        "strokes": answers.add_strokes,
+        "move": answers.move,
+        "outline": answers.outline,
+        "go": answers.go,
+        "choose": answers.choose,
+        "cancel": answers.cancel,
         "run": pages.run,
-        "cancel": cancel,
+        "colour": pages.colour,
+        "preview": pages.preview,
+        "enlarge": pages.enlarge,
         "save": pages.save,
     }
     routes: list[BaseRoute] = [
@@ -56,6 +59,9 @@ def application(session: Session, port: int, token: str, anywhere: bool = False)
         Route(numbered + "/job", pages.job, methods=["GET"]),
         Route(numbered + "/tiles/{layer:str}/{level:int}/{column:int}/{row:int}", pages.tile, methods=["GET"]),
         Route(numbered + "/results/{variant:int}", pages.result, methods=["GET"]),
+        Route(numbered + "/enlarged/{which:int}", pages.enlarged, methods=["GET"]),
+        Route(UPLOADS, pages.drop, methods=["POST"]),
+        Route(UPLOADS + "/{reference:int}", pages.reference, methods=["GET"]),
         *(Route(f"{numbered}/{name}", pages.post(answer), methods=["POST"]) for name, answer in posts.items()),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
@@ -79,7 +85,7 @@ class Pages:
         with saving.heard() as said:
             opened = self.session.opened(number)
         item = self.session.item(number)
-        return {"number": number, "output": item.output.name, "notices": said, **described(opened)}
+        return {"number": number, "output": item.output.name, "notices": said, "part": LARGEST, **described(opened)}
 
     async def job(self, request: Request) -> Response:
         return await answered(lambda: JSONResponse(job_record(self.session.opened(_number(request)))))
@@ -93,7 +99,7 @@ class Pages:
         def made() -> Response:
             found = self.session.opened(_number(request)).tile(place["layer"], *numbers)
             self.session.warm_up()
-            return Response(status_code=404) if found is None else Response(jpeg(found), media_type="image/jpeg")
+            return Response(status_code=404) if found is None else _jpeg(found)
 
         return await answered(made)
 
@@ -113,7 +119,7 @@ class Pages:
         if scale < 1:
             size = max(round(crop.shape[1] * scale), 1), max(round(crop.shape[0] * scale), 1)
             crop = cv2.resize(crop, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], -1)  # type: ignore[assignment]
-        return Response(jpeg(crop), media_type="image/jpeg")
+        return _jpeg(crop)
 
     def post(self, answer: Answer) -> Callable[[Request], object]:
         """The handler of a request that changes something: a number in its path, JSON in its body."""
@@ -129,118 +135,59 @@ class Pages:
 
         return handle
 
+    async def drop(self, request: Request) -> Response:
+        """A picture whose colours are to be lent."""
+        content = await request.body()
+        return await answered(lambda: JSONResponse({"number": self.session.references.add(content)}))
+
+    async def reference(self, request: Request) -> Response:
+        number: int = request.path_params["reference"]
+        return await answered(lambda: _jpeg(self.session.references.thumbnail(number)))
+
+    async def enlarged(self, request: Request) -> Response:
+        """The part that was enlarged last: 0 plainly, 1 by psal."""
+        which: int = request.path_params["which"]
+
+        def made() -> Response:
+            pair = self.session.opened(_number(request)).enlarged
+            return Response(status_code=404) if pair is None or which > 1 else _jpeg(pair[which])
+
+        return await answered(made)
+
     def run(self, opened: Opened, record: Record) -> Record:
         wish = Wish.parsed(record, self.session.device())
         with opened.changing(record.get("revision")):
             opened.begin(inpaint_job(opened, wish, again=record.get("again") is True))
         return job_record(opened)
 
+    def colour(self, opened: Opened, record: Record) -> Record:
+        with opened.changing(record.get("revision")):
+            opened.begin(colour_job(opened, self.session.references, record, self.session.device()))
+        return job_record(opened)
+
+    def preview(self, opened: Opened, record: Record) -> Record:
+        with opened.changing(record.get("revision")):
+            opened.begin(preview_job(opened, record, self.session.device()))
+        return job_record(opened)
+
+    def enlarge(self, opened: Opened, record: Record) -> Record:
+        scale = Enlargement.parsed(record, opened.picture.lossless).scale
+        output = self._output(opened)
+        order = saving.Order.parsed({"name": name_of(opened, output.name, scale), **record}, output)
+        with opened.changing(record.get("revision")):
+            opened.begin(enlarge_job(opened, record, order, self.session.device()))
+        return job_record(opened)
+
     def save(self, opened: Opened, record: Record) -> Record:
-        number = next(number for number, item in enumerate(self.session.items) if item.input == opened.path)
-        order = saving.Order.parsed(record, self.session.item(number).output)
+        order = saving.Order.parsed(record, self._output(opened))
         if opened.busy:
             raise BusyError
         found = saving.save(opened, order)
         return found | changed(opened, [])
 
-
-# ------------------------------------------------------------------------------------------------------------ changes
-
-
-def add_strokes(opened: Opened, record: Record) -> Record:
-    strokes = record.get("strokes")
-    if not isinstance(strokes, list):
-        raise InvalidValueError("strokes", type(strokes).__name__, "a list")
-    with opened.lock:
-        opened.document.expect(record.get("revision"))
-        opened.document.add(_whole(record, "at"), [parsed(stroke) for stroke in strokes])
-        return changed(opened, [])
-
-
-def move(opened: Opened, record: Record) -> Record:
-    with opened.lock:
-        opened.document.expect(record.get("revision"))
-        opened.document.move(_whole(record, "at"))
-        return changed(opened, [])
-
-
-def outline(opened: Opened, record: Record) -> Record:
-    """What the first `at` strokes mark, as rectangles: for strokes that the page cannot draw by itself."""
-    layer, at = record.get("layer"), _whole(record, "at")
-    if layer not in LAYERS:
-        raise InvalidValueError("layer", repr(layer), f"one of {', '.join(LAYERS)}")
-    with opened.lock:
-        strokes = opened.document.here.strokes[:at]
-    return {"rectangles": rectangles(painted(strokes, str(layer), opened.size))}
-
-
-def go(opened: Opened, record: Record) -> Record:
-    with opened.changing(record.get("revision")) as document:
-        position = _whole(record, "position")
-        if not 0 <= position <= len(document.steps):
-            raise InvalidValueError("position", position, f"a number from 0 to {len(document.steps)}")
-        boxes = opened.show(position)
-        document.go(position)
-        return changed(opened, boxes) | {"document": document_record(opened)}
-
-
-def choose(opened: Opened, record: Record) -> Record:
-    with opened.changing(record.get("revision")) as document:
-        document.choose(_whole(record, "variant"))
-        boxes = opened.redo_last()
-        return changed(opened, boxes) | {"document": document_record(opened)}
-
-
-def cancel(opened: Opened, record: Record) -> Record:
-    if opened.job is not None:
-        opened.job.cancel()
-    return job_record(opened)
-
-
-# ------------------------------------------------------------------------------------------------------------ records
-
-
-def described(opened: Opened) -> dict[str, object]:
-    """All that the page shows of a picture."""
-    width, height = opened.size
-    with opened.lock:
-        return {
-            "name": opened.path.name,
-            "width": width,
-            "height": height,
-            "levels": len(opened.pyramid.halves),
-            "format": opened.picture.format,
-            "bits": 8 * opened.picture.pixels.itemsize,
-            "grey": opened.picture.pixels.shape[2] == 1,
-            "job": job_record(opened)["job"],
-            **changed(opened, []),
-            "document": document_record(opened),
-        }
-
-
-def document_record(opened: Opened) -> dict[str, object]:
-    document = opened.document
-    return {
-        "position": document.position,
-        "at": document.here.at,
-        "strokes": [record_of(stroke) for stroke in document.here.strokes],
-        "steps": [step_record(step) for step in document.steps],
-    }
-
-
-def changed(opened: Opened, boxes: list[Box]) -> dict[str, object]:
-    """What a change came to. changed: left, top, width, height of the parts of the picture that look different."""
-    document = opened.document
-    return {"revision": document.revision, "version": opened.version, "changed": boxes, "unsaved": document.unsaved}
-
-
-def job_record(opened: Opened) -> dict[str, object]:
-    job: Job | None = opened.job
-    found: dict[str, object] = {"job": None if job is None else job.report()}
-    if job is not None and not job.running:
-        with opened.lock:
-            found |= {**changed(opened, []), "document": document_record(opened)}
-    return found
+    def _output(self, opened: Opened) -> Path:
+        """Where its result goes unless the page chose another name."""
+        return next(item.output for item in self.session.items if item.input == opened.path)
 
 
 async def answered(work: Callable[[], Response]) -> Response:
@@ -266,16 +213,13 @@ def failed(error: Exception) -> Response:
     return JSONResponse(found, status)
 
 
+def _jpeg(pixels: Shown) -> Response:
+    return Response(jpeg(pixels), media_type="image/jpeg")
+
+
 def _number(request: Request) -> int:
     number: int = request.path_params["number"]
     return number
-
-
-def _whole(record: Record, name: str) -> int:
-    value = record.get(name)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise InvalidValueError(name, repr(value), "a whole number")
-    return value
 
 
 def _around(box: Box, size: tuple[int, int]) -> Box:

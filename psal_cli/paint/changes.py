@@ -37,24 +37,26 @@ class Change:
         marked = filled[inside]
         return cls((left, top, width, height), marked, pixels[inside][marked], result[inside][marked])
 
-    def apply(self, pixels: Pixels, back: bool = False) -> None:
-        """Sets the pixels [H, W, C] of the picture; back: to what they were."""
+    def apply(self, pixels: Pixels, back: bool = False) -> Pixels:
+        """Sets the pixels [H, W, C] of the picture; back: to what they were. Returns them."""
         left, top, width, height = self.box
         pixels[top : top + height, left : left + width][self.marked] = self.before if back else self.after
+        return pixels
 
-    def undone(self, crop: Pixels, box: Box) -> None:
-        """Sets those pixels of a crop to what they were. box: of the crop."""
+    def undone(self, crop: Pixels, box: Box) -> Pixels:
+        """A crop with those pixels as they were. box: of the crop, which is changed."""
         left, top = max(box[0], self.box[0]), max(box[1], self.box[1])
         right = min(box[0] + box[2], self.box[0] + self.box[2])
         bottom = min(box[1] + box[3], self.box[1] + self.box[3])
         if left >= right or top >= bottom:
-            return
+            return crop
         width, height = self.box[2], self.box[3]
         own = np.s_[top - self.box[1] : bottom - self.box[1], left - self.box[0] : right - self.box[0]]
         number = np.cumsum(self.marked, dtype=np.int64).reshape(height, width) - 1
         seen = self.marked[own]
         part = crop[top - box[1] : bottom - box[1], left - box[0] : right - box[0]]
         part[seen] = self.before[number[own][seen]]
+        return crop
 
     def save(self, path: Path) -> None:
         bits = np.packbits(self.marked)
@@ -71,3 +73,49 @@ class Change:
         if len(change.before) != np.count_nonzero(marked) or change.before.shape != change.after.shape:
             raise ValueError(f"{path} is damaged")
         return change
+
+
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """All pixels have other values, and there may be more channels: the picture was coloured.
+
+    Attributes:
+        box: the whole picture.
+        before, after: [H, W, C], read from the disk as they are needed.
+    """
+
+    box: Box
+    before: Pixels
+    after: Pixels
+
+    def apply(self, pixels: Pixels, back: bool = False) -> Pixels:
+        """The pixels of the picture, in memory; back: as they were."""
+        return (self.before if back else self.after).copy()
+
+    def undone(self, crop: Pixels, box: Box) -> Pixels:
+        """A part of the picture as it was. box: of the part."""
+        left, top, width, height = box
+        return self.before[top : top + height, left : left + width].copy()
+
+    @staticmethod
+    def save(path: Path, before: Pixels, after: Pixels) -> None:
+        """path: of the one with the pixels after; those before lie beside it."""
+        np.save(_before(path), before)
+        np.save(path, after)
+
+    @classmethod
+    def load(cls, path: Path) -> "Whole":
+        """Raises OSError or ValueError where there is none."""
+        before, after = np.load(_before(path), mmap_mode="r"), np.load(path, mmap_mode="r")
+        if before.shape[:2] != after.shape[:2]:
+            raise ValueError(f"{path} is damaged")
+        return cls((0, 0, after.shape[1], after.shape[0]), before, after)
+
+
+def _before(path: Path) -> Path:
+    return path.with_name(f"before-{path.name}")
+
+
+def load_change(path: Path) -> Change | Whole:
+    """Raises OSError, ValueError or KeyError where there is none."""
+    return Whole.load(path) if path.suffix == ".npy" else Change.load(path)

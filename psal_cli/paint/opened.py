@@ -12,8 +12,9 @@ import numpy as np
 from psal_cli import memory
 from psal_cli.errors import InvalidValueError
 from psal_cli.image import Header, read_header, read_picture
+from psal_cli.image.srgb import coloured_metadata
 from psal_cli.image.strokes import Stroke
-from psal_cli.paint.changes import Box, Change, Pixels
+from psal_cli.paint.changes import Box, Pixels, load_change
 from psal_cli.paint.document import Document, Step, Variant, replayed
 from psal_cli.paint.jobs import Job
 from psal_cli.paint.state import State
@@ -52,10 +53,12 @@ class Opened:
         picture = read_picture(self.path, max_pixels)
         pixels = picture.pixels if picture.pixels.flags.writeable else picture.pixels.copy()
         self.picture = replace(picture, pixels=pixels)
+        self.metadata, self.coloured = picture.metadata, coloured_metadata(picture)  # of the original, and once it is coloured
         self.lock, self.version = threading.RLock(), 0
         self.job: Job | None = None
+        self.enlarged: tuple[Shown, Shown] | None = None  # a part that was enlarged: plainly, and by psal
         self.applied: list[tuple[Box, str]] = []  # of the changes that were made, where they are and their files
-        self.load = lru_cache(maxsize=2)(lambda file: Change.load(self.state.folder / file))
+        self.load = lru_cache(maxsize=2)(lambda file: load_change(self.state.folder / file))
         self.pyramid = Pyramid(self.picture.size, lambda box: self._crop("current", box))
         self.halves: list[Shown] | None = None  # of the original, once the picture is another one
         self.document = Document()
@@ -116,18 +119,19 @@ class Opened:
             crop = crop.copy()
             for place, file in reversed(self.applied):
                 if overlap(place, box):
-                    self.load(file).undone(crop, box)
+                    crop = self.load(file).undone(crop, box)
         alpha = None if self.picture.alpha is None else self.picture.alpha[inside]
-        return shown(crop, alpha, self.picture.metadata.icc)
+        metadata = self.metadata if layer == "original" else self.picture.metadata
+        return shown(crop, alpha, metadata.icc)
 
     def preview(self, variant: Variant, box: Box) -> Shown:
         """A part of the picture at full size with that result of the last step that is shown."""
-        change = Change.load(self.state.folder / variant.file)
+        change = load_change(self.state.folder / variant.file)
         with self.lock:
             left, top, width, height = box
             inside = np.s_[top : top + height, left : left + width]
             crop = self.picture.pixels[inside].copy()
-            replace(change, before=change.after).undone(crop, box)
+            crop = replace(change, before=change.after).undone(crop, box)
             alpha = None if self.picture.alpha is None else self.picture.alpha[inside]
             return shown(crop, alpha, self.picture.metadata.icc)
 
@@ -135,9 +139,7 @@ class Opened:
 
     def base(self) -> Pixels:
         """A copy of the pixels as they were before the last step."""
-        pixels = self.picture.pixels.copy()
-        self.load(self.applied[-1][1]).apply(pixels, back=True)
-        return pixels
+        return self.load(self.applied[-1][1]).apply(self.picture.pixels.copy(), back=True)
 
     def show(self, position: int) -> list[Box]:
         """Makes the pixels those of another state; returns what changed. To be called before the document goes there."""
@@ -165,16 +167,24 @@ class Opened:
         change = self.load(file)
         if self.halves is None:
             self.halves = self.pyramid.copied()
-        change.apply(self.picture.pixels)
         self.applied.append((change.box, file))
-        self.pyramid.update(change.box)
+        self._take(change.apply(self.picture.pixels), change.box)
         return change.box
 
     def _revert(self) -> Box:
         box, file = self.applied.pop()
-        self.load(file).apply(self.picture.pixels, back=True)
-        self.pyramid.update(box)
+        self._take(self.load(file).apply(self.picture.pixels, back=True), box)
         return box
+
+    def _take(self, pixels: Pixels, box: Box) -> None:
+        """Other pixels, which differ in a box. What was coloured may have another profile."""
+        same = pixels is self.picture.pixels
+        coloured = any(file.endswith(".npy") for _, file in self.applied)
+        self.picture = replace(self.picture, pixels=pixels, metadata=self.coloured if coloured else self.metadata)
+        if same:
+            self.pyramid.update(box)
+        else:
+            self.pyramid = Pyramid(self.size, lambda box: self._crop("current", box))
 
     # ----------------------------------------------------------------------------------------------------------- jobs
 

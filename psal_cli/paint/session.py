@@ -9,6 +9,7 @@ from pathlib import Path
 from psal_cli.batch.inputs import Item
 from psal_cli.errors import InvalidValueError
 from psal_cli.paint.opened import Opened
+from psal_cli.paint.references import References
 
 MOST_OPEN = 2  # pictures in memory; others are decoded again when they are asked for
 WARM_UP = 2.5  # seconds after the first tile: the others of the screen come first
@@ -19,11 +20,13 @@ class Session:
 
     Attributes:
         items: the pictures; `item.output` is where a result goes unless another name is chosen.
+        references: pictures that were dropped on the page.
         states: the folder of all states; device: that of networks, asked for once: to find it takes a second or two.
     """
 
     def __init__(self, items: Sequence[Item], states: Path, device: Callable[[], str], max_pixels: int):
         self.items, self.states, self.device, self.max_pixels = items, states, cache(device), max_pixels
+        self.references = References(max_pixels)
         self._warm = False
         self._open: OrderedDict[int, Opened] = OrderedDict()
         self._lock = threading.Lock()
@@ -80,3 +83,4 @@ class Session:
                     opened.job.thread.join(timeout=5)
                 opened.close()
             self._open.clear()
+            self.references.close()

@@ -99,9 +99,9 @@ def command(folder: Path, picture: Path) -> tuple[float, float]:
 def stroke(folder: Path, picture: Path) -> float:
     """Milliseconds from the release of a stroke to the frame that shows it, as the page counts them."""
     from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.by import By
-    from selenium.webdriver.chrome.service import Service
 
     options = webdriver.ChromeOptions()
     for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1280,720"):
@@ -125,7 +125,8 @@ def stroke(folder: Path, picture: Path) -> float:
         time.sleep(2)
         found = []
         for number in range(12):
-            chain = ActionChains(driver, duration=20).move_to_element_with_offset(overlay, -300, 20 * number - 100).click_and_hold()
+            chain = ActionChains(driver, duration=20)
+            chain.move_to_element_with_offset(overlay, -300, 20 * number - 100).click_and_hold()
             for _ in range(10):
                 chain.move_by_offset(20, 2)
             chain.release().perform()

@@ -72,12 +72,13 @@ export class Editor {
     return this.changes.send("choose", { variant });
   }
 
-  async run(options) {
+  // name: "run", "colour", "preview" or "enlarge".
+  async start(name, options) {
     if (this.running) return;
     this.job = { state: "waiting", share: 0, text: "" };
     this.on.progress(this.job);
     try {
-      await this.changes.send("run", options);
+      await this.changes.send(name, options);
     } catch (error) {
       this.job = null;
       this.on.progress(null);
@@ -154,7 +155,8 @@ export class Editor {
       }
       this.job = null;
       this.changes.revision = found.revision ?? this.changes.revision;
-      if (job?.state === "done") this.#heard({ ...found, changed: job.found.changed, version: job.found.version });
+      const shown = job?.found.changed ? { changed: job.found.changed, version: job.found.version } : { document: undefined };
+      if (job?.state === "done") this.#heard({ ...found, ...shown });
       this.on.progress(null);
       this.on.finished(job);
       return;

@@ -48,7 +48,12 @@ export class Input {
       this.pinch = null;
       return;
     }
-    const moving = this.tool === "move" || event.button === 1 || (this.pen && event.pointerType === "touch");
+    if (this.tools.mode === "enlarge" && this.tool !== "move" && event.button === 0) {
+      this.mode = "part";
+      this.start = this.#place(event);
+      return;
+    }
+    const moving = this.tool === "move" || this.tools.mode !== "remove" || event.button === 1 || (this.pen && event.pointerType === "touch");
     this.mode = moving ? "move" : "paint";
     if (!moving && event.button <= 2) this.#begin(event);
   }
@@ -60,6 +65,8 @@ export class Input {
     this.pointers.set(event.pointerId, [event.offsetX, event.offsetY]);
     if (this.pointers.size > 1) {
       this.#pinched();
+    } else if (this.mode === "part") {
+      this.on.marked(this.start, this.#place(event));
     } else if (this.mode === "move") {
       this.viewer.panBy(event.offsetX - before[0], event.offsetY - before[1]);
     } else if (this.overlay.live) {
@@ -134,7 +141,7 @@ export class Input {
   }
 
   #ring(event) {
-    const brush = ["brush", "eraser"].includes(this.tool);
+    const brush = ["brush", "eraser"].includes(this.tool) && this.tools.mode === "remove";
     const shown = event && brush && event.pointerType !== "touch" && this.viewer.image;
     this.at = event ? [event.offsetX, event.offsetY] : this.at;
     this.overlay.ring = shown

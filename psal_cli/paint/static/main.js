@@ -10,6 +10,7 @@ import { Panel } from "./panel.js";
 import { complain, find, say, shown } from "./parts.js";
 import { Saving } from "./saving.js";
 import { addTips } from "./tips.js";
+import { Verbs } from "./verbs.js";
 import { Viewer } from "./viewer.js";
 
 const TOOLS = ["move", "brush", "eraser", "lasso", "box"];
@@ -18,7 +19,7 @@ const [SMALLEST, LARGEST] = [0.5, 1000]; // radius of the brush, pixels of the p
 class Page {
   constructor(session) {
     this.session = session;
-    this.tools = { tool: "brush", layer: "mask", radius: 30 };
+    this.tools = { tool: "brush", layer: "mask", radius: 30, mode: "remove" };
     this.viewer = new Viewer(find("viewer"), session.tile);
     this.overlay = new Overlay(find("overlay"), this.viewer);
     this.compare = new Compare(this.viewer, this.overlay);
@@ -28,6 +29,7 @@ class Page {
       progress: (job) => {
         this.panel.progress(job);
         this.panel.update();
+        this.verbs.update();
       },
       finished: (job) => this.#finished(job),
       lost: (lost) => this.#lost(lost),
@@ -36,11 +38,13 @@ class Page {
     this.panel = new Panel(this.editor, {
       go: (position) => this.attempt(this.editor.go(position)),
       choose: (variant) => this.choose(variant),
+      mode: () => this.tools.mode,
       layerPainted: () => Boolean(this.editor.strokes?.has(this.tools.layer)),
     });
     this.saving = new Saving(this.editor);
     this.input = new Input(find("overlay"), this.viewer, this.overlay, this.tools, {
       painted: (stroke, released) => this.painted(stroke, released),
+      marked: (from, to) => this.verbs.mark(from, to),
     });
     this.viewer.view = () => {
       this.overlay.ask();
@@ -49,6 +53,7 @@ class Page {
     };
     this.keys = new Keys(this);
     this.#wire();
+    this.verbs = new Verbs(this);
     this.setTool("brush");
     this.setLayer("mask");
     this.setRadius(this.tools.radius);
@@ -103,6 +108,7 @@ class Page {
     this.setRadius(Math.max(Math.round(Math.max(picture.width, picture.height) / 100), 4));
     if (picture.document.strokes.length || picture.document.steps.length) say("Here is where you left off.");
     history.replaceState(null, "", `#token=${token}&picture=${picture.number}`);
+    this.verbs.opened();
     this.#changed();
     this.#zoomed();
     find("overlay").dataset.picture = picture.number;
@@ -117,6 +123,7 @@ class Page {
   #finished(job) {
     if (job?.state === "failed") complain(new Error(job.error));
     else if (job?.state === "cancelled") say("Cancelled. What you painted is still there.");
+    else if (job && ["preview", "upscale"].includes(job.kind)) this.attempt(this.verbs.finished(job));
     else if (job) say("Done. Hold O to see how it was.", { seconds: 4 });
   }
 
@@ -179,16 +186,17 @@ class Page {
   }
 
   run() {
+    if (this.tools.mode !== "remove" || this.editor.running) return null;
     if (!this.editor.strokes?.has("mask")) return say("Paint over what should go first.");
     this.compare.toggle(false);
-    return this.attempt(this.editor.run(this.options()));
+    return this.attempt(this.editor.start("run", this.options()));
   }
 
   another() {
     const step = this.editor.step;
-    if (!step) return null;
+    if (step?.kind !== "inpaint" || this.editor.running) return null;
     const seed = (Math.max(...step.variants.map(([number]) => number)) + 1) % 2 ** 32;
-    return this.attempt(this.editor.run({ ...this.options(), ...step.options, results: 1, seed, again: true }));
+    return this.attempt(this.editor.start("run", { ...this.options(), ...step.options, results: 1, seed, again: true }));
   }
 
   choose(variant) {
@@ -206,6 +214,7 @@ class Page {
   // ---------------------------------------------------------------------------------------------------------- tools
 
   setTool(tool) {
+    if (this.tools.mode !== "remove" && tool !== "move") this.verbs.set("remove");
     this.tools.tool = tool;
     for (const name of TOOLS) find(`tool-${name}`).setAttribute("aria-pressed", String(name === tool));
     this.#cursor();
@@ -216,9 +225,17 @@ class Page {
     this.#cursor();
   }
 
+  modeChanged() {
+    this.compare.update();
+    this.panel.update();
+    this.#cursor();
+  }
+
   #cursor() {
     const { tool } = this.input;
-    find("overlay").parentElement.className = tool === "move" ? "moving" : ["brush", "eraser"].includes(tool) ? "painting" : "marking";
+    const { mode } = this.tools;
+    const moving = tool === "move" || mode === "colour";
+    find("overlay").parentElement.className = moving ? "moving" : mode === "enlarge" ? "marking" : ["brush", "eraser"].includes(tool) ? "painting" : "marking";
     if (!["brush", "eraser"].includes(tool)) this.overlay.ring = null;
     this.overlay.ask();
   }

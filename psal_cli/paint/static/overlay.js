@@ -14,6 +14,7 @@ export class Overlay {
     this.strokes = null;
     this.live = null; // the stroke that is being painted
     this.ring = null; // {x, y, radius} on the screen
+    this.part = null; // of the picture: left, top, width, height
     this.hidden = false;
     this.key = "";
     new ResizeObserver(() => this.#resize()).observe(canvas);
@@ -53,14 +54,40 @@ export class Overlay {
       for (const layer of LAYERS) context.drawImage(this.live?.layer === layer ? this.#withLive() : this.layers[layer], 0, 0);
       context.globalAlpha = 1;
     }
+    if (this.part && this.viewer.image) this.#drawPart();
     this.#drawRing();
+  }
+
+  // The part that is to be enlarged.
+  #drawPart() {
+    const { context, density } = this;
+    const [left, top] = this.viewer.corner;
+    const scale = this.viewer.scale;
+    const [x, y, width, height] = this.part;
+    context.setTransform(density, 0, 0, density, 0, 0);
+    for (const [colour, dash] of [["rgb(0 0 0 / 70%)", []], ["#fff", [6, 5]]]) {
+      context.strokeStyle = colour;
+      context.lineWidth = 2;
+      context.setLineDash(dash);
+      context.strokeRect(left + x * scale, top + y * scale, width * scale, height * scale);
+    }
+    context.setLineDash([]);
   }
 
   // The strokes of each layer, drawn only where the view or the strokes are others than before.
   #drawLayers() {
     const { strokes, canvas } = this;
-    const key = [...this.viewer.corner, this.viewer.scale, strokes.version, canvas.width, canvas.height].join();
-    if (key === this.key && this.drawnOf === strokes) return;
+    const key = [...this.viewer.corner, this.viewer.scale, canvas.width, canvas.height].join();
+    const same = key === this.key && this.drawnOf === strokes;
+    const before = this.drawnVersion;
+    Object.assign(this, { key, drawnOf: strokes, drawnVersion: strokes.version });
+    if (same && before === strokes.version) return;
+    const added = strokes.list[strokes.at - 1];
+    if (same && strokes.version === before + 1 && strokes.added === strokes.version && added.points) {
+      const layer = this.layers[added.layer];
+      this.#painted(layer, added.layer, (context, view) => strokes.drawOne(context, added, view), false);
+      return;
+    }
     for (const layer of LAYERS) {
       const missing = this.#painted(this.layers[layer], layer, (context, view) => strokes.draw(context, layer, view));
       missing?.then(() => {
@@ -68,8 +95,6 @@ export class Overlay {
         this.ask();
       }, () => {});
     }
-    this.key = key;
-    this.drawnOf = strokes;
   }
 
   #withLive() {
@@ -85,14 +110,15 @@ export class Overlay {
   }
 
   // Lets `draw` paint on a canvas in picture coordinates, in the colour of a layer; returns what it returns.
-  #painted(canvas, layer, draw) {
+  // anew: on nothing, else on what is there.
+  #painted(canvas, layer, draw, anew = true) {
     const context = canvas.getContext("2d");
     const [left, top] = this.viewer.corner;
     const [scale, density] = [this.viewer.scale, this.density];
     const [x, y] = this.viewer.toPicture(0, 0);
     const view = { left: x, top: y, right: x + canvas.width / density / scale, bottom: y + canvas.height / density / scale };
     context.setTransform(1, 0, 0, 1, 0, 0);
-    context.clearRect(0, 0, canvas.width, canvas.height);
+    if (anew) context.clearRect(0, 0, canvas.width, canvas.height);
     context.save();
     context.setTransform(scale * density, 0, 0, scale * density, left * density, top * density);
     context.lineCap = context.lineJoin = "round";

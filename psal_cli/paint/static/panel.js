@@ -4,6 +4,7 @@ import { image } from "./api.js";
 import { duration, element, find } from "./parts.js";
 
 const KINDS = { inpaint: "Removed", colorize: "Coloured" };
+const WORDS = { colorize: "Finding colours", preview: "Enlarging the part", upscale: "Enlarging" };
 const PHASES = [[/guid|describ|look/i, "Looking for what fits"], [/join/i, "Joining the pieces"], [/draw/i, "Drawing"]];
 
 export class Panel {
@@ -30,12 +31,13 @@ export class Panel {
 
   progress(job) {
     find("progress").hidden = !job;
-    find("run").hidden = Boolean(job);
+    document.body.classList.toggle("busy", Boolean(job));
     if (!job) return;
     const bar = find("progress").querySelector("progress");
     bar.value = job.share;
     const left = job.left ? ` · ${duration(job.left)} left` : "";
-    find("progress-text").textContent = job.state === "waiting" ? "Waiting for another picture" : phase(job.text) + left;
+    const words = job.kind === "inpaint" || !job.kind ? phase(job.text) : WORDS[job.kind];
+    find("progress-text").textContent = job.state === "waiting" ? "Waiting for another picture" : words + left;
   }
 
   #history(busy) {
@@ -55,7 +57,7 @@ export class Panel {
   #cards() {
     const { editor } = this;
     const step = editor.step;
-    find("choices").hidden = !step || step.kind !== "inpaint";
+    find("choices").hidden = !step || step.kind !== "inpaint" || this.on.mode() !== "remove";
     const key = step ? JSON.stringify([editor.picture.number, editor.position, step.variants]) : "";
     if (key !== this.shownCards) {
       this.shownCards = key;

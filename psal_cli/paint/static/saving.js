@@ -23,7 +23,7 @@ export class Saving {
   // Returns whether it was saved.
   ask() {
     const { picture } = this.editor;
-    if (this.named !== picture.number) find("save-name").value = picture.output;
+    if (this.named !== picture.number || find("save-name").value.match(/_(inpainted|colorized)\./)) find("save-name").value = this.#default();
     this.named = picture.number;
     this.#update();
     this.saved = false;
@@ -32,6 +32,12 @@ export class Saving {
     name.focus();
     name.setSelectionRange(0, name.value.lastIndexOf("."));
     return new Promise((resolve) => this.dialog.addEventListener("close", () => resolve(this.saved), { once: true }));
+  }
+
+  #default() {
+    const { picture, steps, position } = this.editor;
+    const coloured = position > 0 && steps.slice(0, position).every((step) => step.kind === "colorize");
+    return coloured ? picture.output.replace("_inpainted", "_colorized") : picture.output;
   }
 
   #update() {

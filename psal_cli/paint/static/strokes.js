@@ -86,6 +86,7 @@ export class Strokes {
     this.list = [...this.current, stroke];
     this.at = this.list.length;
     this.version += 1;
+    this.added = this.version;
   }
 
   move(at) {
