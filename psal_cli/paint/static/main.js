@@ -216,7 +216,7 @@ class Page {
   setTool(tool) {
     if (this.tools.mode !== "remove" && tool !== "move") this.verbs.set("remove");
     this.tools.tool = tool;
-    for (const name of TOOLS) find(`tool-${name}`).setAttribute("aria-pressed", String(name === tool));
+    this.#pressed();
     this.#cursor();
   }
 
@@ -229,6 +229,12 @@ class Page {
     this.compare.update();
     this.panel.update();
     this.#cursor();
+    this.#pressed();
+  }
+
+  #pressed() {
+    const { tool, mode } = this.tools;
+    for (const name of TOOLS) find(`tool-${name}`).setAttribute("aria-pressed", String(name === tool && mode === "remove"));
   }
 
   #cursor() {

@@ -3,6 +3,7 @@
 import { headers, image, Lost, Refused } from "./api.js";
 import { complain, element, find, say, shown } from "./parts.js";
 
+const ROOM = 440; // pixels: a part that is smaller is shown larger, each pixel as a square
 const MODES = ["remove", "colour", "enlarge"];
 
 export class Verbs {
@@ -74,7 +75,9 @@ export class Verbs {
     const path = `/api/pictures/${this.page.editor.picture.number}/enlarged/`;
     for (const which of [0, 1]) {
       URL.revokeObjectURL(find(`part-${which}`).src);
-      find(`part-${which}`).src = await image(path + which);
+      const picture = find(`part-${which}`);
+      picture.src = await image(path + which);
+      picture.width = job.found.width * Math.max(Math.floor(ROOM / job.found.width), 1);
     }
     await shown(find("part-dialog"));
   }
