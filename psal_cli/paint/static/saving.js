@@ -54,7 +54,9 @@ export class Saving {
       ? ""
       : bits === 16 && EIGHT_BITS.test(name)
         ? "This format holds 8 bits a channel, the picture has 16: choose .tif or .png to keep them."
-        : "Saved beside the photo, with its profile and camera data. Pixels outside what you painted stay as they are.";
+        : lossy
+          ? "Saved with its profile and camera data. This format encodes the whole picture again; .png and .tif keep all other pixels exactly."
+          : "Saved with its profile and camera data. Pixels outside what you painted stay exactly as they are.";
     const steps = this.editor.position > 0 || this.editor.strokes.at > 0;
     for (const id of ["save-mask", "save-strokes"]) {
       find(id).disabled = !steps;

@@ -46,6 +46,10 @@ export class Viewer {
     });
     this.viewer.innerTracker?.setTracking(false);
     this.view = () => {};
+    this.whole = true; // as long as nobody has zoomed or moved: then it fits the window whatever its size
+    this.viewer.addHandler("resize", () => {
+      if (this.whole && this.image) setTimeout(() => this.viewport.goHome(true));
+    });
     for (const event of ["update-viewport", "resize", "open"]) this.viewer.addHandler(event, () => this.#moved());
   }
 
@@ -59,6 +63,7 @@ export class Viewer {
       this.viewer.addOnceHandler("open", () => {
         this.image = this.viewer.world.getItemAt(0);
         this.viewer.viewport.goHome(true);
+        this.whole = true;
         resolve();
       });
       this.viewer.addOnceHandler("open-failed", (event) => reject(new Error(event.message)));
@@ -133,23 +138,27 @@ export class Viewer {
   }
 
   panBy(x, y) {
+    this.whole = false;
     const by = this.viewport.deltaPointsFromPixels(new OpenSeadragon.Point(-x, -y), true);
     this.viewport.panBy(by, true);
     this.viewport.applyConstraints(true);
   }
 
   zoomBy(factor, x, y, now = false) {
+    this.whole = false;
     const at = x === undefined ? undefined : this.viewport.pointFromPixel(new OpenSeadragon.Point(x, y), true);
     this.viewport.zoomBy(factor, at, now);
     this.viewport.applyConstraints(now);
   }
 
   zoomTo(scale) {
+    this.whole = false;
     this.viewport.zoomTo(scale * this.picture.width / this.viewport.getContainerSize().x, undefined, false);
     this.viewport.applyConstraints(false);
   }
 
   home() {
+    this.whole = true;
     this.viewport.goHome(false);
   }
 
