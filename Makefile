@@ -4,7 +4,8 @@ VENV := .venv
 DEV := .venv-dev
 PIP := $(VENV)/bin/pip --disable-pip-version-check
 TOOLS := torch numpy pillow opencv-python-headless click rich safetensors tqdm pillow-heif pillow-jxl-plugin matplotlib \
-  einops onnx onnxruntime pytest pytest-cov pytest-xdist hypothesis ruff mypy scipy scikit-build-core cmake ninja
+  einops onnx onnxruntime pytest pytest-cov pytest-xdist hypothesis ruff mypy scipy scikit-build-core cmake ninja starlette uvicorn httpx2 \
+  selenium
 SOURCES := $(shell find psal_cli ext weights -type f -not -name '*.so' -not -name '*.pyc' 2>/dev/null) pyproject.toml PYPI.md
 
 .PHONY: demo test lint dev check coverage bench train sanitize dist clean
@@ -53,6 +54,7 @@ bench: $(VENV)/.bench
 	$(VENV)/bin/python tests/bench/bench_sr.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_generate.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_memory.py --write-readme
+	$(VENV)/bin/python tests/bench/bench_paint.py --write-readme
 	$(VENV)/bin/python tests/bench/format_table.py --write-readme --readme examples/formats.md
 	$(VENV)/bin/python tests/bench/fuzz_files.py --write-readme
 	$(VENV)/bin/python tests/bench/kill_files.py --write-readme

@@ -48,10 +48,12 @@ def pytest_generate_tests(metafunc):
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """One of several workers compiles the emulation, and runs all that use it."""
+    """One of several workers compiles the emulation, and runs all that use it; likewise with the browser."""
     for item in items:
         if item.get_closest_marker("emulation"):
             item.add_marker(pytest.mark.xdist_group("emulation"))
+        elif item.path.name == "test_paint_browser.py" and item.config.pluginmanager.hasplugin("xdist"):
+            item.add_marker(pytest.mark.xdist_group("browser"))
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """The documents are true: their commands, code, links and lengths, and the shell recipes of examples/batch.md."""
 
 import contextlib
+import importlib.util
 import io
 import os
 import re
@@ -22,6 +23,7 @@ from psal_cli import files
 from psal_cli.benchmarks import reconstruct, swap
 from psal_cli.commands import COMMANDS, main, reference
 from psal_cli.commands.bench import bench
+from psal_cli.image.strokes import Brush, Strokes, encoded
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -79,6 +81,8 @@ def workplace(small_examples, tmp_path, monkeypatch, quick_colours):
     """A folder with all the files that the pages' commands name."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(swap, "SIZE", 16)
+    if importlib.util.find_spec("uvicorn"):  # psal paint would serve until it is interrupted
+        monkeypatch.setattr("psal_cli.paint.server.serve", lambda *items, **options: None)
     few = {name: layer for name, layer in reconstruct.layers().items() if name in ("full-10", "psal3")}
     monkeypatch.setattr(reconstruct, "layers", lambda: few)  # test_benchmarks.py has all
     (tmp_path / "examples").symlink_to(small_examples)
@@ -86,6 +90,7 @@ def workplace(small_examples, tmp_path, monkeypatch, quick_colours):
         ("dandelions.jpg", "photos/a.jpg"),
         ("dandelions_mask.png", "masks/a.png"),
         ("dandelions.jpg", "in.jpg"),
+        ("dandelions.jpg", "photo.jpg"),
         ("dandelions_mask.png", "m.png"),
         ("pagoda.jpg", "scans/1.jpg"),
         ("railway_grey.jpg", "frames/1.jpg"),
@@ -100,11 +105,16 @@ def workplace(small_examples, tmp_path, monkeypatch, quick_colours):
     ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.open(small_examples / source).save(tmp_path / name)
+    size = Image.open(tmp_path / "photo.jpg").size
+    dot = Brush("mask", ((30.0, 20.0, 4.0),))
+    (tmp_path / "photo_strokes.json").write_bytes(encoded(Strokes(size, (dot,), {"engine": "patch"})))
     return tmp_path
 
 
 def case(line):
     marks = [pytest.mark.subprocess] * line.startswith(STARTING) + [pytest.mark.slow] * line.startswith(SLOW)
+    if line.startswith("psal paint"):
+        marks.append(pytest.mark.skipif(not importlib.util.find_spec("uvicorn"), reason="psal[paint] is not installed"))
     return pytest.param(line, id=line[:100], marks=marks)
 
 

@@ -23,7 +23,7 @@ FLOORS = [
     {"__main__"},
     {"commands"},
     {"training"},
-    {"benchmarks"},
+    {"benchmarks", "paint"},
     {"verbs"},
     {"batch", "viz", "networks", "foreign"},
     {"image", "patchmatch", "attention", "timing"},

@@ -15,7 +15,10 @@ from psal_cli.commands.cures import outcome
 from psal_cli.errors import INTERRUPTED
 from psal_cli.files import REASONS, STDIO, give_up_stdout, unwritten
 
-COMMANDS = ("inpaint", "colorize", "upscale", "generate", "reconstruct", "models", "bench", "doctor", "help", "completion")
+COMMANDS = (
+    *("inpaint", "colorize", "upscale", "generate", "reconstruct", "paint"),
+    *("models", "bench", "doctor", "help", "completion"),
+)
 # Threads that have nothing to do sleep instead of spinning: several psal beside each other are many times faster for it.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 VERBOSITY = "psal_cli.verbosity"  # where -v leaves its count, in the context that all commands share

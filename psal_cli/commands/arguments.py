@@ -48,6 +48,7 @@ class InpaintArguments(Arguments):
     mask: str | None
     box: tuple[Box, ...]
     polygon: tuple[Polygon, ...]
+    strokes: str | None
     if_masked: bool
     mask_invert: bool
     dilate: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import click
@@ -16,6 +17,7 @@ from psal_cli.commands.command import Command
 from psal_cli.commands.console import Console, Progress
 from psal_cli.commands.run import run_verb
 from psal_cli.commands.shapes import check_marked, shape_options
+from psal_cli.commands.strokes import repeated, strokes_option, typed_options
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError, InvalidValueError, MemoryLimitError
 from psal_cli.verbs.inpaint.options import ATTENTIONS, ENGINES, InpaintOptions
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from psal_cli.image import Header, Picture
     from psal_cli.image.mask import Mask
     from psal_cli.image.shapes import Shape
+    from psal_cli.image.strokes import Strokes
     from psal_cli.memory import Plan
     from psal_cli.verbs.inpaint.api import InpaintResult
 
@@ -37,6 +40,7 @@ EXAMPLE = "psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.
 @options.input_options
 @options.mask_options
 @shape_options("Fill", "--mask")
+@strokes_option
 @options.output_options
 @options.batch_options
 @click.option(
@@ -98,12 +102,13 @@ class Result:
 
 class Inpaint(Verb[InpaintArguments, Loaded, Result]):
     beside = "_inpainted"
-    partners = ("mask", "source_mask")
+    partners = ("mask", "source_mask", "strokes")
     outputs = ("save_offsets", "compare")
     flags: ClassVar[Mapping[str, str]] = {
         "mask": "--mask",
         "box": "--box",
         "polygon": "--polygon",
+        "strokes": "--strokes",
         "patch_size": "--patch-size",
         "weights": "--weights",
         "device": "--device",
@@ -112,7 +117,7 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
     def __init__(self, arguments: InpaintArguments, console: Console):
         super().__init__(arguments, console)
         check_marked(arguments)
-        self.if_masked = arguments.if_masked
+        self.if_masked, self.typed = arguments.if_masked, typed_options()
         copying = ("source_mask", "patch_size", "no_blend", "save_offsets", "arrows")
         self.refuse_mixtures(dict.fromkeys(copying, PATCHES) | dict.fromkeys(("attention", "weights"), NETWORKS))
         if arguments.engine == "patch":
@@ -122,11 +127,21 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         from psal_cli.verbs.inpaint.guide import network_for
         from psal_cli.verbs.inpaint.memory_model import baseline
 
-        network_for(self._options())
+        network_for(self._options(self.arguments))
         baseline()  # with the network, before any picture is in memory
 
-    def _options(self, reach: int | None = None) -> InpaintOptions:
-        arguments = self.arguments
+    def _arguments_for(self, item: Item) -> InpaintArguments:
+        """The arguments, with those of the run that the item's strokes were saved with where none were typed."""
+        strokes = self._strokes(item)
+        return self.arguments if strokes is None else repeated(self.arguments, strokes, self.typed)
+
+    def _strokes(self, item: Item) -> Strokes | None:
+        from psal_cli.image.strokes import read_strokes
+
+        path = self.sidecar(item, "strokes")
+        return None if path is None else read_strokes(path)
+
+    def _options(self, arguments: InpaintArguments, reach: int | None = None) -> InpaintOptions:
         return InpaintOptions(
             engine=arguments.engine,
             attention=arguments.attention,
@@ -136,7 +151,7 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
             blend=not arguments.no_blend,
             reach=reach,
             seed=arguments.seed,
-            device=self.device,
+            device="cpu" if arguments.engine == "patch" else self.device,
         )
 
     def _shapes(self) -> tuple[Shape, ...]:
@@ -160,6 +175,7 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         from psal_cli.verbs.inpaint.guide import network_for
         from psal_cli.verbs.inpaint.memory_model import plan
 
+        arguments = self._arguments_for(item)
         within = partial(
             plan,
             header,
@@ -167,9 +183,9 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
             None if mask is None else mask.hole,
             source=source,
             soft=mask is not None and mask.soft is not None,
-            patch_size=self.arguments.patch_size,
-            engine=self.arguments.engine,
-            network=network_for(self._options()),
+            patch_size=arguments.patch_size,
+            engine=arguments.engine,
+            network=network_for(self._options(arguments)),
             mask_decoding=self._mask_decoding(item, (header.width, header.height)),
             streams=self.streams(item, header, header.channels),
         )
@@ -181,27 +197,42 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         from psal_cli.image import read_header
         from psal_cli.image.mask import check_mask_size
 
-        headers = [read_header(path, self.arguments.max_pixels, profiles=False) for path in item.sidecar_files]
-        for path, head in zip(item.sidecar_files, headers, strict=True):
+        headers = [read_header(path, self.arguments.max_pixels, profiles=False) for path in self._masks(item)]
+        for path, head in zip(self._masks(item), headers, strict=True):
             check_mask_size(head.width, head.height, size, path)  # before the picture, which may be large, is decoded
         decoding = (memory.reading(1, head.channels, head.bits // 8, head.alpha, head.format) for head in headers)
         return max(decoding, default=0)
 
+    def _masks(self, item: Item) -> list[Path]:
+        """The pictures among the files that belong to it."""
+        return [path for name in ("mask", "source_mask") for path in item.sidecars.get(name, ())]
+
     def _mask(self, item: Item, size: tuple[int, int]) -> Mask:
         from psal_cli.image import read_mask
+        from psal_cli.image.strokes import read_strokes
 
-        arguments, path = self.arguments, self.sidecar(item, "mask")
+        arguments, path, strokes = self._arguments_for(item), self.sidecar(item, "mask"), self.sidecar(item, "strokes")
+        painted = () if strokes is None else read_strokes(strokes, size).strokes
         return read_mask(
-            path, size, arguments.mask_invert, arguments.dilate, arguments.feather, arguments.max_pixels, self._shapes()
+            path,
+            size,
+            arguments.mask_invert,
+            arguments.dilate,
+            arguments.feather,
+            arguments.max_pixels,
+            self._shapes(),
+            painted,
         )
 
     def _source(self, item: Item, size: tuple[int, int]) -> npt.NDArray[np.bool_] | None:
-        """--source-mask."""
+        """--source-mask, or what of the strokes says the same."""
         from psal_cli.image import read_region
+        from psal_cli.image.painting import source_region
 
         path = self.sidecar(item, "source_mask")
         if path is None:
-            return None
+            strokes = self._strokes(item)
+            return None if strokes is None else source_region(strokes.strokes, size)
         source = read_region(path, size, self.arguments.max_pixels)
         if not source.any():
             raise InputError(f"{path} allows nothing to be copied from: paint white what may be")
@@ -210,7 +241,7 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
     def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
         picture, mask = loaded.picture, loaded.mask
         if not mask.hole.any():
-            empty = f"{item.sidecars['mask'][0]} marks nothing to fill (white = fill)"
+            empty = f"{item.sidecar_files[0]} marks nothing to fill (white = fill)"
             how = "copied byte for byte" if self._is_kept(item, picture) else "written anew with its own pixels"
             self.console.say(f"{empty}: {item.input} is {how}, no offsets or comparison are written")
             return Result(picture, mask, None)
@@ -227,7 +258,7 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         from psal_cli.verbs.inpaint.completion import NothingToCopyError
 
         mask = loaded.mask.hole if loaded.mask.soft is None else loaded.mask.soft
-        chosen = self._options(loaded.reach)
+        chosen = self._options(self._arguments_for(item), loaded.reach)
         try:
             result = api.inpaint(loaded.picture.array(), mask, chosen, source_mask=loaded.source, progress=progress)
             self.facts[item] = {"device": result.device}
@@ -294,8 +325,10 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         header = self.header(item)
         mask = self._mask(item, (header.width, header.height))
         plan = self._plan(item, header, mask, "source_mask" in item.sidecars or header.alpha)
-        masks = [read_header(path, self.arguments.max_pixels, profiles=False) for path in item.sidecar_files]
-        cost = time_model.cost(header, self.formats(item, header.format), mask.hole, self._options(plan.reach), masks)
+        masks = [read_header(path, self.arguments.max_pixels, profiles=False) for path in self._masks(item)]
+        cost = time_model.cost(
+            header, self.formats(item, header.format), mask.hole, self._options(self._arguments_for(item), plan.reach), masks
+        )
         return {
             "width": header.width,
             "height": header.height,

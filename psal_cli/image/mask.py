@@ -8,8 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from psal_cli.errors import Cure, InputError
+from psal_cli.image.painting import region
 from psal_cli.image.reading import MAX_PIXELS, read_header, read_plain
 from psal_cli.image.shapes import Shape, shapes_region
+from psal_cli.image.strokes import Stroke
 from psal_cli.strips import rows_within, strips
 
 log = logging.getLogger(__name__)
@@ -35,16 +37,19 @@ def read_mask(
     feather: int = 0,
     max_pixels: int = MAX_PIXELS,
     shapes: Sequence[Shape] = (),
+    strokes: Sequence[Stroke] = (),
 ) -> Mask:
     """Reads a mask for a picture of `size` (width, height): white = fill, see `read_region`.
 
-    path: None where there are shapes only. invert: black = fill. shapes: are filled too.
+    path: None where there are shapes or strokes only. invert: black = fill. shapes, strokes of layer "mask": are filled too.
     dilate: the hole grows by so many pixels all around (Euclidean distance).
     feather: the hole grows by so many pixels more, over which the fill fades into the original. These pixels are the only
     ones outside the mask that change.
     An empty mask is an empty hole. Raises InputError: what `read_region` and `shapes_region` raise; nothing left outside it.
     """
     hole = marked_region(path, size, max_pixels, shapes, invert)
+    if strokes:
+        hole |= region(strokes, "mask", size)
     soft = None
     if hole.any() and (dilate or feather):
         hole, soft = _grown(hole, dilate, feather)
@@ -52,7 +57,8 @@ def read_mask(
         grown = ", dilated and feathered," if dilate or feather else ""
         nothing = "the whole picture, nothing is left to fill from"
         if path is None:
-            raise InputError(f"the shapes{grown} cover {nothing}: give smaller ones")
+            what = "strokes" if strokes else "shapes"
+            raise InputError(f"the {what}{grown} cover {nothing}: give smaller ones")
         raise InputError(f"{path}{grown} covers {nothing}", Cure.INVERT)
     return Mask(hole, soft)
 

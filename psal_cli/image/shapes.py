@@ -89,7 +89,10 @@ def shapes_region(shapes: Sequence[Shape], size: tuple[int, int]) -> Region:
     """
     out = np.zeros((size[1], size[0]), bool)
     for shape in shapes:
-        if not _fill(out, shape.corners):
+        if (found := inside(shape.corners, size)) is not None:
+            top, left, within = found
+            out[top : top + within.shape[0], left : left + within.shape[1]] |= within
+        else:
             kind = "box" if isinstance(shape, Box) else "polygon"
             expected = f"a shape with a pixel of the picture in it, which is {size[0]}x{size[1]}"
             raise InvalidValueError(kind, repr(str(shape)), expected)
@@ -101,21 +104,21 @@ def _check_near(kind: str, shape: Shape) -> None:
         raise InvalidValueError(kind, repr(str(shape)), f"numbers from {-FARTHEST:g} to {FARTHEST:g}")
 
 
-def _fill(out: Region, corners: Sequence[Corner]) -> bool:
-    """Sets the pixels inside a polygon; returns whether there are any."""
-    height, width = out.shape
+def inside(corners: Sequence[Corner], size: tuple[int, int]) -> tuple[int, int, Region] | None:
+    """The pixels of a picture of `size` (width, height) inside a polygon: top and left of the part that it reaches, and bool
+    [h, w] of that part. None where it holds no centre of a pixel."""
+    width, height = size
     top, left = (max(_first(min(c[axis] for c in corners)), 0) for axis in (1, 0))
     bottom, right = (min(_first(max(c[axis] for c in corners)), side) for axis, side in ((1, height), (0, width)))
     if top >= bottom or left >= right:
-        return False
-    inside = np.zeros((bottom - top, right - left), bool)
+        return None
+    within = np.zeros((bottom - top, right - left), bool)
     for rows, columns in _crossings(corners, top, bottom):
         start = np.maximum(columns - left, 0)
         seen = start < right - left
-        inside[rows[seen] - top, start[seen]] ^= True  # a row once at most: an edge crosses it once
-    np.logical_xor.accumulate(inside, 1, out=inside)
-    out[top:bottom, left:right] |= inside
-    return bool(inside.any())
+        within[rows[seen] - top, start[seen]] ^= True  # a row once at most: an edge crosses it once
+    np.logical_xor.accumulate(within, 1, out=within)
+    return (top, left, within) if within.any() else None
 
 
 def _crossings(corners: Sequence[Corner], top: int, bottom: int) -> Iterator[tuple[Indices, Indices]]:

@@ -1,0 +1,195 @@
+"""Strokes painted on a picture: what they are, and the JSON files that hold them.
+
+A file holds the size of the picture, the strokes in the order they were painted, and the options of the run they were painted
+for. Places are in pixels from the upper left corner of the upright picture, as in `psal_cli.image.shapes`.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from psal_cli.errors import InputError, InvalidValueError
+from psal_cli.files import open_input
+
+LAYERS = ("mask", "source")  # what to fill; what may be copied from
+FORMAT = "psal strokes 1"
+FARTHEST = 1e6  # pixels from the corner of the picture
+WIDEST = 2000.0  # pixels: the largest radius of a brush
+MOST_POINTS = 5000  # of one stroke
+MOST_STROKES = 10_000  # of one picture
+MOST_BYTES = 64 << 20  # of a file
+MOST_GROWTH = 1000  # pixels
+
+Record = Mapping[str, object]  # one stroke, as JSON holds it
+Point = tuple[float, float, float]  # x, y, radius of the brush
+Corner = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Brush:
+    """A line drawn with a round brush whose radius may change from point to point. erase: it removes instead of marking."""
+
+    tool: ClassVar[str] = "brush"
+    layer: str
+    points: tuple[Point, ...]
+    erase: bool = False
+
+
+@dataclass(frozen=True)
+class Outline:
+    """The inside of a polygon, by the even-odd rule: a lasso or a rectangle. erase: it removes instead of marking."""
+
+    tool: ClassVar[str] = "outline"
+    layer: str
+    corners: tuple[Corner, ...]
+    erase: bool = False
+
+
+@dataclass(frozen=True)
+class Fill:
+    """Marks all that is enclosed by what was marked before."""
+
+    tool: ClassVar[str] = "fill"
+    layer: str
+
+
+@dataclass(frozen=True)
+class Grow:
+    """What was marked before grows by so many pixels all around; with a negative number it shrinks."""
+
+    tool: ClassVar[str] = "grow"
+    layer: str
+    pixels: int
+
+
+@dataclass(frozen=True)
+class Clear:
+    """Removes all that was marked before."""
+
+    tool: ClassVar[str] = "clear"
+    layer: str
+
+
+Stroke = Brush | Outline | Fill | Grow | Clear
+
+
+@dataclass(frozen=True)
+class Strokes:
+    """What a file of strokes holds.
+
+    size: (width, height) of the picture; strokes: in the order they were painted; options: of the run that they were painted for,
+    by the names of `InpaintOptions`, and "feather".
+    """
+
+    size: tuple[int, int]
+    strokes: tuple[Stroke, ...]
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+def parsed(record: object) -> Stroke:
+    """A stroke from its record.
+
+    Raises:
+        InvalidValueError: it is none, or a number in it is out of range.
+
+    Example:
+        >>> parsed({"tool": "brush", "layer": "mask", "points": [1, 2, 8, 5, 2, 8]})
+        Brush(layer='mask', points=((1.0, 2.0, 8.0), (5.0, 2.0, 8.0)), erase=False)
+    """
+    if not isinstance(record, Mapping):
+        raise InvalidValueError("stroke", _short(record), "an object")
+    layer, tool, erase = record.get("layer"), record.get("tool"), record.get("erase", False)
+    if layer not in LAYERS:
+        raise InvalidValueError("layer", _short(layer), f"one of {', '.join(LAYERS)}")
+    layer = str(layer)
+    if not isinstance(erase, bool):
+        raise InvalidValueError("erase", _short(erase), "true or false")
+    if tool == Brush.tool:
+        numbers = _numbers(record.get("points"), 3, 1)
+        points = tuple(zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True))
+        if not all(0 < radius <= WIDEST for _, _, radius in points):
+            raise InvalidValueError("radius", _short([radius for *_, radius in points]), f"above 0, at most {WIDEST:g}")
+        return Brush(layer, points, erase)
+    if tool == Outline.tool:
+        numbers = _numbers(record.get("points"), 2, 3)
+        return Outline(layer, tuple(zip(numbers[::2], numbers[1::2], strict=True)), erase)
+    if tool == Grow.tool:
+        pixels = record.get("pixels")
+        if not isinstance(pixels, int) or isinstance(pixels, bool) or not 0 < abs(pixels) <= MOST_GROWTH:
+            raise InvalidValueError("pixels", _short(pixels), f"a whole number from 1 to {MOST_GROWTH}, or the negative of one")
+        return Grow(layer, pixels)
+    if tool in (Fill.tool, Clear.tool):
+        return Fill(layer) if tool == Fill.tool else Clear(layer)
+    raise InvalidValueError("tool", _short(tool), "brush, outline, fill, grow or clear")
+
+
+def record_of(stroke: Stroke) -> dict[str, object]:
+    """The record that `parsed` reads."""
+    found: dict[str, object] = {"tool": stroke.tool, "layer": stroke.layer}
+    if isinstance(stroke, Brush | Outline):
+        places: Sequence[tuple[float, ...]] = stroke.points if isinstance(stroke, Brush) else stroke.corners
+        found |= {"erase": stroke.erase, "points": [number for place in places for number in place]}
+    elif isinstance(stroke, Grow):
+        found["pixels"] = stroke.pixels
+    return found
+
+
+def encoded(strokes: Strokes) -> bytes:
+    """The content of a file of strokes."""
+    width, height = strokes.size
+    head = {"format": FORMAT, "width": width, "height": height, "options": dict(strokes.options)}
+    return json.dumps(head | {"strokes": [record_of(stroke) for stroke in strokes.strokes]}).encode()
+
+
+def read_strokes(path: str | Path, size: tuple[int, int] | None = None) -> Strokes:
+    """Reads a file of strokes.
+
+    Args:
+        size: (width, height) of the picture that they have to fit.
+
+    Raises:
+        InputError: no such file, none of strokes, strokes out of range, another size.
+    """
+    path = Path(path)
+    try:
+        with open_input(path) as file:
+            data = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"{path}: the strokes cannot be read: {error.strerror}") from error
+    try:
+        found = json.loads(data) if len(data) <= MOST_BYTES else None
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise InputError(f"{path} holds no strokes: give a file that `psal paint` saved")
+    records, options, width, height = found.get("strokes"), found.get("options", {}), found.get("width"), found.get("height")
+    if not (isinstance(records, list) and isinstance(options, dict) and isinstance(width, int) and isinstance(height, int)):
+        raise InputError(f"{path} is damaged: its size, strokes or options are missing")
+    if len(records) > MOST_STROKES:
+        raise InputError(f"{path} holds {len(records)} strokes, psal reads up to {MOST_STROKES}")
+    if size is not None and (width, height) != size:
+        raise InputError(f"{path} was painted on a picture of {width}x{height}, this one is {size[0]}x{size[1]}")
+    try:
+        return Strokes((width, height), tuple(map(parsed, records)), options)
+    except InvalidValueError as error:
+        raise InputError(f"{path} is damaged: {error}") from error
+
+
+def _numbers(value: object, each: int, least: int) -> list[float]:
+    """A flat list of places of so many numbers each, at least so many of them."""
+    if not isinstance(value, list) or len(value) % each or not least <= len(value) // each <= MOST_POINTS:
+        raise InvalidValueError("points", _short(value), f"{least} to {MOST_POINTS} places of {each} numbers")
+    if not all(isinstance(x, int | float) and not isinstance(x, bool) for x in value):
+        raise InvalidValueError("points", _short(value), "numbers")
+    numbers = [float(x) for x in value]
+    if not all(math.isfinite(x) and abs(x) <= FARTHEST for x in numbers):
+        raise InvalidValueError("points", _short(value), f"numbers from {-FARTHEST:g} to {FARTHEST:g}")
+    return numbers
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) < 80 else f"{text[:77]}..."

@@ -1,0 +1,227 @@
+"""What was done to a picture on the page: strokes, steps, and where in them the user is. All of it can be told as events, which a
+journal keeps."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+
+from psal_cli.errors import InvalidValueError
+from psal_cli.image.strokes import MOST_STROKES, Brush, Outline, Stroke, parsed, record_of
+
+MOST_POINTS = 1_000_000  # of all strokes that wait for one run
+
+Event = Mapping[str, object]
+
+
+class StaleError(InvalidValueError):
+    """A change of a state that is no more: another tab has changed the picture meanwhile."""
+
+
+@dataclass
+class StrokeList:
+    """Strokes painted on one state of the picture. at: how many of them count; those behind were undone."""
+
+    strokes: list[Stroke] = field(default_factory=list)
+    at: int = 0
+
+    @property
+    def current(self) -> list[Stroke]:
+        return self.strokes[: self.at]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One result of a step. seed: of its random numbers; file: the name of its change in the state folder."""
+
+    seed: int
+    file: str
+
+
+@dataclass
+class Step:
+    """A run. kind: "inpaint" or "colorize"; options: as they were given; pixels: how many changed; box: left, top, width, height
+    of these."""
+
+    kind: str
+    options: dict[str, object]
+    pixels: int
+    box: tuple[int, int, int, int]
+    variants: list[Variant]
+    chosen: int = 0
+
+
+class Document:
+    """The strokes of each state of a picture and the steps between the states.
+
+    State 0 is the picture as it was opened, state k the one after k steps. `lists[k]` was painted on state k.
+
+    Attributes:
+        position: the state that is shown.
+        saved: the fingerprint of the picture that was saved last.
+        revision: grows with each change.
+    """
+
+    def __init__(self, note: Callable[[Event], None] = lambda event: None):
+        """note: is told of each change."""
+        self.lists, self.steps = [StrokeList()], list[Step]()
+        self.position = self.revision = 0
+        self.saved = ""
+        self.note = note
+
+    @property
+    def here(self) -> StrokeList:
+        return self.lists[self.position]
+
+    def add(self, at: int, strokes: Sequence[Stroke]) -> None:
+        """Puts strokes behind the first `at` of those here; what was there is forgotten."""
+        own = self.here
+        self._within("at", at, len(own.strokes))
+        kept = own.strokes[:at] + list(strokes)
+        if len(kept) > MOST_STROKES:
+            raise InvalidValueError("strokes", len(kept), f"at most {MOST_STROKES}: run or clear first")
+        if sum(map(_points, kept)) > MOST_POINTS:
+            raise InvalidValueError("strokes", f"{sum(map(_points, kept))} points", f"at most {MOST_POINTS}: run or clear first")
+        own.strokes, own.at = kept, len(kept)
+        self._changed({"do": "add", "at": at, "strokes": [record_of(stroke) for stroke in strokes]})
+
+    def move(self, at: int) -> None:
+        """Undoes or redoes strokes until `at` of them count."""
+        self._within("at", at, len(self.here.strokes))
+        self.here.at = at
+        self._changed({"do": "move", "at": at})
+
+    def finish(self, step: Step, ran: Sequence[Stroke]) -> None:
+        """A step was made of some strokes: the state behind it is shown. What was painted meanwhile goes there too. Steps that
+        came after are forgotten."""
+        own = self.here.current
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(own, ran, strict=False)))
+        self._forget_later()
+        self.lists[self.position] = StrokeList(list(ran), len(ran))
+        self.steps.append(step)
+        self.lists.append(StrokeList(own[same:], len(own) - same))
+        self.position += 1
+        self._changed({"do": "finish", "step": step_record(step), "strokes": [record_of(stroke) for stroke in ran]})
+
+    def vary(self, variants: Sequence[Variant]) -> None:
+        """Adds results to the last step that is shown and chooses the first of them. Steps that came after are forgotten."""
+        step = self.last()
+        step.chosen = len(step.variants)
+        step.variants.extend(variants)
+        self._forget_later()
+        self._changed({"do": "vary", "variants": [[v.seed, v.file] for v in variants]})
+
+    def choose(self, variant: int) -> None:
+        """Takes another result of the last step that is shown. Steps that came after are forgotten."""
+        self._within("variant", variant, len(self.last().variants) - 1)
+        self.last().chosen = variant
+        self._forget_later()
+        self._changed({"do": "choose", "variant": variant})
+
+    def last(self) -> Step:
+        """The step that made what is shown."""
+        if not self.position:
+            raise InvalidValueError("step", "missing", "a step that was run")
+        return self.steps[self.position - 1]
+
+    def _forget_later(self) -> None:
+        del self.steps[self.position :], self.lists[self.position + 1 :]
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the picture that is shown: empty for the one that was opened."""
+        return " ".join(step.variants[step.chosen].file for step in self.steps[: self.position])
+
+    @property
+    def unsaved(self) -> bool:
+        return self.fingerprint not in ("", self.saved)
+
+    def was_saved(self, fingerprint: str) -> None:
+        """The picture of that fingerprint is in a file of the user's."""
+        self.saved = fingerprint
+        self._changed({"do": "saved", "fingerprint": fingerprint})
+
+    def go(self, position: int) -> None:
+        """Shows another state."""
+        self._within("position", position, len(self.steps))
+        self.position = position
+        self._changed({"do": "go", "position": position})
+
+    def expect(self, revision: object) -> None:
+        """Raises StaleError where a change was meant for another revision."""
+        if revision != self.revision:
+            raise StaleError("revision", revision, str(self.revision))
+
+    def _changed(self, event: Event) -> None:
+        self.revision += 1
+        self.note(event)
+
+    @staticmethod
+    def _within(what: str, value: int, most: int) -> None:
+        if not 0 <= value <= most:
+            raise InvalidValueError(what, value, f"a number from 0 to {most}")
+
+
+def step_record(step: Step) -> dict[str, object]:
+    """A step as JSON holds it."""
+    variants = [[variant.seed, variant.file] for variant in step.variants]
+    return {
+        "kind": step.kind,
+        "options": step.options,
+        "pixels": step.pixels,
+        "box": list(step.box),
+        "variants": variants,
+        "chosen": step.chosen,
+    }
+
+
+def replayed(document: Document, event: Event) -> None:
+    """Does to a document what an event of a journal says. Raises ValueError, KeyError or TypeError where it makes no sense."""
+    do = event["do"]
+    if do == "add":
+        document.add(_int(event["at"]), [parsed(record) for record in _list(event["strokes"])])
+    elif do == "move":
+        document.move(_int(event["at"]))
+    elif do == "go":
+        document.go(_int(event["position"]))
+    elif do == "choose":
+        document.choose(_int(event["variant"]))
+    elif do == "vary":
+        document.vary(_variants(event["variants"]))
+    elif do == "finish":
+        document.finish(_step(event["step"]), [parsed(record) for record in _list(event["strokes"])])
+    elif do == "saved":
+        document.was_saved(str(event["fingerprint"]))
+    else:
+        raise ValueError(f"no event {do!r}")
+
+
+def _step(record: object) -> Step:
+    if not isinstance(record, Mapping) or not isinstance(record["options"], dict):
+        raise TypeError("no step")
+    left, top, width, height = map(_int, _list(record["box"]))
+    box = (left, top, width, height)
+    variants = _variants(record["variants"])
+    return Step(str(record["kind"]), record["options"], _int(record["pixels"]), box, variants, _int(record["chosen"]))
+
+
+def _variants(value: object) -> list[Variant]:
+    pairs = [_list(pair) for pair in _list(value)]
+    return [Variant(_int(seed), str(file)) for seed, file in pairs]
+
+
+def _int(value: object) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"{value!r} is no whole number")
+    return value
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is no list")
+    return value
+
+
+def _points(stroke: Stroke) -> int:
+    if isinstance(stroke, Brush):
+        return len(stroke.points)
+    return len(stroke.corners) if isinstance(stroke, Outline) else 1

@@ -1,0 +1,227 @@
+"""A picture that is open on the page: its pixels as they are after the steps that were run, and its tiles."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from psal_cli import memory
+from psal_cli.errors import InvalidValueError
+from psal_cli.image import Header, read_header, read_picture
+from psal_cli.image.srgb import coloured_metadata
+from psal_cli.image.strokes import Stroke
+from psal_cli.paint.changes import Box, Pixels, load_change
+from psal_cli.paint.document import Document, Step, Variant, replayed
+from psal_cli.paint.jobs import Job
+from psal_cli.paint.state import State
+from psal_cli.paint.tiles import ROOM, Pyramid, Shown, shown
+
+LAYERS = ("current", "original")
+
+
+class BusyError(InvalidValueError):
+    """A job runs on the picture: what would change it has to wait."""
+
+    def __init__(self) -> None:
+        super().__init__("picture", "being worked on", "to wait until that is done, or to cancel it")
+
+
+class Opened:
+    """One picture, its document, and the job that runs on it, if any.
+
+    Attributes:
+        version: grows with each change of pixels; tiles of other versions look different.
+        lock: held while pixels or the document are changed or read together.
+    """
+
+    def __init__(self, path: Path, max_pixels: int, states: Path):
+        """Decodes the picture and does again what the state folder says was done to it. Raises PsalError."""
+        self.path, self.header = path, read_header(path, max_pixels)
+        memory.check_available((memory.resident() or 0) + opening_bytes(self.header))
+        self.state = State(states, path)
+        try:
+            self._read(max_pixels)
+        except BaseException:
+            self.state.close(keep=True)
+            raise
+
+    def _read(self, max_pixels: int) -> None:
+        picture = read_picture(self.path, max_pixels)
+        pixels = picture.pixels if picture.pixels.flags.writeable else picture.pixels.copy()
+        self.picture = replace(picture, pixels=pixels)
+        self.metadata, self.coloured = picture.metadata, coloured_metadata(picture)  # of the original, and once it is coloured
+        self.lock, self.version = threading.RLock(), 0
+        self.job: Job | None = None
+        self.enlarged: tuple[Shown, Shown] | None = None  # a part that was enlarged: plainly, and by psal
+        self.applied: list[tuple[Box, str]] = []  # of the changes that were made, where they are and their files
+        self.load = lru_cache(maxsize=2)(lambda file: load_change(self.state.folder / file))
+        self.pyramid = Pyramid(self.picture.size, lambda box: self._crop("current", box))
+        self.halves: list[Shown] | None = None  # of the original, once the picture is another one
+        self.document = Document()
+        self._replay()
+
+    def _replay(self) -> None:
+        document, whole = self.document, True
+        for event in self.state.events():
+            try:
+                replayed(document, event)
+            except (ValueError, KeyError, TypeError):
+                whole = False
+                break
+        try:
+            for number in range(document.position):
+                self._apply(file_of(document.steps[number]))
+        except (OSError, ValueError, KeyError):  # a file is gone: back to what is surely there
+            while self.applied:
+                self._revert()
+            document, whole = Document(), False
+        self.document = document
+        self.version, document.note = document.revision, self.state.note
+        if not whole and not document.revision:
+            self.state.begin_anew()
+
+    def close(self) -> None:
+        """Keeps the state where there is something that was not saved."""
+        document = self.document
+        waiting = any(strokes.strokes for strokes in document.lists[document.position :])
+        self.state.close(keep=document.unsaved or waiting)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.picture.size
+
+    # ---------------------------------------------------------------------------------------------------------- tiles
+
+    def tile(self, layer: str, level: int, column: int, row: int) -> Shown | None:
+        """uint8 [h, w, C], None where there is none."""
+        with self.lock:
+            if layer == "original" and self.applied:
+                box = self.pyramid.box_of(level, column, row)
+                if box is None:
+                    return None
+                if level == 0:
+                    return self._crop("original", box)
+                left, top, width, height = box
+                half = (self.halves or self.pyramid.halves)[level - 1]
+                return half[top : top + height, left : left + width].copy()
+            return self.pyramid.tile(level, column, row)
+
+    def _crop(self, layer: str, box: Box) -> Shown:
+        """A part of the picture at full size, as it is shown."""
+        left, top, width, height = box
+        inside = np.s_[top : top + height, left : left + width]
+        crop: Pixels = self.picture.pixels[inside]
+        if layer == "original":
+            crop = crop.copy()
+            for place, file in reversed(self.applied):
+                if overlap(place, box):
+                    crop = self.load(file).undone(crop, box)
+        alpha = None if self.picture.alpha is None else self.picture.alpha[inside]
+        metadata = self.metadata if layer == "original" else self.picture.metadata
+        return shown(crop, alpha, metadata.icc)
+
+    def preview(self, variant: Variant, box: Box) -> Shown:
+        """A part of the picture at full size with that result of the last step that is shown."""
+        change = load_change(self.state.folder / variant.file)
+        with self.lock:
+            left, top, width, height = box
+            inside = np.s_[top : top + height, left : left + width]
+            crop = self.picture.pixels[inside].copy()
+            crop = replace(change, before=change.after).undone(crop, box)
+            alpha = None if self.picture.alpha is None else self.picture.alpha[inside]
+            return shown(crop, alpha, self.picture.metadata.icc)
+
+    # -------------------------------------------------------------------------------------------------------- changes
+
+    def base(self) -> Pixels:
+        """A copy of the pixels as they were before the last step."""
+        return self.load(self.applied[-1][1]).apply(self.picture.pixels.copy(), back=True)
+
+    def show(self, position: int) -> list[Box]:
+        """Makes the pixels those of another state; returns what changed. To be called before the document goes there."""
+        boxes = []
+        while len(self.applied) > position:
+            boxes.append(self._revert())
+        for step in self.document.steps[len(self.applied) : position]:
+            boxes.append(self._apply(file_of(step)))
+        self.version += 1
+        return boxes
+
+    def redo_last(self) -> list[Box]:
+        """After another result of the last step was chosen."""
+        boxes = [self._revert(), self._apply(file_of(self.document.last()))]
+        self.version += 1
+        return boxes[1:]
+
+    def finished(self, step: Step, ran: Sequence[Stroke]) -> list[Box]:
+        """A step was made of some strokes: its change is shown."""
+        self.document.finish(step, ran)
+        self.version += 1
+        return [self._apply(file_of(step))]
+
+    def _apply(self, file: str) -> Box:
+        change = self.load(file)
+        if self.halves is None:
+            self.halves = self.pyramid.copied()
+        self.applied.append((change.box, file))
+        self._take(change.apply(self.picture.pixels), change.box)
+        return change.box
+
+    def _revert(self) -> Box:
+        box, file = self.applied.pop()
+        self._take(self.load(file).apply(self.picture.pixels, back=True), box)
+        return box
+
+    def _take(self, pixels: Pixels, box: Box) -> None:
+        """Other pixels, which differ in a box. What was coloured may have another profile."""
+        same = pixels is self.picture.pixels
+        coloured = any(file.endswith(".npy") for _, file in self.applied)
+        self.picture = replace(self.picture, pixels=pixels, metadata=self.coloured if coloured else self.metadata)
+        if same:
+            self.pyramid.update(box)
+        else:
+            self.pyramid = Pyramid(self.size, lambda box: self._crop("current", box))
+
+    # ----------------------------------------------------------------------------------------------------------- jobs
+
+    @contextmanager
+    def changing(self, revision: object) -> Iterator[Document]:
+        """While entered nobody else changes it. Raises StaleError for another revision, BusyError while a job runs."""
+        with self.lock:
+            self.document.expect(revision)
+            if self.busy:
+                raise BusyError
+            yield self.document
+
+    @property
+    def busy(self) -> bool:
+        return self.job is not None and self.job.running
+
+    def begin(self, job: Job) -> None:
+        """Starts a job. Raises BusyError while another one runs."""
+        with self.lock:
+            if self.busy:
+                raise BusyError
+            self.job = job
+            job.thread.start()
+
+
+def file_of(step: Step) -> str:
+    """The file of the result of a step that was chosen."""
+    return step.variants[step.chosen].file
+
+
+def overlap(one: Box, other: Box) -> bool:
+    return all(max(one[side], other[side]) < min(one[side] + one[side + 2], other[side] + other[side + 2]) for side in (0, 1))
+
+
+def opening_bytes(header: Header) -> int:
+    """The most bytes that are taken while a picture is opened: decoding, or the picture and what is shown of it twice."""
+    pixels, itemsize = header.width * header.height, header.bits // 8
+    decoding = memory.reading(pixels, header.channels, itemsize, header.alpha, header.format)
+    kept = pixels * itemsize * (header.channels + header.alpha)
+    return max(decoding, kept + ROOM) + 2 * pixels  # a third of 3 bytes a pixel, of the picture and of the original

@@ -1,0 +1,145 @@
+"""Saving: the picture through the library's writer, the mask as PNG, the strokes as JSON, all beside each other."""
+
+import logging
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from psal_cli.errors import InputError, InvalidValueError
+from psal_cli.files import atomic_file
+from psal_cli.image import Encoding, Picture, check_format, check_holds, read_mask, write_picture
+from psal_cli.image.arrays import joined
+from psal_cli.image.strokes import Strokes, encoded
+from psal_cli.paint.document import Document, Step
+from psal_cli.paint.opened import Opened
+from psal_cli.verbs.validation import within
+
+LONGEST = 200  # characters of a name
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be saved. folder: from the command line; name: of the picture; the others: what is saved beside it."""
+
+    folder: Path
+    name: str
+    picture: bool
+    mask: bool
+    strokes: bool
+    overwrite: bool
+    quality: int | None
+
+    @classmethod
+    def parsed(cls, record: Mapping[str, object], output: Path) -> "Order":
+        """output: where the result goes unless the page chose another name. Raises InvalidValueError."""
+        name, quality = record.get("name", output.name), record.get("quality")
+        if not isinstance(name, str) or not _is_name(name):
+            raise InvalidValueError("name", repr(name), "the name of a file, without a folder")
+        if quality is not None:
+            if not isinstance(quality, int) or isinstance(quality, bool):
+                raise InvalidValueError("quality", repr(quality), "a number from 1 to 100")
+            within("quality", quality, 1, 100)
+        picture, mask, strokes = (record.get(what, what == "picture") is True for what in ("picture", "mask", "strokes"))
+        return cls(output.parent, name, picture, mask, strokes, record.get("overwrite") is True, quality)
+
+
+class ExistsError(InputError):
+    """Files that are there already. names: of all of them."""
+
+    def __init__(self, names: list[str]):
+        super().__init__(f"{' and '.join(names)} {'exists' if len(names) == 1 else 'exist'} already")
+        self.names = names
+
+
+def save(opened: Opened, order: Order) -> dict[str, object]:
+    """Writes what is ordered; returns the names of the files and what could not be kept, in words.
+
+    Raises:
+        ExistsError: without `overwrite`, before anything is written.
+        InputError, WriteError: see `write_picture`.
+    """
+    with opened.lock:
+        document = opened.document
+        steps = masked_steps(document, opened.size)
+        stem = order.folder / opened.path.stem
+        marks = [""] if len(steps) == 1 else [f"_{number}" for number in range(1, len(steps) + 1)]
+        paths = {"picture": [order.folder / order.name]} if order.picture else {}
+        paths |= {"mask": [stem.with_name(f"{stem.name}_mask{mark}.png") for mark in marks]} if order.mask else {}
+        paths |= {"strokes": [stem.with_name(f"{stem.name}_strokes{mark}.json") for mark in marks]} if order.strokes else {}
+        every = [path for each in paths.values() for path in each]
+        if not every:
+            raise InvalidValueError("what to save", "empty", "the picture, the mask or the strokes")
+        if not steps and (order.mask or order.strokes):
+            raise InvalidValueError("strokes", "empty", "something painted")
+        if there := [path.name for path in every if os.path.lexists(path) and not order.overwrite]:
+            raise ExistsError(there)
+        with heard() as said:
+            if order.picture:
+                _save_picture(opened, order, paths["picture"][0])
+            for path, strokes in zip(paths.get("mask", []), steps, strict=False):
+                mask = read_mask(None, opened.size, feather=_feather(strokes), strokes=strokes.strokes)
+                shares = mask.hole * np.float32(1) if mask.soft is None else mask.soft
+                write_picture(Picture(np.rint(shares[..., None] * 255).astype(np.uint8)), path, order.overwrite)
+            for path, strokes in zip(paths.get("strokes", []), steps, strict=False):
+                with atomic_file(path, order.overwrite) as file:
+                    file.write(encoded(strokes))
+        if order.picture:
+            document.was_saved(document.fingerprint)
+    return {"names": [path.name for path in every], "folder": str(order.folder), "notices": said}
+
+
+def masked_steps(document: Document, size: tuple[int, int]) -> list[Strokes]:
+    """The strokes of each step that is shown, with the options of its run; where there is none, those that are painted now."""
+    found = []
+    for number, step in enumerate(document.steps[: document.position]):
+        if step.kind == "inpaint":
+            found.append(Strokes(size, tuple(document.lists[number].current), _options(step)))
+    if not found and document.here.current:
+        found.append(Strokes(size, tuple(document.here.current)))
+    return found
+
+
+def _options(step: Step) -> dict[str, object]:
+    return {**step.options, "seed": step.variants[step.chosen].seed}
+
+
+def _feather(strokes: Strokes) -> int:
+    feather = strokes.options.get("feather", 0)
+    return feather if isinstance(feather, int) else 0
+
+
+def _save_picture(opened: Opened, order: Order, path: Path) -> None:
+    picture, encoding = opened.picture, Encoding(quality=order.quality)
+    check_format(path)
+    check_holds(picture, path, encoding)
+    array = joined(picture.pixels, picture.alpha)
+    write_picture(picture.with_array(array), path, order.overwrite, encoding)
+
+
+def _is_name(name: str) -> bool:
+    plain = name.isprintable() and not name.startswith(".") and 0 < len(name) <= LONGEST
+    return plain and not any(sign in name for sign in '/\\:*?"<>|') and Path(name).name == name and bool(Path(name).suffix)
+
+
+@contextmanager
+def heard() -> Iterator[list[str]]:
+    """What the library warns of in this thread while entered, for instance that a format holds no 16 bits."""
+    said: list[str] = []
+    own = threading.get_ident()
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.thread == own:
+                said.append(record.getMessage())
+
+    listener, log = Listener(logging.WARNING), logging.getLogger("psal_cli")
+    log.addHandler(listener)
+    try:
+        yield said
+    finally:
+        log.removeHandler(listener)

@@ -1,0 +1,86 @@
+"""The pictures that one `psal paint` was started with, by number, and the few of them that are open."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+
+from psal_cli.batch.inputs import Item
+from psal_cli.errors import InvalidValueError
+from psal_cli.paint.opened import Opened
+from psal_cli.paint.references import References
+
+MOST_OPEN = 2  # pictures in memory; others are decoded again when they are asked for
+WARM_UP = 2.5  # seconds after the first tile: the others of the screen come first
+
+
+class Session:
+    """What the server knows. Paths come from the command line only: the page names pictures by their numbers.
+
+    Attributes:
+        items: the pictures; `item.output` is where a result goes unless another name is chosen.
+        references: pictures that were dropped on the page.
+        states: the folder of all states; device: that of networks, asked for once: to find it takes a second or two.
+    """
+
+    def __init__(self, items: Sequence[Item], states: Path, device: Callable[[], str], max_pixels: int):
+        self.items, self.states, self.device, self.max_pixels = items, states, cache(device), max_pixels
+        self.references = References(max_pixels)
+        self._warm = False
+        self._open: OrderedDict[int, Opened] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def item(self, number: int) -> Item:
+        if not 0 <= number < len(self.items):
+            raise InvalidValueError("picture", number, f"a number from 0 to {len(self.items) - 1}")
+        return self.items[number]
+
+    def opened(self, number: int) -> Opened:
+        """The picture of that number, decoded if it is not open. Raises PsalError."""
+        item = self.item(number)
+        with self._lock:  # two requests for one picture decode it once
+            if number not in self._open:
+                if item.problem:
+                    raise item.problem
+                self._make_room()
+                self._open[number] = Opened(item.input, self.max_pixels, self.states)
+            self._open.move_to_end(number)
+            return self._open[number]
+
+    def warm_up(self) -> None:
+        """Once the first picture is shown: loads what a run needs, so that the first one does not wait for it."""
+        if not self._warm:
+            self._warm = True
+            timer = threading.Timer(WARM_UP, self._load)
+            timer.daemon = True
+            timer.start()
+
+    def _load(self) -> None:
+        from psal_cli.verbs.inpaint.guide import network_for
+        from psal_cli.verbs.inpaint.memory_model import baseline
+        from psal_cli.verbs.inpaint.options import InpaintOptions
+
+        self.device()
+        network_for(InpaintOptions())
+        baseline()
+
+    def _make_room(self) -> None:
+        """Closes the pictures that were not used for longest and that nothing runs on."""
+        for number, opened in list(self._open.items()):
+            if len(self._open) < MOST_OPEN:
+                return
+            if not opened.busy:
+                del self._open[number]
+                opened.close()
+
+    def close(self) -> None:
+        """Cancels what runs and closes all pictures."""
+        with self._lock:
+            for opened in self._open.values():
+                if opened.job is not None and opened.job.running:
+                    opened.job.cancel()
+                    opened.job.thread.join(timeout=5)
+                opened.close()
+            self._open.clear()
+            self.references.close()

@@ -1,0 +1,98 @@
+"""The state folder: for each picture a journal of what was painted and the changes that runs made, kept until the picture is
+saved and closed, so that a crash of browser or server loses nothing."""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from psal_cli.errors import InputError
+from psal_cli.paint.document import Event
+
+JOURNAL = "journal.jsonl"
+STALE = 30 * 86400  # seconds after which what nobody came back to is removed
+
+
+def state_folder() -> Path:
+    """Where this user's state is kept, as the system has it."""
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "psal" / "paint"
+    if sys.platform == "darwin":
+        return Path.home() / "Library/Application Support/psal/paint"
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "psal" / "paint"
+
+
+def remove_stale(folder: Path) -> None:
+    """Removes the states of pictures that nobody has touched for a month."""
+    with suppress(OSError):
+        for path in folder.iterdir():
+            with suppress(OSError):
+                if time.time() - (path / JOURNAL).stat().st_mtime > STALE:
+                    shutil.rmtree(path)
+
+
+class State:
+    """The state of one picture. Only one process has it at a time."""
+
+    def __init__(self, folder: Path, picture: Path):
+        """folder: that of all states. Raises InputError: another process has it, or it cannot be written."""
+        found = picture.stat()
+        name = f"{picture.resolve()}\0{found.st_size}\0{found.st_mtime_ns}"  # of another content it is another picture
+        self.folder = folder / hashlib.sha256(os.fsencode(name)).hexdigest()[:24]
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.file: IO[str] = open(self.folder / JOURNAL, "a+", encoding="utf-8")  # noqa: SIM115  # open until `close`
+        except OSError as error:
+            raise InputError(f"{self.folder}: what is painted cannot be kept: {error.strerror}") from error
+        if not _locked(self.file):
+            self.file.close()
+            raise InputError(f"{picture} is open in another psal paint: close it there first")
+
+    def events(self) -> Iterator[Event]:
+        """Those of the journal, up to the first line that is not whole."""
+        self.file.seek(0)
+        for line in self.file:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                return
+            if not isinstance(event, dict) or not line.endswith("\n"):
+                return
+            yield event
+
+    def note(self, event: Event) -> None:
+        """Appends an event; when this returns, a crash of the process does not lose it."""
+        self.file.write(json.dumps(event) + "\n")
+        self.file.flush()
+
+    def begin_anew(self) -> None:
+        """Forgets all."""
+        self.file.seek(0)
+        self.file.truncate()
+        for path in self.folder.glob("*.np[yz]"):
+            path.unlink(missing_ok=True)
+
+    def close(self, keep: bool) -> None:
+        """keep: whether there is anything worth coming back to."""
+        self.file.close()
+        if not keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _locked(file: IO[str]) -> bool:
+    """Takes the lock of a file, which the system gives back when the process ends."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,167 @@
+// The picture that is open: its strokes, its steps, its job. Tells `on` what has changed; knows nothing of buttons.
+
+import { Changes, Refused, ask } from "./api.js";
+import { Strokes } from "./strokes.js";
+
+const POLL = 200; // milliseconds between two looks at a job
+
+export class Editor {
+  // on: {opened, changed, progress, finished, lost, reloaded, failed}
+  constructor(viewer, overlay, on) {
+    Object.assign(this, { viewer, overlay, on });
+    this.picture = null;
+    this.job = null;
+  }
+
+  async open(number) {
+    this.#leave();
+    this.overlay.strokes = null;
+    const picture = await ask(`/api/pictures/${number}`);
+    this.picture = picture;
+    this.unsaved = picture.unsaved;
+    this.changes = new Changes(number, picture.revision, {
+      changed: (found) => this.#heard(found),
+      lost: (lost) => this.on.lost(lost),
+      stale: () => this.#reload(),
+    });
+    await this.viewer.open(picture);
+    this.#take(picture.document);
+    this.on.opened(picture);
+    if (picture.job && ["waiting", "running"].includes(picture.job.state)) this.#follow();
+  }
+
+  get running() {
+    return this.job !== null;
+  }
+
+  get step() {
+    return this.position ? this.steps[this.position - 1] : null;
+  }
+
+  get canUndo() {
+    return this.strokes?.at > 0 || this.position > 0;
+  }
+
+  get canRedo() {
+    return this.strokes?.at < this.strokes?.list.length || this.position < this.steps?.length;
+  }
+
+  paint(stroke) {
+    const at = this.strokes.at;
+    this.strokes.add(stroke);
+    this.on.changed();
+    return this.changes.send("strokes", { at, strokes: [stroke] });
+  }
+
+  undo() {
+    if (this.strokes.at > 0) return this.#move(this.strokes.at - 1);
+    return this.position > 0 ? this.go(this.position - 1) : null;
+  }
+
+  redo() {
+    if (this.strokes.at < this.strokes.list.length) return this.#move(this.strokes.at + 1);
+    return this.position < this.steps.length ? this.go(this.position + 1) : null;
+  }
+
+  go(position) {
+    if (position === this.position) return null;
+    return this.changes.send("go", { position });
+  }
+
+  choose(variant) {
+    return this.changes.send("choose", { variant });
+  }
+
+  // name: "run", "colour", "preview" or "enlarge".
+  async start(name, options) {
+    if (this.running) return;
+    this.job = { state: "waiting", share: 0, text: "" };
+    this.on.progress(this.job);
+    try {
+      await this.changes.send(name, options);
+    } catch (error) {
+      this.job = null;
+      this.on.progress(null);
+      throw error;
+    }
+    await this.#follow();
+  }
+
+  cancel() {
+    return ask(`/api/pictures/${this.picture.number}/cancel`, {});
+  }
+
+  save(order) {
+    return this.changes.send("save", order);
+  }
+
+  #move(at) {
+    this.strokes.move(at);
+    this.on.changed();
+    return this.changes.send("move", { at });
+  }
+
+  #leave() {
+    if (this.changes) this.changes.over = true;
+    this.job = null;
+  }
+
+  async #reload() {
+    await this.open(this.picture.number);
+    this.on.reloaded();
+  }
+
+  // What an answer tells of the picture.
+  #heard(found) {
+    if (found.unsaved !== undefined) this.unsaved = found.unsaved;
+    if (found.changed?.length) this.viewer.refresh(found.changed, found.version);
+    if (found.document) this.#take(found.document);
+    this.on.changed();
+  }
+
+  #take(record) {
+    this.position = record.position;
+    this.steps = record.steps;
+    const number = this.picture.number;
+    this.strokes = new Strokes(record.strokes, record.at, async (layer, at) => {
+      await this.changes.last; // the server has to know the strokes first
+      return (await ask(`/api/pictures/${number}/outline`, { layer, at })).rectangles;
+    });
+    this.overlay.strokes = this.strokes;
+    this.overlay.ask();
+    this.on.changed();
+  }
+
+  async #follow() {
+    const { number } = this.picture;
+    for (;;) {
+      let found;
+      try {
+        found = await ask(`/api/pictures/${number}/job`);
+        this.on.lost(false);
+      } catch (error) {
+        if (error instanceof Refused) throw error;
+        this.on.lost(true);
+        await pause(1500);
+        continue;
+      }
+      if (this.picture.number !== number) return;
+      const job = found.job;
+      if (job && ["waiting", "running"].includes(job.state)) {
+        this.job = job;
+        this.on.progress(job);
+        await pause(POLL);
+        continue;
+      }
+      this.job = null;
+      this.changes.revision = found.revision ?? this.changes.revision;
+      const shown = job?.found.changed ? { changed: job.found.changed, version: job.found.version } : { document: undefined };
+      if (job?.state === "done") this.#heard({ ...found, ...shown });
+      this.on.progress(null);
+      this.on.finished(job);
+      return;
+    }
+  }
+}
+
+const pause = (time) => new Promise((resolve) => setTimeout(resolve, time));

@@ -1,0 +1,344 @@
+// The page: brings tools, keys, picture and panel together.
+
+import { ask, token } from "./api.js";
+import { Compare } from "./compare.js";
+import { Editor } from "./editor.js";
+import { Input } from "./input.js";
+import { Keys } from "./keys.js";
+import { Overlay } from "./overlay.js";
+import { Panel } from "./panel.js";
+import { complain, find, say, shown } from "./parts.js";
+import { Saving } from "./saving.js";
+import { addTips } from "./tips.js";
+import { Verbs } from "./verbs.js";
+import { Viewer } from "./viewer.js";
+
+const TOOLS = ["move", "brush", "eraser", "lasso", "box"];
+const [SMALLEST, LARGEST] = [0.5, 1000]; // radius of the brush, pixels of the picture
+
+class Page {
+  constructor(session) {
+    this.session = session;
+    this.tools = { tool: "brush", layer: "mask", radius: 30, mode: "remove" };
+    this.viewer = new Viewer(find("viewer"), session.tile);
+    this.overlay = new Overlay(find("overlay"), this.viewer);
+    this.compare = new Compare(this.viewer, this.overlay);
+    this.editor = new Editor(this.viewer, this.overlay, {
+      opened: (picture) => this.#opened(picture),
+      changed: () => this.#changed(),
+      progress: (job) => {
+        this.panel.progress(job);
+        this.panel.update();
+        this.verbs.update();
+      },
+      finished: (job) => this.#finished(job),
+      lost: (lost) => this.#lost(lost),
+      reloaded: () => say("This picture was changed in another tab: here is how it is now."),
+    });
+    this.panel = new Panel(this.editor, {
+      go: (position) => this.attempt(this.editor.go(position)),
+      choose: (variant) => this.choose(variant),
+      mode: () => this.tools.mode,
+      layerPainted: () => Boolean(this.editor.strokes?.has(this.tools.layer)),
+    });
+    this.saving = new Saving(this.editor);
+    this.input = new Input(find("overlay"), this.viewer, this.overlay, this.tools, {
+      painted: (stroke, released) => this.painted(stroke, released),
+      marked: (from, to) => this.verbs.mark(from, to),
+    });
+    this.viewer.view = () => {
+      this.overlay.ask();
+      this.#zoomed();
+      if (this.compare.on) this.compare.update();
+    };
+    this.keys = new Keys(this);
+    this.#wire();
+    this.verbs = new Verbs(this);
+    this.setTool("brush");
+    this.setLayer("mask");
+    this.setRadius(this.tools.radius);
+  }
+
+  // ------------------------------------------------------------------------------------------------------- pictures
+
+  async open(number) {
+    if (this.opening || number < 0 || number >= this.session.names.length) return;
+    if (this.editor.unsaved && number !== this.editor.picture.number) {
+      find("leave-name").textContent = this.editor.picture.name;
+      const answer = await shown(find("leave-dialog"));
+      if (answer === "save" ? !(await this.saving.ask()) : answer !== "leave") return;
+    }
+    this.opening = true;
+    delete find("overlay").dataset.picture;
+    find("opening").textContent = `Opening ${this.session.names[number]} …`;
+    find("opening").hidden = false;
+    try {
+      await this.editor.changes?.last;
+      this.compare.toggle(false);
+      await this.editor.open(number);
+      find("opening").hidden = true;
+    } catch (error) {
+      find("name").textContent = this.session.names[number];
+      find("facts").textContent = this.place(number);
+      find("opening").textContent = error.message;
+      this.failed = number;
+    } finally {
+      this.opening = false;
+    }
+  }
+
+  step(by) {
+    return this.open((this.failed ?? this.editor.picture?.number ?? 0) + by);
+  }
+
+  place(number) {
+    const many = this.session.names.length;
+    return many > 1 ? `${number + 1} of ${many}` : "";
+  }
+
+  #opened(picture) {
+    this.failed = undefined;
+    document.title = `${picture.name} – psal`;
+    find("name").textContent = picture.name;
+    const facts = [this.place(picture.number), `${picture.width} × ${picture.height}`, picture.bits === 16 ? "16 bits" : ""];
+    find("facts").textContent = facts.filter(Boolean).join(" · ");
+    find("previous").disabled = picture.number === 0;
+    find("next").disabled = picture.number === this.session.names.length - 1;
+    if (picture.notices.length) say(picture.notices.join(". "), { seconds: 8 });
+    this.setRadius(Math.max(Math.round(Math.max(picture.width, picture.height) / 100), 4));
+    if (picture.document.strokes.length || picture.document.steps.length) say("Here is where you left off.");
+    history.replaceState(null, "", `#token=${token}&picture=${picture.number}`);
+    this.verbs.opened();
+    this.#changed();
+    this.#zoomed();
+    find("overlay").dataset.picture = picture.number;
+  }
+
+  #changed() {
+    this.overlay.ask();
+    this.panel?.update();
+    document.body.dataset.waiting = this.editor.changes?.waiting ?? 0;
+  }
+
+  #finished(job) {
+    if (job?.state === "failed") complain(new Error(job.error));
+    else if (job?.state === "cancelled") say("Cancelled. What you painted is still there.");
+    else if (job && ["preview", "upscale"].includes(job.kind)) this.attempt(this.verbs.finished(job));
+    else if (job) say("Done. Hold O to see how it was.", { seconds: 4 });
+  }
+
+  #lost(lost) {
+    if (lost && !this.wasLost) say("psal does not answer. Strokes are kept here until it does.", { bad: true, seconds: 0 });
+    if (!lost && this.wasLost) say("psal answers again.");
+    this.wasLost = lost;
+  }
+
+  // -------------------------------------------------------------------------------------------------------- actions
+
+  async attempt(promise) {
+    try {
+      return await promise;
+    } catch (error) {
+      if (!error.found?.stale) complain(error);
+      return null;
+    }
+  }
+
+  painted(stroke, released = performance.now()) {
+    this.attempt(this.editor.paint(stroke));
+    this.overlay.ask(() => { document.body.dataset.shownAfter = (performance.now() - released).toFixed(1); });
+    if (this.overlay.hidden) this.hide(false);
+  }
+
+  undo() {
+    if (this.editor.running || !this.editor.canUndo) return;
+    if (this.input.painting) return this.input.drop();
+    this.attempt(this.editor.undo());
+  }
+
+  redo() {
+    if (!this.editor.running && this.editor.canRedo) this.attempt(this.editor.redo());
+  }
+
+  derive(tool, more = {}) {
+    if (this.editor.strokes?.has(this.tools.layer)) this.painted({ tool, layer: this.tools.layer, ...more });
+  }
+
+  async askGrow(sign) {
+    if (!this.editor.strokes?.has(this.tools.layer)) return;
+    find("pixels-title").textContent = sign > 0 ? "Grow what is painted" : "Shrink what is painted";
+    const answer = await shown(find("pixels-dialog"));
+    const pixels = Math.round(Number(find("pixels").value));
+    if (answer === "ok" && pixels >= 1 && pixels <= 1000) this.derive("grow", { pixels: sign * pixels });
+  }
+
+  options(more = {}) {
+    const whole = (id) => Math.round(Number(find(id).value)) || 0;
+    return {
+      engine: find("engine").value,
+      results: whole("results"),
+      feather: whole("feather"),
+      patch_size: whole("patch"),
+      blend: find("blend").checked,
+      seed: whole("seed"),
+      ...more,
+    };
+  }
+
+  run() {
+    if (this.tools.mode !== "remove" || this.editor.running) return null;
+    if (!this.editor.strokes?.has("mask")) return say("Paint over what should go first.");
+    this.compare.toggle(false);
+    return this.attempt(this.editor.start("run", this.options()));
+  }
+
+  another() {
+    const step = this.editor.step;
+    if (step?.kind !== "inpaint" || this.editor.running) return null;
+    const seed = (Math.max(...step.variants.map(([number]) => number)) + 1) % 2 ** 32;
+    return this.attempt(this.editor.start("run", { ...this.options(), ...step.options, results: 1, seed, again: true }));
+  }
+
+  choose(variant) {
+    if (this.editor.running || !this.editor.step || variant >= this.editor.step.variants.length) return null;
+    return variant === this.editor.step.chosen ? null : this.attempt(this.editor.choose(variant));
+  }
+
+  cancel() {
+    if (this.input.painting) return this.input.drop();
+    if (this.editor.running) return this.attempt(this.editor.cancel());
+    if (this.compare.on) return this.compare.toggle(false);
+    return null;
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- tools
+
+  setTool(tool) {
+    if (this.tools.mode !== "remove" && tool !== "move") this.verbs.set("remove");
+    this.tools.tool = tool;
+    this.#pressed();
+    this.#cursor();
+  }
+
+  space(held) {
+    this.input.space = held;
+    this.#cursor();
+  }
+
+  modeChanged() {
+    this.compare.update();
+    this.panel.update();
+    this.#cursor();
+    this.#pressed();
+  }
+
+  #pressed() {
+    const { tool, mode } = this.tools;
+    for (const name of TOOLS) find(`tool-${name}`).setAttribute("aria-pressed", String(name === tool && mode === "remove"));
+  }
+
+  #cursor() {
+    const { tool } = this.input;
+    const { mode } = this.tools;
+    const moving = tool === "move" || mode === "colour";
+    find("overlay").parentElement.className = moving ? "moving" : mode === "enlarge" ? "marking" : ["brush", "eraser"].includes(tool) ? "painting" : "marking";
+    if (!["brush", "eraser"].includes(tool)) this.overlay.ring = null;
+    this.overlay.ask();
+  }
+
+  setLayer(layer) {
+    this.tools.layer = layer;
+    for (const name of ["mask", "source"]) find(`layer-${name}`).setAttribute("aria-checked", String(name === layer));
+    this.panel.update();
+  }
+
+  setRadius(radius) {
+    const limited = Math.min(Math.max(radius, SMALLEST), LARGEST);
+    this.tools.radius = limited;
+    find("size").value = 1000 * Math.log(limited / SMALLEST) / Math.log(LARGEST / SMALLEST);
+    find("size-text").textContent = `${Number((2 * limited).toPrecision(3))} px`;
+    if (this.overlay.ring) this.overlay.ring.radius = limited * this.viewer.scale;
+    this.overlay.ask();
+  }
+
+  resize(factor) {
+    const { radius } = this.tools;
+    const wanted = radius * factor;
+    this.setRadius(radius < 8 ? radius + Math.sign(factor - 1) * 0.5 : Math.round(wanted));
+  }
+
+  hide(hidden = find("hide").getAttribute("aria-pressed") !== "true") {
+    find("hide").setAttribute("aria-pressed", String(hidden));
+    this.compare.update();
+  }
+
+  theme() {
+    const light = document.documentElement.classList.toggle("light");
+    localStorage.setItem("psal-theme", light ? "light" : "dark");
+    this.overlay.key = "";
+    this.overlay.ask();
+  }
+
+  #zoomed() {
+    find("zoom").textContent = `${Number((100 * this.viewer.scale).toPrecision(3))} %`;
+    const [left, top] = this.viewer.corner;
+    Object.assign(find("overlay").dataset, { scale: this.viewer.scale, left, top });
+  }
+
+  zoomKey(scale) {
+    if (scale === 0) this.viewer.home();
+    else this.viewer.zoomTo(scale);
+  }
+
+  #wire() {
+    const click = (id, act) => find(id).addEventListener("click", act);
+    for (const tool of TOOLS) click(`tool-${tool}`, () => this.setTool(tool));
+    for (const layer of ["mask", "source"]) click(`layer-${layer}`, () => this.setLayer(layer));
+    click("previous", () => this.step(-1));
+    click("next", () => this.step(1));
+    click("undo", () => this.undo());
+    click("redo", () => this.redo());
+    click("zoom-in", () => this.viewer.zoomBy(1.5));
+    click("zoom-out", () => this.viewer.zoomBy(1 / 1.5));
+    click("zoom", () => this.zoomKey(Math.abs(this.viewer.scale - 1) < 0.01 ? 0 : 1));
+    click("hide", () => this.hide());
+    click("compare", () => this.compare.toggle());
+    click("theme", () => this.theme());
+    click("help", () => this.keys.show());
+    click("save", () => this.saving.ask());
+    click("fill", () => this.derive("fill"));
+    click("grow", () => this.askGrow(1));
+    click("shrink", () => this.askGrow(-1));
+    click("clear", () => this.derive("clear"));
+    click("run", () => this.run());
+    click("cancel", () => this.cancel());
+    click("another", () => this.another());
+    click("pixels-cancel", () => find("pixels-dialog").close());
+    find("size").addEventListener("input", () => {
+      this.setRadius(SMALLEST * (LARGEST / SMALLEST) ** (Number(find("size").value) / 1000));
+    });
+    find("size").addEventListener("change", () => find("overlay").focus({ focusVisible: false }));
+    window.addEventListener("beforeunload", (event) => {
+      if (this.editor.unsaved || this.editor.changes?.waiting) event.preventDefault();
+    });
+  }
+}
+
+async function start() {
+  const kept = localStorage.getItem("psal-theme");
+  const light = kept ? kept === "light" : matchMedia("(prefers-color-scheme: light)").matches;
+  document.documentElement.classList.toggle("light", light);
+  addTips();
+  try {
+    const session = await ask("/api/pictures");
+    const page = new Page(session);
+    await page.open(Number(new URLSearchParams(location.hash.slice(1)).get("picture")) || 0);
+    find("overlay").focus({ focusVisible: false });
+  } catch (error) {
+    find("opening").textContent = error.status === 403
+      ? "This address is not complete: open the one that psal paint printed."
+      : error.message;
+  }
+}
+
+start();

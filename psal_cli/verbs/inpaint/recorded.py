@@ -1,0 +1,64 @@
+"""The options of a run as JSON holds them: in files of strokes and in what the page of `psal paint` asks for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from psal_cli.errors import InvalidValueError
+from psal_cli.verbs.inpaint.options import InpaintOptions
+from psal_cli.verbs.validation import within
+
+MOST_FEATHER = 10_000  # pixels
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What was recorded of a run, checked. options: with device "cpu"; feather: pixels of a soft edge."""
+
+    options: InpaintOptions
+    feather: int = 0
+
+
+def recorded(record: Mapping[str, object]) -> Recorded:
+    """Reads what is there of the options; all others have their defaults.
+
+    Raises:
+        InvalidValueError: a value of another type, or out of range.
+
+    Example:
+        >>> recorded({"engine": "patch", "seed": 3, "feather": 2}).options.seed
+        3
+    """
+    feather = _whole(record, "feather", 0)
+    within("feather", feather, 0, MOST_FEATHER)
+    iterations = None if record.get("iterations") is None else _whole(record, "iterations", 1)
+    engine, blend = record.get("engine", InpaintOptions.engine), record.get("blend", True)
+    if not isinstance(engine, str) or not isinstance(blend, bool):
+        raise InvalidValueError("engine, blend", f"{engine!r}, {blend!r}", "a name, and true or false")
+    options = InpaintOptions(
+        engine=engine,
+        patch_size=_whole(record, "patch_size", InpaintOptions.patch_size),
+        iterations=iterations,
+        blend=blend,
+        seed=_whole(record, "seed", 0),
+    )
+    return Recorded(options, feather)
+
+
+def record_of(run: Recorded) -> dict[str, object]:
+    """The record that `recorded` reads."""
+    own = run.options
+    return {
+        "engine": own.engine,
+        "patch_size": own.patch_size,
+        "iterations": own.iterations,
+        "blend": own.blend,
+        "seed": own.seed,
+        "feather": run.feather,
+    }
+
+
+def _whole(record: Mapping[str, object], name: str, default: int) -> int:
+    value = record.get(name, default)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidValueError(name, repr(value), "a whole number")
+    return value
