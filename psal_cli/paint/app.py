@@ -127,7 +127,7 @@ class Pages:
         async def handle(request: Request) -> Response:
             try:
                 record = json.loads(await request.body() or b"{}")
-            except ValueError:
+            except (ValueError, RecursionError):
                 return failed(InvalidValueError("body", "something else", "JSON"))
             if not isinstance(record, dict):
                 return failed(InvalidValueError("body", type(record).__name__, "an object"))
