@@ -144,6 +144,7 @@ BRUSH = {"tool": "brush", "layer": "mask", "points": [1, 2, 3]}
         ({"points": [1, True, 3]}, "points"),
         ({"points": [1, "2", 3]}, "points"),
         ({"points": [1e9, 2, 3]}, "points"),
+        ({"points": [10**400, 2, 3]}, "points"),
         ({"points": [1, 2, 0]}, "radius"),
         ({"points": [1, 2, 2001]}, "radius"),
         ({"tool": "outline", "points": [1, 2, 3, 4]}, "points"),

@@ -12,7 +12,7 @@ from psal_cli import memory
 from psal_cli.errors import CancelledError
 from psal_cli.image import read_picture
 from psal_cli.image.painting import region
-from psal_cli.image.strokes import Brush
+from psal_cli.image.strokes import Brush, read_strokes
 
 from .painting import Page, client, session
 from .photos import psal
@@ -127,6 +127,19 @@ def test_going_back_brings_the_strokes_and_the_pixels_back(page):
     page.post("go", position=2)
     assert far(page.tile(), second) == 0
     assert far(page.tile(layer="original"), original) == 0
+
+
+def test_painting_after_going_back_forgets_the_steps_that_came_after(page, tmp_path):
+    page.paint(DOT)
+    page.run()
+    page.post("go", position=0)
+    page.post("move", at=0)
+    page.post("go", position=1)  # what was undone there is in the step all the same
+    page.post("save", strokes=True)
+    assert len(read_strokes(tmp_path / "photo_strokes.json").strokes) == 1
+    page.post("go", position=0)
+    found = page.paint((20, 20, 4))
+    assert found["count"] == 0 and page.ask("go", position=1).status_code == 422
 
 
 def test_several_results_are_made_of_the_same_strokes_and_one_is_chosen(page):
@@ -347,6 +360,12 @@ def test_nonsense_is_refused_in_words(page, name, record):
     assert page.get()["revision"] == 0
 
 
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b"[" * 500_000, b'{"at": ' + b"9" * 5000 + b"}", b"\xff"], ids=len)
+def test_a_body_that_is_none_is_refused(page, body):
+    answer = page.client.post("/api/pictures/0/strokes", content=body)
+    assert answer.status_code == 422 and answer.json()["error"]
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -422,9 +441,10 @@ def test_without_the_packages_the_cure_is_said(monkeypatch, photo):
         (["--listen", "0.0.0.0"], "--listen requires --token"),
         (["--token", "short"], "--token takes 16"),
         (["--port", "70000"], "--port"),
+        (["-"], "- is stdin"),
     ],
 )
-def test_an_unsafe_option_is_refused(photo, options, said):
+def test_what_cannot_be_served_is_refused(photo, options, said):
     done = psal("paint", photo, *options)
     assert done.exit_code == 2 and said in done.stderr
 

@@ -13,6 +13,7 @@ from psal_cli.commands.console import Console
 from psal_cli.commands.devices import choose_device, set_threads
 from psal_cli.commands.ranges import IntRange
 from psal_cli.errors import InputError, NothingToDoError
+from psal_cli.files import STDIO
 
 EXAMPLE = "psal paint examples/dandelions.jpg"
 LOCAL = "127.0.0.1"
@@ -74,6 +75,8 @@ def paint(
 
         items, several = inputs.find_inputs(images or (".",), (), recursive, READABLE)
         items = plan.place(items, {"output": output}, True if output else several, None, "_inpainted", None)
+        if any(item.input == STDIO for item in items):
+            raise InputError("- is stdin, which has no place to save beside: name a file or a folder")
         if not items:
             raise NothingToDoError(f"nothing to paint on: no picture in {', '.join(images) or 'this folder'}")
         if len(items) == 1 and items[0].problem:

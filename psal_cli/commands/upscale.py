@@ -55,8 +55,8 @@ LONGEST = 1_000_000  # pixels of a side of a result
     type=click.Choice(["auto", *MODELS]),
     default="auto",
     show_default=True,
-    help="clean keeps every detail, also compression artefacts; photo is for compressed and noisy pictures; auto takes photo for "
-    "lossy formats and clean for others.",
+    help="clean keeps every detail, also compression artefacts; photo is for compressed, noisy and sharpened pictures; auto "
+    "looks at the picture, and at the quality of a JPEG file.",
 )
 @click.option(
     "--attention",
@@ -226,9 +226,12 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
         """The library call."""
         from psal_cli.image.resizing import resized
         from psal_cli.verbs.upscale import api
+        from psal_cli.verbs.upscale.degradation import model_for
 
         arguments, picture = self.arguments, loaded.picture
-        model = arguments.model if arguments.model != "auto" else "clean" if picture.lossless else "photo"
+        model = arguments.model
+        if model == "auto" and arguments.weights is None:
+            model = model_for(picture.pixels, picture.lossless, picture.quality)
         self.console.detail(
             f"{item.input}: {picture.format}, {picture.size[0]}x{picture.size[1]}, model {arguments.weights or model}"
         )

@@ -9,6 +9,7 @@ import struct
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from shutil import copyfileobj
 from typing import IO, Literal
 
 import numpy as np
@@ -30,6 +31,7 @@ STRIPS, ROWS_PER_STRIP, STRIP_LENGTHS = 273, 278, 279
 TILE_WIDTH, TILE_HEIGHT, TILES, TILE_LENGTHS = 322, 323, 324, 325
 NONE, HORIZONTAL, FLOATING = 1, 2, 3  # predictors
 SHORT, LONG, LONG8 = 3, 4, 16
+TYPE_SIZES = {1: 1, 2: 1, SHORT: 2, LONG: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes; others have one
 NOT_COPIED = {WIDTH, BITS, PHOTOMETRIC, ORIENTATION, SAMPLES, PLANAR, PREDICTOR, TILE_WIDTH, EXTRA_SAMPLES, SAMPLE_FORMAT}
 GREY, RGB = 1, 2
 ASSOCIATED, UNASSOCIATED = 1, 2  # of the extra samples
@@ -120,8 +122,9 @@ def picture(tiff: FloatTiff, file: IO[bytes], path: Path) -> Picture:
 def opened(tiff: FloatTiff, file: IO[bytes]) -> Image.Image:
     """An image of the file's bytes, as if they were grey values, with the file's metadata."""
     file.seek(0)
-    content = file.read()
-    if len(content) >= LIMIT - (1 << 20):
+    content = BytesIO()
+    copyfileobj(file, content)
+    if content.tell() >= LIMIT - (1 << 20):
         raise InputError("a TIFF file of floating-point numbers is read up to 4 GB: reduce it, or save it with 16 bits")
     each = tiff.samples * tiff.bits // 8
     across = tiff.width if tiff.tile is None else -(-tiff.width // tiff.tile) * tiff.tile
@@ -131,14 +134,15 @@ def opened(tiff: FloatTiff, file: IO[bytes]) -> Image.Image:
         entries[tag] = (LONG, struct.pack(tiff.order + "I", value))
     if tiff.tile is not None:
         entries[TILE_WIDTH] = (LONG, struct.pack(tiff.order + "I", tiff.tile * each))
-    image = Image.open(BytesIO(_with_directory(content, entries, tiff.order)), formats=["TIFF"])
+    _add_directory(content, entries, tiff.order)
+    image = Image.open(content, formats=["TIFF"])
     image.load()
     return image
 
 
-def _with_directory(content: bytes, entries: dict[int, tuple[int, bytes]], order: Literal["<", ">"]) -> bytes:
-    """A file whose first directory has these entries, type and bytes of each tag; offsets keep their meaning."""
-    out = bytearray(content) + bytes(len(content) % 2)
+def _add_directory(out: BytesIO, entries: dict[int, tuple[int, bytes]], order: Literal["<", ">"]) -> None:
+    """Gives a file a first directory of these entries, type and bytes of each tag; offsets keep their meaning."""
+    out.write(bytes(out.tell() % 2))
     body = b""
     for tag, (kind, data) in sorted(entries.items()):
         if kind == LONG8:  # of BigTIFF
@@ -146,17 +150,14 @@ def _with_directory(content: bytes, entries: dict[int, tuple[int, bytes]], order
             kind, data = LONG, struct.pack(f"{order}{len(numbers)}I", *numbers)
         count = len(data) // TYPE_SIZES.get(kind, 1)
         if len(data) > 4:
-            place = len(out)
-            out += data + bytes(len(data) % 2)
+            place = out.tell()
+            out.write(data + bytes(len(data) % 2))
             data = struct.pack(order + "I", place)
         body += struct.pack(order + "HHI", tag, kind, count) + data.ljust(4, b"\0")
-    start = len(out)
-    out += struct.pack(order + "H", len(entries)) + body + bytes(4)
-    out[:8] = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", start)
-    return bytes(out)
-
-
-TYPE_SIZES = {1: 1, 2: 1, SHORT: 2, LONG: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+    start = out.tell()
+    out.write(struct.pack(order + "H", len(entries)) + body + bytes(4))
+    out.seek(0)
+    out.write((b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", start))
 
 
 def arrays(tiff: FloatTiff, image: Image.Image, path: Path) -> tuple[np.ndarray, np.ndarray | None]:

@@ -17,6 +17,7 @@ class Picture:
     pixels: uint8, uint16 or float32 [H, W, C], C = 1 (grey) or 3 (red, green, blue, not multiplied by alpha); alpha: None or the
     same dtype [H, W].
     format: of the file it came from, as Pillow names it; lossless: whether that format keeps pixels exactly.
+    quality: of a JPEG file, 1 to 100, by its quantization tables; None of others.
     """
 
     pixels: np.ndarray
@@ -24,6 +25,7 @@ class Picture:
     metadata: Metadata = field(default_factory=Metadata)
     format: str = "PNG"
     lossless: bool = True
+    quality: int | None = None
 
     @property
     def size(self) -> tuple[int, int]:

@@ -27,6 +27,7 @@ from psal_cli.image.decoding import (
 )
 from psal_cli.image.formats import detect, floating_point, foreign, load_plugin, readable, word
 from psal_cli.image.header import Header
+from psal_cli.image.jpeg_quality import quality_of
 from psal_cli.image.losses import holds_gain_map, left_behind, of_jxl
 from psal_cli.image.metadata import Metadata, complete_png, orientation_of, read_metadata
 from psal_cli.image.picture import Picture
@@ -86,7 +87,9 @@ def read_picture(path: str | Path, max_pixels: int = MAX_PIXELS, floats: bool = 
         with _image(file, name) as image:
             inks = Inks(image.info.get("icc_profile"), path) if image.mode == "CMYK" else None
             pixels, alpha, metadata = decoded(image, header, file, path, inks)
-            return Picture(pixels, alpha, inks.profiled(metadata) if inks else metadata, name, _is_lossless(file, image))
+            metadata = inks.profiled(metadata) if inks else metadata
+            quality = quality_of(getattr(image, "quantization", {}))
+            return Picture(pixels, alpha, metadata, name, _is_lossless(file, image), quality)
 
 
 def read_plain(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, np.ndarray | None]:

@@ -5,7 +5,6 @@ for. Places are in pixels from the upper left corner of the upright picture, as 
 """
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -184,10 +183,9 @@ def _numbers(value: object, each: int, least: int) -> list[float]:
         raise InvalidValueError("points", _short(value), f"{least} to {MOST_POINTS} places of {each} numbers")
     if not all(isinstance(x, int | float) and not isinstance(x, bool) for x in value):
         raise InvalidValueError("points", _short(value), "numbers")
-    numbers = [float(x) for x in value]
-    if not all(math.isfinite(x) and abs(x) <= FARTHEST for x in numbers):
+    if not all(abs(x) <= FARTHEST for x in value):  # NaN neither
         raise InvalidValueError("points", _short(value), f"numbers from {-FARTHEST:g} to {FARTHEST:g}")
-    return numbers
+    return [float(x) for x in value]
 
 
 def _short(value: object) -> str:

@@ -92,9 +92,16 @@ def document_record(opened: Opened) -> dict[str, object]:
 
 
 def changed(opened: Opened, boxes: list[Box]) -> dict[str, object]:
-    """What a change came to. changed: left, top, width, height of the parts of the picture that look different."""
+    """What a change came to. changed: left, top, width, height of the parts of the picture that look different;
+    count: of steps."""
     document = opened.document
-    return {"revision": document.revision, "version": opened.version, "changed": boxes, "unsaved": document.unsaved}
+    return {
+        "revision": document.revision,
+        "version": opened.version,
+        "changed": boxes,
+        "unsaved": document.unsaved,
+        "count": len(document.steps),
+    }
 
 
 def job_record(opened: Opened) -> dict[str, object]:

@@ -127,7 +127,7 @@ class Pages:
         async def handle(request: Request) -> Response:
             try:
                 record = json.loads(await request.body() or b"{}")
-            except ValueError:
+            except (ValueError, RecursionError):
                 return failed(InvalidValueError("body", "something else", "JSON"))
             if not isinstance(record, dict):
                 return failed(InvalidValueError("body", type(record).__name__, "an object"))
@@ -171,7 +171,7 @@ class Pages:
         return job_record(opened)
 
     def enlarge(self, opened: Opened, record: Record) -> Record:
-        scale = Enlargement.parsed(record, opened.picture.lossless).scale
+        scale = Enlargement.parsed(record, opened.picture).scale
         output = self._output(opened)
         order = saving.Order.parsed({"name": name_of(opened, output.name, scale), **record}, output)
         with opened.changing(record.get("revision")):

@@ -8,7 +8,7 @@ from itertools import takewhile
 from psal_cli.errors import InvalidValueError
 from psal_cli.image.strokes import MOST_STROKES, Brush, Outline, Stroke, parsed, record_of
 
-MOST_POINTS = 1_000_000  # of all strokes that wait for one run
+MOST_POINTS = 400_000  # of all strokes that wait for one run
 
 Event = Mapping[str, object]
 
@@ -40,7 +40,7 @@ class Variant:
 @dataclass
 class Step:
     """A run. kind: "inpaint" or "colorize"; options: as they were given; pixels: how many changed; box: left, top, width, height
-    of these."""
+    of these; strokes: how many it was made of."""
 
     kind: str
     options: dict[str, object]
@@ -48,6 +48,7 @@ class Step:
     box: tuple[int, int, int, int]
     variants: list[Variant]
     chosen: int = 0
+    strokes: int = 0
 
 
 class Document:
@@ -73,7 +74,7 @@ class Document:
         return self.lists[self.position]
 
     def add(self, at: int, strokes: Sequence[Stroke]) -> None:
-        """Puts strokes behind the first `at` of those here; what was there is forgotten."""
+        """Puts strokes behind the first `at` of those here. What was there is forgotten, and so are steps that came after."""
         own = self.here
         self._within("at", at, len(own.strokes))
         kept = own.strokes[:at] + list(strokes)
@@ -82,6 +83,7 @@ class Document:
         if sum(map(_points, kept)) > MOST_POINTS:
             raise InvalidValueError("strokes", f"{sum(map(_points, kept))} points", f"at most {MOST_POINTS}: run or clear first")
         own.strokes, own.at = kept, len(kept)
+        self._forget_later()
         self._changed({"do": "add", "at": at, "strokes": [record_of(stroke) for stroke in strokes]})
 
     def move(self, at: int) -> None:
@@ -97,6 +99,7 @@ class Document:
         same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(own, ran, strict=False)))
         self._forget_later()
         self.lists[self.position] = StrokeList(list(ran), len(ran))
+        step.strokes = len(ran)
         self.steps.append(step)
         self.lists.append(StrokeList(own[same:], len(own) - same))
         self.position += 1
@@ -143,6 +146,8 @@ class Document:
     def go(self, position: int) -> None:
         """Shows another state."""
         self._within("position", position, len(self.steps))
+        for number in range(self.position, position):  # some may have been undone meanwhile
+            self.lists[number].at = self.steps[number].strokes
         self.position = position
         self._changed({"do": "go", "position": position})
 

@@ -1,7 +1,9 @@
 """The server of `psal paint`: its socket, the browser, and its end."""
 
 import contextlib
+import os
 import socket
+import sys
 import threading
 import webbrowser
 from collections.abc import Callable, Sequence
@@ -58,7 +60,7 @@ def serve(
     )
     page = f"http://{_called(address)}:{port}/#token={token}"
     say(page)
-    if browser:
+    if browser and _has_screen():
         threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
     try:
         with contextlib.suppress(KeyboardInterrupt):  # how it is meant to end
@@ -78,6 +80,11 @@ def _listener(address: str, port: int) -> socket.socket:
         listener.close()
         raise InputError(f"cannot listen on {address}, port {port}: {error}") from error
     return listener
+
+
+def _has_screen() -> bool:
+    """Whether a browser could show itself. Without a screen Python would start one that takes the terminal."""
+    return sys.platform in ("win32", "darwin") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def _called(address: str) -> str:

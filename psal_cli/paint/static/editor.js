@@ -115,6 +115,7 @@ export class Editor {
   #heard(found) {
     if (found.unsaved !== undefined) this.unsaved = found.unsaved;
     if (found.changed?.length) this.viewer.refresh(found.changed, found.version);
+    if (found.count < this.steps?.length) this.steps.length = found.count; // painting anew forgets what came after
     if (found.document) this.#take(found.document);
     this.on.changed();
   }

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from psal_cli.image.arrays import Pixels, joined, split
 from psal_cli.verbs.hooks import Cancel, Progress, watched
 from psal_cli.verbs.upscale import memory_model
+from psal_cli.verbs.upscale.degradation import model_for
 from psal_cli.verbs.upscale.networks import prepared
 from psal_cli.verbs.upscale.options import UpscaleChanges, UpscaleOptions
 from psal_cli.verbs.upscale.upscaler import Upscaler
@@ -76,6 +77,8 @@ def upscale(
     """
     options = replace(options or UpscaleOptions(), **changes)
     layers = split(image, bounded=False)
+    if options.model == "auto" and options.weights is None:
+        options = replace(options, model=model_for(layers.pixels))
     networks, size = prepared(layers.pixels.shape[1::-1], scale, options)
     if max_memory is not None:
         formats = {"output": "PNG"}

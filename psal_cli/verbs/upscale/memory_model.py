@@ -120,8 +120,8 @@ def _most(
     joined = area * each * header.alpha  # colours and alpha as one array
     kept = area * (each + FIELD) + joined
     most, working = memory.reading(area, header.channels, itemsize, header.alpha, header.format), 0
-    beyond = 8 * header.channels * area if itemsize == 4 else 0  # the picture within 0 and 1, and what it has outside
-    most, kept = most + beyond, kept + beyond
+    if itemsize == 4:  # of floats: their file and its bytes beside them; later the picture within 0 and 1, and what is beyond
+        most, kept = max(most, 3 * area * each), kept + 8 * header.channels * area
     for network in networks:
         size = area * network.scale**2
         result = size * each + 4 * header.channels * size * ensemble

@@ -8,7 +8,7 @@ from psal_cli.errors import InvalidValueError
 from psal_cli.verbs import validation
 
 MOST = 16  # the largest factor
-MODELS = ("clean", "photo")
+MODELS = ("clean", "photo")  # "auto" chooses among them
 ATTENTIONS = ("psal", "full")
 STRIPS = tuple(1 << power for power in range(19, 11, -1))  # pixels of the input that may be worked on at a time
 
@@ -30,7 +30,7 @@ class UpscaleOptions:
 
     Attributes:
         model: which of the weights that ship: "clean" for pictures that were reduced and nothing else, "photo" for compressed,
-            noisy or sharpened ones.
+            noisy or sharpened ones; "auto" chooses by the pixels (`psal_cli.verbs.upscale.degradation`).
         weights: another network: a file of psal's own weights or CSNLN's, or of any architecture that spandrel knows
             (.safetensors, .pth), an ONNX file, the name of one in the user's model folder, or a module on the CPU,
             [B, 3, H, W] in [0, 1] -> the same a whole number of times larger. Its scale is used.
@@ -52,7 +52,7 @@ class UpscaleOptions:
         False
     """
 
-    model: str = "clean"
+    model: str = "auto"
     weights: Weights | None = None
     attention: str = "psal"
     ensemble: bool = False
@@ -65,7 +65,7 @@ class UpscaleOptions:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        validation.one_of("model", self.model, MODELS)
+        validation.one_of("model", self.model, ("auto", *MODELS))
         validation.one_of("attention", self.attention, ATTENTIONS)
         for name in ("strip_pixels", "width", "height", "long_side"):
             value = getattr(self, name)
