@@ -233,7 +233,7 @@ REFUSED = {
     "weights that are none": (lambda: psal_cli.upscale(GREY, 2, weights=7), "weights", "a torch.nn.Module"),
     "a module of another task": (lambda: psal_cli.upscale(GREY, weights=torch.nn.Identity().eval()), "weights", "n at least 2"),
     "a module in training": (lambda: psal_cli.upscale(GREY, weights=torch.nn.Upsample(scale_factor=2)), "weights", "evaluation"),
-    "model": (lambda: psal_cli.upscale(GREY, 2, model="sharp"), "model", "one of clean, photo"),
+    "model": (lambda: psal_cli.upscale(GREY, 2, model="sharp"), "model", "one of auto, clean, photo"),
     "method": (lambda: psal_cli.generate(GREY, method="sin"), "method", "one of psinot, psin"),
     "levels": (lambda: psal_cli.generate(GREY, levels=3, method="psin"), "levels", "at most 2"),
     "generate on a GPU": (lambda: psal_cli.generate(GREY, device="cuda"), "device", "cpu"),

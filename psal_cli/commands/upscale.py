@@ -275,19 +275,20 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
 
 def _named(arguments: UpscaleArguments) -> str:
     """What stands between name and extension of results beside their pictures. Raises UsageError for no size, or several."""
-    given = arguments
+    options_given = arguments
     names = {
-        "-x": given.scale and f"x{given.scale:g}",
-        "--width" if given.width else "--height": (given.width or given.height) and _box(given.width, given.height),
-        "--long-side": given.long_side and f"long{given.long_side}",
-        "--megapixels": given.megapixels and f"{given.megapixels:g}mp",
+        "-x": options_given.scale and f"x{options_given.scale:g}",
+        "--width" if options_given.width else "--height": (options_given.width or options_given.height)
+        and _box(options_given.width, options_given.height),
+        "--long-side": options_given.long_side and f"long{options_given.long_side}",
+        "--megapixels": options_given.megapixels and f"{options_given.megapixels:g}mp",
     }
-    found = {option: name for option, name in names.items() if name}
-    if len(found) > 1:
-        raise click.UsageError(f"{' and '.join(found)} are mutually exclusive: leave one of them out")
-    if not found and not given.weights:
+    sizes = {option: name for option, name in names.items() if name}
+    if len(sizes) > 1:
+        raise click.UsageError(f"{' and '.join(sizes)} are mutually exclusive: leave one of them out")
+    if not sizes and not options_given.weights:
         raise click.UsageError("Missing option '-x', '--width', '--height', '--long-side' or '--megapixels': e.g. -x 4")
-    return f"_{found.popitem()[1] if found else 'upscaled'}"
+    return f"_{sizes.popitem()[1] if sizes else 'upscaled'}"
 
 
 def _box(width: int | None, height: int | None) -> str:

@@ -70,7 +70,7 @@ def safetensors_metadata(path: Path) -> dict[str, str]:
         if length > MOST_HEADER:
             return {}
         try:
-            found = json.loads(file.read(length)).get("__metadata__", {})
+            metadata = json.loads(file.read(length)).get("__metadata__", {})
         except (ValueError, RecursionError, AttributeError):
             return {}
-    return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
+    return {str(key): str(value) for key, value in metadata.items()} if isinstance(metadata, dict) else {}

@@ -55,8 +55,8 @@ def find(name: str) -> Path:
         return path
     if len(path.parts) != 1:
         raise InputError(f"{name}: no such file")
-    found = list(listed())
-    same = [x for x in found if x.name == name] or [x for x in found if x.stem == name]
+    entries = list(listed())
+    same = [x for x in entries if x.name == name] or [x for x in entries if x.stem == name]
     if not same:
         raise InputError(f"{name}: no such file, and none of that name in the model folder: `psal models` lists what there is")
     return same[0]

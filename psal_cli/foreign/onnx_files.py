@@ -41,9 +41,9 @@ class Graph(nn.Module):
     def __deepcopy__(self, memo: dict[int, object]) -> Graph:
         return self  # a session cannot be copied, and does not change
 
-    def _one(self, image: np.ndarray) -> Tensor:
+    def _one(self, picture: np.ndarray) -> Tensor:
         try:
-            (made,) = self.session.run([self.output], {self.input: image.astype(self.dtype, copy=False)})
+            (made,) = self.session.run([self.output], {self.input: picture.astype(self.dtype, copy=False)})
         except Exception as error:
             if is_out_of_memory(error):
                 raise MemoryError from error

@@ -14,16 +14,16 @@ def parameters(content: bytes) -> int:
 
 
 def _dims(tensor: memoryview) -> list[int]:
-    found = []
+    sides = []
     for number, value in _fields(tensor):
         if number == DIMS and isinstance(value, int):
-            found.append(value)
+            sides.append(value)
         elif number == DIMS and isinstance(value, memoryview):  # packed
             at = 0
             while at < len(value):
                 dim, at = _varint(value, at)
-                found.append(dim)
-    return found
+                sides.append(dim)
+    return sides
 
 
 def _parts(message: memoryview, wanted: int) -> Iterator[memoryview]:

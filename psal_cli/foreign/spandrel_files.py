@@ -53,7 +53,9 @@ def load(path: Path, state: dict[str, Tensor], name: str) -> tuple[nn.Module, Ab
     with _imported(name) as spandrel, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of how the architectures initialise what is then loaded
         try:
-            found: ModelDescriptor = spandrel.ModelLoader().load_from_state_dict(spandrel.canonicalize_state_dict(dict(state)))
+            descriptor: ModelDescriptor = spandrel.ModelLoader().load_from_state_dict(
+                spandrel.canonicalize_state_dict(dict(state))
+            )
         except spandrel.UnsupportedModelError as error:
             raise InputError(
                 f"{name} is no network for super-resolution that psal or spandrel knows: give another file, or export it as ONNX"
@@ -65,23 +67,23 @@ def load(path: Path, state: dict[str, Tensor], name: str) -> tuple[nn.Module, Ab
             raise InputError(
                 f"{name} does not fit the architecture that its tensors' names belong to ({what}): give another file"
             ) from error
-    model = found.model.float().eval().requires_grad_(False)
+    model = descriptor.model.float().eval().requires_grad_(False)
     if bad := [key for key, x in model.state_dict().items() if not x.isfinite().all()]:
         raise InputError(f"{name} contains NaN or infinity in {bad[0]}: it was saved from a failed training")
     about = About(
         source=name,
-        architecture=found.architecture.name,
-        task=TASKS.get(found.purpose, found.purpose),
-        scale=found.scale,
+        architecture=descriptor.architecture.name,
+        task=TASKS.get(descriptor.purpose, descriptor.purpose),
+        scale=descriptor.scale,
         parameters=sum(x.numel() for x in model.parameters()),
-        details=tuple(found.tags),
+        details=tuple(descriptor.tags),
         licence=licence_in(safetensors_metadata(path)) if path.suffix == ".safetensors" else None,
         sha256=digest(path),
     )
-    needs = found.size_requirements
+    needs = descriptor.size_requirements
     sizes = Sizes(max(needs.minimum, 1), needs.multiple_of, needs.square)
-    channels = found.input_channels if found.input_channels == found.output_channels else 0
-    return Described(model, found._call_fn), about, sizes, channels
+    channels = descriptor.input_channels if descriptor.input_channels == descriptor.output_channels else 0
+    return Described(model, descriptor._call_fn), about, sizes, channels
 
 
 @contextmanager

@@ -71,12 +71,12 @@ def _exact(height: int, width: int, largest: int, reach: int, period: int) -> Ti
         if down < core and count < width // core:
             continue
         down = min(max(down, core), height)
-        found = Tiling(_cut(height, down, reach), _cut(width, across, reach))
-        if found.looked > largest and count < width // core:
+        tiling = Tiling(_cut(height, down, reach), _cut(width, across, reach))
+        if tiling.looked > largest and count < width // core:
             continue
-        if found.total < least:
-            best, least = found, found.total
-        elif found.total > 2 * least:
+        if tiling.total < least:
+            best, least = tiling, tiling.total
+        elif tiling.total > 2 * least:
             break
     assert best is not None
     return best
@@ -99,7 +99,7 @@ def _cut(side: int, core: int, reach: int) -> tuple[Strip, ...]:
 
 def _cut_between(spans: Sequence[Strip]) -> tuple[Strip, ...]:
     """Of pieces that overlap, what is kept of each ends in the middle of the overlap."""
-    ends = [(one.last + other.first) // 2 for one, other in pairwise(spans)]
+    ends = [(before.last + after.first) // 2 for before, after in pairwise(spans)]
     tops, bottoms = [0, *ends], [*ends, spans[-1].last]
     return tuple(Strip(top, bottom, x.first, x.last) for top, bottom, x in zip(tops, bottoms, spans, strict=True))
 
@@ -119,7 +119,7 @@ def _overlap(length: int) -> int:
 
 def ramps(spans: Sequence[Strip], scale: int, like: Tensor) -> list[Tensor]:
     """The weights of each piece along one axis of the result, [length * scale]: one, and a raised cosine to its neighbours."""
-    found = []
+    weights = []
     for number, span in enumerate(spans):
         at = span.first + (torch.arange((span.last - span.first) * scale, device=like.device) + 0.5) / scale
         weight = torch.ones_like(at)
@@ -127,14 +127,14 @@ def ramps(spans: Sequence[Strip], scale: int, like: Tensor) -> list[Tensor]:
             weight = weight * _rise(at, spans[number - 1], span)
         if number + 1 < len(spans):
             weight = weight * (1 - _rise(at, span, spans[number + 1]))
-        found.append(weight.to(like.dtype))
-    return found
+        weights.append(weight.to(like.dtype))
+    return weights
 
 
-def _rise(at: Tensor, one: Strip, other: Strip) -> Tensor:
+def _rise(at: Tensor, before: Strip, after: Strip) -> Tensor:
     """From 0 to 1 in the middle of where two pieces overlap."""
-    width = min(one.last - other.first, _overlap(min(one.last - one.first, other.last - other.first)))
-    start = (one.last + other.first - width) / 2
+    width = min(before.last - after.first, _overlap(min(before.last - before.first, after.last - after.first)))
+    start = (before.last + after.first - width) / 2
     return (1 - torch.cos(math.pi * ((at - start) / max(width, 1)).clamp(0, 1))) / 2
 
 

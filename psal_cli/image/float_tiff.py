@@ -88,7 +88,7 @@ def float_tiff(file: IO[bytes]) -> FloatTiff | None:
         samples, formats = int(tags.get(SAMPLES, 1)), set(tags.get(SAMPLE_FORMAT, (1,)))
         colours, extra = tags[PHOTOMETRIC], tags.get(EXTRA_SAMPLES, ())
         channels = {GREY: 1, RGB: 3}.get(colours, 0)
-        found = FloatTiff(
+        layout = FloatTiff(
             width=int(tags[WIDTH]),
             height=int(tags[HEIGHT]),
             channels=channels,
@@ -103,9 +103,9 @@ def float_tiff(file: IO[bytes]) -> FloatTiff | None:
     except Exception:  # a damaged directory, of which Pillow's words are as good
         return None
     planes = tags.get(PLANAR, 1) != 1 and samples > 1
-    fits = channels and channels <= samples <= channels + len(extra) and len(bits) == 1 and found.bits in DTYPES
-    known = formats == {FLOAT} and found.predictor in (NONE, HORIZONTAL, FLOATING) and found.width > 0 and found.height > 0
-    return found if fits and known and not planes else None
+    fits = channels and channels <= samples <= channels + len(extra) and len(bits) == 1 and layout.bits in DTYPES
+    known = formats == {FLOAT} and layout.predictor in (NONE, HORIZONTAL, FLOATING) and layout.width > 0 and layout.height > 0
+    return layout if fits and known and not planes else None
 
 
 def picture(tiff: FloatTiff, file: IO[bytes], path: Path) -> Picture:

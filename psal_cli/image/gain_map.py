@@ -51,7 +51,7 @@ class GainMap(NamedTuple):
 
 def gain_map_of(segments: Iterable[Segment], trailer: bytes, orientation: int) -> GainMap | None:
     """The gain map in what lies behind the end of a JPEG picture with these segments; None where there is none."""
-    jpeg = next((one for one in pictures_in(trailer)[0] if _is_gain_map(one)), None)
+    jpeg = next((picture for picture in pictures_in(trailer)[0] if _is_gain_map(picture)), None)
     if jpeg is None:
         return None
     listed = list(segments)
@@ -86,7 +86,9 @@ def filled(gain_map: GainMap, hole: npt.NDArray[np.bool_]) -> GainMap:
     mask = cv2.dilate(touched.astype(np.uint8), np.ones((3, 3), np.uint8))
     pixels = np.asarray(cv2.inpaint(pixels, mask, RADIUS, cv2.INPAINT_TELEA), np.uint8)
     own = [
-        one for one in segments_of(gain_map.jpeg) if not any(one[0] == name and one[1].startswith(start) for name, start in OWN)
+        segment
+        for segment in segments_of(gain_map.jpeg)
+        if not any(segment[0] == name and segment[1].startswith(start) for name, start in OWN)
     ]
     out = BytesIO()
     Image.fromarray(pixels).save(out, "JPEG", quality=QUALITY, subsampling=0, extra=b"".join(map(as_bytes, own)))

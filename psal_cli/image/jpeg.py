@@ -77,15 +77,15 @@ def as_bytes(segment: Segment) -> bytes:
 
 def segments_of(data: bytes) -> list[Segment]:
     """The APP segments and comments in front of the pixels of a JPEG file; ends where it is damaged."""
-    found: list[Segment] = []
+    segments: list[Segment] = []
     at = 2
     while data[at : at + 1] == b"\xff" and (0xE0 <= data[at + 1] <= 0xEF or data[at + 1] == 0xFE):
         length = int.from_bytes(data[at + 2 : at + 4])
         if length < 2 or at + 2 + length >= len(data):
             break
-        found.append(("COM" if data[at + 1] == 0xFE else f"APP{data[at + 1] - 0xE0}", data[at + 4 : at + 2 + length]))
+        segments.append(("COM" if data[at + 1] == 0xFE else f"APP{data[at + 1] - 0xE0}", data[at + 4 : at + 2 + length]))
         at += 2 + length
-    return found
+    return segments
 
 
 def end_of(segments: Iterable[Segment]) -> int:
@@ -103,12 +103,12 @@ def behind_the_end(file: IO[bytes]) -> bytes:
 
 def pictures_in(trailer: bytes) -> tuple[list[bytes], bytes]:
     """The JPEG pictures, one behind the other, that what follows a picture begins with, and the rest."""
-    found: list[bytes] = []
-    while trailer.startswith(PREVIEW) and len(found) < MOST_PICTURES:
+    pictures: list[bytes] = []
+    while trailer.startswith(PREVIEW) and len(pictures) < MOST_PICTURES:
         end = _end_of_picture(trailer)
-        found.append(trailer[:end])
+        pictures.append(trailer[:end])
         trailer = trailer[end:].lstrip(PADDING)
-    return found, trailer
+    return pictures, trailer
 
 
 def _end_of_picture(data: bytes) -> int:

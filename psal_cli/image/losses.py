@@ -71,7 +71,7 @@ def _of_jpeg(image: Image.Image, file: IO[bytes]) -> list[str]:
     if gain_map := gain_map_of(segments, trailer, 1):  # which Metadata holds
         losses = [loss for loss in losses if loss != GAIN_MAP_WORDS]
         pictures, rest = pictures_in(trailer)
-        trailer = b"".join(one for one in pictures if one != gain_map.jpeg) + rest
+        trailer = b"".join(picture for picture in pictures if picture != gain_map.jpeg) + rest
     elif GAIN_MAP_WORDS not in losses and (GAIN_MAP.search(trailer) or any(map(GAIN_MAP.search, packets))):
         losses.append(GAIN_MAP_WORDS)
     if trailer and not several and GAIN_MAP_WORDS not in losses:

@@ -44,8 +44,8 @@ def shipped() -> Iterator[Entry]:
     for name, facts in stored.manifest().items():
         path = stored.FOLDER / facts["file"]
         task = VERBS.get(name.partition("-")[0])
-        found = re.fullmatch(r"upscale-x(\d+).*", name)
-        scale = int(found[1]) if found else None
+        match = re.fullmatch(r"upscale-x(\d+).*", name)
+        scale = int(match[1]) if match else None
         try:
             problem = None if digest(path) == facts["sha256"] else "not the file that was shipped: install psal again"
             count = None if problem else _count(path)

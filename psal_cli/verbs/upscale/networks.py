@@ -104,14 +104,14 @@ def network_of(source: Weights, scale: int | None = None, attention: str = "psal
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
         path = None if name in stored.manifest() else folder.find(name)
-        found = _cached(name, path and _Stamp.of(path), attention, device)
+        network = _cached(name, path and _Stamp.of(path), attention, device)
     elif isinstance(source, nn.Module):
-        found = _of_module(source)
+        network = _of_module(source)
     else:
         raise InvalidValueError("weights", type(source).__name__, "a file, the name of one, or a torch.nn.Module")
-    if scale is not None and found.scale != scale:
-        raise InvalidValueError("scale", scale, f"{found.scale}, by which {called(source)} enlarges, or other weights")
-    return found
+    if scale is not None and network.scale != scale:
+        raise InvalidValueError("scale", scale, f"{network.scale}, by which {called(source)} enlarges, or other weights")
+    return network
 
 
 def _of_module(module: nn.Module) -> Network:

@@ -37,11 +37,11 @@ def size_wanted(size: Size, scale: float | None, options: UpscaleOptions) -> Siz
         factor = sqrt(value * 1e6 / (width * height))
     else:
         factor = min(new / old for new, old in ((options.width, width), (options.height, height)) if new is not None)
-    found = (floor(width * factor + 0.5), floor(height * factor + 0.5))
-    if min(found) < 1:
-        would = f"{value:g}, of which {width}x{height} becomes {found[0]}x{found[1]}"
+    result = (floor(width * factor + 0.5), floor(height * factor + 0.5))
+    if min(result) < 1:
+        would = f"{value:g}, of which {width}x{height} becomes {result[0]}x{result[1]}"
         raise InvalidValueError(what, would, "a size that leaves a pixel of each side")
-    return found
+    return result
 
 
 def asked(scale: float | None, options: UpscaleOptions) -> tuple[str, float]:
@@ -53,8 +53,8 @@ def asked(scale: float | None, options: UpscaleOptions) -> tuple[str, float]:
     choices = (("scale", scale), box, ("long_side", options.long_side), ("megapixels", options.megapixels))
     given = [(name, value) for name, value in choices if value is not None]
     if len(given) != 1:
-        found = " and ".join(name for name, _ in given) or "missing"
-        raise InvalidValueError("scale", found, "one of scale, width and height, long_side and megapixels")
+        names_given = " and ".join(name for name, _ in given) or "missing"
+        raise InvalidValueError("scale", names_given, "one of scale, width and height, long_side and megapixels")
     return given[0]
 
 
