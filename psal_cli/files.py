@@ -167,7 +167,8 @@ def _take_over(handle: int, old: os.stat_result) -> None:
             with suppress(OSError):
                 os.chown(handle, owner, old.st_gid)
                 break
-    os.chmod(handle, stat.S_IMODE(old.st_mode))
+    with suppress(OSError):  # some disks and network folders have no permissions to change; ours are narrower
+        os.chmod(handle, stat.S_IMODE(old.st_mode))
 
 
 @functools.cache
