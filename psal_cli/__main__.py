@@ -1,17 +1,18 @@
 """The `psal` command's entry: `psal` and `python -m psal_cli`."""
 
 import os
-import signal
+import signal  # and little else: what is imported before the handler is set is not covered by it
 import sys
-from contextlib import suppress
-from types import FrameType
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
-    if files := sys.modules.get("psal_cli.files"):
-        files.remove_parts()
-    with suppress(OSError, RuntimeError, ValueError, AttributeError):  # it may come in the middle of a write
-        sys.stdout.flush()
+def _leave(number: int, frame: object) -> None:
+    try:
+        remove_parts = getattr(sys.modules.get("psal_cli.files"), "remove_parts", None)  # it may be half imported
+        if remove_parts:
+            remove_parts()
+        sys.stdout.flush()  # in the middle of a write this is a RuntimeError
+    except Exception:
+        pass
     os.write(2, b"psal: interrupted\n")
     os._exit(130)
 

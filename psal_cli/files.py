@@ -169,7 +169,8 @@ def _take_over(handle: int, old: os.stat_result) -> None:
                 os.chown(handle, owner, old.st_gid)
                 break
     if os.chmod in os.supports_fd:  # not on Windows, where permissions belong to the folder
-        os.chmod(handle, stat.S_IMODE(old.st_mode))
+        with suppress(OSError):  # some disks and network folders have no permissions to change; ours are narrower
+            os.chmod(handle, stat.S_IMODE(old.st_mode))
 
 
 @functools.cache

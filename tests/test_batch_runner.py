@@ -275,6 +275,13 @@ class Finder:
             interrupt()
 sys.meta_path.insert(0, Finder())
 """,
+    "while a module is half imported": """
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "secrets":  # by psal_cli.files
+            interrupt()
+sys.meta_path.insert(0, Finder())
+""",
     "when the command has been imported": "import psal_cli.commands; psal_cli.commands.main = interrupt",
     "when the process ends": "import atexit; atexit.register(interrupt); sys.argv = ['psal', '--version']",
 }

@@ -254,6 +254,17 @@ def test_an_interrupted_batch_reports_and_resumes(photos, stopped, monkeypatch, 
     assert again.exit_code == 0 and first.items() <= tree("out").items() and len(tree("out")) == 6
 
 
+def test_what_another_process_writes_meanwhile_is_skipped(photos, stopped):
+    photos(3)
+    names = [Path("out", name) for name in ("000.png", "001.png", "deep/002.png")]
+    Path("out").mkdir()
+    stopped(1, lambda: [name.write_bytes(b"another's") for name in names[:2]])
+    done = psal("inpaint", "photos", "-r", "--mask", "mask.png", "-o", "out", "--json", "--skip-existing")
+    assert [record["status"] for record in lines(done)] == ["skipped", "skipped", "done"]
+    assert done.exit_code == 0 and "1 done, 0 failed, 2 skipped" in done.stderr
+    assert [name.read_bytes() == b"another's" for name in names] == [True, True, False]
+
+
 AT_THE_START = """
 import atexit, os, signal
 from psal_cli.commands import inpaint, main

@@ -444,3 +444,17 @@ def test_a_name_that_is_too_long_has_a_cure(tmp_path):
 def test_a_disk_that_is_full_has_a_cure_for_arrays_too(tmp_path):
     full = files.unwritten(tmp_path / "field.npy", OSError("9000 requested and 4096 written"))
     assert "the disk is full: free space" in str(full)
+
+
+def test_where_permissions_cannot_be_changed_a_file_is_still_overwritten(tmp_path, monkeypatch):
+    target = tmp_path / "out.png"
+    target.write_bytes(b"old")
+    target.chmod(0o640)
+
+    def chmod(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(os, "chmod", chmod)
+    with files.atomic_file(target, force=True) as file:
+        file.write(b"new")
+    assert target.read_bytes() == b"new" and target.stat().st_mode & 0o077 == 0

@@ -18,7 +18,10 @@ from psal_cli.commands.console import Console
 from psal_cli.commands.cures import with_cure
 from psal_cli.commands.planning import planned
 from psal_cli.commands.verb import AnyVerb, Given, Loaded, Result, Verb, WithSheets
-from psal_cli.errors import INTERRUPTED, PsalError, is_out_of_memory, printable
+from psal_cli.errors import INTERRUPTED, Cure, InputError, PsalError, is_out_of_memory, printable
+from psal_cli.files import STDIO
+
+SKIPPED = "skipped"
 
 
 def run_verb(arguments: Given, make: Callable[[Given, Console], Verb[Given, Loaded, Result]]) -> None:
@@ -86,19 +89,31 @@ def _run(verb: Verb[Given, Loaded, Result], items: list[Item], several: bool, st
         if jobs == 1:  # else another picture is being worked on
             console.stage(numbers[item], len(todo), item.input.name, text, share)
 
-    def read(item: Item) -> Loaded:
+    def read(item: Item) -> Loaded | None:
+        """None where another process has written the result meanwhile, and --skip-existing is given."""
         if item.problem:
             raise item.problem
+        if _has_appeared(verb, item):
+            return None
         stage(item, "reading", 0.0)
         return verb.read(item)
 
-    def work(item: Item, loaded: Loaded) -> Result:
+    def work(item: Item, loaded: Loaded | None) -> Result | None:
+        if loaded is None:
+            return None
         return verb.work(item, loaded, console.progress(numbers[item], len(todo), item.input.name))
 
-    def write(item: Item, result: Result) -> str:
+    def write(item: Item, result: Result | None) -> str:
+        if result is None:
+            return SKIPPED
         stage(item, "writing", 1.0)
         make_folders(item.outputs.values())
-        return verb.write(item, result)
+        try:
+            return verb.write(item, result)
+        except InputError as error:
+            if error.cure is Cure.OVERWRITE and _has_appeared(verb, item):
+                return SKIPPED
+            raise
 
     with suppress(KeyboardInterrupt):  # of a signal, which `stop` has seen: then no picture is begun
         import_torch()
@@ -118,7 +133,9 @@ def _run(verb: Verb[Given, Loaded, Result], items: list[Item], several: bool, st
                     del undone[done.item]
                 code = _report(verb, done, f"[{numbers[done.item]}/{len(todo)}] " if several else "")
                 codes += [code] if code else []
-                statuses["done" if not code else "interrupted" if code == INTERRUPTED else "failed"] += 1
+                done.item.skipped = done.result == SKIPPED
+                if not done.item.skipped:
+                    statuses["done" if not code else "interrupted" if code == INTERRUPTED else "failed"] += 1
         if not stop.asked:
             codes += _finish(verb, [item for item in items if item not in undone])
         for item in missed:
@@ -131,6 +148,11 @@ def _run(verb: Verb[Given, Loaded, Result], items: list[Item], several: bool, st
         elif missed:
             console.failure(KeyboardInterrupt())
     return INTERRUPTED if stop.asked else report.exit_code(codes, several, report.nothing(items)) or int(console.lost)
+
+
+def _has_appeared(verb: AnyVerb, item: Item) -> bool:
+    """Whether another process has written the result since the plan was made, with --skip-existing."""
+    return bool(verb.arguments.skip_existing and item.output != STDIO and item.output.is_file())
 
 
 def _start(verb: AnyVerb) -> None:
@@ -163,7 +185,8 @@ def _report(verb: AnyVerb, done: Outcome[str], count: str) -> int:
         status = "interrupted" if code == INTERRUPTED else "failed"
     else:
         remark = f", {verb.remarks[done.item]}" if done.item in verb.remarks else ""
-        console.say(f"{count}{done.item.output}: {status} in {done.seconds:.1f} s{remark}")
+        written = f"{done.item.output} was written by another process meanwhile: skipped"
+        console.say(count + (written if status == SKIPPED else f"{done.item.output}: {status} in {done.seconds:.1f} s{remark}"))
     facts = {"error": line, "seconds": round(done.seconds, 3), "peak_memory_bytes": done.peak} | verb.facts.get(done.item, {})
     hashed = report.digest(done.item.output) if console.as_json and not code else None
     console.record(report.record(verb, done.item, status) | facts | {"sha256": hashed})

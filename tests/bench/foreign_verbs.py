@@ -6,7 +6,7 @@
 Each picture goes through each verb as a command in this process, in one of the formats that psal writes, in turn. A line of
 JSON a case is added to --done: a run that was ended goes on where it stopped. `problems` of a case: an exit code other than 0
 and 2, lines on stderr that are not psal's, an output that is missing, of another size or not read, a file left behind, no end
-after --limit seconds, and tags that exiftool finds before and not after although psal said nothing about the file.
+after --limit CPU seconds, and tags that exiftool finds before and not after although psal said nothing about the file.
 """
 
 import argparse
@@ -68,14 +68,14 @@ def arguments(verb: str, picture: Path, output: Path, partner: Path) -> list[str
 
 
 def run(command: list[str], limit: int) -> tuple[int | None, str]:
-    """(exit code or None after `limit` seconds, stderr) of the command in this process."""
+    """(exit code or None after `limit` CPU seconds, stderr) of the command in this process."""
 
     def stop(*_: object) -> None:
         raise TookTooLongError
 
     said, code = io.StringIO(), 0
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(limit)
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, limit)
     try:
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
             psal(command)
@@ -84,8 +84,8 @@ def run(command: list[str], limit: int) -> tuple[int | None, str]:
     except TookTooLongError:
         return None, said.getvalue()
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
     return code, said.getvalue()
 
 
@@ -175,7 +175,7 @@ def main() -> None:
     parser.add_argument("--verbs", default=",".join(VERBS))
     parser.add_argument("--most", type=int, default=500)
     parser.add_argument("--pixels", type=int, default=100_000, help="larger pictures are left out")
-    parser.add_argument("--limit", type=int, default=120, help="seconds")
+    parser.add_argument("--limit", type=int, default=120, help="CPU seconds")
     parser.add_argument("--write-readme", action="store_true")
     chosen = parser.parse_args()
     kept = [json.loads(line) for line in chosen.done.read_text().splitlines()] if chosen.done.exists() else []
