@@ -449,6 +449,19 @@ def test_what_cannot_be_served_is_refused(photo, options, said):
     assert done.exit_code == 2 and said in done.stderr
 
 
+def test_other_machines_are_let_in_with_a_warning_only(photo, monkeypatch):
+    asked = []
+    monkeypatch.setattr("psal_cli.paint.server.serve", lambda items, **options: asked.append((items, options)))
+    done = psal("paint", photo, "--listen", "0.0.0.0", "--token", "a" * 16)
+    assert done.exit_code == 0 and "whoever knows the token" in done.stderr and "not encrypted" in done.stderr
+    done = psal("paint", photo, "--no-browser", "--port", 8123)
+    (_, first), (items, second) = asked
+    assert done.stderr == "" and [item.output.name for item in items] == ["photo_inpainted.png"]
+    assert (first["address"], first["token"], first["browser"]) == ("0.0.0.0", "a" * 16, True)
+    assert (second["address"], second["port"], second["browser"]) == ("127.0.0.1", 8123, False)
+    assert len(second["token"]) >= 32
+
+
 def test_typed_options_beat_those_saved_with_strokes(tmp_path, photo, monkeypatch):
     from psal_cli.verbs.inpaint import api
 
