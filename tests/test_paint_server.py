@@ -187,7 +187,7 @@ def test_a_crash_loses_nothing(page, serve, photo, tmp_path):
     assert again.get()["document"] == before
     again.paint((5, 5, 2))
     third = Page(serve(photo))
-    assert len(third.get()["document"]["strokes"]) == 2
+    assert [stroke["points"] for stroke in third.get()["document"]["strokes"]] == [[20, 20, 4], [5, 5, 2]]
 
 
 def test_what_a_crash_left_half_is_not_used(page, serve, photo, tmp_path):
@@ -220,6 +220,7 @@ def test_two_tabs_do_not_undo_each_other(page):
     page.paint(DOT)
     answer = other.ask("strokes", at=0, strokes=[])
     assert answer.status_code == 409 and answer.json()["stale"]
+    assert other.ask("go", position=0).json()["stale"] and other.ask("run", engine="patch").json()["stale"]
     other.open()
     other.paint((20, 20, 4))
     assert len(page.get()["document"]["strokes"]) == 2
