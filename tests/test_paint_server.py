@@ -79,6 +79,7 @@ def test_a_run_changes_what_is_painted_and_nothing_else(page, photo, tmp_path):
     assert far(page.tile(layer="original"), original) == 0
 
 
+@pytest.mark.slow
 def test_the_saved_strokes_give_the_same_file_by_command(page, photo, tmp_path, monkeypatch):
     page.paint(DOT)
     page.paint((20, 40, 3), (30, 44, 5.5))
@@ -327,6 +328,7 @@ def test_metadata_and_transparency_are_kept(serve, tmp_path):
     assert (np.asarray(after)[..., 3] == pixels[..., 3]).all()
 
 
+@pytest.mark.slow
 def test_a_flood_of_strokes_is_taken_in_order(page):
     for number in range(100):
         page.paint((number % 90, 20, 2), at=number)
@@ -461,6 +463,15 @@ def test_other_machines_are_let_in_with_a_warning_only(photo, monkeypatch):
     assert (first["address"], first["token"], first["browser"]) == ("0.0.0.0", "a" * 16, True)
     assert (second["address"], second["port"], second["browser"]) == ("127.0.0.1", 8123, False)
     assert len(second["token"]) >= 32
+
+
+def test_masks_that_were_saved_are_no_pictures_of_the_folder(photo, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("psal_cli.paint.server.serve", lambda items, **options: asked.extend(items))
+    for name in ("photo_mask.png", "photo_mask_2.png", "photo_inpainted.png", "other_mask.png"):
+        Image.new("L", SIZE).save(tmp_path / name)
+    assert psal("paint", tmp_path).exit_code == 0
+    assert [item.input.name for item in asked] == ["other_mask.png", "photo.png"]
 
 
 def test_typed_options_beat_those_saved_with_strokes(tmp_path, photo, monkeypatch):
