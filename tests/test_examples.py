@@ -105,7 +105,8 @@ def workplace(small_examples, tmp_path, monkeypatch, quick_colours):
     ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.open(small_examples / source).save(tmp_path / name)
-    size = Image.open(tmp_path / "photo.jpg").size
+    with Image.open(tmp_path / "photo.jpg") as photo:
+        size = photo.size
     dot = Brush("mask", ((30.0, 20.0, 4.0),))
     (tmp_path / "photo_strokes.json").write_bytes(encoded(Strokes(size, (dot,), {"engine": "patch"})))
     return tmp_path

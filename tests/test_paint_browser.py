@@ -12,7 +12,12 @@ from psal_cli.image.strokes import read_strokes
 
 from .browsing import Browser, Server, chromium
 
-from selenium.webdriver.common.keys import Keys  # isort: skip  # browsing skips all where it is not installed
+# isort: split
+# Only now: what is imported above skips all tests here where selenium is not installed.
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.actions.action_builder import ActionBuilder
+from selenium.webdriver.common.actions.pointer_input import PointerInput
+from selenium.webdriver.common.keys import Keys
 
 pytestmark = [pytest.mark.slow, pytest.mark.subprocess]
 SIZE = (640, 480)  # width, height
@@ -204,8 +209,42 @@ def test_the_tiles_that_changed_are_drawn_anew(serve, browser, tmp_path):
     browser.until(shows(240, 256), "original")
     browser.driver.execute_script("document.dispatchEvent(new KeyboardEvent('keyup', {key: 'o'}))")
     browser.until(shows(30, 50), "result again")
+    browser.press("c")
+    for place, low, high, what in ((0.9, 240, 256, "original at the left"), (0.1, 30, 50, "result at the right")):
+        width = browser.find("overlay").size["width"]
+        left, *_ = browser.place(320, 220)
+        chain = ActionChains(browser.driver, duration=20).move_to_element(browser.find("divider")).click_and_hold()
+        chain.move_to_element_with_offset(browser.find("overlay"), round((place - 0.5) * width), 40).release().perform()
+        assert (place - 0.5) * width != left
+        browser.until(shows(low, high), what)
+    browser.press("c")
     browser.chord(Keys.CONTROL, "z")
     browser.until(shows(240, 256), "white spot again")
+
+
+def test_a_pen_paints_by_its_pressure_and_two_fingers_zoom(serve, browser, photo, tmp_path):
+    browser.open(serve(photo).address)
+    overlay = browser.find("overlay")
+    pen = ActionBuilder(browser.driver, mouse=PointerInput("pen", "pen"))
+    (left, top), (right, bottom) = browser.place(200, 200), browser.place(260, 200)
+    middle = overlay.rect["x"] + overlay.size["width"] / 2, overlay.rect["y"] + overlay.size["height"] / 2
+    pen.pointer_action.move_to_location(int(middle[0] + left), int(middle[1] + top))
+    pen.pointer_action.pointer_down(pressure=0.25)
+    pen.pointer_action.move_to_location(int(middle[0] + right), int(middle[1] + bottom))
+    pen.pointer_action.pointer_up()
+    pen.perform()
+    browser.settled()
+    journal = next((tmp_path / "state").rglob("journal.jsonl")).read_text().splitlines()
+    radius = float(browser.text("size-text").split()[0]) / 2
+    assert json.loads(journal[0])["strokes"][0]["points"][2] < 0.7 * radius
+
+    before = float(overlay.get_attribute("data-scale"))
+    touches = lambda apart: [{"x": middle[0] + side * apart, "y": middle[1], "id": number} for number, side in enumerate((-1, 1))]  # noqa: E731
+    for kind, apart in (("touchStart", 60), ("touchMove", 80), ("touchMove", 120), ("touchEnd", None)):
+        points = [] if apart is None else touches(apart)
+        browser.driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    browser.until(lambda: float(overlay.get_attribute("data-scale")) > 1.4 * before, "larger picture")
+    assert len(next((tmp_path / "state").rglob("journal.jsonl")).read_text().splitlines()) == 1  # and nothing is painted
 
 
 def test_a_folder_with_a_warning_of_what_is_unsaved(serve, browser, tmp_path):

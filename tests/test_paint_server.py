@@ -79,6 +79,7 @@ def test_a_run_changes_what_is_painted_and_nothing_else(page, photo, tmp_path):
     assert far(page.tile(layer="original"), original) == 0
 
 
+@pytest.mark.slow
 def test_the_saved_strokes_give_the_same_file_by_command(page, photo, tmp_path, monkeypatch):
     page.paint(DOT)
     page.paint((20, 40, 3), (30, 44, 5.5))
@@ -187,7 +188,7 @@ def test_a_crash_loses_nothing(page, serve, photo, tmp_path):
     assert again.get()["document"] == before
     again.paint((5, 5, 2))
     third = Page(serve(photo))
-    assert len(third.get()["document"]["strokes"]) == 2
+    assert [stroke["points"] for stroke in third.get()["document"]["strokes"]] == [[20, 20, 4], [5, 5, 2]]
 
 
 def test_what_a_crash_left_half_is_not_used(page, serve, photo, tmp_path):
@@ -220,6 +221,7 @@ def test_two_tabs_do_not_undo_each_other(page):
     page.paint(DOT)
     answer = other.ask("strokes", at=0, strokes=[])
     assert answer.status_code == 409 and answer.json()["stale"]
+    assert other.ask("go", position=0).json()["stale"] and other.ask("run", engine="patch").json()["stale"]
     other.open()
     other.paint((20, 20, 4))
     assert len(page.get()["document"]["strokes"]) == 2
@@ -326,6 +328,7 @@ def test_metadata_and_transparency_are_kept(serve, tmp_path):
     assert (np.asarray(after)[..., 3] == pixels[..., 3]).all()
 
 
+@pytest.mark.slow
 def test_a_flood_of_strokes_is_taken_in_order(page):
     for number in range(100):
         page.paint((number % 90, 20, 2), at=number)
@@ -447,6 +450,28 @@ def test_without_the_packages_the_cure_is_said(monkeypatch, photo):
 def test_what_cannot_be_served_is_refused(photo, options, said):
     done = psal("paint", photo, *options)
     assert done.exit_code == 2 and said in done.stderr
+
+
+def test_other_machines_are_let_in_with_a_warning_only(photo, monkeypatch):
+    asked = []
+    monkeypatch.setattr("psal_cli.paint.server.serve", lambda items, **options: asked.append((items, options)))
+    done = psal("paint", photo, "--listen", "0.0.0.0", "--token", "a" * 16)
+    assert done.exit_code == 0 and "whoever knows the token" in done.stderr and "not encrypted" in done.stderr
+    done = psal("paint", photo, "--no-browser", "--port", 8123)
+    (_, first), (items, second) = asked
+    assert done.stderr == "" and [item.output.name for item in items] == ["photo_inpainted.png"]
+    assert (first["address"], first["token"], first["browser"]) == ("0.0.0.0", "a" * 16, True)
+    assert (second["address"], second["port"], second["browser"]) == ("127.0.0.1", 8123, False)
+    assert len(second["token"]) >= 32
+
+
+def test_masks_that_were_saved_are_no_pictures_of_the_folder(photo, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("psal_cli.paint.server.serve", lambda items, **options: asked.extend(items))
+    for name in ("photo_mask.png", "photo_mask_2.png", "photo_inpainted.png", "other_mask.png"):
+        Image.new("L", SIZE).save(tmp_path / name)
+    assert psal("paint", tmp_path).exit_code == 0
+    assert [item.input.name for item in asked] == ["other_mask.png", "photo.png"]
 
 
 def test_typed_options_beat_those_saved_with_strokes(tmp_path, photo, monkeypatch):

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from psal_cli.image.colour import srgb_profile
 from psal_cli.verbs.colorize import api as colorize
 from psal_cli.verbs.upscale import api as upscale
 
 from .painting import Page, client, session
 from .pictures import pixels_of
+from .raw_files import profile
 
 SIZE = (64, 48)  # width, height
 
@@ -79,10 +81,31 @@ def test_a_grey_picture_gets_colours_and_gives_them_back(serve, reds, tmp_path):
     assert np.abs(first_pixels(page.tile(layer="original")) - before).max() < 3
     page.post("save", name="red.png")
     assert pixels_of(tmp_path / "red.png").shape == (*SIZE[::-1], 3)
+    page.paint((20, 20, 4))
     page.post("go", position=0)
     assert np.abs(first_pixels(page.tile()) - before).max() < 3
     page.post("go", position=1)
     assert np.abs(first_pixels(page.tile()) - after).max() < 3
+
+
+def test_a_grey_profile_becomes_srgb_and_the_original_looks_as_before(serve, reds, tmp_path):
+    page = serve(icc_profile=profile("GRAY", gamma=1.0))
+    before = first_pixels(page.tile())
+    page.post("colour", references=[dropped(page, COLOURS).json()["number"]])
+    done(page)
+    assert np.abs(first_pixels(page.tile(layer="original")) - before).max() < 3
+    page.post("save", name="red.png")
+    with Image.open(tmp_path / "red.png") as image:
+        assert image.mode == "RGB" and image.info["icc_profile"] == srgb_profile()
+    page.post("go", position=0)
+    assert np.abs(first_pixels(page.tile()) - before).max() < 3
+
+
+def test_what_is_painted_waits_until_something_is_removed(serve, reds):
+    page = serve()
+    page.paint((20, 20, 4))
+    page.post("colour", references=[dropped(page, COLOURS).json()["number"]])
+    assert [stroke["points"] for stroke in done(page)["document"]["strokes"]] == [[20, 20, 4]]
 
 
 def test_what_is_removed_after_and_before_colouring_stays_in_order(serve, reds, tmp_path):

@@ -72,8 +72,10 @@ def paint(
         from psal_cli.batch import inputs, plan
         from psal_cli.image import READABLE
         from psal_cli.paint.server import serve
+        from psal_cli.paint.session import without_masks
 
         items, several = inputs.find_inputs(images or (".",), (), recursive, READABLE)
+        items = without_masks(items) if several else items
         items = plan.place(items, {"output": output}, True if output else several, None, "_inpainted", None)
         if any(item.input == STDIO for item in items):
             raise InputError("- is stdin, which has no place to save beside: name a file or a folder")

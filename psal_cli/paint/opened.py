@@ -65,24 +65,26 @@ class Opened:
         self._replay()
 
     def _replay(self) -> None:
-        document, whole = self.document, True
-        for event in self.state.events():
+        document, kept = self.document, 0
+        for event, end in self.state.events():
             try:
                 replayed(document, event)
-            except (ValueError, KeyError, TypeError):
-                whole = False
+            except (ValueError, KeyError, TypeError):  # none of this version's: what came before is there
                 break
+            kept = end
         try:
             for number in range(document.position):
                 self._apply(file_of(document.steps[number]))
         except (OSError, ValueError, KeyError):  # a file is gone: back to what is surely there
             while self.applied:
                 self._revert()
-            document, whole = Document(), False
+            document, kept = Document(), 0
+        if kept:
+            self.state.cut(kept)
+        else:
+            self.state.begin_anew()
         self.document = document
         self.version, document.note = document.revision, self.state.note
-        if not whole and not document.revision:
-            self.state.begin_anew()
 
     def close(self) -> None:
         """Keeps the state where there is something that was not saved."""

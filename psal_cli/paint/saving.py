@@ -123,7 +123,7 @@ def _save_picture(opened: Opened, order: Order, path: Path) -> None:
 
 def _is_name(name: str) -> bool:
     plain = name.isprintable() and not name.startswith(".") and 0 < len(name) <= LONGEST
-    return plain and not any(sign in name for sign in '/\\:*?"<>|') and Path(name).name == name and bool(Path(name).suffix)
+    return plain and not any(sign in name for sign in '/\\:*?"<>|') and bool(Path(name).suffix)
 
 
 @contextmanager

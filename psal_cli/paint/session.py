@@ -1,5 +1,6 @@
 """The pictures that one `psal paint` was started with, by number, and the few of them that are open."""
 
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -12,7 +13,19 @@ from psal_cli.paint.opened import Opened
 from psal_cli.paint.references import References
 
 MOST_OPEN = 2  # pictures in memory; others are decoded again when they are asked for
+MASK = re.compile(r"(.+)_mask(?:_\d+)?\.png")
 WARM_UP = 2.5  # seconds after the first tile: the others of the screen come first
+
+
+def without_masks(items: Sequence[Item]) -> list[Item]:
+    """The pictures less those that are masks which an earlier session saved beside others of them."""
+    stems = {item.input.with_suffix("") for item in items}
+
+    def is_mask(item: Item) -> bool:
+        found = MASK.fullmatch(item.input.name)
+        return found is not None and item.input.with_name(found[1]) in stems
+
+    return [item for item in items if not is_mask(item)]
 
 
 class Session:

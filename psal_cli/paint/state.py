@@ -47,34 +47,39 @@ class State:
         self.folder = folder / hashlib.sha256(os.fsencode(name)).hexdigest()[:24]
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self.file: IO[str] = open(self.folder / JOURNAL, "a+", encoding="utf-8")  # noqa: SIM115  # open until `close`
+            self.file = open(self.folder / JOURNAL, "a+b")  # noqa: SIM115  # open until `close`
         except OSError as error:
             raise InputError(f"{self.folder}: what is painted cannot be kept: {error.strerror}") from error
         if not _locked(self.file):
             self.file.close()
             raise InputError(f"{picture} is open in another psal paint: close it there first")
 
-    def events(self) -> Iterator[Event]:
-        """Those of the journal, up to the first line that is not whole."""
+    def events(self) -> Iterator[tuple[Event, int]]:
+        """Those of the journal, up to the first line that is not whole, and where in the file each ends."""
         self.file.seek(0)
+        end = 0
         for line in self.file:
+            end += len(line)
             try:
                 event = json.loads(line)
             except ValueError:
                 return
-            if not isinstance(event, dict) or not line.endswith("\n"):
+            if not isinstance(event, dict) or not line.endswith(b"\n"):
                 return
-            yield event
+            yield event, end
+
+    def cut(self, end: int) -> None:
+        """Forgets what the journal holds from there on."""
+        self.file.truncate(end)
 
     def note(self, event: Event) -> None:
         """Appends an event; when this returns, a crash of the process does not lose it."""
-        self.file.write(json.dumps(event) + "\n")
+        self.file.write(json.dumps(event).encode() + b"\n")
         self.file.flush()
 
     def begin_anew(self) -> None:
         """Forgets all."""
-        self.file.seek(0)
-        self.file.truncate()
+        self.cut(0)
         for path in self.folder.glob("*.np[yz]"):
             path.unlink(missing_ok=True)
 
@@ -85,7 +90,7 @@ class State:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _locked(file: IO[str]) -> bool:
+def _locked(file: IO[bytes]) -> bool:
     """Takes the lock of a file, which the system gives back when the process ends."""
     try:
         import fcntl

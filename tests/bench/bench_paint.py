@@ -47,24 +47,32 @@ class Server:
         with urllib.request.urlopen(request) as answer:
             return answer.read()
 
+    def busy(self) -> float:
+        """Processor seconds that it has taken so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait()
 
 
-def first_tile(folder: Path, picture: Path) -> float:
-    """Seconds from the command to the tile that shows the whole picture."""
+Seconds = tuple[float, float]  # on the clock, and of the processor
+
+
+def first_tile(folder: Path, picture: Path) -> Seconds:
+    """From the command to the tile that shows the whole picture."""
     server = Server(folder, picture)
     try:
         levels = json.loads(server.ask("/api/pictures/0"))["levels"]
         server.ask(f"/api/pictures/0/tiles/current/{levels}/0/0")
-        return time.perf_counter() - server.started
+        return time.perf_counter() - server.started, server.busy()
     finally:
         server.stop()
 
 
-def run(folder: Path, picture: Path) -> float:
-    """Seconds from Run to the changed tile, once the server is warm."""
+def run(folder: Path, picture: Path) -> Seconds:
+    """From Run to the changed tile, once the server is warm."""
     left, top, side = HOLE
     corners = [left, top, left + side, top, left + side, top + side, left, top + side]
     server = Server(folder, picture)
@@ -75,25 +83,26 @@ def run(folder: Path, picture: Path) -> float:
         asked = {"revision": revision, "at": 0, "strokes": [stroke]}
         revision = json.loads(server.ask("/api/pictures/0/strokes", asked))["revision"]
         time.sleep(10)  # while the user paints, the server loads what a run needs
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), server.busy()
         server.ask("/api/pictures/0/run", {"revision": revision})
         while (job := json.loads(server.ask("/api/pictures/0/job"))["job"])["state"] in ("waiting", "running"):
             time.sleep(0.2)  # as the page does
         if job["state"] != "done":
             raise RuntimeError(job["error"])
         server.ask(f"/api/pictures/0/tiles/current/0/{left // 512}/{top // 512}")
-        return time.perf_counter() - start
+        return time.perf_counter() - start, server.busy() - busy
     finally:
         server.stop()
 
 
-def command(folder: Path, picture: Path) -> tuple[float, float]:
-    """Seconds of the whole command for the same hole, and those that it says its picture took."""
+def command(folder: Path, picture: Path) -> tuple[float, float, float]:
+    """Seconds of the whole command for the same hole, on the clock and of the processor, and those that its picture took."""
     left, top, side = HOLE
     options = ["--box", f"{left},{top},{side},{side}", "-o", str(folder / "out.jpg"), "--force", "--json", "-q"]
-    start = time.perf_counter()
+    start, busy = time.perf_counter(), os.times().children_user + os.times().children_system
     done = subprocess.run([sys.executable, "-m", "psal_cli", "inpaint", str(picture), *options], capture_output=True, check=True)
-    return time.perf_counter() - start, json.loads(done.stdout)["seconds"]
+    busy = os.times().children_user + os.times().children_system - busy
+    return time.perf_counter() - start, busy, json.loads(done.stdout)["seconds"]
 
 
 def stroke(folder: Path, picture: Path) -> float:
@@ -147,20 +156,24 @@ def main() -> None:
         folder = Path(name)
         large = folder / "large.jpg"
         Image.open(PHOTO).convert("RGB").resize(FIFTY, Image.Resampling.BICUBIC).save(large, quality=92)
-        tile = statistics.median(first_tile(folder, large) for _ in range(REPEATS))
-        whole, work = map(statistics.median, zip(*(command(folder, PHOTO) for _ in range(REPEATS)), strict=True))
-        page = statistics.median(run(folder, PHOTO) for _ in range(REPEATS))
+        tile, whole, page = (
+            [statistics.median(values) for values in zip(*(measure(folder, photo) for _ in range(REPEATS)), strict=True)]
+            for measure, photo in ((first_tile, large), (command, PHOTO), (run, PHOTO))
+        )
         shown = stroke(folder, PHOTO)
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    rows = {"first_tile": tile, "run": page, "command": whole, "command_work": work, "stroke_ms": shown, "load": load}
-    write_json("paint", {**header("torch", "starlette", "uvicorn"), "rows": rows})
+    load = os.getloadavg()[0]
+    rows = {"first_tile": tile, "run": page, "command": whole, "stroke_ms": shown, "load": load}
+    results = {**header("torch", "starlette", "uvicorn"), "rows": rows}
+    write_json("paint", results)
     cells = [
-        ["command to first tile, JPEG of 50 megapixels", f"{tile:.1f} s"],
-        [f"release of a stroke to its frame, {STROKES} strokes before it", f"{shown:.0f} ms"],
-        ["Run to changed tiles, 256x256 in 15.9 megapixels", f"{page:.1f} s"],
-        ["`psal inpaint` of the same: the whole command, and of it the picture", f"{whole:.1f} s, {work:.1f} s"],
+        ["command to first tile, JPEG of 50 megapixels", f"{tile[0]:.1f} s", f"{tile[1]:.1f} s"],
+        [f"release of a stroke to its frame, {STROKES} strokes before it", f"{shown:.0f} ms", ""],
+        ["Run to changed tiles, 256x256 in 15.9 megapixels", f"{page[0]:.1f} s", f"{page[1]:.1f} s"],
+        ["the whole command `psal inpaint` for the same", f"{whole[0]:.1f} s", f"{whole[1]:.1f} s"],
+        ["of it the picture: read, filled, written", f"{whole[2]:.1f} s", ""],
     ]
-    text = markdown_table(["`psal paint`", "median"], cells)
+    text = markdown_table(["`psal paint`", "median", "of the processor"], cells)
+    text += f"\n\n{results['date']}, {results['machine']['cores']} cores, load {load:.0f} from other programs."
     print(text)
     if arguments.write_readme:
         write_readme("paint", text)

@@ -39,7 +39,7 @@ export class Viewer {
       springStiffness: 10,
       immediateRender: true,
       imageLoaderLimit: 6,
-      maxImageCacheCount: 400,
+      maxImageCacheCount: 200,
       timeout: 120000,
       smoothTileEdgesMinZoom: Infinity,
       keyboardNavEnabled: false,
