@@ -11,11 +11,11 @@ from psal_cli.image.arrays import Pixels, white_of
 
 WINDOW, MOST = 256, 36  # pixels; what is looked at of a large picture
 BLOCK = 8  # pixels: side of the blocks of JPEG, and of those in which noise is measured
-NOISE = 2.4  # of 255: with more the clean model enlarges the noise
+NOISE = 2.0  # of 255, what noise of 4 leaves in the quietest blocks: with more the clean model enlarges the noise
 BLOCKINESS = 1.15  # that of JPEG quality 85 to 90
 SHARPNESS = -0.16  # with less, edges overshoot
 QUALITY = 90  # of a JPEG file: up to this one its artefacts cost the clean model more than smoothing costs the other
-QUIETEST = 10  # percent of the blocks: where a picture has the least detail
+QUIETEST = 2  # percent of the blocks: where a picture has the least detail
 
 
 def model_for(pixels: Pixels, lossless: bool = True, quality: int | None = None) -> str:
