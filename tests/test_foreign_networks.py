@@ -174,12 +174,20 @@ def test_a_module_of_the_callers_gives_what_it_makes_of_the_picture():
     assert psal_cli.upscale(image, 4, weights=module).image.shape == (280, 360, 3)
 
 
-def test_a_module_that_has_learnt_since_is_used_as_it_is_now():
+def test_a_module_that_has_learnt_since_is_measured_anew():
     module, image = Shuffled().eval(), picture()
-    before = psal_cli.upscale(image, weights=module).image
     with torch.no_grad():
+        far = module.first.weight.clone()
+        module.first.weight[..., [0, 1, 3, 4]] = 0
+        module.first.weight[..., [0, 1, 3, 4], :] = 0
+    near = network_of(module).traits.reach
+    assert network_of(module) is network_of(module)
+    with torch.no_grad():
+        module.first.weight.copy_(far)
         module.last.bias += 0.5
-    assert psal_cli.upscale(image, weights=module).image.mean() > before.mean() + 20
+    assert network_of(module).traits.reach > near
+    whole = psal_cli.upscale(image, weights=module).image
+    np.testing.assert_array_equal(psal_cli.upscale(image, weights=module, strip_pixels=4096).image, whole)
 
 
 class Harmful:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from psal_cli.foreign.network import ForeignNetwork
 
 LENGTHS = (128, 512)  # pixels of the probes, along the axis that is probed
+GRADIENTS = 128  # pixels of the longest probe whose gradients are asked for
 ACROSS = 48  # pixels of the probes, across it: a multiple of all common windows
 BLOCK = 16  # pixels in the middle whose dependence is asked for
 NOTHING = 1e-7  # of a change of all that is farther away from black to white: below the rounding of float32
@@ -17,16 +18,16 @@ MARGIN = 1.25  # times what was probed: other pictures may reach farther
 PERIODS = (1, 2, 4, 8, 16, 32, 64, 3, 6, 12, 24, 48, 96, 5, 10, 20, 40, 7, 14, 28)
 
 
-def reach_of(network: "ForeignNetwork") -> tuple[int | None, int]:
+def reach_of(network: "ForeignNetwork", gradients: bool = True) -> tuple[int | None, int]:
     """(reach, period) as in `Traits`.
 
-    Gradients of a few pixels in the middle of noise tell on what they depend; of an ONNX graph, which has none, changes of what
-    is farther away. Then two views of the same noise, one moved, must agree. (None, 1): the whole picture counts, or more than
-    was probed.
+    Gradients of a few pixels in the middle of noise tell on what they depend. Changes of what is farther away tell it of an ONNX
+    graph, which has no gradients, at long distances, and without `gradients`, which take a deep network much memory. Two views of
+    the same noise, one moved, must then agree. (None, 1): the whole picture counts, or more than was probed.
     """
     probed = 0
     for axis in (2, 3):
-        found = _probed(network, axis)
+        found = _probed(network, axis, gradients)
         if found is None:
             return None, 1
         probed = max(probed, found)
@@ -38,13 +39,14 @@ def reach_of(network: "ForeignNetwork") -> tuple[int | None, int]:
     return None, 1
 
 
-def _probed(network: "ForeignNetwork", axis: int) -> int | None:
+def _probed(network: "ForeignNetwork", axis: int, gradients: bool) -> int | None:
     for length in LENGTHS if network.sizes.fixed is None else network.sizes.fixed[axis - 2 : axis - 1]:
         image = _noise(network, axis, length)
         if image.shape[axis] < BLOCK + 4:
             return None
         try:
-            found = _by_changes(network, image, axis) if network.cpu_only else _by_gradients(network, image, axis)
+            changes = not gradients or network.cpu_only or image.shape[axis] > GRADIENTS
+            found = _by_changes(network, image, axis) if changes else _by_gradients(network, image, axis)
         except RuntimeError as error:  # a network that changes tensors in place has no gradients
             if "in-place" not in str(error) and "inplace" not in str(error):
                 raise
@@ -93,14 +95,14 @@ def _by_gradients(network: "ForeignNetwork", image: Tensor, axis: int) -> int | 
 def _by_changes(network: "ForeignNetwork", image: Tensor, axis: int) -> int | None:
     block = _middle(image.shape[axis])
     wanted = network(image).narrow(axis, block.start * network.scale, BLOCK * network.scale)
-    other = 1 - image
+    other, equal = 1 - image, EQUAL / 2 * max(1.0, float(wanted.abs().max()))
 
     def differs(distance: int) -> bool:
         first, last = block.start - distance, block.stop + distance
         mixed = other.clone()
         mixed.narrow(axis, first, last - first).copy_(image.narrow(axis, first, last - first))
         found = network(mixed).narrow(axis, block.start * network.scale, BLOCK * network.scale)
-        return bool((found - wanted).abs().max() > 10 * NOTHING)
+        return bool((found - wanted).abs().max() > equal)
 
     low, high = -1, int(0.9 * min(block.start, image.shape[axis] - block.stop))
     if differs(high):

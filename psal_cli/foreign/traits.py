@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 VERSION = 1  # of what is measured and how: others are measured again
 SIDES = (64, 128, 256, 512)  # pixels of the pieces on which memory is measured, until it shows
 SHOWN = 200_000_000  # bytes: less is lost in what the process holds anyway
+LIGHT = 10_000  # bytes a pixel: what takes more keeps ten times as much for its gradients
 SPARE = 1.15  # times what was measured
 UNKNOWN = 40_000  # bytes a pixel, where the system does not tell: those of ESRGAN x4, and a third more
 GLOBAL = 1.25  # the power of the pixels from which on memory is said to grow faster than they do
@@ -117,7 +118,7 @@ def _measured(network: "ForeignNetwork") -> Traits:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the architecture's own code
         found, seconds = _memory(network)
-        reach, period = reach_of(network)
+        reach, period = reach_of(network, gradients=max(taken / pixels for pixels, taken in found[-2:]) < LIGHT)
     memory.give_back()
     least = 8 * (3 + 3 * network.scale**2)  # bytes of a pixel: what goes in and out, twice
     sizes = [max(int(SPARE * grown), least * pixels) for pixels, grown in found]
