@@ -14,6 +14,9 @@ ACROSS = 48  # pixels of the probes, across it: a multiple of all common windows
 BLOCK = 16  # pixels in the middle whose dependence is asked for
 NOTHING = 1e-7  # of a change of all that is farther away from black to white: below the rounding of float32
 EQUAL = 1e-5  # of white: by how much results may differ that are equal but for rounding, two thirds of a step of 16 bits
+DARKER = 0.1
+WHOLE = -1  # in place of a distance
+FLAT = 0.4  # of what counts beyond half of a probe, beyond three quarters: half of it where all pixels count alike
 MARGIN = 1.25  # times what was probed: other pictures may reach farther
 PERIODS = (1, 2, 4, 8, 16, 32, 64, 3, 6, 12, 24, 48, 96, 5, 10, 20, 40, 7, 14, 28)
 
@@ -52,7 +55,7 @@ def _probed(network: "ForeignNetwork", axis: int, gradients: bool) -> int | None
                 raise
             found = _by_changes(network, image.detach(), axis)
         if found is not None:
-            return found
+            return None if found == WHOLE else found
     return None
 
 
@@ -69,7 +72,7 @@ def _middle(length: int) -> slice:
 
 
 def _by_gradients(network: "ForeignNetwork", image: Tensor, axis: int) -> int | None:
-    """The distance beyond which nothing counts; None where something does to the end of the image."""
+    """The distance beyond which nothing counts; None where something does to the end of the image, `WHOLE` where all does."""
     block = _middle(image.shape[axis])
     image.requires_grad_(True)
     with torch.enable_grad():
@@ -86,7 +89,7 @@ def _by_gradients(network: "ForeignNetwork", image: Tensor, axis: int) -> int | 
     beyond = (before[len(before) - room :] + after[len(after) - room :]).flip(0)  # [d]: at a distance of more than d
     below = (beyond <= NOTHING).nonzero()
     if not len(below):
-        return None
+        return WHOLE if beyond[3 * room // 4] > FLAT * beyond[room // 2] else None
     distance = int(below[0])
     return distance if distance < 0.9 * room else None
 
@@ -95,14 +98,18 @@ def _by_gradients(network: "ForeignNetwork", image: Tensor, axis: int) -> int | 
 def _by_changes(network: "ForeignNetwork", image: Tensor, axis: int) -> int | None:
     block = _middle(image.shape[axis])
     wanted = network(image).narrow(axis, block.start * network.scale, BLOCK * network.scale)
-    other, equal = 1 - image, EQUAL / 2 * max(1.0, float(wanted.abs().max()))
+    others = 1 - image, DARKER * image  # the second is of another mean, which networks with pooling see
+    equal = EQUAL / 2 * max(1.0, float(wanted.abs().max()))
 
     def differs(distance: int) -> bool:
         first, last = block.start - distance, block.stop + distance
-        mixed = other.clone()
-        mixed.narrow(axis, first, last - first).copy_(image.narrow(axis, first, last - first))
-        found = network(mixed).narrow(axis, block.start * network.scale, BLOCK * network.scale)
-        return bool((found - wanted).abs().max() > equal)
+        for other in others:
+            mixed = other.clone()
+            mixed.narrow(axis, first, last - first).copy_(image.narrow(axis, first, last - first))
+            found = network(mixed).narrow(axis, block.start * network.scale, BLOCK * network.scale)
+            if (found - wanted).abs().max() > equal:
+                return True
+        return False
 
     low, high = -1, int(0.9 * min(block.start, image.shape[axis] - block.stop))
     if differs(high):
