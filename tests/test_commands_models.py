@@ -108,6 +108,8 @@ def test_refusals_leave_nothing_behind():
     for arguments, words in (
         (["-x", "3", "--weights", "compact"], "--scale is 3, expected 4 or 16, by which compact enlarges"),
         (["--weights", "compact", "--max-pixels", "10k"], "the result would have 240x160 pixels, more than allowed"),
+        (["--weights", "compact", "--attention", "full"], "--attention is of psal's own networks"),
+        (["--weights", "compact", "--save-offsets", "f.png"], "compact has no attention, there are no offsets to write"),
         (["--weights", "in.png"], "expected .safetensors, .pt or .pth"),
     ):
         done = psal("upscale", "in.png", *arguments, "-o", "out.png")

@@ -143,6 +143,9 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
         networks = self._possible()
         for network in networks[:1]:
             if isinstance(network, ForeignNetwork):
+                given = click.get_current_context().get_parameter_source
+                if given("attention") is click.core.ParameterSource.COMMANDLINE:
+                    raise InputError("--attention is of psal's own networks and CSNLN: leave it out, or take other weights")
                 self.console.detail(f"{self.arguments.weights}: {network.about.text}; {network.traits.text}")
         if self.arguments.save_offsets and not any(isinstance(layer, Pasting) for layer in networks[0].modules()):
             cure = "leave --save-offsets out, or take other weights"

@@ -9,27 +9,31 @@ if TYPE_CHECKING:
     from psal_cli.foreign.network import ForeignNetwork
 
 LENGTHS = (128, 512)  # pixels of the probes, along the axis that is probed
+GRADIENTS = 128  # pixels of the longest probe whose gradients are asked for
 ACROSS = 48  # pixels of the probes, across it: a multiple of all common windows
 BLOCK = 16  # pixels in the middle whose dependence is asked for
 NOTHING = 1e-7  # of a change of all that is farther away from black to white: below the rounding of float32
 EQUAL = 1e-5  # of white: by how much results may differ that are equal but for rounding, two thirds of a step of 16 bits
+DARKER = 0.1
+WHOLE = -1  # in place of a distance
+FLAT = 0.4  # of what counts beyond half of a probe, beyond three quarters: half of it where all pixels count alike
 MARGIN = 1.25  # times what was probed: other pictures may reach farther
 PERIODS = (1, 2, 4, 8, 16, 32, 64, 3, 6, 12, 24, 48, 96, 5, 10, 20, 40, 7, 14, 28)
 
 
-def reach_of(network: "ForeignNetwork") -> tuple[int | None, int]:
+def reach_of(network: "ForeignNetwork", gradients: bool = True) -> tuple[int | None, int]:
     """(reach, period) as in `Traits`.
 
-    Gradients of a few pixels in the middle of noise tell on what they depend; of an ONNX graph, which has none, changes of what
-    is farther away. Then two views of the same noise, one moved, must agree. (None, 1): the whole picture counts, or more than
-    was probed.
+    Gradients of a few pixels in the middle of noise tell on what they depend. Changes of what is farther away tell it of an ONNX
+    graph, which has no gradients, at long distances, and without `gradients`, which take a deep network much memory. Two views of
+    the same noise, one moved, must then agree. (None, 1): the whole picture counts, or more than was probed.
     """
     probed = 0
     for axis in (2, 3):
-        distance = _probed(network, axis)
-        if distance is None:
+        found = _probed(network, axis, gradients)
+        if found is None:
             return None, 1
-        probed = max(probed, distance)
+        probed = max(probed, found)
     reach = int(MARGIN * probed) + 1
     for period in PERIODS:
         rounded = -(-reach // period) * period
@@ -38,19 +42,20 @@ def reach_of(network: "ForeignNetwork") -> tuple[int | None, int]:
     return None, 1
 
 
-def _probed(network: "ForeignNetwork", axis: int) -> int | None:
+def _probed(network: "ForeignNetwork", axis: int, gradients: bool) -> int | None:
     for length in LENGTHS if network.sizes.fixed is None else network.sizes.fixed[axis - 2 : axis - 1]:
         image = _noise(network, axis, length)
         if image.shape[axis] < BLOCK + 4:
             return None
         try:
-            distance = _by_changes(network, image, axis) if network.cpu_only else _by_gradients(network, image, axis)
+            changes = not gradients or network.cpu_only or image.shape[axis] > GRADIENTS
+            found = _by_changes(network, image, axis) if changes else _by_gradients(network, image, axis)
         except RuntimeError as error:  # a network that changes tensors in place has no gradients
             if "in-place" not in str(error) and "inplace" not in str(error):
                 raise
-            distance = _by_changes(network, image.detach(), axis)
-        if distance is not None:
-            return distance
+            found = _by_changes(network, image.detach(), axis)
+        if found is not None:
+            return None if found == WHOLE else found
     return None
 
 
@@ -67,7 +72,7 @@ def _middle(length: int) -> slice:
 
 
 def _by_gradients(network: "ForeignNetwork", image: Tensor, axis: int) -> int | None:
-    """The distance beyond which nothing counts; None where something does to the end of the image."""
+    """The distance beyond which nothing counts; None where something does to the end of the image, `WHOLE` where all does."""
     block = _middle(image.shape[axis])
     image.requires_grad_(True)
     with torch.enable_grad():
@@ -84,7 +89,7 @@ def _by_gradients(network: "ForeignNetwork", image: Tensor, axis: int) -> int | 
     beyond = (before[len(before) - room :] + after[len(after) - room :]).flip(0)  # [d]: at a distance of more than d
     below = (beyond <= NOTHING).nonzero()
     if not len(below):
-        return None
+        return WHOLE if beyond[3 * room // 4] > FLAT * beyond[room // 2] else None
     distance = int(below[0])
     return distance if distance < 0.9 * room else None
 
@@ -93,14 +98,18 @@ def _by_gradients(network: "ForeignNetwork", image: Tensor, axis: int) -> int | 
 def _by_changes(network: "ForeignNetwork", image: Tensor, axis: int) -> int | None:
     block = _middle(image.shape[axis])
     wanted = network(image).narrow(axis, block.start * network.scale, BLOCK * network.scale)
-    other = 1 - image
+    others = 1 - image, DARKER * image  # the second is of another mean, which networks with pooling see
+    equal = EQUAL / 2 * max(1.0, float(wanted.abs().max()))
 
     def differs(distance: int) -> bool:
         first, last = block.start - distance, block.stop + distance
-        mixed = other.clone()
-        mixed.narrow(axis, first, last - first).copy_(image.narrow(axis, first, last - first))
-        result = network(mixed).narrow(axis, block.start * network.scale, BLOCK * network.scale)
-        return bool((result - wanted).abs().max() > 10 * NOTHING)
+        for other in others:
+            mixed = other.clone()
+            mixed.narrow(axis, first, last - first).copy_(image.narrow(axis, first, last - first))
+            found = network(mixed).narrow(axis, block.start * network.scale, BLOCK * network.scale)
+            if (found - wanted).abs().max() > equal:
+                return True
+        return False
 
     low, high = -1, int(0.9 * min(block.start, image.shape[axis] - block.stop))
     if differs(high):
@@ -125,8 +134,8 @@ def _agrees(network: "ForeignNetwork", axis: int, reach: int, period: int) -> bo
     shape[5 - axis] = network.sizes.padded(length, ACROSS)[1] if axis == 2 else network.sizes.padded(ACROSS, length)[0]
     shape[axis] = length + period
     noise = torch.rand(*shape, generator=torch.Generator().manual_seed(2))
-    first, second = (network(noise.narrow(axis, start, length)) for start in (0, period))
+    one, other = (network(noise.narrow(axis, start, length)) for start in (0, period))
     scale = network.scale
-    first = first.narrow(axis, (reach + period) * scale, count * scale)
-    second = second.narrow(axis, reach * scale, count * scale)
-    return bool((first - second).abs().max() <= EQUAL * max(1.0, float(first.abs().max())))
+    one = one.narrow(axis, (reach + period) * scale, count * scale)
+    other = other.narrow(axis, reach * scale, count * scale)
+    return bool((one - other).abs().max() <= EQUAL * max(1.0, float(one.abs().max())))

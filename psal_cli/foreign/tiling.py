@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 OVERLAP = 64  # pixels over which neighbouring pieces are blended, at most
 SHARE = 4  # the part of a piece's side that this may be
-LEAST = 64  # pixels: side of the smallest pieces that are blended
+GRID = 16  # pixels: that of common windows, on which pieces begin that are blended
+LEAST = 96  # pixels: side of the smallest pieces that are blended
 CORE = 16  # pixels: the least that is kept of a piece with a bounded reach
 
 
@@ -56,7 +57,7 @@ def tiling(height: int, width: int, largest: int, traits: "Traits", fixed: tuple
         side = max(math.isqrt(largest), LEAST)
         across = min(width, max(side, largest // height)) if height < side else min(width, side)
         down = min(height, max(side, largest // across))
-        return Tiling(_spread(height, down, _overlap(down)), _spread(width, across, _overlap(across)), True)
+        return Tiling(_spread(height, down, _overlap(down), GRID), _spread(width, across, _overlap(across), GRID), True)
     return _exact(height, width, largest, traits.reach, traits.period)
 
 
@@ -104,13 +105,17 @@ def _cut_between(spans: Sequence[Strip]) -> tuple[Strip, ...]:
     return tuple(Strip(top, bottom, x.first, x.last) for top, bottom, x in zip(tops, bottoms, spans, strict=True))
 
 
-def _spread(side: int, length: int, overlap: int) -> tuple[Strip, ...]:
-    """Pieces of `length` that lie evenly and overlap by as much at least; all of each is kept."""
+def _spread(side: int, length: int, overlap: int, grid: int = 1) -> tuple[Strip, ...]:
+    """Pieces of `length` that lie evenly and overlap by about as much at least; all of each is kept.
+
+    With a grid they begin on it, and the last one is longer by as much as that takes.
+    """
     if side <= length:
         return (strip(0, side, side, 0),)
     count = -(-(side - overlap) // (length - overlap))
-    starts = [round(number * (side - length) / (count - 1)) for number in range(count)]
-    return tuple(Strip(start, start + length, start, start + length) for start in starts)
+    starts = [round(number * (side - length) / (count - 1)) // grid * grid for number in range(count)]
+    ends = [*(start + length for start in starts[:-1]), side]
+    return tuple(Strip(start, end, start, end) for start, end in zip(starts, ends, strict=True))
 
 
 def _overlap(length: int) -> int:
