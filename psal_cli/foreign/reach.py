@@ -30,10 +30,10 @@ def reach_of(network: "ForeignNetwork", gradients: bool = True) -> tuple[int | N
     """
     probed = 0
     for axis in (2, 3):
-        found = _probed(network, axis, gradients)
-        if found is None:
+        distance = _probed(network, axis, gradients)
+        if distance is None:
             return None, 1
-        probed = max(probed, found)
+        probed = max(probed, distance)
     reach = int(MARGIN * probed) + 1
     for period in PERIODS:
         rounded = -(-reach // period) * period
@@ -49,13 +49,13 @@ def _probed(network: "ForeignNetwork", axis: int, gradients: bool) -> int | None
             return None
         try:
             changes = not gradients or network.cpu_only or image.shape[axis] > GRADIENTS
-            found = _by_changes(network, image, axis) if changes else _by_gradients(network, image, axis)
+            distance = _by_changes(network, image, axis) if changes else _by_gradients(network, image, axis)
         except RuntimeError as error:  # a network that changes tensors in place has no gradients
             if "in-place" not in str(error) and "inplace" not in str(error):
                 raise
-            found = _by_changes(network, image.detach(), axis)
-        if found is not None:
-            return None if found == WHOLE else found
+            distance = _by_changes(network, image.detach(), axis)
+        if distance is not None:
+            return None if distance == WHOLE else distance
     return None
 
 
@@ -106,8 +106,8 @@ def _by_changes(network: "ForeignNetwork", image: Tensor, axis: int) -> int | No
         for other in others:
             mixed = other.clone()
             mixed.narrow(axis, first, last - first).copy_(image.narrow(axis, first, last - first))
-            found = network(mixed).narrow(axis, block.start * network.scale, BLOCK * network.scale)
-            if (found - wanted).abs().max() > equal:
+            result = network(mixed).narrow(axis, block.start * network.scale, BLOCK * network.scale)
+            if (result - wanted).abs().max() > equal:
                 return True
         return False
 
@@ -134,8 +134,8 @@ def _agrees(network: "ForeignNetwork", axis: int, reach: int, period: int) -> bo
     shape[5 - axis] = network.sizes.padded(length, ACROSS)[1] if axis == 2 else network.sizes.padded(ACROSS, length)[0]
     shape[axis] = length + period
     noise = torch.rand(*shape, generator=torch.Generator().manual_seed(2))
-    one, other = (network(noise.narrow(axis, start, length)) for start in (0, period))
+    first, second = (network(noise.narrow(axis, start, length)) for start in (0, period))
     scale = network.scale
-    one = one.narrow(axis, (reach + period) * scale, count * scale)
-    other = other.narrow(axis, reach * scale, count * scale)
-    return bool((one - other).abs().max() <= EQUAL * max(1.0, float(one.abs().max())))
+    first = first.narrow(axis, (reach + period) * scale, count * scale)
+    second = second.narrow(axis, reach * scale, count * scale)
+    return bool((first - second).abs().max() <= EQUAL * max(1.0, float(first.abs().max())))

@@ -95,11 +95,11 @@ def cache_folder() -> Path:
 
 def _load(sha256: str) -> Traits | None:
     try:
-        found = json.loads((cache_folder() / f"{sha256}.json").read_text())
-        if found["version"] != VERSION:
+        record = json.loads((cache_folder() / f"{sha256}.json").read_text())
+        if record["version"] != VERSION:
             return None
-        measured = tuple((int(pixels), int(size)) for pixels, size in found["traits"].pop("memory"))
-        return Traits(memory=measured, **found["traits"]) if measured else None
+        measured = tuple((int(pixels), int(size)) for pixels, size in record["traits"].pop("memory"))
+        return Traits(memory=measured, **record["traits"]) if measured else None
     except (OSError, ValueError, TypeError, KeyError, RuntimeError):  # RuntimeError: there is no home
         return None
 
@@ -117,12 +117,12 @@ def _save(sha256: str, traits: Traits) -> None:
 def _measured(network: "ForeignNetwork") -> Traits:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the architecture's own code
-        found, seconds = _memory(network)
-        reach, period = reach_of(network, gradients=max(taken / pixels for pixels, taken in found[-2:]) < LIGHT)
+        points_of_memory, seconds = _memory(network)
+        reach, period = reach_of(network, gradients=max(taken / pixels for pixels, taken in points_of_memory[-2:]) < LIGHT)
     memory.give_back()
     least = 8 * (3 + 3 * network.scale**2)  # bytes of a pixel: what goes in and out, twice
-    sizes = [max(int(SPARE * grown), least * pixels) for pixels, grown in found]
-    points = tuple(zip((pixels for pixels, _ in found), accumulate(sizes, max), strict=True))
+    sizes = [max(int(SPARE * grown), least * pixels) for pixels, grown in points_of_memory]
+    points = tuple(zip((pixels for pixels, _ in points_of_memory), accumulate(sizes, max), strict=True))
     nanoseconds = 1e9 * seconds / points[-1][0] / timing.slowness()
     return Traits(reach, period, points, _power(points), nanoseconds)
 
@@ -140,7 +140,7 @@ def _memory(network: "ForeignNetwork") -> tuple[list[tuple[int, int]], float]:
     """(pixels, bytes that the process grew by) of pieces, the smallest first; CPU seconds of the last one."""
     fixed = network.sizes.fixed
     sizes = [fixed] if fixed else [network.sizes.padded(side, side) for side in SIDES]
-    found: list[tuple[int, int]] = []
+    points: list[tuple[int, int]] = []
     seconds = 0.0
     for number, (height, width) in enumerate([sizes[0], *sizes]):
         piece = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
@@ -154,7 +154,7 @@ def _memory(network: "ForeignNetwork") -> tuple[list[tuple[int, int]], float]:
         most = memory.peak()
         if before is None or most is None:
             return [(height * width, UNKNOWN * height * width)], seconds
-        found.append((height * width, max(most - before, 0)))
-        if found[-1][1] >= SHOWN:
+        points.append((height * width, max(most - before, 0)))
+        if points[-1][1] >= SHOWN:
             break
-    return found, seconds
+    return points, seconds
