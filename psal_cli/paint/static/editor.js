@@ -15,7 +15,8 @@ export class Editor {
 
   async open(number) {
     this.#leave();
-    this.overlay.strokes = null;
+    this.overlay.strokes = this.strokes = null;
+    this.viewer.clear();
     const picture = await ask(`/api/pictures/${number}`);
     this.picture = picture;
     this.unsaved = picture.unsaved;
