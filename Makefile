@@ -4,8 +4,9 @@ VENV := .venv
 DEV := .venv-dev
 PIP := $(VENV)/bin/pip --disable-pip-version-check
 TOOLS := torch numpy pillow opencv-python-headless click rich safetensors tqdm pillow-heif pillow-jxl-plugin matplotlib \
-  pytest pytest-cov pytest-xdist hypothesis ruff mypy scipy scikit-build-core cmake ninja starlette uvicorn httpx2 selenium
-SOURCES := $(shell find psal_cli ext weights -type f -not -name '*.so' -not -name '*.pyc' 2>/dev/null) pyproject.toml README.md
+  einops onnx onnxruntime pytest pytest-cov pytest-xdist hypothesis ruff mypy scipy scikit-build-core cmake ninja starlette uvicorn httpx2 \
+  selenium
+SOURCES := $(shell find psal_cli ext weights -type f -not -name '*.so' -not -name '*.pyc' 2>/dev/null) pyproject.toml PYPI.md
 
 .PHONY: demo test lint dev check coverage bench train sanitize dist clean
 
@@ -66,14 +67,16 @@ train: $(VENV)/.installed
 sanitize: $(VENV)/.tools
 	.ci/sanitize
 
-# The sdist and the wheels for Linux on x86-64 and aarch64, in dist/; tests/test_wheel.py tries the one for this machine.
+# The sdist and the wheels, in dist/; tests/test_wheel.py tries the one for this machine, tests/test_native_emulated.py that for
+# aarch64. WHEELS chooses among them: see .ci/dist.
 dist:
-	PYTHON=$(PYTHON) .ci/dist
+	PYTHON=$(PYTHON) .ci/dist $(WHEELS)
 
 $(DEV)/.tools: TOOLS += pre-commit
 $(VENV)/.tools $(DEV)/.tools: %/.tools: constraints.txt
 	test -x $*/bin/python || $(PYTHON) -m venv $*
 	$*/bin/pip --disable-pip-version-check install -q -c constraints.txt $(TOOLS)
+	$*/bin/pip --disable-pip-version-check install -q --no-deps -c constraints.txt spandrel  # without torchvision, which psal does not need
 	touch $@
 
 # A real install, not an editable one: what is tested is what a user gets.

@@ -1,5 +1,5 @@
-// The C interface of libpsal: raw pointers and sizes, no torch and no Python headers, so that one
-// build serves every version of both. psal_cli/native.py mirrors these structs field by field.
+// The C interface of libpsal and of libpsal_cuda, which has the functions whose names say so: raw pointers and sizes, no torch
+// and no Python headers, so that one build serves every version of both. psal_cli/native.py mirrors these structs field by field.
 //
 // Feature maps are channels-last: [batch, height, width, channels], densely packed.
 // Each function returns NULL, or a message that lives until the same thread's next call.
@@ -44,7 +44,7 @@ typedef struct {
   const int32_t* key_rows;    // [B, Hk], valid keys of this and all earlier rows; with key_valid only
   uint32_t* field;            // [B, H, W, k] row << 16 | column, best first: initial field in, result out
   float* best;                // [B, H, W, k] similarity of each match, out
-  void* scratch;              // CUDA: psal_search_scratch() bytes on the device, so that torch owns every allocation
+  void* scratch;              // CUDA: psal_search_scratch_cuda() bytes on the device, so that torch owns every allocation
 } psal_search_args;
 
 // The window sums behind similarity_at and aggregate and their gradients, see windows.h. Sizes are those of
@@ -84,7 +84,7 @@ typedef struct {
 PSAL_EXPORT const char* psal_compose_cpu(const psal_compose_args* args);
 PSAL_EXPORT const char* psal_search_cpu(const psal_search_args* args);
 PSAL_EXPORT const char* psal_search_cuda(const psal_search_args* args);
-PSAL_EXPORT int64_t psal_search_scratch(const psal_search_args* args);  // bytes that psal_search_cuda needs beside the field
+PSAL_EXPORT int64_t psal_search_scratch_cuda(const psal_search_args* args);  // bytes that psal_search_cuda needs beside the field
 
 // out [B, k, H, W] term: similarity of query and key patches at each match.
 PSAL_EXPORT const char* psal_gather_cpu(const psal_window_args* args);
@@ -101,7 +101,9 @@ PSAL_EXPORT const char* psal_log_total_cuda(const psal_window_args* args);
 
 PSAL_EXPORT const char* psal_cpu_isa(void);              // instruction set in use: "baseline", "x86-64-v3", "x86-64-v4"
 PSAL_EXPORT const char* psal_use_cpu_isa(const char* name);  // in all later calls; at first it is the widest one
-PSAL_EXPORT const char* psal_cuda_architectures(void);   // e.g. "75-real 80-real", empty without CUDA
+PSAL_EXPORT const char* psal_architectures_cuda(void);   // e.g. "75-real 80-real"
+// In both libraries.
+PSAL_EXPORT const char* psal_version(void);              // as in pyproject.toml
 PSAL_EXPORT const char* psal_source_digest(void);        // SHA-256 of the sources in ext/, see CMakeLists.txt
 
 #ifdef __cplusplus

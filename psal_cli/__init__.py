@@ -11,8 +11,8 @@ Example:
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # typing itself takes as long to import as all else that `psal` needs before it can handle Ctrl-C
 if TYPE_CHECKING:
     from psal_cli.attention import PSAttention, ps_attention
     from psal_cli.errors import CancelledError, InputError, InvalidValueError, MemoryLimitError, PsalError

@@ -81,7 +81,7 @@ class InvalidValueError(InputError, ValueError):
 
 
 class CancelledError(PsalError):
-    """The caller's cancel hook said so."""
+    """The caller's cancel hook returned True."""
 
     exit_code = INTERRUPTED
 

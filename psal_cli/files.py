@@ -103,18 +103,18 @@ def _check_stdout() -> None:
 def _check_target(path: Path, target: Path, force: bool) -> os.stat_result | None:
     """Owner and permissions of the file that is to be overwritten, None where there is none."""
     try:
-        found = target.stat()
+        status = target.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    if stat.S_ISDIR(found.st_mode):
+    if stat.S_ISDIR(status.st_mode):
         raise InputError(f"{path} is a folder: name a file in it, e.g. {path / 'picture.png'}")
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise InputError(f"{path} is no regular file", Cure.OTHER_FILE)
     if not force:
         raise InputError(f"{path} exists", Cure.OVERWRITE)
     if not os.access(target, os.W_OK):
         raise WriteError(f"{path} is write-protected", Cure.MAKE_WRITABLE)
-    return found
+    return status
 
 
 @contextmanager
@@ -147,11 +147,12 @@ def atomic_file(path: Path, force: bool) -> Iterator[IO[bytes]]:
                 if old := _check_target(path, target, force):  # it may have appeared or gone since
                     _take_over(handle, old)
                 os.fsync(handle)
-                if not (unnamed and _linked(handle, target)):
-                    _check_target(path, target, force)
-                    if unnamed:
-                        _link(handle, part)
-                    os.replace(part, target)
+                done = unnamed and _linked(handle, target)
+                if unnamed and not done:
+                    _link(handle, part)
+            if not done:  # when the file is closed: Windows renames none that is open
+                _check_target(path, target, force)
+                os.replace(part, target)
     finally:
         with suppress(OSError):
             part.unlink()
@@ -167,18 +168,20 @@ def _take_over(handle: int, old: os.stat_result) -> None:
             with suppress(OSError):
                 os.chown(handle, owner, old.st_gid)
                 break
-    os.chmod(handle, stat.S_IMODE(old.st_mode))
+    if os.chmod in os.supports_fd:  # not on Windows, where permissions belong to the folder
+        with suppress(OSError):  # some disks and network folders have no permissions to change; ours are narrower
+            os.chmod(handle, stat.S_IMODE(old.st_mode))
 
 
 @functools.cache
 def _system() -> str:
     """Eight digits that are the same for processes that see each other's numbers: of one system, since it was started."""
-    found = [socket.gethostname()]
+    identity = [socket.gethostname()]
     with suppress(OSError):
-        found.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+        identity.append(Path("/proc/sys/kernel/random/boot_id").read_text())
     with suppress(OSError):
-        found.append(os.readlink("/proc/self/ns/pid"))
-    return hashlib.sha256("\0".join(found).encode()).hexdigest()[:8]
+        identity.append(os.readlink("/proc/self/ns/pid"))
+    return hashlib.sha256("\0".join(identity).encode()).hexdigest()[:8]
 
 
 def _remove_leftovers(folder: Path) -> None:
@@ -188,7 +191,7 @@ def _remove_leftovers(folder: Path) -> None:
     _SWEPT.add(folder)
     with suppress(OSError):
         for name in os.listdir(folder):
-            if (found := PART.fullmatch(name)) and _is_left_over(folder / name, int(found[1]), found[2]):
+            if (match := PART.fullmatch(name)) and _is_left_over(folder / name, int(match[1]), match[2]):
                 with suppress(OSError):
                     (folder / name).unlink()
 
@@ -203,10 +206,9 @@ def _is_left_over(part: Path, process: int, system: str) -> bool:
         except (OSError, OverflowError):
             return False
         return False
-    try:
+    with suppress(OSError):
         return time.time() - part.stat().st_mtime > STALE
-    except OSError:
-        return False
+    return False
 
 
 def _open_part(part: Path, mode: int) -> tuple[int, bool]:

@@ -27,7 +27,7 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 class Sized(Protocol):
-    """What of a file's header counts for memory; psal_cli.image.Header has it."""
+    """The fields of a file's header that the memory models use; psal_cli.image.Header has them."""
 
     @property
     def format(self) -> str: ...
@@ -71,12 +71,12 @@ def parse_size(text: str) -> int:
 
 
 def in_words(size: int) -> str:
-    """What is needed, as it is read aloud: "1.65 GB", rounded up, so that a limit of that much suffices."""
+    """Needed bytes as text, "1.65 GB", rounded up so that a limit of that much suffices."""
     return f"{math.ceil(size / 1e7) / 100:.2f} GB"
 
 
 def at_most(size: int) -> str:
-    """What there is, as it is read aloud: rounded down."""
+    """Available bytes as text, rounded down."""
     return f"{size // 10**7 / 100:.2f} GB" if size >= 10**7 else f"{size} bytes"
 
 
@@ -178,7 +178,7 @@ def held() -> int:
 
 
 def reset_peak() -> None:
-    """From here on `peak` tells of what comes; no effect off Linux."""
+    """Starts a new measurement of `peak`; no effect off Linux."""
     with suppress(OSError):
         (PROC / "self/clear_refs").write_text("5")
 
@@ -194,6 +194,16 @@ def peak() -> int | None:
         return None
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
+
+
+def give_back() -> None:
+    """Gives back to the system what the process has freed and its C library keeps between what is in use; no effect without
+    glibc."""
+    if sys.platform == "linux":
+        import ctypes
+
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _field(file: Path, name: str) -> int | None:

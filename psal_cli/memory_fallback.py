@@ -29,7 +29,7 @@ def run_modes(device: str, largest: int, fewest: int) -> list[RunMode]:
 def first_that_fits(
     modes: Sequence[RunMode], work: Callable[[RunMode], Result], say: Callable[[str], None]
 ) -> tuple[Result, RunMode]:
-    """Returns what `work` gives in the first mode that has enough memory, and that mode.
+    """Returns the result of `work` in the first mode that has enough memory, and that mode.
 
     say: told of each further mode that is tried.
 

@@ -1,16 +1,16 @@
-"""libpsal through ctypes: finds the library, mirrors the structs of ext/psal.h, turns messages into errors.
+"""libpsal and libpsal_cuda through ctypes: mirrors the structs of ext/psal.h, turns messages into errors.
 
 Only raw pointers and sizes cross this border, so one build of the library serves every version of torch and Python.
 """
 
 import ctypes
-import hashlib
 from collections.abc import Callable
 from ctypes import POINTER, c_char_p, c_float, c_int32, c_int64, c_uint64, c_void_p
 from functools import cache
-from pathlib import Path
 
 import torch
+
+from psal_cli import libraries
 
 DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2, torch.float64: 3}
 PIXELS = {"float32": 0, "uint8": 4, "uint16": 5}  # of pictures, as numpy names them
@@ -58,53 +58,26 @@ class ComposeArgs(ctypes.Structure):
 
 @cache
 def library() -> ctypes.CDLL:
-    """The loaded libpsal. Raises ImportError with the cure when it was not built, or not from the sources of this checkout."""
-    package = Path(__file__).parent
-    path = _built_in(package) or _installed()
-    if path is None:
-        raise ImportError(f"psal's native library is not in {package}: build and install it with `pip install .`")
-    lib = ctypes.CDLL(str(path))
-    if hasattr(lib, "psal_source_digest"):
-        _declare(lib, "psal_source_digest", [], c_char_p)
-    sources = package.parent / "ext"
-    if (sources / "psal.h").exists() and _digest_in(lib) != source_digest(sources):
-        cure = "delete this copy" if path.parent == package else "run `make dev` or `pip install .`"
-        raise ImportError(f"{path} was not built from the sources in {sources}: {cure}")
+    """The loaded libpsal. Raises ImportError with the cure when it is missing, or cannot be used (`libraries.load`)."""
+    lib = libraries.load(libraries.base())
     declare(lib, "cpu")
-    declare(lib, "cuda")
     _declare(lib, "psal_cpu_isa", [], c_char_p)
     _declare(lib, "psal_use_cpu_isa", [c_char_p], c_char_p)
     return lib
 
 
-def _built_in(package: Path) -> Path | None:
-    names = "libpsal.so", "libpsal.dylib", "psal.dll", "libpsal.dll"  # the last one is MinGW's
-    return next((path for name in names if (path := package / name).exists()), None)
+@cache
+def cuda_library() -> ctypes.CDLL | None:
+    """The loaded libpsal_cuda, None where psal was installed without it.
 
-
-def _installed() -> Path | None:
-    """The library of the installed psal, which a checkout uses when it comes first on the path, and an editable install."""
-    from importlib.metadata import PackageNotFoundError, distribution
-
-    try:
-        return _built_in(Path(str(distribution("psal").locate_file("psal_cli"))))
-    except PackageNotFoundError:
+    Raises ImportError with the cure when it cannot be used, or was built from other sources than libpsal.
+    """
+    path = libraries.beside(library(), "psal_cuda")
+    if path is None:
         return None
-
-
-def source_digest(sources: Path) -> str:
-    """The digest of a folder ext/ as its CMakeLists.txt computes it: SHA-256 of one line for each source."""
-    kinds = {".h", ".cuh", ".cpp", ".cu"}
-    paths = [path for path in sources.rglob("*") if path.suffix in kinds or path.name == "CMakeLists.txt"]
-    named = sorted((path.relative_to(sources).as_posix(), path) for path in paths)
-    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()} {name}\n" for name, path in named]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def _digest_in(lib: ctypes.CDLL) -> str:
-    """What the library says; empty for one that was built before libraries had a digest."""
-    digest: bytes = lib.psal_source_digest() if "psal_source_digest" in vars(lib) else b""
-    return digest.decode()
+    lib = libraries.load(path, like=library())
+    declare(lib, "cuda")
+    return lib
 
 
 def declare(lib: ctypes.CDLL, device: str) -> None:
@@ -115,8 +88,8 @@ def declare(lib: ctypes.CDLL, device: str) -> None:
     if device == "cpu":
         _declare_kernel(lib, "psal_compose_cpu", ComposeArgs)
     if device == "cuda":
-        _declare(lib, "psal_search_scratch", [POINTER(SearchArgs)], c_int64)
-        _declare(lib, "psal_cuda_architectures", [], c_char_p)
+        _declare(lib, "psal_search_scratch_cuda", [POINTER(SearchArgs)], c_int64)
+        _declare(lib, "psal_architectures_cuda", [], c_char_p)
 
 
 def _declare(lib: ctypes.CDLL, name: str, argtypes: list[type], restype: type) -> None:
@@ -130,7 +103,8 @@ def _declare_kernel(lib: ctypes.CDLL, name: str, args: type[ctypes.Structure]) -
 
 
 def _raise_message(message: bytes | None, function: Callable[..., bytes | None], _: object) -> None:
-    """What ctypes does with a kernel's result: ValueError with its message about a field, RuntimeError with any other."""
+    """Checks a kernel's result for ctypes: raises ValueError with a message about a field, RuntimeError with any other
+    message."""
     if message and message.startswith(b"nnf holds"):
         raise ValueError(message.decode())
     if message:
@@ -154,15 +128,27 @@ def use_cpu_isa(name: str) -> None:
         raise ValueError(f"{name}: {message.decode()}")
 
 
+def missing_instructions() -> str:
+    """What an x86-64 processor lacks for the fast kernels, "AVX2 and FMA"; empty where nothing is missing."""
+    slow = cpu_isa() == "baseline" and libraries.this_machine().endswith("x86-64")
+    return "AVX2 and FMA" if slow else ""
+
+
 def cuda_architectures() -> str:
-    """The CUDA architectures in the library, e.g. "75-real 80-real"; empty when it was built without CUDA."""
-    names: bytes = library().psal_cuda_architectures()
+    """The CUDA architectures in libpsal_cuda, e.g. "75-real 80-real"; empty where psal was installed without it.
+
+    Raises what `cuda_library` raises.
+    """
+    lib = cuda_library()
+    names: bytes = lib.psal_architectures_cuda() if lib else b""
     return names.decode()
 
 
 def search_scratch(args: SearchArgs, device: torch.device) -> int:
     """Bytes that a search needs on the device beside its inputs and its field; on the CPU it takes them itself."""
-    size: int = library().psal_search_scratch(ctypes.byref(args)) if device.type == "cuda" else 0
+    if device.type == "cpu":
+        return 0
+    size: int = _library_of("search", device).psal_search_scratch_cuda(ctypes.byref(args))
     return size
 
 
@@ -174,6 +160,16 @@ def place(device: torch.device) -> Place:
 
 
 def kernel(name: str, device: torch.device) -> Callable[[ctypes.Structure], None]:
-    """The C function psal_<name> for a device. Called with its struct, it raises what went wrong (`_raise_message`)."""
-    function: Callable[[ctypes.Structure], None] = getattr(library(), f"psal_{name}_{device.type}")
+    """The C function psal_<name> for a device. Called with its struct, it raises what went wrong (`_raise_message`).
+
+    Raises RuntimeError for CUDA where psal was installed without it.
+    """
+    function: Callable[[ctypes.Structure], None] = getattr(_library_of(name, device), f"psal_{name}_{device.type}")
     return function
+
+
+def _library_of(name: str, device: torch.device) -> ctypes.CDLL:
+    lib = library() if device.type == "cpu" else cuda_library()
+    if lib is None:
+        raise RuntimeError(f"psal {name}: {libraries.NO_CUDA}")
+    return lib

@@ -99,13 +99,7 @@ def search(
 
 
 def patchmatch(
-    query: Tensor,
-    key: Tensor,
-    patch_size: int = 7,
-    k: int = 3,
-    iterations: int = 5,
-    similarity: str = "l2",
-    seed: int = 0,
+    query: Tensor, key: Tensor, patch_size: int = 7, k: int = 3, iterations: int = 5, similarity: str = "l2", seed: int = 0
 ) -> tuple[Tensor, Tensor]:
     """PatchMatch with jump flooding (Algorithm 1 of the paper, all k neighbours propagated) as loops over Python lists.
 
@@ -134,9 +128,7 @@ def patchmatch(
 
         pixels = [(y, x) for y in range(height) for x in range(width)]
         whole = [(r, c) for r in range(radius, rows - radius) for c in range(radius, columns - radius)]
-        field = {}
-        for pixel in pixels:
-            field[pixel] = [whole[i] for i in torch.randperm(len(whole), generator=generator)[:k].tolist()]
+        field = {pixel: [whole[i] for i in torch.randperm(len(whole), generator=generator)[:k].tolist()] for pixel in pixels}
         for _ in range(iterations):
             before = dict(field)  # reads one field and writes the other
             for y, x in pixels:

@@ -1,4 +1,4 @@
-"""Rows of a picture worked on one after another, each with as much around it as what is wanted of it depends on."""
+"""Pictures in strips of rows, each with a halo: the rows around it on which its result depends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Strip(NamedTuple):
-    """Rows top to bottom of a picture, and those that are looked at for them, first to last."""
+    """Rows top to bottom of a picture; with the halo, rows first to last."""
 
     top: int
     bottom: int
@@ -23,16 +23,16 @@ class Strip(NamedTuple):
         return slice(self.top, self.bottom)
 
     def seen(self, x: Tensor) -> Tensor:
-        """[..., H, W] -> its rows that are looked at."""
+        """Cuts the strip with its halo out of [..., H, W]."""
         return x[..., self.first : self.last, :]
 
     def kept(self, x: Tensor, scale: int = 1) -> Tensor:
-        """What was made of the rows that are looked at, `scale` times as large -> that of the rows themselves."""
+        """Cuts the halo off what was made of `seen`, which may be `scale` times as large."""
         return x[..., (self.top - self.first) * scale : (self.bottom - self.first) * scale, :]
 
 
 def strip(top: int, bottom: int, height: int, halo: int) -> Strip:
-    """Some rows of a picture, looked at with `halo` more on both sides, as far as the picture goes."""
+    """Some rows of a picture with `halo` more on both sides, as far as the picture goes."""
     return Strip(top, bottom, max(top - halo, 0), min(bottom + halo, height))
 
 

@@ -1,4 +1,4 @@
-"""How long a picture will take: costs in seconds of one core of the machine that they were measured on, and this one beside it.
+"""How long a picture will take: costs are seconds of one core of the machine they were measured on, scaled to this machine.
 
 Figures are those of an AMD EPYC (family 26, avx512f). `tests/bench/bench_time.py` compares estimates with what is measured.
 """
@@ -42,9 +42,8 @@ def seconds(cost: Cost, threads: int) -> float:
 
 @cache
 def slowness() -> float:
-    """How many times as long as on the machine of the figures one core takes: of a small search, some hundredths of a second.
-
-    CPU seconds, the best of a few: what else runs on the machine does not count.
+    """How much longer one core takes than on the machine of the figures, by a small search of some hundredths of a second. It is
+    the best of a few CPU times, so that other processes do not count.
     """
     import torch
 
@@ -95,7 +94,7 @@ def _depth(channels: int, head: Sized) -> float:
 
 
 def in_words(estimate: float) -> str:
-    """As it is read aloud: "about 4 s", "about 12 min"."""
+    """Seconds as text: "about 4 s", "about 12 min"."""
     if estimate < 9.5:
         return f"about {estimate:.1g} s" if estimate < 1 else f"about {estimate:.0f} s"
     if estimate < 99.5:

@@ -3,18 +3,24 @@
 import copy
 import hashlib
 import json
+import re
 import tomllib
 import warnings
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from torch import Tensor, nn
 
 from psal_cli.errors import InputError
 
 Network = TypeVar("Network", bound=nn.Module)
-Recipe = dict[str, Any]  # what the author of a file wrote about it, any JSON
+Recipe = dict[str, object]  # what a file's metadata say about how it was made, any JSON
+Entry = TypeVar("Entry", int, str, bool)
+
+# Where checkpoints keep their tensors, the preferred ones first.
+NESTED = ("state_dict", "model_state_dict", "params_ema", "params-ema", "params", "model", "net")
+CODE = re.compile(r"GLOBAL ([\w.]+)")  # in what torch says of a file that would run code
 
 PACKAGE = Path(__file__).parent
 FOLDER = PACKAGE / "shipped" if (PACKAGE / "shipped").exists() else PACKAGE.parent / "weights"  # installed, or a checkout
@@ -42,16 +48,18 @@ def load_file(path: str | Path) -> dict[str, Tensor]:
     return _pickled(path)
 
 
-def resolve(source: str) -> tuple[dict[str, Tensor], Recipe]:
+def resolve(source: str, file: Path | None = None) -> tuple[dict[str, Tensor], Recipe]:
     """The tensors of weights that ship, by name, or of a file, and the recipe that made them, as far as the file tells.
+
+    file: where the source is found, None for weights that ship, and a source that is a path itself.
 
     A file is read once: the tensors and the recipe are of the bytes that were verified. Raises InputError, see `shipped` and
     `load_file`.
     """
-    if source in manifest():
+    if file is None and source in manifest():
         path, content = FOLDER / manifest()[source]["file"], _shipped_bytes(source)
     else:
-        path = Path(source)
+        path = file or Path(source)
         if path.suffix != ".safetensors":
             return load_file(path), {}
         content = _read(path)
@@ -72,6 +80,15 @@ def _shipped_bytes(name: str) -> bytes:
     if hashlib.sha256(content).hexdigest() != entry["sha256"]:
         raise InputError(f"{path} is not the file that was shipped, its checksum differs: install psal again")
     return content
+
+
+def existing(path: Path) -> Path:
+    """The path, where a file is that can be read. Raises InputError elsewhere."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    return path
 
 
 def _read(path: Path) -> bytes:
@@ -96,6 +113,14 @@ def _safetensors(content: bytes, path: Path) -> dict[str, Tensor]:
         if type(error).__name__ != "PanicException":
             raise
         raise MemoryError from error
+
+
+def entry(recipe: Recipe, name: str, default: Entry) -> Entry:
+    """What a recipe says under a name, `default` where it says nothing. Raises InputError for a value of another type."""
+    value = recipe.get(name, default)
+    if not isinstance(value, type(default)):
+        raise InputError(f"the recipe of the weights has {name} = {value!r}, expected {type(default).__name__}")
+    return value
 
 
 def _recipe(content: bytes) -> Recipe:
@@ -129,8 +154,20 @@ def _pickled(path: Path) -> dict[str, Tensor]:
         raise
     except Exception as error:  # a damaged file may raise anything
         cure = "save model.state_dict(), not the model"
+        if code := CODE.search(str(error)):
+            raise InputError(f"{path} holds pickled code ({code[1]}), which psal does not run: {cure}") from error
+        if "TorchScript" in str(error):
+            raise InputError(f"{path} is TorchScript, a program, which psal does not run: {cure}") from error
         raise InputError(f"{path} is damaged or holds more than tensors, which psal does not run: {cure}") from error
-    return _named_tensors(state.get("state_dict", state) if isinstance(state, dict) else state, path)
+    return _named_tensors(_innermost(state), path)
+
+
+def _innermost(state: object) -> object:
+    """The tensors of a checkpoint that has more: its training's step, and often an average of the weights, which is preferred."""
+    for name in NESTED:
+        if isinstance(state, dict) and isinstance(state.get(name), dict):
+            state = state[name]
+    return state
 
 
 def load_strict(network: Network, state: dict[str, Tensor], source: str) -> Network:
@@ -184,7 +221,10 @@ def on_device(network: Network, device: str) -> Network:
     """The network on a device: itself, or a copy, since moving it would move the weights that it shares."""
     import torch
 
-    here, wanted = next(network.parameters()).device, torch.device(device)
+    first, wanted = next(network.parameters(), None), torch.device(device)
+    if first is None:  # it has nothing that could be moved
+        return network
+    here = first.device
     if here.type == wanted.type and wanted.index in (None, here.index):
         return network
     return copy.deepcopy(network).to(device)

@@ -88,6 +88,15 @@ def begun(monkeypatch):
     monkeypatch.setattr(memory, "held", lambda: 300_000_000)
 
 
+@pytest.fixture(autouse=True)
+def no_networks_of_the_users(monkeypatch, tmp_path_factory):
+    """The model folder is empty; what is measured of networks is kept for the session."""
+    base = tmp_path_factory.getbasetemp()
+    monkeypatch.setenv("XDG_DATA_HOME", str(base / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(base / "cache"))
+    monkeypatch.delenv("PSAL_MODELS", raising=False)
+
+
 @pytest.fixture(scope="session")
 def emulated():
     """The device of host memory that runs the CUDA kernels (cuda_emulation), compiled once for all sessions."""
@@ -112,7 +121,7 @@ def device(request):
         if not torch.cuda.is_available():
             pytest.skip("torch sees no CUDA device")
         if not native.cuda_architectures():
-            pytest.skip("libpsal was built without CUDA")
+            pytest.skip("psal was installed without its CUDA library")
     yield torch.device(request.param)
 
 
@@ -159,9 +168,9 @@ def pair_features(pair):
 
 @pytest.fixture
 def quick_colours(monkeypatch):
-    """colorize begins at a quarter of its size, in a tenth of the time: for tests that are not about its colours."""
+    """colorize begins at an eighth of its size, in a fraction of the time: for tests that are not about its colours."""
     for module in (coarse_to_fine, memory_model):
-        monkeypatch.setattr(module, "COARSE", 112)
+        monkeypatch.setattr(module, "COARSE", 56)
 
 
 @pytest.fixture

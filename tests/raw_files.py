@@ -25,7 +25,7 @@ def png_file(array, interlaced=False, chunks=(), late=(), cut=0):
     lines = lines[: len(lines) - cut]
     head = struct.pack(">IIBBBBB", width, height, 8 * array.itemsize, {1: 0, 2: 4, 3: 2, 4: 6}[samples], 0, 0, int(interlaced))
     body = [(b"IHDR", head), *chunks, (b"IDAT", zlib.compress(lines)), *late, (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*one) for one in body)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in body)
 
 
 def tiff_file(array, order="<", white_is_zero=False, extra=None, planes=False, compression=1, tile=None, tags=()):
@@ -36,7 +36,7 @@ def tiff_file(array, order="<", white_is_zero=False, extra=None, planes=False, c
     """
     height, width, samples = array.shape
     array = array.astype(array.dtype.newbyteorder(order))
-    layers = [array[..., one : one + 1] for one in range(samples)] if planes else [array]
+    layers = [array[..., number : number + 1] for number in range(samples)] if planes else [array]
     if tile:
         padded = [np.pad(layer, ((0, -height % tile), (0, -width % tile), (0, 0))) for layer in layers]
         spans = [(row, column) for row in range(0, height, tile) for column in range(0, width, tile)]
@@ -46,7 +46,7 @@ def tiff_file(array, order="<", white_is_zero=False, extra=None, planes=False, c
         pieces = [layer[row : row + 5].tobytes() for layer in layers for row in range(0, height, 5)]
         places, sizes, more = 273, 279, [(278, 4, [5])]
     pieces = [zlib.compress(piece) if compression == 8 else piece for piece in pieces]
-    starts = [8 + sum(map(len, pieces[:one])) for one in range(len(pieces))]
+    starts = [8 + sum(map(len, pieces[:number])) for number in range(len(pieces))]
     colours = samples - (extra is not None)
     kind = {"u": 1, "i": 2, "f": 3}[array.dtype.kind]
     entries = [
@@ -89,7 +89,7 @@ def profile(space="RGB ", gamma=1.0, turned=False):
     if space == "GRAY":
         tags[b"kTRC"] = curve
     else:
-        tags |= {name + b"XYZ": xyz(one) for name, one in zip((b"r", b"g", b"b"), primaries, strict=True)}
+        tags |= {name + b"XYZ": xyz(primary) for name, primary in zip((b"r", b"g", b"b"), primaries, strict=True)}
         tags |= {name + b"TRC": curve for name in (b"r", b"g", b"b")}
     return _icc(b"mntr", space.encode(), b"XYZ ", tags)
 

@@ -84,9 +84,9 @@ def test_medium_precision_changes_gradients_by_their_rounding_alone(device, laye
         rounded = torch.autograd.grad(loss, inputs)
     finally:
         torch.set_float32_matmul_precision("highest")
-    for found, right in zip(rounded[:2], exact[:2], strict=True):  # the values' gradient has no large product
-        assert found.dtype == torch.float32
-        assert 0 < (found - right).norm() < 1e-2 * right.norm()
+    for gradient, right in zip(rounded[:2], exact[:2], strict=True):  # the values' gradient has no large product
+        assert gradient.dtype == torch.float32
+        assert 0 < (gradient - right).norm() < 1e-2 * right.norm()
 
 
 def test_psal_over_all_keys_is_full_attention(device):

@@ -220,6 +220,7 @@ def test_two_convolutions_learn_to_reconstruct(pair, device, k, aggregation):
     assert after < 0.012  # matching the frames' own pixels gives 0.008
 
 
+@pytest.mark.slow
 @pytest.mark.unsanitized
 def test_one_neighbour_learns_nothing(pair, device):
     query, key = (frame.to(device) for frame in pair(64))

@@ -75,19 +75,19 @@ def test_performer_comes_to_the_softmax_with_the_features(device, similarity):
     flat = (expected - value[..., 1:-1, 1:-1].mean((2, 3), keepdim=True)).square().mean().sqrt()
 
     def error(count):
-        found = [performer_attention(query, key, value, 3, count, seed=seed, **options) for seed in range(3)]
-        return torch.stack([(x - expected).square().mean() for x in found]).mean().sqrt() / flat
+        results = [performer_attention(query, key, value, 3, count, seed=seed, **options) for seed in range(3)]
+        return torch.stack([(x - expected).square().mean() for x in results]).mean().sqrt() / flat
 
     few, many = error(400), error(16 * 400)
     assert many < 0.25 and 2 < few / many < 7
 
 
 def test_random_features_are_orthogonal_and_as_long_as_gaussian_ones():
-    found = orthogonal(250, 100, 3)
-    group = found[100:200] / found[100:200].norm(dim=1, keepdim=True)
+    vectors = orthogonal(250, 100, 3)
+    group = vectors[100:200] / vectors[100:200].norm(dim=1, keepdim=True)
     torch.testing.assert_close(group @ group.T, torch.eye(100, dtype=DTYPE))
-    assert found.shape == (250, 100) and abs(found.norm(dim=1).mean() - 10) < 0.2
-    assert not torch.equal(found, orthogonal(250, 100, 4))
+    assert vectors.shape == (250, 100) and abs(vectors.norm(dim=1).mean() - 10) < 0.2
+    assert not torch.equal(vectors, orthogonal(250, 100, 4))
     assert default_features(784) == round(784 * math.log(784))
 
 
@@ -107,12 +107,13 @@ def test_reformer_finds_equal_patches_wherever_they_lie(device):
     key = torch.cat([query[..., 20:, :], query[..., :20, :]], 2)
     place = torch.arange(1600, device=device, dtype=DTYPE).view(1, 1, 40, 40)
     moved = torch.cat([place[..., 20:, :], place[..., :20, :]], 2)
-    found = reformer_attention(query, key, moved, 3, 32, 4, temperature=0.01)
+    attended = reformer_attention(query, key, moved, 3, 32, 4, temperature=0.01)
     inside = torch.zeros(40, 40, dtype=torch.bool, device=device)
     inside[1:19, 1:39] = inside[21:39, 1:39] = True  # patches that the cut leaves whole
-    assert ((found - place).abs()[0, 0, inside] < 0.5).double().mean() > 0.95
+    assert ((attended - place).abs()[0, 0, inside] < 0.5).double().mean() > 0.95
 
 
+@pytest.mark.slow
 def test_more_rounds_of_hashing_come_nearer_to_full_attention(device):
     query, key, value = features(device, (24, 24))
     expected = full_attention(query, key, value, 3)
@@ -172,6 +173,7 @@ def test_the_seed_is_the_result(device, layer):
     assert (layer(*inputs) - first).abs().max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "module"), [("linear", linear), ("performer", performer), ("reformer", reformer), ("sdpa", fused)]
 )
@@ -190,7 +192,7 @@ def test_what_a_gradient_needs_is_made_again(monkeypatch, name, module):
         return sum(saved.values()) * bool(out.requires_grad)
 
     less = kept()
-    monkeypatch.setattr(module, "made_again", lambda step, *inputs: step(*inputs))
+    monkeypatch.setattr(module, "checkpointed", lambda step, *inputs: step(*inputs))
     assert 0 < less < 0.6 * kept()
 
 

@@ -116,15 +116,15 @@ def test_dash_is_stdin_and_a_file_called_so_has_a_folder(tree):
 
 
 def test_names_of_results(tree):
-    one, _ = find("photos/a.jpg")
-    assert planned(one, False) == ["photos/a_done.jpg"]
-    assert planned(one, False, suffix="-x") == ["photos/a-x.jpg"]
-    assert planned(one, False, output="photos/deep") == ["photos/deep/a.jpg"]
-    assert planned(one, True, output="new/", suffix="-x", extension=".png") == ["new/a-x.png"]
-    assert planned(one, False, output="new.webp") == ["new.webp"]
+    single, _ = find("photos/a.jpg")
+    assert planned(single, False) == ["photos/a_done.jpg"]
+    assert planned(single, False, suffix="-x") == ["photos/a-x.jpg"]
+    assert planned(single, False, output="photos/deep") == ["photos/deep/a.jpg"]
+    assert planned(single, True, output="new/", suffix="-x", extension=".png") == ["new/a-x.png"]
+    assert planned(single, False, output="new.webp") == ["new.webp"]
     for name, extension in (("a.JPEG", ".jpg"), ("a.tiff", ".tif"), ("a.heif", ".heic")):
         assert planned([Item(Path(name), Path(name), name)], True, output="new", extension=extension) == [f"new/{name}"]
-    assert planned(one, False, suffix="", force=True) == ["photos/a.jpg"]
+    assert planned(single, False, suffix="", force=True) == ["photos/a.jpg"]
     assert not Path("new").exists()  # made when there is something to write
     both, _ = find("photos")
     assert planned(both, compare="cmp", output="out") == ["out/a.jpg", "out/b.jpg"]
@@ -157,9 +157,9 @@ def test_masks_for_all_by_folder_and_by_pattern(tree):
     }
     Path("a_mask.png").rename("photos/a_mask.png")
     Path("c_mask.png").rename("photos/deep/c_mask.png")
-    found = masks("{stem}_mask.png")  # a mask is no picture to work on
-    assert found.pop("photos/b.jpg").startswith("photos/b.jpg: no photos/b_mask.png: each picture needs its mask")
-    assert found == {"photos/a.jpg": "photos/a_mask.png", "photos/deep/c.png": "photos/deep/c_mask.png"}
+    paired = masks("{stem}_mask.png")  # a mask is no picture to work on
+    assert paired.pop("photos/b.jpg").startswith("photos/b.jpg: no photos/b_mask.png: each picture needs its mask")
+    assert paired == {"photos/a.jpg": "photos/a_mask.png", "photos/deep/c.png": "photos/deep/c_mask.png"}
     assert masks("{dir}/{stem}_mask.png", False)["photos/a.jpg"] == "photos/a_mask.png"
     assert masks("masks/{name}", False)["photos/a.jpg"] == "masks/a.jpg"
     for pattern in ("{stm}.png", "{0}.png", "{stem.x}.png", "{stem"):

@@ -50,8 +50,8 @@ def test_what_failed_is_not_kept_in_memory(jobs, failing):
     try:
         with Stop() as stop:
             done = run(items(), read, lambda *of: step(*of, "work"), lambda *of: step(*of, "write"), stop, jobs)
-            errors = [type(one.error) for one in done]
-        assert errors == [ValueError] * len(NAMES) and sum(one() is not None for one in alive) <= 1
+            errors = [type(outcome.error) for outcome in done]
+        assert errors == [ValueError] * len(NAMES) and sum(outcome() is not None for outcome in alive) <= 1
     finally:
         gc.enable()
 
@@ -108,9 +108,11 @@ def jobs(request):
 def test_every_item_goes_through_in_order(jobs):
     steps = Steps()
     done = steps.outcomes(jobs)
-    assert [(str(one.item.input), one.result, one.error) for one in done] == [(name, name.upper() + "!", None) for name in NAMES]
+    assert [(str(outcome.item.input), outcome.result, outcome.error) for outcome in done] == [
+        (name, name.upper() + "!", None) for name in NAMES
+    ]
     assert [said for said in steps.said if said.startswith("work")] == [f"work {name}" for name in NAMES]
-    assert all(one.seconds >= 0.01 and one.peak > 10_000_000 for one in done)
+    assert all(outcome.seconds >= 0.01 and outcome.peak > 10_000_000 for outcome in done)
     assert steps.most_ahead <= jobs and steps.most_behind <= jobs  # no more pictures than that are held in memory
 
 
@@ -118,31 +120,31 @@ def test_reading_and_writing_go_on_beside_the_work():
     released = threading.Event()
     steps = Steps(act={("write ", "a"): lambda: released.wait(20), ("read ", "c"): released.set})
     done = steps.outcomes(2)  # a is written until c has been read, which is only begun when b is worked on
-    assert [one.error for one in done] == [None] * len(NAMES)
+    assert [outcome.error for outcome in done] == [None] * len(NAMES)
 
 
 @pytest.mark.parametrize("step", ["read ", "work ", "write "])
 def test_a_failure_concerns_its_item_only(jobs, step):
     error = OSError("broken")
     done = Steps(fail={(step, "c"): error}).outcomes(jobs)
-    assert [one.error for one in done] == [error if name == "c" else None for name in NAMES]
-    assert [one.result for one in done if one.error is None] == [name.upper() + "!" for name in NAMES if name != "c"]
+    assert [outcome.error for outcome in done] == [error if name == "c" else None for name in NAMES]
+    assert [outcome.result for outcome in done if outcome.error is None] == [name.upper() + "!" for name in NAMES if name != "c"]
 
 
 @pytest.mark.parametrize("step", ["read ", "work ", "write "])
 def test_fail_fast_begins_nothing_after_a_failure_and_ends_what_is_begun(jobs, step):
     steps = Steps(fail={(step, "c"): ValueError("broken")})
     done = steps.outcomes(jobs, keep_going=False)
-    reached = [str(one.item.input) for one in done]
+    reached = [str(outcome.item.input) for outcome in done]
     assert reached == list(NAMES[: len(reached)]) and len(reached) <= 2 + jobs
-    assert [one.error is not None for one in done] == [name == "c" for name in reached]
+    assert [outcome.error is not None for outcome in done] == [name == "c" for name in reached]
     assert {said for said in steps.said if said.startswith("write")} >= {f"write {name}" for name in reached if name != "c"}
 
 
 def test_fail_fast_does_not_wait_for_what_is_written_before_it_stops():
     steps = Steps(fail={("work ", "c"): ValueError("broken")}, act={("write ", "a"): lambda: time.sleep(0.3)})
     done = steps.outcomes(5, keep_going=False)
-    assert [(str(one.item.input), one.error is None) for one in done] == [("a", True), ("b", True), ("c", False)]
+    assert [(str(outcome.item.input), outcome.error is None) for outcome in done] == [("a", True), ("b", True), ("c", False)]
     assert "work d" not in steps.said
 
 
@@ -171,7 +173,7 @@ def test_a_signal_stops_the_work_at_hand_and_what_is_written_ends(jobs, number):
     before = signal.getsignal(number)
     steps = Steps(act={("work ", "c"): kill(number)})
     done = steps.outcomes(jobs)
-    assert [(str(one.item.input), type(one.error)) for one in done] == [
+    assert [(str(outcome.item.input), type(outcome.error)) for outcome in done] == [
         ("a", type(None)),
         ("b", type(None)),
         ("c", KeyboardInterrupt),
@@ -182,7 +184,10 @@ def test_a_signal_stops_the_work_at_hand_and_what_is_written_ends(jobs, number):
 def test_a_signal_while_writing_lets_the_file_end(tmp_path):
     steps = Steps(act={("write ", "b"): kill(signal.SIGTERM)})
     done = steps.outcomes()
-    assert [(str(one.item.input), one.result, one.error) for one in done] == [("a", "A!", None), ("b", "B!", None)]
+    assert [(str(outcome.item.input), outcome.result, outcome.error) for outcome in done] == [
+        ("a", "A!", None),
+        ("b", "B!", None),
+    ]
 
 
 START = """
@@ -262,15 +267,34 @@ with Stop() as stop:
     assert run.stdout.split("\n")[:2] == ["whole", "stopped True"] and run.stderr == ""
 
 
-@pytest.mark.subprocess
-def test_a_signal_before_the_command_is_imported_is_one_line():
-    code = """
-import os, signal, sys
+WINDOWS = {  # where no verb handles signals
+    "before the command is imported": """
 class Finder:
     def find_spec(self, name, path=None, target=None):
         if name == "psal_cli.commands":
-            os.kill(os.getpid(), signal.SIGINT)
+            interrupt()
 sys.meta_path.insert(0, Finder())
+""",
+    "while a module is half imported": """
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "secrets":  # by psal_cli.files
+            interrupt()
+sys.meta_path.insert(0, Finder())
+""",
+    "when the command has been imported": "import psal_cli.commands; psal_cli.commands.main = interrupt",
+    "when the process ends": "import atexit; atexit.register(interrupt); sys.argv = ['psal', '--version']",
+}
+
+
+@pytest.mark.subprocess
+@pytest.mark.parametrize("window", WINDOWS)
+def test_a_signal_outside_of_a_verb_is_one_line(window):
+    code = f"""
+import os, signal, sys
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+{WINDOWS[window]}
 from psal_cli.__main__ import main
 main()
 """

@@ -152,12 +152,12 @@ def test_growth_is_the_exponent():
 
 def test_ratios_are_of_full_attention_over_psal():
     def row(layer, mode, seconds, peak):
-        about = {"layer": layer, "size": 512, "mode": mode, "status": "measured", "seconds": seconds, "expected_seconds": 9.0}
-        return about | {"peak_bytes": peak, "need_bytes": 8000, "paper_gb": LAYERS[layer].paper[512]}
+        entry = {"layer": layer, "size": 512, "mode": mode, "status": "measured", "seconds": seconds, "expected_seconds": 9.0}
+        return entry | {"peak_bytes": peak, "need_bytes": 8000, "paper_gb": LAYERS[layer].paper[512]}
 
     rows = [row("full", mode, None, None) for mode in memory.MODES] + [row("psal3", mode, 3.0, 4) for mode in memory.MODES]
-    found = memory.ratios(rows)["512"]
-    assert found == {"memory": 2000, "seconds": 3, "paper_memory": pytest.approx(1389, abs=0.2)}
+    ratios = memory.ratios(rows)["512"]
+    assert ratios == {"memory": 2000, "seconds": 3, "paper_memory": pytest.approx(1389, abs=0.2)}
 
 
 # ------------------------------------------------------------------------------------------------------------------- pairs
@@ -173,16 +173,16 @@ def test_pairs_of_signed_and_of_counted_frames(tmp_path):
     frames(tmp_path / "in" / "a", ["+00", "-10", "+01", "+10"])
     frames(tmp_path / "in" / "b", [f"{n:05}" for n in range(5)])  # the middle one is 2
     frames(tmp_path / "in" / "c", ["notes"])
-    found = [(p.sequence, p.distance, int(p.target[0, 0, 0]), int(p.reference[0, 0, 0])) for p in pairs(tmp_path / "in")]
-    assert found == [("a", -10, 0, 1), ("a", 1, 0, 2), ("a", 10, 0, 3), ("b", -1, 2, 1), ("b", 1, 2, 3)]
+    listed = [(p.sequence, p.distance, int(p.target[0, 0, 0]), int(p.reference[0, 0, 0])) for p in pairs(tmp_path / "in")]
+    assert listed == [("a", -10, 0, 1), ("a", 1, 0, 2), ("a", 10, 0, 3), ("b", -1, 2, 1), ("b", 1, 2, 3)]
     assert [p.distance for p in pairs(tmp_path / "in", distances=(10,))] == [-10, 10]
     assert next(pairs(tmp_path / "in", (4, 6))).target.shape == (6, 4, 3)
 
 
 def test_the_pair_that_ships_is_two_frames_of_512():
-    (found,) = pairs()
-    assert found.distance is None and found.target.shape == found.reference.shape == (512, 512, 3)
-    assert 0.001 < np.square(found.target / 255.0 - found.reference / 255.0).mean() < 0.2
+    (pair,) = pairs()
+    assert pair.distance is None and pair.target.shape == pair.reference.shape == (512, 512, 3)
+    assert 0.001 < np.square(pair.target / 255.0 - pair.reference / 255.0).mean() < 0.2
 
 
 def test_what_holds_no_pairs_is_refused_in_one_line(tmp_path):
@@ -266,14 +266,16 @@ def test_the_papers_figures_are_the_last_column(results):
     assert output.markdown(results).splitlines()[1].startswith("| --- | ---: ")
 
 
+@pytest.mark.slow
 def test_csv_and_json_hold_every_row(results):
-    found = list(csv.DictReader(io.StringIO(output.comma_separated(results))))
-    assert [(row["layer"], int(row["size"]), row["mode"]) for row in found] == [
+    rows = list(csv.DictReader(io.StringIO(output.comma_separated(results))))
+    assert [(row["layer"], int(row["size"]), row["mode"]) for row in rows] == [
         (row["layer"], row["size"], row["mode"]) for row in results["rows"]
     ]
-    assert float(found[0]["seconds"]) == results["rows"][0]["seconds"]
+    assert float(rows[0]["seconds"]) == results["rows"][0]["seconds"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
 def test_plots_are_written(results, tmp_path, ending):
     path = tmp_path / f"p.{ending}"
@@ -305,9 +307,13 @@ def test_the_command_prints_the_table_and_talks_on_stderr(monkeypatch):
     with Image.open("p.png") as drawn:
         assert drawn.size[0] > 500
     done = psal("bench", "memory", "--sizes", "16", "--layers", "psal3", "--json", "-q", "--seed", 5)
-    found = json.loads(done.stdout)
-    assert done.stderr == "" and found["seed"] == 5 and len(found["rows"]) == 2
-    assert found["machine"]["cores"] >= 1 and found["versions"]["torch"] == torch.__version__ and found["date"].startswith("20")
+    printed = json.loads(done.stdout)
+    assert done.stderr == "" and printed["seed"] == 5 and len(printed["rows"]) == 2
+    assert (
+        printed["machine"]["cores"] >= 1
+        and printed["versions"]["torch"] == torch.__version__
+        and printed["date"].startswith("20")
+    )
     monkeypatch.setattr(reconstruct, "layers", lambda: {"psal3": LAYERS["psal3"]})
     done = psal("bench", "reconstruct", "--sizes", "16", "--csv", "-q")
     assert done.stdout.splitlines()[0].startswith("layer,title,size,status,error")

@@ -12,7 +12,7 @@ from psal_cli.image.picture import Picture
 from psal_cli.networks.colorization import ColorizationNetwork, grey
 from psal_cli.networks.fusion import CUES, FusionNetwork
 from psal_cli.verbs.colorize import descriptors, matching
-from psal_cli.verbs.colorize.coarse_to_fine import FoundColours, _mixed, applied, colorize, is_grey
+from psal_cli.verbs.colorize.coarse_to_fine import ChromaEstimate, _mixed, applied, colorize, is_grey
 from psal_cli.verbs.colorize.joint_bilateral import JointBilateralUpsampling
 from psal_cli.verbs.colorize.paper import LAYERS, _levelled, layer
 from psal_cli.verbs.colorize.paper import colorize as by_paper
@@ -42,9 +42,9 @@ def described(light):
     return out
 
 
-def error(found, truth):
+def error(estimate, truth):
     """Mean squared error of chroma, in the units of CIE Lab."""
-    return float(((lab(applied(without_colours(truth), found)) - lab(truth))[..., 1:] ** 2).mean() * 1e4)
+    return float(((lab(applied(without_colours(truth), estimate)) - lab(truth))[..., 1:] ** 2).mean() * 1e4)
 
 
 def variance(truth):
@@ -67,13 +67,13 @@ def test_network_of_the_paper_is_what_figure_3_draws():
     with torch.no_grad():
         out = network(target, reference)
         query, key, value = network.attention.seen
-        for found, conv, picture in (
+        for features, conv, picture in (
             (query, network.convq, target),
             (key, network.convk, reference),
             (value, network.convv, reference),
         ):
             right = torch.nn.functional.conv2d(picture, conv[0].weight, conv[0].bias, padding=1).relu()
-            torch.testing.assert_close(found, right)
+            torch.testing.assert_close(features, right)
         attended = value.mean((2, 3), keepdim=True).expand(-1, -1, 9, 11)
         right = torch.nn.functional.conv2d(
             torch.cat([target, attended], 1), network.final[0].weight, network.final[0].bias, padding=1
@@ -110,19 +110,19 @@ def test_matches_point_to_the_reference_that_holds_the_place(pair):
     references = matching.atlas_of([(lab(first), None), (lab(second), None)])
     assert references.places == [(0, 160, 64), (160, 160, 64)]
     for picture, left in ((first, 0), (second, 160)):
-        found = matching.match(lightness(picture), references)
-        row, column = found.nnf[0, 0].numpy()
+        matches = matching.match(lightness(picture), references)
+        row, column = matches.nnf[0, 0].numpy()
         right = (np.abs(row - np.arange(64)[:, None]) <= 1) & (np.abs(column - np.arange(160) - left) <= 1)
         assert right.mean() > 0.97
-        assert (matching.agreement(found) <= 2).float().mean() > 0.95
+        assert (matching.agreement(matches) <= 2).float().mean() > 0.95
 
 
 def test_what_is_not_visible_is_never_matched(pair):
     picture = frame(pair, 0)
     visible = np.ones(picture.shape[:2], bool)
     visible[:, 50:] = False
-    found = matching.match(lightness(picture), matching.atlas_of([(lab(picture), visible)]))
-    assert found.nnf[0, 0, 1].max() < 50
+    matches = matching.match(lightness(picture), matching.atlas_of([(lab(picture), visible)]))
+    assert matches.nnf[0, 0, 1].max() < 50
 
 
 def test_hidden_colours_have_no_vote_and_are_mixed_into_nothing(pair, quick_colours):
@@ -130,8 +130,8 @@ def test_hidden_colours_have_no_vote_and_are_mixed_into_nothing(pair, quick_colo
     visible = np.ones(picture.shape[:2], bool)
     visible[:, 64::2] = False
     hidden = np.where(visible[..., None], picture, np.uint8([0, 255, 0]))
-    found = [colorize(without_colours(picture), [x], visible=[visible]) for x in (picture, hidden)]
-    np.testing.assert_array_equal(found[0].chroma, found[1].chroma)
+    estimates = [colorize(without_colours(picture), [x], visible=[visible]) for x in (picture, hidden)]
+    np.testing.assert_array_equal(estimates[0].chroma, estimates[1].chroma)
 
 
 def test_a_finer_level_starts_from_the_coarser_one(pair):
@@ -162,9 +162,9 @@ def test_each_cue_of_a_known_field():
     nnf[:, 20, 21] = torch.tensor([5, 30])
     random = np.random.default_rng(0)
     light, reference, likely = (random.random((40, 50, *more), np.float32) for more in ((), (3,), (3,)))
-    found = known(nnf, back, (40, 50))
-    cues = matching.cues(light, matching.atlas_of([(reference, None)]), found, likely)[0].numpy()
-    apart = matching.agreement(found).numpy()
+    matches = known(nnf, back, (40, 50))
+    cues = matching.cues(light, matching.atlas_of([(reference, None)]), matches, likely)[0].numpy()
+    apart = matching.agreement(matches).numpy()
     assert apart[10, 10] == 0 and apart[20, 21] == pytest.approx(np.hypot(20 - 2, 21 - 28))
     np.testing.assert_array_equal(cues[0], light)
     np.testing.assert_array_equal(cues[1:3, 10, 10], reference[13, 12, 1:])
@@ -192,8 +192,8 @@ def test_confidence_is_low_where_the_reference_lacks_the_thing(pair, quick_colou
     picture = frame(pair, 0)
     visible = np.ones(picture.shape[:2], bool)
     visible[:, 64:] = False
-    found = colorize(without_colours(picture), [picture], visible=[visible])
-    known, unknown = found.confidence[:, :48].mean(), found.confidence[:, 64:].mean()
+    estimate = colorize(without_colours(picture), [picture], visible=[visible])
+    known, unknown = estimate.confidence[:, :48].mean(), estimate.confidence[:, 64:].mean()
     assert known > unknown + 0.2
 
 
@@ -217,11 +217,11 @@ def test_colours_of_a_large_picture_stop_where_its_edge_is(strip, monkeypatch):
     chroma[4:] /= 2
     picture = np.full((40, 80, 1), 107, np.uint8)  # L* 45
     picture[:, 42:] = 158  # L* 65
-    colours = lab(applied(picture, FoundColours(chroma, guide, None, None)))[..., 1]
+    colours = lab(applied(picture, ChromaEstimate(chroma, guide, None, None)))[..., 1]
     assert np.abs(colours[:15, 44:] - 0.2).max() < 0.07 and np.abs(colours[:15, :39] + 0.2).max() < 0.07
     assert np.abs(colours[25:, 44:] - 0.1).max() < 0.05 and np.abs(colours[25:, :39] + 0.1).max() < 0.05
     assert (colours[:10, 42:] > 0).all() and (colours[:10, :41] < 0).all()
-    pale = lab(applied(picture, FoundColours(chroma, guide, None, None), 0.5))[..., 1]
+    pale = lab(applied(picture, ChromaEstimate(chroma, guide, None, None), 0.5))[..., 1]
     np.testing.assert_allclose(pale[:15, 60:], 0.1, atol=0.02)
 
 
@@ -266,20 +266,20 @@ def test_fusion_gives_colours_between_those_of_the_matches():
 @pytest.mark.slow
 def test_colours_come_back_from_the_picture_itself(pair):
     picture = frame(pair, 0)
-    found = colorize(without_colours(picture), [picture])
-    assert error(found, picture) < 0.15 * variance(picture)
-    assert found.confidence.shape == (336, 448) and 0 <= found.confidence.min() <= found.confidence.max() <= 1
-    number, row, column = found.origin.reshape(-1, 3).T
+    estimate = colorize(without_colours(picture), [picture])
+    assert error(estimate, picture) < 0.15 * variance(picture)
+    assert estimate.confidence.shape == (336, 448) and 0 <= estimate.confidence.min() <= estimate.confidence.max() <= 1
+    number, row, column = estimate.origin.reshape(-1, 3).T
     assert (number == 0).all() and (row < 96).all() and (column < 128).all()
 
 
 @pytest.mark.slow
 def test_colours_come_from_the_next_frame(pair, device):
     picture, reference = frame(pair, 0, (160, 160)), frame(pair, 1, (160, 160))
-    found = colorize(without_colours(picture), [reference], device=str(device))
-    apart = lab(applied(without_colours(picture), found))[..., 1:] - lab(picture)[..., 1:]
+    estimate = colorize(without_colours(picture), [reference], device=str(device))
+    apart = lab(applied(without_colours(picture), estimate))[..., 1:] - lab(picture)[..., 1:]
     assert (np.hypot(apart[..., 0], apart[..., 1]) < 0.1).mean() > 0.65
-    assert error(found, picture) < 0.65 * variance(picture)  # the train has moved on
+    assert error(estimate, picture) < 0.65 * variance(picture)  # the train has moved on
 
 
 @pytest.mark.slow
@@ -288,9 +288,9 @@ def test_one_side_of_a_photograph_colours_the_other_without_speckles(load):
     photo = cv2.imread(str(Path(__file__).parents[1] / "examples" / "dandelions.jpg"))[..., ::-1]
     photo = cv2.resize(photo, (900, round(900 * photo.shape[0] / photo.shape[1])), interpolation=cv2.INTER_AREA)
     picture, reference = np.ascontiguousarray(photo[:, :450]), np.ascontiguousarray(photo[:, 450:])
-    found = colorize(without_colours(picture), [reference])
-    assert error(found, picture) < 0.75 * variance(picture)
-    chroma = lab(applied(without_colours(picture), found))[..., 1:]
+    estimate = colorize(without_colours(picture), [reference])
+    assert error(estimate, picture) < 0.75 * variance(picture)
+    chroma = lab(applied(without_colours(picture), estimate))[..., 1:]
     assert faults.speckles(chroma) < 0.001
     assert faults.stray_edges(lightness(picture), chroma) < 0.001
 
@@ -298,9 +298,9 @@ def test_one_side_of_a_photograph_colours_the_other_without_speckles(load):
 def test_of_two_references_the_one_that_knows_is_used(pair, quick_colours):
     picture = frame(pair, 0)
     stranger = np.random.default_rng(0).integers(0, 256, (80, 70, 3), np.uint8)
-    found = colorize(without_colours(picture), [stranger, picture])
-    assert (found.origin[..., 0] == 1).mean() > 0.95
-    assert error(found, picture) < 0.2 * variance(picture)
+    estimate = colorize(without_colours(picture), [stranger, picture])
+    assert (estimate.origin[..., 0] == 1).mean() > 0.95
+    assert error(estimate, picture) < 0.2 * variance(picture)
 
 
 @pytest.mark.slow
@@ -308,33 +308,33 @@ def test_of_two_references_the_one_that_knows_is_used(pair, quick_colours):
 def test_a_reference_of_another_size_is_as_good(pair, quick_colours, sizes):
     whole = frame(pair, 0, (144, 144)) if sizes[0][0] > sizes[0][1] else frame(pair, 0)
     picture, reference = (cv2.resize(whole, size[::-1], interpolation=cv2.INTER_CUBIC) for size in sizes)
-    found = colorize(without_colours(picture), [reference])
-    assert error(found, picture) < 0.15 * variance(picture)
+    estimate = colorize(without_colours(picture), [reference])
+    assert error(estimate, picture) < 0.15 * variance(picture)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("size", "times", "width"), [((32, 128), 1, 448), ((33, 150), 6, 896)], ids=["one level", "two levels"])
 def test_same_seed_same_colours_for_any_number_of_threads(pair, threads, size, times, width):
     picture, reference = (frame(pair, number, size).repeat(times, 0).repeat(times, 1) for number in (0, 1))
-    found = []
+    estimates = []
     for count in (1, 2, 3):
         threads(count)
-        found.append(colorize(without_colours(picture), [reference], seed=3))
-    assert found[0].chroma.shape[1] == width
-    for other in found[1:]:
-        np.testing.assert_array_equal(found[0].origin, other.origin)
-        np.testing.assert_array_equal(found[0].chroma, other.chroma)
-        np.testing.assert_array_equal(found[0].confidence, other.confidence)
+        estimates.append(colorize(without_colours(picture), [reference], seed=3))
+    assert estimates[0].chroma.shape[1] == width
+    for other in estimates[1:]:
+        np.testing.assert_array_equal(estimates[0].origin, other.origin)
+        np.testing.assert_array_equal(estimates[0].chroma, other.chroma)
+        np.testing.assert_array_equal(estimates[0].confidence, other.confidence)
 
 
 @pytest.mark.slow
 def test_larger_pictures_are_looked_at_twice(pair, quick_colours):
     picture = frame(pair, 0, (160, 160)).repeat(2, 0).repeat(2, 1)  # 320: more than twice the coarse level
     steps = []
-    found = colorize(picture, [picture], longest=250, meter=Meter(lambda _, text: steps.append(text), 1.0))
+    estimate = colorize(picture, [picture], longest=250, meter=Meter(lambda _, text: steps.append(text), 1.0))
     assert list(dict.fromkeys(steps)) == ["level 1 of 2, 112x112", "level 2 of 2, 224x224"]
-    assert found.chroma.shape == (224, 224, 2)
-    assert error(found, picture) < 0.1 * variance(picture)
+    assert estimate.chroma.shape == (224, 224, 2)
+    assert error(estimate, picture) < 0.1 * variance(picture)
 
 
 @pytest.mark.parametrize("size", [(64, 48), (63, 50), (16, 12), (61, 129)])

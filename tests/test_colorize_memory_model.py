@@ -23,11 +23,11 @@ def test_a_limit_picks_the_largest_size_that_keeps_to_it():
     free = plan(picture(), [picture()], PNG)
     assert free.longest == 3 * COARSE and not free.lowered
     assert plan(picture(), [picture()], PNG, limit=free.bytes).longest == 3 * COARSE
-    limit, found = free.bytes, [3 * COARSE]
+    limit, sizes = free.bytes, [3 * COARSE]
     for size in (2 * COARSE, COARSE):
         less = plan(picture(), [picture()], PNG, limit=limit - 1)
         assert less.longest == size and less.lowered and less.bytes < limit
-        limit, found = less.bytes, [*found, less.longest]
+        limit, sizes = less.bytes, [*sizes, less.longest]
     with pytest.raises(MemoryLimitError, match=f"at least, {memory.at_most(limit - 1)}"):
         plan(picture(), [picture()], PNG, limit=limit - 1)
 

@@ -7,7 +7,7 @@ import torch
 from psal_cli.image.cielab import coloured, lab
 from psal_cli.networks.embedding import CHANNELS, EmbeddingNetwork
 from psal_cli.verbs.colorize import matching
-from psal_cli.verbs.colorize.prior import UNSEEN, ColourPrior, colour_prior, pooled
+from psal_cli.verbs.colorize.prior import UNSEEN, ColourPrior, colour_prior, embedding, pooled
 
 
 @pytest.mark.parametrize(("size", "features"), [((32, 48), (8, 12)), ((33, 50), (9, 13)), ((1, 3), (1, 1))])
@@ -25,12 +25,12 @@ def test_attended_is_the_softmax_of_distances_to_all_places_that_count(temperatu
         (torch.rand(1, 1, h, w), torch.rand(1, 3, h // 4, w // 4), torch.rand(1, h // 4, w // 4) < 0.7) for h, w in sizes
     ]
     with torch.no_grad():
-        found = network.attended(target, references, temperature=temperature)
+        attended = network.attended(target, references, temperature=temperature)
         query = network(target)[0].flatten(1).T
         key = torch.cat([network(light)[0].flatten(1).T[valid.flatten()] for light, _, valid in references])
         value = torch.cat([x[0].flatten(1).T[valid.flatten()] for _, x, valid in references])
         right = (-torch.cdist(query, key).square() / temperature).softmax(1) @ value
-    torch.testing.assert_close(found[0].flatten(1).T, right, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(attended[0].flatten(1).T, right, atol=1e-4, rtol=1e-4)
 
 
 def test_means_are_of_what_is_valid():
@@ -50,9 +50,9 @@ def flat(colours):
 
 def test_where_nothing_tells_places_apart_the_mean_is_likely_and_all_are_as_far_from_it():
     picture = lab(flat([(0.2, 0), (-0.2, 0)] * 3))
-    found = colour_prior(picture[..., 0], matching.atlas_of([(picture, None)]))
-    assert found.chroma.shape == (16, 24, 3)
-    inside = found.chroma[4:-4, 4:-4]
+    prior = colour_prior(picture[..., 0], matching.atlas_of([(picture, None)]))
+    assert prior.chroma.shape == (16, 24, 3)
+    inside = prior.chroma[4:-4, 4:-4]
     np.testing.assert_allclose(inside[..., :2], 0, atol=0.03)
     assert (inside[..., 2] > 0.12).all() and (inside[..., 2] < 0.21).all()
     alone = colour_prior(picture[..., 0], matching.atlas_of([(lab(flat([(0.1, 0.1)])), None)])).chroma
@@ -73,8 +73,8 @@ def test_what_is_hidden_is_never_colour_prior():
     picture, hidden = lab(flat([(0.1, 0.1)])), np.zeros((64, 96), bool)
     other = np.where(hidden[..., None], 0, picture)
     other[:, 50:, 1:], hidden[:, 50:] = -0.5, True
-    found = colour_prior(picture[..., 0], matching.atlas_of([(other, ~hidden), (other, np.zeros_like(hidden))])).chroma
-    np.testing.assert_allclose(found, np.broadcast_to(np.float32([0.1, 0.1, 0]), found.shape), atol=0.01)
+    prior = colour_prior(picture[..., 0], matching.atlas_of([(other, ~hidden), (other, np.zeros_like(hidden))])).chroma
+    np.testing.assert_allclose(prior, np.broadcast_to(np.float32([0.1, 0.1, 0]), prior.shape), atol=0.01)
 
 
 def test_likely_colours_end_at_an_edge_of_lightness():
@@ -82,5 +82,17 @@ def test_likely_colours_end_at_an_edge_of_lightness():
     chroma[:, 4:], light[:, 4:] = 0.2, 0.9
     large = np.full((16, 32), 0.2, np.float32)
     large[:, 17:] = 0.9
-    found = ColourPrior(chroma, light).at(large)
-    assert (found[:, :17, 0] < -0.1).all() and (found[:, 17:, 0] > 0.1).all()
+    prior = ColourPrior(chroma, light).at(large)
+    assert (prior[:, :17, 0] < -0.1).all() and (prior[:, 17:, 0] > 0.1).all()
+
+
+@pytest.mark.parametrize("size", [(84, 112), (6, 448), (16, 448), (24, 448), (448, 6), (448, 16)])
+def test_the_embedding_is_the_same_for_any_number_of_threads(threads, size):
+    """Strips are worked at 448 pixels, as all pictures are: oneDNN splits the sums of such low maps among threads."""
+    light = torch.rand(1, 1, *size)
+    network, embedded = embedding("cpu"), []
+    for count in (1, 2, 3, 5):
+        threads(count)
+        with torch.no_grad():
+            embedded.append(network(light))
+    assert all(torch.equal(x, embedded[0]) for x in embedded)

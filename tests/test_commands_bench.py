@@ -15,7 +15,7 @@ from .raw_files import png_file
 def test_what_a_kill_must_not_leave_is_seen(load):
     kill_files = load("kill_files")
     old, expected = hashlib.sha256(kill_files.OLD).hexdigest(), {"a.png": "1", "b.png": "2"}
-    for way, found, words in (
+    for mode, digests, words in (
         ("unnamed", {"a.png": "1"}, []),
         ("unnamed", {"a.png": "1", ".psal-1-ab.part": "3"}, ["left behind: .psal-1-ab.part"]),
         ("named", {"a.png": "1", ".psal-1-ab.part": "3"}, []),
@@ -25,7 +25,7 @@ def test_what_a_kill_must_not_leave_is_seen(load):
         ("over", {"a.png": old, "b.png": "2"}, []),
         ("over", {"a.png": "1"}, ["lost: b.png"]),
     ):
-        assert kill_files.check(found, expected, way)[2] == words
+        assert kill_files.check(digests, expected, mode)[2] == words
 
 
 @pytest.mark.parametrize(
@@ -44,10 +44,10 @@ def test_what_a_kill_must_not_leave_is_seen(load):
 )
 def test_what_damage_must_not_do_is_seen(load, tmp_path, monkeypatch, name, lie, words):
     fuzz_work = load("fuzz_work")
-    one = fuzz_work.Case("in.png", png_file(np.zeros((8, 8, 3), np.uint8)), "", "picture", ".png")
+    case = fuzz_work.Case("in.png", png_file(np.zeros((8, 8, 3), np.uint8)), "", "picture", ".png")
     failures = []
-    assert fuzz_work.in_library(one, tmp_path, failures) == "read" and failures == []
+    assert fuzz_work.in_library(case, tmp_path, failures) == "read" and failures == []
     monkeypatch.setattr(image, name, lie)
     (tmp_path / "again.png").unlink()
-    fuzz_work.in_library(one, tmp_path, failures)
+    fuzz_work.in_library(case, tmp_path, failures)
     assert any(words in failure for failure in failures)

@@ -129,8 +129,8 @@ def test_strength_scales_the_colours():
 
 
 def test_confidence_offsets_and_comparison_are_drawn():
-    about = ["--confidence", "sure.png", "--save-offsets", "field.png", "--compare", "compare.png"]
-    done = psal("colorize", "grey.png", "--ref", "ref.png", "--ref", "colour.png", "-o", "out.png", *about)
+    extras = ["--confidence", "sure.png", "--save-offsets", "field.png", "--compare", "compare.png"]
+    done = psal("colorize", "grey.png", "--ref", "ref.png", "--ref", "colour.png", "-o", "out.png", *extras)
     assert done.exit_code == 0, done.stderr
     sure = Image.open("sure.png")
     assert sure.mode == "L" and sure.size == SIZE[::-1] and np.ptp(np.asarray(sure)) > 20
@@ -230,7 +230,7 @@ def test_a_limit_of_memory_that_costs_detail_is_said():
     limit = str(record["memory_bytes"] - 1)
     for more in ((), ("--dry-run",)):
         done = psal("colorize", "large.png", "--ref", "ref.png", "-o", "out.png", "--max-memory", limit, "--force", *more)
-        words = "--max-memory lets colours be looked for at up to 224 pixels"
+        words = f"--max-memory lets colours be looked for at up to {2 * colorize_costs.COARSE} pixels"
         assert done.exit_code == 0 and done.stderr.count(words) == 1, done.stderr
 
 

@@ -208,8 +208,8 @@ def test_the_files_of_the_guide_are_right(own):
 def test_commands_below_bench_have_tables_and_variables(own, monkeypatch):
     small = ("--layers", "psal3", "--json")
     own.write_text('[bench.memory]\nsizes = "16"\n')
-    found = json.loads(psal("bench", "memory", *small).stdout)
-    assert {row["size"] for row in found["rows"]} == {16}
+    printed = json.loads(psal("bench", "memory", *small).stdout)
+    assert {row["size"] for row in printed["rows"]} == {16}
     monkeypatch.setenv("PSAL_BENCH_MEMORY_SIZES", "24")
     assert {row["size"] for row in json.loads(psal("bench", "memory", *small).stdout)["rows"]} == {24}
     own.write_text("[bench.memry]\nseed = 1\n")
@@ -218,19 +218,19 @@ def test_commands_below_bench_have_tables_and_variables(own, monkeypatch):
 
 @pytest.mark.subprocess
 def test_the_doctor_shows_the_files_and_looks_at_all_tables(own):
-    def found(*args):
+    def examined(*args):
         done = psal("doctor", "--json", *args)
         return done, json.loads(done.stdout)
 
-    assert found()[1]["configuration"] == [] and found()[1]["user_configuration"] == f"{own} (no such file)"
+    assert examined()[1]["configuration"] == [] and examined()[1]["user_configuration"] == f"{own} (no such file)"
     own.write_text("[inpaint]\nseed = 1\n")
     Path("a.toml").write_text("[upscale]\nscale = 4\n")
-    done, facts = found("--config", "a.toml")
+    done, facts = examined("--config", "a.toml")
     assert done.exit_code == 0 and facts["configuration"] == ["a.toml", str(own)] and facts["user_configuration"] == str(own)
     assert f"a.toml, {own}" in psal("doctor", "--config", "a.toml").stdout
-    Path("a.toml").write_text("[upscale]\nscale = 5\n")
-    done, _ = found("--config", "a.toml")
-    assert done.exit_code == 2 and "a.toml: [upscale] scale = 5: '5' is not one of" in done.stderr
+    Path("a.toml").write_text("[upscale]\nscale = 50\n")
+    done, _ = examined("--config", "a.toml")
+    assert done.exit_code == 2 and "a.toml: [upscale] scale = 50: 50.0 is not in the range 1 to 16" in done.stderr
 
 
 @pytest.mark.subprocess

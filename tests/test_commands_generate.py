@@ -164,11 +164,11 @@ def test_the_estimate_grows_with_what_is_made(monkeypatch):
     def estimate(*options):
         return lines(psal("generate", "in.png", *PSIN, "-o", "out.png", "--dry-run", "--json", *options))[0]["memory_bytes"]
 
-    one, two = estimate("--size", "2000x1500"), estimate("--size", "2000x3000")
-    assert 90 * 3e6 < two - one < 200 * 3e6
-    assert estimate("--size", "2000x1500", "--coherence") > one + 100 * 3e6
+    single, double = estimate("--size", "2000x1500"), estimate("--size", "2000x3000")
+    assert 90 * 3e6 < double - single < 200 * 3e6
+    assert estimate("--size", "2000x1500", "--coherence") > single + 100 * 3e6
     field = estimate("--size", "2000x1500", "--save-offsets", "field.png")
-    assert field >= one
+    assert field >= single
 
 
 REFUSED = [

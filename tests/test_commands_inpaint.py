@@ -251,7 +251,7 @@ def test_refusals_are_one_line_with_code_2_before_any_work(folder, engine, args)
 @pytest.mark.parametrize(
     ("built", "torch_cuda", "devices", "asked", "words"),
     [
-        ("", None, 0, "cuda", "psal's library was built without CUDA"),
+        ("", None, 0, "cuda", "psal was installed without its CUDA library"),
         ("80-real", None, 0, "cuda:0", "was built without CUDA"),
         ("80-real", "12.8", 0, "cuda", "torch sees no CUDA device"),
         ("80-real", "12.8", 1, "cuda:1", "there are 1 CUDA devices"),

@@ -18,7 +18,7 @@ from psal_cli.image.arrays import replaced
 from psal_cli.verbs.inpaint import api
 from psal_cli.verbs.inpaint.memory_model import plan
 
-from .photos import ENV, SIZE, process, psal, texture, tree
+from .photos import ENV, SIZE, lines, process, psal, texture, tree
 
 
 @pytest.mark.subprocess
@@ -148,11 +148,29 @@ def test_memory_that_is_not_there_is_found_before_decoding(photos, monkeypatch):
         monkeypatch.setattr(memory, "available", lambda room=room: room)
         assert psal("inpaint", "cut.jpg", "--mask", "mask.png").exit_code == code
     monkeypatch.setattr(memory, "available", lambda: 3 << 20)
-    assert "or --max-memory 4M picks a smaller plan" in psal("inpaint", "cut.jpg", "--mask", "mask.png").stderr
+    refused = psal("inpaint", "cut.jpg", "--mask", "mask.png").stderr
+    assert "of memory at least, 4194304 bytes can be had: close other programs, or give a smaller picture" in refused
     assert psal("inpaint", "photos/000.png", "--mask", "mask.png", "--max-memory", "4G").exit_code == 0  # who says so knows
     memory.check_available(4 << 20)  # what is held counts
     with pytest.raises(memory.MemoryLimitError):
         memory.check_available((4 << 20) + 1)
+
+
+@pytest.mark.parametrize(
+    "verb", [("inpaint", "--box", "5,5,20,20"), ("colorize", "--ref", "large.jpg"), ("upscale", "--scale", "2")]
+)
+def test_the_limit_that_is_advised_is_accepted(photos, monkeypatch, verb):
+    photos(0)
+    Image.new("RGB", (2000, 1600)).save("large.jpg")
+    run = (verb[0], "large.jpg", *verb[1:])
+    monkeypatch.setattr(memory, "resident", lambda: 1 << 20)
+    whole = lines(psal(*run, "--dry-run", "--json"))[0]["memory_bytes"]
+    monkeypatch.setattr(memory, "available", lambda: whole - 10_000_000)
+    advised = re.search(r"--max-memory (\d+M) picks a smaller plan", psal(*run, "--dry-run").stderr)[1]
+    assert lines(psal(*run, "--dry-run", "--json", "--max-memory", advised))[0]["status"] == "do"
+    monkeypatch.setattr(memory, "available", lambda: 20_000_000)
+    refused = psal(*run, "--dry-run")
+    assert refused.exit_code == 4 and "of memory at least" in refused.stderr and "--max-memory" not in refused.stderr
 
 
 def test_the_estimate_counts_how_results_are_written():

@@ -254,6 +254,17 @@ def test_an_interrupted_batch_reports_and_resumes(photos, stopped, monkeypatch, 
     assert again.exit_code == 0 and first.items() <= tree("out").items() and len(tree("out")) == 6
 
 
+def test_what_another_process_writes_meanwhile_is_skipped(photos, stopped):
+    photos(3)
+    names = [Path("out", name) for name in ("000.png", "001.png", "deep/002.png")]
+    Path("out").mkdir()
+    stopped(1, lambda: [name.write_bytes(b"another's") for name in names[:2]])
+    done = psal("inpaint", "photos", "-r", "--mask", "mask.png", "-o", "out", "--json", "--skip-existing")
+    assert [record["status"] for record in lines(done)] == ["skipped", "skipped", "done"]
+    assert done.exit_code == 0 and "1 done, 0 failed, 2 skipped" in done.stderr
+    assert [name.read_bytes() == b"another's" for name in names] == [True, True, False]
+
+
 AT_THE_START = """
 import atexit, os, signal
 from psal_cli.commands import inpaint, main
@@ -271,8 +282,8 @@ def test_a_signal_before_the_first_picture_leaves_the_list_and_waits_for_nothing
     assert done.returncode == 130 and "0 done, 0 failed, 3 not reached" in done.stderr
     assert [json.loads(line)["status"] for line in done.stdout.splitlines()] == ["not reached"] * 3
     assert len(Path("failed.txt").read_text().splitlines()) == 3 and not Path("out").exists()
-    one = ("inpaint", "photos/000.png", "--mask", "mask.png")
-    done = subprocess.run([sys.executable, "-P", "-c", AT_THE_START, *one], env=ENV, capture_output=True, text=True)
+    arguments = ("inpaint", "photos/000.png", "--mask", "mask.png")
+    done = subprocess.run([sys.executable, "-P", "-c", AT_THE_START, *arguments], env=ENV, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (130, "psal: interrupted, nothing half-written is left\n")
 
 

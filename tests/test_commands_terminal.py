@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 import psal_cli
-from psal_cli import native
+from psal_cli import libraries, native
 
 from .photos import psal
 
@@ -156,21 +156,30 @@ def test_a_terminal_stays_empty_with_quiet(folder):
 def test_doctor_says_what_is_there():
     done = psal("doctor", "--json")
     assert done.exit_code == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["psal"] == psal_cli.__version__ and found["torch"] == torch.__version__
-    assert found["cpu_kernels"] == native.cpu_isa() and found["cuda_architectures"] == native.cuda_architectures()
-    assert found["threads"] >= 1 and found["device"] in ("cpu", "cuda:0") and found["reason"]
+    facts = json.loads(done.stdout)
+    assert facts["psal"] == psal_cli.__version__ and facts["torch"] == torch.__version__
+    assert facts["cpu_kernels"] == native.cpu_isa() and facts["cuda_architectures"] == native.cuda_architectures()
+    assert facts["threads"] >= 1 and facts["device"] in ("cpu", "cuda:0") and facts["reason"]
     text = psal("doctor").stdout
     assert f"torch               {torch.__version__}" in text.splitlines()
 
 
 @pytest.mark.subprocess
+def test_doctor_says_which_instructions_the_processor_lacks(monkeypatch):
+    assert json.loads(psal("doctor", "--json").stdout)["cpu_lacks"] == "" or native.cpu_isa() == "baseline"
+    monkeypatch.setattr(native, "cpu_isa", lambda: "baseline")
+    for machine, lacks in ("Linux on x86-64", "AVX2 and FMA: psal is slower"), ("Linux on aarch64", "none"):
+        monkeypatch.setattr(libraries, "this_machine", lambda machine=machine: machine)
+        assert re.search(rf"^cpu lacks +{lacks}", psal("doctor").stdout, re.MULTILINE)
+
+
+@pytest.mark.subprocess
 def test_doctor_names_a_library_that_does_not_load(monkeypatch):
     def fail():
-        raise OSError("libgomp.so.1: cannot open shared object file")
+        raise ImportError("libpsal.so does not load (libgomp.so.1: cannot open shared object file): install psal anew")
 
-    monkeypatch.setattr(native, "cuda_architectures", fail)
+    monkeypatch.setattr(native, "library", fail)
     done = psal("doctor", "--json")
     assert done.exit_code == 1
     assert json.loads(done.stdout)["cpu_kernels"] is None
-    assert "libgomp" in done.stderr and "pip install" in done.stderr and done.stderr.count("\n") == 1
+    assert "libgomp" in done.stderr and "install psal anew" in done.stderr and done.stderr.count("\n") == 1

@@ -99,16 +99,16 @@ def test_a_picture_lies_as_its_orientation_says():
 def test_lossy_pictures_take_the_model_for_photographs():
     Image.open("in.png").save("in.jpg", quality=60)
     Image.open("in.jpg").save("same.png")
-    found = {}
+    results = {}
     for name, options in (("in.jpg", []), ("same.png", []), ("in.jpg", ["--model", "clean"]), ("same.png", ["--model", "photo"])):
         done = psal("upscale", name, "-x", 2, "-o", "out.png", "--force", "--json", *options)
         assert done.exit_code == 0, done.stderr
         (record,) = lines(done)
-        found[name, *options] = record["model"], pixels_of("out.png").tobytes()
+        results[name, *options] = record["model"], pixels_of("out.png").tobytes()
         assert record["scale"] == 2 and "engine" not in record
-    assert found["in.jpg",] == found["same.png", "--model", "photo"] and found["in.jpg",][0] == "photo"
-    assert found["same.png",] == found["in.jpg", "--model", "clean"] and found["same.png",][0] == "clean"
-    assert found["in.jpg",][1] != found["same.png",][1]
+    assert results["in.jpg",] == results["same.png", "--model", "photo"] and results["in.jpg",][0] == "photo"
+    assert results["same.png",] == results["in.jpg", "--model", "clean"] and results["same.png",][0] == "clean"
+    assert results["in.jpg",][1] != results["same.png",][1]
 
 
 def test_comparison_shows_the_cubic_enlargement_and_the_result():
@@ -179,16 +179,28 @@ def test_weights_of_the_users_are_used():
 
 
 REFUSED = {
-    "no scale": ([], 2, "Missing option '-x' / '--scale'"),
-    "a scale that is none": (["-x", "5"], 2, "'5' is not one of '2', '3', '4', '8'"),
+    "no scale": ([], 2, "Missing option '-x', '--width', '--height', '--long-side' or '--megapixels'"),
+    "a scale that is none": (["-x", "1"], 2, "1.0 is not in the range"),
+    "a scale that is too large": (["-x", "17"], 2, "17.0 is not in the range"),
+    "a scale and a size": (["-x", "2", "--width", "9"], 2, "-x and --width are mutually exclusive"),
+    "two sizes": (["--height", "9", "--megapixels", "1"], 2, "--height and --megapixels are mutually exclusive"),
+    "a width of nothing": (["--width", "0"], 2, "0 is not in the range"),
+    "a side of nothing": (["--height", "1", "--width", "0"], 2, "0 is not in the range"),
+    "no megapixels": (["--megapixels", "0"], 2, "0.0 is not in the range"),
+    "a size out of reach": (["--long-side", "600"], 2, "--long-side is 18.75 times 32x24, expected at most 16 times"),
+    "a size above the limit": (["--width", "300", "--max-pixels", "10k"], 2, "the result would have 300x225 pixels"),
     "weights of another scale": (
         ["-x", "2", "--weights", "three.safetensors"],
         2,
-        "--scale is 2, expected 3, by which three",
+        "--scale is 2, expected 3 or 9, by which three",
     ),
     "weights of another network": (["-x", "2", "--weights", "other.safetensors"], 2, "is no network for super-resolution"),
     "weights that are none": (["-x", "2", "--weights", "in.png"], 2, "expected .safetensors"),
-    "one file of weights for two passes": (["-x", "8", "--weights", "three.safetensors"], 2, "-x 8 takes two"),
+    "a scale that weights have in no power": (
+        ["-x", "8", "--weights", "three.safetensors"],
+        2,
+        "expected 3 or 9, by which three",
+    ),
     "a model beside weights": (["-x", "3", "--weights", "three.safetensors", "--model", "photo"], 2, "mutually exclusive"),
     "too many pixels in the result": (
         ["-x", "4", "--max-pixels", "10k"],

@@ -46,8 +46,8 @@ def test_a_correct_kernel_runs_and_nothing_is_reported(emulated, kernel):
 
 @pytest.mark.parametrize("kernel", WRONG)
 def test_a_faulty_kernel_is_reported(emulated, kernel):
-    found = emulated.run(kernel, torch.arange(64.0))
-    assert found is not None and re.search(WRONG[kernel], found), found
+    message = emulated.run(kernel, torch.arange(64.0))
+    assert message is not None and re.search(WRONG[kernel], message), message
 
 
 def test_the_device_works_on_after_a_fault(emulated):
@@ -57,8 +57,8 @@ def test_the_device_works_on_after_a_fault(emulated):
 
 
 def test_a_write_to_an_input_is_reported(emulated):
-    found = emulated.run("sum_atomically", torch.zeros(64), constant=True)
-    assert "write to an input: thread 0 of block (0, 0, 0) atomically changes 4 bytes at byte 0 of data" in found
+    message = emulated.run("sum_atomically", torch.zeros(64), constant=True)
+    assert "write to an input: thread 0 of block (0, 0, 0) atomically changes 4 bytes at byte 0 of data" in message
 
 
 def test_a_block_too_large_for_any_device_is_refused(emulated):

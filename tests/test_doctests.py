@@ -16,8 +16,8 @@ MODULES = sorted(
 @pytest.mark.parametrize("name", ["psal_cli", *MODULES])
 def test_examples_run(name):
     module = importlib.import_module(name)
-    found = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
-    assert not found.failed
+    outcome = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
+    assert not outcome.failed
     public = [each for each in psal_cli.__all__ if getattr(getattr(psal_cli, each), "__module__", "") == name]
     tried = [test.name for test in doctest.DocTestFinder().find(module) if test.examples]
     for each in public:

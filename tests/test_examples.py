@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in [*ROOT.glob("
 LINKED = PAGES | {name: (ROOT / name).read_text() for name in ("weights/README.md", "tests/bench/README.md")}
 HELPS = [(), *((name,) for name in COMMANDS), *(("bench", name) for name in bench.commands)]
 STARTING = ("psal bench memory", "psal completion", "psal doctor")  # commands that start processes
+SLOW = ("psal bench", "psal generate examples/meadow.jpg -n 2")
 SIDE = 64  # pixels, the longer side of the pictures that the commands get here: what they say is the same, sooner
 
 # ------------------------------------------------------------------------------------------------------------- commands
@@ -93,6 +95,13 @@ def workplace(small_examples, tmp_path, monkeypatch, quick_colours):
         ("pagoda.jpg", "scans/1.jpg"),
         ("railway_grey.jpg", "frames/1.jpg"),
         ("railway_reference.jpg", "first_frame_coloured.png"),
+        ("dandelions.jpg", "photo.jpg"),
+        ("dandelions_mask.png", "mask.png"),
+        ("railway_grey.jpg", "grey.jpg"),
+        ("railway_reference.jpg", "reference.jpg"),
+        ("pagoda.jpg", "thumbnail.jpg"),
+        ("meadow.jpg", "meadow.jpg"),
+        ("dandelions.jpg", "another.jpg"),
     ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.open(small_examples / source).save(tmp_path / name)
@@ -104,7 +113,7 @@ def workplace(small_examples, tmp_path, monkeypatch, quick_colours):
 
 
 def case(line):
-    marks = [pytest.mark.subprocess] if line.startswith(STARTING) else []
+    marks = [pytest.mark.subprocess] * line.startswith(STARTING) + [pytest.mark.slow] * line.startswith(SLOW)
     if line.startswith("psal paint"):
         marks.append(pytest.mark.skipif(not importlib.util.find_spec("uvicorn"), reason="psal[paint] is not installed"))
     return pytest.param(line, id=line[:100], marks=marks)
@@ -203,6 +212,13 @@ def test_the_readme_is_short_and_links_every_guide():
     assert len(PAGES["README.md"].split()) <= 1200
     for path in EXAMPLES.glob("*.md"):
         assert f"(examples/{path.name})" in PAGES["README.md"]
+
+
+def test_what_pypi_shows_needs_no_file_beside_it():
+    """There are no pictures and no other pages."""
+    assert "PYPI.md" in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["readme"]
+    targets = re.findall(r"\]\(([^)]*)\)", PAGES["PYPI.md"])
+    assert targets and all(target.startswith("https://") for target in targets)
 
 
 def test_the_changes_begin_with_this_version():

@@ -20,7 +20,7 @@ from psal_cli.image import Picture, read_picture, write_picture
 
 
 @pytest.fixture(autouse=True, params=["unnamed", "named"])
-def way(request, monkeypatch):
+def naming(request, monkeypatch):
     """Every test runs with files that have no name while they are written, and as on a system that has none of those."""
     if request.param == "named":
         monkeypatch.setattr(files, "UNNAMED", 0)
@@ -88,8 +88,10 @@ def failing(error):
         ("os.replace", KeyboardInterrupt(), KeyboardInterrupt, ""),
     ],
 )
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, way, place, error, raised, words, existing):
-    if place == "os.replace" and way == "unnamed" and not existing:
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(
+    tmp_path, monkeypatch, naming, place, error, raised, words, existing
+):
+    if place == "os.replace" and naming == "unnamed" and not existing:
         place = "os.link"  # then that alone gives it its name
     target = tmp_path / "out.png"
     if existing:
@@ -159,7 +161,7 @@ def test_outputs_that_cannot_be_are_found_before_any_work(tmp_path, monkeypatch)
         files.check_output(tmp_path / "out.png", force=False)
 
 
-def test_what_is_being_written_is_seen_only_where_it_must_have_a_name(tmp_path, monkeypatch, way):
+def test_what_is_being_written_is_seen_only_where_it_must_have_a_name(tmp_path, monkeypatch, naming):
     class Killed(BaseException):
         pass
 
@@ -173,7 +175,7 @@ def test_what_is_being_written_is_seen_only_where_it_must_have_a_name(tmp_path, 
 
     with pytest.raises(Killed) as killed:
         write("a.png")
-    assert len(killed.value.args[0]) == (way == "named")
+    assert len(killed.value.args[0]) == (naming == "named")
     monkeypatch.setattr(files, "_name_of", lambda handle: str(tmp_path / "no /proc here"))
     with pytest.raises(Killed) as killed:
         write("b.png")
@@ -198,19 +200,19 @@ with files.atomic_file(Path(sys.argv[1]), force=True) as file:
 @pytest.mark.subprocess
 @pytest.mark.parametrize("place", ["fsync", "link", "replace"])
 @pytest.mark.parametrize("existing", [True, False])
-def test_a_kill_at_any_moment_leaves_the_old_file_whole(tmp_path, way, place, existing):
+def test_a_kill_at_any_moment_leaves_the_old_file_whole(tmp_path, naming, place, existing):
     target = tmp_path / "out.png"
     if existing:
         target.write_text("precious")
-    run = subprocess.run([sys.executable, "-P", "-c", KILLED, target, way, place])
-    replaced = place == "replace" and not existing and way == "unnamed"  # linked alone, which is no replacing
-    untouched = place == "link" and way == "named"
+    run = subprocess.run([sys.executable, "-P", "-c", KILLED, target, naming, place])
+    replaced = place == "replace" and not existing and naming == "unnamed"  # linked alone, which is no replacing
+    untouched = place == "link" and naming == "named"
     assert run.returncode == (0 if replaced or untouched else -9)
     if run.returncode == 0:
         assert target.read_bytes() == b"new" * 100_000 and leftovers(tmp_path) == []
     else:
         assert not existing or target.read_text() == "precious"
-        assert len(leftovers(tmp_path)) == (way == "named" or place == "replace")
+        assert len(leftovers(tmp_path)) == (naming == "named" or place == "replace")
 
 
 def test_the_content_and_then_the_name_are_synced(tmp_path, monkeypatch):
@@ -442,3 +444,17 @@ def test_a_name_that_is_too_long_has_a_cure(tmp_path):
 def test_a_disk_that_is_full_has_a_cure_for_arrays_too(tmp_path):
     full = files.unwritten(tmp_path / "field.npy", OSError("9000 requested and 4096 written"))
     assert "the disk is full: free space" in str(full)
+
+
+def test_where_permissions_cannot_be_changed_a_file_is_still_overwritten(tmp_path, monkeypatch):
+    target = tmp_path / "out.png"
+    target.write_bytes(b"old")
+    target.chmod(0o640)
+
+    def chmod(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(os, "chmod", chmod)
+    with files.atomic_file(target, force=True) as file:
+        file.write(b"new")
+    assert target.read_bytes() == b"new" and target.stat().st_mode & 0o077 == 0

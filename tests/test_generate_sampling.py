@@ -61,25 +61,26 @@ def short(monkeypatch):
     monkeypatch.setattr(sampling, "CAREFUL", 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_samples_are_made_of_patches_of_the_reference_and_differ(method):
     reference = mosaic()
-    one, two = (make_sample(reference, method=method, seed=seed) for seed in (1, 2))
-    for sample in (one, two):
+    first, second = (make_sample(reference, method=method, seed=seed) for seed in (1, 2))
+    for sample in (first, second):
         assert sample.pixels.shape == reference.shape and sample.pixels.dtype == np.uint8 and sample.alpha is None
         assert unlike(sample.pixels, reference) < 0.05 * strange(reference)
         assert np.abs(sample.pixels.astype(int) - reference).mean() > 10
-    assert np.abs(one.pixels.astype(int) - two.pixels).mean() > 10
+    assert np.abs(first.pixels.astype(int) - second.pixels).mean() > 10
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_the_same_seed_gives_the_same_sample_for_any_number_of_threads(method, threads):
     threads(1)
-    one = make_sample(mosaic(), method=method, seed=3, coherence=True)
+    first = make_sample(mosaic(), method=method, seed=3, coherence=True)
     threads(2)
-    two = make_sample(mosaic(), method=method, seed=3, coherence=True)
-    assert np.array_equal(one.pixels, two.pixels) and np.array_equal(one.nnf, two.nnf)
+    second = make_sample(mosaic(), method=method, seed=3, coherence=True)
+    assert np.array_equal(first.pixels, second.pixels) and np.array_equal(first.nnf, second.nnf)
 
 
 @pytest.mark.slow

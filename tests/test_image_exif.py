@@ -139,6 +139,22 @@ def test_an_exif_directory_that_contains_itself_costs_the_block(tmp_path, caplog
     assert "a directory that contains itself" in caplog.text
 
 
+LOST = b"\2\0" * 240 + bytes(600)  # entries whose values lie behind the end
+OVER_EACH_OTHER = {
+    "first in the header": struct.pack("<4sI", b"II*\0", 2) + LOST,
+    "EXIF in the header": struct.pack("<4sIHHHIII", b"II*\0", 8, 1, 0x8769, 4, 1, 2, 0) + LOST,
+    "EXIF over where the first lies": struct.pack("<4sIHHHIII", b"II*\0", 8, 1, 0x8769, 4, 1, 4, 0) + LOST,
+}
+
+
+@pytest.mark.parametrize("where", OVER_EACH_OTHER)
+def test_exif_directories_over_each_other_leave_a_tiff_file_whole(tmp_path, where):
+    source = save(tmp_path / "in.jpg", blocks(), exif=b"Exif\0\0" + OVER_EACH_OTHER[where], quality=95)
+    picture = read_picture(source)
+    write_picture(picture, tmp_path / "out.tif")
+    assert np.array_equal(read_picture(tmp_path / "out.tif").pixels, picture.pixels)
+
+
 def test_thumbnails_in_xmp_and_previews_in_makers_notes_are_dropped(tmp_path):
     jpeg = io.BytesIO()
     save(jpeg, blocks(16, 16), format="JPEG", exif=exif_block(), comment=b"before it was edited")

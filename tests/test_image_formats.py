@@ -1,6 +1,7 @@
 """Every format: recognised by its content, known before it is decoded, and with what it keeps, as examples/formats.md says."""
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -63,6 +64,14 @@ EXIF = format_table.FIELDS["exif"]
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("exiftool"), reason="exiftool is not installed")
+def test_no_pair_of_formats_loses_tags_without_a_notice():
+    markdown, silent = load("foreign_pictures").sample_table()
+    assert silent == []
+    assert (ROOT / "examples/formats.md").read_text().split("<!-- pairs -->\n")[1].split("\n<!-- /pairs -->")[0] == markdown
+
+
 def test_the_table_in_the_guide_is_what_is_measured():
     text = (ROOT / "examples" / "formats.md").read_text()
     assert text.split("<!-- formats -->\n")[1].split("\n<!-- /formats -->")[0] == format_table.table()

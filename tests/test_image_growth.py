@@ -101,6 +101,8 @@ PARSERS = {  # name -> (what is parsed, of a size; the parser; the smallest size
     "PNG pixels": (pixels, unfinished, 4_000_000),
     "JPEG end": (lambda n: io.BytesIO(b"\xff\xd8" + b"\xff\xda\0\2\xff" * (n // 5)), jpeg.behind_the_end, 200_000),
     "JPEG padding": (lambda n: io.BytesIO(b"\xff\xd8" + b"\xff" * n), jpeg.behind_the_end, 200_000),
+    "JPEG pictures": (lambda n: b"\xff\xd8\xff\xd9" * (n // 4), jpeg.pictures_in, 1_000_000),
+    "JPEG segments": (lambda n: b"\xff\xd8" + b"\xff\xe1\0\2" * (n // 4), jpeg.segments_of, 100_000),
     "JPEG XL boxes": (jxl_file, jxl.read_head, 100_000),
     "AVIF boxes": (lambda n: io.BytesIO(box(b"meta", bytes(4) + box(b"free", b"") * (n // 8))), isobmff.read_about, 100_000),
     "AVIF items": (

@@ -214,10 +214,10 @@ def test_png_chunks_follow_the_pixels_they_describe(tmp_path, caplog):
 def test_header_and_picture_agree_on_an_orientation_in_text(tmp_path, kind, place):
     block = exif_block(6)
     text = b"\n%s\n%8d\n%s\n" % (kind.lower().encode(), len(block), block.hex().encode())
-    one = chunk(b"zTXt", b"Raw profile type %s\0\0" % kind.encode() + zlib.compress(text))
+    text_chunk = chunk(b"zTXt", b"Raw profile type %s\0\0" % kind.encode() + zlib.compress(text))
     whole = save(tmp_path / "in.png", blocks()).read_bytes()
     cut = 33 if place == "before" else len(whole) - 12
-    (tmp_path / "in.png").write_bytes(whole[:cut] + one + whole[cut:])
+    (tmp_path / "in.png").write_bytes(whole[:cut] + text_chunk + whole[cut:])
     header, picture = read_header(tmp_path / "in.png"), read_picture(tmp_path / "in.png")
     assert (header.width, header.height) == picture.size == (40, 64)
 

@@ -117,6 +117,16 @@ def test_notes_that_count_from_themselves_are_not_touched(tmp_path):
         assert expected in read_picture(tmp_path / "in.tif").metadata.exif
 
 
+def test_exif_tags_in_the_first_directory_come_into_tiff_or_are_said(tmp_path, caplog):
+    exif = Image.Exif()
+    exif[0xA431], exif[0x8830], exif[0xFE00] = "serial", 2, "private"
+    picture = Picture(blocks(), metadata=Metadata(exif=exif.tobytes()))
+    write_picture(picture, tmp_path / "out.tif")
+    with Image.open(tmp_path / "out.tif") as image:
+        assert (image.tag_v2[0xA431], image.tag_v2[0x8830], 0xFE00 in image.tag_v2) == ("serial", 2, False)
+    assert ["TIFF holds no tag 65024" in line for line in caplog.messages] == [True]
+
+
 def test_a_tiff_that_was_written_again_and_again_does_not_grow(tmp_path):
     (tmp_path / "0.tif").write_bytes(tiff("<", MAKERS["Nikon"], False))
     sizes = []

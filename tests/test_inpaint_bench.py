@@ -56,7 +56,7 @@ def test_no_picture_is_in_both_parts_and_none_was_trained_on(load, few, data):
         parts.setdefault(f"{folder}-{stem}", set()).add(case.part)
         if folder in ("scenes", "photos"):
             assert int(stem) % 12 == 0
-    assert all(len(found) == 1 for found in parts.values())
+    assert all(len(parts_of_picture) == 1 for parts_of_picture in parts.values())
 
 
 @pytest.mark.slow
@@ -100,8 +100,8 @@ def test_silhouettes_are_read_once_a_folder_and_cut_to_the_object(load, tmp_path
         canvas[20 : 20 + size, 30 : 30 + size, 0] = 128
         canvas[0, 0] = 255  # another piece
         Image.fromarray(canvas).save(tmp_path / name)
-    found = {one.name: one.shape for one in masks.silhouettes_in(tmp_path)}
-    assert {name: shape.shape for name, shape in found.items()} == {"swan": (50, 50), "dog": (60, 60)}
+    shapes = {silhouette.name: silhouette.shape for silhouette in masks.silhouettes_in(tmp_path)}
+    assert {name: shape.shape for name, shape in shapes.items()} == {"swan": (50, 50), "dog": (60, 60)}
     with pytest.raises(FileNotFoundError, match="no PNG"):
         masks.silhouettes_in(tmp_path / "speck")
 
@@ -158,8 +158,8 @@ def test_figures_of_a_part_of_a_large_picture_are_those_of_the_whole(load):
     fill = methods.Fill(truth[::-1, ::-1], field)
     filled = np.where(mask[..., None], fill.picture, truth)
     expected = metrics.measure(filled, truth, mask) | seams.seams(filled, truth, mask, ground.smooth_places(truth), field)
-    found = figures.figures(fill, truth, mask)
-    assert {key: found[key] for key in expected} == pytest.approx(expected, rel=1e-3, nan_ok=True)
+    measured = figures.figures(fill, truth, mask)
+    assert {key: measured[key] for key in expected} == pytest.approx(expected, rel=1e-3, nan_ok=True)
 
 
 def test_comparison_pairs_the_cases(load):
@@ -174,22 +174,22 @@ def test_comparison_pairs_the_cases(load):
 
 
 def test_removals_lie_in_their_pictures_half_on_smooth_ground(load):
-    found = load("inpaint_removals").removals()
-    assert len(found) == 20 and sum(one.ground == "smooth" for one in found) == 10
-    assert sum(one.moved is not None for one in found) >= 16
-    for one in found:
-        points = np.concatenate([np.array(polygon) for polygon in one.polygons])
-        shifts = [(0, 0)] if one.moved is None else [(0, 0), one.moved]
+    removals = load("inpaint_removals").removals()
+    assert len(removals) == 20 and sum(removal.ground == "smooth" for removal in removals) == 10
+    assert sum(removal.moved is not None for removal in removals) >= 16
+    for removal in removals:
+        points = np.concatenate([np.array(polygon) for polygon in removal.polygons])
+        shifts = [(0, 0)] if removal.moved is None else [(0, 0), removal.moved]
         for shift in shifts:
-            assert ((points + shift >= 0) & (points + shift <= one.size)).all(), one.name
-        assert 2e6 <= one.size[0] * one.size[1] <= 16.1e6
-        if one.moved is not None:  # what lies there must be known
-            assert not (one.mask() & one.mask(moved=True)).any(), one.name
+            assert ((points + shift >= 0) & (points + shift <= removal.size)).all(), removal.name
+        assert 2e6 <= removal.size[0] * removal.size[1] <= 16.1e6
+        if removal.moved is not None:  # what lies there must be known
+            assert not (removal.mask() & removal.mask(moved=True)).any(), removal.name
 
 
 def test_a_missing_picture_says_where_it_comes_from(load, tmp_path):
     removals = load("inpaint_removals")
-    told = {one.name: found for one, found in removals.available(tmp_path, tmp_path, ["pigeon", "boat"])}
+    told = {removal.name: message for removal, message in removals.available(tmp_path, tmp_path, ["pigeon", "boat"])}
     assert "https://github.com/tomsaleeba/test-data-site" in told["pigeon"]
     assert "photos/0156.webp is missing" in told["boat"] and "--data" in told["boat"]
 

@@ -34,6 +34,7 @@ def filled(pixels, mask, **options):
     return image / np.float32(1 if pixels.dtype == np.float32 else np.iinfo(pixels.dtype).max)
 
 
+@pytest.mark.slow
 @ENGINES
 def test_a_hole_that_touches_three_borders_goes_on_with_what_is_known(engine):
     pixels = ramp(120, 160)
@@ -109,8 +110,8 @@ def test_one_patch_suffices_as_a_source():
     assert source[row, column].all() and np.array_equal(result.image[mask], pixels[row, column])
     changed = pixels.copy()
     changed[50:57, 27] = 0  # beside the patch, not beside the hole: no step into it may count
-    one, two = (inpaint(x, mask, source_mask=source).image[mask] for x in (pixels, changed))
-    assert np.array_equal(one, two)
+    first, second = (inpaint(x, mask, source_mask=source).image[mask] for x in (pixels, changed))
+    assert np.array_equal(first, second)
 
 
 def test_transparent_colours_leave_no_fringe_at_an_alpha_edge(tmp_path):

@@ -50,8 +50,8 @@ def test_what_lies_in_the_hole_does_not_matter(engine):
     image, other = stripes(), stripes()
     mask = hole_of(image, (30, 60, 40, 80))
     other[mask] = 0.5
-    one, two = (inpaint(x, mask, engine=engine).image[mask] for x in (image, other))
-    np.testing.assert_array_equal(one, two)
+    first, second = (inpaint(x, mask, engine=engine).image[mask] for x in (image, other))
+    np.testing.assert_array_equal(first, second)
 
 
 @COPYING
@@ -73,8 +73,8 @@ def test_the_same_seed_gives_the_same_picture_for_any_number_of_threads(engine):
             results.append(inpaint(image, mask, seed=5, engine=engine))
     finally:
         torch.set_num_threads(threads)
-    assert all(np.array_equal(one.origins, results[0].origins) for one in results)
-    assert all(np.array_equal(one.image, results[0].image) for one in results)
+    assert all(np.array_equal(result.origins, results[0].origins) for result in results)
+    assert all(np.array_equal(result.image, results[0].image) for result in results)
     assert (inpaint(image, mask, seed=6, engine=engine).origins != results[0].origins).any()
 
 
@@ -93,20 +93,20 @@ def test_the_first_estimate_is_made_of_source_colours():
     mask = hole_of(image, (20, 40, 20, 44))
     levels, (box,) = completion.Levels.of(mask, mask, 7), regions.part_boxes(mask, 7)
     key = synthesis.Key(pyramid.Pyramid(image, levels.holes[:1]).features(0, energy=True), 5, levels.keys[0])
-    one = Hole.of(mask, box, 7)
-    peel(one, key, 7, "exact", 0)
-    found = one.features[0, 0][one.unknown]
-    assert set(found.unique().tolist()) == {0.0, 1.0}
-    assert abs(found.mean() - 0.5) < 0.2
+    part = Hole.of(mask, box, 7)
+    peel(part, key, 7, "exact", 0)
+    estimate = part.features[0, 0][part.unknown]
+    assert set(estimate.unique().tolist()) == {0.0, 1.0}
+    assert abs(estimate.mean() - 0.5) < 0.2
 
 
 @pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 255), (np.uint16, 65535)])
 def test_integer_pictures_are_filled_as_their_floats_are(dtype, white):
     whole = np.rint(noise() * white)
     mask = hole_of(whole, (30, 60, 40, 80), (0, 9, 0, 9))
-    one, two = inpaint(whole.astype(dtype), mask), inpaint(whole / np.float32(white), mask)
-    np.testing.assert_array_equal(one.image, np.rint(two.image * np.float32(white)))
-    np.testing.assert_array_equal(one.origins, two.origins)
+    integers, reals = inpaint(whole.astype(dtype), mask), inpaint(whole / np.float32(white), mask)
+    np.testing.assert_array_equal(integers.image, np.rint(reals.image * np.float32(white)))
+    np.testing.assert_array_equal(integers.origins, reals.origins)
 
 
 @pytest.mark.parametrize(("patch_size", "source"), [(31, None), (7, np.zeros((32, 32), bool))])
@@ -157,17 +157,17 @@ def test_within_a_reach_nothing_further_away_counts(threads):
     around = [(max(top - 26, 0), bottom + 26, max(left - 26, 0), right + 26) for top, bottom, left, right in HOLES]
     other = np.where(hole_of(image, *around)[..., None], image, np.float32(0.5))
     threads(1)
-    one = inpaint(image, mask, reach=20, blend=False)
+    result = inpaint(image, mask, reach=20, blend=False)
     threads(2)
-    np.testing.assert_array_equal(one.origins, inpaint(other, mask, reach=20, blend=False).origins)
-    row, column = one.origins.T
-    np.testing.assert_array_equal(one.image[mask], image[row, column])
+    np.testing.assert_array_equal(result.origins, inpaint(other, mask, reach=20, blend=False).origins)
+    row, column = result.origins.T
+    np.testing.assert_array_equal(result.image[mask], image[row, column])
     assert not mask[row, column].any()
     for hole, (top, bottom, left, right) in zip(HOLES, around, strict=True):
         inside = hole_of(image, hole)
-        row, column = found = one.field.sources[0][:, inside]
+        row, column = places = result.field.sources[0][:, inside]
         assert row.min() >= top and row.max() < bottom and column.min() >= left and column.max() < right
-        np.testing.assert_array_equal(found, inpaint(image, inside, reach=20, blend=False).origins.T)
+        np.testing.assert_array_equal(places, inpaint(image, inside, reach=20, blend=False).origins.T)
 
 
 def test_progress_within_a_reach_names_the_part():
@@ -254,6 +254,7 @@ def test_the_network_engine_fills_the_hole_with_what_is_drawn():
     assert inpaint(image, mask, engine="network").field is None
 
 
+@pytest.mark.slow
 def test_engines_fill_with_the_weights_that_ship():
     """A gradient goes on through the hole: what is drawn is near it, what is copied as well."""
     rows, columns = np.mgrid[0.2:0.8:120j, 0.1:0.9:160j].astype(np.float32)

@@ -157,11 +157,11 @@ def test_in_tiles_or_at_once_the_features_are_the_same(network):
 
 def test_the_features_are_the_same_for_any_number_of_threads(threads):
     known, hole = noise(150, 170), hole_of((150, 170), (60, 90, 60, 110))
-    found = []
+    features = []
     for count in (1, 2, 3):
         threads(count)
-        found.append(guide_for(InpaintOptions())(known, hole))
-    assert all(np.array_equal(each, found[0]) for each in found)
+        features.append(guide_for(InpaintOptions())(known, hole))
+    assert all(np.array_equal(each, features[0]) for each in features)
 
 
 def test_the_network_is_the_one_that_the_options_name(network, tmp_path, monkeypatch):

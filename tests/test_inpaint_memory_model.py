@@ -35,14 +35,14 @@ def test_the_largest_reach_that_a_limit_allows_is_planned():
     reaches = []
     for limit in range(24 * 10**8, 0, -(10**8)):
         try:
-            found = planned(mask, limit=limit)
+            plan = planned(mask, limit=limit)
         except MemoryLimitError as error:
             message = str(error)
             assert limit == error.allowed < error.needed < limit + 10**8
             break
-        assert found.bytes <= limit
-        assert ("whole picture" if found.reach is None else f"{found.reach} pixels around") in found.text
-        reaches.append(found.reach or 10**6)
+        assert plan.bytes <= limit
+        assert ("whole picture" if plan.reach is None else f"{plan.reach} pixels around") in plan.text
+        reaches.append(plan.reach or 10**6)
     assert reaches[0] == 10**6 and len(set(reaches)) > 3
     assert reaches == sorted(reaches, reverse=True)
     least = float(re.fullmatch(r"8000x6000 takes (.*) GB at least, .* are allowed", message)[1])

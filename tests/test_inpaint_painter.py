@@ -42,6 +42,7 @@ def whole(network, known, hole):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attention", ATTENTIONS)
 @pytest.mark.parametrize("fill", ["zeros", "diffused"])
 def test_what_is_drawn_around_the_hole_is_what_the_whole_network_draws(known, hole, attention, fill, monkeypatch):
@@ -63,6 +64,7 @@ def test_only_what_a_hole_needs_is_drawn(hole):
     assert sum(area(view) for _, view in pieces(scratch, 1 << 23)) < 0.8 * scratch.size
 
 
+@pytest.mark.slow
 def test_the_same_pixels_for_any_number_of_threads(known, hole):
     before, results = torch.get_num_threads(), []
     try:
@@ -119,9 +121,9 @@ def test_a_gpu_falls_back_to_half_precision_then_to_small_pieces_then_to_the_cpu
 
 def test_a_published_checkpoint_loads_strictly_and_without_options(tmp_path):
     torch.save(InpaintingNetwork().state_dict(), tmp_path / "gen_00430000.pt")
-    found = network_of("original", str(tmp_path / "gen_00430000.pt"))
-    assert (found.fill, found.residual) == ("zeros", False)
-    assert found.fine_generator.contextul_attention.normalisation == "maximum"
+    network = network_of("original", str(tmp_path / "gen_00430000.pt"))
+    assert (network.fill, network.residual) == ("zeros", False)
+    assert network.fine_generator.contextul_attention.normalisation == "maximum"
     state = InpaintingNetwork(16).state_dict()
     torch.save(state, tmp_path / "narrow.pt")
     with pytest.raises(InputError, match=r"narrow.pt does not fit InpaintingNetwork: it has .* is \[16\], expected \[32\]"):
@@ -130,6 +132,6 @@ def test_a_published_checkpoint_loads_strictly_and_without_options(tmp_path):
 
 def test_weights_that_ship_are_what_their_metadata_say():
     _, recipe = weights.resolve(painter.WEIGHTS)
-    found = network_of()
-    assert (found.fill, found.residual) == (recipe["fill"], recipe["residual"])
-    assert found.coarse_generator.conv1.conv.out_channels == recipe["width"]
+    network = network_of()
+    assert (network.fill, network.residual) == (recipe["fill"], recipe["residual"])
+    assert network.coarse_generator.conv1.conv.out_channels == recipe["width"]

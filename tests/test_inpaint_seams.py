@@ -66,56 +66,56 @@ def diffused(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_the_truth_has_no_seams_wherever_they_are_looked_for(bench, smooth_places, mask, ground, seed):
     truth = ground(seed)
-    found = bench.seams(truth, truth, mask, smooth_places(truth), pieces(mask))
+    seams = bench.seams(truth, truth, mask, smooth_places(truth), pieces(mask))
     loose = 0.3 if ground is shaded else 2.0  # of texture whose steps are 30 grey levels
-    assert abs(found["seam_border"]) < loose
-    assert abs(found["seam_pieces"]) < loose
+    assert abs(seams["seam_border"]) < loose
+    assert abs(seams["seam_pieces"]) < loose
     if ground is shaded:
-        assert abs(found["seam_smooth"]) < loose
-        assert found["hard_steps"] == 0
+        assert abs(seams["seam_smooth"]) < loose
+        assert seams["hard_steps"] == 0
 
 
 def test_hard_blocks_on_smooth_ground_are_seen(bench, smooth_places, mask):
     truth, field = shaded(1), pieces(mask)
-    found = bench.seams(copied(truth, mask, field), truth, mask, smooth_places(truth), field)
-    assert found["seam_pieces"] > 3
-    assert found["seam_border"] > 1
-    assert found["seam_smooth"] > 3
-    assert found["hard_steps"] > 3
+    seams = bench.seams(copied(truth, mask, field), truth, mask, smooth_places(truth), field)
+    assert seams["seam_pieces"] > 3
+    assert seams["seam_border"] > 1
+    assert seams["seam_smooth"] > 3
+    assert seams["hard_steps"] > 3
 
 
 def test_blocks_are_seen_without_a_field(bench, smooth_places, mask):
     truth, field = shaded(1), pieces(mask)
-    found = bench.seams(copied(truth, mask, field), truth, mask, smooth_places(truth))
-    assert found["hard_steps"] > 3
-    assert np.isnan(found["seam_pieces"])
+    seams = bench.seams(copied(truth, mask, field), truth, mask, smooth_places(truth))
+    assert seams["hard_steps"] > 3
+    assert np.isnan(seams["seam_pieces"])
 
 
 @pytest.mark.slow
 def test_a_diffusion_has_next_to_none(bench, smooth_places, mask):
     for truth in (shaded(1), textured(1)):
-        found = bench.seams(diffused(truth, mask), truth, mask, smooth_places(truth), pieces(mask))
+        seams = bench.seams(diffused(truth, mask), truth, mask, smooth_places(truth), pieces(mask))
         blocks = bench.seams(copied(truth, mask, pieces(mask)), truth, mask, smooth_places(truth), pieces(mask))
-        assert abs(found["seam_pieces"]) < 0.05 * blocks["seam_pieces"]
-        assert found["seam_border"] < 0.3
-    found = bench.seams(diffused(shaded(1), mask), shaded(1), mask, smooth_places(shaded(1)))
-    assert abs(found["seam_border"]) < 0.1 and abs(found["seam_smooth"]) < 0.1 and found["hard_steps"] < 0.1
+        assert abs(seams["seam_pieces"]) < 0.05 * blocks["seam_pieces"]
+        assert seams["seam_border"] < 0.3
+    seams = bench.seams(diffused(shaded(1), mask), shaded(1), mask, smooth_places(shaded(1)))
+    assert abs(seams["seam_border"]) < 0.1 and abs(seams["seam_smooth"]) < 0.1 and seams["hard_steps"] < 0.1
 
 
 def test_other_noise_of_the_same_strength_is_no_seam(bench, smooth_places, mask):
     truth = shaded(1, noise=3)
     filled = np.where(mask[..., None], shaded(2, noise=3), truth)
-    found = bench.seams(filled, truth, mask, smooth_places(truth), pieces(mask))
-    assert abs(found["seam_border"]) < 0.3 and abs(found["seam_pieces"]) < 0.3
-    assert found["hard_steps"] < 0.1
+    seams = bench.seams(filled, truth, mask, smooth_places(truth), pieces(mask))
+    assert abs(seams["seam_border"]) < 0.3 and abs(seams["seam_pieces"]) < 0.3
+    assert seams["hard_steps"] < 0.1
 
 
 def test_a_fill_that_is_off_by_ten_steps_ten_all_around(bench, mask):
     truth = np.full((HEIGHT, WIDTH, 3), 100, np.uint8)
     filled = np.where(mask[..., None], np.uint8(110), truth)
     everywhere = np.ones_like(mask)
-    found = bench.seams(filled, truth, mask, everywhere)
-    assert found["seam_border"] == pytest.approx(10, rel=0.1)
+    seams = bench.seams(filled, truth, mask, everywhere)
+    assert seams["seam_border"] == pytest.approx(10, rel=0.1)
     half = np.where(mask[..., None] & (np.arange(WIDTH) < 130)[None, :, None], np.uint8(110), truth)
     assert bench.seams(half, truth, mask, everywhere)["seam_border"] == pytest.approx(10 * 220 / 440, rel=0.1)
 

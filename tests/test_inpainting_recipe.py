@@ -104,6 +104,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_never_was(data, tmp_path, threads,
             torch.testing.assert_close(parts[part][name], x, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_the_critic_is_trained_only_where_it_is_asked(data, tmp_path, threads):
     threads(1)
     without, with_it = trained(data, tmp_path / "a"), trained(data, tmp_path / "b", "--adversarial", "0.1")
@@ -123,7 +124,7 @@ def test_the_best_checkpoint_is_kept_and_what_is_exported_runs(data, tmp_path, t
     monkeypatch.setattr(export, "FOLDER", tmp_path)
     arguments = [str(tmp_path / "inpaint_psal.best.pt"), "inpaint-small", "--half"]
     assert CliRunner().invoke(export.main, arguments, catch_exceptions=False).exit_code == 0
-    found = network_of("original", str(tmp_path / "inpaint-small.safetensors"))
-    assert (found.fill, found.residual, found.coarse_generator.conv1.conv.out_channels) == ("diffused", True, 4)
-    for name, x in found.state_dict().items():
+    exported = network_of("original", str(tmp_path / "inpaint-small.safetensors"))
+    assert (exported.fill, exported.residual, exported.coarse_generator.conv1.conv.out_channels) == ("diffused", True, 4)
+    for name, x in exported.state_dict().items():
         torch.testing.assert_close(x, best["model"][name], atol=1e-3, rtol=1e-3)

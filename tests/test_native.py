@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from psal_cli import native, ops
+from psal_cli import libraries, native, ops
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.native
@@ -25,15 +25,6 @@ def in_a_process_of_its_own(code, *arguments):
 
 def test_instruction_set_is_one_that_was_built():
     assert native.cpu_isa() in ("baseline", "x86-64-v3", "x86-64-v4")
-
-
-def test_without_cuda_every_call_says_so():
-    if native.cuda_architectures():
-        pytest.skip("libpsal was built with CUDA")
-    for name in ("search", "gather", "spread", "scatter", "log_total"):
-        args = native.SearchArgs() if name == "search" else native.WindowArgs()
-        with pytest.raises(RuntimeError, match=f"psal {name}: psal was built without CUDA"):
-            native.kernel(name, torch.device("cuda"))(args)
 
 
 OUT_OF_MEMORY = """
@@ -68,7 +59,7 @@ def checkout(tmp_path, monkeypatch):
     """A checkout where nothing was built, first on the path, and psal installed beside it."""
     library = Path(native.library()._name)
     (tmp_path / "psal_cli").mkdir()
-    monkeypatch.setattr(native, "__file__", str(tmp_path / "psal_cli" / "native.py"))
+    monkeypatch.setattr(libraries, "__file__", str(tmp_path / "psal_cli" / "libraries.py"))
     shutil.copytree(ROOT / "ext", tmp_path / "ext")
     for name in ("site/psal-0.dist-info", "site/psal_cli"):
         (tmp_path / name).mkdir(parents=True)
@@ -139,7 +130,7 @@ print(sum("omp" in line.rpartition("/")[2] for line in open("/proc/self/maps")))
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_library_brings_no_openmp_runtime():
     """A second one beside torch's would start a thread for every core."""
-    assert in_a_process_of_its_own(LOADED, str(next(Path(native.__file__).parent.glob("libpsal.*")))) == "0"
+    assert in_a_process_of_its_own(LOADED, native.library()._name) == "0"
 
 
 @pytest.mark.parametrize("similarity", ["l2", "key_cosine"])

@@ -3,17 +3,14 @@
 The baseline of x86-64 has no fused multiply-add, rounds products by themselves, and is left out.
 """
 
-import shutil
 import subprocess
-import sys
-from importlib.util import find_spec
 
 import pytest
 import torch
 
 from psal_cli import native, ops
 
-from .engine.build import crossed, fields, needs_a_compiler
+from .engine.build import crossed, emulators, fields, needs_a_compiler, needs_zig
 
 FUSED = ("x86-64-v3", "x86-64-v4")
 pytestmark = pytest.mark.native
@@ -38,22 +35,22 @@ def problems():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_the_field_is_the_same_on_all_instruction_sets_with_fused_multiply_add(use, dtype):
-    found = {}
+    by_set = {}
     for name in FUSED:
         try:
             use(name)
         except ValueError:
             continue
         torch.manual_seed(0)
-        found[name] = []
+        by_set[name] = []
         for query, key, patch, k, iterations, similarity, schedule in problems():
             query, key = query.to(dtype), key.to(dtype)
             nnf, best = ops.search(query, key, patch, k, iterations, similarity, schedule=schedule, seed=3)
-            found[name] += [nnf, best.view(torch.int32), ops.similarity_at(query, key, nnf, patch, similarity).view(torch.int32)]
-    if len(found) < 2:
+            by_set[name] += [nnf, best.view(torch.int32), ops.similarity_at(query, key, nnf, patch, similarity).view(torch.int32)]
+    if len(by_set) < 2:
         pytest.skip("the processor and this build have fewer than two such sets")
-    first, second = found.values()
-    assert len(first) == 60 and all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+    first, second = by_set.values()
+    assert len(first) == 60 and all(torch.equal(left, right) for left, right in zip(first, second, strict=True))
 
 
 def test_an_instruction_set_that_cannot_be_used_is_refused_by_name(use):
@@ -65,16 +62,12 @@ def test_an_instruction_set_that_cannot_be_used_is_refused_by_name(use):
 @pytest.mark.slow
 @pytest.mark.unsanitized
 @needs_a_compiler
-@pytest.mark.skipif(find_spec("ziglang") is None, reason="needs another compiler: the package ziglang")
+@needs_zig
 @pytest.mark.skipif(native.cpu_isa() not in FUSED, reason="this processor has no fused multiply-add to compare with")
-@pytest.mark.parametrize("target", ["x86_64-linux-musl", "aarch64-linux-musl"])
+@pytest.mark.parametrize("target", ["x86_64-linux-gnu.2.17", "aarch64-linux-gnu.2.17"])
 def test_the_field_is_the_same_by_clang_and_on_arm(target, tmp_path):
-    emulator = []
-    if target.startswith("aarch64"):
-        emulator = [next(filter(None, map(shutil.which, ("qemu-aarch64", "qemu-aarch64-static"))), None)]
-        if emulator == [None]:
-            pytest.skip("needs qemu-user to run programs for aarch64")
+    emulator = emulators("aarch64") if target.startswith("aarch64") else []
     here = subprocess.run([fields(tmp_path, native.library()._name)], stdout=subprocess.PIPE, text=True, check=True)
-    program = crossed(target, [sys.executable, "-m", "ziglang", "c++"])
+    program = crossed(target)
     there = subprocess.run([*emulator, program], stdout=subprocess.PIPE, text=True, check=True)
     assert len(here.stdout.split()) == 20 and there.stdout == here.stdout

@@ -133,6 +133,21 @@ def test_a_call_in_a_parallel_region_of_torch_starts_no_more_threads():
     assert in_a_process_of_its_own(SEARCH + INSIDE) == "4 True True"
 
 
+TOO_MANY = """
+tall = torch.zeros(1, 1, 6000, 2)
+nnf = torch.zeros(1, 1, 2, 6000, 2, dtype=torch.int32)
+alone = ops.similarity_at(tall, tall, nnf, 1)
+torch.set_num_threads(5000)
+before = len(os.listdir("/proc/self/task"))
+found = ops.similarity_at(tall, tall, nnf, 1)
+print(torch.equal(found, alone), len(os.listdir("/proc/self/task")) - before <= 1023)
+"""
+
+
+def test_no_more_than_1024_threads_are_started():
+    assert in_a_process_of_its_own(SEARCH + TOO_MANY) == "True True"
+
+
 NO_MEMORY = """
 import resource, torch
 from psal_cli import native

@@ -139,10 +139,10 @@ def test_the_original_attention_is_what_its_description_says(normalisation):
     features = torch.randn(2, 3, 12, 16) * 0.3
     mask = torch.zeros(2, 1, 48, 64)
     mask[0, :, 8:30, 10:40], mask[1, :, 20:40, 30:64] = 1, 1
-    found = ContextualAttention(normalisation)(features, mask)
+    attended = ContextualAttention(normalisation)(features, mask)
     for item in range(2):
         right = slow_contextual_attention(features[item], mask[item, 0], normalisation)
-        torch.testing.assert_close(found[item], right, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(attended[item], right, atol=1e-5, rtol=1e-4)
 
 
 def test_the_original_attention_has_nothing_to_give_where_all_is_hole():
@@ -163,9 +163,9 @@ def test_psal_with_all_keys_is_full_attention():
     # The keys whose patch touches the hole are no keys; k is what is left of (13 - 6) * (15 - 6).
     keys = int((F.max_pool2d(F.max_pool2d(mask, 4), 7, 1) == 0).sum())
     assert 10 < keys < 63
-    found = HoleAttention(PSAttention(7, keys, 1, schedule="exact"))(features, mask)
-    torch.testing.assert_close(found, HoleAttention(FullAttention(7))(features, mask), atol=1e-5, rtol=1e-4)
-    assert not torch.equal(found, features)
+    attended = HoleAttention(PSAttention(7, keys, 1, schedule="exact"))(features, mask)
+    torch.testing.assert_close(attended, HoleAttention(FullAttention(7))(features, mask), atol=1e-5, rtol=1e-4)
+    assert not torch.equal(attended, features)
 
 
 @pytest.mark.parametrize("size", [(5, 9), (12, 12)])
@@ -173,9 +173,9 @@ def test_without_a_whole_patch_to_attend_to_features_stay(size):
     features, mask = torch.randn(2, 4, *size), torch.zeros(2, 1, 4 * size[0], 4 * size[1])
     mask[:, :, 8:16, 20:24] = 1
     mask[0, :, ::8] = 1
-    found = psal()(features, mask)
-    assert torch.equal(found[0], features[0])
-    assert torch.equal(found[1], features[1]) == (min(size) < 7)
+    attended = psal()(features, mask)
+    assert torch.equal(attended[0], features[0])
+    assert torch.equal(attended[1], features[1]) == (min(size) < 7)
 
 
 def test_diffused_colours_are_nearly_harmonic():
@@ -183,9 +183,9 @@ def test_diffused_colours_are_nearly_harmonic():
     harmonic = torch.stack([rows + 2 * columns, rows * columns, rows**2 - columns**2])[None]
     mask = torch.zeros(1, 1, 90, 75)
     mask[..., 25:60, 20:62] = 1
-    found = diffused(harmonic * (1 - mask), mask)
-    assert torch.equal(found * (1 - mask), harmonic * (1 - mask))
-    assert (found - harmonic).abs().max() < 0.05
+    attended = diffused(harmonic * (1 - mask), mask)
+    assert torch.equal(attended * (1 - mask), harmonic * (1 - mask))
+    assert (attended - harmonic).abs().max() < 0.05
 
 
 def test_phases_are_the_dilated_convolution():

@@ -5,7 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from psal_cli.networks.csnln import CSNLN, MEAN, CrossScaleAttention, InScaleAttention, Pasting
+from psal_cli.networks.csnln import CSNLN, MEAN, CrossScaleAttention, InScaleAttention
+from psal_cli.networks.pasting import Pasting
 from psal_cli.networks.upscaling import RATIOS, UpscalingNetwork, enlarged, reduced
 
 # Of the published checkpoints (upstream.md, 3.5): convolutions with a PReLU behind them; channels out, in, size.
@@ -100,9 +101,9 @@ def test_cross_scale_attention_is_what_its_description_says(scale, attention):
     layer = CrossScaleAttention(6, scale, Pasting(attention, k=64))  # all keys
     x = torch.randn(2, 6, 6 * scale, 5 * scale)
     with torch.no_grad():
-        found = layer(x)
+        attended = layer(x)
         for item in range(2):
-            torch.testing.assert_close(found[item], slow_cross_scale(layer, x[item], scale), atol=2e-6, rtol=1e-5)
+            torch.testing.assert_close(attended[item], slow_cross_scale(layer, x[item], scale), atol=2e-6, rtol=1e-5)
 
 
 def test_a_few_nearest_keys_are_what_is_left_of_the_softmax():
@@ -240,8 +241,8 @@ def test_half_precision_is_near(make, scale):
     with torch.no_grad():
         expected = network(image)
         with torch.autocast("cpu", torch.float16):
-            found = network(image)
-    assert (found - expected).abs().median() < 5e-3
+            result = network(image)
+    assert (result - expected).abs().median() < 5e-3
 
 
 def test_what_is_pasted_is_what_the_trunk_lacks_where_it_is_alike():
@@ -263,11 +264,11 @@ def test_what_is_pasted_is_what_the_trunk_lacks_where_it_is_alike():
         trunk = UpscalingNetwork(2, 8, 2, 1, cross=False).eval()
         trunk.load_state_dict({name: x for name, x in network.state_dict().items() if not name.startswith("cross.")})
         lacks = large - trunk(reduced(image, 2))[:, :, :32]
-    _, pasted, about = seen
-    agreement, cosine, _ = about.split(1, 1)
+    _, pasted, evidence = seen
+    agreement, cosine, _ = evidence.split(1, 1)
     inner = np.s_[:, :, 3:13, 3:13]
-    found = F.pixel_shuffle(pasted[:, :, 32:, :16], 2)[..., 6:26, 6:26] / 25
-    correlation = torch.corrcoef(torch.stack([found.flatten(), lacks[..., 6:26, 6:26].flatten()]))[0, 1]
+    detail = F.pixel_shuffle(pasted[:, :, 32:, :16], 2)[..., 6:26, 6:26] / 25
+    correlation = torch.corrcoef(torch.stack([detail.flatten(), lacks[..., 6:26, 6:26].flatten()]))[0, 1]
     assert correlation > 0.9
     assert cosine[:, :, 32:, :16][inner].min() > 0.99 and agreement.min() >= 0 and agreement.max() <= 1.01
 
@@ -295,12 +296,12 @@ def test_the_attention_counts_as_much_as_it_would_have_on_the_reduced_picture(sc
         first, once = seen
         lacking = image - reduced(without(reduced(image, ratio)), scale // ratio)
         network.eval()
-        found = network(image, rows) - without(image, rows)
+        difference = network(image, rows) - without(image, rows)
     prior = 100 * lacking.square().mean((1, 2, 3))
     factor = ((once * lacking).sum((1, 2, 3)) + prior) / (once.square().sum((1, 2, 3)) + prior)
     assert (factor - 1).abs().max() > 0.05
     expected = enlarged(factor.clamp(0, 8)[:, None, None, None] * first, scale // ratio)
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(difference, expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("rows", [None, 6])
@@ -310,9 +311,9 @@ def test_what_the_attention_does_not_touch_is_as_without_it_up_to_the_border(sca
     network, image = UpscalingNetwork(scale, 8, 2, 1).eval(), torch.rand(1, 3, 19, 23)
     torch.nn.init.constant_(network.cross.second.bias, -100)  # the gate is shut
     with torch.no_grad():
-        found = network(image, rows)
+        result = network(image, rows)
         network.cross = None
-        torch.testing.assert_close(found, network(image), atol=1e-5, rtol=0)
+        torch.testing.assert_close(result, network(image), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

@@ -63,7 +63,7 @@ def test_detail_of_the_full_resolution_is_pasted_where_the_reduced_picture_match
     value = torch.cat([value[:, :12], value[:, 12:].mean(1, keepdim=True)], 1)
     with torch.no_grad():
         rows, _ = made.pasting(100 * query, key, value)
-        pasted = F.pixel_shuffle(rows(0, 48)[:, :12] * 6 / 9, 2)  # csnln.OVERLAP over nine patches
+        pasted = F.pixel_shuffle(rows(0, 48)[:, :12] * 6 / 9, 2)  # pasting.OVERLAP over nine patches
     inner = pasted[:, :, 8:40, 112:144] + 0.5  # of the small copy, without what is at its edge
     torch.testing.assert_close(inner, large[:, :, 8:40, 8:40], atol=0.02, rtol=0)
 

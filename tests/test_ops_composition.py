@@ -122,8 +122,8 @@ def test_what_may_not_be_copied_is_not_looked_at():
     beyond[:, 35:] = True  # a source mask
     origin = np.where(beyond[origin[:, 0], origin[:, 1], None], np.int32([2, 2]), origin)
     other = np.where(beyond[..., None], np.uint8(250), pixels)
-    one, two = (ops.compose(x, beyond, unknown, origin, (5, 8), 0.001, 50, 1e-6) for x in (pixels, other))
-    assert np.array_equal(one, two)
+    first, second = (ops.compose(x, beyond, unknown, origin, (5, 8), 0.001, 50, 1e-6) for x in (pixels, other))
+    assert np.array_equal(first, second)
 
 
 @pytest.mark.parametrize(

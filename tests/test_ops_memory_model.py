@@ -92,9 +92,9 @@ def test_gradients_take_what_is_computed(emulated, monkeypatch, sizes, maps, sim
     for x in (query, key, value, weight):
         x.requires_grad_()
     with emulated.active():
-        found, out = ops.similarity_at(query, key, nnf, 1, similarity), ops.aggregate(value, nnf, weight, 1, True)
-    coming = torch.ones_like(found), torch.ones(out.shape, dtype=out.dtype)  # not in the layout of the kernels
-    taken = peak(emulated, lambda: torch.autograd.grad(found, (query, key), coming[0]))
+        similarities, out = ops.similarity_at(query, key, nnf, 1, similarity), ops.aggregate(value, nnf, weight, 1, True)
+    coming = torch.ones_like(similarities), torch.ones(out.shape, dtype=out.dtype)  # not in the layout of the kernels
+    taken = peak(emulated, lambda: torch.autograd.grad(similarities, (query, key), coming[0]))
     assert_planned(memory_model.similarity_at_gradient_bytes(sizes, similarity), taken)
     taken = peak(emulated, lambda: torch.autograd.grad(out, (value, weight), coming[1]))
     assert_planned(memory_model.aggregate_gradient_bytes(sizes), taken)
@@ -102,9 +102,9 @@ def test_gradients_take_what_is_computed(emulated, monkeypatch, sizes, maps, sim
 
 def test_a_batch_in_parts_stays_within_the_plan_and_gives_the_same(emulated):
     query, key, value = torch.randn(6, 64, 14, 12), torch.randn(6, 64, 10, 12), torch.randn(6, 16, 10, 12)
-    one = memory_model.attention_bytes(Sizes(14 * 12, 10 * 12, 64, 3, 16))
-    free = int(2.5 * one)
-    count = memory_model.images_at_a_time(free, one, batch=6)
+    image_bytes = memory_model.attention_bytes(Sizes(14 * 12, 10 * 12, 64, 3, 16))
+    free = int(2.5 * image_bytes)
+    count = memory_model.images_at_a_time(free, image_bytes, batch=6)
 
     def run(count):
         parts = zip(query.split(count), key.split(count), value.split(count), strict=True)

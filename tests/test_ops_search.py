@@ -152,9 +152,9 @@ def test_any_shape_gives_distinct_keys_and_their_similarity(sample, schedule):
     searched = arguments.get("query_mask", torch.ones_like(place[:, 0], dtype=torch.bool)).flatten(1)
     whole = reference.whole_keys(key, arguments["patch_size"], arguments["key_mask"]).flatten(1)
     for item in range(len(query)):
-        found = place[item].T[searched[item]]  # [searched queries, k]
-        assert whole[item][found].all()
-        assert all(len(set(matches)) == arguments["k"] for matches in found.tolist())
+        matches_of_queries = place[item].T[searched[item]]  # [searched queries, k]
+        assert whole[item][matches_of_queries].all()
+        assert all(len(set(matches)) == arguments["k"] for matches in matches_of_queries.tolist())
 
 
 @pytest.mark.not_emulated("its threads run in one order always")
@@ -188,14 +188,14 @@ def test_memory_layout_does_not_matter(device, schedule):
 
 @pytest.mark.not_emulated("too large; test_ops_cuda_kernels.py has batches")
 def test_batch_item_does_not_depend_on_the_others(device, schedule):
-    one, two, three, key = torch.randn(4, 1, 3, 20, 24, device=device)
+    first, second, third, key = torch.randn(4, 1, 3, 20, 24, device=device)
 
     def field(*items):
         return ops.search(torch.cat(items), key.expand(len(items), -1, -1, -1), 5, 3, 2, schedule=schedule, seed=3)[0]
 
-    alone = field(one)[0]
-    assert torch.equal(field(one, two)[0], alone) and torch.equal(field(one, three)[0], alone)
-    assert torch.equal(field(two, three)[1], field(one, three)[1])
+    alone = field(first)[0]
+    assert torch.equal(field(first, second)[0], alone) and torch.equal(field(first, third)[0], alone)
+    assert torch.equal(field(second, third)[1], field(first, third)[1])
 
 
 @pytest.mark.parametrize("schedule", RANDOM)
@@ -295,8 +295,8 @@ RECALL = {
 def test_recall_of_the_three_nearest(pair_features, device, schedule, iterations):
     query, key = (x.to(device) for x in pair_features(128))
     exact, _ = ops.search(query, key, 7, 3, schedule="exact")
-    found, _ = ops.search(query, key, 7, 3, iterations, schedule=schedule)
-    recalled = (found[:, :, None] == exact[:, None]).all(3).any(2)[0].float().mean(0)  # [H, W]
+    nnf, _ = ops.search(query, key, 7, 3, iterations, schedule=schedule)
+    recalled = (nnf[:, :, None] == exact[:, None]).all(3).any(2)[0].float().mean(0)  # [H, W]
     whole = torch.zeros_like(recalled, dtype=torch.bool)
     whole[3:-3, 3:-3] = True
     inner, border = recalled[whole].mean().item(), recalled[~whole].mean().item()
@@ -311,10 +311,10 @@ def test_jump_flood_is_as_good_as_algorithm_1_in_plain_python(pair, device, simi
     nnf, plain = reference.patchmatch(query, key, 5, 2, 2, similarity)
     torch.testing.assert_close(plain, reference.similarity_at(query, key, nnf, 5, similarity))
     _, exact = reference.search(query, key, 5, 2, similarity=similarity)
-    found = ops.search(query.to(device), key.to(device), 5, 2, 2, similarity, schedule="jump-flood")[1].cpu()
+    flooded = ops.search(query.to(device), key.to(device), 5, 2, 2, similarity, schedule="jump-flood")[1].cpu()
     assert (exact >= plain - 1e-12).all()
     _, start = reference.patchmatch(query, key, 5, 2, 0, similarity)
-    short_at_first, short_plain, short = ((exact - x).mean() for x in (start, plain, found))  # of the best, on average
+    short_at_first, short_plain, short = ((exact - x).mean() for x in (start, plain, flooded))  # of the best, on average
     assert short_plain < short_at_first / 4 and short < 1.5 * short_plain
 
 

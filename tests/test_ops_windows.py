@@ -73,8 +73,8 @@ def test_similarity_at_passes_gradcheck(device, similarity):
     query = torch.randn(1, 2, 6, 5, dtype=torch.float64, device=device, requires_grad=True)
     key = torch.randn(1, 2, 5, 7, dtype=torch.float64, device=device, requires_grad=True)
     nnf = a_field(2, (6, 5), (5, 7), device, batch=1)
-    found = nnf[:, :, 0] >= 0
-    assert torch.autograd.gradcheck(lambda q, k: ops.similarity_at(q, k, nnf, 3, similarity)[found], (query, key))
+    matched = nnf[:, :, 0] >= 0
+    assert torch.autograd.gradcheck(lambda q, k: ops.similarity_at(q, k, nnf, 3, similarity)[matched], (query, key))
 
 
 @pytest.mark.parametrize("similarity", ["cosine", "key_cosine"])
@@ -181,8 +181,8 @@ def test_gradients_are_the_same_bits_in_every_run_and_for_any_number_of_threads(
     nnf = a_field(3, (40, 36), (6, 7), device)  # many queries match one key: a race would show
 
     def run():
-        found = ops.similarity_at(query, key, nnf, 5, "l2") / 100
-        return torch.autograd.grad(ops.aggregate(value, nnf, found, 5, softmax=True).square().sum(), (query, key, value))
+        similarities = ops.similarity_at(query, key, nnf, 5, "l2") / 100
+        return torch.autograd.grad(ops.aggregate(value, nnf, similarities, 5, softmax=True).square().sum(), (query, key, value))
 
     threads(1)
     expected = run()

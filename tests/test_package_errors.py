@@ -26,8 +26,8 @@ def texts(tree):
 
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_the_library_names_no_option(path):
-    found = [(line, text) for line, text in texts(ast.parse(path.read_text())) if FLAG.search(text)]
-    assert not found
+    flags = [(line, text) for line, text in texts(ast.parse(path.read_text())) if FLAG.search(text)]
+    assert not flags
 
 
 def test_the_command_says_which_option_cures():

@@ -15,10 +15,10 @@ def test_hidden_pixels_never_reach_a_known_pixel_of_the_pyramid():
     holes = [mask]
     for _ in range(3):
         holes.append(pyramid.halve_mask(holes[-1]))
-    one, two = pyramid.Pyramid(image, holes), pyramid.Pyramid(other, holes)
+    first, second = pyramid.Pyramid(image, holes), pyramid.Pyramid(other, holes)
     for number, hole in enumerate(holes):
-        features = one.features(number)
-        assert torch.equal(features, two.features(number))
+        features = first.features(number)
+        assert torch.equal(features, second.features(number))
         assert (features[0][:, hole] == 0).all()
         assert (features[0][:, ~hole] > 0).any(0).all()
 

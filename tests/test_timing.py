@@ -98,17 +98,17 @@ def test_every_verb_estimates_seconds_that_grow_with_the_picture(folder, verb):
     text = psal(verb, "large.png", *VERBS[verb], "-o", "out.png", "--dry-run").stdout
     assert timing.in_words(large) in text and not Path("out").exists()
     wide = ("--box", "50,50,200,200") if verb == "inpaint" else ()
-    found = [
+    estimates = [
         lines(psal(verb, "large.png", *VERBS[verb], *wide, *engine, "-o", "out.png", "--dry-run", "--json"))[0]["seconds"]
         for engine in [(), *ENGINES[verb]]
     ]
-    assert min(found) > 0 and len(set(found)) == len(found), found  # each engine has its own
+    assert min(estimates) > 0 and len(set(estimates)) == len(estimates), estimates  # each engine has its own
 
 
 def test_more_of_a_hole_takes_longer_and_an_empty_one_only_its_files(folder):
     Image.fromarray(np.zeros((360, 480), np.uint8)).save("empty.png")
-    found = [
+    estimates = [
         lines(psal("inpaint", "large.png", *mask, "-o", "out.png", "--dry-run", "--json"))[0]["seconds"]
         for mask in (("--mask", "empty.png"), ("--box", "100,100,40,40"), ("--box", "100,100,200,200"))
     ]
-    assert found == sorted(found) and found[2] > 2 * found[1] > 2 * found[0]
+    assert estimates == sorted(estimates) and estimates[2] > 2 * estimates[1] > 2 * estimates[0]

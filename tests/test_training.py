@@ -59,37 +59,37 @@ def clip_and_frame(picture):
 
 def of_clips(pairs, numbers):
     """The pairs of them that are of clips: their frames are flat."""
-    found = [pairs.pair(number) for number in numbers]
-    return [pair for pair in found if not np.ptp(pair.target, (0, 1)).any()]
+    pairs_of_clips = [pairs.pair(number) for number in numbers]
+    return [pair for pair in pairs_of_clips if not np.ptp(pair.target, (0, 1)).any()]
 
 
 def test_a_number_always_gives_the_same_pair(data, pairs):
     again, other = Pairs(data, (24, 32)), Pairs(data, (24, 32), seed=1)
     for number in (5, 2, 11):
-        for one, two in zip(pairs.pair(number), again.pair(number), strict=True):
-            np.testing.assert_array_equal(one, two)
-            assert one.shape == (24, 32, 3) and one.dtype == np.float32 and 0 <= one.min() <= one.max() <= 1
+        for first, second in zip(pairs.pair(number), again.pair(number), strict=True):
+            np.testing.assert_array_equal(first, second)
+            assert first.shape == (24, 32, 3) and first.dtype == np.float32 and 0 <= first.min() <= first.max() <= 1
     differs = [not np.array_equal(pairs.pair(n).target, other.pair(n).target) for n in range(20)]
     assert sum(differs) > 15
 
 
 def test_pairs_are_near_frames_of_one_clip_and_never_of_what_is_held_out(pairs):
-    found = of_clips(pairs, range(200))
-    assert 120 < len(found) < 180
-    for pair in found:
+    pairs_of_clips = of_clips(pairs, range(200))
+    assert 120 < len(pairs_of_clips) < 180
+    for pair in pairs_of_clips:
         (clip, first), (other, second) = map(clip_and_frame, pair)
         assert clip == other < 4 and 1 <= abs(first - second) <= 4
-    assert {clip_and_frame(pair.target)[0] for pair in found} == {0, 1, 2, 3}
+    assert {clip_and_frame(pair.target)[0] for pair in pairs_of_clips} == {0, 1, 2, 3}
     assert {clip_and_frame(picture)[0] for pair in pairs.validation(5) for picture in pair} == {4}
 
 
 def test_pairs_of_photographs_show_one_scene_in_another_light(pairs):
-    found = [pairs.pair(n) for n in range(60)]
-    found = [pair for pair in found if np.ptp(pair.target, (0, 1)).any()]
-    assert len(found) > 5
-    brighter = [float(np.log(pair.reference.mean() / pair.target.mean())) for pair in found]
+    photographs = [pairs.pair(n) for n in range(60)]
+    photographs = [pair for pair in photographs if np.ptp(pair.target, (0, 1)).any()]
+    assert len(photographs) > 5
+    brighter = [float(np.log(pair.reference.mean() / pair.target.mean())) for pair in photographs]
     assert np.std(brighter) > 0.02 and max(map(abs, brighter)) < 1
-    assert all(not np.array_equal(*pair) for pair in found)
+    assert all(not np.array_equal(*pair) for pair in photographs)
 
 
 def test_strangers_are_of_two_clips_of_a_place(pairs):
@@ -100,8 +100,8 @@ def test_strangers_are_of_two_clips_of_a_place(pairs):
 def test_a_mixture_has_so_large_shares_of_each_kind(pairs, monkeypatch):
     for kind in ("parts", "crops", "stranger", "pair"):
         monkeypatch.setattr(Pairs, kind, lambda self, number, kind=kind: kind)
-    found = Counter(pairs.mixed(0, (at + 0.5) / 100, 0.3, 0.25, 0.05) for at in range(100))
-    assert found == {"parts": 30, "crops": 25, "stranger": 5, "pair": 40}
+    kinds = Counter(pairs.mixed(0, (at + 0.5) / 100, 0.3, 0.25, 0.05) for at in range(100))
+    assert kinds == {"parts": 30, "crops": 25, "stranger": 5, "pair": 40}
 
 
 def test_parts_are_the_two_sides_of_a_photograph(tmp_path):
@@ -114,14 +114,14 @@ def test_parts_are_the_two_sides_of_a_photograph(tmp_path):
         Image.fromarray(photo.astype(np.uint8)).save(tmp_path / "photos" / f"{number}.webp", lossless=True)
     pairs = Pairs(tmp_path, (24, 40))
     for held_out, photos in ((False, {1, 2}), (True, {0})):
-        found = [pairs.parts(number, held_out) for number in range(30)]
-        assert {round(float(pair.target[0, 0, 2] * 2.55)) for pair in found} == photos
-        sides = [(pair.target[0, 0, 0] < 0.1, pair.target[0, -1, 0] > 0.9) for pair in found]
+        sides_of_photographs = [pairs.parts(number, held_out) for number in range(30)]
+        assert {round(float(pair.target[0, 0, 2] * 2.55)) for pair in sides_of_photographs} == photos
+        sides = [(pair.target[0, 0, 0] < 0.1, pair.target[0, -1, 0] > 0.9) for pair in sides_of_photographs]
         assert all(left != right for left, right in sides) and len(set(sides)) == 2
-    for target, reference in found:
+    for target, reference in sides_of_photographs:
         assert 0.45 < np.ptp(target[0, :, 0]) < 0.62 and np.abs(target[..., 0] - reference[..., 0]).mean() > 0.25
         assert target.shape == reference.shape == (24, 40, 3)
-    np.testing.assert_array_equal(found[7].target, pairs.parts(7, True).target)
+    np.testing.assert_array_equal(sides_of_photographs[7].target, pairs.parts(7, True).target)
 
 
 def test_a_folder_without_clips_is_refused(tmp_path):
@@ -154,8 +154,8 @@ def test_a_run_that_was_stopped_ends_as_if_it_never_was(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "parts", stop=9)
     parts = run(tmp_path / "parts")
-    for one, two in zip(whole.parameters(), parts.parameters(), strict=True):
-        torch.testing.assert_close(one, two, rtol=0, atol=0)
+    for first, second in zip(whole.parameters(), parts.parameters(), strict=True):
+        torch.testing.assert_close(first, second, rtol=0, atol=0)
     rows = [[json.loads(line) for line in (tmp_path / f"{name}.jsonl").read_text().splitlines()] for name in ("whole", "parts")]
     assert [row["step"] for row in rows[0]] == [row["step"] for row in rows[1]] == [4, 8, 12]
     assert rows[0][2]["training"] == rows[1][2]["training"] < rows[0][0]["training"]
@@ -166,7 +166,7 @@ def test_a_run_that_has_ended_goes_on_for_another_cycle(tmp_path, monkeypatch):
     run(tmp_path / "parts")
     rates = []
     shared = loop._cosine
-    monkeypatch.setattr(loop, "_cosine", lambda *about: rates.append(shared(*about)) or rates[-1])
+    monkeypatch.setattr(loop, "_cosine", lambda *arguments: rates.append(shared(*arguments)) or rates[-1])
     parts = run(tmp_path / "parts", cycles=2)
     assert len(rates) == 12 and rates[0] == 1 and rates == sorted(rates, reverse=True) and rates[-1] < 0.05
     torch.testing.assert_close(whole.weight, parts.weight, rtol=0, atol=0)
@@ -307,7 +307,7 @@ def test_fusion_prepares_each_pair_once(tmp_path, data, monkeypatch):
     monkeypatch.setattr(fusion, "prepared", counted)
     with pytest.raises(KeyboardInterrupt):
         fusion.prepare(tmp_path / "x.npy", pairs, 5)
-    monkeypatch.setattr(fusion, "prepared", lambda *about: done.append(about[-1]) or work(*about))
+    monkeypatch.setattr(fusion, "prepared", lambda *arguments: done.append(arguments[-1]) or work(*arguments))
     stored = np.concatenate(fusion.prepare(tmp_path / "x.npy", pairs, 5))
     assert done == list(range(7))
     right = lab(np.rint(fusion.sample(pairs, 3)[0] * 255).astype(np.uint8))[..., 1:].transpose(2, 0, 1)
@@ -315,11 +315,11 @@ def test_fusion_prepares_each_pair_once(tmp_path, data, monkeypatch):
 
 
 def test_one_in_four_pairs_of_fusion_has_a_reference_of_another_scene_beside(pairs):
-    found = [fusion.sample(pairs, number) for number in range(200)]
-    assert {len(references) for _, references in found} == {1, 2}
-    assert 30 < sum(len(references) == 2 for _, references in found) < 70
+    samples = [fusion.sample(pairs, number) for number in range(200)]
+    assert {len(references) for _, references in samples} == {1, 2}
+    assert 30 < sum(len(references) == 2 for _, references in samples) < 70
     again = fusion.sample(pairs, 7)
-    np.testing.assert_array_equal(again[0], found[7][0])
+    np.testing.assert_array_equal(again[0], samples[7][0])
 
 
 @pytest.mark.slow
@@ -349,24 +349,37 @@ def test_embedding_learns_which_texture_has_which_colour():
 
 @pytest.mark.slow
 def test_fusion_learns_to_reject_what_is_said_to_be_wrong():
-    """Half of the matches have a wrong colour, and a cue that says so."""
+    """Half of the matches have a wrong colour, and a cue that says so.
+
+    Gradients are clipped as in the recipe, and the error is that of 16 new pictures: without either, rounding that differs
+    from machine to machine decides how the last step ends.
+    """
     torch.manual_seed(0)
     network = fusion.FusionNetwork()
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
     random = np.random.default_rng(0)
-    for _ in range(60):
-        stored = np.zeros((fusion.CUES + 2, 64, 64), np.float32)
+
+    def stored():
+        x = np.zeros((fusion.CUES + 2, 64, 64), np.float32)
         right, wrong = random.random((64, 64)) < 0.5, random.normal(0, 0.4, (2, 1, 1))
-        stored[0], stored[-2:] = 0.5, random.normal(0, 0.3, (2, 1, 1))
-        stored[1:3] = stored[3:5] = stored[5:7] = np.where(right, stored[-2:], wrong)
-        stored[8] = right
-        loss, error = fusion.losses(network, stored)
+        x[0], x[-2:] = 0.5, random.normal(0, 0.3, (2, 1, 1))
+        x[1:3] = x[3:5] = x[5:7] = np.where(right, x[-2:], wrong)
+        x[8] = right
+        return x
+
+    for _ in range(60):
+        loss, _ = fusion.losses(network, stored())
         optimizer.zero_grad()
         loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
-    assert error.item() < 0.3 * float(np.abs(stored[1:3] - stored[-2:]).mean() * 100)
+    pictures = [stored() for _ in range(16)]
+    with torch.no_grad():
+        errors = [fusion.losses(network, x)[1].item() for x in pictures]
+    assert np.mean(errors) < 0.3 * np.mean([np.abs(x[1:3] - x[-2:]).mean() * 100 for x in pictures])
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_the_weights_that_ship_for_another_layer(data, tmp_path, threads):
     options = ["psal7", "--data", str(data), "--output", str(tmp_path), "--steps", "1", "--rate", "1e-7", "--start", "psal3"]
     threads(1)
@@ -391,9 +404,9 @@ def test_exported_weights_are_those_of_the_checkpoint_and_say_how_they_were_made
     entries = tomllib.loads((tmp_path / "manifest.toml").read_text())
     assert entries["a-line"] == {"file": "a-line.safetensors", "sha256": digest} and list(entries) == ["a-line", "zebra"]
     with safe_open(path, "pt") as file:
-        about = file.metadata()
-    assert about["architecture"] == "Linear" and json.loads(about["sizes"]) == {"weight": [1, 2], "bias": [1]}
-    assert json.loads(about["recipe"]) == {"steps": 12, "rate": 0.1} and about["steps"] == "12" and about["revision"]
+        arguments = file.metadata()
+    assert arguments["architecture"] == "Linear" and json.loads(arguments["sizes"]) == {"weight": [1, 2], "bias": [1]}
+    assert json.loads(arguments["recipe"]) == {"steps": 12, "rate": 0.1} and arguments["steps"] == "12" and arguments["revision"]
 
 
 @pytest.mark.slow

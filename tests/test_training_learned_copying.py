@@ -29,11 +29,11 @@ def data(tmp_path_factory):
 
 def sources(crops, numbers):
     """(folder, number) of what crops are of."""
-    found = set()
+    names = set()
     for number in numbers:
         red, _, blue = np.median(crops.crop(number)[0], (0, 1)).astype(int)
-        found.add(("photos", red // 10 - 1) if red else ("scenes", blue // 10 - 1))
-    return found
+        names.add(("photos", red // 10 - 1) if red else ("scenes", blue // 10 - 1))
+    return names
 
 
 def test_photographs_and_scenes_that_are_held_out_only_validate(data):
@@ -46,8 +46,8 @@ def test_photographs_and_scenes_that_are_held_out_only_validate(data):
 def test_a_number_always_gives_the_same_crop_and_hole(data):
     crops, again, other = (Crops(data, 64, seed) for seed in (0, 0, 1))
     for number in (0, 1, 2, FAR + 1):
-        for one, two in zip(crops.crop(number), again.crop(number), strict=True):
-            np.testing.assert_array_equal(one, two)
+        for first, two in zip(crops.crop(number), again.crop(number), strict=True):
+            np.testing.assert_array_equal(first, two)
     assert any(not np.array_equal(crops.crop(n)[1], other.crop(n)[1]) for n in range(3))
     assert np.array_equal(crops.crop(FAR)[1], other.crop(FAR)[1])  # all runs are validated alike
 
@@ -141,8 +141,8 @@ def test_what_is_in_the_hole_is_not_seen():
     network, (truth, mask) = CopyingNetwork((8, 8, 8)).eval(), pattern()
     other = torch.where(mask > 0, torch.rand_like(truth), truth)
     with torch.no_grad():
-        for one, two in zip(network(truth, mask), network(other, mask), strict=True):
-            assert torch.equal(one, two)
+        for first, two in zip(network(truth, mask), network(other, mask), strict=True):
+            assert torch.equal(first, two)
 
 
 def test_features_are_bounded_and_keep_their_direction():
@@ -150,14 +150,15 @@ def test_features_are_bounded_and_keep_their_direction():
     torch.manual_seed(0)
     network, (truth, mask) = CopyingNetwork((8, 8)).eval(), pattern()
     with torch.no_grad():
-        found = []
+        features = []
         for scale in (1.0, 1e6):
             network.matched.weight.mul_(scale), network.matched.bias.mul_(scale)
-            found.append(network(truth, mask)[2])
-    assert found[1].norm(dim=1).max() < RADIUS * (1 + 1e-5)
-    assert F.cosine_similarity(*found, dim=1).min() > 1 - 1e-4
+            features.append(network(truth, mask)[2])
+    assert features[1].norm(dim=1).max() < RADIUS * (1 + 1e-5)
+    assert F.cosine_similarity(*features, dim=1).min() > 1 - 1e-4
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_ends_as_if_it_never_was(data, tmp_path, monkeypatch, threads):
     threads(1)
     monkeypatch.setattr(precision, "fastest", lambda *_: precision.Setting("float32", True))

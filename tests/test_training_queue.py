@@ -269,8 +269,8 @@ def test_the_fastest_setting_is_measured_once_a_machine(tmp_path, monkeypatch):
 
     monkeypatch.setattr(precision, "_seconds_of_a_step", seconds)
     for _ in range(2):
-        found = precision.fastest(nn.Linear(1, 1), lambda network: network.weight.sum(), "cpu", tmp_path / "x.json")
-        assert found == precision.Setting("bfloat16", False)
+        setting = precision.fastest(nn.Linear(1, 1), lambda network: network.weight.sum(), "cpu", tmp_path / "x.json")
+        assert setting == precision.Setting("bfloat16", False)
     assert len(measured) == 4
     monkeypatch.setattr(precision, "facts", lambda *_: {"machine": {"processor": "another"}})
     precision.fastest(nn.Linear(1, 1), lambda network: network.weight.sum(), "cpu", tmp_path / "x.json")

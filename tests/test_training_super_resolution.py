@@ -37,11 +37,12 @@ def crops(data):
     return Crops(data, 2, 0, sizes=SIZES)
 
 
+@pytest.mark.slow
 def test_a_number_always_gives_the_same_batch_reduced_from_its_own(data, crops):
     again, other = Crops(data, 2, 0, sizes=SIZES), Crops(data, 2, 1, sizes=SIZES)
     for number in (3, 0):
-        for one, two in zip(crops.batch(number), again.batch(number), strict=True):
-            assert torch.equal(one, two)
+        for left, right in zip(crops.batch(number), again.batch(number), strict=True):
+            assert torch.equal(left, right)
     assert not torch.equal(crops.batch(3)[0], other.batch(3)[0])
     shapes = set()
     for number in range(12):
@@ -49,9 +50,9 @@ def test_a_number_always_gives_the_same_batch_reduced_from_its_own(data, crops):
         shapes.add(tuple(small.shape))
         assert large.shape == (len(small), 3, 2 * small.shape[2], 2 * small.shape[3])
         inner = (slice(None), slice(4, -4), slice(4, -4))  # at its border the crop lacks what is around it
-        for one, whole in zip(small, large, strict=True):
+        for left, whole in zip(small, large, strict=True):
             again_small = smaller((whole * 255).round().byte(), 2).float() / 255
-            assert (again_small[inner] - one[inner]).abs().max() <= 1.01 / 255
+            assert (again_small[inner] - left[inner]).abs().max() <= 1.01 / 255
     assert shapes == {(count, 3, side, side) for side, count in SIZES}
 
 
@@ -99,8 +100,8 @@ def test_crops_lie_in_all_eight_ways(crops):
     rows, columns = torch.meshgrid(torch.arange(200), torch.arange(200), indexing="ij")
     ramp = (columns + rows // 4).clamp(max=255).byte().expand(3, -1, -1)
     crops.training, crops.of_side = [(smaller(ramp, 2), ramp)], {24: [0], 32: [0]}
-    found = [(large[0] * 255).round().int() for number in range(40) for large in crops.batch(number)[1]]
-    steps = [(int(x[0, -1] - x[0, 0]), int(x[-1, 0] - x[0, 0])) for x in found]  # to the right, downwards
+    ramps = [(large[0] * 255).round().int() for number in range(40) for large in crops.batch(number)[1]]
+    steps = [(int(x[0, -1] - x[0, 0]), int(x[-1, 0] - x[0, 0])) for x in ramps]  # to the right, downwards
     assert {(a > 0, b > 0, abs(a) > abs(b)) for a, b in steps} == set(product((False, True), repeat=3))
 
 
@@ -109,8 +110,8 @@ def test_the_kernel_is_the_cubic_one_of_twice_the_width():
     line = torch.zeros(3, 32, 32, dtype=torch.uint8)
     line[:, :, 16] = 200
     expected = np.array([-3, 29, 111, -9]) / 128 / 2 * 200  # of the pixels 6 to 9, which lie 1.75, .75, .25 and 1.25 away
-    found = smaller(line, 2)[0, 8].numpy().astype(int)
-    np.testing.assert_allclose(found[[6, 7, 8, 9]], expected.clip(0), atol=0.51)
+    response = smaller(line, 2)[0, 8].numpy().astype(int)
+    np.testing.assert_allclose(response[[6, 7, 8, 9]], expected.clip(0), atol=0.51)
     assert torch.equal(smaller(line, 1), line) and smaller(line[:, :31], 3).shape == (3, 10, 10)
 
 
@@ -134,8 +135,8 @@ def test_degraded_crops_keep_their_colours():
 
 def test_luminance_is_that_of_the_benchmarks():
     white, black, green = torch.ones(1, 3, 1, 1), torch.zeros(1, 3, 1, 1), torch.tensor([0.0, 1, 0]).view(1, 3, 1, 1)
-    found = [float(luminance(x)[0, 0, 0]) * 255 for x in (white, black, green)]
-    np.testing.assert_allclose(found, [235, 16, 16 + 128.553], atol=0.01)
+    levels = [float(luminance(x)[0, 0, 0]) * 255 for x in (white, black, green)]
+    np.testing.assert_allclose(levels, [235, 16, 16 + 128.553], atol=0.01)
 
 
 def test_a_folder_without_photographs_is_refused(tmp_path):
@@ -164,6 +165,7 @@ def trained(data, monkeypatch, threads):
     return run
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_ends_as_if_it_never_was(trained, tmp_path):
     whole = trained(tmp_path / "whole")
     for _ in range(3):
@@ -190,10 +192,10 @@ def test_a_run_takes_what_fits_from_a_trunk_without_attention(trained, tmp_path)
     first = torch.load(tmp_path / "first" / "upscale_x2.best.pt", weights_only=True)
     assert not any(name.startswith("cross.") for name in first["model"])
     start = str(tmp_path / "first" / "upscale_x2.best.pt")
-    found = trained(tmp_path / "then", "--start", start, "--rate", "1e-9", steps=1)
+    state = trained(tmp_path / "then", "--start", start, "--rate", "1e-9", steps=1)
     for name, x in first["model"].items():
-        torch.testing.assert_close(found["model"][name], x, atol=1e-7, rtol=0)
-    assert any(name.startswith("cross.") for name in found["model"])
+        torch.testing.assert_close(state["model"][name], x, atol=1e-7, rtol=0)
+    assert any(name.startswith("cross.") for name in state["model"])
 
 
 @pytest.mark.slow

@@ -96,14 +96,14 @@ def test_the_seed_counts_and_threads_do_not(architecture):
     made = network(2, architecture, k=1, iterations=1)
     threads = torch.get_num_threads()
     try:
-        found = []
+        results = []
         for seed, count in ((0, 1), (0, 2), (7, 2)):
             torch.set_num_threads(count)
-            found.append(Upscaler([made], seed=seed, largest=600)(pixels)[0])
+            results.append(Upscaler([made], seed=seed, largest=600)(pixels)[0])
     finally:
         torch.set_num_threads(threads)
-    np.testing.assert_array_equal(found[0], found[1])
-    assert (found[0] != found[2]).any()
+    np.testing.assert_array_equal(results[0], results[1])
+    assert (results[0] != results[2]).any()
 
 
 def test_the_mean_of_eight_is_the_same_for_a_turned_picture():
@@ -154,9 +154,9 @@ def test_short_memory_of_a_device_is_logged_and_smaller_strips_are_tried(monkeyp
 
 @pytest.mark.parametrize("largest", [module.LARGEST, 4096])
 def test_a_gpu_has_ways_to_fall_back_to_each_no_larger(largest):
-    found = Upscaler([plain(2)], "cuda:1", largest=largest).modes
-    assert [(mode.device, mode.half) for mode in found] == [("cuda:1", False), ("cuda:1", True), ("cuda:1", True), ("cpu", False)]
-    assert found[2].largest == min(largest, module.FEWEST) and all(mode.largest <= largest for mode in found)
+    modes = Upscaler([plain(2)], "cuda:1", largest=largest).modes
+    assert [(mode.device, mode.half) for mode in modes] == [("cuda:1", False), ("cuda:1", True), ("cuda:1", True), ("cpu", False)]
+    assert modes[2].largest == min(largest, module.FEWEST) and all(mode.largest <= largest for mode in modes)
     assert run_modes("cpu", 7, 3) == [RunMode("cpu", False, 7)]
 
 
@@ -186,11 +186,11 @@ def test_published_checkpoints_load_by_their_shapes(tmp_path, scale, depth):
     torch.manual_seed(0)
     made = CSNLN(scale, 8, depth).eval()
     torch.save(made.state_dict(), tmp_path / "model.pt")
-    found = network_of(str(tmp_path / "model.pt"), scale)
-    assert (found.scale, found.depth, found.white) == (scale, depth, 1)
+    loaded = network_of(str(tmp_path / "model.pt"), scale)
+    assert (loaded.scale, loaded.depth, loaded.white) == (scale, depth, 1)
     image = torch.rand(1, 3, 8, 8)
     with torch.no_grad():
-        torch.testing.assert_close(found(image), made(image), atol=1e-6, rtol=0)
+        torch.testing.assert_close(loaded(image), made(image), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("cross", [True, False])
@@ -198,12 +198,12 @@ def test_published_checkpoints_load_by_their_shapes(tmp_path, scale, depth):
 def test_weights_of_psals_own_load_by_their_shapes(tmp_path, architecture, cross):
     made = network(3, architecture, cross=cross)
     torch.save(made.state_dict(), tmp_path / "model.pt")
-    found = network_of(str(tmp_path / "model.pt"), 3)
-    assert type(found) is architecture and (found.scale, len(found.body), found.cross is not None) == (3, 3, cross)
-    found.before = made.before  # of which the shapes do not tell
+    loaded = network_of(str(tmp_path / "model.pt"), 3)
+    assert type(loaded) is architecture and (loaded.scale, len(loaded.body), loaded.cross is not None) == (3, 3, cross)
+    loaded.before = made.before  # of which the shapes do not tell
     image = torch.rand(1, 3, 9, 9)
     with torch.no_grad():
-        torch.testing.assert_close(found(image), made(image), atol=1e-3, rtol=0)  # what is kept is rounded to float16
+        torch.testing.assert_close(loaded(image), made(image), atol=1e-3, rtol=0)  # what is kept is rounded to float16
 
 
 def test_the_field_leads_to_the_picture_reduced_by_two():
@@ -223,13 +223,13 @@ def test_weights_of_the_range_255_mean_the_same(tmp_path):
     for name in ("sub_mean.bias", "add_mean.bias"):
         state[name] = state[name] * 255
     torch.save(state, tmp_path / "wide.pt")
-    found = network_of(str(tmp_path / "wide.pt"), 2)
+    loaded = network_of(str(tmp_path / "wide.pt"), 2)
     image = torch.rand(1, 3, 8, 8)
     with torch.no_grad():
         made.white = 255.0
         made.load_state_dict(state)
-        torch.testing.assert_close(found(image), made(image))
-        assert found(image).abs().max() < 10
+        torch.testing.assert_close(loaded(image), made(image))
+        assert loaded(image).abs().max() < 10
 
 
 REFUSED = {

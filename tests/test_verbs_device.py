@@ -10,7 +10,7 @@ from PIL import Image
 from psal_cli.commands import devices
 from psal_cli.memory_fallback import RunMode
 from psal_cli.verbs.inpaint import guide, painter
-from psal_cli.verbs.upscale import api, networks, upscaler
+from psal_cli.verbs.upscale import networks, upscaler
 
 from .photos import lines, psal
 
@@ -25,13 +25,12 @@ def gpu(request, tmp_path, monkeypatch):
     mask[14:34, 20:42] = 255
     Image.fromarray(mask).save("mask.png")
     monkeypatch.setattr(devices, "choose_device", lambda name: ("cuda:0", "the first CUDA device"))
-    for_inpaint, for_upscale = painter.painting_network, api.networks_for
+    for_inpaint, for_upscale = painter.painting_network, networks._cached
     for module in (guide, painter):
         monkeypatch.setattr(module, "painting_network", lambda chosen: for_inpaint(replace(chosen, device="cpu")))
     describing = guide.describing_network
     monkeypatch.setattr(guide, "describing_network", lambda source, _: describing(source, "cpu"))
-    for module in (api, networks):
-        monkeypatch.setattr(module, "networks_for", lambda *given: for_upscale(*given[:-1]))
+    monkeypatch.setattr(networks, "_cached", lambda *given: for_upscale(*given[:-1], "cpu"))
     for drawer, name in ((guide.FeatureGuide, "_described"), (painter.Painter, "_drawn"), (upscaler.Upscaler, "_drawn")):
         drawn = getattr(drawer, name)
 

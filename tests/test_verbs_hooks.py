@@ -11,66 +11,66 @@ def told():
     return []
 
 
-def meter(told, total):
+def meter_of(told, total):
     return Meter(lambda share, text: told.append((round(share, 6), text)), total)
 
 
 def test_shares_are_those_of_the_costs(told):
-    one = meter(told, 10)
-    one.begin(2, "a")
-    one.spend(1)
-    one.begin(4, "b")  # what `a` had left is done
-    one.spend(2)
-    one.spend(100)  # never beyond its own end
-    one.begin(4, "c")
+    meter = meter_of(told, 10)
+    meter.begin(2, "a")
+    meter.spend(1)
+    meter.begin(4, "b")  # what `a` had left is done
+    meter.spend(2)
+    meter.spend(100)  # never beyond its own end
+    meter.begin(4, "c")
     assert told == [(0, "a"), (0.1, "a"), (0.2, "b"), (0.4, "b"), (0.6, "b"), (0.6, "c")]
 
 
 def test_an_unknown_number_of_steps_comes_ever_nearer_to_the_end(told):
-    one = meter(told, 2)
-    one.begin(1, "a")
+    meter = meter_of(told, 2)
+    meter.begin(1, "a")
     for _ in range(30):
-        one.approach(1 / 4)
+        meter.approach(1 / 4)
     assert [share for share, _ in told[:3]] == [0, 0.125, 0.21875] and 0.499 < told[-1][0] <= 0.5
 
 
 def test_shares_never_fall_when_all_is_done_anew(told):
-    one = meter(told, 4)
-    one.begin(4, "first")
-    one.spend(2)
-    one.restart()
-    one.begin(4, "second")
-    one.spend(2)
-    one.spend(2)
+    meter = meter_of(told, 4)
+    meter.begin(4, "first")
+    meter.spend(2)
+    meter.restart()
+    meter.begin(4, "second")
+    meter.spend(2)
+    meter.spend(2)
     assert told == [(0, "first"), (0.5, "first"), (0.5, "second"), (0.75, "second"), (1, "second")]
 
 
 def test_costs_that_were_expected_too_low_end_at_one(told):
-    one = meter(told, 1)
-    one.begin(1, "a")
-    one.begin(1, "b")
-    one.spend(1)
+    meter = meter_of(told, 1)
+    meter.begin(1, "a")
+    meter.begin(1, "b")
+    meter.spend(1)
     assert told[-1] == (1, "b")
 
 
 def test_nobody_needs_to_listen():
-    one = Meter(None, 0)
-    one.begin(0, "a")
-    one.spend(1)
-    assert 0 <= one.share <= 1
+    meter = Meter(None, 0)
+    meter.begin(0, "a")
+    meter.spend(1)
+    assert 0 <= meter.share <= 1
 
 
 def test_a_part_tells_shares_of_the_whole(told):
-    one = Meter(part_of(lambda share, text: told.append((share, text)), 0.5, 0.75, ", part 2"), 2)
-    one.begin(2, "a")
-    one.spend(1)
+    meter = Meter(part_of(lambda share, text: told.append((share, text)), 0.5, 0.75, ", part 2"), 2)
+    meter.begin(2, "a")
+    meter.spend(1)
     assert told == [(0.5, "a, part 2"), (0.625, "a, part 2")]
     assert part_of(None, 0, 1) is None
 
 
 def test_a_cancel_is_asked_at_each_step(told):
-    one = Meter(watched(None, lambda: bool(told)), 2)
-    one.begin(2, "a")
+    meter = Meter(watched(None, lambda: bool(told)), 2)
+    meter.begin(2, "a")
     told.append("stop")
     with pytest.raises(CancelledError):
-        one.spend(1)
+        meter.spend(1)

@@ -11,12 +11,13 @@ from threading import Barrier
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import psal_cli
 from psal_cli.attention import PSAttention
 from psal_cli.image.cielab import lightness
-from psal_cli.networks.csnln import Pasting
+from psal_cli.networks.pasting import Pasting
 from psal_cli.verbs.colorize import options as colorize_options
 from psal_cli.verbs.colorize import paper
 from psal_cli.verbs.generate import options as generate_options
@@ -204,8 +205,8 @@ REFUSED = {
     "float64": (lambda: psal_cli.upscale(GREY / 255, 2), "image", "uint8, uint16 or float32"),
     "five channels": (lambda: psal_cli.upscale(np.zeros((4, 4, 5), np.uint8), 2), "image", "[H, W, 3]"),
     "no pixels": (lambda: psal_cli.generate(np.zeros((0, 4), np.uint8)), "image", "[H, W]"),
-    "more than white": (lambda: psal_cli.upscale(np.full((4, 4), 1.5, np.float32), 2), "image", "values in [0, 1]"),
-    "NaN": (lambda: psal_cli.upscale(np.full((4, 4), np.nan, np.float32), 2), "image", "values in [0, 1]"),
+    "more than white": (lambda: psal_cli.generate(np.full((24, 32), 1.5, np.float32)), "image", "values in [0, 1]"),
+    "NaN": (lambda: psal_cli.upscale(np.full((4, 4), np.nan, np.float32), 2), "image", "finite values"),
     "a reference of booleans": (lambda: psal_cli.reconstruct(GREY, GREY > 0), "reference", "uint8"),
     "no references": (lambda: psal_cli.colorize(GREY, []), "references", "at least one"),
     "a grey reference": (lambda: psal_cli.colorize(GREY, [COLOURS, GREY]), "references[1]", "with colours"),
@@ -222,9 +223,17 @@ REFUSED = {
         "references",
         "one of 32x24",
     ),
-    "scale": (lambda: psal_cli.upscale(GREY, 5), "scale", "one of 2, 3, 4, 8"),
-    "two networks": (lambda: psal_cli.upscale(GREY, 8, weights="one.pt"), "weights", "two networks"),
-    "model": (lambda: psal_cli.upscale(GREY, 2, model="sharp"), "model", "one of clean, photo"),
+    "scale": (lambda: psal_cli.upscale(GREY, 17), "scale", "above 1, at most 16"),
+    "no scale": (lambda: psal_cli.upscale(GREY), "scale", "one of scale, width and height, long_side and megapixels"),
+    "a scale and a size": (lambda: psal_cli.upscale(GREY, 2, width=9), "scale", "one of scale, width and height"),
+    "a size out of reach": (lambda: psal_cli.upscale(GREY, long_side=999), "long_side", "at most 16 times"),
+    "a width of nothing": (lambda: psal_cli.UpscaleOptions(width=0), "width", "at least 1"),
+    "a side of nothing": (lambda: psal_cli.upscale(GREY[:2], long_side=4), "long_side", "leaves a pixel of each side"),
+    "megapixels": (lambda: psal_cli.UpscaleOptions(megapixels=0), "megapixels", "above 0"),
+    "weights that are none": (lambda: psal_cli.upscale(GREY, 2, weights=7), "weights", "a torch.nn.Module"),
+    "a module of another task": (lambda: psal_cli.upscale(GREY, weights=torch.nn.Identity().eval()), "weights", "n at least 2"),
+    "a module in training": (lambda: psal_cli.upscale(GREY, weights=torch.nn.Upsample(scale_factor=2)), "weights", "evaluation"),
+    "model": (lambda: psal_cli.upscale(GREY, 2, model="sharp"), "model", "one of auto, clean, photo"),
     "method": (lambda: psal_cli.generate(GREY, method="sin"), "method", "one of psinot, psin"),
     "levels": (lambda: psal_cli.generate(GREY, levels=3, method="psin"), "levels", "at most 2"),
     "generate on a GPU": (lambda: psal_cli.generate(GREY, device="cuda"), "device", "cpu"),
@@ -291,6 +300,7 @@ def wide_hole(picture):
     return mask
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", LONG)
 def test_the_share_that_is_told_follows_the_time_and_moves_inside_long_steps(verb, photo, threads):
     threads(1)
@@ -332,7 +342,8 @@ def test_less_memory_searches_colours_at_a_smaller_size(photo, monkeypatch):
     plan = memory_model.plan(headers[0], headers[1:], {"output": "PNG"})
     seen = []
     result = psal_cli.colorize(large, [photo()], max_memory=plan.bytes - 1, progress=lambda *step: seen.append(step[1]))
-    assert result.confidence.shape[1] == 224 and any(", 224x" in text for text in seen)
+    smaller = 2 * memory_model.COARSE
+    assert result.confidence.shape[1] == smaller and any(f", {smaller}x" in text for text in seen)
 
 
 # ------------------------------------------------------------------------------------------------------------------ threads
@@ -360,10 +371,10 @@ CALLS = {
 }
 
 
-def same(one, two):
-    np.testing.assert_array_equal(one.image, two.image)
-    if one.field is not None:
-        np.testing.assert_array_equal(one.field.sources, two.field.sources)
+def same(first, second):
+    np.testing.assert_array_equal(first.image, second.image)
+    if first.field is not None:
+        np.testing.assert_array_equal(first.field.sources, second.field.sources)
 
 
 @pytest.mark.slow

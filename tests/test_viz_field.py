@@ -9,7 +9,7 @@ from PIL import Image
 from psal_cli.errors import InputError
 from psal_cli.image import read_picture
 from psal_cli.image.picture import Picture
-from psal_cli.networks.csnln import Pasting
+from psal_cli.networks.pasting import Pasting
 from psal_cli.verbs.colorize.coarse_to_fine import colorize
 from psal_cli.verbs.upscale.networks import networks_for
 from psal_cli.viz import drawing
@@ -38,9 +38,9 @@ def folder(tmp_path, pair_of_files, quick_colours):
 def test_offsets_of_a_field_are_places_less_own_places():
     nnf = np.stack(np.indices((4, 6)))[None].repeat(2, 0).astype(np.int32)
     nnf[1] += np.array([2, -3])[:, None, None]
-    found = between(nnf, [(4, 6)])
-    assert found.dtype == np.int32 and found.shape == (2, 2, 4, 6)
-    assert not found[0].any() and (found[1, 0] == 2).all() and (found[1, 1] == -3).all()
+    offsets = between(nnf, [(4, 6)])
+    assert offsets.dtype == np.int32 and offsets.shape == (2, 2, 4, 6)
+    assert not offsets[0].any() and (offsets[1, 0] == 2).all() and (offsets[1, 1] == -3).all()
 
 
 def test_a_source_of_another_size_lies_over_the_picture():
@@ -48,9 +48,9 @@ def test_a_source_of_another_size_lies_over_the_picture():
     assert not between(nnf, [(12, 18)]).any()
     number = np.zeros((4, 6), np.int32)
     number[:, 3:] = 1
-    found = between(nnf, [(12, 18), (12, 36)], number)
-    assert found.shape == (1, 3, 4, 6) and (found[0, 2] == number).all() and not found[0, :2, :, :3].any()
-    np.testing.assert_array_equal(found[0, 1, 0, 3:], [10 - 21, 13 - 27, 16 - 33])
+    offsets = between(nnf, [(12, 18), (12, 36)], number)
+    assert offsets.shape == (1, 3, 4, 6) and (offsets[0, 2] == number).all() and not offsets[0, :2, :, :3].any()
+    np.testing.assert_array_equal(offsets[0, 1, 0, 3:], [10 - 21, 13 - 27, 16 - 33])
 
 
 def some_field():
@@ -125,10 +125,10 @@ def test_a_field_is_drawn_on_black_or_on_floats():
 def test_inpaint_writes_whence_each_filled_pixel_came():
     done = psal("inpaint", "query.png", "--mask", "mask.png", "-o", "out.png", "--engine", "patch", "--save-offsets", "f.npy")
     assert done.exit_code == 0, done.stderr
-    found, hole = np.load("f.npy"), pixels_of("mask.png") > 0
-    assert found.shape == (1, 2, *SIZE) and found.dtype == np.int32
-    assert not found[0][:, ~hole].any()
-    source = np.indices(SIZE) + found[0]
+    offsets, hole = np.load("f.npy"), pixels_of("mask.png") > 0
+    assert offsets.shape == (1, 2, *SIZE) and offsets.dtype == np.int32
+    assert not offsets[0][:, ~hole].any()
+    source = np.indices(SIZE) + offsets[0]
     rows, columns = source[:, hole]
     assert rows.min() >= 0 and columns.min() >= 0 and rows.max() < SIZE[0] and columns.max() < SIZE[1]
     assert not hole[rows, columns].any()
@@ -140,26 +140,26 @@ def test_colorize_writes_the_reference_too():
     assert done.exit_code == 0, done.stderr
     references = [pixels_of("key.png"), pixels_of("other.png")]
     origin = colorize(pixels_of("query.png"), references).origin
-    found = np.load("f.npy")
-    assert found.shape == (1, 3, *origin.shape[:2])
-    np.testing.assert_array_equal(found[0, 2], origin[..., 0])
+    offsets = np.load("f.npy")
+    assert offsets.shape == (1, 3, *origin.shape[:2])
+    np.testing.assert_array_equal(offsets[0, 2], origin[..., 0])
     rows, columns = np.indices(origin.shape[:2])
     for number, reference in enumerate(references):  # the place in the reference is the offset and the own place, scaled
         here = origin[..., 0] == number
         for axis, own in enumerate((rows, columns)):
             scaled = (own + 0.5) * reference.shape[axis] // origin.shape[axis]
-            np.testing.assert_array_equal((found[0, axis] + scaled)[here], origin[..., 1 + axis][here])
+            np.testing.assert_array_equal((offsets[0, axis] + scaled)[here], origin[..., 1 + axis][here])
     assert 0.05 < origin[..., 0].mean() < 0.95  # both are used
-    one = psal("colorize", "query.png", "--ref", "key.png", "-o", "o.png", "--save-offsets", "one.npy")
-    assert one.exit_code == 0 and np.load("one.npy").shape[1] == 2
+    done_alone = psal("colorize", "query.png", "--ref", "key.png", "-o", "o.png", "--save-offsets", "one.npy")
+    assert done_alone.exit_code == 0 and np.load("one.npy").shape[1] == 2
 
 
 def test_reconstruct_writes_all_neighbours():
     done = psal("reconstruct", "query.png", "--from", "query.png", "-o", "out.png", "--save-offsets", "f.npy", "-k", 4)
     assert done.exit_code == 0, done.stderr
-    found = np.load("f.npy")
-    assert found.shape == (4, 2, *SIZE)
-    inside = found[:, :, 3:-3, 3:-3]
+    offsets = np.load("f.npy")
+    assert offsets.shape == (4, 2, *SIZE)
+    inside = offsets[:, :, 3:-3, 3:-3]
     assert (inside[0] == 0).all(0).mean() > 0.9 and inside[1:].any(1).all()
 
 

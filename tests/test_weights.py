@@ -130,9 +130,9 @@ def test_integers_are_no_weights():
         weights.load_strict(network, state, "file")
 
 
-@pytest.mark.parametrize("about", [{"recipe": "[" * 100_000}, {"recipe": "7"}, {"recipe": "\ud7ff"}])
-def test_no_metadata_of_a_file_of_weights_is_an_internal_error(tmp_path, about):
+@pytest.mark.parametrize("metadata", [{"recipe": "[" * 100_000}, {"recipe": "7"}, {"recipe": "\ud7ff"}])
+def test_no_metadata_of_a_file_of_weights_is_an_internal_error(tmp_path, metadata):
     from safetensors.torch import save_file
 
-    save_file({"x": torch.zeros(1)}, tmp_path / "w.safetensors", metadata=about)
+    save_file({"x": torch.zeros(1)}, tmp_path / "w.safetensors", metadata=metadata)
     assert weights.resolve(str(tmp_path / "w.safetensors"))[1] == {}

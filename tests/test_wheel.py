@@ -19,10 +19,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.subprocess]
 
 @pytest.fixture
 def wheel():
-    found = sorted((ROOT / "dist").glob(f"psal-*-py3-none-manylinux*_{platform.machine()}.whl"))
-    if not found or sys.platform != "linux":
+    wheels = sorted((ROOT / "dist").glob(f"psal-*-py3-none-manylinux*_{platform.machine()}.whl"))
+    if not wheels or sys.platform != "linux":
         pytest.skip("there is no wheel for this machine in dist/: `make dist` makes it")
-    return found[-1]
+    return wheels[-1]
 
 
 def test_the_wheel_needs_no_compiler(wheel, tmp_path):

@@ -30,6 +30,7 @@ namespace {
 
 struct Kernels {
   const char* name;
+  const char* lacking;  // what is said where the processor does not have it
   void (*search)(const psal_search_args&);
   void (*gather)(const psal_window_args&);
   void (*spread)(const psal_window_args&);
@@ -38,7 +39,8 @@ struct Kernels {
   void (*compose)(const psal_compose_args&);
 };
 
-#define KERNELS(NAME, ISA) {NAME, ISA::search, ISA::gather, ISA::spread, ISA::scatter, ISA::log_total, ISA::compose}
+#define KERNELS(NAME, LACKING, ISA) \
+  {NAME, LACKING, ISA::search, ISA::gather, ISA::spread, ISA::scatter, ISA::log_total, ISA::compose}
 
 #if defined(__x86_64__)
 // Asked of the processor itself: __builtin_cpu_supports finds nothing in a library that zig's clang has linked.
@@ -65,12 +67,12 @@ const struct Choice {
   bool (*runs)();
 } choices[] = {
 #ifdef PSAL_x86_64_v4
-    {KERNELS("x86-64-v4", x86_64_v4), [] { return has(true); }},
+    {KERNELS("x86-64-v4", "this processor has no AVX-512 (F, BW, CD, DQ and VL)", x86_64_v4), [] { return has(true); }},
 #endif
 #ifdef PSAL_x86_64_v3
-    {KERNELS("x86-64-v3", x86_64_v3), [] { return has(false); }},
+    {KERNELS("x86-64-v3", "this processor has no AVX2 and FMA", x86_64_v3), [] { return has(false); }},
 #endif
-    {KERNELS("baseline", baseline), [] { return true; }},
+    {KERNELS("baseline", "", baseline), [] { return true; }},
 };
 
 const Kernels* widest() {
@@ -106,24 +108,12 @@ const char* psal_scatter_cpu(const psal_window_args* args) { return run(kernels(
 const char* psal_log_total_cpu(const psal_window_args* args) { return run(kernels().log_total, args); }
 const char* psal_compose_cpu(const psal_compose_args* args) { return run(kernels().compose, args); }
 const char* psal_cpu_isa(void) { return kernels().name; }
-const char* psal_source_digest(void) { return PSAL_SOURCE_DIGEST; }
 const char* psal_use_cpu_isa(const char* name) {
   for (const Choice& choice : choices) {
     if (strcmp(choice.kernels.name, name)) continue;
-    if (!choice.runs()) return "this processor does not have the instruction set";
+    if (!choice.runs()) return choice.kernels.lacking;
     chosen = &choice.kernels;
     return nullptr;
   }
   return "psal was not built for the instruction set";
 }
-
-#ifndef PSAL_CUDA
-static const char* no_cuda = "psal was built without CUDA";
-const char* psal_search_cuda(const psal_search_args*) { return no_cuda; }
-const char* psal_gather_cuda(const psal_window_args*) { return no_cuda; }
-const char* psal_spread_cuda(const psal_window_args*) { return no_cuda; }
-const char* psal_scatter_cuda(const psal_window_args*) { return no_cuda; }
-const char* psal_log_total_cuda(const psal_window_args*) { return no_cuda; }
-const char* psal_cuda_architectures(void) { return ""; }
-int64_t psal_search_scratch(const psal_search_args*) { return 0; }
-#endif

@@ -21,6 +21,8 @@
 namespace psal {
 namespace {
 
+constexpr int kMostThreads = 1024;  // more are not started, whatever is asked for: as many as `psal --threads` takes
+
 // One call of run_chunks, on its caller's stack.
 struct Job {
   const Chunk chunk;
@@ -113,6 +115,7 @@ void hire(int wanted) {
 }  // namespace
 
 void run_chunks(int64_t count, int64_t grain, int threads, Chunk chunk, const void* body) {
+  threads = std::min(threads, kMostThreads);
   const int64_t helpers = std::min<int64_t>(threads, (count + grain - 1) / grain) - 1;
   if (helpers <= 0) {
     if (count > 0) chunk(body, 0, count);

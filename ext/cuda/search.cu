@@ -236,9 +236,9 @@ const char* psal_search_cuda(const psal_search_args* args) {
 }
 
 // The other field, and for both the iteration in which each match was born.
-int64_t psal_search_scratch(const psal_search_args* args) {
+int64_t psal_search_scratch_cuda(const psal_search_args* args) {
   if (args->schedule != PSAL_JUMP_FLOOD) return 0;
   return entries(*args) * (int64_t)(sizeof(uint32_t) + 2 * sizeof(uint16_t));
 }
 
-const char* psal_cuda_architectures(void) { return PSAL_CUDA_ARCHITECTURES; }
+const char* psal_architectures_cuda(void) { return PSAL_CUDA_ARCHITECTURES; }

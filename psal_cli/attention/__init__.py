@@ -1,4 +1,5 @@
-"""Attention layers with one calling convention: layer(query, key, value) on [B, C, H, W]; and those that fill a hole."""
+"""Attention layers with one calling convention: layer(query, key, value) on [B, C, H, W]; and layers that fill the hole of a
+feature map."""
 
 from psal_cli.attention.contextual import ContextualAttention, HoleAttention
 from psal_cli.attention.full import FullAttention, full_attention

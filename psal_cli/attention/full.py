@@ -1,6 +1,6 @@
 """Attention over all patches of the key, in chunks: what PSAL approximates (Cherel et al., arXiv 2202.03163, equation 1)."""
 
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +8,7 @@ from torch.autograd.function import once_differentiable
 
 from psal_cli.attention.patches import at_a_time, key_places, padded, patches_at, pixel_vectors, query_places, spread, values_at
 from psal_cli.ops import validation
+from psal_cli.ops.operator import Context
 
 
 def full_attention(
@@ -53,14 +54,18 @@ def full_attention(
     for image in range(query.shape[0]):
         places = key_places(key, key_mask, image, patch_size, stride)
         patches, values = patches_at(padded(keys[image], patch_size), places, patch_size), values_at(value[image], places)
-        asked = padded(queries[image], patch_size)
+        padded_query = padded(queries[image], patch_size)
         where = query_places(query, query_mask, image)
         attended = [
-            weighted(patches_at(asked, part, patch_size), patches, values, temperature, None)
+            weighted(patches_at(padded_query, part, patch_size), patches, values, temperature, None)
             for part in where.split(at_a_time(len(values)))
         ]
         images.append(spread(torch.cat(attended), where, query.shape[2:]))
     return torch.stack(images)
+
+
+class _WeightedContext(Context, Protocol):
+    temperature: float
 
 
 class Weighted(torch.autograd.Function):
@@ -71,7 +76,7 @@ class Weighted(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: _WeightedContext,
         queries: Tensor,  # [m, D]
         keys: Tensor,  # [n, D]
         values: Tensor,  # [n, Cv]
@@ -93,7 +98,7 @@ class Weighted(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: _WeightedContext, grad: Tensor) -> tuple[Tensor | None, ...]:
         queries, keys, values, weight, total, out = ctx.saved_tensors
         grad = grad / total
         logits = (grad @ values.T).sub_((grad * out).sum(1, keepdim=True)).mul_(weight)

@@ -12,8 +12,8 @@ from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from psal_cli.attention.patches import (
     at_a_time,
+    checkpointed,
     key_places,
-    made_again,
     padded,
     patches_at,
     pixel_vectors,
@@ -40,7 +40,7 @@ def sdpa_attention(
 ) -> Tensor:
     """`full_attention` by torch.nn.functional.scaled_dot_product_attention: no weights are kept, not even for the gradient.
 
-    All vectors are filled up with zeros to one length, D = C * patch_size^2 and a few more: torch's kernels that keep no weights
+    All vectors are padded with zeros to one length, D = C * patch_size^2 and a few more: torch's kernels that keep no weights
     want values as long as keys (on the CPU), and multiples of 8 (on CUDA). The memory is that of two times the key's patches.
     Differentiable in query, key and value.
 
@@ -55,16 +55,16 @@ def sdpa_attention(
         raise ValueError(f"value has {channels} channels, expected at most those of a key's patch, {numbers}")
 
     def attend(queries: Tensor, patches: Tensor, values: Tensor, place: Tensor) -> Tensor:
-        asked = F.pad(patches_at(queries, place, patch_size), (0, length - numbers))[None, None]
-        return F.scaled_dot_product_attention(asked, patches, values, scale=1 / temperature)[0, 0, :, :channels]
+        patches_asked = F.pad(patches_at(queries, place, patch_size), (0, length - numbers))[None, None]
+        return F.scaled_dot_product_attention(patches_asked, patches, values, scale=1 / temperature)[0, 0, :, :channels]
 
     images = []
     for image in range(query.shape[0]):
         places = key_places(key, key_mask, image, patch_size)
         patches = F.pad(patches_at(padded(keys[image], patch_size), places, patch_size), (0, length - numbers))[None, None]
         values = F.pad(values_at(value[image], places), (0, length - channels))[None, None]
-        where, asked = query_places(query, query_mask, image), padded(queries[image], patch_size)
-        attended = [made_again(attend, asked, patches, values, part) for part in where.split(at_a_time(numbers))]
+        where, padded_query = query_places(query, query_mask, image), padded(queries[image], patch_size)
+        attended = [checkpointed(attend, padded_query, patches, values, part) for part in where.split(at_a_time(numbers))]
         images.append(spread(torch.cat(attended), where, query.shape[2:]))
     return torch.stack(images)
 
@@ -95,11 +95,13 @@ def flex_local_attention(
     blocks = _windows(height, width, patch_size // 2, window // 2, query.device)
     images = []
     for image in range(query.shape[0]):
-        asked, given = (patches_at(padded(x[image], patch_size), order, patch_size)[None, None] for x in (queries, keys))
+        query_patches, key_patches = (
+            patches_at(padded(x[image], patch_size), order, patch_size)[None, None] for x in (queries, keys)
+        )
         values = values_at(value[image], order)[None, None]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the compiler, about itself
-            out = _compiled()(asked, given, values, block_mask=blocks, scale=1 / temperature)
+            out = _compiled()(query_patches, key_patches, values, block_mask=blocks, scale=1 / temperature)
         images.append(spread(out[0, 0], order, query.shape[2:]))
     return torch.stack(images)
 
@@ -135,10 +137,10 @@ def _windows(height: int, width: int, radius: int, reach: int, device: torch.dev
     number = near.sum(1, dtype=torch.int32)
     blocks = near.int().argsort(dim=1, descending=True, stable=True).int()
 
-    def seen(_batch: Tensor, _head: Tensor, asked: Tensor, given: Tensor) -> Tensor:
-        row, column = rows[given], columns[given]
+    def seen(_batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        row, column = rows[key], columns[key]
         inside = (row >= radius) & (row < height - radius) & (column >= radius) & (column < width - radius)
-        return inside & ((rows[asked] - row).abs() <= reach) & ((columns[asked] - column).abs() <= reach)
+        return inside & ((rows[query] - row).abs() <= reach) & ((columns[query] - column).abs() <= reach)
 
     size = len(order), len(order)
     return BlockMask.from_kv_blocks(number[None, None], blocks[None, None], BLOCK_SIZE=block, mask_mod=seen, seq_lengths=size)

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from psal_cli.attention.patches import at_a_time, key_places, made_again, padded, patches_at, query_places, spread, values_at
+from psal_cli.attention.patches import at_a_time, checkpointed, key_places, padded, patches_at, query_places, spread, values_at
 from psal_cli.ops import validation
 
 
@@ -48,13 +48,13 @@ def linear_attention(
 
     images = []
     for image in range(query.shape[0]):
-        asked, given = (padded(x[image], patch_size) for x in (query, key))
+        padded_query, padded_key = (padded(x[image], patch_size) for x in (query, key))
         total = value.new_zeros((numbers, value.shape[1] + 1))
         for part in key_places(key, key_mask, image, patch_size).split(at_a_time(numbers)):
-            total = made_again(gathered, total, given, value[image], part)
+            total = checkpointed(gathered, total, padded_key, value[image], part)
         where = query_places(query, query_mask, image)
-        found = [made_again(divided, total, asked, part) for part in where.split(at_a_time(numbers))]
-        images.append(spread(torch.cat(found), where, query.shape[2:]))
+        attended = [checkpointed(divided, total, padded_query, part) for part in where.split(at_a_time(numbers))]
+        images.append(spread(torch.cat(attended), where, query.shape[2:]))
     return torch.stack(images)
 
 

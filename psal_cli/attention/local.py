@@ -51,23 +51,23 @@ def local_attention(
     everywhere = query.new_ones((len(query), *query.shape[2:]), dtype=torch.bool)
     usable = valid_keys(everywhere if key_mask is None else key_mask, patch_size)
     queries, keys = pixel_vectors(query, key, similarity)
-    wanted = everywhere if query_mask is None else query_mask
+    searched = everywhere if query_mask is None else query_mask
     margin = window // 2 + patch_size // 2
     out = torch.zeros_like(value)
     for image in range(query.shape[0]):
-        if not wanted[image].any():
+        if not searched[image].any():
             continue
         # Only what the windows reach: slices of a whole picture, one for each block, would have gradients of its size.
-        (top, bottom), (left, right) = (_extent(wanted[image].any(axis)) for axis in (1, 0))
+        (top, bottom), (left, right) = (_extent(searched[image].any(axis)) for axis in (1, 0))
         near = slice(max(top - margin, 0), bottom + margin), slice(max(left - margin, 0), right + margin)
-        asked, given, values, keyed = (x[image][(..., *near)] for x in (queries, keys, value, usable))
-        maps = padded(asked, patch_size), given.permute(1, 2, 0), values, keyed
+        near_query, near_key, values, keyed = (x[image][(..., *near)] for x in (queries, keys, value, usable))
+        maps = padded(near_query, patch_size), near_key.permute(1, 2, 0), values, keyed
         for y in range(top, bottom, BLOCK):
             for x in range(left, right, BLOCK):
                 box = slice(y, min(y + BLOCK, bottom)), slice(x, min(x + BLOCK, right))
                 rows, columns = (slice(side.start - by.start, side.stop - by.start) for side, by in zip(box, near, strict=True))
                 attended = _attend(*maps, (rows, columns), patch_size, window, temperature)
-                out[(image, slice(None), *box)] = attended * wanted[(image, *box)]
+                out[(image, slice(None), *box)] = attended * searched[(image, *box)]
     return out
 
 
@@ -102,9 +102,9 @@ def _attend(
     values = inner(value[(..., *region)], patch_size).flatten(1).T
     far_rows, far_columns = (y[:, None] - rows).abs() > reach, (x[:, None] - columns).abs() > reach
     absent = far_rows[:, None, :, None] | far_columns[None, :, None, :] | ~inner(usable[region], patch_size)
-    asked = queries[box[0].start : box[0].stop + 2 * radius, box[1].start : box[1].stop + 2 * radius]
-    near, given = (all_patches(maps, patch_size) for maps in (asked, keys[region]))
-    out = weighted(near, given, values, temperature, absent.flatten(2).flatten(0, 1))
+    near_query = queries[box[0].start : box[0].stop + 2 * radius, box[1].start : box[1].stop + 2 * radius]
+    query_patches, key_patches = (all_patches(maps, patch_size) for maps in (near_query, keys[region]))
+    out = weighted(query_patches, key_patches, values, temperature, absent.flatten(2).flatten(0, 1))
     return out.T.unflatten(1, (len(y), len(x)))
 
 

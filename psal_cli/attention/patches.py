@@ -73,7 +73,7 @@ def all_patches(x: Tensor, patch_size: int) -> Tensor:
 
 
 def at_a_time(numbers: int) -> int:
-    """How many patches, or whatever takes so many numbers each, are worked on at a time."""
+    """How many items fit into one chunk, when each takes so many numbers."""
     return max(CHUNK // numbers, 1)
 
 
@@ -88,8 +88,8 @@ def spread(rows: Tensor, place: Tensor, size: torch.Size) -> Tensor:
     return out.index_copy(0, place, rows).T.unflatten(1, size)
 
 
-def made_again(step: Callable[..., Made], *inputs: Tensor) -> Made:
-    """step(*inputs), of which nothing is kept for the gradient but the inputs: the rest is made again (Chen et al. 2016)."""
+def checkpointed(step: Callable[..., Made], *inputs: Tensor) -> Made:
+    """Runs step(*inputs) with gradient checkpointing: only the inputs are kept, the rest is computed again (Chen et al. 2016)."""
     if not torch.is_grad_enabled():
         return step(*inputs)
     made: Made = checkpoint(step, *inputs, use_reentrant=False)

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from psal_cli.attention.patches import (
     at_a_time,
+    checkpointed,
     key_places,
-    made_again,
     padded,
     patches_at,
     pixel_vectors,
@@ -87,23 +87,23 @@ def performer_attention(
 
     images = []
     for image in range(query.shape[0]):
-        asked, given = (padded(x, patch_size) for x in _balanced(queries[image], keys[image]))
+        padded_query, padded_key = (padded(x, patch_size) for x in _balanced(queries[image], keys[image]))
         places = key_places(key, key_mask, image, patch_size)
         total, largest = value.new_zeros((count, value.shape[1] + 1)), value.new_tensor(-math.inf)
         for part in places.split(step):
-            total, largest = made_again(gathered, total, largest, given, value[image], part)
+            total, largest = checkpointed(gathered, total, largest, padded_key, value[image], part)
         all_values = values_at(value[image], places).sum(0)
         total = total + FLOOR * torch.cat([all_values, all_values.new_tensor([len(places)])])
         where = query_places(query, query_mask, image)
-        found = [made_again(divided, total, asked, part) for part in where.split(step)]
-        images.append(spread(torch.cat(found), where, query.shape[2:]))
+        attended = [checkpointed(divided, total, padded_query, part) for part in where.split(step)]
+        images.append(spread(torch.cat(attended), where, query.shape[2:]))
     return torch.stack(images)
 
 
 def _balanced(query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
     """The same products of vectors whose channels are as large in query as in key: the variance grows with their lengths."""
-    asked, given = (x.square().mean((1, 2), keepdim=True) + torch.finfo(x.dtype).tiny for x in (query, key))
-    ratio = (given / asked) ** 0.25
+    query_power, key_power = (x.square().mean((1, 2), keepdim=True) + torch.finfo(x.dtype).tiny for x in (query, key))
+    ratio = (key_power / query_power) ** 0.25
     return query * ratio, key / ratio
 
 

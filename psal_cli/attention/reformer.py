@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from psal_cli.attention.patches import (
     at_a_time,
+    checkpointed,
     key_places,
-    made_again,
     padded,
     patches_at,
     pixel_vectors,
@@ -69,8 +69,8 @@ def reformer_attention(
     queries, keys = pixel_vectors(query, key, similarity)
     images = []
     for image in range(query.shape[0]):
-        asked, given = query_places(query, query_mask, image), key_places(key, key_mask, image, patch_size)
-        if not len(asked):
+        query_index, key_index = query_places(query, query_mask, image), key_places(key, key_mask, image, patch_size)
+        if not len(query_index):
             images.append(torch.zeros_like(value[image, :, :1, :1]).expand(-1, *query.shape[2:]))
             continue
         generator = torch.Generator().manual_seed(seed)  # the same for each: no image depends on those beside it
@@ -78,11 +78,17 @@ def reformer_attention(
         hashed = [x[..., : query.shape[1]].detach().contiguous() for x in maps]  # l2: without the squares
         attended = []
         for _ in range(rounds):
-            directions = _directions(math.ceil(2 * len(given) / chunk_size), query.shape[1] * patch_size**2, generator).to(query)
-            codes = [_codes(x, place, patch_size, directions) for x, place in zip(hashed, (asked, given), strict=True)]
-            attended.append(_attended(*maps, value[image], asked, given, codes[0], codes[1], patch_size, chunk_size, temperature))
+            buckets = math.ceil(2 * len(key_index) / chunk_size)
+            directions = _directions(buckets, query.shape[1] * patch_size**2, generator).to(query)
+            query_codes = _codes(hashed[0], query_index, patch_size, directions)
+            key_codes = _codes(hashed[1], key_index, patch_size, directions)
+            attended.append(
+                _attended(
+                    *maps, value[image], query_index, key_index, query_codes, key_codes, patch_size, chunk_size, temperature
+                )
+            )
         out, log_total = (torch.stack(x) for x in zip(*attended, strict=True))  # [rounds, m, Cv], [rounds, m]
-        images.append(spread((log_total.softmax(0)[..., None] * out).sum(0), asked, query.shape[2:]))
+        images.append(spread((log_total.softmax(0)[..., None] * out).sum(0), query_index, query.shape[2:]))
     return torch.stack(images)
 
 
@@ -109,23 +115,23 @@ def _attended(
     queries: Tensor,  # `padded`
     keys: Tensor,
     value: Tensor,  # [Cv, Hk, Wk]
-    asked: Tensor,  # [m], the places of the queries
-    given: Tensor,  # [n], of the keys
+    query_index: Tensor,  # [m], the places of the queries
+    key_index: Tensor,  # [n], of the keys
     query_codes: Tensor,
     key_codes: Tensor,
     patch_size: int,
     chunk_size: int,
     temperature: float,
 ) -> tuple[Tensor, Tensor]:
-    """[m, Cv] and [m], the mean of one round and the logarithm of its sum of exponentials, in the order of `asked`."""
+    """[m, Cv] and [m], the mean of one round and the logarithm of its sum of exponentials, in the order of `query_index`."""
     order, centre = _aligned(query_codes, key_codes)
-    sorted_keys = given[key_codes.sort(stable=True).indices]
-    sorted_queries = asked[order]
-    chunk, width = min(chunk_size, len(asked)), min(2 * chunk_size, len(given))
-    sorted_queries = F.pad(sorted_queries, (0, -len(asked) % chunk)).view(-1, chunk)  # what fills up is left out below
+    sorted_keys = key_index[key_codes.sort(stable=True).indices]
+    sorted_queries = query_index[order]
+    chunk, width = min(chunk_size, len(query_index)), min(2 * chunk_size, len(key_index))
+    sorted_queries = F.pad(sorted_queries, (0, -len(query_index) % chunk)).view(-1, chunk)  # what fills up is left out below
     middle = centre[chunk // 2 :: chunk]
     middle = torch.cat([middle, centre[-1:]])[: len(sorted_queries)]  # the last chunk may have no middle
-    first = (middle - width // 2).clamp(0, len(given) - width)
+    first = (middle - width // 2).clamp(0, len(key_index) - width)
     near = sorted_keys[first[:, None] + torch.arange(width, device=first.device)]  # [chunks, width]
 
     def attend(queries: Tensor, keys: Tensor, value: Tensor, at: Tensor, near: Tensor) -> tuple[Tensor, Tensor]:
@@ -135,9 +141,9 @@ def _attended(
 
     step = at_a_time((chunk + width) * queries.shape[2] * patch_size**2)
     parts = zip(sorted_queries.split(step), near.split(step), strict=True)
-    attended = [made_again(attend, queries, keys, value, at, around) for at, around in parts]
+    attended = [checkpointed(attend, queries, keys, value, at, around) for at, around in parts]
     back = order.argsort()
-    out, log_total = (torch.cat(x).flatten(0, 1)[: len(asked)][back] for x in zip(*attended, strict=True))
+    out, log_total = (torch.cat(x).flatten(0, 1)[: len(query_index)][back] for x in zip(*attended, strict=True))
     return out, log_total
 
 

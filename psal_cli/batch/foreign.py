@@ -37,11 +37,11 @@ def _foreign_link(folder: Path, named: Path) -> Path | None:
     """The first link on the way to a folder that leads out of the folder it lies in. The way begins at the working directory, or
     for a folder elsewhere at `named`, which the user gave: above it links are the system's affair."""
     here = Path.cwd()
-    way = Path(os.path.abspath(folder))  # without links resolved
-    start = here if way.is_relative_to(here) else Path(os.path.abspath(named)).parent
-    if not way.is_relative_to(start):  # a file straight in the root, or a way that `..` leads out of
+    path = Path(os.path.abspath(folder))  # without links resolved
+    start = here if path.is_relative_to(here) else Path(os.path.abspath(named)).parent
+    if not path.is_relative_to(start):  # a file straight in the root, or a way that `..` leads out of
         return None
-    parts = way.relative_to(start).parts
+    parts = path.relative_to(start).parts
     for count in range(1, len(parts) + 1):
         step = start.joinpath(*parts[:count])
         if step.is_symlink() and not _is_inside(os.path.realpath(step), os.path.realpath(step.parent)):

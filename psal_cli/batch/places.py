@@ -1,4 +1,4 @@
-"""Where files lie, told by one listing of each folder: for plans of many files, and for file systems that ignore case."""
+"""Where files lie, from one listing of each folder: fast for many files, and right on file systems that ignore case."""
 
 import os
 import secrets
@@ -13,12 +13,12 @@ Value = TypeVar("Value")
 
 
 def folded(name: str) -> str:
-    """What all names have in common that any file system takes for the same."""
+    """A key that is equal for all names that some file system takes for the same."""
     return unicodedata.normalize("NFC", name if name.isascii() else unicodedata.normalize("NFD", name)).casefold()
 
 
 class Grouped(Generic[Value]):
-    """Values by keys that seldom have more than one: a list each would take more memory than the values."""
+    """A multimap whose keys seldom have more than one value: a list for each key would take more memory than the values."""
 
     def __init__(self) -> None:
         self._first: dict[str, Value] = {}
@@ -61,14 +61,14 @@ class Places:
         self._alike: dict[tuple[str, str, str], bool] = {}
 
     def spot(self, path: Path) -> str:
-        """The path without links, equal for all ways to name a file but for its case."""
+        """The path with links resolved. It is equal for all paths of a file, except for differences of case."""
         folder, name = self._folder(path)
         if name in folder.links or name in ("", ".", ".."):
             return os.path.realpath(path)
         return f"{folder.real.rstrip(os.sep)}{os.sep}{name}"
 
     def key(self, path: Path) -> str:
-        """Equal for all paths of one file, and for those that some file system takes for one."""
+        """A key that is equal for all paths of one file, and for paths that some file system takes for the same."""
         folder, name = self._folder(path)
         if name in folder.links or name in ("", ".", ".."):
             text, name = os.path.split(os.path.realpath(path))
@@ -111,7 +111,7 @@ class Places:
         key = (folder, name, other)
         if key not in self._alike:
             mark = f".psal-{secrets.token_hex(4)}-"
-            first, second = (os.path.join(folder, mark + one) for one in (name, other))
+            first, second = (os.path.join(folder, mark + part) for part in (name, other))
             try:
                 os.close(os.open(first, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
                 try:

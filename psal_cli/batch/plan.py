@@ -102,12 +102,12 @@ def settle(items: list[Item], folders: bool, force: bool, skip_existing: bool) -
 
 def _by_key(places: Places, items: list[Item]) -> Grouped[Path]:
     """The inputs of all items, by what names one file on some file system."""
-    found = Grouped[Path]()
+    paths = Grouped[Path]()
     for item in items:
         for path in (item.input, *item.sidecar_files):
-            if path != STDIO and path not in found.get(key := places.key(path)):
-                found.add(key, path)
-    return found
+            if path != STDIO and path not in paths.get(key := places.key(path)):
+                paths.add(key, path)
+    return paths
 
 
 def _is_same(places: Places, first: Path, second: Path) -> bool:

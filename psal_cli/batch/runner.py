@@ -9,24 +9,32 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
-from typing import Any
+from typing import Generic, ParamSpec, TypeVar
 
 from psal_cli import memory
 from psal_cli.batch.inputs import Item
 from psal_cli.errors import INTERRUPTED
 from psal_cli.files import remove_parts
 
+Loaded = TypeVar("Loaded")  # what `read` hands to `work`
+Result = TypeVar("Result")  # what `work` hands to `write`
+Written = TypeVar("Written")  # what `write` returns
+Value = TypeVar("Value")
+Parameters = ParamSpec("Parameters")
+
+Handler = Callable[[int, FrameType | None], object] | int | signal.Handlers | None
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @dataclass
-class Outcome:
+class Outcome(Generic[Written]):
     """What became of an item. result: what `write` returned, or None; error: what stopped it; seconds: of its own steps;
     peak: bytes that the process held at most meanwhile, None where that cannot be told."""
 
     item: Item
-    result: Any = None
+    result: Written | None = None
     error: BaseException | None = None
     seconds: float = 0.0
     peak: int | None = None
@@ -38,7 +46,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.asked = self.held = False
-        self.before: dict[int, Any] = {}
+        self.before: dict[int, Handler] = {}
 
     def __enter__(self) -> "Stop":
         if threading.current_thread() is not threading.main_thread():  # elsewhere Python allows no handlers
@@ -46,7 +54,8 @@ class Stop:
         listening = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
         self.before = {number: signal.signal(number, self._handle) for number in listening}
         seen, self.pipe = os.pipe()
-        os.set_blocking(self.pipe, False)
+        if hasattr(os, "set_blocking"):  # not on Windows before Python 3.12, where none is asked for
+            os.set_blocking(self.pipe, False)
         self.wakeup = signal.set_wakeup_fd(self.pipe, warn_on_full_buffer=False)
         threading.Thread(target=self._watch, args=(seen,), daemon=True).start()
         return self
@@ -116,8 +125,8 @@ def import_torch() -> None:
 class _AtOnce(Executor):
     """Runs what is submitted in the caller, who is never left with something under way."""
 
-    def submit(self, run: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
+    def submit(self, run: Callable[Parameters, Value], /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Future[Value]:
+        future: Future[Value] = Future()
         try:
             future.set_result(run(*args, **kwargs))
         except Exception as error:
@@ -127,13 +136,13 @@ class _AtOnce(Executor):
 
 def run(
     items: Iterable[Item],
-    read: Callable[[Item], Any],
-    work: Callable[[Item, Any], Any],
-    write: Callable[[Item, Any], Any],
+    read: Callable[[Item], Loaded],
+    work: Callable[[Item, Loaded], Result],
+    write: Callable[[Item, Result], Written],
     stop: Stop,
     jobs: int = 1,
     keep_going: bool = True,
-) -> Iterator[Outcome]:
+) -> Iterator[Outcome[Written]]:
     """read, then work, then write for each item; yields what became of it, in the order of the items.
 
     `work` runs in the caller's thread, one item at a time. With jobs > 1 up to jobs - 1 pictures are read ahead of it and
@@ -141,21 +150,23 @@ def run(
     an item that a signal stopped has the error KeyboardInterrupt, those that were not reached have no outcome.
     """
     waiting = deque(items)
-    reads: deque[tuple[Outcome, Future[Any]]] = deque()
-    writes: deque[tuple[Outcome, Future[Any]]] = deque()
+    reads: deque[tuple[Outcome[Written], Future[Loaded]]] = deque()
+    writes: deque[tuple[Outcome[Written], Future[Written]]] = deque()
     going = True
     with stop.hold(), _AtOnce() if jobs == 1 else ThreadPoolExecutor(jobs, "psal-files") as pool:
         while going and not stop.asked and (waiting or reads):
             memory.reset_peak()
-            outcome = None
+            outcome: Outcome[Written] | None = None
+            loaded: Future[Loaded] | None = None
+            result: Result | None = None
             try:
                 with stop.hold(False):
                     while waiting and len(reads) < jobs:
                         outcome = Outcome(waiting.popleft())
-                        reads.append((outcome, pool.submit(_timed, outcome, read)))
-                    outcome, future = reads.popleft()
-                    result = _timed(outcome, work, future.result())
-                future = pool.submit(_timed, outcome, write, result)
+                        reads.append((outcome, pool.submit(_timed, outcome, partial(read, outcome.item))))
+                    outcome, loaded = reads.popleft()
+                    result = _timed(outcome, partial(work, outcome.item, loaded.result()))
+                future = pool.submit(_timed, outcome, partial(write, outcome.item, result))
             except (Exception, KeyboardInterrupt) as error:
                 if outcome is None:  # the signal came between two items
                     break
@@ -163,15 +174,15 @@ def run(
                 future.set_exception(error)
                 going = keep_going
             writes.append((outcome, future))
-            del future  # a picture is large: none is kept longer than needed
-            result = None
+            loaded = result = None  # a picture is large: none is kept longer than needed
+            del future
             outcome.peak = memory.peak()
             while writes and (len(writes) >= jobs or writes[0][1].done()):
                 yield (done := _finished(*writes.popleft()))
                 going = keep_going or (going and done.error is None)
                 _forget(done.error)
-        for _, future in reads:
-            future.cancel()
+        for _, unread in reads:
+            unread.cancel()
         while writes:
             yield (done := _finished(*writes.popleft()))
             _forget(done.error)
@@ -183,15 +194,15 @@ def _forget(error: BaseException | None) -> None:
         error.__traceback__, error = None, error.__cause__ or error.__context__
 
 
-def _timed(outcome: Outcome, step: Callable[..., Any], *args: Any) -> Any:
+def _timed(outcome: Outcome[Written], step: Callable[[], Value]) -> Value:
     start = time.perf_counter()
     try:
-        return step(outcome.item, *args)
+        return step()
     finally:
         outcome.seconds += time.perf_counter() - start
 
 
-def _finished(outcome: Outcome, future: Future[Any]) -> Outcome:
+def _finished(outcome: Outcome[Written], future: Future[Written]) -> Outcome[Written]:
     outcome.error = future.exception()
     if outcome.error is None:
         outcome.result = future.result()

@@ -34,19 +34,19 @@ def pair(items: list[Item], wanted: Mapping[str, Sequence[str]], readable: froze
     for option, text in texts:
         if "{" not in text and as_path(text) != STDIO and not os.path.lexists(as_path(text)):
             raise InvalidValueError(option, f"{text}, which does not exist", "a file, a folder or a pattern with {stem}")
-    alike, places = functools.cache(lambda folder: _by_stem(folder, readable)), Places()
+    by_stem, places = functools.cache(lambda folder: _by_stem(folder, readable)), Places()
     folder_of = {text: is_folder(as_path(text)) for _, text in texts}
     for item in items:
-        found: dict[str, list[Path]] = {}
+        sidecars: dict[str, list[Path]] = {}
         for option, text in texts:
-            sidecar = _sidecar(item, option, text, folder_of[text], alike, places)
+            sidecar = _sidecar(item, option, text, folder_of[text], by_stem, places)
             if isinstance(sidecar, _MissingError) and option == "mask" and if_masked and item.problem is None:
                 item.unmasked = True
             elif isinstance(sidecar, InputError):
                 item.problem = item.problem or sidecar
             else:
-                found.setdefault(option, []).append(sidecar)
-        item.sidecars |= {option: tuple(paths) for option, paths in found.items()}
+                sidecars.setdefault(option, []).append(sidecar)
+        item.sidecars |= {option: tuple(paths) for option, paths in sidecars.items()}
     if len(items) < 2:
         return items
     used = {places.spot(path) for item in items for path in item.sidecar_files}
@@ -65,34 +65,38 @@ def pair(items: list[Item], wanted: Mapping[str, Sequence[str]], readable: froze
 
 def _by_stem(folder: Path, readable: frozenset[str]) -> dict[str, list[Path]]:
     """The pictures in a folder by their names without suffix."""
-    found: dict[str, list[Path]] = {}
+    files: dict[str, list[Path]] = {}
     with suppress(OSError):  # no such folder: no picture in it
         for path in folder.iterdir():
             if path.suffix.lower() in readable:
-                found.setdefault(path.stem, []).append(path)
-    return found
+                files.setdefault(path.stem, []).append(path)
+    return files
 
 
 def _sidecar(
-    item: Item, option: str, text: str, is_folder: bool, alike: Callable[[Path], dict[str, list[Path]]], places: Places
+    item: Item, option: str, text: str, is_folder: bool, by_stem: Callable[[Path], dict[str, list[Path]]], places: Places
 ) -> Path | InputError:
     path = as_path(text)
     if "{" in text and not is_file(path):
         path = _filled_in(item, option, text)
-        found = [path] if places.is_file(path) else []
+        candidates = [path] if places.is_file(path) else []
         where = f"no {path}"
     elif is_folder:
         folder = path / item.tree.parent
         same = folder / item.tree.name
-        found = [same] if places.is_file(same) else alike(folder).get(item.tree.stem, [])
+        candidates = [same] if places.is_file(same) else by_stem(folder).get(item.tree.stem, [])
         where = f"no {folder / item.tree.stem} with any suffix of a picture"
     else:
         return path  # one for all: what is wrong with it is said when it is read
-    if len(found) == 1 and not places.are_same(places.spot(found[0]), places.spot(item.input)):
-        return found[0]
-    if not found:
+    if len(candidates) == 1 and not places.are_same(places.spot(candidates[0]), places.spot(item.input)):
+        return candidates[0]
+    if not candidates:
         return _MissingError(f"{item.input}: {where}", Cure.SIDECAR, option.replace("_", "-"))
-    where = f"{found[0]} is the picture itself" if len(found) == 1 else f"{' and '.join(map(str, sorted(found)))} both fit"
+    where = (
+        f"{candidates[0]} is the picture itself"
+        if len(candidates) == 1
+        else f"{' and '.join(map(str, sorted(candidates)))} both fit"
+    )
     return InputError(f"{item.input}: {where}", Cure.SIDECAR, option.replace("_", "-"))
 
 

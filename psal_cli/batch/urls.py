@@ -14,10 +14,10 @@ DOWNLOADS = {
 
 def url_problem(text: str, written: bool = False) -> str | None:
     """What is wrong with a name that is a URL, and what to do; None for any other name. written: of a result."""
-    found = URL.fullmatch(text)
-    if found is None:
+    match = URL.fullmatch(text)
+    if match is None:
         return None
-    scheme, rest = found[1].lower(), found[2]
+    scheme, rest = match[1].lower(), match[2]
     if scheme == "file":
         return f"{text} is a URL: give the path alone, {rest.removeprefix('localhost')}"
     if written:

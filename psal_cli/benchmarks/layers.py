@@ -115,10 +115,10 @@ def _maps(case: Case) -> float:
 
 def linear(case: Case) -> Work:
     n, d = case.queries, case.numbers
-    asked, given = (2 * places * d * (case.value_channels + 1) for places in (n, case.keys))
-    forward = asked + given
+    query_products, key_products = (2 * places * d * (case.value_channels + 1) for places in (n, case.keys))
+    forward = query_products + key_products
     chunk = FLOAT * min(CHUNK, n * d)
-    return Work((forward, 3 * forward + asked), (4 * chunk + _maps(case), 6 * chunk + 3 * _maps(case)))
+    return Work((forward, 3 * forward + query_products), (4 * chunk + _maps(case), 6 * chunk + 3 * _maps(case)))
 
 
 def performer(case: Case) -> Work:

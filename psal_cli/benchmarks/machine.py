@@ -47,10 +47,10 @@ def _processor() -> str:
 
 def versions(*packages: str) -> dict:
     """{"python": ..., package: version or None where it is not installed}."""
-    found: dict[str, str | None] = {"python": platform.python_version()}
+    installed: dict[str, str | None] = {"python": platform.python_version()}
     for package in packages:
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
-            found[package] = None
-    return found
+            installed[package] = None
+    return installed

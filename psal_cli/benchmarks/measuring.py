@@ -4,14 +4,13 @@ import ctypes
 import gc
 import time
 from collections.abc import Callable
-from typing import Any
 
 import torch
 
 from psal_cli import memory
 
 
-def growth(run: Callable[[], Any], device: str) -> int | None:
+def growth(run: Callable[[], object], device: str) -> int | None:
     """Bytes by which run() raises the most memory in use at a time; None where the system does not say.
 
     On Linux the high-water mark of the resident set since it was reset, minus the resident set before; on CUDA torch's own
@@ -37,7 +36,7 @@ def growth(run: Callable[[], Any], device: str) -> int | None:
     return None if before is None or most is None else most - before
 
 
-def timed(run: Callable[[], Any], device: str) -> tuple[float, float]:
+def timed(run: Callable[[], object], device: str) -> tuple[float, float]:
     """(wall seconds, processor seconds of all threads) of run()."""
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 
@@ -51,7 +52,7 @@ def measure(
     for name in layers:
         job = {"name": name, "sizes": sizes, "seconds": seconds, "device": device, "threads": threads, "seed": seed}
         for row in _in_process(job):
-            say(_told(row))
+            say(_line(row))
             rows.append(row)
     facts = machine.facts("torch", "numpy", "psal", device=device)
     settings = {"bench": "memory", "device": device, "threads": threads or torch.get_num_threads(), "seed": seed}
@@ -83,19 +84,19 @@ def _in_process(job: dict) -> Iterator[dict]:
         yield _row(job["name"], Case(side), mode) | {"status": "failed", "error": last}
 
 
-def _told(row: dict) -> str:
+def _line(row: dict) -> str:
     """What became of a row, for whoever waits."""
     why = {"memory": f"takes {memory.in_words(row['need_bytes'])}", "seconds": f"would take {row['expected_seconds'] or 0:.0f} s"}
-    found = f"{row['seconds']:.2g} s" if row["seconds"] else why.get(row["status"], row["status"])
-    return f"{row['title']}, {row['size']}x{row['size']}, {row['mode']}: {found}"
+    seconds = f"{row['seconds']:.2g} s" if row["seconds"] else why.get(row["status"], row["status"])
+    return f"{row['title']}, {row['size']}x{row['size']}, {row['mode']}: {seconds}"
 
 
 def _row(name: str, case: Case, mode: str) -> dict:
     layer, number = LAYERS[name], MODES.index(mode)
     work = layer.work(case)
-    about = {"layer": name, "title": layer.title, "size": case.side, "mode": mode, "status": "", "seconds": None, "share": 1.0}
+    row = {"layer": name, "title": layer.title, "size": case.side, "mode": mode, "status": "", "seconds": None, "share": 1.0}
     counted = {"peak_bytes": None, "need_bytes": round(work.bytes[number]), "flop": work.flop[number]}
-    return about | counted | {"expected_seconds": None, "paper_gb": layer.paper.get(case.side)}
+    return row | counted | {"expected_seconds": None, "paper_gb": layer.paper.get(case.side)}
 
 
 def run_layer(name: str, sizes: tuple[int, ...], seconds: float, device: str, threads: int | None, seed: int) -> Iterator[dict]:
@@ -107,7 +108,7 @@ def run_layer(name: str, sizes: tuple[int, ...], seconds: float, device: str, th
         if not _untrained(layer, mode, device):
             maps = inputs(warm, mode, device, seed)
             run(layer, maps, mode, seed)  # libraries loaded, threads started, kernels chosen
-            rates[mode] = layer.work(warm).flop[number] / timed(lambda m=maps, x=mode: run(layer, m, x, seed), device)[0]
+            rates[mode] = layer.work(warm).flop[number] / timed(partial(run, layer, maps, mode, seed), device)[0]
     for side in sizes:
         case = Case(side)
         for mode in MODES:
@@ -129,16 +130,16 @@ def _measured(row: dict, layer: Layer, case: Case, mode: str, seconds: float, de
     """The row, with what was measured; changed in place."""
     if _untrained(layer, mode, device):
         return row | {"status": "no gradient"}
-    given = FLOAT * case.queries * (2 * case.channels + case.value_channels)
+    input_bytes = FLOAT * case.queries * (2 * case.channels + case.value_channels)
     free = room(device)
-    short, slow = row["need_bytes"] + given > free, row["expected_seconds"] > seconds
+    short, slow = row["need_bytes"] + input_bytes > free, row["expected_seconds"] > seconds
     if (slow or short) and not layer.partial:
         return row | {"status": "memory" if short else "seconds"}
     share = min(seconds / row["expected_seconds"], 1)
     if short:
-        if layer.work(case).bytes[0] + given > free:
+        if layer.work(case).bytes[0] + input_bytes > free:
             return row | {"status": "memory"}
-        share = min(share, free / (2 * (row["need_bytes"] + given)))
+        share = min(share, free / (2 * (row["need_bytes"] + input_bytes)))
     maps = inputs(case, mode, device, seed)
     asked = part(case, share, device) if share < 1 else None
 
@@ -196,24 +197,25 @@ def run(layer: Layer, maps: list[torch.Tensor], mode: str, seed: int = 0, query_
 
 def growths(rows: list[dict]) -> dict[str, float]:
     """ "layer, mode" -> the exponent e of seconds = a * queries^e, fitted to the logarithms."""
-    found = {}
+    slopes = {}
     large = [row for row in rows if row["seconds"] and row["size"] >= 128]
     for name, mode in dict.fromkeys((row["layer"], row["mode"]) for row in large):
         points = [(row["size"] ** 2, row["seconds"]) for row in large if (row["layer"], row["mode"]) == (name, mode)]
         if len(points) >= 3:
             x, y = torch.tensor(points, dtype=torch.float64).log().T
             x = x - x.mean()
-            found[f"{name}, {mode}"] = ((x * y).sum() / x.square().sum()).item()
-    return found
+            slopes[f"{name}, {mode}"] = ((x * y).sum() / x.square().sum()).item()
+    return slopes
 
 
 def ratios(rows: list[dict]) -> dict[str, dict]:
     """Full attention over PSAL 3, by size; what was not measured is counted."""
-    found = {(row["layer"], row["size"], row["mode"]): row for row in rows}
+    by_case = {(row["layer"], row["size"], row["mode"]): row for row in rows}
     out = {}
     for size in dict.fromkeys(row["size"] for row in rows):
-        both = [[found.get((layer, size, mode)) for layer in ("full", "psal3")] for mode in MODES]
-        if all(row and row["status"] != "failed" for pair in both for row in pair):
+        cases = [[(layer, size, mode) for layer in ("full", "psal3")] for mode in MODES]
+        if all(case in by_case and by_case[case]["status"] != "failed" for pair in cases for case in pair):
+            both = [[by_case[case] for case in pair] for pair in cases]
             held = [row["peak_bytes"] or row["need_bytes"] for row in both[1]]
             taken = [row["seconds"] or row["expected_seconds"] for row in both[0]]
             paper = [row["paper_gb"] for row in both[0]]
@@ -225,6 +227,6 @@ def ratios(rows: list[dict]) -> dict[str, dict]:
 
 
 if __name__ == "__main__":
-    for found in run_layer(**json.loads(sys.argv[1])):
-        sys.stdout.write(json.dumps(found) + "\n")
+    for measured in run_layer(**json.loads(sys.argv[1])):
+        sys.stdout.write(json.dumps(measured) + "\n")
         sys.stdout.flush()

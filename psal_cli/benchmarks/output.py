@@ -5,10 +5,14 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from psal_cli.benchmarks import machine
 from psal_cli.errors import InputError, InvalidValueError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 GIGA = 1e9
 
@@ -32,28 +36,28 @@ def text(results: dict) -> str:
     from rich.console import Console
     from rich.table import Table as Grid
 
-    found = table(results)
-    shown = Grid(title=found.title, title_justify="left")
-    for number, name in enumerate(found.columns):
+    grid = table(results)
+    shown = Grid(title=grid.title, title_justify="left")
+    for number, name in enumerate(grid.columns):
         shown.add_column(name, justify="right" if number else "left", overflow="fold")
-    for row in found.rows:
+    for row in grid.rows:
         shown.add_row(*row)
     out = io.StringIO()
     console = Console(file=out, no_color=True)
     console.width = console.measure(shown, options=console.options.update(width=1000)).maximum  # a log has no width of its own
     console.print(shown, highlight=False, markup=False)
-    for line in [*found.notes, machine.where(results)]:
+    for line in [*grid.notes, machine.where(results)]:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     return out.getvalue().rstrip("\n")
 
 
 def markdown(results: dict) -> str:
     """The table and its notes for a page."""
-    found = table(results)
-    return "\n\n".join([markdown_table(found.columns, found.rows), *found.notes, machine.where(results)])
+    grid = table(results)
+    return "\n\n".join([markdown_table(grid.columns, grid.rows), *grid.notes, machine.where(results)])
 
 
-def markdown_table(columns: Sequence[str], rows: Sequence[Sequence]) -> str:
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str | int | float | None]]) -> str:
     """A table of markdown; the first column is set left, the others right. None becomes a dash."""
     cells = [columns, ["---", *["---:"] * (len(columns) - 1)]]
     cells += [["-" if cell is None else str(cell) for cell in row] for row in rows]
@@ -81,10 +85,10 @@ def _number(value: float | None, scale: float = 1.0, digits: int = 2) -> str:
 def _memory_table(results: dict) -> Table:
     columns = ["layer", "size", "GB", "s", "GFLOP", "GB with gradient", "s", "GFLOP", "paper, GB"]
     rows = []
-    found = {(row["layer"], row["size"], row["mode"]): row for row in results["rows"]}
+    by_case = {(row["layer"], row["size"], row["mode"]): row for row in results["rows"]}
     modes = list(dict.fromkeys(row["mode"] for row in results["rows"]))
     for layer, size in dict.fromkeys((row["layer"], row["size"]) for row in results["rows"]):
-        both = [found[layer, size, mode] for mode in modes]
+        both = [by_case[layer, size, mode] for mode in modes]
         cells = [cell for row in both for cell in _cost(row)]
         rows.append([both[0]["title"], f"{size}x{size}", *cells, _number(both[0]["paper_gb"])])
     notes = [
@@ -173,7 +177,7 @@ def check_plot(path: Path) -> None:
         raise InvalidValueError("plot", path, f"a name that ends in one that matplotlib writes: {', '.join(endings)}")
 
 
-def _figure():
+def _figure() -> "Figure":
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -181,7 +185,7 @@ def _figure():
     return Figure(figsize=(11, 4.4), layout="constrained")
 
 
-def _plot_memory(results: dict, left, right) -> None:
+def _plot_memory(results: dict, left: "Axes", right: "Axes") -> None:
     forward, both = dict.fromkeys(row["mode"] for row in results["rows"])
     drawn, sizes = False, sorted({row["size"] for row in results["rows"]})
     for number, name in enumerate(dict.fromkeys(row["layer"] for row in results["rows"])):
@@ -206,7 +210,7 @@ def _title(results: dict, layer: str) -> str:
     return next(row["title"] for row in results["rows"] if row["layer"] == layer)
 
 
-def _scatter(points: Sequence[tuple[str, float, float, float]], left, right) -> None:
+def _scatter(points: Sequence[tuple[str, float, float, float]], left: "Axes", right: "Axes") -> None:
     """points: name, error, bytes, floating-point operations."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
@@ -224,7 +228,7 @@ def _scatter(points: Sequence[tuple[str, float, float, float]], left, right) -> 
     right.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.02, 1))
 
 
-def _plot_errors(results: dict, left, right) -> None:
+def _plot_errors(results: dict, left: "Axes", right: "Axes") -> None:
     """Of the largest size."""
     rows = [row for row in results["rows"] if row["error"] is not None]
     size = max((row.get("size", 0) for row in rows), default=0)
@@ -234,4 +238,8 @@ def _plot_errors(results: dict, left, right) -> None:
         left.set_title(f"{size}x{size}", fontsize=8)
 
 
-PLOTS: dict[str, Callable] = {"memory": _plot_memory, "reconstruct": _plot_errors, "swap": _plot_errors}
+PLOTS: dict[str, Callable[[dict, "Axes", "Axes"], None]] = {
+    "memory": _plot_memory,
+    "reconstruct": _plot_errors,
+    "swap": _plot_errors,
+}

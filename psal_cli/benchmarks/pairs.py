@@ -44,14 +44,14 @@ def pairs(
     if {"query", "key"} <= set(files):
         yield Pair(folder.name, None, frame(files["query"], size), frame(files["key"], size))
         return
-    found = 0
+    count = 0
     for sequence in sorted(path for path in folder.iterdir() if path.is_dir()):
         frames = _numbered(sequence)
         for distance in sorted({sign * n for n in distances for sign in (-1, 1)}):
             if 0 in frames and distance in frames:
-                found += 1
+                count += 1
                 yield Pair(sequence.name, distance, frame(frames[0], size), frame(frames[distance], size))
-    if not found:
+    if not count:
         asked = ", ".join(map(str, distances))
         wanted = f"query.png and key.png in it, or folders of frames that are {asked} apart"
         raise InvalidValueError("pairs", f"{folder}, which has no such frames", wanted)
@@ -59,12 +59,12 @@ def pairs(
 
 def _numbered(folder: Path) -> dict[int, Path]:
     """Frames by their distance to the target."""
-    found = {name: path for name, path in _pictures(folder).items() if re.fullmatch(r"[+-]?\d+", name)}
-    if not any(name[0] in "+-" for name in found):
-        numbers = sorted(map(int, found))
+    frames = {name: path for name, path in _pictures(folder).items() if re.fullmatch(r"[+-]?\d+", name)}
+    if not any(name[0] in "+-" for name in frames):
+        numbers = sorted(map(int, frames))
         middle = numbers[len(numbers) // 2] if numbers else 0
-        return {int(name) - middle: path for name, path in found.items()}
-    return {int(name): path for name, path in found.items()}
+        return {int(name) - middle: path for name, path in frames.items()}
+    return {int(name): path for name, path in frames.items()}
 
 
 def _pictures(folder: Path) -> dict[str, Path]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from psal_cli.attention import FullAttention
 from psal_cli.benchmarks import machine
@@ -27,13 +28,17 @@ OTHERS = ("local", "linear", "performer", "reformer", "psal3", "aggregation")
 NAMES = (*(f"full-{stride}" for stride in STRIDES), *OTHERS)
 
 
+def _full(stride: int, temperature: float, seed: int) -> FullAttention:
+    return FullAttention(temperature=temperature, stride=stride)
+
+
 def layers() -> dict[str, Layer]:
     """Full attention at each stride, then the others."""
     strided = {
         f"full-{stride}": replace(
             LAYERS["full"],
             title=f"Full attention, stride {stride}",
-            make=lambda t, _, stride=stride: FullAttention(temperature=t, stride=stride),
+            make=partial(_full, stride),
             work=partial(full, stride=stride),
         )
         for stride in STRIDES
@@ -100,16 +105,16 @@ def _rebuilt(
     with torch.no_grad():
         for pair in frames:
             query, key = (tensor(x).to(device) for x in (pair.target, pair.reference))
-            found: list[torch.Tensor] = []
+            attended: list[Tensor] = []
 
-            def run(query: torch.Tensor = query, key: torch.Tensor = key, found: list = found) -> None:
-                found[:] = [attend(query, key, key)]
+            def run(query: Tensor = query, key: Tensor = key, attended: list[Tensor] = attended) -> None:
+                attended[:] = [attend(query, key, key)]
 
             if peak is None:
                 run()  # to warm up
                 peak = growth(run, device)
             times.append(timed(run, device)[0])
-            errors.append((found[0] - query).square().mean().item())
+            errors.append((attended[0] - query).square().mean().item())
     rates[name] = work.flop[0] / float(np.mean(times))
     return row | {"error": float(np.mean(errors)), "seconds": float(np.mean(times)), "peak_bytes": peak}
 

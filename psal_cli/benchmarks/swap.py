@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from psal_cli.benchmarks import machine
 from psal_cli.benchmarks.layers import Case, full, local, psal
 from psal_cli.benchmarks.measuring import growth, timed
-from psal_cli.benchmarks.pairs import pairs, tensor
-from psal_cli.networks.colorization import grey
+from psal_cli.benchmarks.pairs import Pair, pairs, tensor
+from psal_cli.networks.colorization import ColorizationNetwork, grey
 from psal_cli.verbs.colorize.paper import layer, network_of, reseed
 from psal_cli.weights import private_copy
 
@@ -84,9 +85,10 @@ def title(trained: str, run: str) -> str:
     return TITLES[trained] + ("" if trained == run else f", run with {TITLES[run]}")
 
 
-def _errors(network, frames: list, device: str) -> dict:
+def _errors(network: ColorizationNetwork, frames: list[Pair], device: str) -> dict:
     inside = np.s_[..., FRAME:-FRAME, FRAME:-FRAME]
-    errors, example = [], None
+    errors: list[float] = []
+    example: tuple[Tensor, ...] = ()
     with torch.no_grad():
         for pair in frames:
             target, reference = (tensor(x).to(device) for x in (pair.target, pair.reference))
@@ -97,6 +99,8 @@ def _errors(network, frames: list, device: str) -> dict:
         peak = growth(lambda: times.append(timed(lambda: network.attention(*example), device)[0]), device)
     far = np.array([pair.distance is not None and abs(pair.distance) == 10 for pair in frames])
     near = np.array([pair.distance is not None and abs(pair.distance) < 10 for pair in frames])
-    each = np.array(errors)
-    means = {f"error_{name}": float(each[of].mean()) if of.any() else None for name, of in (("near", near), ("far", far))}
-    return {"error": float(each.mean()), **means, "seconds": times[0], "peak_bytes": peak}
+    errors_of_frames = np.array(errors)
+    means = {
+        f"error_{name}": float(errors_of_frames[of].mean()) if of.any() else None for name, of in (("near", near), ("far", far))
+    }
+    return {"error": float(errors_of_frames.mean()), **means, "seconds": times[0], "peak_bytes": peak}

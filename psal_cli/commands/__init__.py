@@ -4,8 +4,8 @@ import importlib
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
 import click
 
@@ -15,7 +15,10 @@ from psal_cli.commands.cures import outcome
 from psal_cli.errors import INTERRUPTED
 from psal_cli.files import REASONS, STDIO, give_up_stdout, unwritten
 
-COMMANDS = ("inpaint", "colorize", "upscale", "generate", "reconstruct", "paint", "bench", "doctor", "help", "completion")
+COMMANDS = (
+    *("inpaint", "colorize", "upscale", "generate", "reconstruct", "paint"),
+    *("models", "bench", "doctor", "help", "completion"),
+)
 # Threads that have nothing to do sleep instead of spinning: several psal beside each other are many times faster for it.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 VERBOSITY = "psal_cli.verbosity"  # where -v leaves its count, in the context that all commands share
@@ -24,7 +27,7 @@ VERBOSITY = "psal_cli.verbosity"  # where -v leaves its count, in the context th
 class Verbs(Group):
     """A group whose commands are the modules of this package; each holds a command of its own name."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> None:
         """The process's own entry. After a signal it ends at once: a second one would meet libraries that are taken down."""
         try:
             super().__call__(*args, **kwargs)
@@ -44,7 +47,7 @@ class Verbs(Group):
         command: click.Command = getattr(importlib.import_module(f"psal_cli.commands.{name}"), name)
         return command
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
@@ -58,12 +61,14 @@ class Verbs(Group):
             click.echo(f"psal: {line}", err=True)
             ctx.exit(code)
 
-    def main(self, *args: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
-        """As click's, but one line an error and 130 when interrupted."""
+    def main(  # type: ignore[override]  # click has overloads by `standalone_mode`, the last of which returns Any
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, *, standalone_mode: bool = True, **kwargs: object
+    ) -> object:
+        """Like click's, but prints one line for an error and exits with 130 when interrupted."""
         if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **kwargs)  # type: ignore[call-overload]
+            return super().main(args, prog_name, standalone_mode=False, **kwargs)  # type: ignore[call-overload]
         try:
-            code = super().main(*args, standalone_mode=False, **kwargs)  # type: ignore[call-overload]
+            code = super().main(args, prog_name, standalone_mode=False, **kwargs)  # type: ignore[call-overload]
         except click.ClickException as error:
             context = error.ctx if isinstance(error, click.UsageError) else None
             where = context.command_path if context else "psal"

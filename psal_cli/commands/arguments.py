@@ -1,4 +1,4 @@
-"""What the options of a verb's command come to: one frozen dataclass for each verb, made by click's values."""
+"""The values of a verb's options: one frozen dataclass for each verb, filled from what click parsed."""
 
 from __future__ import annotations
 
@@ -77,7 +77,11 @@ class ColorizeArguments(Arguments):
 
 @dataclass(frozen=True, kw_only=True)
 class UpscaleArguments(Arguments):
-    scale: str
+    scale: float | None
+    width: int | None
+    height: int | None
+    long_side: int | None
+    megapixels: float | None
     model: str
     attention: str
     weights: str | None

@@ -6,11 +6,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-LEAST = 0.02  # of the work: before so much is done nobody can say how long the rest takes
+LEAST = 0.02  # share of the work after which the remaining time is estimated
 
 
 class RemainingColumn(ProgressColumn):
-    """The time that is left: what the share done has taken tells of the rest. Counts down while a long step says nothing."""
+    """The time that is left, extrapolated from the share that is done. It counts down during long steps that report nothing."""
 
     def __init__(self) -> None:
         super().__init__()

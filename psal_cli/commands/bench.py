@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, TypedDict, Unpack
 
 import click
 
@@ -19,27 +20,55 @@ from psal_cli.files import atomic_file, check_output
 LAYERS = ("full", "local", "linear", "performer", "reformer", "psal3", "aggregation", "sdpa", "flex")
 
 
-class Sizes(click.ParamType):
+if TYPE_CHECKING:
+    SizesType = click.ParamType[tuple[int, ...]]
+    NamesType = click.ParamType[tuple[str, ...]]
+else:
+    SizesType = NamesType = click.ParamType  # older versions of click have no generic one
+
+
+class BenchOptions(TypedDict):
+    """What all commands of `psal bench` take."""
+
+    seed: int
+    device: str
+    threads: int | None
+    as_json: bool
+    as_csv: bool
+    plot: str | None
+    force: bool
+    quiet: bool
+    verbose: int
+
+
+class Measurement(Protocol):
+    """Measures; say: is told what is done. Returns what is printed, see psal_cli.benchmarks."""
+
+    def __call__(self, say: Callable[[str], None], *, seed: int, device: str, threads: int | None) -> dict: ...
+
+
+class Sizes(SizesType):
     name = "sides"
 
-    def convert(self, value, param, ctx) -> tuple[int, ...]:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
         if isinstance(value, tuple):
             return value
-        if not re.fullmatch(r"\d{1,5}(,\d{1,5})*", value):
+        text = str(value)
+        if not re.fullmatch(r"\d{1,5}(,\d{1,5})*", text):
             self.fail(f"{value!r} is no list of sides in pixels: e.g. 64,128,256", param, ctx)
-        sizes = tuple(sorted({int(side) for side in value.split(",")}))
+        sizes = tuple(sorted({int(side) for side in text.split(",")}))
         if sizes[0] < 16 or sizes[-1] > 8192:
             self.fail(f"{value}: sides from 16 to 8192 are measured", param, ctx)
         return sizes
 
 
-class Names(click.ParamType):
+class Names(NamesType):
     name = "layers"
 
-    def convert(self, value, param, ctx) -> tuple[str, ...]:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
         if isinstance(value, tuple):
             return value
-        names = tuple(value.split(","))
+        names = tuple(str(value).split(","))
         if unknown := [name for name in names if name not in LAYERS]:
             self.fail(f"{unknown[0]!r} is no layer: {', '.join(LAYERS)}", param, ctx)
         return names
@@ -99,18 +128,18 @@ def bench() -> None:
     help="Measure what would take longer with some of its queries only, or, if that says nothing, not at all.",
 )
 @bench_options
-def memory(sizes, layers, seconds, **shared) -> None:
+def memory(sizes: tuple[int, ...], layers: tuple[str, ...], seconds: float, **shared: Unpack[BenchOptions]) -> None:
     """Table 1: memory, seconds and operations by size, without gradient and with; patches of 7x7, 16 channels.
 
     What does not fit into the free memory is not run; the table says how much it would take.
     """
 
-    def measure(say: Callable[[str], None], **about) -> dict:
+    def measured(say: Callable[[str], None], *, seed: int, device: str, threads: int | None) -> dict:
         from psal_cli.benchmarks.memory import measure
 
-        return measure(sizes, layers, seconds=seconds, say=say, **about)
+        return measure(sizes, layers, seconds=seconds, say=say, seed=seed, device=device, threads=threads)
 
-    _run(measure, **shared)
+    _run(measured, **shared)
 
 
 @bench.command(
@@ -133,19 +162,21 @@ def memory(sizes, layers, seconds, **shared) -> None:
 )
 @click.option("--temperature", type=Finite(0, min_open=True), default=0.1, show_default=True, help="Temperature of the softmax.")
 @bench_options
-def reconstruct(sizes, pairs, seconds, temperature, **shared) -> None:
+def reconstruct(
+    sizes: tuple[int, ...], pairs: str | None, seconds: float, temperature: float, **shared: Unpack[BenchOptions]
+) -> None:
     """Tables 2 and 3: the error of pictures rebuilt from others, 10 frames apart.
 
     The layers are full attention with strides and all others.
     """
 
-    def measure(say: Callable[[str], None], threads: int | None, **about) -> dict:
+    def measured(say: Callable[[str], None], *, seed: int, device: str, threads: int | None) -> dict:
         from psal_cli.benchmarks.reconstruct import measure
 
         folder = None if pairs is None else as_path(pairs)
-        return measure(sizes, folder, seconds=seconds, temperature=temperature, say=say, **about)
+        return measure(sizes, folder, seconds=seconds, temperature=temperature, say=say, seed=seed, device=device)
 
-    _run(measure, **shared)
+    _run(measured, **shared)
 
 
 @bench.command(short_help="Table 8: another layer than in training.", epilog="\b\nExample:\n  psal bench swap --table 8")
@@ -158,20 +189,20 @@ def reconstruct(sizes, pairs, seconds, temperature, **shared) -> None:
 )
 @pairs_option
 @bench_options
-def swap(table, pairs, **shared) -> None:
+def swap(table: str, pairs: str | None, **shared: Unpack[BenchOptions]) -> None:
     """Table 8: the paper's colorization network trained with one layer and run with another, with the weights that ship."""
 
-    def measure(say: Callable[[str], None], threads: int | None, **about) -> dict:
+    def measured(say: Callable[[str], None], *, seed: int, device: str, threads: int | None) -> dict:
         from psal_cli.benchmarks.swap import PAPER, TABLE_8, measure
 
         folder = None if pairs is None else as_path(pairs)
-        return measure(folder, wanted=tuple(TABLE_8 if table == "8" else PAPER), say=say, **about)
+        return measure(folder, wanted=tuple(TABLE_8 if table == "8" else PAPER), say=say, seed=seed, device=device)
 
-    _run(measure, **shared)
+    _run(measured, **shared)
 
 
 def _run(
-    measure: Callable[..., dict], *, seed: int, device: str, threads: int | None, as_json: bool, as_csv: bool, plot: str | None,
+    measure: Measurement, *, seed: int, device: str, threads: int | None, as_json: bool, as_csv: bool, plot: str | None,
     force: bool, quiet: bool, verbose: int,
 ) -> None:  # fmt: skip
     """Measures and prints; a plot that could not be written is refused before."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, ClassVar
@@ -95,7 +96,7 @@ class Loaded:
 @dataclass(frozen=True, eq=False)
 class Result:
     loaded: Loaded
-    found: ColorizeResult
+    colorized: ColorizeResult
     picture: Picture
 
 
@@ -115,7 +116,7 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
     def __init__(self, arguments: ColorizeArguments, console: Console):
         super().__init__(arguments, console)
         self.locks = {path: Lock() for path in map(as_path, arguments.ref)}  # a reference for all pictures is read once
-        self.known: dict[Path, Picture] = {}
+        self.references_read: dict[Path, Picture] = {}
         self.refuse_mixtures(dict.fromkeys(("attention", "iterations", "weights"), ("paper",)))
         self.refuse_mixtures(dict.fromkeys(("confidence", "save_offsets", "arrows"), ("psal",)))
 
@@ -137,17 +138,18 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
         from psal_cli.image import read_header
         from psal_cli.verbs.colorize.memory_model import plan
 
-        found = plan(
+        within = partial(
+            plan,
             header,
             [read_header(path, self.arguments.max_pixels) for path in item.sidecars["ref"]],
             self.formats(item, header.format),
             attention=self.arguments.attention if self.arguments.engine == "paper" else None,
             streams=self.streams(item, header, channels=3),
-            limit=self.arguments.max_memory,
         )
-        if found.lowered:
-            self.console.say(f"{item.input}: --max-memory lets colours be looked for at up to {found.longest} pixels")
-        return self.planned(item, found)
+        memory_plan = self.planned(item, within(limit=self.arguments.max_memory), within)
+        if memory_plan.lowered:
+            self.console.say(f"{item.input}: --max-memory lets colours be looked for at up to {memory_plan.longest} pixels")
+        return memory_plan
 
     def _reference(self, path: Path) -> Picture:
         from psal_cli import image
@@ -155,9 +157,9 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
         if path not in self.locks:
             return image.read_picture(path, self.arguments.max_pixels)
         with self.locks[path]:  # pictures may be read beside each other
-            if path not in self.known:
-                self.known[path] = image.read_picture(path, self.arguments.max_pixels)
-            return self.known[path]
+            if path not in self.references_read:
+                self.references_read[path] = image.read_picture(path, self.arguments.max_pixels)
+            return self.references_read[path]
 
     def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
         from psal_cli.image.srgb import changes_profile, coloured_metadata
@@ -170,21 +172,21 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
             self.console.say(f"{item.input} has colours: they are left out, its luminance counts")
         width, height = picture.size
         self.console.detail(f"{item.input}: {picture.format}, {width}x{height}, references: {len(loaded.references)}")
-        found = self._colorized(item, loaded, progress)
-        if found.guessed is not None:
-            self._tell_guesses(item, found.guessed)
-        return Result(loaded, found, replace(picture, pixels=found.image, metadata=coloured_metadata(picture)))
+        colorized = self._colorized(item, loaded, progress)
+        if colorized.guessed is not None:
+            self._tell_guesses(item, colorized.guessed)
+        return Result(loaded, colorized, replace(picture, pixels=colorized.image, metadata=coloured_metadata(picture)))
 
     def _options(self, longest: int) -> ColorizeOptions:
-        given = self.arguments
+        arguments = self.arguments
         return ColorizeOptions(
-            engine=given.engine,
-            strength=given.strength,
-            attention=given.attention,
-            iterations=given.iterations,
-            weights=given.weights if given.engine == "paper" else None,  # a default may be there for that engine
+            engine=arguments.engine,
+            strength=arguments.strength,
+            attention=arguments.attention,
+            iterations=arguments.iterations,
+            weights=arguments.weights if arguments.engine == "paper" else None,  # a default may be there for that engine
             longest_side=longest,
-            seed=given.seed,
+            seed=arguments.seed,
             device=self.device,
         )
 
@@ -215,19 +217,19 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
     def write(self, item: Item, result: Result) -> str:
         from psal_cli.image import write_picture
 
-        self._write_about(item, result)
+        self._write_extras(item, result)
         write_picture(result.picture, item.output, self.arguments.force, self.encoding(item, result.loaded.picture.format))
         return "done"
 
-    def _write_about(self, item: Item, result: Result) -> None:
+    def _write_extras(self, item: Item, result: Result) -> None:
         from psal_cli.image import write_picture
         from psal_cli.viz import drawing
 
-        picture, found, force = result.loaded.picture, result.found, self.arguments.force
-        if (path := item.outputs.get("confidence")) and found.confidence is not None:
-            write_picture(drawing.share_map(found.confidence, picture.size), path, force)
-        if (path := item.outputs.get("save_offsets")) and found.field is not None:
-            found.field.save(path, picture, arrows=self.arguments.arrows, force=force)
+        picture, colorized, force = result.loaded.picture, result.colorized, self.arguments.force
+        if (path := item.outputs.get("confidence")) and colorized.confidence is not None:
+            write_picture(drawing.share_map(colorized.confidence, picture.size), path, force)
+        if (path := item.outputs.get("save_offsets")) and colorized.field is not None:
+            colorized.field.save(path, picture, arrows=self.arguments.arrows, force=force)
         if path := item.outputs.get("compare"):
             write_picture(drawing.side_by_side(picture, result.picture, references=result.loaded.references), path, force)
 

@@ -1,4 +1,4 @@
-"""What all commands of psal have in common: help in groups, short and full, a word for a slip, defaults from the user."""
+"""What all commands share: grouped help in a short and a full form, suggestions for mistyped names, the user's defaults."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from psal_cli.commands import configuration, pages
 from psal_cli.commands.spelling import did_you_mean
 
 
-def _show_full(ctx: click.Context, option: click.Parameter, wanted: bool) -> None:
-    if wanted and not ctx.resilient_parsing:
+def _show_full(ctx: click.Context, option: click.Parameter, requested: bool) -> None:
+    if requested and not ctx.resilient_parsing:
         click.echo(ctx.get_help())
         ctx.exit()
 
 
-def _show_brief(ctx: click.Context, option: click.Parameter, wanted: bool) -> None:
-    if wanted and not ctx.resilient_parsing:
+def _show_brief(ctx: click.Context, option: click.Parameter, requested: bool) -> None:
+    if requested and not ctx.resilient_parsing:
         click.echo(brief_help(ctx))
         ctx.exit()
 
@@ -34,7 +34,7 @@ class Command(click.Command):
 
     @cached_property
     def own_options(self) -> tuple[click.Option, ...]:
-        """Those that every command has. None takes the variable that click would make up for it."""
+        """The options that every command has. None reads the environment variable that click would derive for it."""
         config = click.Option(
             ["--config"],
             is_eager=True,
@@ -86,7 +86,7 @@ class Command(click.Command):
 
 
 class Group(Command, click.Group):
-    """A group that has a word for a mistyped command."""
+    """A group that suggests a command for a mistyped one."""
 
     command_class = Command
 

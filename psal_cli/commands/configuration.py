@@ -36,28 +36,28 @@ def user_file() -> Path:
     return Path(click.get_app_dir("psal")) / "config.toml"
 
 
-def use(ctx: click.Context, option: click.Parameter, given: str | None) -> None:
-    """Makes what the files say the defaults of the context's command. given: that of --config. Raises InputError."""
+def use(ctx: click.Context, option: click.Parameter, text: str | None) -> None:
+    """Sets the defaults of the context's command from the configuration files. text: the value of --config. Raises InputError."""
     if ctx.resilient_parsing:
         return
     typed = ctx.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE
     if isinstance(ctx.command, click.Group):  # the command below reads it
-        ctx.meta[GIVEN] = given if typed else ctx.meta.get(GIVEN)
+        ctx.meta[GIVEN] = text if typed else ctx.meta.get(GIVEN)
         return
-    ctx.meta[READ] = files(given if typed else ctx.meta.get(GIVEN) or given)
+    ctx.meta[READ] = files(text if typed else ctx.meta.get(GIVEN) or text)
     ctx.default_map = {name: value for path in reversed(ctx.meta[READ]) for name, value in _defaults(ctx, path).items()}
 
 
-def files(given: str | None) -> list[Path]:
-    """Those that are read, the stronger first."""
-    if given == NONE:
+def files(text: str | None) -> list[Path]:
+    """The configuration files that are read, the one that wins first."""
+    if text == NONE:
         return []
     own = user_file()
-    return ([Path(given).expanduser()] if given else []) + ([own] if os.path.isfile(own) else [])
+    return ([Path(text).expanduser()] if text else []) + ([own] if os.path.isfile(own) else [])
 
 
 def read_files(ctx: click.Context) -> list[Path]:
-    """Those that the context's command has read, the stronger first."""
+    """The files that the context's command has read, the one that wins first."""
     read: list[Path] = ctx.meta.get(READ, [])
     return read
 
@@ -74,7 +74,7 @@ def key(option: click.Option) -> str:
 
 
 def _contexts(command: click.Command, ctx: click.Context) -> Iterator[click.Context]:
-    """One for each command below that is no group."""
+    """A context for each command below this one that is no group."""
     if not isinstance(command, click.Group):
         yield ctx
         return
@@ -95,17 +95,17 @@ def _defaults(ctx: click.Context, path: Path) -> dict[str, Value]:
         below = table.get(child.info_name or "", {})
         table = below if isinstance(below, dict) else {}  # _check_tables has seen to it
     own = options(ctx.command)
-    found = _common(ctx, path, shared)
+    values = _common(ctx, path, shared)
     for name, value in table.items():
         if (option := own.get(_dashed(name))) is None:
             _refuse(path, f"[{_table(ctx)}] {name}", value, f"there is no such option.{did_you_mean(_dashed(name), own)}")
-        found[option.name or ""] = _checked(ctx, path, _table(ctx), name, value, option)
-    return found
+        values[option.name or ""] = _checked(ctx, path, _table(ctx), name, value, option)
+    return values
 
 
 def _common(ctx: click.Context, path: Path, table: dict[str, object]) -> dict[str, Value]:
     """What [common] says of the options that the context's command has. Raises InputError."""
-    root, own, found = ctx.find_root(), options(ctx.command), dict[str, Value]()
+    root, own, values = ctx.find_root(), options(ctx.command), dict[str, Value]()
     assert isinstance(root.command, click.Group)
     model = root.command.get_command(root, MODEL)
     names = {field.name for field in dataclasses.fields(Arguments)}
@@ -115,12 +115,12 @@ def _common(ctx: click.Context, path: Path, table: dict[str, object]) -> dict[st
             cure = f"put it below [{_table(ctx)}]" if _dashed(name) in own else f"it is unknown.{did_you_mean(name, shared)}"
             _refuse(path, f"[{COMMON}] {name}", value, f"not all commands have this option: {cure}")
         if option := own.get(_dashed(name)):
-            found[option.name or ""] = _checked(ctx, path, COMMON, name, value, option)
-    return found
+            values[option.name or ""] = _checked(ctx, path, COMMON, name, value, option)
+    return values
 
 
 def options(command: click.Command) -> dict[str, click.Option]:
-    """What a file may call them -> the options of a command; of a pair of flags, the first."""
+    """The options of a command by their names in a file; of a pair of flags, the first name."""
     return {key(param): param for param in command.params if isinstance(param, click.Option) and not param.is_eager}
 
 
@@ -135,7 +135,7 @@ def _chain(ctx: click.Context) -> list[click.Context]:
 
 def _table(ctx: click.Context) -> str:
     """The name of the command's table."""
-    return ".".join(each.info_name or "" for each in _chain(ctx)[1:])
+    return ".".join(context.info_name or "" for context in _chain(ctx)[1:])
 
 
 def _load(path: Path) -> dict[str, object]:
@@ -170,7 +170,7 @@ def _checked(ctx: click.Context, path: Path, table: str, name: str, value: objec
     if option.is_flag:
         return value if isinstance(value, bool) else _refuse(path, where, value, "expected true or false")
     several = value if isinstance(value, list) and option.multiple else [value]
-    texts = tuple(_text(path, where, each, option) for each in several)
+    texts = tuple(_text(path, where, element, option) for element in several)
     for text in texts:
         try:
             option.type.convert(text, option, ctx)

@@ -57,7 +57,7 @@ class Console:
         if self.live:
             self.live.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
-            with suppress(OSError):  # a full log or a reader that has gone loses the talk, not the work
+            with suppress(OSError):  # a full disk or a closed pipe loses messages, not the work
                 click.echo(text, err=True)
 
     def say(self, text: str) -> None:
@@ -68,10 +68,10 @@ class Console:
         if self.verbose:
             self.say(text)
 
-    def failure(self, error: BaseException, about: str = "", cure: str = "") -> tuple[int, str]:
-        """Says what went wrong, on one line that begins with `about` unless it names it; returns exit code and line."""
+    def failure(self, error: BaseException, subject: str = "", cure: str = "") -> tuple[int, str]:
+        """Says what went wrong, on one line that begins with `subject` unless it names it; returns exit code and line."""
         code, line = outcome(error)
-        line = line + cure if printable(about) in line else f"{printable(about)}: {line}{cure}"
+        line = line + cure if printable(subject) in line else f"{printable(subject)}: {line}{cure}"
         if self.traceback:
             with suppress(OSError):
                 click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
@@ -79,7 +79,7 @@ class Console:
         return code, line
 
     def data(self, text: str) -> None:
-        """A line on stdout. Once that fails, it is said, and no more is written there: the pictures go on."""
+        """Writes a line to stdout. When that fails, says so once and writes no more there; the pictures go on."""
         if self.lost:
             return
         try:
@@ -118,8 +118,8 @@ class Console:
             self.live.update(self.task, completed=number - 1 + share, description=description)
 
     def progress(self, number: int, total: int, name: str) -> Progress | None:
-        """What the work on picture `number` of `total` calls with (share done, text): the bar; elsewhere with -v a line for each
-        new text."""
+        """The progress callback of picture `number` of `total`: it moves the bar. Off a terminal, with -v, it prints a line for
+        each new text."""
         last = ""
         if not self.live and not self.verbose:
             return None

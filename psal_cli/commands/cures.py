@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Failure = TypeVar("Failure", bound=BaseException)
 
-# Of those not in here the library's words are the command's too. Each {} is one of the error's details.
+# A cure that is not listed is worded as in the library. Each {} is one of the error's details.
 CURES = {
     Cure.ELSEWHERE: "write elsewhere with -o",
     Cure.FREE_SPACE: "free space, or write to another disk with -o",

@@ -10,15 +10,15 @@ def choose_device(name: str) -> tuple[str, str]:
 
     Raises InputError when it cannot be had, PsalError when psal's own library does not load.
     """
-    from psal_cli.native import cuda_architectures
+    from psal_cli import native
 
     try:
-        architectures = cuda_architectures()
+        native.library()
     except (ImportError, OSError) as error:
-        raise PsalError(f"psal's native library does not load ({error}): install psal anew with `pip install .`") from error
+        raise PsalError(f"psal's native library does not load: {error}") from error
     if name == "cpu":
         return "cpu", "asked for"
-    missing = _why_no_cuda() if architectures else "psal's library was built without CUDA"
+    missing = _why_no_cuda()
     if name == "auto":
         return ("cpu", missing) if missing else ("cuda:0", "the first CUDA device")
     if missing:
@@ -32,15 +32,22 @@ def choose_device(name: str) -> tuple[str, str]:
 
 
 def _why_no_cuda() -> str:
-    """What stands in torch's way to CUDA, or an empty string."""
+    """What keeps psal or torch from using CUDA, or an empty string."""
     import torch
 
+    from psal_cli import libraries, native
+
+    try:
+        if not native.cuda_architectures():
+            return libraries.NO_CUDA
+    except ImportError as error:
+        return str(error)
     if torch.version.cuda is None:
         return f"torch {torch.__version__} was built without CUDA"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a missing driver: said in our line
-        found = torch.cuda.is_available()
-    return "" if found else "torch sees no CUDA device"
+        available = torch.cuda.is_available()
+    return "" if available else "torch sees no CUDA device"
 
 
 def set_threads(count: int | None) -> int:

@@ -4,6 +4,7 @@ import importlib
 import json
 import platform
 import sys
+from contextlib import suppress
 
 import click
 
@@ -24,15 +25,15 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
 
     Ends with exit code 1 and a cure if the library does not load.
     """
-    found, problem = examine()
+    facts, problem = examine()
     read, own = configuration.read_files(ctx), configuration.user_file()
-    found["configuration"] = [str(path) for path in read]
-    found["user_configuration"] = str(own) if own.is_file() else f"{own} (no such file)"
+    facts["configuration"] = [str(path) for path in read]
+    facts["user_configuration"] = str(own) if own.is_file() else f"{own} (no such file)"
     if as_json:
-        click.echo(json.dumps(found))
+        click.echo(json.dumps(facts))
     else:
-        width = max(map(len, found))
-        for name, value in found.items():
+        width = max(map(len, facts))
+        for name, value in facts.items():
             text = ", ".join(value) if isinstance(value, list) else value
             click.echo(f"{name.replace('_', ' '):{width}}  {'none' if text in (None, '') else text}")
     if problem:
@@ -44,15 +45,16 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
 def examine() -> tuple[dict[str, object], PsalError | None]:
     """The facts, None where one cannot be had, and what stops psal from working, if anything."""
     python = f"{platform.python_version()} ({sys.executable})"
-    found: dict[str, object] = {"psal": __version__, "python": python, "system": platform.platform()}
-    facts: dict[str, object] = dict.fromkeys(("cpu_kernels", "cuda_architectures", "threads", "device", "reason"))
+    versions: dict[str, object] = {"psal": __version__, "python": python, "system": platform.platform()}
+    names = ("cpu_kernels", "cpu_lacks", "cuda_architectures", "threads", "device", "reason")
+    facts: dict[str, object] = dict.fromkeys(names)
     problem = None
     for name, module in MODULES.items():
         try:
             with deferred_signals():
-                found[name] = importlib.import_module(module).__version__
+                versions[name] = importlib.import_module(module).__version__
         except ImportError as error:
-            found[name] = None
+            versions[name] = None
             problem = problem or PsalError(f"{name} does not load ({error}): install psal anew with `pip install .`")
     if problem is None:
         try:
@@ -60,14 +62,19 @@ def examine() -> tuple[dict[str, object], PsalError | None]:
             facts |= _build()
         except PsalError as error:
             problem = error
-    return found | facts, problem
+    return versions | facts, problem
 
 
 def _build() -> dict[str, object]:
     from psal_cli import native
 
+    lacks = native.missing_instructions()
+    architectures: str | None = None
+    with suppress(ImportError):  # the device's reason tells
+        architectures = native.cuda_architectures()
     return {
         "cpu_kernels": native.cpu_isa(),
-        "cuda_architectures": native.cuda_architectures(),
+        "cpu_lacks": f"{lacks}: psal is slower, and fields may differ from those of other machines" if lacks else "",
+        "cuda_architectures": architectures,
         "threads": devices.set_threads(None),
     }

@@ -151,15 +151,15 @@ class Generate(Verb[GenerateArguments, Loaded, Result], WithSheets):
     def _keep(self, item: Item, size: tuple[int, int]) -> npt.NDArray[np.bool_] | None:
         from psal_cli.image.mask import marked_region
 
-        given, path = self.arguments, self.sidecar(item, "keep")
-        shapes: tuple[Shape, ...] = (*given.box, *given.polygon)
+        arguments, path = self.arguments, self.sidecar(item, "keep")
+        shapes: tuple[Shape, ...] = (*arguments.box, *arguments.polygon)
         if path is None and not shapes:
             return None
-        keep = marked_region(path, size, given.max_pixels, shapes)
-        if keep.all() and (given.size or size) == size:
-            what = f"{path} keeps" if path else "the shapes keep"
+        keep = marked_region(path, size, arguments.max_pixels, shapes)
+        if keep.all() and (arguments.size or size) == size:
+            which = f"{path} keeps" if path else "the shapes keep"
             cure = "paint black what is to be new" if path else "give smaller ones"
-            raise InputError(f"{what} the whole picture, nothing is left to make: {cure}, or give a larger --size")
+            raise InputError(f"{which} the whole picture, nothing is left to make: {cure}, or give a larger --size")
         return keep
 
     def _seed(self, item: Item) -> int:
@@ -174,32 +174,32 @@ class Generate(Verb[GenerateArguments, Loaded, Result], WithSheets):
         from psal_cli.image import read_header
         from psal_cli.verbs.generate.memory_model import plan
 
-        given, path = self.arguments, self.sidecar(item, "keep")
+        arguments, path = self.arguments, self.sidecar(item, "keep")
         width, height = self._size(header)
-        found = plan(
+        memory_plan = plan(
             header,
             (height, width),
             self.formats(item, header.format),
-            read_header(path, given.max_pixels, profiles=False) if path else None,
-            method=given.method,
-            levels=given.levels,
-            patch_size=given.patch_size,
-            coherence=given.coherence,
+            read_header(path, arguments.max_pixels, profiles=False) if path else None,
+            method=arguments.method,
+            levels=arguments.levels,
+            patch_size=arguments.patch_size,
+            coherence=arguments.coherence,
             streams=self.streams(item, header, header.channels),
-            limit=given.max_memory,
+            limit=arguments.max_memory,
         )
-        return self.planned(item, found)
+        return self.planned(item, memory_plan)
 
     def _options(self, item: Item) -> GenerateOptions:
-        given = self.arguments
+        arguments = self.arguments
         return GenerateOptions(
-            size=(given.size[1], given.size[0]) if given.size else None,
-            method=given.method,
-            levels=given.levels,
-            patch_size=given.patch_size,
-            iterations=given.iterations,
-            coherence=given.coherence,
-            wrap=given.wrap,
+            size=(arguments.size[1], arguments.size[0]) if arguments.size else None,
+            method=arguments.method,
+            levels=arguments.levels,
+            patch_size=arguments.patch_size,
+            iterations=arguments.iterations,
+            coherence=arguments.coherence,
+            wrap=arguments.wrap,
             seed=self._seed(item),
             device=self.device,
         )
@@ -209,8 +209,8 @@ class Generate(Verb[GenerateArguments, Loaded, Result], WithSheets):
         from psal_cli.verbs.generate import api
 
         picture = loaded.picture
-        made = api.generate(picture.array(), self._options(item), keep=loaded.keep, progress=progress)
-        return Result(picture, picture.with_array(made.image), made.field)
+        generated = api.generate(picture.array(), self._options(item), keep=loaded.keep, progress=progress)
+        return Result(picture, picture.with_array(generated.image), generated.field)
 
     def write(self, item: Item, result: Result) -> str:
         from psal_cli.image import write_picture

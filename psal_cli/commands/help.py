@@ -10,11 +10,11 @@ from psal_cli.commands.command import Command
 @click.pass_context
 def help(ctx: click.Context, verb: tuple[str, ...]) -> None:
     """Print all options of VERB, such as inpaint or bench memory, or the help of psal."""
-    place = ctx.find_root()
+    context = ctx.find_root()
     for name in verb:
-        if not isinstance(place.command, click.Group):
-            raise click.UsageError(f"{place.info_name} has no commands: psal help {place.info_name}")
-        _, command, _ = place.command.resolve_command(place, [name])
+        if not isinstance(context.command, click.Group):
+            raise click.UsageError(f"{context.info_name} has no commands: psal help {context.info_name}")
+        _, command, _ = context.command.resolve_command(context, [name])
         assert command is not None  # else an error says so
-        place = click.Context(command, parent=place, info_name=name)
-    click.echo(place.get_help())
+        context = click.Context(command, parent=context, info_name=name)
+    click.echo(context.get_help())

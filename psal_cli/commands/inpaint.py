@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,7 +16,7 @@ from psal_cli.commands.arguments import InpaintArguments, into
 from psal_cli.commands.command import Command
 from psal_cli.commands.console import Console, Progress
 from psal_cli.commands.run import run_verb
-from psal_cli.commands.shapes import check_file, shape_options
+from psal_cli.commands.shapes import check_marked, shape_options
 from psal_cli.commands.strokes import repeated, strokes_option, typed_options
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError, InvalidValueError, MemoryLimitError
@@ -92,11 +93,11 @@ class Loaded:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """found: None where there was nothing to fill."""
+    """filled: None where there was nothing to fill."""
 
     before: Picture
     mask: Mask
-    found: InpaintResult | None
+    filled: InpaintResult | None
 
 
 class Inpaint(Verb[InpaintArguments, Loaded, Result]):
@@ -115,14 +116,7 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
 
     def __init__(self, arguments: InpaintArguments, console: Console):
         super().__init__(arguments, console)
-        check_file("--mask", arguments.mask)
-        if arguments.mask is None and not arguments.strokes and not self._shapes():
-            raise click.UsageError("Missing option '--mask', '--box' or '--polygon': say what to fill, e.g. --box 100,80,50,40")
-        given = click.get_current_context().get_parameter_source
-        for name in ("mask_invert", "if_masked"):
-            if arguments.mask is None and given(name) is click.core.ParameterSource.COMMANDLINE:
-                option = name.replace("_", "-")
-                raise click.UsageError(f"--{option} requires --mask: leave it out, or give a mask")
+        check_marked(arguments)
         self.if_masked, self.typed = arguments.if_masked, typed_options()
         copying = ("source_mask", "patch_size", "no_blend", "save_offsets", "arrows")
         self.refuse_mixtures(dict.fromkeys(copying, PATCHES) | dict.fromkeys(("attention", "weights"), NETWORKS))
@@ -136,7 +130,7 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         network_for(self._options(self.arguments))
         baseline()  # with the network, before any picture is in memory
 
-    def _given(self, item: Item) -> InpaintArguments:
+    def _arguments_for(self, item: Item) -> InpaintArguments:
         """The arguments, with those of the run that the item's strokes were saved with where none were typed."""
         strokes = self._strokes(item)
         return self.arguments if strokes is None else repeated(self.arguments, strokes, self.typed)
@@ -147,17 +141,17 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         path = self.sidecar(item, "strokes")
         return None if path is None else read_strokes(path)
 
-    def _options(self, given: InpaintArguments, reach: int | None = None) -> InpaintOptions:
+    def _options(self, arguments: InpaintArguments, reach: int | None = None) -> InpaintOptions:
         return InpaintOptions(
-            engine=given.engine,
-            attention=given.attention,
-            weights=given.weights if given.engine in NETWORKS else None,  # a default may be there for those engines
-            patch_size=given.patch_size,
-            iterations=given.iterations,
-            blend=not given.no_blend,
+            engine=arguments.engine,
+            attention=arguments.attention,
+            weights=arguments.weights if arguments.engine in NETWORKS else None,  # a default may be there for those engines
+            patch_size=arguments.patch_size,
+            iterations=arguments.iterations,
+            blend=not arguments.no_blend,
             reach=reach,
-            seed=given.seed,
-            device="cpu" if given.engine == "patch" else self.device,
+            seed=arguments.seed,
+            device="cpu" if arguments.engine == "patch" else self.device,
         )
 
     def _shapes(self) -> tuple[Shape, ...]:
@@ -181,21 +175,21 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         from psal_cli.verbs.inpaint.guide import network_for
         from psal_cli.verbs.inpaint.memory_model import plan
 
-        given = self._given(item)
-        found = plan(
+        arguments = self._arguments_for(item)
+        within = partial(
+            plan,
             header,
             self.formats(item, header.format),
             None if mask is None else mask.hole,
             source=source,
             soft=mask is not None and mask.soft is not None,
-            patch_size=given.patch_size,
-            engine=given.engine,
-            network=network_for(self._options(given)),
+            patch_size=arguments.patch_size,
+            engine=arguments.engine,
+            network=network_for(self._options(arguments)),
             mask_decoding=self._mask_decoding(item, (header.width, header.height)),
             streams=self.streams(item, header, header.channels),
-            limit=self.arguments.max_memory,
         )
-        return self.planned(item, found)
+        return self.planned(item, within(limit=self.arguments.max_memory), within)
 
     def _mask_decoding(self, item: Item, size: tuple[int, int]) -> int:
         """Bytes a pixel, at most, while one of the masks is decoded. Raises InputError for one of another size."""
@@ -217,9 +211,18 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         from psal_cli.image import read_mask
         from psal_cli.image.strokes import read_strokes
 
-        given, path, strokes = self._given(item), self.sidecar(item, "mask"), self.sidecar(item, "strokes")
+        arguments, path, strokes = self._arguments_for(item), self.sidecar(item, "mask"), self.sidecar(item, "strokes")
         painted = () if strokes is None else read_strokes(strokes, size).strokes
-        return read_mask(path, size, given.mask_invert, given.dilate, given.feather, given.max_pixels, self._shapes(), painted)
+        return read_mask(
+            path,
+            size,
+            arguments.mask_invert,
+            arguments.dilate,
+            arguments.feather,
+            arguments.max_pixels,
+            self._shapes(),
+            painted,
+        )
 
     def _source(self, item: Item, size: tuple[int, int]) -> npt.NDArray[np.bool_] | None:
         """--source-mask, or what of the strokes says the same."""
@@ -242,8 +245,8 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
             how = "copied byte for byte" if self._is_kept(item, picture) else "written anew with its own pixels"
             self.console.say(f"{empty}: {item.input} is {how}, no offsets or comparison are written")
             return Result(picture, mask, None)
-        width, height = picture.size
-        self.console.detail(f"{item.input}: {picture.format}, {width}x{height}, {mask.hole.sum()} pixels to fill")
+        size = f"{picture.size[0]}x{picture.size[1]}"
+        self.console.detail(f"{item.input}: {picture.format}, {size}, {mask.hole.sum()} pixels to fill")
         if loaded.reach is not None:
             limit = f"--max-memory lets {loaded.reach} pixels around each hole be copied from"
             self.console.say(f"{item.input}: {limit}, not the whole picture")
@@ -255,7 +258,7 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         from psal_cli.verbs.inpaint.completion import NothingToCopyError
 
         mask = loaded.mask.hole if loaded.mask.soft is None else loaded.mask.soft
-        chosen = self._options(self._given(item), loaded.reach)
+        chosen = self._options(self._arguments_for(item), loaded.reach)
         try:
             result = api.inpaint(loaded.picture.array(), mask, chosen, source_mask=loaded.source, progress=progress)
             self.facts[item] = {"device": result.device}
@@ -274,22 +277,29 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
     def write(self, item: Item, result: Result) -> str:
         from psal_cli.image import write_picture
 
-        if result.found is None:
-            self._copy(item, result.before)
+        if result.filled is None:
+            self._copy(item, result)
             return "copied"
-        done = result.before.with_array(result.found.image)
-        self._write_about(item, result, done)
+        done = result.before.with_array(result.filled.image).filled_inside(self._changed(result.mask))
+        self._write_extras(item, result, done)
         write_picture(done, item.output, self.arguments.force, self.encoding(item, result.before.format))
         return "done"
 
-    def _copy(self, item: Item, picture: Picture) -> None:
+    def _copy(self, item: Item, result: Result) -> None:
         from psal_cli.files import copy_file
         from psal_cli.image import write_picture
 
+        picture = result.before
         if self._is_kept(item, picture):
             copy_file(item.input, item.output, self.arguments.force)
         else:
-            write_picture(picture, item.output, self.arguments.force, self.encoding(item, picture.format))
+            same = picture.filled_inside(self._changed(result.mask))
+            write_picture(same, item.output, self.arguments.force, self.encoding(item, picture.format))
+
+    @staticmethod
+    def _changed(mask: Mask) -> npt.NDArray[np.bool_]:
+        """Where pixels may differ from those before."""
+        return mask.hole if mask.soft is None else mask.soft > 0
 
     def _is_kept(self, item: Item, picture: Picture) -> bool:
         """Whether a picture that nothing is done to keeps its file: the format stays and no option asks for another one."""
@@ -298,12 +308,12 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         encoding = self.encoding(item, picture.format)
         return encoding == Encoding(format=encoding.format) and picture.format == check_format(item.output, encoding.format)
 
-    def _write_about(self, item: Item, result: Result, done: Picture) -> None:
+    def _write_extras(self, item: Item, result: Result, done: Picture) -> None:
         from psal_cli.image import write_picture
         from psal_cli.viz.drawing import side_by_side
 
         force = self.arguments.force
-        if (path := item.outputs.get("save_offsets")) and result.found and (field := result.found.field):
+        if (path := item.outputs.get("save_offsets")) and result.filled and (field := result.filled.field):
             field.save(path, result.before, arrows=self.arguments.arrows, force=force)
         if path := item.outputs.get("compare"):
             write_picture(side_by_side(result.before, done, result.mask.hole), path, force)
@@ -317,7 +327,7 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         plan = self._plan(item, header, mask, "source_mask" in item.sidecars or header.alpha)
         masks = [read_header(path, self.arguments.max_pixels, profiles=False) for path in self._masks(item)]
         cost = time_model.cost(
-            header, self.formats(item, header.format), mask.hole, self._options(self._given(item), plan.reach), masks
+            header, self.formats(item, header.format), mask.hole, self._options(self._arguments_for(item), plan.reach), masks
         )
         return {
             "width": header.width,

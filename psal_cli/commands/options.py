@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 else:
     Text = Number = Pair = click.ParamType  # older versions of click have no generic one
 
-Command = Callable[..., Any]  # a function that click makes a command of, or the command
+Command = Callable[..., object]  # a function that click makes a command of, or the command
 Decorator = Callable[[Command], Command]
 FORMATS = ("jpg", "png", "webp", "tif", "avif", "bmp", "heic", "jxl")
 LONGEST = 65535  # pixels: the longest side that can be searched
@@ -46,7 +46,7 @@ class File(Text):
     def __init__(self, written: bool = False):
         self.written = written
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if not value:  # an unset variable of a script is not this folder
             self.fail("the name is empty", param, ctx)
         if problem := url_problem(str(value), self.written):
@@ -66,36 +66,37 @@ PICTURE, RESULT = File(), File(written=True)
 class Suffix(Text):
     name = "text"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if os.sep in value or "\0" in value:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        if os.sep in text or "\0" in text:
             self.fail(f"{value!r} is no part of a name: it goes between name and extension", param, ctx)
-        return str(value)
+        return text
 
 
 class Pixels(Number):
     name = "pixels"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)([kmg]?)", str(value).lower())
-        number = round(float(found[1]) * PIXELS[found[2]]) if found else 0
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmg]?)", str(value).lower())
+        number = round(float(match[1]) * PIXELS[match[2]]) if match else 0
         return number or self.fail(f"{value!r} is no number of pixels: e.g. 600M", param, ctx)
 
 
 class Device(Text):
     name = "device"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", value):
-            return str(value)
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", text := str(value)):
+            return text
         self.fail(f"{value!r} is no device: auto, cpu, cuda or cuda:N", param, ctx)
 
 
 class Size(Pair):
     name = "WxH"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", str(value).lower())
-        size = (int(found[1]), int(found[2])) if found else (0, 0)
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", str(value).lower())
+        size = (int(match[1]), int(match[2])) if match else (0, 0)
         if not all(0 < side <= LONGEST for side in size):
             self.fail(f"{value!r} is no size: width x height in pixels, e.g. 1024x512, each at most {LONGEST}", param, ctx)
         return size
@@ -113,7 +114,7 @@ def group(*options: Decorator) -> Decorator:
 class Memory(Number):
     name = "size"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         try:
             return parse_size(str(value))
         except InputError as error:

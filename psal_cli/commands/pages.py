@@ -12,7 +12,10 @@ from psal_cli.commands.ranges import in_words
 Row = tuple[str, str]
 
 REQUIRED, REST = "Required", "Method"
-ALTERNATIVES, ONE_OF = ("mask", "box", "polygon"), "Required, at least one of these"  # where a command has all of them
+ALTERNATIVES = {  # heading -> the options below it, where a command has all of them
+    "Required, at least one of these": ("mask", "box", "polygon"),
+    "Required, one of these": ("scale", "width", "height", "long_side", "megapixels"),
+}
 SECTIONS = {  # heading -> the options below it, where a command has them; all others are below REST
     "Input": {"recursive", "from_file", "max_pixels", "pairs"},
     "Mask": {"mask", "box", "polygon", "if_masked", "mask_invert", "dilate", "feather", "source_mask", "keep"},
@@ -29,7 +32,7 @@ SECTIONS = {  # heading -> the options below it, where a command has them; all o
 }  # fmt: skip
 BRIEF = {  # on the short page, beside those that are required
     "recursive", "mask", "box", "dilate", "output", "results", "size", "force", "dry_run", "model", "strength", "seed",
-    "sizes", "plot",
+    "sizes", "plot", "scale", "width",
 }  # fmt: skip
 NARROW, WIDE = 12, 22  # columns: choices that fit so are shown as the value; the names of options, where that is enough
 EXAMPLE = "\b\nExample:"
@@ -75,13 +78,14 @@ def options_of(command: click.Command, ctx: click.Context) -> list[click.Option]
 def sections(options: Iterable[click.Option]) -> list[tuple[str, list[Row]]]:
     """(heading, rows) of the groups that have any option, the required ones first."""
     options = list(options)
-    found: dict[str, list[Row]] = {heading: [] for heading in (REQUIRED, ONE_OF, *SECTIONS)}
-    one_of = ALTERNATIVES if {option.name for option in options}.issuperset(ALTERNATIVES) else ()
+    rows_by_heading: dict[str, list[Row]] = {heading: [] for heading in (REQUIRED, *ALTERNATIVES, *SECTIONS)}
+    there = {option.name for option in options}
+    one_of = {name: heading for heading, those in ALTERNATIVES.items() if there.issuperset(those) for name in those}
     for option in options:
         heading = next((heading for heading, those in SECTIONS.items() if option.name in those), REST)
-        heading = REQUIRED if option.required else ONE_OF if option.name in one_of else heading
-        found[heading].append((names(option), _text(option)))
-    return [(heading, rows) for heading, rows in found.items() if rows]
+        heading = REQUIRED if option.required else one_of.get(option.name or "", heading)
+        rows_by_heading[heading].append((names(option), _text(option)))
+    return [(heading, rows) for heading, rows in rows_by_heading.items() if rows]
 
 
 def names(option: click.Option) -> str:
@@ -119,7 +123,7 @@ def _text(option: click.Option, brief: bool = False) -> str:
 
 
 def _kept_together(facts: str) -> str:
-    """Without places to break a line but for those after a comma or semicolon."""
+    """The text with line breaks allowed only after a comma or semicolon."""
     return re.sub(r"(?<![,;]) ", KEPT, facts)
 
 
@@ -137,9 +141,9 @@ def _write_rows(formatter: click.HelpFormatter, rows: list[Row]) -> None:
 
 def _write_commands(command: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
     if isinstance(command, click.Group):
-        found = ((name, command.get_command(ctx, name)) for name in command.list_commands(ctx))
+        commands = ((name, command.get_command(ctx, name)) for name in command.list_commands(ctx))
         with formatter.section("Commands"):
-            formatter.write_dl([(name, child.get_short_help_str(formatter.width)) for name, child in found if child])
+            formatter.write_dl([(name, child.get_short_help_str(formatter.width)) for name, child in commands if child])
 
 
 def _write_sources(ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -140,29 +140,29 @@ class Reconstruct(Verb[ReconstructArguments, Loaded, Result]):
         from psal_cli.image import read_header
         from psal_cli.verbs.reconstruct.memory_model import plan
 
-        given = self.arguments
-        key = read_header(item.sidecars["from"][0], given.max_pixels)
-        found = plan(
+        arguments = self.arguments
+        key = read_header(item.sidecars["from"][0], arguments.max_pixels)
+        memory_plan = plan(
             header,
             key,
             self.formats(item, header.format),
-            attention=given.attention,
-            patch_size=given.patch_size,
-            k=given.k,
+            attention=arguments.attention,
+            patch_size=arguments.patch_size,
+            k=arguments.k,
             streams=self.streams(item, header, key.channels),
-            limit=given.max_memory,
+            limit=arguments.max_memory,
         )
-        return self.planned(item, found)
+        return self.planned(item, memory_plan)
 
     def _options(self) -> ReconstructOptions:
-        given = self.arguments
+        arguments = self.arguments
         return ReconstructOptions(
-            attention=given.attention,
-            patch_size=given.patch_size,
-            k=given.k,
-            iterations=given.iterations,
-            temperature=given.temperature,
-            seed=given.seed,
+            attention=arguments.attention,
+            patch_size=arguments.patch_size,
+            k=arguments.k,
+            iterations=arguments.iterations,
+            temperature=arguments.temperature,
+            seed=arguments.seed,
             device=self.device,
         )
 
@@ -172,21 +172,23 @@ class Reconstruct(Verb[ReconstructArguments, Loaded, Result]):
         from psal_cli.verbs.reconstruct import api
 
         query, key = loaded.query, loaded.key
-        asked, lent, icc = comparable(query, key)
+        query_pixels, key_pixels, icc = comparable(query, key)
         chosen = self._options()
-        reference = replace(key, pixels=lent).array()
+        reference = replace(key, pixels=key_pixels).array()
         try:
-            found = api.reconstruct(replace(query, pixels=asked, alpha=None).array(), reference, chosen, progress=progress)
+            rebuilt = api.reconstruct(
+                replace(query, pixels=query_pixels, alpha=None).array(), reference, chosen, progress=progress
+            )
         except InvalidValueError:
             raise
         except ValueError as error:
             raise InputError(f"{item.input} from {item.sidecars['from'][0]}: {error}") from error
-        if found.psnr is not None:
-            near = found.psnr
+        if rebuilt.psnr is not None:
+            near = rebuilt.psnr
             self.facts[item] = {"psnr": round(near, 3) if isfinite(near) else None}
             self.remarks[item] = f"PSNR {near:.2f} dB" if isfinite(near) else "rebuilt exactly"
-        picture = replace(query.with_array(found.image), alpha=query.alpha, metadata=replace(query.metadata, icc=icc))
-        return Result(query, picture, found.field)
+        picture = replace(query.with_array(rebuilt.image), alpha=query.alpha, metadata=replace(query.metadata, icc=icc))
+        return Result(query, picture, rebuilt.field)
 
     def write(self, item: Item, result: Result) -> str:
         from psal_cli.image import write_picture

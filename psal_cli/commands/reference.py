@@ -28,8 +28,8 @@ def helps(command: click.Command, name: str, parent: click.Context | None = None
         yield context.command_path, command.get_help(context)
         if isinstance(command, click.Group):
             for child in command.list_commands(context):
-                if (found := command.get_command(context, child)) is not None:
-                    yield from helps(found, child, context)
+                if (subcommand := command.get_command(context, child)) is not None:
+                    yield from helps(subcommand, child, context)
 
 
 def page() -> str:

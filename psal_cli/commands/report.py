@@ -15,7 +15,7 @@ Record = dict[str, object]
 
 
 def record(verb: AnyVerb, item: Item, status: str) -> Record:
-    """The line of --json of a picture, as far as it is the same for all."""
+    """The --json record of a picture: the fields that all verbs share."""
     engine = getattr(verb.arguments, "engine", None)
     return {
         "input": str(item.input),
@@ -55,8 +55,8 @@ def preview(plan: Record, files: Mapping[str, str | list[str]]) -> str:
     if isinstance(needed := plan.get("memory_bytes"), int):
         near = f", {plan['reach']} pixels around each hole" if plan.get("reach") else ""
         times = f" x {plan['scale']}" if plan.get("scale") else ""
-        taken = f", {timing.in_words(seconds)}" if isinstance(seconds := plan.get("seconds"), float) else ""
-        facts = [f"{plan['width']}x{plan['height']}{times}, {memory.in_words(needed)}{near}{taken}", *facts]
+        duration = f", {timing.in_words(seconds)}" if isinstance(seconds := plan.get("seconds"), float) else ""
+        facts = [f"{plan['width']}x{plan['height']}{times}, {memory.in_words(needed)}{near}{duration}", *facts]
     if plan["status"] == "skip":
         facts = [str(plan["reason"])]
     target = f" -> {plan['output']}" if plan["output"] else ""

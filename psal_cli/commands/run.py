@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 import click
 
@@ -14,15 +14,17 @@ from psal_cli.batch.inputs import Item, as_path
 from psal_cli.batch.plan import make_folders, write_list
 from psal_cli.batch.runner import Outcome, Stop, import_torch, run
 from psal_cli.commands import configuration, devices, report
-from psal_cli.commands.arguments import Arguments
 from psal_cli.commands.console import Console
 from psal_cli.commands.cures import with_cure
 from psal_cli.commands.planning import planned
-from psal_cli.commands.verb import AnyVerb, WithSheets
-from psal_cli.errors import INTERRUPTED, PsalError, is_out_of_memory, printable
+from psal_cli.commands.verb import AnyVerb, Given, Loaded, Result, Verb, WithSheets
+from psal_cli.errors import INTERRUPTED, Cure, InputError, PsalError, is_out_of_memory, printable
+from psal_cli.files import STDIO
+
+SKIPPED = "skipped"
 
 
-def run_verb(arguments: Arguments, make: type[AnyVerb]) -> None:
+def run_verb(arguments: Given, make: Callable[[Given, Console], Verb[Given, Loaded, Result]]) -> None:
     """Runs a verb as the options of its command say, and leaves with the exit code."""
     with Console(arguments.quiet, arguments.verbose, arguments.as_json) as console, Stop() as stop:
         for path in configuration.read_files(click.get_current_context()):
@@ -68,38 +70,50 @@ def _preview(verb: AnyVerb, items: list[Item], several: bool) -> int:
     skipped = sum(item.skipped for item in items)
     if several:
         left = len(items) - len(codes) - skipped
-        taken = f", {timing.in_words(total)}" if total else ""
-        console.say(f"dry run: {left} to do{taken}, {report.skipped(items)}, {len(codes)} refused")
+        duration = f", {timing.in_words(total)}" if total else ""
+        console.say(f"dry run: {left} to do{duration}, {report.skipped(items)}, {len(codes)} refused")
     return report.exit_code(codes, several, report.nothing(items)) or int(console.lost)
 
 
-def _run(verb: AnyVerb, items: list[Item], several: bool, stop: Stop) -> int:
+def _run(verb: Verb[Given, Loaded, Result], items: list[Item], several: bool, stop: Stop) -> int:
     arguments, console = verb.arguments, verb.console
     todo = [item for item in items if not item.skipped]
     numbers = {item: number for number, item in enumerate(todo, 1)}
-    rest, missed = dict.fromkeys(todo), dict.fromkeys(todo)
+    undone, missed = dict.fromkeys(todo), dict.fromkeys(todo)
     codes: list[int] = []
     statuses = Counter[str]()
     started = time.perf_counter()
-    jobs = arguments.jobs if arguments.max_memory is None else 1  # pictures that wait would take what the plan does not count
+    jobs = arguments.jobs if arguments.max_memory is None else 1  # the plan does not count pictures that wait in memory
 
     def stage(item: Item, text: str, share: float) -> None:
         if jobs == 1:  # else another picture is being worked on
             console.stage(numbers[item], len(todo), item.input.name, text, share)
 
-    def read(item: Item) -> Any:
+    def read(item: Item) -> Loaded | None:
+        """None where another process has written the result meanwhile, and --skip-existing is given."""
         if item.problem:
             raise item.problem
+        if _has_appeared(verb, item):
+            return None
         stage(item, "reading", 0.0)
         return verb.read(item)
 
-    def work(item: Item, loaded: Any) -> Any:
+    def work(item: Item, loaded: Loaded | None) -> Result | None:
+        if loaded is None:
+            return None
         return verb.work(item, loaded, console.progress(numbers[item], len(todo), item.input.name))
 
-    def write(item: Item, result: Any) -> str:
+    def write(item: Item, result: Result | None) -> str:
+        if result is None:
+            return SKIPPED
         stage(item, "writing", 1.0)
         make_folders(item.outputs.values())
-        return verb.write(item, result)
+        try:
+            return verb.write(item, result)
+        except InputError as error:
+            if error.cure is Cure.OVERWRITE and _has_appeared(verb, item):
+                return SKIPPED
+            raise
 
     with suppress(KeyboardInterrupt):  # of a signal, which `stop` has seen: then no picture is begun
         import_torch()
@@ -116,22 +130,29 @@ def _run(verb: AnyVerb, items: list[Item], several: bool, stop: Stop) -> int:
             for done in run(todo, read, work, write, stop, jobs, arguments.keep_going):
                 del missed[done.item]
                 if done.error is None:
-                    del rest[done.item]
+                    del undone[done.item]
                 code = _report(verb, done, f"[{numbers[done.item]}/{len(todo)}] " if several else "")
                 codes += [code] if code else []
-                statuses["done" if not code else "interrupted" if code == INTERRUPTED else "failed"] += 1
+                done.item.skipped = done.result == SKIPPED
+                if not done.item.skipped:
+                    statuses["done" if not code else "interrupted" if code == INTERRUPTED else "failed"] += 1
         if not stop.asked:
-            codes += _finish(verb, [item for item in items if item not in rest])
+            codes += _finish(verb, [item for item in items if item not in undone])
         for item in missed:
             console.record(report.record(verb, item, "not reached"))
         if arguments.failed_list:
-            write_list(as_path(arguments.failed_list), rest)
+            write_list(as_path(arguments.failed_list), undone)
         if several:
-            listed = arguments.failed_list if rest else None
+            listed = arguments.failed_list if undone else None
             console.say(report.summary(items, statuses, len(missed), time.perf_counter() - started, listed))
         elif missed:
             console.failure(KeyboardInterrupt())
     return INTERRUPTED if stop.asked else report.exit_code(codes, several, report.nothing(items)) or int(console.lost)
+
+
+def _has_appeared(verb: AnyVerb, item: Item) -> bool:
+    """Whether another process has written the result since the plan was made, with --skip-existing."""
+    return bool(verb.arguments.skip_existing and item.output != STDIO and item.output.is_file())
 
 
 def _start(verb: AnyVerb) -> None:
@@ -143,18 +164,18 @@ def _start(verb: AnyVerb) -> None:
 
 def _finish(verb: AnyVerb, items: list[Item]) -> list[int]:
     """The verb's sheets about the items whose results are there; exit codes of what failed."""
-    wanted = [text for name in verb.sheets if (text := verb.value(name))]
+    sheets = [text for name in verb.sheets if (text := verb.value(name))]
     try:
-        if items and wanted and isinstance(verb, WithSheets):
+        if items and sheets and isinstance(verb, WithSheets):
             verb.finish(items)
     except Exception as error:
-        return [verb.console.failure(with_cure(error, verb), ", ".join(wanted))[0]]
+        return [verb.console.failure(with_cure(error, verb), ", ".join(sheets))[0]]
     return []
 
 
-def _report(verb: AnyVerb, done: Outcome, count: str) -> int:
+def _report(verb: AnyVerb, done: Outcome[str], count: str) -> int:
     """One picture's line and record; returns its exit code."""
-    code, status, line, console = 0, done.result, None, verb.console
+    code, status, line, console = 0, done.result or "", None, verb.console
     if done.error is not None:
         cure = ""
         if is_out_of_memory(done.error) and (needed := verb.estimate(done.item)):
@@ -164,7 +185,8 @@ def _report(verb: AnyVerb, done: Outcome, count: str) -> int:
         status = "interrupted" if code == INTERRUPTED else "failed"
     else:
         remark = f", {verb.remarks[done.item]}" if done.item in verb.remarks else ""
-        console.say(f"{count}{done.item.output}: {status} in {done.seconds:.1f} s{remark}")
+        written = f"{done.item.output} was written by another process meanwhile: skipped"
+        console.say(count + (written if status == SKIPPED else f"{done.item.output}: {status} in {done.seconds:.1f} s{remark}"))
     facts = {"error": line, "seconds": round(done.seconds, 3), "peak_memory_bytes": done.peak} | verb.facts.get(done.item, {})
     hashed = report.digest(done.item.output) if console.as_json and not code else None
     console.record(report.record(verb, done.item, status) | facts | {"sha256": hashed})

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from psal_cli.batch.inputs import as_path
+from psal_cli.commands.arguments import InpaintArguments
 from psal_cli.commands.options import Decorator, group
 from psal_cli.errors import InvalidValueError
 
@@ -30,13 +31,13 @@ class BoxParameter(BoxType):
     name = "X,Y,W,H"
     envvar_list_splitter = BETWEEN
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Box:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Box:
         from psal_cli.image.shapes import Box
 
-        if not BOX.fullmatch(value):
+        if not BOX.fullmatch(text := str(value)):
             self.fail(f"{value!r} is no rectangle: left, top, width and height in pixels, e.g. 100,80,50,40", param, ctx)
         try:
-            return Box(*map(float, value.split(",")))
+            return Box(*map(float, text.split(",")))
         except InvalidValueError as error:
             self.fail(f"{value!r} holds no pixel: give {error.expected}, e.g. 100,80,50,40", param, ctx)
 
@@ -45,11 +46,11 @@ class PolygonParameter(PolygonType):
     name = "X,Y X,Y X,Y ..."
     envvar_list_splitter = BETWEEN
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Polygon:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Polygon:
         from psal_cli.image.shapes import Polygon
 
         example = "e.g. '10,10 90,20 50,80'"
-        corners = value.split()
+        corners = str(value).split()
         if not all(map(CORNER.fullmatch, corners)):
             self.fail(f"{value!r} is no polygon: pairs X,Y of pixels with blanks between them, {example}", param, ctx)
         try:
@@ -75,6 +76,20 @@ def shape_options(what: str, option: str) -> Decorator:
             help=f"{what} a polygon, in quotes: all pixels whose centres are inside. As --box.",
         ),
     )
+
+
+def check_marked(arguments: InpaintArguments) -> None:
+    """Raises click.UsageError where nothing says what to fill, or an option needs a mask file that is not given."""
+    check_file("--mask", arguments.mask)
+    if arguments.mask is not None:
+        return
+    if not arguments.strokes and not arguments.box and not arguments.polygon:
+        raise click.UsageError("Missing option '--mask', '--box' or '--polygon': say what to fill, e.g. --box 100,80,50,40")
+    source_of = click.get_current_context().get_parameter_source
+    for name in ("mask_invert", "if_masked"):
+        if source_of(name) is click.core.ParameterSource.COMMANDLINE:
+            option = name.replace("_", "-")
+            raise click.UsageError(f"--{option} requires --mask: leave it out, or give a mask")
 
 
 def check_file(option: str, value: str | None) -> None:

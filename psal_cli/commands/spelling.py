@@ -1,4 +1,4 @@
-"""A word for mistyped names."""
+"""Suggestions for mistyped names."""
 
 from collections.abc import Iterable
 

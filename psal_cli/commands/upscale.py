@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import click
@@ -13,10 +14,11 @@ from psal_cli.commands import options
 from psal_cli.commands.arguments import UpscaleArguments, into
 from psal_cli.commands.command import Command
 from psal_cli.commands.console import Console, Progress
+from psal_cli.commands.ranges import Finite, IntRange
 from psal_cli.commands.run import run_verb
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError
-from psal_cli.verbs.upscale.options import ATTENTIONS, MODELS, SCALES, UpscaleOptions
+from psal_cli.verbs.upscale.options import ATTENTIONS, MODELS, MOST, UpscaleOptions
 
 if TYPE_CHECKING:
     from psal_cli.image import Header, Picture
@@ -25,17 +27,27 @@ if TYPE_CHECKING:
     from psal_cli.viz.field import Field
 
 EXAMPLE = "psal upscale examples/pagoda.jpg -x 4 -o large.png"
+SIZES = ("scale", "width", "height", "long_side", "megapixels")
+LONGEST = 1_000_000  # pixels of a side of a result
 
 
-@click.command(cls=Command, short_help="Enlarge pictures 2, 3, 4 or 8 times.", epilog=f"\b\nExample:\n  {EXAMPLE}")
+@click.command(cls=Command, short_help="Enlarge pictures by a factor, or to a size.", epilog=f"\b\nExample:\n  {EXAMPLE}")
 @options.input_options
 @click.option(
     "-x",
     "--scale",
-    type=click.Choice(tuple(map(str, SCALES))),
-    required=True,
-    help="Enlarge width and height by this factor. 8 is 2, then 4.",
+    type=Finite(1, MOST, min_open=True),
+    metavar="FACTOR",
+    help=f"Enlarge width and height by this factor, above 1 and at most {MOST}, e.g. 4 or 1.5. The networks enlarge 2, 3 or 4 "
+    "times, twice in a row for 6, 8, 9, 12 or 16; what is between is reduced from the next larger one. Default with --weights: "
+    "their scale.",
 )
+@click.option(
+    "--width", type=IntRange(1, LONGEST), metavar="PX", help="Make the result so wide; with --height, fit it into both."
+)
+@click.option("--height", type=IntRange(1, LONGEST), metavar="PX", help="Make the result so high.")
+@click.option("--long-side", type=IntRange(1, LONGEST), metavar="PX", help="Make the longer side of the result so long.")
+@click.option("--megapixels", type=Finite(0, min_open=True), metavar="N", help="Make the result N million pixels large.")
 @options.output_options
 @options.batch_options
 @click.option(
@@ -43,8 +55,8 @@ EXAMPLE = "psal upscale examples/pagoda.jpg -x 4 -o large.png"
     type=click.Choice(["auto", *MODELS]),
     default="auto",
     show_default=True,
-    help="clean keeps every detail, also compression artefacts; photo is for compressed and noisy pictures; auto takes photo for "
-    "lossy formats and clean for others.",
+    help="clean keeps every detail, also compression artefacts; photo is for compressed, noisy and sharpened pictures; auto "
+    "looks at the picture, and at the quality of a JPEG file.",
 )
 @click.option(
     "--attention",
@@ -53,7 +65,12 @@ EXAMPLE = "psal upscale examples/pagoda.jpg -x 4 -o large.png"
     show_default=True,
     help="Attention layer. full compares all patches with all: its time grows with the square of the picture.",
 )
-@click.option("--weights", type=options.PICTURE, help="Other weights: .safetensors, or a published .pt or .pth of CSNLN.")
+@click.option(
+    "--weights",
+    type=options.PICTURE,
+    help="Another network: a .safetensors or .pth file of any architecture that spandrel knows (ESRGAN, SwinIR, HAT, SPAN and "
+    "others), an ONNX file, psal's own or CSNLN's weights, or the name of a file in the model folder (see psal models).",
+)
 @click.option("--ensemble", is_flag=True, help="Average over the picture turned and mirrored in 8 ways. Takes 8 times as long.")
 @options.seed_option
 @options.device_options
@@ -66,15 +83,19 @@ EXAMPLE = "psal upscale examples/pagoda.jpg -x 4 -o large.png"
 def upscale(arguments: UpscaleArguments) -> None:
     """Enlarge each IMAGE, a file or a folder, as a whole. Patterns that repeat anywhere in it, at any size, add detail.
 
-    Writes IMAGE_xSCALE beside IMAGE, or OUTPUT. Orientation, ICC profile, metadata, alpha and 16 bits are kept.
+    Give -x, a size, or --weights. A picture that is larger than the size is reduced to it. Writes IMAGE_xFACTOR, or IMAGE with
+    the size, beside IMAGE, or OUTPUT. Orientation, ICC profile, metadata, alpha, 16 bits and floating-point TIFF are kept.
     """
     run_verb(arguments, Upscale)
 
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
+    """size: (width, height) of the result."""
+
     picture: Picture
     plan: Plan
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,90 +108,141 @@ class Result:
 class Upscale(Verb[UpscaleArguments, Loaded, Result]):
     outputs = ("save_offsets", "compare")
     partners = ()
-    flags: ClassVar[Mapping[str, str]] = {"scale": "--scale", "weights": "--weights", "device": "--device"}
+    flags: ClassVar[Mapping[str, str]] = {
+        **{"scale": "--scale", "width": "--width", "height": "--height", "long_side": "--long-side"},
+        **{"megapixels": "--megapixels", "weights": "--weights", "device": "--device"},
+    }
 
     def __init__(self, arguments: UpscaleArguments, console: Console):
         super().__init__(arguments, console)
-        given = click.get_current_context().get_parameter_source
-        if arguments.weights and given("model") is click.core.ParameterSource.COMMANDLINE:
-            if given("weights") is click.core.ParameterSource.COMMANDLINE:
+        source_of = click.get_current_context().get_parameter_source
+        if arguments.weights and source_of("model") is click.core.ParameterSource.COMMANDLINE:
+            if source_of("weights") is click.core.ParameterSource.COMMANDLINE:
                 raise click.UsageError("--model and --weights are mutually exclusive: leave one of them out")
             self.arguments = arguments = replace(arguments, weights=None)  # a default gives way to what was typed
-        self.scale = int(arguments.scale)
-        self.beside = f"_x{arguments.scale}"  # type: ignore[misc]  # the one verb whose results are named by an option
-        if arguments.weights and self.scale == 8:
-            raise click.UsageError("--weights is of one network, -x 8 takes two: enlarge twice, e.g. -x 2, then -x 4")
+        typed = {name for name in SIZES if source_of(name) is click.core.ParameterSource.COMMANDLINE}
+        if typed:  # a default of another size gives way too
+            self.arguments = arguments = replace(
+                arguments,
+                scale=arguments.scale if "scale" in typed else None,
+                width=arguments.width if "width" in typed else None,
+                height=arguments.height if "height" in typed else None,
+                long_side=arguments.long_side if "long_side" in typed else None,
+                megapixels=arguments.megapixels if "megapixels" in typed else None,
+            )
+        self.beside = _named(arguments)  # type: ignore[misc]  # the one verb whose results are named by an option
+        self.held = 0  # bytes, before the first picture
         if arguments.save_offsets and arguments.attention == "full":
             raise click.UsageError("--save-offsets requires --attention psal: full compares with everything")
 
     def start(self) -> None:
-        from psal_cli.networks.csnln import Pasting
+        from psal_cli.foreign.network import ForeignNetwork
+        from psal_cli.networks.pasting import Pasting
         from psal_cli.verbs.upscale.memory_model import baseline
 
-        networks = self._networks()
+        networks = self._possible()
+        for network in networks[:1]:
+            if isinstance(network, ForeignNetwork):
+                self.console.detail(f"{self.arguments.weights}: {network.about.text}; {network.traits.text}")
         if self.arguments.save_offsets and not any(isinstance(layer, Pasting) for layer in networks[0].modules()):
             cure = "leave --save-offsets out, or take other weights"
             raise InputError(f"{self.arguments.weights} has no attention, there are no offsets to write: {cure}")
-        baseline(networks)  # before any picture is in memory
+        self.held = baseline(networks)  # before any picture is in memory
 
-    def _networks(self) -> tuple[Network, ...]:
-        """Those that a plan counts with: all models are of one size."""
-        from psal_cli.verbs.upscale.networks import networks_for
+    def _possible(self) -> tuple[Network, ...]:
+        """The networks of any picture: of those that ship, all models are of one size."""
+        from psal_cli.verbs.upscale.networks import network_of, networks_for
+        from psal_cli.verbs.upscale.sizes import PASSES, check_factor, passes_of
 
-        return networks_for(self.scale, "clean", self.arguments.weights, self.arguments.attention, self.device)
+        given = self.arguments
+        if given.weights is not None:
+            network = network_of(given.weights, None, given.attention, self.device)
+            check_factor(given.scale, passes_of(network.scale), given.weights)
+            return (network,)
+        if given.scale in PASSES:
+            return networks_for(int(given.scale), "clean", None, given.attention, self.device)
+        return tuple(networks_for(scale, "clean", None, given.attention, self.device)[0] for scale in (2, 3, 4))
+
+    def _options(self, model: str = "clean", strip_pixels: int | None = None) -> UpscaleOptions:
+        given = self.arguments
+        return UpscaleOptions(
+            model=model,
+            weights=given.weights,
+            attention=given.attention,
+            ensemble=given.ensemble,
+            strip_pixels=strip_pixels,
+            width=given.width,
+            height=given.height,
+            long_side=given.long_side,
+            megapixels=given.megapixels,
+            seed=given.seed,
+            device=self.device,
+        )
 
     def read(self, item: Item) -> Loaded:
         from psal_cli.image import check_holds, read_picture
 
-        plan = self._plan(item, self.header(item))
+        networks, size = self._prepared(header := self.header(item))
+        plan = self._plan(item, header, networks, size)
         self.console.detail(f"{item.input}: {plan.text}")
-        picture = read_picture(item.input, self.arguments.max_pixels)
+        picture = read_picture(item.input, self.arguments.max_pixels, floats=True)
         check_holds(picture, item.output, self.encoding(item, picture.format))
-        return Loaded(picture, plan)
+        return Loaded(picture, plan, size)
 
-    def _plan(self, item: Item, header: Header) -> Plan:
+    def header(self, item: Item) -> Header:
+        from psal_cli.image import read_header
+
+        return read_header(item.input, self.arguments.max_pixels, floats=True)
+
+    def _prepared(self, header: Header) -> tuple[tuple[Network, ...], tuple[int, int]]:
+        """The networks that a plan counts with, and the size of the result."""
+        from psal_cli.verbs.upscale.networks import prepared
+
+        return prepared((header.width, header.height), self.arguments.scale, self._options())
+
+    def _plan(self, item: Item, header: Header, networks: tuple[Network, ...], size: tuple[int, int]) -> Plan:
         """Raises MemoryLimitError: it cannot fit; InputError: the result is too large."""
         from psal_cli.image.writing import check_size
         from psal_cli.verbs.upscale.memory_model import plan
 
-        width, height = header.width * self.scale, header.height * self.scale
+        width, height = size
         if width * height > self.arguments.max_pixels:
-            cure = f"allow them with --max-pixels {width * height}, or take a smaller --scale"
+            cure = f"allow them with --max-pixels {width * height}, or ask for a smaller size"
             raise InputError(f"{item.input}: the result would have {width}x{height} pixels, more than allowed: {cure}")
         check_size((width, height), item.output, self.encoding(item, header.format), "the result")
-        found = plan(
+        within = partial(
+            plan,
             header,
             self.formats(item, header.format),
-            self._networks(),
+            networks,
             ensemble=self.arguments.ensemble,
             streams=self.streams(item, header, channels=header.channels),
-            limit=self.arguments.max_memory,
+            size=size,
+            held=self.held,
         )
-        return self.planned(item, found)
+        return self.planned(item, within(limit=self.arguments.max_memory), within)
 
     def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
         """The library call."""
         from psal_cli.image.resizing import resized
         from psal_cli.verbs.upscale import api
+        from psal_cli.verbs.upscale.degradation import model_for
 
-        given, picture = self.arguments, loaded.picture
-        model = given.model if given.model != "auto" else "clean" if picture.lossless else "photo"
+        arguments, picture = self.arguments, loaded.picture
+        model = arguments.model
+        if model == "auto" and arguments.weights is None:
+            model = model_for(picture.pixels, picture.lossless, picture.quality)
         self.console.detail(
-            f"{item.input}: {picture.format}, {picture.size[0]}x{picture.size[1]}, model {given.weights or model}"
+            f"{item.input}: {picture.format}, {picture.size[0]}x{picture.size[1]}, model {arguments.weights or model}"
         )
-        chosen = UpscaleOptions(
-            model=model,
-            weights=given.weights,
-            attention=given.attention,
-            ensemble=given.ensemble,
-            strip_pixels=loaded.plan.largest,
-            seed=given.seed,
-            device=self.device,
-        )
-        found = api.upscale(picture.array(), self.scale, chosen, progress=progress)
-        self.facts[item] = {"scale": self.scale, "model": found.model, "device": found.device}
-        after = picture.with_array(found.image)
-        return Result(picture, replace(after, metadata=resized(picture.metadata, after.size)), found.field)
+        chosen = self._options(model, loaded.plan.largest)
+        upscaled = api.upscale(picture.array(), arguments.scale, chosen, progress=progress)
+        scale = _factor(picture.size, loaded.size)
+        if scale < 1:
+            self.remarks[item] = f"it was larger than asked: reduced to {loaded.size[0]}x{loaded.size[1]}"
+        self.facts[item] = {"scale": scale, "model": upscaled.model, "device": upscaled.device}
+        after = picture.with_array(upscaled.image)
+        return Result(picture, replace(after, metadata=resized(picture.metadata, after.size)), upscaled.field)
 
     def write(self, item: Item, result: Result) -> str:
         from psal_cli.image import write_picture
@@ -188,13 +260,42 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
         from psal_cli.verbs.upscale import time_model
 
         header = self.header(item)
-        plan = self._plan(item, header)
+        networks, size = self._prepared(header)
+        plan = self._plan(item, header, networks, size)
         formats = self.formats(item, header.format)
-        cost = time_model.cost(header, formats, self._networks(), plan.largest, self.arguments.ensemble)
+        cost = time_model.cost(header, formats, networks, plan.largest, self.arguments.ensemble, size)
         return {
             "width": header.width,
             "height": header.height,
-            "scale": self.scale,
+            "scale": _factor((header.width, header.height), size),
             "memory_bytes": plan.bytes,
             "seconds": self.seconds(cost),
         }
+
+
+def _named(arguments: UpscaleArguments) -> str:
+    """What stands between name and extension of results beside their pictures. Raises UsageError for no size, or several."""
+    options_given = arguments
+    names = {
+        "-x": options_given.scale and f"x{options_given.scale:g}",
+        "--width" if options_given.width else "--height": (options_given.width or options_given.height)
+        and _box(options_given.width, options_given.height),
+        "--long-side": options_given.long_side and f"long{options_given.long_side}",
+        "--megapixels": options_given.megapixels and f"{options_given.megapixels:g}mp",
+    }
+    sizes = {option: name for option, name in names.items() if name}
+    if len(sizes) > 1:
+        raise click.UsageError(f"{' and '.join(sizes)} are mutually exclusive: leave one of them out")
+    if not sizes and not options_given.weights:
+        raise click.UsageError("Missing option '-x', '--width', '--height', '--long-side' or '--megapixels': e.g. -x 4")
+    return f"_{sizes.popitem()[1] if sizes else 'upscaled'}"
+
+
+def _box(width: int | None, height: int | None) -> str:
+    return f"{width}x{height}" if width and height else f"w{width}" if width else f"h{height}"
+
+
+def _factor(before: tuple[int, int], after: tuple[int, int]) -> float:
+    """By which the longer side grows: a whole number where it is one."""
+    factor = max(after) / max(before)
+    return int(factor) if factor.is_integer() else round(factor, 4)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 import click
 
@@ -13,7 +13,7 @@ from psal_cli.batch.inputs import Item
 from psal_cli.commands import devices, options
 from psal_cli.commands.arguments import Arguments
 from psal_cli.commands.console import Console, Progress
-from psal_cli.errors import InputError
+from psal_cli.errors import InputError, MemoryLimitError
 from psal_cli.files import STDIO, open_input
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ class WithSheets(ABC):
         """Writes the sheets that are asked for, about the items whose results are there. Raises PsalError."""
 
 
-class Verb(ABC, Generic[Given, Loaded, Result]):
-    """One verb: how it reads, works and writes. Each step may raise PsalError, which concerns that picture only."""
+class AnyVerb(ABC):
+    """What all verbs share, whatever they read and make."""
 
     beside: ClassVar[str]  # between name and extension of a result beside its picture
     partners: ClassVar[tuple[str, ...]]  # options that name a file for each picture: a file, a folder or a pattern
@@ -52,13 +52,13 @@ class Verb(ABC, Generic[Given, Loaded, Result]):
     listed: ClassVar[tuple[str, ...]] = ()  # of the partners, those that may be given several times
     attributes: ClassVar[Mapping[str, str]] = {}  # option -> the attribute of the arguments, where that has another name
     flags: ClassVar[Mapping[str, str]] = {}  # the library's name of an argument -> the option, where its errors may name one
-    less: ClassVar[str] = "--max-memory{} picks a smaller plan"  # what takes less memory; {}: of so much, where that is known
-    smaller: ClassVar[str] = "give a smaller picture"  # what takes less where there is no smaller plan
+    less: ClassVar[str] = "--max-memory{} picks a smaller plan"  # the cure when memory is short; {}: the amount, if known
+    smaller: ClassVar[str] = "give a smaller picture"  # the cure where there is no smaller plan
     if_masked = False  # whether pictures without a mask are left out
     results = 1  # of each picture
     cpu_only: str | None = None  # what runs on the CPU only, in words; None where CUDA can be used
 
-    def __init__(self, arguments: Given, console: Console):
+    def __init__(self, arguments: Arguments, console: Console):
         self.arguments, self.console = arguments, console
         self.device = arguments.device  # as asked for until `use_device`, then that of torch
         self.estimates: dict[Item, int] = {}
@@ -70,43 +70,33 @@ class Verb(ABC, Generic[Given, Loaded, Result]):
         """What is to be done once, before the first picture."""
 
     @abstractmethod
-    def read(self, item: Item) -> Loaded: ...
-
-    @abstractmethod
-    def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result: ...
-
-    @abstractmethod
-    def write(self, item: Item, result: Result) -> str:
-        """Returns the status: "done" or "copied"."""
-
-    @abstractmethod
     def preview(self, item: Item) -> dict[str, object]:
         """What can be told without decoding the picture: size, memory, seconds. Raises PsalError for what would be refused."""
 
     def value(self, option: str) -> str | None:
         """What was given for an option that names a file."""
-        given: str | None = getattr(self.arguments, self.attributes.get(option, option))
-        return given
+        value: str | None = getattr(self.arguments, self.attributes.get(option, option))
+        return value
 
     def patterns(self) -> dict[str, tuple[str, ...]]:
         """Of each option in `partners` that is given, the files, folders or patterns."""
-        given = {name: getattr(self.arguments, self.attributes.get(name, name)) for name in self.partners}
-        return {name: x if isinstance(x, tuple) else (x,) for name, x in given.items() if x}
+        texts = {name: getattr(self.arguments, self.attributes.get(name, name)) for name in self.partners}
+        return {name: x if isinstance(x, tuple) else (x,) for name, x in texts.items() if x}
 
     def use_device(self) -> str:
         """Settles the device for `--device`; returns why it was chosen. Raises InputError when it cannot be had."""
-        asked = self.arguments.device
-        if self.cpu_only and asked not in ("auto", "cpu"):
-            raise InputError(f"--device {asked}: {self.cpu_only} runs on the CPU only: leave --device out")
-        self.device, why = devices.choose_device("cpu" if self.cpu_only else asked)
+        device = self.arguments.device
+        if self.cpu_only and device not in ("auto", "cpu"):
+            raise InputError(f"--device {device}: {self.cpu_only} runs on the CPU only: leave --device out")
+        self.device, why = devices.choose_device("cpu" if self.cpu_only else device)
         return f"{self.cpu_only} runs on the CPU only" if self.cpu_only else why
 
     def refuse_mixtures(self, engines: Mapping[str, tuple[str, ...]]) -> None:
-        """Options that were given though the chosen engine knows nothing of them. engines: of each such option, those that do."""
-        given = click.get_current_context().get_parameter_source
+        """Refuses options that the chosen engine does not have. engines: of each option, the engines that have it."""
+        source_of = click.get_current_context().get_parameter_source
         engine = getattr(self.arguments, "engine")  # noqa: B009  # of the verbs that have engines
         for name, those in engines.items():
-            if engine not in those and given(name) is click.core.ParameterSource.COMMANDLINE:
+            if engine not in those and source_of(name) is click.core.ParameterSource.COMMANDLINE:
                 option = name.replace("_", "-")
                 raise click.UsageError(f"--{option} requires --engine {' or '.join(those)}: leave it out, or change the engine")
 
@@ -114,17 +104,38 @@ class Verb(ABC, Generic[Given, Loaded, Result]):
         """Bytes that the item was expected to need, None when its work had not begun."""
         return self.estimates.get(item)
 
-    def planned(self, item: Item, plan: Plan) -> Plan:
-        """A plan, noted. Raises MemoryLimitError when so much is not free."""
+    def planned(self, item: Item, plan: Plan, within: Callable[..., Plan] | None = None) -> Plan:
+        """A plan, noted. Raises MemoryLimitError when so much is not free.
+
+        within: makes a plan that keeps to `limit`, where there are smaller ones; it raises MemoryLimitError where there is none.
+        """
         from psal_cli import memory
 
         self.estimates[item] = plan.bytes
-        if self.arguments.max_memory is None:  # who names a limit may know more, of swap for instance
+        if self.arguments.max_memory is not None:  # who names a limit may know more, of swap for instance
+            return plan
+        try:
             memory.check_available(plan.bytes)
+        except MemoryLimitError as error:
+            if within and error.allowed is not None:
+                self._check_smaller(within, error.allowed)
+            raise
         return plan
 
+    def _check_smaller(self, within: Callable[..., Plan], allowed: int) -> None:
+        """Raises MemoryLimitError when the limit that the error would advise is refused too."""
+        from psal_cli import memory
+
+        try:
+            within(limit=max(allowed // 2**20, 1) * 2**20)
+        except MemoryLimitError as error:
+            if error.needed is None:
+                raise
+            least = f"it takes {memory.in_words(error.needed)} of memory at least, {memory.at_most(allowed)} can be had"
+            raise MemoryLimitError(f"{least}: close other programs, or {self.smaller}") from error
+
     def seconds(self, cost: Cost) -> float | None:
-        """What a picture of this cost takes here; None on a GPU, of which no figures are known."""
+        """The seconds that a picture of this cost takes here; None on a GPU, for which there are no figures."""
         import torch
 
         from psal_cli import timing
@@ -146,7 +157,8 @@ class Verb(ABC, Generic[Given, Loaded, Result]):
         return {name: options.written_as(name, path, encoded) for name, path in item.outputs.items()}
 
     def streams(self, item: Item, header: Header, channels: int) -> int:
-        """Bytes of what is piped in, kept to the end, and of what is piped out, made whole before: about half of its pixels'.
+        """Bytes of stdin, which is kept to the end, and of stdout, which is encoded in memory first: about half of the pixels'
+        bytes.
 
         channels: of the result.
         """
@@ -160,4 +172,20 @@ class Verb(ABC, Generic[Given, Loaded, Result]):
         return item.sidecars[option][0] if option in item.sidecars else None
 
 
-AnyVerb = Verb[Any, Any, Any]
+class Verb(AnyVerb, Generic[Given, Loaded, Result]):
+    """One verb: how it reads, works and writes. Each step may raise PsalError, which concerns that picture only."""
+
+    arguments: Given
+
+    def __init__(self, arguments: Given, console: Console):
+        super().__init__(arguments, console)
+
+    @abstractmethod
+    def read(self, item: Item) -> Loaded: ...
+
+    @abstractmethod
+    def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result: ...
+
+    @abstractmethod
+    def write(self, item: Item, result: Result) -> str:
+        """Returns the status: "done" or "copied"."""

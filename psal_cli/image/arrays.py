@@ -36,15 +36,16 @@ class Layers(NamedTuple):
         return None if self.alpha is None else self.alpha > half_of(self.alpha.dtype)
 
 
-def split(image: npt.ArrayLike, what: str = "image") -> Layers:
+def split(image: npt.ArrayLike, what: str = "image", bounded: bool = True) -> Layers:
     """Colours and alpha of a picture.
 
     Args:
         image: whatever `np.asarray` makes an array of: see above.
         what: the name of the argument, for errors.
+        bounded: floats must lie in [0, 1].
 
     Raises:
-        InvalidValueError: another shape or dtype, no pixels, floats that are not finite or outside [0, 1].
+        InvalidValueError: another shape or dtype, no pixels, floats that are not finite, or outside [0, 1] and `bounded`.
     """
     array = np.asarray(image)
     if array.dtype.name not in DEPTHS:
@@ -53,7 +54,9 @@ def split(image: npt.ArrayLike, what: str = "image") -> Layers:
         raise InvalidValueError(what, f"an array of shape {list(array.shape)}", "[H, W], [H, W, 3] or [H, W, 4]")
     if array.dtype.kind == "f":
         least, most = float(array.min()), float(array.max())
-        if not (least >= 0 and most <= 1):  # NaN too
+        if not bounded and not (np.isfinite(least) and np.isfinite(most)):
+            raise InvalidValueError(what, "an array with NaN or infinity", "finite values")
+        if bounded and not (least >= 0 and most <= 1):  # NaN too
             raise InvalidValueError(what, f"an array of values from {least:g} to {most:g}", "values in [0, 1]")
     if array.ndim == 2:
         array = array[..., None]

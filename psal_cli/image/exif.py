@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 ORIENTATION, EXIF_IFD, GPS_IFD = 0x0112, 0x8769, 0x8825
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 SHORT, RATIONAL = 3, 5
+HEAD = 8  # bytes: the byte order and where the first directory lies
 ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 INCHES = {2: 1, 3: 1 / 2.54}  # in a unit of resolution
 SIZES = {1: 1, 2: 1, SHORT: 2, 4: 4, RATIONAL: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes, by type
@@ -19,6 +20,8 @@ WIDTH_TAGS, HEIGHT_TAGS = (0x0100, 0xA002), (0x0101, 0xA003)
 DESCRIPTIVE = {
     *(269, 270, 271, 272, 282, 283, 285, 296, 297, 301, 305, 306, 315, 316, 318, 319),
     *(18246, 18249, 33432, 33434, 33437, *range(36864, 37530), *range(40091, 40096), 50341),
+    # What belongs into the EXIF directory, and some programs write into the first.
+    *(34850, 34852, 34855, 34856, 34858, 34859, *range(34864, 34870), *range(41483, 41996), *range(42016, 42038), 42240),
 }
 
 
@@ -28,12 +31,21 @@ def orientation_in(block: bytes) -> int | None:
     return next((data.number(kind, where) for tag, kind, where in data.directory(data.number(4, 4)) if tag == ORIENTATION), None)
 
 
+def first_tags(block: bytes) -> list[int]:
+    """The tags of the first directory; none of a damaged block."""
+    try:
+        data = _Block(block)
+        return [tag for tag, _, _ in data.directory(data.number(4, 4))]
+    except (ValueError, struct.error):
+        return []
+
+
 def resolution_in(block: bytes) -> tuple[float, float] | None:
     """Dots an inch across and down that a sound EXIF block tells, None where it tells none."""
     data = _Block(block)
-    found = {tag: (kind, where) for tag, kind, where in data.directory(data.number(4, 4))}
-    across, down = found.get(X_RESOLUTION, (0, 0)), found.get(Y_RESOLUTION, (0, 0))
-    inches = INCHES.get(data.number(*found[RESOLUTION_UNIT]) if RESOLUTION_UNIT in found else 2)
+    entries = {tag: (kind, where) for tag, kind, where in data.directory(data.number(4, 4))}
+    across, down = entries.get(X_RESOLUTION, (0, 0)), entries.get(Y_RESOLUTION, (0, 0))
+    inches = INCHES.get(data.number(*entries[RESOLUTION_UNIT]) if RESOLUTION_UNIT in entries else 2)
     if across[0] != RATIONAL or down[0] != RATIONAL or inches is None:
         return None
     return data.fraction(across[1]) / inches, data.fraction(down[1]) / inches
@@ -82,14 +94,19 @@ def without_orientation(block: bytes) -> bytes:
 
 
 def without_lost_values(block: bytes) -> bytes:
-    """The EXIF block without entries whose values, or directories, should lie behind its end."""
+    """The EXIF block without entries whose values, or directories, should lie behind its end.
+
+    Raises ValueError or struct.error when what is left is no EXIF.
+    """
     data = _Block(block)
-    first = data.number(4, 4)
+    head, first = data.data[:HEAD], data.number(4, 4)
     data.drop(first, data.is_lost)
     below = {tag: data.number(kind, where) for tag, kind, where in reversed(list(data.directory(first)))}
     for tag in (EXIF_IFD, GPS_IFD):
         if tag in below:
             data.drop(below[tag], data.is_lost)
+    if data.data[:HEAD] != head or data.end(first) > len(data.data):  # a TIFF file that begins with it would be none
+        raise ValueError("its directories lie over each other")
     return b"Exif\0\0" + bytes(data.data)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from psal_cli.image.arrays import to_depth
 from psal_cli.image.chunks import fits, with_alpha
 from psal_cli.image.colour import in_profile, meaning_of, parse_colour, to_srgb
 from psal_cli.image.formats import DEEP, NO_ALPHA, NO_GREY, NO_PROFILE, holds_grey, word
@@ -22,6 +23,8 @@ BAND = 1 << 20  # pixels
 
 def fitted(picture: Picture, name: str, path: Path, background: str | None, strip_metadata: bool) -> Picture:
     """What of the picture the format `name` holds; all that is lost but alpha that is opaque is logged as a warning."""
+    if picture.pixels.dtype == np.float32 and name != "TIFF":
+        picture = _of_integers(picture, np.uint16 if name in DEEP else np.uint8, name, path)
     if picture.alpha is not None and name in NO_ALPHA:
         picture = _flattened(picture, path, background)
     if picture.pixels.dtype == np.uint16 and name not in DEEP:
@@ -37,6 +40,18 @@ def fitted(picture: Picture, name: str, path: Path, background: str | None, stri
         return replace(picture, metadata=stripped(picture.metadata, str(path)))
     metadata = held(_about_these_pixels(picture, path), name, str(path))
     return replace(picture, metadata=metadata)
+
+
+def _of_integers(picture: Picture, dtype: type[np.unsignedinteger], name: str, path: Path) -> Picture:
+    """A picture of floats rounded to integers, what is beyond black and white clipped."""
+    least, most = float(picture.pixels.min()), float(picture.pixels.max())
+    clipped = f" and clipped to 0 and 1 (its values go from {least:.3g} to {most:.3g})" if least < 0 or most > 1 else ""
+    bits = 8 * np.dtype(dtype).itemsize
+    log.warning("%s: %s holds no floating-point numbers: rounded to %d bits a channel%s", path, word(name), bits, clipped)
+    pixels = np.empty(picture.pixels.shape, dtype)
+    for rows in (part.rows for part in strips(len(pixels), rows_within(BAND, pixels.shape[1]))):
+        pixels[rows] = to_depth(picture.pixels[rows], dtype)
+    return replace(picture, pixels=pixels, alpha=None if picture.alpha is None else to_depth(picture.alpha, dtype))
 
 
 def _about_these_pixels(picture: Picture, path: Path) -> Metadata:
@@ -74,9 +89,11 @@ def plain(pixels: np.ndarray, icc: bytes | None) -> np.ndarray:
 
 
 def rounded(values: np.ndarray) -> np.ndarray:
-    """uint16 -> uint8, to the nearest; uint8 stays as it is."""
+    """uint16 or float32 -> uint8, to the nearest; uint8 stays as it is."""
     if values.dtype == np.uint8:
         return values
+    if values.dtype == np.float32:
+        return to_depth(values, np.uint8)
     out = np.empty(values.shape, np.uint8)
     for rows in (part.rows for part in strips(len(out), rows_within(BAND, values.shape[1]))):
         out[rows] = (values[rows].astype(np.uint32) + 128) // 257

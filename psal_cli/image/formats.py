@@ -141,7 +141,7 @@ def check_format(path: Path, format: str | None = None) -> str:
     if name is None and path == STDIO:
         raise InputError("- writes to stdout, which has no extension", Cure.SAY_FORMAT)
     if name is None:
-        asked = f"the extension {path.suffix}" if path.suffix else "no extension"
-        raise InputError(f"{path} has {asked}: psal writes {known}", Cure.EXTENSION)
+        extension = f"the extension {path.suffix}" if path.suffix else "no extension"
+        raise InputError(f"{path} has {extension}: psal writes {known}", Cure.EXTENSION)
     load_plugin(name, path)
     return name

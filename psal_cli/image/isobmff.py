@@ -78,12 +78,12 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def _items(iinf: bytes) -> dict[int, bytes]:
     """The kind of each item."""
-    found = {}
+    types = {}
     for kind, data in _boxes(iinf[6 if iinf[:1] == b"\0" else 8 :]):
         if kind == b"infe" and data[0] >= 2:
             wide = 2 if data[0] == 2 else 4
-            found[int.from_bytes(data[4 : 4 + wide])] = data[6 + wide : 10 + wide]
-    return found
+            types[int.from_bytes(data[4 : 4 + wide])] = data[6 + wide : 10 + wide]
+    return types
 
 
 def _nclx(iprp: bytes, primary: int) -> tuple[int, int, int] | None:
@@ -103,15 +103,15 @@ def _associated(ipma: bytes, item: int) -> set[int]:
     if len(ipma) < 8:
         return set()
     wide, large = 2 if ipma[0] == 0 else 4, ipma[3] & 1
-    at, found = 8, set()
+    at, properties = 8, set()
     for _ in range(min(int.from_bytes(ipma[4:8]), len(ipma))):
         number, count = int.from_bytes(ipma[at : at + wide]), int.from_bytes(ipma[at + wide : at + wide + 1])
         at += wide + 1
         for place in range(at, at + count * (1 + large), 1 + large):
             if number == item:
-                found.add(int.from_bytes(ipma[place : place + 1 + large]) & (0x7FFF if large else 0x7F))
+                properties.add(int.from_bytes(ipma[place : place + 1 + large]) & (0x7FFF if large else 0x7F))
         at += count * (1 + large)
-    return found
+    return properties
 
 
 def _item(file: IO[bytes], iloc: bytes, item: int, idat: bytes) -> bytes | None:

@@ -16,15 +16,19 @@ KNOWN = (
     ("APP14", b"Adobe"),
     ("COM", b""),
 )
+GAIN_MAP_WORDS = "gain map (HDR)"
+ISO_GAIN_MAP = b"urn:iso:std:iso:ts:21496:-1\0"
 # What an edited picture cannot keep, in words: signatures, thumbnails, what continues elsewhere.
 LOST = (
     ("APP0", b"JFXX\0", "JFXX thumbnail"),
     ("APP1", b"http://ns.adobe.com/xmp/extension/\0", "extended XMP"),
-    ("APP2", b"urn:iso:std:iso:ts:21496:-1\0", "gain map (HDR)"),
+    ("APP2", ISO_GAIN_MAP, GAIN_MAP_WORDS),
     ("APP11", b"JP", "Content Credentials"),
 )
 GAIN_MAP = re.compile(rb"hdrgm:|hdrgainmap|HDRGainMap|urn:iso:std:iso:ts:21496")
 PREVIEW = b"\xff\xd8\xff"
+PADDING = b"\0\r\n "
+MOST_PICTURES = 8  # that are looked for behind the end
 MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # in the pixels: anything but a stuffed 0 and a restart
 
 Segment = tuple[str, bytes]  # APPn, its data
@@ -71,15 +75,50 @@ def as_bytes(segment: Segment) -> bytes:
     return bytes([0xFF, marker]) + (len(segment[1]) + 2).to_bytes(2) + segment[1]
 
 
+def segments_of(data: bytes) -> list[Segment]:
+    """The APP segments and comments in front of the pixels of a JPEG file; ends where it is damaged."""
+    segments: list[Segment] = []
+    at = 2
+    while data[at : at + 1] == b"\xff" and (0xE0 <= data[at + 1] <= 0xEF or data[at + 1] == 0xFE):
+        length = int.from_bytes(data[at + 2 : at + 4])
+        if length < 2 or at + 2 + length >= len(data):
+            break
+        segments.append(("COM" if data[at + 1] == 0xFE else f"APP{data[at + 1] - 0xE0}", data[at + 4 : at + 2 + length]))
+        at += 2 + length
+    return segments
+
+
+def end_of(segments: Iterable[Segment]) -> int:
+    """Where segments end in the JPEG file that begins with them."""
+    return 2 + sum(4 + len(data) for _, data in segments)
+
+
 def behind_the_end(file: IO[bytes]) -> bytes:
     """What follows the end of the first picture in a JPEG file, without padding."""
     file.seek(0)
-    data, at = file.read(), 2
+    data = file.read()
+    behind = data[_end_of_picture(data) :].strip(PADDING)
+    return behind if behind.strip(PADDING + b"\xff") else b""
+
+
+def pictures_in(trailer: bytes) -> tuple[list[bytes], bytes]:
+    """The JPEG pictures, one behind the other, that what follows a picture begins with, and the rest."""
+    pictures: list[bytes] = []
+    while trailer.startswith(PREVIEW) and len(pictures) < MOST_PICTURES:
+        end = _end_of_picture(trailer)
+        pictures.append(trailer[:end])
+        trailer = trailer[end:].lstrip(PADDING)
+    return pictures, trailer
+
+
+def _end_of_picture(data: bytes) -> int:
+    """Behind the end of the JPEG picture that `data` begins with; its length where that has none."""
+    at = 2
     while at + 4 <= len(data):
         if data[at] != 0xFF:  # damaged: the decoder skips to the next marker
             following = MARKER.search(data, at)
             if not following:
-                return b""
+                return len(data)
             at = following.start()
         kind = data[at + 1]
         if kind == 0xFF:  # padding
@@ -89,13 +128,13 @@ def behind_the_end(file: IO[bytes]) -> bytes:
         elif kind == 0xDA:
             following = MARKER.search(data, at + 2 + int.from_bytes(data[at + 2 : at + 4]))
             if not following:
-                return b""
+                return len(data)
             at = following.start()
         elif kind == 0x01 or 0xD0 <= kind <= 0xD8:
             at += 2
         else:
             at += 2 + max(int.from_bytes(data[at + 2 : at + 4]), 2)
-    return data[at + 2 :].strip(b"\0\xff\r\n ")
+    return min(at + 2, len(data))
 
 
 def _is_known(segment: Segment) -> bool:

@@ -43,9 +43,9 @@ class _Bits:
         self.left -= count
         return value
 
-    def choose(self, *ways: tuple[int, int]) -> int:
+    def choose(self, *codes: tuple[int, int]) -> int:
         """One of four ways, named by two bits: (bits to read, number to add)."""
-        count, base = ways[self.take(2)]
+        count, base = codes[self.take(2)]
         return base + self.take(count)
 
 
@@ -125,10 +125,10 @@ def _size(bits: _Bits) -> tuple[int, int]:
 
 def _preview(bits: _Bits) -> None:
     eighths = bits.take(1)
-    ways = ((0, 16), (0, 32), (5, 1), (9, 33)) if eighths else ((6, 1), (8, 65), (10, 321), (12, 1345))
-    bits.choose(*ways)
+    codes = ((0, 16), (0, 32), (5, 1), (9, 33)) if eighths else ((6, 1), (8, 65), (10, 321), (12, 1345))
+    bits.choose(*codes)
     if not bits.take(3):
-        bits.choose(*ways)
+        bits.choose(*codes)
 
 
 def _animation(bits: _Bits) -> None:

@@ -7,9 +7,11 @@ import zlib
 from dataclasses import replace
 
 from psal_cli.image import chunks as png
-from psal_cli.image.exif import resolution_block, resolution_in, without_orientation
+from psal_cli.image.exif import first_tags, resolution_block, resolution_in, without_orientation
 from psal_cli.image.formats import word
-from psal_cli.image.jpeg import JPEG_SEGMENT, as_bytes, listed
+from psal_cli.image.gain_map import DIRECTORY, announced
+from psal_cli.image.jpeg import GAIN_MAP_WORDS, JPEG_SEGMENT, as_bytes, listed
+from psal_cli.image.losses import tag_words
 from psal_cli.image.metadata import Metadata
 from psal_cli.image.photoshop import START, as_block
 
@@ -18,7 +20,7 @@ log = logging.getLogger(__name__)
 XMP_HEAD = 29  # bytes in front of a packet in its segment
 # What each format holds; `colour` is what a PNG file says about its colours where it has no profile.
 HOLDS = {
-    "JPEG": {"icc", "exif", "xmp", "iptc", "photoshop", "comment", "dpi", "segments"},
+    "JPEG": {"icc", "exif", "xmp", "iptc", "photoshop", "comment", "dpi", "segments", "gain_map"},
     "PNG": {"icc", "exif", "xmp", "iptc", "photoshop", "comment", "cicp", "dpi", "texts", "colour", "chunks"},
     "TIFF": {"icc", "exif", "xmp", "iptc", "photoshop", "dpi"},
     "WEBP": {"icc", "exif", "xmp"},
@@ -36,42 +38,62 @@ WORDS = {
     "photoshop": "Photoshop resources",
     "comment": "comment",
     "dpi": "resolution",
+    "gain_map": GAIN_MAP_WORDS,
 }
 
 
 def held(metadata: Metadata, target_format: str, name: str) -> Metadata:
     """What `target_format` holds of the metadata; what it does not is logged as one warning about the file `name`."""
     most = MOST.get(target_format, {})
+    metadata = _with_room(_without_old_map(metadata, target_format, name), target_format)
     lost, long, dropped = [], [], {}
-    for what, empty in vars(Metadata()).items():
-        value = getattr(metadata, what)
-        if value == empty or (what in HOLDS[target_format] and len(value) <= most.get(what, math.inf)):
+    for field, empty in vars(Metadata()).items():
+        value = getattr(metadata, field)
+        if value == empty or (field in HOLDS[target_format] and len(value) <= most.get(field, math.inf)):
             continue
-        dropped[what] = empty
-        if what in HOLDS[target_format]:
-            long.append(f"{-(-most[what] // 1024)} kB of {WORDS[what]} (this has {-(-len(value) // 1024)})")
-        elif what in ("cicp", "colour"):
-            lost += _colours_said(metadata, what)
-        elif what == "segments":
+        dropped[field] = empty
+        if field in HOLDS[target_format]:
+            long.append(f"{-(-most[field] // 1024)} kB of {WORDS[field]} (this has {-(-len(value) // 1024)})")
+        elif field in ("cicp", "colour"):
+            lost += _colours_said(metadata, field)
+        elif field == "segments":
             lost.append(f"segments of other programs ({listed(value.parts)})")
-        elif what == "chunks":
+        elif field == "chunks":
             lost.append(f"PNG chunks ({', '.join(dict.fromkeys(kind.decode('latin-1') for kind, _ in value))})")
-        elif what == "texts":
+        elif field == "texts":
             lost.append(f"PNG texts ({', '.join(png.keyword(chunk).decode('latin-1') for chunk in value[:5])})")
-        elif what == "dpi" and "exif" in HOLDS[target_format] and (not metadata.exif or resolution_in(metadata.exif)):
+        elif field == "dpi" and "exif" in HOLDS[target_format] and (not metadata.exif or resolution_in(metadata.exif)):
             dropped["exif"] = metadata.exif or resolution_block(value)
         else:
-            lost.append(WORDS[what])
+            lost.append(WORDS[field])
+    if target_format == "TIFF" and metadata.exif:
+        lost += tag_words(first_tags(metadata.exif))
     holds = [f"no {' nor '.join(lost)}"] * bool(lost) + [f"at most {' and '.join(long)}"] * bool(long)
     if holds:
-        cure = "" if target_format == "PNG" or metadata.segments else " (PNG holds all)"
+        cure = "" if target_format == "PNG" or metadata.segments or metadata.gain_map else " (PNG holds all)"
         log.warning("%s: %s holds %s: not kept%s", name, word(target_format), " and ".join(holds), cure)
     return replace(metadata, **dropped)
 
 
-def _colours_said(metadata: Metadata, what: str) -> list[str]:
+def _without_old_map(metadata: Metadata, target_format: str, name: str) -> Metadata:
+    """Without a gain map of other pixels, with a warning where the format could hold one."""
+    if not metadata.gain_map or metadata.gain_map.fits or "gain_map" not in HOLDS[target_format]:
+        return metadata
+    log.warning("%s: its %s describes the picture before: not kept", name, GAIN_MAP_WORDS)
+    return replace(metadata, gain_map=None)
+
+
+def _with_room(metadata: Metadata, target_format: str) -> Metadata:
+    """With what announces the gain map in XMP only where the packet has room for it; readers then have the index alone."""
+    room = MOST.get(target_format, {}).get("xmp", math.inf) - len(DIRECTORY) - 16
+    if not metadata.gain_map or not metadata.gain_map.in_xmp or len(metadata.xmp or b"") <= room:
+        return metadata
+    return replace(metadata, gain_map=metadata.gain_map._replace(in_xmp=False))
+
+
+def _colours_said(metadata: Metadata, field: str) -> list[str]:
     """The chunks of a PNG file in "cicp" or "colour" that say that the colours are not sRGB, if no profile does."""
-    chunks = metadata.colour if what == "colour" else [(b"cICP", metadata.cicp)] if metadata.cicp else []
+    chunks = metadata.colour if field == "colour" else [(b"cICP", metadata.cicp)] if metadata.cicp else []
     return [] if metadata.icc or all(map(png.is_srgb, chunks)) else [kind.decode() for kind, _ in chunks]
 
 
@@ -79,6 +101,8 @@ def stripped(metadata: Metadata, name: str) -> Metadata:
     """No metadata; that colours lose their meaning with it is logged as a warning about the file `name`."""
     if said := _colours_said(metadata, "cicp") + _colours_said(metadata, "colour"):
         log.warning("%s: its %s is dropped and is not sRGB: the colours will look different", name, " and ".join(said))
+    if metadata.gain_map:
+        log.warning("%s: its %s is dropped with the other metadata", name, GAIN_MAP_WORDS)
     return Metadata()
 
 
@@ -114,6 +138,8 @@ def save_arguments(metadata: Metadata, target_format: str) -> dict[str, object]:
     if target_format == "JPEG":
         arguments["comment"] = metadata.comment
         arguments["extra"] = _segments(metadata)
+        if metadata.gain_map and metadata.gain_map.in_xmp:
+            arguments["xmp"] = announced(metadata.xmp, metadata.gain_map)
     if target_format == "BMP":
         arguments["dpi"] = metadata.dpi or (0, 0)  # else Pillow makes one up
     if target_format == "AVIF" and metadata.exif:

@@ -1,5 +1,6 @@
 """What a picture file holds beside its picture that psal does not keep, in words."""
 
+from collections.abc import Iterable
 from typing import IO
 
 from PIL import Image, TiffTags
@@ -8,11 +9,11 @@ from PIL.TiffImagePlugin import TiffImageFile
 from psal_cli.image import chunks as png
 from psal_cli.image import jxl
 from psal_cli.image.exif import DESCRIPTIVE, EXIF_IFD, GPS_IFD
+from psal_cli.image.gain_map import gain_map_of
 from psal_cli.image.isobmff import read_about
-from psal_cli.image.jpeg import GAIN_MAP, behind_the_end, lost_segments
+from psal_cli.image.jpeg import GAIN_MAP, GAIN_MAP_WORDS, behind_the_end, lost_segments, pictures_in
 
 MOST_NAMED = 8
-GAIN_MAP_WORDS = "gain map (HDR)"
 # Tags of a TIFF's first directory that say how its pixels are stored, or that Metadata holds.
 LAYOUT = {
     *range(254, 267),
@@ -31,7 +32,7 @@ TIFF_WORDS = {
 def left_behind(image: Image.Image, file: IO[bytes]) -> list[str]:
     """What an opened file has that `Metadata` has no place for. Reads JPEG files to their end."""
     if isinstance(image, TiffImageFile):
-        return _of_tiff(image)
+        return tag_words(image.tag_v2)
     if image.format == "PNG":
         return png.lost_chunks(file)
     if image.format in ("AVIF", "HEIF"):
@@ -46,9 +47,16 @@ def of_jxl(head: jxl.Head) -> list[str]:
     return [GAIN_MAP_WORDS] if head.gain_map else []
 
 
-def _of_tiff(image: TiffImageFile) -> list[str]:
+def holds_gain_map(image: Image.Image, file: IO[bytes]) -> bool:
+    """Whether one of the pictures in an opened JPEG file is a gain map that `Metadata` holds."""
+    segments = getattr(image, "applist", [])
+    return image.format in ("JPEG", "MPO") and gain_map_of(segments, behind_the_end(file), 1) is not None
+
+
+def tag_words(tags: Iterable[int]) -> list[str]:
+    """The names of a first directory's tags that psal writes into no TIFF file though they do not say how pixels are stored."""
     names: dict[str, None] = {}
-    for tag in image.tag_v2:
+    for tag in tags:
         if tag not in LAYOUT and tag not in DESCRIPTIVE:
             name = TiffTags.lookup(tag).name
             names[TIFF_WORDS.get(tag) or (f"tag {tag}" if name == "unknown" else name)] = None
@@ -59,9 +67,13 @@ def _of_jpeg(image: Image.Image, file: IO[bytes]) -> list[str]:
     segments = getattr(image, "applist", [])
     losses, trailer = lost_segments(segments), behind_the_end(file)
     packets = (data for name, data in segments if name == "APP1")
-    if GAIN_MAP_WORDS not in losses and (GAIN_MAP.search(trailer) or any(map(GAIN_MAP.search, packets))):
-        losses.append(GAIN_MAP_WORDS)
     several = getattr(image, "n_frames", 1) > 1  # which is said, and lies there
+    if gain_map := gain_map_of(segments, trailer, 1):  # which Metadata holds
+        losses = [loss for loss in losses if loss != GAIN_MAP_WORDS]
+        pictures, rest = pictures_in(trailer)
+        trailer = b"".join(picture for picture in pictures if picture != gain_map.jpeg) + rest
+    elif GAIN_MAP_WORDS not in losses and (GAIN_MAP.search(trailer) or any(map(GAIN_MAP.search, packets))):
+        losses.append(GAIN_MAP_WORDS)
     if trailer and not several and GAIN_MAP_WORDS not in losses:
         losses.append(f"{-(-len(trailer) // 1000)} kB behind the end of the picture")
     return _shortened(losses)

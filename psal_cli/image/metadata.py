@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, ParamSpec, TypeVar
 
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
@@ -24,14 +24,18 @@ from psal_cli.image.exif import (
     upright_exif,
     without_lost_values,
 )
+from psal_cli.image.gain_map import GainMap, gain_map_of
 from psal_cli.image.isobmff import About, read_about
-from psal_cli.image.jpeg import Segments, unknown_segments
+from psal_cli.image.jpeg import GAIN_MAP, Segments, behind_the_end, unknown_segments
 from psal_cli.image.photoshop import START, in_order, iptc_in, others_in, without_preview
 from psal_cli.image.png import late_exif
 from psal_cli.image.tiff_exif import tiff_exif
 from psal_cli.image.xmp import upright_xmp, xmp_orientation
 
 log = logging.getLogger(__name__)
+
+Arguments = ParamSpec("Arguments")
+Value = TypeVar("Value")
 
 XMP_TAG, IPTC_TAG, PHOTOSHOP_TAG = 700, 33723, 34377
 MOST_DPI = 65_535  # that a JPEG file holds; what is more is damage
@@ -43,7 +47,8 @@ class Metadata:
 
     photoshop: Photoshop's resources without IPTC and thumbnails; cicp: what a PNG's cICP chunk says about colour, primaries and
     transfer function first; dpi: dots an inch across and down; texts, colour, chunks: other chunks of a PNG file (type, data),
-    colour only counts without icc; segments: those of a JPEG file that psal does not know, for a JPEG file of the same size.
+    colour only counts without icc; segments: those of a JPEG file that psal does not know, for a JPEG file of the same size;
+    gain_map: of a JPEG file, for a JPEG file of the same pixels but for those that it was `filled` for.
     """
 
     icc: bytes | None = None
@@ -58,6 +63,7 @@ class Metadata:
     colour: tuple[png.Chunk, ...] = ()
     chunks: tuple[png.Chunk, ...] = ()
     segments: Segments | None = None
+    gain_map: GainMap | None = None
 
 
 def read_metadata(image: Image.Image, orientation: int, size: tuple[int, int], name: str) -> Metadata:
@@ -66,35 +72,36 @@ def read_metadata(image: Image.Image, orientation: int, size: tuple[int, int], n
     What is damaged is not kept, with a warning about the file `name`; no metadata stops a picture.
     """
 
-    def kept(what: str, read: Callable[..., Any], *arguments: object) -> Any:
+    def usable(what: str, read: Callable[Arguments, Value], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Value | None:
         try:
-            return read(*arguments)
+            return read(*args, **kwargs)
         except Exception as error:  # whatever a damaged block provokes: the picture itself is sound
             log.warning("%s: its %s unusable and not kept (%s)", name, what, error)
             return None
 
     info = image.info
-    chunks: list[png.Chunk] = (kept("texts are", _png_chunks, name) or []) if image.format == "PNG" else []
-    about = kept("boxes are", _about, name) if image.format in ("AVIF", "HEIF") else None
-    exif = kept("EXIF block is", _exif_block, image, name, chunks, about)
-    exif = kept("EXIF block is", _whole_exif, exif, size, name) if exif else None
-    xmp = info.get("xmp") or kept("XMP packet is", _hidden_xmp, image, name, chunks)
-    resources = kept("Photoshop block is", _resources, image, chunks)
-    iptc = kept("IPTC block is", _iptc_block, image, chunks, resources)
+    chunks: list[png.Chunk] = (usable("texts are", _png_chunks, name) or []) if image.format == "PNG" else []
+    boxes = usable("boxes are", _boxes, name) if image.format in ("AVIF", "HEIF") else None
+    exif = usable("EXIF block is", _exif_block, image, name, chunks, boxes)
+    exif = usable("EXIF block is", _whole_exif, exif, size, name) if exif else None
+    xmp = info.get("xmp") or usable("XMP packet is", _hidden_xmp, image, name, chunks)
+    resources = usable("Photoshop block is", _resources, image, chunks)
+    iptc = usable("IPTC block is", _iptc_block, image, chunks, resources)
     unknown = unknown_segments(getattr(image, "applist", ()))
     return Metadata(
         icc=info.get("icc_profile") or None,
         exif=exif,
-        xmp=kept("XMP packet is", upright_xmp, xmp) if xmp else None,
-        iptc=kept("IPTC block is", without_preview, iptc) if iptc else None,
+        xmp=usable("XMP packet is", upright_xmp, xmp) if xmp else None,
+        iptc=usable("IPTC block is", without_preview, iptc) if iptc else None,
         photoshop=others_in(resources) if resources else None,
-        comment=kept("comment is", _comment, image, chunks) or None,
-        dpi=kept("resolution is", _dpi, info, orientation, exif),
+        comment=usable("comment is", _comment, image, chunks) or None,
+        dpi=usable("resolution is", _dpi, image, orientation, exif),
         texts=tuple(chunk for chunk in chunks if chunk[0] in png.TEXT and not _has_a_place(chunk)),
-        cicp=kept("colour is", _cicp, info, chunks, about),
+        cicp=usable("colour is", _cicp, image, chunks, boxes),
         colour=tuple(chunk for chunk in chunks if chunk[0] in png.COLOUR),
         chunks=tuple(png.kept_chunks(chunks, image, orientation >= 5)),
         segments=Segments(size, unknown) if unknown else None,
+        gain_map=usable("gain map is", _gain_map, image, name, orientation) if image.format in ("JPEG", "MPO") else None,
     )
 
 
@@ -145,27 +152,27 @@ def _hidden_xmp(image: Image.Image, name: str, chunks: list[png.Chunk]) -> bytes
     return head.xmp
 
 
-def _about(name: str) -> About:
+def _boxes(name: str) -> About:
     with open_input(Path(name)) as file:
         return read_about(file)
 
 
-def _exif_block(image: Image.Image, name: str, chunks: list[png.Chunk], about: About | None) -> bytes | None:
+def _exif_block(image: Image.Image, name: str, chunks: list[png.Chunk], boxes: About | None) -> bytes | None:
     """The EXIF block as it stands in the file, starting with b"Exif\0\0" or the byte order; of a TIFF, what describes it."""
     if image.format == "TIFF":
         with open_input(Path(name)) as file:
             return tiff_exif(file)
-    if image.format == "AVIF" and about and about.exif:  # Pillow composes it anew where the container turns the picture
-        return about.exif
+    if image.format == "AVIF" and boxes and boxes.exif:  # Pillow composes it anew where the container turns the picture
+        return boxes.exif
     return image.info.get("exif") or png.raw_block(chunks, b"exif", b"APP1")
 
 
 def _whole_exif(block: bytes, size: tuple[int, int], name: str) -> bytes:
     upright = upright_exif(block, size)
-    whole = without_lost_values(upright)
-    if whole != upright:
+    complete = without_lost_values(upright)
+    if complete != upright:
         log.warning("%s: its EXIF block is damaged: values that lie outside it are not kept", name)
-    return whole
+    return complete
 
 
 def _has_a_place(chunk: png.Chunk) -> bool:
@@ -186,18 +193,18 @@ def _resources(image: Image.Image, chunks: list[png.Chunk]) -> bytes | None:
 
 def _tag(image: Image.Image, tag: int) -> bytes | None:
     """The bytes of a TIFF's tag; tag_v2 itself gives one number of many."""
-    found = image.tag_v2._tagdata.get(tag) if isinstance(image, TiffImageFile) else None
-    return bytes(found) if found else None
+    value = image.tag_v2._tagdata.get(tag) if isinstance(image, TiffImageFile) else None
+    return bytes(value) if value else None
 
 
 def _iptc_block(image: Image.Image, chunks: list[png.Chunk], resources: bytes | None) -> bytes | None:
     if image.format == "TIFF" and (block := in_order(_tag(image, IPTC_TAG))):
         return block
-    found = iptc_in(resources) if resources else None
-    if found is None and image.format == "PNG":
+    iptc = iptc_in(resources) if resources else None
+    if iptc is None and image.format == "PNG":
         block = png.raw_block(chunks, b"iptc")
         return None if block and block.startswith((b"8BIM", START)) else block
-    return found
+    return iptc
 
 
 def _comment(image: Image.Image, chunks: list[png.Chunk]) -> bytes | None:
@@ -206,24 +213,34 @@ def _comment(image: Image.Image, chunks: list[png.Chunk]) -> bytes | None:
     return b"\n".join(data for marker, data in getattr(image, "applist", ()) if marker == "COM")
 
 
-def _dpi(info: dict[str, Any], orientation: int, exif: bytes | None) -> tuple[float, float] | None:
+def _gain_map(image: Image.Image, name: str, orientation: int) -> GainMap | None:
+    segments = getattr(image, "applist", ())
+    if not any(GAIN_MAP.search(data) or data.startswith(b"MPF\0") for _, data in segments):
+        return None
+    with open_input(Path(name)) as file:
+        return gain_map_of(segments, behind_the_end(file), orientation)
+
+
+def _dpi(image: Image.Image, orientation: int, exif: bytes | None) -> tuple[float, float] | None:
+    info = image.info
     made_up = info.get("dpi") == (72, 72) and info.get("jfif_unit") not in (1, 2)  # by Pillow, of a JPEG file that tells none
-    told = () if made_up else tuple(map(float, info.get("dpi", ())))
-    for dpi in (told, resolution_in(exif) if exif else ()):
+    stated = () if made_up else tuple(map(float, info.get("dpi", ())))
+    for dpi in (stated, resolution_in(exif) if exif else ()):
         if dpi and all(1 < value <= MOST_DPI for value in dpi):  # Pillow says 1 for "unknown"
             across, down = dpi
             return (down, across) if orientation >= 5 else (across, down)
     return None
 
 
-def _cicp(info: dict[str, Any], chunks: list[png.Chunk], about: About | None) -> bytes | None:
+def _cicp(image: Image.Image, chunks: list[png.Chunk], boxes: About | None) -> bytes | None:
     """Of a HEIC or AVIF file only where it has no profile, beside which it tells how the colours were encoded."""
+    info = image.info
     nclx = info.get("nclx_profile")
-    told = (
-        (nclx["color_primaries"], nclx["transfer_characteristics"]) if nclx else about.nclx[:2] if about and about.nclx else None
+    colour_codes = (
+        (nclx["color_primaries"], nclx["transfer_characteristics"]) if nclx else boxes.nclx[:2] if boxes and boxes.nclx else None
     )
-    if told and not info.get("icc_profile"):
-        cicp = bytes([*told, 0, 1])
+    if colour_codes and not info.get("icc_profile"):
+        cicp = bytes([*colour_codes, 0, 1])
         return None if png.is_srgb((b"cICP", cicp)) else cicp
-    found = dict(chunks).get(b"cICP")
-    return found if found and len(found) == 4 else None
+    chunk = dict(chunks).get(b"cICP")
+    return chunk if chunk and len(chunk) == 4 else None

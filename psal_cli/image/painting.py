@@ -48,8 +48,8 @@ def region(strokes: Sequence[Stroke], layer: str, size: tuple[int, int]) -> Regi
 
 def source_region(strokes: Sequence[Stroke], size: tuple[int, int]) -> Region | None:
     """bool [H, W], what strokes say may be copied from; None where they say nothing of it."""
-    found = region(strokes, "source", size) if any(stroke.layer == "source" for stroke in strokes) else None
-    return found if found is not None and found.any() else None
+    marked = region(strokes, "source", size) if any(stroke.layer == "source" for stroke in strokes) else None
+    return marked if marked is not None and marked.any() else None
 
 
 def painted(strokes: Iterable[Stroke], layer: str, size: tuple[int, int]) -> Part:
@@ -81,11 +81,11 @@ def rectangles(part: Part) -> list[int]:
     rows, starts = np.nonzero(edges == 1)
     stops = np.nonzero(edges == -1)[1]
     open_runs: dict[tuple[int, int], int] = {}  # (start, stop) of runs of the row above -> the row where they begin
-    found: list[int] = []
+    numbers: list[int] = []
     at = 0
 
     def close(start: int, stop: int, first: int, row: int) -> None:
-        found.extend((part.left + start, part.top + first, stop - start, row - first))
+        numbers.extend((part.left + start, part.top + first, stop - start, row - first))
 
     counts = np.bincount(rows, minlength=part.marked.shape[0]) if len(rows) else np.zeros(part.marked.shape[0], int)
     for row, count in enumerate(counts.tolist()):
@@ -96,7 +96,7 @@ def rectangles(part: Part) -> list[int]:
         open_runs, at = current, at + count
     for (start, stop), first in open_runs.items():
         close(start, stop, first, part.marked.shape[0])
-    return found
+    return numbers
 
 
 def _reached(strokes: Sequence[Stroke], size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -128,10 +128,10 @@ def _reached(strokes: Sequence[Stroke], size: tuple[int, int]) -> tuple[int, int
 
 
 def _outline(part: Part, stroke: Outline, size: tuple[int, int]) -> None:
-    found = inside(stroke.corners, size)
-    if found is None:
+    filled = inside(stroke.corners, size)
+    if filled is None:
         return
-    top, left, within = found
+    top, left, within = filled
     height, width = part.marked.shape
     first, last = max(top - part.top, 0), min(top - part.top + within.shape[0], height)
     start, stop = max(left - part.left, 0), min(left - part.left + within.shape[1], width)

@@ -29,13 +29,13 @@ def _resources(block: bytes) -> Iterator[tuple[int, bytes, bytes]]:
 
 def iptc_in(block: bytes) -> bytes | None:
     """The IPTC records among the resources; of several blocks of them, one behind the other. None where there are none."""
-    found = [data.rstrip(b"\0") if data[:1] != b"\x1c" else data for number, data, _ in _resources(block) if number == IPTC]
-    return b"".join(found) if found else None
+    blocks = [data.rstrip(b"\0") if data[:1] != b"\x1c" else data for number, data, _ in _resources(block) if number == IPTC]
+    return b"".join(blocks) if blocks else None
 
 
 def others_in(block: bytes) -> bytes | None:
     """The resources that no other field of Metadata holds and that stay true of an edited picture."""
-    return b"".join(whole for number, _, whole in _resources(block) if number not in ELSEWHERE | {IPTC}) or None
+    return b"".join(resource for number, _, resource in _resources(block) if number not in ELSEWHERE | {IPTC}) or None
 
 
 def as_block(iptc: bytes | None, others: bytes | None) -> bytes:

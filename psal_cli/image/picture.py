@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
-from psal_cli.image.arrays import joined, split
+from psal_cli.image.arrays import joined, split, white_of
+from psal_cli.image.gain_map import filled
 from psal_cli.image.metadata import Metadata
 
 
@@ -12,9 +14,10 @@ from psal_cli.image.metadata import Metadata
 class Picture:
     """A picture as it is looked at: upright.
 
-    pixels: uint8 or uint16 [H, W, C], C = 1 (grey) or 3 (red, green, blue, not multiplied by alpha); alpha: None or the
+    pixels: uint8, uint16 or float32 [H, W, C], C = 1 (grey) or 3 (red, green, blue, not multiplied by alpha); alpha: None or the
     same dtype [H, W].
     format: of the file it came from, as Pillow names it; lossless: whether that format keeps pixels exactly.
+    quality: of a JPEG file, 1 to 100, by its quantization tables; None of others.
     """
 
     pixels: np.ndarray
@@ -22,6 +25,7 @@ class Picture:
     metadata: Metadata = field(default_factory=Metadata)
     format: str = "PNG"
     lossless: bool = True
+    quality: int | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -30,8 +34,8 @@ class Picture:
 
     @property
     def white(self) -> int:
-        """The largest value of a pixel: 255 or 65535."""
-        return int(np.iinfo(self.pixels.dtype).max)
+        """The value of white: 255, 65535 or 1."""
+        return white_of(self.pixels.dtype)
 
     def array(self) -> np.ndarray:
         """The picture as the library takes it, see `psal_cli.image.arrays`: with alpha a copy, else the pixels themselves."""
@@ -39,4 +43,17 @@ class Picture:
 
     def with_array(self, array: np.ndarray) -> "Picture":
         """This picture with the pixels, and the alpha, of an array as the library returns it. Views, no copies."""
-        return replace(self, **split(array)._asdict())
+        return replace(self, **split(array, bounded=False)._asdict())
+
+    def filled_inside(self, hole: npt.NDArray[np.bool_]) -> "Picture":
+        """This picture, which only inside `hole`, bool [H, W], differs from the file it came from: its gain map is filled there.
+
+        A damaged gain map is left as it was, and the writer says that it is not kept.
+        """
+        if self.metadata.gain_map is None:
+            return self
+        try:
+            gain_map = filled(self.metadata.gain_map, hole)
+        except (OSError, ValueError):
+            return self
+        return replace(self, metadata=replace(self.metadata, gain_map=gain_map))

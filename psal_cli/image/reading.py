@@ -11,7 +11,7 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from psal_cli.errors import Cure, InputError, PsalError, is_out_of_memory
 from psal_cli.files import STDIO, open_input
-from psal_cli.image import jxl
+from psal_cli.image import float_tiff, jxl
 from psal_cli.image.colour import Inks
 from psal_cli.image.decoding import (
     BITS,
@@ -27,7 +27,8 @@ from psal_cli.image.decoding import (
 )
 from psal_cli.image.formats import detect, floating_point, foreign, load_plugin, readable, word
 from psal_cli.image.header import Header
-from psal_cli.image.losses import left_behind, of_jxl
+from psal_cli.image.jpeg_quality import quality_of
+from psal_cli.image.losses import holds_gain_map, left_behind, of_jxl
 from psal_cli.image.metadata import Metadata, complete_png, orientation_of, read_metadata
 from psal_cli.image.picture import Picture
 from psal_cli.image.png import is_too_short, lacks_rows
@@ -53,33 +54,42 @@ PHOTOMETRICS = {
 CURE = "save it as RGB or grey with 8 or 16 bits"
 
 
-def read_header(path: str | Path, max_pixels: int = MAX_PIXELS, profiles: bool = True) -> Header:
+def read_header(path: str | Path, max_pixels: int = MAX_PIXELS, profiles: bool = True, floats: bool = False) -> Header:
     """Reads what a file says of its picture, without decoding it. Raises InputError for all that shows there.
 
-    profiles: CMYK needs one that can be used.
+    profiles: CMYK needs one that can be used; floats: see `read_picture`.
     """
     path = Path(path)
     with opened(path) as (file, name):
+        if floats and name == "TIFF" and (tiff := float_tiff.float_tiff(file)):
+            _check_size(*tiff.size, path, max_pixels)
+            return tiff.header
         header = _header(file, name, path, max_pixels, profiles)
         return _turned(header, file, path)
 
 
-def read_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Picture:
+def read_picture(path: str | Path, max_pixels: int = MAX_PIXELS, floats: bool = False) -> Picture:
     """Reads a JPEG, PNG, TIFF, WebP, AVIF, BMP, HEIC or JPEG XL file, 8 or 16 bits, grey or colour, with or without alpha.
 
     The orientation tag is applied and reset. A palette becomes red, green, blue (and alpha); CMYK is converted to sRGB
     through its ICC profile. What is not kept (further frames, bits) is logged as a warning.
+    floats: TIFF files of floating-point numbers are read too, as float32 with white = 1, values beyond it as they are.
     Raises InputError: no such file, no picture, damaged, more than `max_pixels` (checked before decoding), floating-point
     or more than 16 bits, CMYK without a profile, another colour space, a plugin that is not installed.
     """
     path = Path(path)
     with opened(path) as (file, name):
+        if floats and name == "TIFF" and (tiff := float_tiff.float_tiff(file)):
+            _check_size(*tiff.size, path, max_pixels)
+            return float_tiff.picture(tiff, file, path)
         header = _header(file, name, path, max_pixels)
         _warn_of_losses(file, name, path)
         with _image(file, name) as image:
             inks = Inks(image.info.get("icc_profile"), path) if image.mode == "CMYK" else None
             pixels, alpha, metadata = decoded(image, header, file, path, inks)
-            return Picture(pixels, alpha, inks.profiled(metadata) if inks else metadata, name, _is_lossless(file, image))
+            metadata = inks.profiled(metadata) if inks else metadata
+            quality = quality_of(getattr(image, "quantization", {}))
+            return Picture(pixels, alpha, metadata, name, _is_lossless(file, image), quality)
 
 
 def read_plain(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, np.ndarray | None]:
@@ -101,6 +111,7 @@ def _warn_of_losses(file: IO[bytes], name: str, path: Path) -> None:
     else:
         with _image(file, name) as image:
             frames, others = getattr(image, "n_frames", 1), left_behind(image, file)
+            frames -= frames > 1 and holds_gain_map(image, file)
             if name in ("AVIF", "HEIF"):
                 bits = image.info["bit_depth"] if name == "HEIF" else _avif_bits(file)
             elif isinstance(image, TiffImagePlugin.TiffImageFile):

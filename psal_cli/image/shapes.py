@@ -89,8 +89,8 @@ def shapes_region(shapes: Sequence[Shape], size: tuple[int, int]) -> Region:
     """
     out = np.zeros((size[1], size[0]), bool)
     for shape in shapes:
-        if (found := inside(shape.corners, size)) is not None:
-            top, left, within = found
+        if (filled := inside(shape.corners, size)) is not None:
+            top, left, within = filled
             out[top : top + within.shape[0], left : left + within.shape[1]] |= within
         else:
             kind = "box" if isinstance(shape, Box) else "polygon"

@@ -127,13 +127,13 @@ def parsed(record: object) -> Stroke:
 
 def record_of(stroke: Stroke) -> dict[str, object]:
     """The record that `parsed` reads."""
-    found: dict[str, object] = {"tool": stroke.tool, "layer": stroke.layer}
+    record: dict[str, object] = {"tool": stroke.tool, "layer": stroke.layer}
     if isinstance(stroke, Brush | Outline):
         places: Sequence[tuple[float, ...]] = stroke.points if isinstance(stroke, Brush) else stroke.corners
-        found |= {"erase": stroke.erase, "points": [number for place in places for number in place]}
+        record |= {"erase": stroke.erase, "points": [number for place in places for number in place]}
     elif isinstance(stroke, Grow):
-        found["pixels"] = stroke.pixels
-    return found
+        record["pixels"] = stroke.pixels
+    return record
 
 
 def encoded(strokes: Strokes) -> bytes:
@@ -159,12 +159,17 @@ def read_strokes(path: str | Path, size: tuple[int, int] | None = None) -> Strok
     except OSError as error:
         raise InputError(f"{path}: the strokes cannot be read: {error.strerror}") from error
     try:
-        found = json.loads(data) if len(data) <= MOST_BYTES else None
+        content = json.loads(data) if len(data) <= MOST_BYTES else None
     except ValueError:
-        found = None
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        content = None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path} holds no strokes: give a file that `psal paint` saved")
-    records, options, width, height = found.get("strokes"), found.get("options", {}), found.get("width"), found.get("height")
+    records, options, width, height = (
+        content.get("strokes"),
+        content.get("options", {}),
+        content.get("width"),
+        content.get("height"),
+    )
     if not (isinstance(records, list) and isinstance(options, dict) and isinstance(width, int) and isinstance(height, int)):
         raise InputError(f"{path} is damaged: its size, strokes or options are missing")
     if len(records) > MOST_STROKES:

@@ -29,7 +29,7 @@ def write_tiff(
     keep their places, so their offsets stay true. Behind it come the pixels and a new first directory, with the EXIF's
     own entries and those for the pixels.
 
-    pixels: uint8 or uint16 [H, W, C], C = 1 or 3; alpha: None or the same dtype [H, W]; level: 0 (not compressed) to 9,
+    pixels: uint8, uint16 or float32 [H, W, C], C = 1 or 3; alpha: None or the same dtype [H, W]; level: 0 (not compressed) to 9,
     of deflate.
     Raises OverflowError above 4 GB, which TIFF cannot address.
     """
@@ -52,7 +52,10 @@ def write_tiff(
     out.add(278, LONG, rows)
     out.add(279, LONG, *lengths)
     out.add(284, SHORT, 1)  # the samples of a pixel lie together
-    out.add(317, SHORT, 2)  # predictor: each sample less that of the pixel to the left
+    floats = pixels.dtype.kind == "f"
+    out.add(317, SHORT, 3 if floats else 2)  # predictor: each sample, of floats each byte, less that of the pixel to the left
+    if floats:
+        out.add(339, SHORT, *[3] * samples)  # floating-point numbers
     if alpha is not None:
         out.add(338, SHORT, 2)  # the last sample is alpha, the others are not multiplied by it
     if metadata.dpi:
@@ -72,9 +75,19 @@ def write_tiff(
 
 def _strip(pixels: np.ndarray, alpha: np.ndarray | None, order: Literal["<", ">"], level: int | None) -> bytes:
     block = pixels.copy() if alpha is None else np.dstack([pixels, alpha])
+    if block.dtype.kind == "f":
+        return zlib.compress(_predicted(block).tobytes(), LEVEL if level is None else level)
     block[:, 1:] -= block[:, :-1].copy()
     numbers = np.dtype(f"{order}u{block.itemsize}")
     return zlib.compress(block.astype(numbers, copy=False).tobytes(), LEVEL if level is None else level)
+
+
+def _predicted(block: np.ndarray) -> np.ndarray:
+    """uint8: of each row of float32 [N, W, C] the highest bytes, then the next, each less that of the pixel to the left."""
+    rows, width, samples = block.shape
+    planes = block.astype(">f4").view(np.uint8).reshape(rows, width * samples, 4).swapaxes(1, 2).reshape(rows, -1, samples)
+    planes[:, 1:] -= planes[:, :-1].copy()
+    return planes
 
 
 class _Directory:

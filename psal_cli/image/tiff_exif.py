@@ -56,7 +56,7 @@ class _Reader:
         if count > MOST_ENTRIES:
             raise ValueError(f"a directory of {count} entries")
         head = struct.calcsize(self.order + entry_format)
-        body, found = self.bytes_at(start, count * (head + inline)), []
+        body, entries = self.bytes_at(start, count * (head + inline)), []
         for place in range(0, len(body) - head - inline + 1, head + inline):
             tag, kind, number = struct.unpack_from(self.order + entry_format, body, place)
             field = body[place + head : place + head + inline]
@@ -64,14 +64,14 @@ class _Reader:
             if not size:
                 continue
             if size <= inline:
-                found.append(Entry(tag, kind, number, field[:size], 0))
+                entries.append(Entry(tag, kind, number, field[:size], 0))
                 continue
             (offset,) = struct.unpack(self.order + ("Q" if self.big else "I"), field)
             if offset + size <= self.length:
                 value = self.bytes_at(offset, size) if size <= min(LONGEST, self.left) else b""
                 self.left -= len(value)
-                found.append(Entry(tag, kind, number, value, offset))
-        return found
+                entries.append(Entry(tag, kind, number, value, offset))
+        return entries
 
     def number(self, entry: Entry) -> int:
         """The first number of a SHORT or LONG entry."""

@@ -1,10 +1,11 @@
 """Pictures to files: in the format of the path's extension, atomically, with their metadata."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, cast
 
 from PIL import Image
 
@@ -14,6 +15,7 @@ from psal_cli.image.colour import parse_colour
 from psal_cli.image.decoding import prepare_pillow
 from psal_cli.image.fitting import fitted
 from psal_cli.image.formats import LONG, LONGEST_SIDE, MOST_PIXELS, NARROW, NO_ALPHA, check_format, word
+from psal_cli.image.gain_map import with_gain_map
 from psal_cli.image.isobmff import with_colours
 from psal_cli.image.keeping import png_chunks, save_arguments
 from psal_cli.image.picture import Picture
@@ -99,16 +101,20 @@ def _save(picture: Picture, file: IO[bytes], name: str, quality: int | None) -> 
     lossless = picture.lossless and quality is None
     if name == "HEIF" and min(picture.size) < NARROW and max(picture.size) > LONG:
         lossless = True
-    arguments = save_arguments(picture.metadata, name) | _encoding(name, grey, lossless, quality or QUALITY)
+    arguments = save_arguments(picture.metadata, name) | dict(_encoding(name, grey, lossless, quality or QUALITY))
     if name == "AVIF" and picture.metadata.cicp and not picture.metadata.icc:  # Pillow says sRGB of all without a profile
-        whole = BytesIO()
-        image.save(whole, format=name, **arguments)
-        file.write(with_colours(whole.getvalue(), picture.metadata.cicp))
+        encoded = BytesIO()
+        image.save(encoded, format=name, **arguments)
+        file.write(with_colours(encoded.getvalue(), picture.metadata.cicp))
+    elif name == "JPEG" and picture.metadata.gain_map:
+        encoded = BytesIO()
+        image.save(encoded, format=name, **arguments)
+        file.write(with_gain_map(encoded.getvalue(), picture.metadata.gain_map))
     else:
         image.save(cast("IO[bytes]", _Sink(file)), format=name, **arguments)
 
 
-def _encoding(name: str, grey: bool, lossless: bool, quality: int) -> dict[str, Any]:
+def _encoding(name: str, grey: bool, lossless: bool, quality: int) -> Mapping[str, int | str]:
     if name == "JPEG":
         return {"quality": quality, "subsampling": 0}
     if name == "WEBP":  # exact: colours under full transparency too

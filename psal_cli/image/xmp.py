@@ -12,8 +12,8 @@ POINTER = re.compile(
 
 def xmp_orientation(xmp: bytes | str) -> int:
     """The orientation that an XMP packet tells, 1 where it tells none."""
-    found = XMP_ORIENTATION.search(xmp.encode() if isinstance(xmp, str) else xmp)
-    return int(found[2]) if found else 1
+    match = XMP_ORIENTATION.search(xmp.encode() if isinstance(xmp, str) else xmp)
+    return int(match[2]) if match else 1
 
 
 def upright_xmp(xmp: bytes | str) -> bytes:

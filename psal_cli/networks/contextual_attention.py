@@ -81,8 +81,8 @@ class InpaintingNetwork(nn.Module):
         generator = self.fine_generator
         return self._drawn(generator.merged(generator.seen(_input(composite, mask)), attended), composite)
 
-    def _drawn(self, out: Tensor, given: Tensor) -> Tensor:
-        return (out + given if self.residual else out).clamp(-1, 1)
+    def _drawn(self, out: Tensor, image: Tensor) -> Tensor:
+        return (out + image if self.residual else out).clamp(-1, 1)
 
 
 def padded(x: Tensor) -> Tensor:

@@ -4,26 +4,20 @@
 the authors' code, whose checkpoints load unchanged: 51 tensors for x2 and x3, 84 for x4, with 128 features and 12 steps.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from psal_cli import ops
 from psal_cli.attention import FullAttention, LocalAttention
-from psal_cli.strips import Strip, strip, strips
+from psal_cli.networks.pasting import FLOOR, Pasting, Rows
+from psal_cli.strips import Strip, strips
 
 MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K
-PATCH = 3  # side of the patches that are compared
-SOFTMAX_SCALE = 10.0
-OVERLAP = 6.0  # by which the sum of the overlapping patches is divided, nine of them: the weights were trained with it
-FLOOR = 1e-4  # of the norm of a key
 KERNELS = {2: (6, 2, 2), 3: (9, 3, 3), 4: (8, 4, 2)}  # ratio -> size, stride, padding of what enlarges or reduces by it
 HALO = 12  # rows around a strip on which what is made of it depends, at most
 WINDOW = 49  # of local attention within the scale
-
-Rows = Callable[[int, int], Tensor]  # (first row, row after the last) -> a map of those rows
 
 
 class CSNLN(nn.Module):
@@ -104,7 +98,7 @@ class MeanShift(nn.Conv2d):
 class RecurrentProjection(nn.Module):
     """The cell: enlarges its features by attention, and corrects them by what they lack when they are reduced again."""
 
-    def __init__(self, features: int, scale: int, pasting: "Pasting", in_scale: str):
+    def __init__(self, features: int, scale: int, pasting: Pasting, in_scale: str):
         super().__init__()
         twice = scale == 4
         self.ratio = 2 if twice else scale
@@ -144,7 +138,7 @@ class RecurrentProjection(nn.Module):
 class Projection(nn.Module):
     """Mutual-projected fusion: what the features of the picture's own scale become, and what those across scales add."""
 
-    def __init__(self, features: int, ratio: int, pasting: "Pasting", in_scale: str):
+    def __init__(self, features: int, ratio: int, pasting: Pasting, in_scale: str):
         super().__init__()
         self.up_attention = CrossScaleAttention(features, ratio, pasting)
         self.down_attention = InScaleAttention(features, in_scale)
@@ -153,7 +147,8 @@ class Projection(nn.Module):
         self.ratio = ratio
 
     def rows_of(self, x: Tensor) -> Rows:
-        """[B, C, H, W] -> what gives rows of [B, C, ratio * H, ratio * W] for those of x, wrong near where they are cut off."""
+        """A function from rows of x, [B, C, H, W], to rows of [B, C, ratio * H, ratio * W], which are wrong near the cut
+        edges."""
         within, across = self.down_attention(x), self.up_attention.rows_of(x)
 
         def rows(first: int, last: int) -> Tensor:
@@ -199,7 +194,7 @@ class InScaleAttention(nn.Module):
 class CrossScaleAttention(nn.Module):
     """Attention of 3x3 patches to those of the same map reduced, whose places in it are pasted: larger, as they were."""
 
-    def __init__(self, features: int, ratio: int, pasting: "Pasting"):
+    def __init__(self, features: int, ratio: int, pasting: Pasting):
         """ratio: of the scales."""
         super().__init__()
         self.conv_match_1 = _activated(nn.Conv2d(features, features // 2, 1))
@@ -213,8 +208,8 @@ class CrossScaleAttention(nn.Module):
         return F.pixel_shuffle(self.rows_of(x)(0, x.shape[2]), self.ratio)
 
     def rows_of(self, x: Tensor) -> Rows:
-        """[B, C, H, W] -> what gives rows of the result, [B, C * ratio^2, rows, W], with the pixels of the larger map that lie in
-        one of x as its channels.
+        """A function from rows of x, [B, C, H, W], to rows of the result, [B, C * ratio^2, rows, W]: the pixels of the larger map
+        that lie in one pixel of x are its channels.
 
         Raises ValueError for sides that are no multiples of the ratio.
         """
@@ -223,76 +218,6 @@ class CrossScaleAttention(nn.Module):
         reduced = F.interpolate(x, scale_factor=1 / self.ratio, mode="bilinear", align_corners=False)
         value = F.pixel_unshuffle(self.conv_assembly(x), self.ratio)
         return self.pasting(self.conv_match_1(x), self.conv_match_2(reduced), value)[0]
-
-
-class Pasting(nn.Module):
-    """Weighs 3x3 patches of keys by their product with those of queries, and pastes what lies there. No parameters.
-
-    Keys have unit norm, queries their own; all keys count, those at the border with zeros around them. PSAL weighs the k
-    nearest keys that it finds, "full" all of them.
-    """
-
-    def __init__(self, attention: str = "psal", k: int = 8, iterations: int = 5, seed: int = 0):
-        """k, iterations, seed: of PSAL. Raises ValueError for another attention than "psal" and "full"."""
-        super().__init__()
-        if attention not in ("psal", "full"):
-            raise ValueError(f"attention is {attention!r}, expected one of psal, full")
-        self.attention, self.k, self.iterations, self.seed = attention, k, iterations, seed
-        self.matched: Callable[[Tensor], None] | None = None  # told of the nearest keys' places, int32 [B, 2, H, W]; of PSAL
-
-    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Rows, Rows]:
-        """Args:
-            query: [B, C, H, W]. key: [B, C, h, w].
-            value: [B, V * s^2, h, w], as `ops.aggregate` has values [B, V, s * h, s * w] of the value_scale s: rearranged once
-                for all rows.
-
-        Returns:
-            What gives rows of the result [B, V * s^2, rows, W], and of the similarity of the nearest key, [B, 1, rows, W].
-        """
-        key, value = (F.pad(x, (1, 1, 1, 1)) for x in (key, value))
-        return (self._full if self.attention == "full" else self._psal)(query, key, value)
-
-    def _psal(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Rows, Rows]:
-        k = min(self.k, (key.shape[2] - 2) * (key.shape[3] - 2))
-        with torch.no_grad():
-            nnf, found = ops.search(query, key, PATCH, k, self.iterations, "key_cosine", seed=self.seed)
-        if self.matched:
-            self.matched(nnf[:, 0] - 1)
-        if torch.is_grad_enabled():
-            found = ops.similarity_at(query, key, nnf, PATCH, "key_cosine")
-        weight = (found * SOFTMAX_SCALE).softmax(1) / OVERLAP
-        # Queries, keys and the similarities of all but the nearest are not kept.
-        value, height, nearest = value.contiguous(memory_format=torch.channels_last), query.shape[2], found[:, :1].clone()
-
-        def rows(first: int, last: int) -> Tensor:
-            part = strip(first, last, height, PATCH // 2)
-            pasted = ops.aggregate(value, part.seen(nnf), part.seen(weight), PATCH)
-            return part.kept(pasted).float()
-
-        return rows, lambda first, last: nearest[:, :, first:last]
-
-    def _full(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Rows, Rows]:
-        """Memory and time of some rows grow with their pixels times the keys."""
-        query, key, value = (x.float() for x in (F.pad(query, (1, 1, 1, 1)), key, value))
-        keys = F.unfold(key, PATCH)  # [B, 9 C, keys]
-        keys = keys / keys.square().sum(1, keepdim=True).sqrt().clamp_min(FLOOR)
-        values = F.unfold(value, PATCH)
-
-        def scores(part: Strip) -> Tensor:
-            queries = F.unfold(query[:, :, part.first : part.last + 2], PATCH)  # [B, 9 C, rows * W]
-            return keys.transpose(1, 2) @ queries
-
-        def rows(first: int, last: int) -> Tensor:
-            part = strip(first, last, query.shape[2] - 2, PATCH // 2)
-            weight = (scores(part) * SOFTMAX_SCALE).softmax(1)
-            pasted = F.fold(values @ weight, (part.last - part.first, query.shape[3] - 2), PATCH, padding=1)
-            return part.kept(pasted) / OVERLAP
-
-        def nearest(first: int, last: int) -> Tensor:
-            part = Strip(first, last, first, last)
-            return scores(part).amax(1).unflatten(1, (last - first, -1))[:, None]
-
-        return rows, nearest
 
 
 def _activated(layer: nn.Module) -> nn.Sequential:

@@ -1,11 +1,11 @@
-"""What a place in a grey picture is part of: an embedding in which places of alike colours lie near each other."""
+"""An embedding of the places of a grey picture, in which places of similar colours lie near each other."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from psal_cli.attention import full_attention
-from psal_cli.networks.unet import UNet
+from psal_cli.networks.unet import UNet, pointwise
 
 WIDTHS = (16, 24, 32, 48, 64, 96)  # channels at each scale
 FINEST = 2  # the scale of the result: a quarter of the picture's size
@@ -32,7 +32,7 @@ class EmbeddingNetwork(UNet):
         """[B, 1, H, W], L* / 100 -> [B, CHANNELS, h, w], h = ceil(ceil(H / 2) / 2) and w likewise."""
         right = F.pad(lightness[..., 1:] - lightness[..., :-1], (0, 1, 0, 0))
         down = F.pad(lightness[..., 1:, :] - lightness[..., :-1, :], (0, 0, 0, 1))
-        x = self.out(self.seen(torch.cat([lightness * 2 - 1, right * 6, down * 6], 1)))
+        x = pointwise(self.out, self.seen(torch.cat([lightness * 2 - 1, right * 6, down * 6], 1)))
         return x * (self.sharpness.exp() / (1 + (x * x).sum(1, keepdim=True)).sqrt())
 
     def attended(

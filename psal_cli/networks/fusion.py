@@ -1,4 +1,4 @@
-"""Chroma out of matches, some of them wrong: which to believe, and what to put in place of the others."""
+"""Fuses the chroma of matches, some of them wrong: weighs them, and replaces the unreliable ones."""
 
 import torch
 import torch.nn.functional as F

@@ -39,7 +39,7 @@ class CopyingNetwork(UNet):
         """
         filled = diffused(image * (1 - mask), mask)
         x = self.seen(torch.cat([filled - 0.5, mask], 1))
-        found: Tensor = self.expected(x)
+        predicted: Tensor = self.expected(x)
         matched: Tensor = self.matched(x).float()
         matched = matched * (1 + matched.square().sum(1, keepdim=True) / RADIUS**2).rsqrt()
-        return filled + found[:, :3].float(), found[:, 3:].float().clamp(*SCALES), matched
+        return filled + predicted[:, :3].float(), predicted[:, 3:].float().clamp(*SCALES), matched

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from psal_cli.networks.csnln import OVERLAP, PATCH, Pasting
+from psal_cli.networks.pasting import OVERLAP, PATCH, Pasting
 from psal_cli.networks.upscaling import ResidualBlock, enlarged, reduced
 from psal_cli.strips import Strip, strips
 
@@ -15,7 +15,7 @@ MATCHED = 16  # channels of queries and keys
 PASTED = 4  # channels of features that are pasted, beside the three of the picture
 BLOCK_REACH = 2  # pixels around one on which a block depends
 
-Found = Callable[[Strip], Tensor]  # a strip -> what the attention pastes there, [B, C, h, W]
+StripFeatures = Callable[[Strip], Tensor]  # a strip -> what the attention pastes there, [B, C, h, W]
 
 
 class ResidualPSAL(nn.Module):
@@ -73,12 +73,12 @@ class ResidualPSAL(nn.Module):
         Only what the attention needs is ever held of the whole picture.
         """
         height, width = image.shape[2:]
-        found = self._found(image, rows) if self.cross else None
+        pasted = self._pasted(image, rows) if self.cross else None
         for part in strips(height, rows, self.halo):
             near = part.seen(image)
             first, second, x = self._begun(near)
-            if self.cross and found:
-                x = x + self.cross(x, found(Strip(part.first, part.last, part.first, part.last))[..., :width])
+            if self.cross and pasted:
+                x = x + self.cross(x, pasted(Strip(part.first, part.last, part.first, part.last))[..., :width])
             for block in self.body[self.before : -1]:
                 x = block(x)
             last = self.last(self.body[-1](x))
@@ -93,16 +93,16 @@ class ResidualPSAL(nn.Module):
             x = block(x)
         return first, second, x
 
-    def _found(self, image: Tensor, rows: int | None) -> Found:
-        """What gives for a strip what the attention pastes there."""
+    def _pasted(self, image: Tensor, rows: int | None) -> StripFeatures:
+        """A function from a strip to what the attention pastes there."""
         assert self.cross is not None
         width = image.shape[3]
-        whole = F.pad(image, (0, -width % RATIO, 0, -image.shape[2] % RATIO), mode="replicate")
-        small = reduced(whole, RATIO)
+        padded = F.pad(image, (0, -width % RATIO, 0, -image.shape[2] % RATIO), mode="replicate")
+        small = reduced(padded, RATIO)
         reach = BLOCK_REACH * self.before + 1
         queries, values, keys = [], [], []
-        for part in strips(whole.shape[2], rows and rows * RATIO, RATIO * reach):
-            near = part.seen(whole)
+        for part in strips(padded.shape[2], rows and rows * RATIO, RATIO * reach):
+            near = part.seen(padded)
             x = self._begun(near)[2]
             queries.append(self.cross.query(part.kept(x)))
             values.append(self.cross.value(part.kept(x), part.kept(near)))
@@ -136,22 +136,22 @@ class CrossScale(nn.Module):
         value = F.pixel_unshuffle(torch.cat([self.to_value(x), image - 0.5], 1).float(), RATIO)
         return self._held(torch.cat([value, value.square().mean(1, keepdim=True)], 1))
 
-    def pasted(self, query: Tensor, key: Tensor, value: Tensor) -> Found:
-        """What gives for a strip what the k nearest keys paste, their agreement, and the similarity of the nearest."""
+    def pasted(self, query: Tensor, key: Tensor, value: Tensor) -> StripFeatures:
+        """A function from a strip to what the k nearest keys paste, their agreement, and the similarity of the nearest."""
         with torch.autocast(query.device.type, enabled=False):
             rows, nearest = self.pasting(query, key, value)
 
-        def found(part: Strip) -> Tensor:
+        def pasted_rows(part: Strip) -> Tensor:
             pasted = rows(part.first, part.last) * (OVERLAP / PATCH**2)
             mean, square = pasted[:, :-1], pasted[:, -1:]
             agreement = mean.square().mean(1, keepdim=True) / (square + 1e-3)
             return torch.cat([mean, agreement, nearest(part.first, part.last)], 1)
 
-        return found
+        return pasted_rows
 
-    def forward(self, x: Tensor, found: Tensor) -> Tensor:
+    def forward(self, x: Tensor, pasted: Tensor) -> Tensor:
         """What is added to the features x, [B, C, h, W]."""
-        added: Tensor = self.out(F.silu(self.mix(torch.cat([x, found.to(x.dtype)], 1))))
+        added: Tensor = self.out(F.silu(self.mix(torch.cat([x, pasted.to(x.dtype)], 1))))
         return added
 
     def _held(self, x: Tensor) -> Tensor:

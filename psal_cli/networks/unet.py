@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SMALL = 400  # pixels
+SMALL, NARROW = 400, 8  # pixels of a map, and of its shorter side: of those whose sums oneDNN splits among threads
+SMALL_POINTWISE = 4096  # pixels: the same of a 1x1 convolution
 
 
 class UNet(nn.Module):
@@ -36,18 +37,27 @@ def half(x: Tensor) -> Tensor:
     return F.avg_pool2d(x, 2, ceil_mode=True)
 
 
+def pointwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """A 1x1 convolution whose rounding does not depend on the number of threads, see `_through`."""
+    large = torch.is_grad_enabled() or x.shape[2] * x.shape[3] >= SMALL_POINTWISE
+    return conv(x) if large else _in_float64(conv, x)
+
+
 def _through(pair: nn.Module, x: Tensor) -> Tensor:
-    """Small maps in float64: of them oneDNN splits the sums among threads, and float32 would round as their number has it."""
-    if x.shape[2] * x.shape[3] >= SMALL:
+    """Small maps in float64: oneDNN splits their sums among threads, and float32 would round differently with each number of
+    them. Training needs no such promise, and float64 would more than double its time."""
+    if torch.is_grad_enabled() or (x.shape[2] * x.shape[3] >= SMALL and min(x.shape[2:]) >= NARROW):
         return pair(x)
     for part in pair.children():
-        if isinstance(part, nn.Conv2d) and part.bias is not None:
-            x = F.conv2d(x.double(), part.weight.double(), part.bias.double(), padding=1).float()
-        else:
-            x = part(x)
+        x = _in_float64(part, x) if isinstance(part, nn.Conv2d) else part(x)
     return x
+
+
+def _in_float64(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    bias = None if conv.bias is None else conv.bias.double()
+    return F.conv2d(x.double(), conv.weight.double(), bias, padding=conv.kernel_size[0] // 2).float()
 
 
 def _pair(before: int, after: int) -> nn.Sequential:
     convolutions = (nn.Conv2d(inputs, after, 3, padding=1) for inputs in (before, after))
-    return nn.Sequential(*(part for one in convolutions for part in (one, nn.LeakyReLU(0.1, inplace=True))))
+    return nn.Sequential(*(part for convolution in convolutions for part in (convolution, nn.LeakyReLU(0.1, inplace=True))))

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from psal_cli.networks.csnln import OVERLAP, PATCH, Pasting
+from psal_cli.networks.pasting import OVERLAP, PATCH, Pasting
 from psal_cli.ops import inverse_norm
 from psal_cli.strips import Strip, strips
 
@@ -16,7 +16,7 @@ MATCHED = 32  # channels of queries and keys, at most those of the features
 UNIT = 25.0  # what is pasted is counted in tens of grey levels, 1 / 25 of white
 DOUBT, MOST = 100.0, 8.0  # see `_across`: values as large as the error that speak for a factor of one, and the largest factor
 
-Found = Callable[[Strip], tuple[Tensor, ...]]  # a strip -> what was found for it
+StripFeatures = Callable[[Strip], tuple[Tensor, ...]]  # a strip -> what the attention pastes there, and how sure it is
 
 
 class PastingOptions(TypedDict, total=False):
@@ -29,7 +29,7 @@ class PastingOptions(TypedDict, total=False):
 
 
 class BranchOptions(PastingOptions, total=False):
-    """Those, and what all that is held of a whole picture is rounded to in inference."""
+    """The same, and `kept`, the dtype in which maps of the whole picture are held in inference."""
 
     kept: torch.dtype
 
@@ -89,24 +89,24 @@ class UpscalingNetwork(nn.Module):
         factor: Tensor | float = 1
         if cross:  # for it alone is the picture continued: the convolutions know borders, not what would be made up there
             multiple = cross.ratio**2
-            whole = F.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
-            across, factor = self._across(cross, whole, rows, tried=not self.training)
+            padded = F.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+            across, factor = self._across(cross, padded, rows, tried=not self.training)
         for part in strips(height, rows, self.halo):
             near = part.seen(image)
             x = self._features(near, self._begun(near))
             added = F.pixel_shuffle(self.tail(x), self.scale)
             if cross and across:
-                found = (each[..., :width] for each in across(part))
-                added = added + enlarged(factor * cross(x, *found), self.scale // cross.ratio)
+                pasted = (features[..., :width] for features in across(part))
+                added = added + enlarged(factor * cross(x, *pasted), self.scale // cross.ratio)
             yield part.kept(enlarged(near, self.scale) + added, self.scale)
 
     def _across(
         self, cross: "Branch", image: Tensor, rows: int | None, tried: bool
     ) -> tuple[Callable[[Strip], tuple[Tensor, ...]], Tensor | float]:
-        """What gives for a strip what the attention found, and by how much what is made of it is to be multiplied, [B, 1, 1, 1].
+        """A function from a strip to what the attention pastes there, and the factor of its contribution, [B, 1, 1, 1].
 
-        tried: the factor is that with which the same would have come nearest to the picture, from the reduced one and that
-        reduced again (least squares, with a prior at one); otherwise it is one.
+        tried: the factor is fitted on the reduced picture, whose truth is known, by least squares with a prior at one; otherwise
+        it is one.
         """
         ratio = cross.ratio
         small = reduced(image, ratio)
@@ -124,16 +124,16 @@ class UpscalingNetwork(nn.Module):
             if trial:
                 added = part.kept(cross(x, *trial(part)), ratio).float()
                 pairs = (added, lacking), (added, added), (lacking, lacking)
-                sums = sums + torch.stack([(one * other).sum((1, 2, 3)) for one, other in pairs])
+                sums = sums + torch.stack([(left * right).sum((1, 2, 3)) for left, right in pairs])
         del trial
         seen = strips(image.shape[2], rows, 2 * self.before + 1)
         queries = [cross.query(part.kept(self._begun(part.seen(image)))) for part in seen]
-        found = cross.across(*(torch.cat(x, 2) for x in (queries, keys, values)))
+        across = cross.across(*(torch.cat(x, 2) for x in (queries, keys, values)))
         if not tried:
-            return found, 1.0
+            return across, 1.0
         met, own, error = sums
         prior = DOUBT * error / image[0].numel() + 1e-12
-        return found, ((met + prior) / (own + prior)).clamp(0, MOST)[:, None, None, None]
+        return across, ((met + prior) / (own + prior)).clamp(0, MOST)[:, None, None, None]
 
     def _begun(self, image: Tensor) -> Tensor:
         x = self.head(image - 0.5)
@@ -173,27 +173,27 @@ class Branch(nn.Module):
     def _held(self, x: Tensor) -> Tensor:
         return x if torch.is_grad_enabled() else x.to(self.rounded_to)
 
-    def across(self, query: Tensor, key: Tensor, value: Tensor) -> Found:
-        """What gives for a strip what is pasted, [B, 3 * ratio^2, h, W], and about it, [B, 3, h, W]: how far what several places
-        paste agrees, from 0 to 1, the cosine of query and nearest key, and how much it is."""
+    def across(self, query: Tensor, key: Tensor, value: Tensor) -> StripFeatures:
+        """A function from a strip to what is pasted, [B, 3 * ratio^2, h, W], and the evidence for it, [B, 3, h, W]: how far the
+        pasted patches agree, from 0 to 1, the cosine of query and nearest key, and the logarithm of the pasted energy."""
         rows, similarity = self.pasting(query, key, value)
         length = inverse_norm(query, PATCH)
 
-        def found(part: Strip) -> tuple[Tensor, ...]:
+        def pasted_rows(part: Strip) -> tuple[Tensor, ...]:
             pasted = rows(part.first, part.last) / (9 / OVERLAP)
             pasted, square = pasted[:, :-1], pasted[:, -1:]
             agreement = pasted.square().mean(1, keepdim=True) / (square + 1e-3)
             cosine = similarity(part.first, part.last) * part.seen(length)
             return pasted, torch.cat([agreement, cosine, (square + 1e-3).log() / 4], 1)
 
-        return found
+        return pasted_rows
 
-    def forward(self, x: Tensor, pasted: Tensor, about: Tensor) -> Tensor:
+    def forward(self, x: Tensor, pasted: Tensor, evidence: Tensor) -> Tensor:
         """What is added, [B, 3, ratio * h, ratio * W], to the enlargement reduced to that size.
 
-        x: the features before the last convolution, [B, C, h, W]. pasted, about: what `across` gives.
+        x: the features before the last convolution, [B, C, h, W]. pasted, evidence: what `across` gives.
         """
-        true = self.second(F.relu(self.first(torch.cat([x, about], 1)), inplace=True)).sigmoid()  # from 0 to 1
+        true = self.second(F.relu(self.first(torch.cat([x, evidence], 1)), inplace=True)).sigmoid()  # from 0 to 1
         return F.pixel_shuffle(true * pasted, self.ratio) / UNIT
 
 

@@ -124,12 +124,12 @@ def aggregate_gradient_bytes(sizes: Sizes) -> int:
 
 def attention_bytes(sizes: Sizes, similarity: str = "l2", schedule: str = "jump-flood", value_scale: int = 1) -> int:
     """The same of `psal_cli.ps_attention`, forward: its search, then its similarities, then the sum of its values."""
-    found = (MATCH + PACKED) * sizes.matches
+    matches = (MATCH + PACKED) * sizes.matches
     logits = 2 * sizes.matches * sizes.term
     return max(
         search_bytes(sizes, similarity, schedule),
-        found + similarity_at_bytes(sizes, similarity),
-        found + logits + aggregate_bytes(sizes, value_scale=value_scale),
+        matches + similarity_at_bytes(sizes, similarity),
+        matches + logits + aggregate_bytes(sizes, value_scale=value_scale),
     )
 
 

@@ -2,11 +2,26 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import NoReturn, Protocol, TypeVar
 
 import torch
+from torch import Tensor
 
-Kernel = Callable[..., Any]
+Kernel = TypeVar("Kernel", bound=Callable[..., object])
+
+
+class Context(Protocol):
+    """What torch hands to the two functions of a gradient: what the first saves in it, the second finds there."""
+
+    @property
+    def saved_tensors(self) -> tuple[Tensor, ...]: ...
+
+    @property
+    def needs_input_grad(self) -> tuple[bool, ...]: ...
+
+    def save_for_backward(self, *tensors: Tensor | None) -> None: ...
+
+    def mark_non_differentiable(self, *tensors: Tensor) -> None: ...
 
 
 def operator(name: str, differentiable: bool = False) -> Callable[[Kernel], Kernel]:
@@ -27,7 +42,7 @@ def operator(name: str, differentiable: bool = False) -> Callable[[Kernel], Kern
     return register
 
 
-def _refuse(name: str, ctx: Any, *grads: Any) -> None:
+def _refuse(name: str, ctx: Context, *grads: Tensor) -> NoReturn:
     raise RuntimeError(f"{name} has no autograd formula: it is not differentiable")
 
 

@@ -98,8 +98,8 @@ def inside_key(field: Tensor, key_size: Sequence[int]) -> None:
     if bool(outside.any()):
         at = outside.nonzero()[0]
         first = tuple(int(plane[tuple(at)]) for plane in (row, column))
-        wanted = f"(0, 0) to ({height - 1}, {width - 1}), or (-1, -1) where there is no match"
-        raise ValueError(f"nnf holds (row, column) = {first}, expected {wanted}")
+        bounds = f"(0, 0) to ({height - 1}, {width - 1}), or (-1, -1) where there is no match"
+        raise ValueError(f"nnf holds (row, column) = {first}, expected {bounds}")
 
 
 def value(key: Tensor, value: Tensor, value_scale: int) -> None:
@@ -126,8 +126,8 @@ def aggregate(value: Tensor, field: Tensor, weight: Tensor, patch_size: int, val
     _require(value.device == field.device == weight.device, f"value, nnf and weight are on {devices}: expected one device")
     _require(value_scale in (1, 2, 3, 4), f"value_scale is {value_scale}, expected 1, 2, 3 or 4")
     height, width = value.shape[2:]
-    whole = height % value_scale == 0 and width % value_scale == 0
-    _require(whole, f"value is {width}x{height}, expected sides that are multiples of value_scale {value_scale}")
+    divisible = height % value_scale == 0 and width % value_scale == 0
+    _require(divisible, f"value is {width}x{height}, expected sides that are multiples of value_scale {value_scale}")
 
 
 def dense_attention(
@@ -154,5 +154,5 @@ def same_size(query: Tensor, key: Tensor) -> None:
 
 
 def window(window: int, patch_size: int) -> None:
-    wanted = f"expected an odd number, at least patch_size {patch_size}"
-    _require(window % 2 == 1 and window >= patch_size, f"window is {window}, {wanted}")
+    expected = f"expected an odd number, at least patch_size {patch_size}"
+    _require(window % 2 == 1 and window >= patch_size, f"window is {window}, {expected}")

@@ -1,7 +1,7 @@
 """similarity_at and aggregate as torch operators with their gradients, all made of three window sums (ext/windows.h)."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,7 @@ from torch import Tensor
 from psal_cli import native
 from psal_cli.ops import validation
 from psal_cli.ops.layout import channels_last, dense, inverse_norm, pointer, term
-from psal_cli.ops.operator import fake, operator
+from psal_cli.ops.operator import Context, fake, operator
 
 FORWARD = ("gather", "spread")  # of which one sees every field
 
@@ -160,12 +160,19 @@ def similarity_at(query: Tensor, key: Tensor, nnf: Tensor, patch_size: int = 7, 
     return product.masked_fill(nnf[:, :, 0] < 0, -torch.inf)
 
 
-def _gather_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+class _GatherContext(Context, Protocol):
+    patch_size: int
+    similarity: str
+
+
+def _gather_setup(
+    ctx: _GatherContext, inputs: tuple[Tensor, Tensor, Tensor, int, str, *tuple[object, ...]], output: Tensor
+) -> None:
     query, key, nnf, ctx.patch_size, ctx.similarity, *_ = inputs
     ctx.save_for_backward(query, key, nnf)
 
 
-def _gather_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+def _gather_backward(ctx: _GatherContext, grad: Tensor) -> tuple[Tensor | None, ...]:
     query, key, nnf = ctx.saved_tensors
     l2 = ctx.similarity == "l2"  # d(-(q - k)^2)/dq = 2 (k - q), d/dk = 2 (q - k); the differences are summed, not the terms
     weight = grad * 2 if l2 else grad
@@ -236,15 +243,22 @@ def _(value: Tensor, nnf: Tensor, weight: Tensor, patch_size: int, softmax: bool
     return _vectors(value, *nnf.shape[3:]).permute(0, 3, 1, 2), _log_totals(nnf, weight, softmax)
 
 
-def _aggregate_setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+class _AggregateContext(Context, Protocol):
+    patch_size: int
+    softmax: bool
+
+
+def _aggregate_setup(
+    ctx: _AggregateContext, inputs: tuple[Tensor, Tensor, Tensor, int, bool], output: tuple[Tensor, Tensor]
+) -> None:
     value, nnf, weight, ctx.patch_size, ctx.softmax = inputs
     ctx.save_for_backward(value, nnf, weight, *output)
     ctx.mark_non_differentiable(output[1])
 
 
-def _aggregate_backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-    value, nnf, weight, out, log_total = ctx.saved_tensors
-    log_total = log_total if ctx.softmax else None
+def _aggregate_backward(ctx: _AggregateContext, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    value, nnf, weight, out, saved_total = ctx.saved_tensors
+    log_total = saved_total if ctx.softmax else None
     grad_value = grad_weight = None
     if ctx.needs_input_grad[0]:
         grad_value = torch.ops.psal.scatter(grad, nnf, weight, ctx.patch_size, *value.shape[2:], log_total)

@@ -170,7 +170,7 @@ class Pages:
         return job_record(opened)
 
     def enlarge(self, opened: Opened, record: Record) -> Record:
-        scale = Enlargement.parsed(record, opened.picture.lossless).scale
+        scale = Enlargement.parsed(record, opened.picture).scale
         output = self._output(opened)
         order = saving.Order.parsed({"name": name_of(opened, output.name, scale), **record}, output)
         with opened.changing(record.get("revision")):

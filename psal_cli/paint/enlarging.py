@@ -9,6 +9,7 @@ import numpy as np
 from psal_cli import memory
 from psal_cli.batch.plan import make_folders
 from psal_cli.errors import InvalidValueError
+from psal_cli.image.picture import Picture
 from psal_cli.image.resizing import resized
 from psal_cli.image.writing import check_size, write_picture
 from psal_cli.paint.changes import Box
@@ -16,9 +17,11 @@ from psal_cli.paint.jobs import Job
 from psal_cli.paint.opened import Opened
 from psal_cli.paint.saving import ExistsError, Order, heard
 from psal_cli.paint.tiles import shown
-from psal_cli.verbs.upscale.options import MODELS, SCALES, UpscaleOptions
+from psal_cli.verbs.upscale.degradation import model_for
+from psal_cli.verbs.upscale.options import MODELS, UpscaleOptions
 from psal_cli.verbs.validation import one_of
 
+SCALES = (2, 3, 4, 8)
 LARGEST = 192  # pixels, the sides of a part that is looked at, at most
 
 
@@ -30,20 +33,20 @@ class Enlargement:
     model: str
 
     @classmethod
-    def parsed(cls, record: Mapping[str, object], lossless: bool) -> "Enlargement":
-        """lossless: whether the picture's format keeps pixels exactly, which settles "auto". Raises InvalidValueError."""
+    def parsed(cls, record: Mapping[str, object], picture: Picture) -> "Enlargement":
+        """picture: settles "auto". Raises InvalidValueError."""
         scale, model = record.get("scale", 2), record.get("model", "auto")
         if isinstance(scale, bool):
             raise InvalidValueError("scale", scale, "a number")
         one_of("scale", scale, SCALES)
         one_of("model", model, ("auto", *MODELS))
-        chosen = str(model) if model != "auto" else "clean" if lossless else "photo"
+        chosen = str(model) if model != "auto" else model_for(picture.pixels, picture.lossless, picture.quality)
         return cls(int(str(scale)), chosen)
 
 
 def preview_job(opened: Opened, record: Mapping[str, object], device: str) -> Job:
     """A job that enlarges a part: what it comes to is `opened.enlarged`, before and after at one size."""
-    wish, box = Enlargement.parsed(record, opened.picture.lossless), _part(record.get("box"), opened.size)
+    wish, box = Enlargement.parsed(record, opened.picture), _part(record.get("box"), opened.size)
 
     def work(job: Job) -> dict[str, object]:
         import cv2
@@ -68,7 +71,7 @@ def preview_job(opened: Opened, record: Mapping[str, object], device: str) -> Jo
 
 def enlarge_job(opened: Opened, record: Mapping[str, object], order: Order, device: str) -> Job:
     """A job that enlarges all of the picture and writes it. Raises ExistsError where it may not overwrite."""
-    wish, path = Enlargement.parsed(record, opened.picture.lossless), order.folder / order.name
+    wish, path = Enlargement.parsed(record, opened.picture), order.folder / order.name
     if os.path.lexists(path) and not order.overwrite:
         raise ExistsError([path.name])
     width, height = opened.size[0] * wish.scale, opened.size[1] * wish.scale

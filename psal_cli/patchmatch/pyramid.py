@@ -156,12 +156,12 @@ class Pyramid:
 
 
 def guided_windows(hole: Region, reach: int) -> list[Box]:
-    """What a guide of some reach looks at of a level with a hole, bool [H, W]."""
+    """The windows of a level that a guide of some reach sees around a hole, bool [H, W]."""
     return windows((hole.shape[0], hole.shape[1]), part_boxes(hole, 1), reach)
 
 
 def blurred(maps: Floats) -> Floats:
-    """[H, W, C], smooth: what is expected is so, in the hole and everywhere else."""
+    """[H, W, C], blurred as much as the expectation in the hole is."""
     return np.asarray(cv2.GaussianBlur(maps, (0, 0), GUIDE_BLUR), np.float32).reshape(maps.shape)
 
 

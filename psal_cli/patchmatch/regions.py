@@ -51,7 +51,7 @@ def windows(size: tuple[int, int], boxes: list[Box], reach: int | None) -> list[
 
 
 def merged(boxes: list[Box]) -> list[Box]:
-    """Unites boxes that overlap, until none do."""
+    """Unites overlapping boxes until none overlap."""
     out = np.empty((len(boxes), 4), int)
     count = 0
     for box in boxes:

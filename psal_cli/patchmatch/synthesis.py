@@ -42,7 +42,7 @@ class Estimate(ABC):
         """[1, 1, h, w]: how much each patch has to say, -inf where there is none."""
 
     def at_queries(self, values: Tensor) -> np.ndarray:
-        """A copy, [n], of the values [1, 1, h, w] where there are queries. (torch would list their indices, 32 bytes each.)"""
+        """The values [1, 1, h, w] at the queries, copied to [n]. (torch would list their indices, 32 bytes each.)"""
         return np.asarray(values.numpy()[self.queries[:, None].numpy()])
 
     def match(self, nnf: Tensor, similarity: Tensor) -> None:
@@ -56,7 +56,7 @@ class Estimate(ABC):
         put(self.features[:, : key.channels], pasted[:, : key.channels], self.unknown)
 
     def settle(self, key: Key, patch_size: int) -> None:  # noqa: B027  # not abstract: most have nothing to do
-        """What follows each search."""
+        """Called after each search."""
 
     def alternate(
         self,
@@ -67,10 +67,8 @@ class Estimate(ABC):
         iterations: int = 2,
         searched: Callable[[], None] | None = None,
     ) -> None:
-        """Search and vote in turn, until hardly a match changes; ends with a search.
-
-        The first search is from the field there is, or from a random one where there is none. iterations: of each search;
-        searched: called after each.
+        """Alternates search and vote until hardly a match changes; ends with a search. The first search starts from the existing
+        field, or from a random one. iterations: of each search; searched: called after each.
         """
         for number in range(rounds):
             before = self.nnf

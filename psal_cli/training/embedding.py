@@ -35,11 +35,11 @@ def views(pair: Pair, device: str = "cpu") -> list[View]:
 
     Values [1, 3, h, w]: a*, b*, divided by 100, and the sum of their squares.
     """
-    found = []
+    prepared = []
     for picture in pair:
         x = torch.from_numpy(lab(np.rint(picture * 255).astype(np.uint8))).permute(2, 0, 1)[None].to(device)
-        found.append((x[:, :1].contiguous(), *pooled(x[:, 1:], torch.ones_like(x[:, :1], dtype=torch.bool))))
-    return found
+        prepared.append((x[:, :1].contiguous(), *pooled(x[:, 1:], torch.ones_like(x[:, :1], dtype=torch.bool))))
+    return prepared
 
 
 def sample(pairs: Pairs, number: int) -> Pair:
@@ -72,15 +72,15 @@ def main(data: Path, output: Path, steps: int, minutes: float | None, rate: floa
         mask = torch.zeros(right[0, 0].numel(), dtype=torch.bool)
         mask[random.choice(len(mask), PLACES, replace=False)] = True
         mask = mask.view(1, *right.shape[2:]).to(device)
-        found = network.attended(target, [reference, *others], mask)
-        error = F.l1_loss(found[:, :2, mask[0]], right[:, :2, mask[0]])
+        attended = network.attended(target, [reference, *others], mask)
+        error = F.l1_loss(attended[:, :2, mask[0]], right[:, :2, mask[0]])
         return error * 20, error.item() * 100
 
     def validation() -> float:
-        found = [
+        losses = [
             F.l1_loss(network.attended(target, [reference])[:, :2], right[:, :2]) for (target, right, _), reference in held_out
         ]
-        return float(torch.stack(found).mean()) * 100
+        return float(torch.stack(losses).mean()) * 100
 
     recipe: loop.Recipe = {"steps": steps, "rate": rate, "seed": seed}
     loop.train(output / "embedding", network, recipe, errors, validation, minutes=minutes, warmup=200, clip=1.0)

@@ -34,7 +34,7 @@ def export(checkpoint: Path, name: str, half: bool) -> Path:
     """Writes weights/<name>.safetensors and its entry of the manifest; returns the path."""
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     sizes = {key: list(x.shape) for key, x in state["model"].items()}
-    about = {
+    metadata = {
         "architecture": state["architecture"],
         "sizes": json.dumps(sizes),
         "recipe": json.dumps(state["recipe"]),
@@ -43,7 +43,7 @@ def export(checkpoint: Path, name: str, half: bool) -> Path:
         "revision": state["revision"],
     }
     dtype = torch.float16 if half else torch.float32
-    content = save({key: x.to(dtype).contiguous() for key, x in state["model"].items()}, metadata=about)
+    content = save({key: x.to(dtype).contiguous() for key, x in state["model"].items()}, metadata=metadata)
     path = FOLDER / f"{name}.safetensors"
     path.write_bytes(content)
     _enter(name, hashlib.sha256(content).hexdigest())

@@ -35,8 +35,8 @@ def prepared(target: np.ndarray, references: list[np.ndarray], seed: int) -> np.
     """float16 [CUES + 2, H, W]: cues, and the chroma that is right. target, references: float32 [H, W, 3], RGB in [0, 1]."""
     target, *others = (lab(np.rint(x * 255).astype(np.uint8)) for x in (target, *references))
     atlas, light = canvas([(x, None) for x in others]), np.ascontiguousarray(target[..., 0])
-    found = cues(light, atlas, match(light, atlas, seed), likely(light, atlas, temperature=1).at(light))
-    return np.concatenate([found[0].numpy(), target[..., 1:].transpose(2, 0, 1)]).astype(np.float16)
+    inputs = cues(light, atlas, match(light, atlas, seed), likely(light, atlas, temperature=1).at(light))
+    return np.concatenate([inputs[0].numpy(), target[..., 1:].transpose(2, 0, 1)]).astype(np.float16)
 
 
 def prepare(path: Path, pairs: Pairs, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -104,8 +104,8 @@ def main(
         return float(np.mean([losses(network, x)[1].item() for x in held_out]))
 
     votes, expected = (np.abs(np.float32(held_out[:, at : at + 2]) - held_out[:, CUES:]).mean() * 100 for at in (3, 5))
-    about = f"mean absolute error of chroma on the {len(held_out)} pairs held out"
-    click.echo(f"{about}, of the votes alone: {votes:.2f}, of what is likely: {expected:.2f}")
+    measure = f"mean absolute error of chroma on the {len(held_out)} pairs held out"
+    click.echo(f"{measure}, of the votes alone: {votes:.2f}, of what is likely: {expected:.2f}")
 
     recipe: loop.Recipe = {"pairs": count, "steps": steps, "rate": rate, "seed": seed}
     loop.train(output / "fusion", network, recipe, errors, validation, minutes=minutes, warmup=100, clip=1.0)

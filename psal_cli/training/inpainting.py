@@ -90,24 +90,24 @@ def main(
         error = discounted(second, image, discount)
         loss = discounted(first, image, discount, BLOCKS) + discounted(second, image, discount, BLOCKS)
         if adversarial:
-            found = composed(image, second, mask)
-            judged = critic.loss(image, found.detach(), mask)
+            filled = composed(image, second, mask)
+            judged = critic.loss(image, filled.detach(), mask)
             critic_optimizer.zero_grad()
             judged.backward()
             critic_optimizer.step()
             critic.requires_grad_(False)
-            loss = loss - adversarial * critic(found, mask).mean()
+            loss = loss - adversarial * critic(filled, mask).mean()
             critic.requires_grad_(True)
         return loss, error.item() * 127.5
 
     def validation() -> float:
         """The mean absolute error in the hole, in grey levels."""
-        found = []
+        losses = []
         for first in range(0, HELD_OUT, 8):
             image, mask = batch_at(FAR + first, 8)
             _, second = drawn(image, mask)
-            found.append(((second - image).abs() * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3)) / 3)
-        return float(torch.cat(found).mean()) * 127.5
+            losses.append(((second - image).abs() * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3)) / 3)
+        return float(torch.cat(losses).mean()) * 127.5
 
     recipe: loop.Recipe = {
         "attention": attention, "width": width, "fill": fill, "residual": residual, "side": side, "batch": batch,

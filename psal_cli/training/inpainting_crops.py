@@ -30,9 +30,9 @@ class Crops:
         files = [files_of(data), scenes_of(data)]
         if not files[0]:
             raise FileNotFoundError(f"{data}/photos has no photographs: expected .webp")
-        everything = [path for each in files for path in each]
+        everything = [path for group in files for path in group]
         pictures = cached(cache, "inpainting", everything, SIDE, lambda: [torch.from_numpy(read(path)) for path in everything])
-        held_out = {path for each in files for path in each[::EVERY]}
+        held_out = {path for group in files for path in group[::EVERY]}
         self.held_out = [picture for path, picture in zip(everything, pictures, strict=True) if path in held_out]
         self.training = [picture for path, picture in zip(everything, pictures, strict=True) if path not in held_out]
         self.side, self.seed, self.synthetic = side, seed, synthetic

@@ -41,22 +41,22 @@ def copy_errors(
         features: [B, F, H, W]. truth: [B, 3, H, W] in [0, 1]. mask: [B, 1, H, W], 1 = hole.
         keys, queries: so many are drawn of the places whose patch is known, and of those in the hole.
     """
-    found = []
+    errors = []
     maps = torch.cat([truth, TEXTURE * _roughness(truth)], 1)
     touched = F.max_pool2d(mask, PATCH, 1, PATCH // 2)
     inside = torch.zeros_like(mask)
     edge = PATCH // 2
     inside[..., edge:-edge, edge:-edge] = 1  # whole patches
-    for each, what, hidden, near in zip(
+    for picture_features, picture, hidden, near in zip(
         features, maps, mask[:, 0] * inside[:, 0], (1 - touched[:, 0]) * inside[:, 0], strict=True
     ):
         query, key = _drawn(hidden, queries, random), _drawn(near, keys, random)
         if len(query) == 0 or len(key) == 0:
             continue
-        weight = (-_distances(_patches(each, query), _patches(each, key)) / PATCH**2).softmax(1)
-        error = (_distances(_patches(what, query), _patches(what, key)) / (len(what) * PATCH**2) + 1e-5).sqrt()
-        found.append(torch.stack([(weight * error).sum(1).mean(), error.mean()]))
-    return torch.stack(found)
+        weight = (-_distances(_patches(picture_features, query), _patches(picture_features, key)) / PATCH**2).softmax(1)
+        error = (_distances(_patches(picture, query), _patches(picture, key)) / (len(picture) * PATCH**2) + 1e-5).sqrt()
+        errors.append(torch.stack([(weight * error).sum(1).mean(), error.mean()]))
+    return torch.stack(errors)
 
 
 def _roughness(image: Tensor) -> Tensor:
@@ -75,10 +75,11 @@ def _drawn(where: Tensor, count: int, random: np.random.Generator) -> Tensor:
 
 
 def _patches(maps: Tensor, places: Tensor) -> Tensor:
-    """[C, H, W] -> [n, C * PATCH^2]: the patches around the places."""
+    """[C, H, W] -> [n, PATCH^2 * C]: the patches around the places."""
     step = torch.arange(PATCH, device=maps.device) - PATCH // 2
     rows, columns = places[:, 0, None, None] + step[:, None], places[:, 1, None, None] + step
-    return maps[:, rows, columns].transpose(0, 1).flatten(1)
+    pixels = maps.flatten(1).T.contiguous()  # a pixel's channels side by side: four times as fast to gather
+    return pixels.index_select(0, (rows * maps.shape[2] + columns).flatten()).view(len(places), -1)
 
 
 def _distances(first: Tensor, second: Tensor) -> Tensor:
@@ -142,8 +143,8 @@ def main(
 
     def validation() -> float:
         """The expected error of copying relative to copying at random, of photographs held out."""
-        found = [loss_of(average, FAR + first, setting)[1].item() for first in range(0, HELD_OUT, batch)]
-        return float(np.mean(found))
+        losses = [loss_of(average, FAR + first, setting)[1].item() for first in range(0, HELD_OUT, batch)]
+        return float(np.mean(losses))
 
     recipe: loop.Recipe = {
         "run": name, "side": side, "batch": batch, "synthetic": synthetic, "steps": steps, "rate": rate, "seed": seed,

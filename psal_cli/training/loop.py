@@ -81,25 +81,12 @@ def _all_of(options: tuple[Callable[[Command], Command], ...]) -> Callable[[Comm
 
 
 def train(
-    path: Path,
-    network: nn.Module,
-    recipe: Recipe,
-    errors: Callable[[int, float], tuple[Tensor, float]],
-    validation: Callable[[], float],
-    *,
-    hours: float | None = None,
-    minutes: float | None = None,
-    every: int = 500,
-    warmup: int = 0,
-    clip: float | None = None,
-    gradients: str = "highest",
-    cycles: int = 1,
-    best: bool = False,
-    beside: Mapping[str, Stateful] | None = None,
-    betas: tuple[float, float] = (0.9, 0.999),
-    average: AveragedModel | None = None,
-    resume: Path | None = None,
-) -> None:
+    path: Path, network: nn.Module, recipe: Recipe, errors: Callable[[int, float], tuple[Tensor, float]],
+    validation: Callable[[], float], *, hours: float | None = None, minutes: float | None = None, every: int = 500,
+    warmup: int = 0, clip: float | None = None, gradients: str = "highest", cycles: int = 1, best: bool = False,
+    beside: Mapping[str, Stateful] | None = None, betas: tuple[float, float] = (0.9, 0.999),
+    average: AveragedModel | None = None, resume: Path | None = None,
+) -> None:  # fmt: skip
     """Trains until recipe["steps"] steps or `hours` are done. Resumes from path.pt if it exists and logs to path.jsonl.
 
     With steps the learning rate falls along a cosine. With hours it is constant and falls linearly in the last fifth (Hu et al.
@@ -144,13 +131,7 @@ def train(
             loss, error = errors(step, share)
             if not math.isfinite(error):
                 raise DivergedError(f"{path.name}: the loss of step {step} is {error}; the last checkpoint is kept")
-            optimizer.zero_grad()
-            torch.set_float32_matmul_precision(gradients)
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.set_float32_matmul_precision("highest")
-            if clip is not None:
-                nn.utils.clip_grad_norm_(network.parameters(), clip)
-            optimizer.step()
+            _descend(network, optimizer, loss, gradients, clip)
             if average is not None:
                 average.update_parameters(network)
             seen.append(error)
@@ -168,6 +149,17 @@ def train(
                 cpu_started = time.process_time()  # validation does not count
             if ends:
                 break
+
+
+def _descend(network: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor, gradients: str, clip: float | None) -> None:
+    """One step of the optimizer. gradients, clip: see `train`."""
+    optimizer.zero_grad()
+    torch.set_float32_matmul_precision(gradients)
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.set_float32_matmul_precision("highest")
+    if clip is not None:
+        nn.utils.clip_grad_norm_(network.parameters(), clip)
+    optimizer.step()
 
 
 def _report(
@@ -277,16 +269,16 @@ def _restore(path: Path, parts: Mapping[str, Stateful], recipe: Recipe, resume: 
 def _resumed(weights: Path, parts: Mapping[str, Stateful], recipe: Recipe) -> tuple[int, float]:
     """Loads exported weights if they are of the same recipe. The optimizer starts anew, the running mean from the weights."""
     with safe_open(weights, "pt") as file:
-        about = file.metadata() or {}
+        metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    if json.loads(about.get("recipe", "{}")) != json.loads(json.dumps(recipe)):
+    if json.loads(metadata.get("recipe", "{}")) != json.loads(json.dumps(recipe)):
         return 0, 0.0
     parts["model"].load_state_dict(dict(tensors))
     average = parts.get("average")
     if isinstance(average, AveragedModel):
         average.module.load_state_dict(tensors)
         average.n_averaged.fill_(1)
-    return int(about["steps"]), float(about.get("seconds", 0))
+    return int(metadata["steps"]), float(metadata.get("seconds", 0))
 
 
 def _save(path: Path, parts: Mapping[str, Stateful], recipe: Recipe, step: int, seconds: float) -> None:

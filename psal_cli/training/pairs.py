@@ -74,13 +74,13 @@ class Pairs:
         """Two parts of a photograph, of other sizes and anywhere in it: they may show the same, or nothing in common."""
         random = np.random.default_rng([self.seed, number, 6])
         photo, (height, width) = self._photo(random), self.size
-        found = []
+        parts = []
         for _ in range(2):
             wide = int(min(random.uniform(*CROP) * photo.shape[1], photo.shape[0] / height * width))
             high = int(wide * height / width)
             top, left = (random.integers(size - side + 1) for size, side in zip(photo.shape, (high, wide), strict=False))
-            found.append(cv2.resize(photo[top : top + high, left : left + wide], (width, height), interpolation=cv2.INTER_AREA))
-        return Pair(_floats(found[0]), _relit(_floats(found[1]), random))
+            parts.append(cv2.resize(photo[top : top + high, left : left + wide], (width, height), interpolation=cv2.INTER_AREA))
+        return Pair(_floats(parts[0]), _relit(_floats(parts[1]), random))
 
     def mixed(self, number: int, kind: float, parts: float, crops: float, strangers: float) -> Pair:
         """A training pair. kind: a number in [0, 1), of which so large shares stand for each kind, and the rest for `pair`."""

@@ -46,7 +46,7 @@ def load(path: Path = QUEUE) -> list[Run]:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is not valid TOML: {error}") from error
-    known = {each.name for each in fields(Run)}
+    known = {field.name for field in fields(Run)}
     runs: list[Run] = []
     for number, entry in enumerate(entries, 1):
         where = f"{path.name}, run {number} ({entry.get('name', 'without a name')})"
@@ -97,5 +97,5 @@ def resumable(run: Run, weights: Path) -> Path | None:
     if run.weights is None or not path.exists():
         return None
     with safe_open(path, "pt") as file:
-        about = file.metadata() or {}
-    return path if json.loads(about.get("recipe", "{}")).get("run") == run.name else None
+        metadata = file.metadata() or {}
+    return path if json.loads(metadata.get("recipe", "{}")).get("run") == run.name else None

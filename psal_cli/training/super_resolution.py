@@ -62,26 +62,10 @@ def load_start(network: ResidualPSAL, source: Path) -> None:
 @click.option("--degraded", is_flag=True, help="Learn from noisy and compressed pictures.")
 @click.option("--start", "source", type=click.Path(path_type=Path), help="Start from these weights, as far as they fit.")
 def main(
-    scale: str,
-    data: Path,
-    output: Path,
-    steps: int,
-    hours: float | None,
-    minutes: float | None,
-    rate: float,
-    seed: int,
-    device: str,
-    threads: int,
-    features: int,
-    blocks: int,
-    before: int,
-    cross: bool,
-    degraded: bool,
-    source: Path | None,
-    name: str | None,
-    public: Path | None,
-    resume: Path | None,
-) -> None:
+    scale: str, data: Path, output: Path, steps: int, hours: float | None, minutes: float | None, rate: float, seed: int,
+    device: str, threads: int, features: int, blocks: int, before: int, cross: bool, degraded: bool, source: Path | None,
+    name: str | None, public: Path | None, resume: Path | None,
+) -> None:  # fmt: skip
     """Train for SCALE. Checkpoint and log are OUTPUT/NAME.pt and .jsonl, the best weights OUTPUT/NAME.best.pt."""
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
@@ -105,22 +89,22 @@ def main(
     def errors(step: int, share: float) -> tuple[Tensor, float]:
         small, large = (x.to(device) for x in crops.batch(step))
         with setting.autocast(device):
-            found = network(small)
-        gap = found.float() - large
+            enlarged = network(small)
+        gap = enlarged.float() - large
         l1 = gap.abs().mean()
         loss = l1 if share < L2_FROM else L2_WEIGHT * gap.square().mean()
         return loss, l1.item() * 255
 
     def validation() -> float:
         """Minus the mean PSNR of the luminance, in dB."""
-        found = []
+        decibels = []
         for number in range(len(crops.held_out)):
             small, large = (x.to(device) for x in crops.validation(number))
             with setting.autocast(device):
                 drawn = average(small).float()
             gap = (luminance(drawn.clamp(0, 1)) - luminance(large))[:, ratio:-ratio, ratio:-ratio]
-            found.append(10 * gap.square().mean().log10().item())
-        return float(np.mean(found))
+            decibels.append(10 * gap.square().mean().log10().item())
+        return float(np.mean(decibels))
 
     recipe: loop.Recipe = {
         "run": name, "scale": ratio, "features": features, "blocks": blocks, "before": before, "cross": cross,

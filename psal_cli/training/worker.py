@@ -1,12 +1,11 @@
 """Trains the runs of a queue one after another, in a clone and an environment that edits of the working tree do not touch."""
 
-import fcntl
 import os
 import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from psal_cli.errors import InputError
@@ -14,7 +13,7 @@ from psal_cli.training import queue
 from psal_cli.training.loop import EXIT_DIVERGED
 
 ROOT = Path(__file__).parents[2]
-NICE = 10
+GENTLY = ["nice", "-n", "10"] if shutil.which("nice") else []  # not on Windows
 Say = Callable[[str], None]
 
 
@@ -76,11 +75,11 @@ def work(folder: Path, data: Path, public: Path, threads: int, refresh: bool, sa
 
 def command(run: queue.Run, folder: Path, code: Path, data: Path, public: Path, threads: int) -> list[str]:
     """What trains a run."""
-    given = [str(code / ".venv/bin/python"), "-m", f"psal_cli.training.{run.recipe}", *run.options]
-    given += ["--data", str(data), "--public", str(public), "--output", str(folder / "runs"), "--name", run.name]
-    given += ["--hours", str(run.hours), "--threads", str(threads)]
+    words = [str(code / ".venv/bin/python"), "-m", f"psal_cli.training.{run.recipe}", *run.options]
+    words += ["--data", str(data), "--public", str(public), "--output", str(folder / "runs"), "--name", run.name]
+    words += ["--hours", str(run.hours), "--threads", str(threads)]
     weights = queue.resumable(run, code / "weights")
-    return given + (["--resume", str(weights)] if weights else [])
+    return words + (["--resume", str(weights)] if weights else [])
 
 
 def _train(run: queue.Run, folder: Path, code: Path, data: Path, public: Path, threads: int) -> tuple[int, bool]:
@@ -90,7 +89,7 @@ def _train(run: queue.Run, folder: Path, code: Path, data: Path, public: Path, t
     with (runs / f"{run.name}.log").open("a") as log:
         # In a session of its own, so that Ctrl-C reaches this process only, which then asks the run to stop.
         process = subprocess.Popen(
-            ["nice", "-n", str(NICE), *command(run, folder, code, data, public, threads)],
+            [*GENTLY, *command(run, folder, code, data, public, threads)],
             stdout=log, stderr=subprocess.STDOUT, cwd=runs, start_new_session=True,
         )  # fmt: skip
     stopped = False
@@ -112,10 +111,13 @@ def _train(run: queue.Run, folder: Path, code: Path, data: Path, public: Path, t
 def _locked(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"another worker trains in {folder}: stop it first, or name another --folder") from error
+        with suppress(ImportError):  # on Windows nobody watches
+            import fcntl
+
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InputError(f"another worker trains in {folder}: stop it first, or name another --folder") from error
         yield
 
 

@@ -9,7 +9,7 @@ Cancel = Callable[[], bool]  # asked as often; True stops the work
 
 
 def watched(progress: Progress | None, cancel: Cancel | None) -> Progress | None:
-    """One callback out of both hooks, None where there is neither. It raises CancelledError when `cancel` says so."""
+    """One callback that serves both hooks, None where there is neither. It raises CancelledError when `cancel` returns True."""
     if cancel is None:
         return progress
 
@@ -23,7 +23,7 @@ def watched(progress: Progress | None, cancel: Cancel | None) -> Progress | None
 
 
 class Meter:
-    """Turns work that is done into shares of all work. Costs are in any unit: what counts is how they compare."""
+    """Turns finished work into shares of all work. Costs may be in any unit: only their ratios count."""
 
     def __init__(self, progress: Progress | None, total: float):
         """total: the expected cost of all work."""
@@ -33,23 +33,24 @@ class Meter:
         self.text = ""
 
     def begin(self, cost: float, text: str | None = None) -> None:
-        """The next step begins, with its expected cost; what the one before had left is done. text: None: the same."""
+        """Begins the next step, with its expected cost; the rest of the step before counts as done. text: None keeps the last
+        one."""
         self.done = self.begun = self.end
         self.text = self.text if text is None else text
         self.end += cost
         self._tell()
 
     def spend(self, cost: float) -> None:
-        """Some of the current step is done; it never takes more than it was expected to."""
+        """Counts some of the current step as done, at most its expected cost."""
         self.done = min(self.done + cost, self.end)
         self._tell()
 
     def approach(self, part: float) -> None:
-        """This part of what is left of the current step is done: for steps whose number nobody knows before."""
+        """Counts this share of the rest of the current step as done: for loops whose length is not known before."""
         self.spend((self.end - self.done) * part)
 
     def restart(self) -> None:
-        """All is done anew: shares go on from where they are."""
+        """The work begins again: shares go on from the last one that was told."""
         self.start, self.done, self.begun, self.end = self.share, 0.0, 0.0, 0.0
 
     def _tell(self) -> None:
@@ -59,7 +60,7 @@ class Meter:
 
 
 def part_of(progress: Progress | None, start: float, stop: float, suffix: str = "") -> Progress | None:
-    """What a part of the work tells, whose own shares 0 to 1 are `start` to `stop` of the whole."""
+    """The callback of a part of the work: its shares 0 to 1 become `start` to `stop` of the whole."""
     if progress is None:
         return None
     return lambda share, text: progress(start + share * (stop - start), text + suffix)

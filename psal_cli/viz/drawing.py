@@ -43,13 +43,12 @@ def side_by_side(before: Picture, after: Picture, mask: np.ndarray | None = None
 
 def enlarged_side_by_side(before: Picture, after: Picture) -> Picture:
     """The middle of a picture enlarged by the cubic kernel, and of the result, pixel by pixel, at most 1200 of them, on white."""
-    scale = after.pixels.shape[0] // before.pixels.shape[0]
-    rows, columns = (_middle(side, PANEL // scale) for side in before.pixels.shape[:2])
-    top, left = (max(part.start - MARGIN, 0) for part in (rows, columns))
-    around = np.s_[top : rows.stop + MARGIN, left : columns.stop + MARGIN]
-    box = (columns.start - left, rows.start - top, columns.stop - left, rows.stop - top)
+    down, across = (new / old for new, old in zip(after.pixels.shape[:2], before.pixels.shape[:2], strict=True))
+    rows, columns = (_middle(side, PANEL) for side in after.pixels.shape[:2])
+    top, left = (max(int(part.start / scale) - MARGIN, 0) for part, scale in ((rows, down), (columns, across)))
+    around = np.s_[top : ceil(rows.stop / down) + MARGIN, left : ceil(columns.stop / across) + MARGIN]
+    box = (columns.start / across - left, rows.start / down - top, columns.stop / across - left, rows.stop / down - top)
     small = Image.fromarray(_flat(before.pixels[around], None if before.alpha is None else before.alpha[around]))
-    rows, columns = (slice(part.start * scale, part.stop * scale) for part in (rows, columns))
     last = _flat(after.pixels[rows, columns], None if after.alpha is None else after.alpha[rows, columns])
     first = np.asarray(small.resize(last.shape[1::-1], Image.Resampling.BICUBIC, box=box))
     gap = np.full((last.shape[0], GAP, 3), 255, np.uint8)
@@ -207,7 +206,9 @@ def _legend(side: int, far: float) -> np.ndarray:
 
 
 def _flat(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
-    """uint8 [H, W, 3]: alpha over white, 16 bits rounded to 8."""
+    """uint8 [H, W, 3]: alpha over white, 16 bits and floats rounded to 8."""
+    if pixels.dtype.kind == "f":
+        pixels, alpha = rounded(pixels), None if alpha is None else rounded(alpha)
     if alpha is not None:
         white = np.iinfo(pixels.dtype).max
         share = alpha[..., None].astype(np.float32) / white

@@ -55,9 +55,9 @@ class Field:
         Unless `pixelwise`, a source of another size than the field lies over it, as large: a pixel that matches the same place
         has offset 0. Of several sources the number is a third plane, [k, 3, H, W].
         """
-        found = between(self.sources, self._laid_over, self.source_index)
-        found[:, :2][np.broadcast_to(self.sources[:, :1] < 0, self.sources.shape)] = 0
-        return found
+        offsets = between(self.sources, self._laid_over, self.source_index)
+        offsets[:, :2][np.broadcast_to(self.sources[:, :1] < 0, self.sources.shape)] = 0
+        return offsets
 
     def draw(self, over: Over = None, *, arrows: bool = False) -> npt.NDArray[np.uint8]:
         """The best matches as colours, uint8 [h, w, 3], with a legend in a strip below.

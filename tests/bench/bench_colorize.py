@@ -41,17 +41,17 @@ REPEATS = 3
 
 def methods() -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
     """Name -> (grey uint8 [H, W, 1], reference uint8 [H, W, 3]) -> chroma float32 [H, W, 2], divided by 100."""
-    found = {
+    fillers = {
         "Reinhard et al. 2001, in Lab": lambda grey, reference: reinhard(lightness(grey), lab(reference)),
         "Welsh et al. 2002": lambda grey, reference: welsh(lightness(grey), lab(reference)),
     }
     for name in ("psal3", "aggregation"):
         if f"colorize-paper-{name}" in manifest():
-            found[f"paper network, {name}"] = partial(by_paper, name)
-            found[f"paper network, {name}, at 256x256"] = partial(by_paper_reduced, name)
-    found["psal's matches alone"] = by_votes
-    found[OURS] = by_psal
-    return found
+            fillers[f"paper network, {name}"] = partial(by_paper, name)
+            fillers[f"paper network, {name}, at 256x256"] = partial(by_paper_reduced, name)
+    fillers["psal's matches alone"] = by_votes
+    fillers[OURS] = by_psal
+    return fillers
 
 
 def by_paper(layer: str, grey: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -65,8 +65,8 @@ def by_paper_reduced(layer: str, grey: np.ndarray, reference: np.ndarray) -> np.
 
 
 def by_psal(grey: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    found = coarse_to_fine.colorize(grey, [reference])
-    return JointBilateralUpsampling(found.chroma, found.light, grey.shape[:2]).rows(0, len(grey), lightness(grey))
+    estimate = coarse_to_fine.colorize(grey, [reference])
+    return JointBilateralUpsampling(estimate.chroma, estimate.light, grey.shape[:2]).rows(0, len(grey), lightness(grey))
 
 
 def by_votes(grey: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -99,18 +99,18 @@ def _photograph(path: Path, width: int) -> np.ndarray:
     return np.asarray(picture.resize((width, round(width * picture.height / picture.width)), Image.Resampling.LANCZOS))
 
 
-def quality(found: Iterable[Pair], page: Path | None) -> list[dict]:
+def quality(pairs: Iterable[Pair], page: Path | None) -> list[dict]:
     """A row a method, and one of the pictures as they are. page: where to draw the pairs, of a clip only two."""
     rows, strips = {name: [] for name in (TRUTH, *methods())}, []
-    for pair in found:
+    for pair in pairs:
         truth = lab(pair.target)
         grey = coloured(pair.target, np.zeros((*pair.target.shape[:2], 2), np.float32))[..., :1]
         strip = [pair.reference, np.repeat(grey, 3, 2), pair.target]
         for name, colours in {TRUTH: None, **methods()}.items():
             chroma = colours(grey, pair.reference) if colours else truth[..., 1:]
             error = float((((chroma - truth[..., 1:]) * 100) ** 2).mean())
-            about = {"speckles": speckles(chroma), "stray_edges": stray_edges(truth[..., 0], chroma)}
-            rows[name].append({"pair": f"{pair.sequence} {pair.distance:+d}", "error": error, **about})
+            specks = {"speckles": speckles(chroma), "stray_edges": stray_edges(truth[..., 0], chroma)}
+            rows[name].append({"pair": f"{pair.sequence} {pair.distance:+d}", "error": error, **specks})
             if name != TRUTH:
                 strip.append(coloured(grey, chroma))
         if page and pair.distance in (-10, 0, 5):
@@ -166,7 +166,7 @@ def main() -> None:
     pages = {name: arguments.page and arguments.page.with_stem(f"{arguments.page.stem}_{name}") for name in sets}
     results = {
         **header("torch", "psal"),
-        **{name: quality(found, pages[name]) for name, found in sets.items()},
+        **{name: quality(pairs_of_set, pages[name]) for name, pairs_of_set in sets.items()},
         "speed": speed(arguments.data),
     }
     write_json("colorize", results)

@@ -81,12 +81,12 @@ def run_row(row: dict, truth: Truth) -> dict:
     found_file = Path(row["found"])
     if found_file.exists():
         with np.load(found_file) as matches:
-            queries, found = matches["queries"], matches["found"]
+            queries, keys = matches["queries"], matches["found"]
         found_file.unlink()
         exact = row.get("schedule") == "exact" or row["method"] == "full"
-        figures["recall"], figures["recall_queries"] = truth.recall(queries, found, exact)
+        figures["recall"], figures["recall_queries"] = truth.recall(queries, keys, exact)
         if row.get("schedule") == "exact":
-            truth.learn(queries, found)
+            truth.learn(queries, keys)
     return figures
 
 

@@ -101,7 +101,7 @@ def measured(path: Path, method: str, samples: int) -> dict:
         start = time.perf_counter()
         made.append(sample(given, options=GenerateOptions(method=method, seed=seed)))
         seconds.append(time.perf_counter() - start)
-    first, stack = made[0].pixels, np.stack([one.pixels for one in made]).astype(np.float32)
+    first, stack = made[0].pixels, np.stack([result.pixels for result in made]).astype(np.float32)
     return {
         "picture": path.name,
         "method": method,
@@ -109,7 +109,7 @@ def measured(path: Path, method: str, samples: int) -> dict:
         "transport": transport(first, given),
         "sliced_wasserstein": sliced(first, given),
         "diversity": float(stack.std(0, ddof=1).mean() / given.std((0, 1)).mean()),
-        "copied": float(np.mean([copied(one.nnf[0]) for one in made])),
+        "copied": float(np.mean([copied(result.nnf[0]) for result in made])),
         "gradients": gradients(first) / gradients(given),
         "seconds": float(np.median(seconds)),
     }

@@ -60,11 +60,11 @@ def run_case(case: Case, name: str, fill: Filler) -> tuple[Row, np.ndarray | Non
     row = head(case, name, version_of(name))
     start, cpu_start = time.perf_counter(), time.process_time()
     try:
-        found = fill(case.image, case.mask)
+        filled = fill(case.image, case.mask)
     except Exception as error:  # a rival's failure is a result, not the end of the run
         return {**row, "error": f"{type(error).__name__}: {error}"}, None
     spent = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu_start}
-    return {**row, **figures(found, case.truth, case.mask), **spent}, np.where(case.mask[..., None], found.picture, case.truth)
+    return {**row, **figures(filled, case.truth, case.mask), **spent}, np.where(case.mask[..., None], filled.picture, case.truth)
 
 
 def cells(case: Case, rows: list[Row], fills: dict[str, np.ndarray | None]) -> list[Cell]:
@@ -127,16 +127,16 @@ def main() -> int:
     tables = [markdown(summary, group, missing) for group in GROUPS if any(entry["group"] == group for entry in summary)]
     tables += comparisons(arguments, rows, list(methods))
     print("\n\n".join(tables))
-    about = header(*PACKAGES)
+    context = header(*PACKAGES)
     if arguments.json:
         options = {"part": arguments.part, "seed": arguments.seed, "threads": arguments.threads}
         rows = [finite(row) for row in rows if row["method"] != TRUTH]
-        results = {**about, "options": options, "not_installed": missing, "summary": summary, "rows": rows}
+        results = {**context, "options": options, "not_installed": missing, "summary": summary, "rows": rows}
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(results, indent=1) + "\n")
     if arguments.write_readme:
         threads = "one thread" if arguments.threads == 1 else f"{arguments.threads} threads"
-        where = f"{about['machine']['processor']}, {threads}; {about['date']}."
+        where = f"{context['machine']['processor']}, {threads}; {context['date']}."
         write_readme("inpaint", "\n\n".join([where, *tables]))
     if arguments.page:
         for path in write_pages(arguments.page, lines):

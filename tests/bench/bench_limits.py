@@ -67,10 +67,10 @@ def recall_rows() -> list[dict]:
     rows = [{"name": f"psal scan, {n} iterations", "method": "psal", "schedule": "scan", "iterations": n} for n in ITERATIONS]
     rows += [{"name": f"faiss PCA32 + IVF + re-rank, nprobe {n}", "method": "faiss", "pca": True, "nprobe": n} for n in PROBES]
     with tempfile.TemporaryDirectory() as folder:
-        features, found = Path(folder, "features.npz"), Path(folder, "found.npz")
+        features, matches = Path(folder, "features.npz"), Path(folder, "found.npz")
         np.savez(features, query=query, key=key)
         for row in rows:
-            measured = run_row(row | common | {"features": str(features), "found": str(found)}, truth)
+            measured = run_row(row | common | {"features": str(features), "found": str(matches)}, truth)
             row |= {name: measured[name] for name in ("seconds", "recall", "peak_bytes_per_query")}
     return rows
 

@@ -63,10 +63,10 @@ def crops(data: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """uint8 [256, 256, 3] and bool [256, 256], True = fill: one of each picture of B100, ten of each of highres."""
     random = np.random.default_rng(0)
     for folder, count, size in (("B100", 1, SIDE), ("highres", CROPS, 2 * SIDE)):
-        found = sorted((data / folder).glob("*.jpg"))
-        if not found:
+        paths = sorted((data / folder).glob("*.jpg"))
+        if not paths:
             raise FileNotFoundError(f"{data / folder}: no pictures there; name the evaluation data with --data")
-        for path in found:
+        for path in paths:
             picture = read(path)
             for _ in range(count):
                 top, left = (random.integers(side - size + 1) for side in picture.shape[:2])
@@ -110,12 +110,21 @@ def figures(picture: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> dict[st
 def quality(data: Path, methods: list[str]) -> list[dict]:
     rows = []
     for method in ["the picture itself", *methods]:
-        start, found = time.perf_counter(), []
+        start, rows_of_crops = time.perf_counter(), []
         for truth, mask in crops(data):
-            found.append(figures(truth if method not in METHODS else filled(truth, mask, method), truth, mask))
-        means = {name: float(np.mean([one[name] for one in found])) for name in found[0] if name != "gradient_ring"}
-        means["gradient_ring"] = float(np.exp(np.mean([np.log(one["gradient_ring"]) for one in found])))
-        rows.append({"method": method, "crops": len(found), **means, "seconds": (time.perf_counter() - start) / len(found)})
+            rows_of_crops.append(figures(truth if method not in METHODS else filled(truth, mask, method), truth, mask))
+        means = {
+            name: float(np.mean([row[name] for row in rows_of_crops])) for name in rows_of_crops[0] if name != "gradient_ring"
+        }
+        means["gradient_ring"] = float(np.exp(np.mean([np.log(row["gradient_ring"]) for row in rows_of_crops])))
+        rows.append(
+            {
+                "method": method,
+                "crops": len(rows_of_crops),
+                **means,
+                "seconds": (time.perf_counter() - start) / len(rows_of_crops),
+            }
+        )
         print(json.dumps(rows[-1]), flush=True)
     return rows
 
@@ -176,11 +185,11 @@ def main() -> int:
         size, attention = json.loads(arguments.cost)
         print(json.dumps(cost(tuple(size), attention)))
         return 0
-    found = {"quality": quality(arguments.data, list(METHODS)), "costs": costs()}
-    about = header("torch", "numpy", "opencv-python-headless", "psal")
-    write_json("network", {**about, **found})
-    text = markdown(found["quality"], found["costs"])
-    text += f"\n\n{where(about)}"
+    tables = {"quality": quality(arguments.data, list(METHODS)), "costs": costs()}
+    context = header("torch", "numpy", "opencv-python-headless", "psal")
+    write_json("network", {**context, **tables})
+    text = markdown(tables["quality"], tables["costs"])
+    text += f"\n\n{where(context)}"
     print(text)
     if arguments.write_readme:
         write_readme("network", text)

@@ -59,9 +59,9 @@ def main() -> int:
     print("\n\n".join(tables))
     if arguments.write_readme:
         options = {"part": arguments.part, "seed": arguments.seed}
-        about = header("torch", "numpy", "opencv-python-headless", "psal")
+        context = header("torch", "numpy", "opencv-python-headless", "psal")
         write_json(
-            "oracle", {**about, "options": options, "summary": summary, "rows": [finite(row) for row in rows]}, arguments.json
+            "oracle", {**context, "options": options, "summary": summary, "rows": [finite(row) for row in rows]}, arguments.json
         )
         write_readme("oracle", "\n\n".join(tables))
     return 0

@@ -40,8 +40,8 @@ def parse() -> argparse.Namespace:
     arguments = parser.parse_args()
     arguments.methods = methods_of(parser, arguments.methods)
     arguments.names = arguments.names and arguments.names.split(",")
-    if unknown := set(arguments.names or []) - {one.name for one in removals()}:
-        parser.error(f"no removal named {unknown.pop()!r}; there are: {', '.join(one.name for one in removals())}")
+    if unknown := set(arguments.names or []) - {removal.name for removal in removals()}:
+        parser.error(f"no removal named {unknown.pop()!r}; there are: {', '.join(removal.name for removal in removals())}")
     return arguments
 
 
@@ -74,20 +74,20 @@ def run(arguments: argparse.Namespace, methods: dict[str, Filler]) -> tuple[dict
     """The rows of each set, and the removals whose pictures are missing; writes the sheets."""
     rows: dict[str, list[Row]] = {name: [] for name in SETS}
     missing = []
-    for one, picture in available(arguments.data, arguments.repositories, arguments.names):
+    for removal, picture in available(arguments.data, arguments.repositories, arguments.names):
         if isinstance(picture, str):
-            print(f"{one.name}: {picture}", file=sys.stderr)
-            missing.append(one.name)
+            print(f"{removal.name}: {picture}", file=sys.stderr)
+            missing.append(removal.name)
             continue
         for which in SETS:
             moved = which == "truth"
-            if arguments.only not in (None, which) or (moved and one.moved is None):
+            if arguments.only not in (None, which) or (moved and removal.moved is None):
                 continue
-            case = case_of(one, picture, moved)
+            case = case_of(removal, picture, moved)
             own, cells = fill_case(case, methods, arguments.page, known=moved)
             rows[which] += own
             view = around(case.mask)
-            first = Cell(f"{case.name}, {one.size[0]}x{one.size[1]}", outlined(picture[view], case.mask[view]))
+            first = Cell(f"{case.name}, {removal.size[0]}x{removal.size[1]}", outlined(picture[view], case.mask[view]))
             path = write_line(arguments.page / f"{case.name}.png", [first, *cells])
             told = ", ".join(f"{row['method']} {row['psnr']:.2f} dB {row['cpu_seconds']:.1f} s" for row in own)
             print(f"{path}: {told}", file=sys.stderr)
@@ -96,15 +96,15 @@ def run(arguments: argparse.Namespace, methods: dict[str, Filler]) -> tuple[dict
 
 def tables(rows: dict[str, list[Row]], methods: list[str]) -> list[str]:
     """Of each set one for all, and one for each ground; then the first method beside the others where the truth is known."""
-    found = []
+    parts = []
     for which, title in (("sheets", "Removals, without truth:"), ("truth", "Removals with truth:")):
         summary = summarise(rows[which], methods)
         own = [markdown(summary, group, {}) for group in ("all", "smooth", "structured") if rows[which]]
-        found += [title, *own] if own else []
+        parts += [title, *own] if own else []
     first = [row for row in rows["truth"] if row["method"] == methods[0]]
     for name in methods[1:]:
-        found.append(comparison(f"{methods[0]} - {name}", [row for row in rows["truth"] if row["method"] == name], first))
-    return found
+        parts.append(comparison(f"{methods[0]} - {name}", [row for row in rows["truth"] if row["method"] == name], first))
+    return parts
 
 
 def main() -> int:
@@ -123,8 +123,8 @@ def main() -> int:
     if arguments.write_readme and not whole:
         print("not all removals were run with all methods: README.md and the results stay as they are", file=sys.stderr)
     elif arguments.write_readme:
-        about = header("torch", "numpy", "opencv-python-headless", "PyPatchMatch", "psal")
-        write_json("removals", {**about, "rows": [finite(row) for own in rows.values() for row in own]}, RESULTS)
+        context = header("torch", "numpy", "opencv-python-headless", "PyPatchMatch", "psal")
+        write_json("removals", {**context, "rows": [finite(row) for own in rows.values() for row in own]}, RESULTS)
         write_readme("removals", "\n\n".join(written))
     return 0
 

@@ -87,9 +87,9 @@ def in_tiles(picture: np.ndarray, scale: int) -> np.ndarray:
         for left in range(0, picture.shape[1], TILE):
             first = max(top - OVERLAP, 0), max(left - OVERLAP, 0)
             tile = picture[first[0] : top + TILE + OVERLAP, first[1] : left + TILE + OVERLAP]
-            found = by_network("clean", tile, scale)[(top - first[0]) * scale :, (left - first[1]) * scale :]
+            enlarged = by_network("clean", tile, scale)[(top - first[0]) * scale :, (left - first[1]) * scale :]
             place = out[top * scale : (top + TILE) * scale, left * scale : (left + TILE) * scale]
-            place[...] = found[: place.shape[0], : place.shape[1]]
+            place[...] = enlarged[: place.shape[0], : place.shape[1]]
     return out
 
 
@@ -137,9 +137,9 @@ TABLES = {  # name -> rows, and what gives the pictures of each column
 def figures(picture: np.ndarray, truth: np.ndarray, scale: int) -> tuple[float, float]:
     """PSNR in dB and SSIM."""
     both = torch.from_numpy(np.stack([picture, truth]).transpose(0, 3, 1, 2)).double() / 255
-    found, true = luminance(both)[:, scale:-scale, scale:-scale].numpy()
+    drawn, true = luminance(both)[:, scale:-scale, scale:-scale].numpy()
     valid = np.s_[5:-5, 5:-5]  # windows of 11 pixels that lie whole in the picture, as in the authors' code
-    return float(-10 * np.log10(np.mean((found - true) ** 2))), float(ssim_map(found, true)[valid].mean())
+    return float(-10 * np.log10(np.mean((drawn - true) ** 2))), float(ssim_map(drawn, true)[valid].mean())
 
 
 def facade(path: Path) -> None:
@@ -182,8 +182,8 @@ def markdown(name: str, rows: list[dict]) -> str:
         for row in (row for row in rows if row["scale"] == scale):
             values = [f"{row[x]['psnr']:.2f} / {row[x]['ssim']:.4f}" if x in row else None for x in columns]
             cells.append([f"x{scale} {row['method']}", *values])
-        for paper, found in PUBLISHED.items() if name == "benchmarks" else ():
-            cells.append([f"x{scale} {paper}, published", *(f"{x:.2f}" for x in found[scale])])
+        for paper, decibels in PUBLISHED.items() if name == "benchmarks" else ():
+            cells.append([f"x{scale} {paper}, published", *(f"{x:.2f}" for x in decibels[scale])])
     return markdown_table(["PSNR, dB / SSIM", *columns], cells)
 
 
@@ -198,17 +198,17 @@ def main() -> int:
     if arguments.facade:
         facade(arguments.facade)
         return 0
-    scales, found = [int(x) for x in arguments.scales.split(",")], {}
+    scales, tables = [int(x) for x in arguments.scales.split(",")], {}
     before = json.loads(path.read_text()) if (path := RESULTS / "sr.json").exists() else {}
-    about = header("torch", "numpy", "opencv-python-headless", "psal")
+    context = header("torch", "numpy", "opencv-python-headless", "psal")
     for name in arguments.tables.split(","):
         rows = [row for row in before.get(name, []) if row["scale"] not in scales] + measured(name, arguments.data, scales)
-        found[name] = sorted(rows, key=lambda row: row["scale"])
-        text = f"{markdown(name, found[name])}\n\n{where(about)}"
+        tables[name] = sorted(rows, key=lambda row: row["scale"])
+        text = f"{markdown(name, tables[name])}\n\n{where(context)}"
         print(text)
         if arguments.write_readme:
             write_readme(f"sr-{name}", text)
-    write_json("sr", {**before, **about, **found})
+    write_json("sr", {**before, **context, **tables})
     return 0
 
 

@@ -47,8 +47,8 @@ def record(command: str, folder: str, *more: str) -> dict[str, object]:
     done = CliRunner().invoke(main, [*command.split(), *options])
     if done.exit_code:
         raise SystemExit(f"{command}: {done.stderr}")
-    found: dict[str, object] = json.loads(done.stdout)
-    return found
+    record_of_run: dict[str, object] = json.loads(done.stdout)
+    return record_of_run
 
 
 def rows() -> list[tuple[str, float, float]]:
@@ -65,7 +65,9 @@ def rows() -> list[tuple[str, float, float]]:
 
 def table(measured: list[tuple[str, float, float]]) -> str:
     lines = ["| `psal` | estimated, s | measured, s | ratio |", "|---|---:|---:|---:|"]
-    lines += [f"| `{command}` | {about:.1f} | {taken:.1f} | {about / taken:.2f} |" for command, about, taken in measured]
+    lines += [
+        f"| `{command}` | {estimated:.1f} | {taken:.1f} | {estimated / taken:.2f} |" for command, estimated, taken in measured
+    ]
     day = datetime.now(UTC).date()
     return "\n".join([*lines, "", f"CPU seconds of one thread, {day}; `tests/bench/bench_time.py`."]) + "\n"
 

@@ -20,6 +20,7 @@ from psal_cli.benchmarks.output import markdown_table
 from psal_cli.errors import InputError, WriteError
 from psal_cli.image import Metadata, Picture, check_holds, read_picture, write_picture
 from psal_cli.image.formats import LONGEST_SIDE, WRITES, load_plugin, word
+from psal_cli.image.gain_map import GainMap
 from psal_cli.image.jpeg import Segments
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
@@ -130,12 +131,20 @@ class Column:
     def field(self, what: str) -> str:
         value = getattr(self.again(Picture(quarters(), metadata=Metadata(**{what: FIELDS[what]}))).metadata, what)
         if what == "dpi" and value:
-            value = tuple(round(one) for one in value)
+            value = tuple(round(number) for number in value)
         if what == "exif" and value:  # laid out anew in TIFF
             block = Image.Exif()
             block.load(value)
             return "kept" if block.get(0x010E) == "abc" else NO
         return "kept" if value == FIELDS[what] else NO
+
+    def gain_map(self) -> str:
+        """The map of a picture that `inpaint` has filled nothing of."""
+        Image.new("L", (20, 12)).save(self.folder / "map.jpg", xmp=b"<x:xmpmeta hdrgm:Version='1.0'></x:xmpmeta>")
+        whole = GainMap((self.folder / "map.jpg").read_bytes(), 1, None, True)
+        picture = Picture(quarters(), metadata=Metadata(gain_map=whole)).filled_inside(np.zeros((48, 80), bool))
+        found = self.again(picture).metadata.gain_map
+        return "kept" if found and found.jpeg == whole.jpeg else NO
 
     def orientation(self) -> str:
         """Files with each of the eight orientations, as other programs write them."""
@@ -222,6 +231,7 @@ ROWS: dict[str, Callable[[Column], str]] = {
     "resolution": lambda column: column.field("dpi"),
     "Photoshop resources but thumbnails": lambda column: column.field("photoshop"),
     "JPEG segments of other programs, size unchanged": lambda column: column.field("segments"),
+    "gain map (HDR), by `inpaint`": Column.gain_map,
     "colours told by numbers (cICP, nclx)": lambda column: column.field("cicp"),
     "comment": lambda column: column.field("comment"),
     "PNG texts": lambda column: column.field("texts"),

@@ -33,10 +33,10 @@ class Watched:
         self.folder = folder
         self.process = None
 
-    def run(self, part: str, one: Case) -> dict:
+    def run(self, part: str, case: Case) -> dict:
         if self.process is None:
             self._start()
-        self.pipe.send((part, one))
+        self.pipe.send((part, case))
         try:
             if self.pipe.poll(LIMIT):
                 return self.pipe.recv()
@@ -74,11 +74,11 @@ class Tally:
         self.formats: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
         self.slowest, self.peak, self.failures = 0.0, 0, []
 
-    def add(self, part: str, number: int, one: Case, result: dict, seconds: float) -> None:
-        self.formats[Path(one.name).suffix[1:]][result["outcome"] if not result["failures"] else "failed"] += 1
+    def add(self, part: str, number: int, case: Case, result: dict, seconds: float) -> None:
+        self.formats[Path(case.name).suffix[1:]][result["outcome"] if not result["failures"] else "failed"] += 1
         self.slowest, self.peak = max(self.slowest, seconds), max(self.peak, result["peak_mb"])
         for failure in result["failures"]:
-            self.failures.append({"case": f"{part}:{number}", "name": one.name, "ways": one.ways, "what": failure})
+            self.failures.append({"case": f"{part}:{number}", "name": case.name, "ways": case.damage, "what": failure})
 
     def summary(self) -> dict:
         total = sum(self.formats.values(), collections.Counter())
@@ -100,15 +100,15 @@ def run(seed: int, counts: dict[str, int], keep: Path | None, start: int = 0) ->
         for part, count in counts.items():
             tally, begun = Tally(), time.perf_counter()
             for number in range(start, start + count):
-                one = seeds.case(seed, part, number)
+                case = seeds.case(seed, part, number)
                 before = time.perf_counter()
-                result = watched.run(part, one)
-                tally.add(part, number, one, result, time.perf_counter() - before)
+                result = watched.run(part, case)
+                tally.add(part, number, case, result, time.perf_counter() - before)
                 for failure in result["failures"]:
-                    print(f"{part}:{number} {one.name} ({one.role}, {one.ways}) {failure}", flush=True)
+                    print(f"{part}:{number} {case.name} ({case.role}, {case.damage}) {failure}", flush=True)
                 if result["failures"] and keep:
                     keep.mkdir(parents=True, exist_ok=True)
-                    (keep / f"{part}-{number}-{one.name}").write_bytes(one.data)
+                    (keep / f"{part}-{number}-{case.name}").write_bytes(case.data)
             results[part] = tally.summary() | {"seconds": round(time.perf_counter() - begun, 1)}
             print(f"{part}: {results[part]['outcomes']} in {results[part]['seconds']} s", flush=True)
         watched.stop()
@@ -119,10 +119,12 @@ def markdown(results: dict) -> str:
     """A row for each format, and one for all."""
     lines = [f"{results['date']}, revision {results['revision']}, seed {results['seed']}: {_versions(results)}."]
     for part in PARTS:
-        found = results["parts"][part]
-        rows = [[name, *(counts.get(outcome, 0) for outcome in _outcomes(part))] for name, counts in found["by_format"].items()]
-        rows.append(["all", *(found["outcomes"].get(outcome, 0) for outcome in _outcomes(part))])
-        lines += [f"**{part}**, {found['seconds']:.0f} s, the slowest file {found['slowest_seconds']} s:"]
+        part_results = results["parts"][part]
+        rows = [
+            [name, *(counts.get(outcome, 0) for outcome in _outcomes(part))] for name, counts in part_results["by_format"].items()
+        ]
+        rows.append(["all", *(part_results["outcomes"].get(outcome, 0) for outcome in _outcomes(part))])
+        lines += [f"**{part}**, {part_results['seconds']:.0f} s, the slowest file {part_results['slowest_seconds']} s:"]
         lines += [markdown_table(["", *_outcomes(part)], rows)]
     return "\n\n".join(lines)
 

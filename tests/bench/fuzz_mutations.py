@@ -109,18 +109,18 @@ def _tiff_entries(data: bytes) -> Iterator[Span]:
 
 def chunks(data: bytes) -> list[Span]:
     if data.startswith(b"\x89PNG"):
-        found = _png_chunks(data)
+        spans = _png_chunks(data)
     elif data.startswith(b"\xff\xd8"):
-        found = _jpeg_segments(data)
+        spans = _jpeg_segments(data)
     elif data.startswith(b"RIFF"):
-        found = _riff_chunks(data)
+        spans = _riff_chunks(data)
     elif data[:4] in (b"II*\0", b"MM\0*"):
-        found = _tiff_entries(data)
+        spans = _tiff_entries(data)
     elif data[4:8] in (b"ftyp", b"JXL "):
-        found = _boxes(data)
+        spans = _boxes(data)
     else:
         return []
-    return [(start, end) for start, end in found if start < end <= len(data)]
+    return [(start, end) for start, end in spans if start < end <= len(data)]
 
 
 def _repaired(data: bytes) -> bytes:
@@ -173,26 +173,26 @@ def chunk_damage(rng, data, other):
 
 def change_size(rng, data, other):
     """Another width or height in the header: nothing, a little off, or huge."""
-    found = {b"\x89P": ((16, ">I"), (20, ">I")), b"BM": ((18, "<I"), (22, "<I"))}.get(data[:2], ())
+    places = {b"\x89P": ((16, ">I"), (20, ">I")), b"BM": ((18, "<I"), (22, "<I"))}.get(data[:2], ())
     if data.startswith(b"\xff\xd8"):
-        found = [(at + 5 + 2 * i, ">H") for at, _ in chunks(data) if 0xC0 <= data[at + 1] <= 0xC2 for i in (0, 1)]
+        places = [(at + 5 + 2 * i, ">H") for at, _ in chunks(data) if 0xC0 <= data[at + 1] <= 0xC2 for i in (0, 1)]
     elif data[:4] in (b"II*\0", b"MM\0*"):
         order = "<" if data[:2] == b"II" else ">"
-        found = [(at + 8, order + "I") for at, _ in chunks(data) if struct.unpack_from(order + "H", data, at)[0] in (256, 257)]
+        places = [(at + 8, order + "I") for at, _ in chunks(data) if struct.unpack_from(order + "H", data, at)[0] in (256, 257)]
     elif data.startswith(b"RIFF"):
-        found = [(at + {b"VP8 ": 14, b"VP8L": 9, b"VP8X": 12}.get(data[at : at + 4], 8), "<H") for at, _ in chunks(data)]
+        places = [(at + {b"VP8 ": 14, b"VP8L": 9, b"VP8X": 12}.get(data[at : at + 4], 8), "<H") for at, _ in chunks(data)]
     elif data[4:8] in (b"ftyp", b"JXL "):
         at = data.find(b"ispe")
-        found = [(at + 8, ">I"), (at + 12, ">I")] if at >= 0 else [(34, "<I")]
-    for at, kind in found:
+        places = [(at + 8, ">I"), (at + 12, ">I")] if at >= 0 else [(34, "<I")]
+    for at, kind in places:
         if rng.random() < 0.7:
             data = _set(data, at, struct.pack(kind, rng.choice(SIZES) & ((1 << 8 * struct.calcsize(kind)) - 1)))
     return _repaired(data)
 
 
 WAYS = {
-    way.__name__: way
-    for way in (flip_bits, set_number, delete, insert, repeat, cut_off, splice, chunk_shuffle, chunk_damage, change_size)
+    mutation.__name__: mutation
+    for mutation in (flip_bits, set_number, delete, insert, repeat, cut_off, splice, chunk_shuffle, chunk_damage, change_size)
 }
 WEIGHTS = (2, 2, 1, 1, 1, 1, 1, 2, 4, 2)
 

@@ -23,12 +23,12 @@ PSAL = "import sys; from psal_cli.commands import main; sys.argv[0] = 'psal'; ma
 
 
 class Case(NamedTuple):
-    """name: of the file, with what is in it; ways: how it was damaged; role: what the command takes it for; suffix: of what
+    """name: of the file, with what is in it; damage: how it was damaged; role: what the command takes it for; suffix: of what
     is written."""
 
     name: str
     data: bytes
-    ways: str
+    damage: str
     role: str
     suffix: str
 
@@ -54,14 +54,14 @@ class Seeds:
         return Case(name, *fuzz_mutations.mutated(rng, files[name], files[rng.choice(alike)]), role, suffix)
 
     def damaged_metadata(self, rng: random.Random) -> tuple[str, bytes, str]:
-        """(name, content, ways) of a valid file with one block of metadata damaged."""
+        """(name, content, damage) of a valid file with one block of metadata damaged."""
         blocks = {"exif": fuzz_seeds.exif_block(rng.randrange(10)), "icc": fuzz_seeds.SRGB, "xmp": fuzz_seeds.XMP}
         kind = rng.choices(list(blocks), (3, 2, 1))[0]
         start = blocks[kind][:6] if kind == "exif" else b""  # kept, else no one would take it for EXIF
-        changed, ways = fuzz_mutations.mutated(rng, blocks[kind][len(start) :], self.pictures["metadata.tif"])
+        changed, damage = fuzz_mutations.mutated(rng, blocks[kind][len(start) :], self.pictures["metadata.tif"])
         blocks[kind] = (start + changed)[:60_000]
         name = rng.choice(("metadata.jpg", "metadata.png", "metadata.webp", "metadata.tif"))
-        return name, fuzz_seeds.with_metadata(name, **blocks), f"{kind}: {ways}"
+        return name, fuzz_seeds.with_metadata(name, **blocks), f"{kind}: {damage}"
 
 
 def worker(pipe, folder: Path) -> None:
@@ -73,15 +73,15 @@ def worker(pipe, folder: Path) -> None:
     logging.getLogger("psal_cli").addHandler(logging.NullHandler())
     logging.getLogger("psal_cli").propagate = False
     masks = fuzz_seeds.masks()
-    for part, one in iter(pipe.recv, None):
+    for part, case in iter(pipe.recv, None):
         place = folder / "place"
         place.mkdir()
         failures: list[str] = []
         try:
             if part == "library":
-                outcome = in_library(one, place, failures)
+                outcome = in_library(case, place, failures)
             else:
-                outcome = in_command(one, place, failures, stderr, masks["grey.png"], part == "process")
+                outcome = in_command(case, place, failures, stderr, masks["grey.png"], part == "process")
             if printed := stderr.read_text(errors="replace"):
                 failures.append(f"printed on stderr: {printed[:500]}")
         except Exception:
@@ -96,24 +96,24 @@ def peak_mb() -> int:
     return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) // 1024
 
 
-def in_library(one: Case, place: Path, failures: list[str]) -> str:
+def in_library(case: Case, place: Path, failures: list[str]) -> str:
     """Reads a file as header, picture, region and mask; what was read is written and read again. "read" or "refused"."""
     from psal_cli.image import read_header, read_mask, read_picture, read_region
 
-    path = place / one.name
-    path.write_bytes(one.data)
+    path = place / case.name
+    path.write_bytes(case.data)
     limit = {"max_pixels": MAX_PIXELS}
-    found, picture = attempt(failures, path, read_header, **limit), attempt(failures, path, read_picture, **limit)
-    size = (found.width, found.height) if found else (fuzz_seeds.WIDTH, fuzz_seeds.HEIGHT)
+    header, picture = attempt(failures, path, read_header, **limit), attempt(failures, path, read_picture, **limit)
+    size = (header.width, header.height) if header else (fuzz_seeds.WIDTH, fuzz_seeds.HEIGHT)
     attempt(failures, path, read_region, size, **limit)
     attempt(failures, path, read_mask, size, dilate=1, feather=1, **limit)
     if picture:
         says = (*picture.size, picture.pixels.shape[2], 8 * picture.pixels.itemsize, picture.alpha is not None)
-        if found is None or found[1:] != says:
-            failures.append(f"read_header says {found}, the picture is {says}")
+        if header is None or header[1:] != says:
+            failures.append(f"read_header says {header}, the picture is {says}")
         if picture.size[0] * picture.size[1] <= LARGEST:
-            write_again(picture, place / f"again{one.suffix}", failures)
-    if left := {file.name for file in place.iterdir()} - {one.name, f"again{one.suffix}"}:
+            write_again(picture, place / f"again{case.suffix}", failures)
+    if left := {file.name for file in place.iterdir()} - {case.name, f"again{case.suffix}"}:
         failures.append(f"left behind: {left}")
     return "read" if picture else "refused"
 
@@ -146,17 +146,17 @@ def write_again(picture, path: Path, failures: list[str]) -> None:
         failures.append(f"{path.name} has other pixels than were written")
 
 
-def in_command(one: Case, place: Path, failures: list[str], stderr: Path, mask: bytes, process: bool) -> str:
+def in_command(case: Case, place: Path, failures: list[str], stderr: Path, mask: bytes, process: bool) -> str:
     """Runs `psal inpaint` with the damaged file in its role. "done" or "refused"."""
-    names = {role: f"{role}.png" for role in ("picture", "mask", "source-mask")} | {one.role: one.name}
-    files = {names["picture"]: fuzz_seeds.good_picture(), names["mask"]: mask} | {one.name: one.data}
+    names = {role: f"{role}.png" for role in ("picture", "mask", "source-mask")} | {case.role: case.name}
+    files = {names["picture"]: fuzz_seeds.good_picture(), names["mask"]: mask} | {case.name: case.data}
     for name, data in files.items():
         (place / name).write_bytes(data)
-    output = place / f"out{one.suffix}"
+    output = place / f"out{case.suffix}"
     arguments = ["inpaint", str(place / names["picture"]), "--mask", str(place / names["mask"]), "-o", str(output)]
     arguments += ["--max-pixels", str(MAX_PIXELS)]
-    arguments += ["--source-mask", str(place / one.name)] if one.role == "source-mask" else []
-    arguments += ["--background", "white"] if one.suffix in (".jpg", ".bmp") else []
+    arguments += ["--source-mask", str(place / case.name)] if case.role == "source-mask" else []
+    arguments += ["--background", "white"] if case.suffix in (".jpg", ".bmp") else []
     code, said, printed = run_process(arguments) if process else run_here(arguments, stderr)
     if code not in (0, 2):
         failures.append(f"exit code {code}")

@@ -65,10 +65,10 @@ def pictures(data: Path, folder: str) -> list[Path]:
     Raises:
         FileNotFoundError: there are none.
     """
-    found = sorted(path for path in (data / folder).glob("*") if path.suffix in (".jpg", ".webp", ".png"))
-    if not found:
+    paths = sorted(path for path in (data / folder).glob("*") if path.suffix in (".jpg", ".webp", ".png"))
+    if not paths:
         raise FileNotFoundError(f"{data / folder}: no pictures there; name the folder of photos, scenes and eval with --data")
-    return found[::EVERY] if folder in ("photos", "scenes") else found
+    return paths[::EVERY] if folder in ("photos", "scenes") else paths
 
 
 def window_of(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
@@ -146,9 +146,9 @@ def cases(
         FileNotFoundError: a folder has no pictures.
     """
     for name in COUNTS if folder is None else (folder,):
-        found = pictures(data, name)
-        order = np.random.default_rng(seed).permutation(len(found))
+        paths = pictures(data, name)
+        order = np.random.default_rng(seed).permutation(len(paths))
         for number in range(COUNTS[name]):
-            path = found[order[number % len(found)]]
+            path = paths[order[number % len(paths)]]
             if part_of(f"{name.split('/')[-1]}-{path.stem.split('_')[0]}") in parts:
                 yield draw_case(path, name, number, seed, silhouettes)

@@ -21,11 +21,11 @@ def differences(first: list[Row], second: list[Row], figure: str) -> np.ndarray:
     return values[:, 1] - values[:, 0]
 
 
-def cell(found: np.ndarray, figure: str) -> str | None:
+def cell(values: np.ndarray, figure: str) -> str | None:
     """`+0.12 ± 0.03`, for ratios in percent; None for fewer than two cases."""
-    if len(found) < 2:
+    if len(values) < 2:
         return None
-    mean, error = found.mean(), found.std(ddof=1) / np.sqrt(len(found))
+    mean, error = values.mean(), values.std(ddof=1) / np.sqrt(len(values))
     if figure in RATIOS:
         return f"{100 * np.expm1(mean):+.1f} ± {100 * error:.1f} %"
     digits = COLUMNS[figure][1]
@@ -34,8 +34,8 @@ def cell(found: np.ndarray, figure: str) -> str | None:
 
 def line(label: str, first: list[Row], second: list[Row]) -> list[str | int | None]:
     """One row of a table of second - first: label, cases, figures."""
-    found = {figure: differences(first, second, figure) for figure in COLUMNS}
-    return [label, len(found["psnr"]), *(cell(values, figure) for figure, values in found.items())]
+    by_figure = {figure: differences(first, second, figure) for figure in COLUMNS}
+    return [label, len(by_figure["psnr"]), *(cell(values, figure) for figure, values in by_figure.items())]
 
 
 def table(title: str, lines: list[list[str | int | None]]) -> str:

@@ -27,8 +27,8 @@ def timed(fill: Filler, case: Case) -> Timed:
     """A fill of a case, and what it took."""
     image = case.image
     start, cpu_start = time.perf_counter(), time.process_time()
-    found = fill(image, case.mask)
-    return Timed(found, time.perf_counter() - start, time.process_time() - cpu_start)
+    filled = fill(image, case.mask)
+    return Timed(filled, time.perf_counter() - start, time.process_time() - cpu_start)
 
 
 def kept_fill(folder: Path, case: Case, method: str, fill: Filler) -> Timed:

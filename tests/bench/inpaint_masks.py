@@ -35,20 +35,20 @@ def silhouettes_in(folder: Path) -> list[Silhouette]:
         FileNotFoundError: no such file in the folder.
     """
     files = sorted(folder.rglob("*.png"))
-    found: dict[str, Silhouette] = {}
+    silhouettes: dict[str, Silhouette] = {}
     for path in files:
         name = path.stem if path.parent == folder else path.parent.name
-        if name in found:
+        if name in silhouettes:
             continue
         with Image.open(path) as picture:
             mask = np.asarray(picture.convert("RGB")).any(axis=2)
         if mask.any():
             shape = tight(mask)
             if min(shape.shape) >= LEAST_SIDE and shape.mean() >= LEAST_FILLED:
-                found[name] = Silhouette(name, shape)
-    if not found:
+                silhouettes[name] = Silhouette(name, shape)
+    if not silhouettes:
         raise FileNotFoundError(f"{folder}: no PNG there with an object of {LEAST_SIDE} pixels or more on black")
-    return list(found.values())
+    return list(silhouettes.values())
 
 
 def strokes(rng: np.random.Generator, size: int) -> np.ndarray:

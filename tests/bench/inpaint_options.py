@@ -36,15 +36,15 @@ def set_threads(count: int) -> None:
 
 def methods_of(parser: argparse.ArgumentParser, listed: str) -> list[str]:
     """The methods of a list separated by commas; some names hold commas themselves ("psal network, PSAL-3")."""
-    found: list[str] = []
+    methods: list[str] = []
     for part in (part.strip() for part in listed.split(",")):
-        if found and f"{found[-1]}, {part}" in METHODS:
-            found[-1] += f", {part}"
+        if methods and f"{methods[-1]}, {part}" in METHODS:
+            methods[-1] += f", {part}"
         else:
-            found.append(part)
-    if unknown := [name for name in found if name not in METHODS]:
+            methods.append(part)
+    if unknown := [name for name in methods if name not in METHODS]:
         parser.error(f"no method named {unknown[0]!r}; there are: {'; '.join(METHODS)}")
-    return found
+    return methods
 
 
 def load(chosen: list[str]) -> tuple[dict[str, Filler], dict[str, str]]:
@@ -76,5 +76,5 @@ def chosen_cases(arguments: argparse.Namespace) -> Iterator[Case]:
         FileNotFoundError: a folder has no pictures.
     """
     parts = PARTS if arguments.part == "both" else (arguments.part,)
-    found = cases(arguments.data, parts, silhouettes(arguments.data, arguments.silhouettes), arguments.seed, arguments.folder)
-    return (case for number, case in enumerate(found) if number % arguments.every == 0)
+    all_cases = cases(arguments.data, parts, silhouettes(arguments.data, arguments.silhouettes), arguments.seed, arguments.folder)
+    return (case for number, case in enumerate(all_cases) if number % arguments.every == 0)

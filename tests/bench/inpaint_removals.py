@@ -43,11 +43,11 @@ class Removal:
         Raises:
             FileNotFoundError: it is not there; the message says where it comes from.
         """
-        found = data / self.folder if self.folder else repositories / str(self.repository) / str(self.path)
-        if not found.exists():
+        path = data / self.folder if self.folder else repositories / str(self.repository) / str(self.path)
+        if not path.exists():
             cure = f"from https://github.com/{self.repository}, see --repositories" if self.repository else "see --data"
-            raise FileNotFoundError(f"{found} is missing: {cure}")
-        return found
+            raise FileNotFoundError(f"{path} is missing: {cure}")
+        return path
 
     def picture(self, data: Path, repositories: Path) -> np.ndarray:
         """uint8 `[H,W,3]` RGB.
@@ -56,11 +56,11 @@ class Removal:
             FileNotFoundError: it is not there.
             ValueError: it is another picture than the polygons were drawn on.
         """
-        found = self.file(data, repositories)
-        with Image.open(found) as picture:
+        path = self.file(data, repositories)
+        with Image.open(path) as picture:
             shown = ImageOps.exif_transpose(picture).convert("RGB")
         if shown.size != self.size:
-            raise ValueError(f"{found} is {shown.size[0]}x{shown.size[1]}, the mask was drawn on {self.size[0]}x{self.size[1]}")
+            raise ValueError(f"{path} is {shown.size[0]}x{shown.size[1]}, the mask was drawn on {self.size[0]}x{self.size[1]}")
         return np.asarray(shown)
 
 
@@ -92,20 +92,20 @@ def removals() -> list[Removal]:
 
 def drawn_silhouettes() -> list[Silhouette]:
     """The silhouettes of the objects: what the bench falls back on where there is no folder of others."""
-    return [Silhouette(f"drawn-{one.name}", tight(one.mask())) for one in removals()]
+    return [Silhouette(f"drawn-{removal.name}", tight(removal.mask())) for removal in removals()]
 
 
-def case_of(one: Removal, picture: np.ndarray, moved: bool) -> Case:
+def case_of(removal: Removal, picture: np.ndarray, moved: bool) -> Case:
     """The removal as a case; without `moved` its truth is not known, and `Case.truth` is the picture with the object."""
-    name = f"{'moved' if moved else 'removal'}-{one.name}"
-    return Case(name, "removals", "objects", one.ground, "removals", picture, one.mask(moved))
+    name = f"{'moved' if moved else 'removal'}-{removal.name}"
+    return Case(name, "removals", "objects", removal.ground, "removals", picture, removal.mask(moved))
 
 
 def available(data: Path, repositories: Path, names: list[str] | None = None) -> Iterator[tuple[Removal, np.ndarray | str]]:
     """Each removal (of those names) with its picture, or with what is missing."""
-    for one in removals():
-        if names is None or one.name in names:
+    for removal in removals():
+        if names is None or removal.name in names:
             try:
-                yield one, one.picture(data, repositories)
+                yield removal, removal.picture(data, repositories)
             except (FileNotFoundError, ValueError) as error:
-                yield one, str(error)
+                yield removal, str(error)

@@ -55,7 +55,7 @@ def identity(row: Row) -> tuple[str | float | None, ...]:
 
 def kept(paths: Iterable[Path]) -> dict[tuple[str | float | None, ...], Row]:
     """The rows of earlier results, by `identity`; what is no such file is passed over, and so are rows of failures."""
-    found = {}
+    by_identity = {}
     for path in paths:
         try:
             rows = json.loads(path.read_text())["rows"]
@@ -65,8 +65,8 @@ def kept(paths: Iterable[Path]) -> dict[tuple[str | float | None, ...], Row]:
             if "error" not in row:
                 # Not measured is null in JSON.
                 own = {key: float("nan") if value is None and key in COLUMNS else value for key, value in row.items()}
-                found[identity(own)] = own
-    return found
+                by_identity[identity(own)] = own
+    return by_identity
 
 
 def mean(values: list[float], ratio: bool) -> float | None:

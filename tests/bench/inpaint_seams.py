@@ -62,17 +62,17 @@ def piece_borders(mask: np.ndarray, field: np.ndarray) -> Edges:
     return Edges(moved.down & hole.down, moved.across & hole.across)
 
 
-def excess(found: Edges) -> Edges:
+def excess(edges: Edges) -> Edges:
     """float32, of every edge: how much more it steps than the parallel edges beside it."""
-    return Edges(*(values - beside(values, axis) for axis, values in enumerate((found.down, found.across))))
+    return Edges(*(values - beside(values, axis) for axis, values in enumerate((edges.down, edges.across))))
 
 
 def beside(values: np.ndarray, axis: int) -> np.ndarray:
     """The mean of what lies BESIDE each value along an axis, what is nearest where that is outside."""
     places = np.arange(values.shape[axis])
     moves = [move for distance in BESIDE for move in (-distance, distance)]
-    found = [np.take(values, (places + move).clip(0, len(places) - 1), axis) for move in moves]
-    return np.mean(found, axis=0)
+    neighbours = [np.take(values, (places + move).clip(0, len(places) - 1), axis) for move in moves]
+    return np.mean(neighbours, axis=0)
 
 
 def total(value: Edges, where: Edges) -> float:
@@ -91,12 +91,12 @@ def either(first: Edges, second: Edges) -> Edges:
     return Edges(first.down | second.down, first.across | second.across)
 
 
-def hard(found: Edges, true: Edges) -> Edges:
+def hard(filled: Edges, true: Edges) -> Edges:
     """bool: edges that visibly step more than the edges beside them and than the truth does anywhere near."""
-    above, window = excess(found), np.ones((PEAK, PEAK), np.uint8)
+    above, window = excess(filled), np.ones((PEAK, PEAK), np.uint8)
     down, across = (
         (e > VISIBLE) & (f > cv2.dilate(t, window) + VISIBLE)
-        for e, f, t in ((above.down, found.down, true.down), (above.across, found.across, true.across))
+        for e, f, t in ((above.down, filled.down, true.down), (above.across, filled.across, true.across))
     )
     return Edges(down, across)
 
@@ -120,8 +120,8 @@ def seams(
     rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
     box = tuple(slice(max(0, x[0] - MARGIN), x[-1] + 1 + MARGIN) for x in (rows, columns))
     own = np.ascontiguousarray(mask[box])
-    found, true = steps(filled[box]), steps(truth[box])
-    above, border = excess(found), between(own, ~own)
+    filled_steps, true = steps(filled[box]), steps(truth[box])
+    above, border = excess(filled_steps), between(own, ~own)
     around, pieces = count(border), None
     if field is not None:
         pieces = piece_borders(own, field[box] - np.array([box[0].start, box[1].start]))
@@ -132,7 +132,7 @@ def seams(
     found_smooth = {"seam_smooth": float("nan"), "hard_steps": float("nan")}
     if share >= LEAST_SMOOTH:
         seam = border if pieces is None else either(border, pieces)
-        steep = count(both(hard(found, true), both(hole, even)))
+        steep = count(both(hard(filled_steps, true), both(hole, even)))
         found_smooth = {
             "seam_smooth": total(above, both(seam, even)) / (around * share),
             "hard_steps": 100 * steep / count(both(hole, even)),

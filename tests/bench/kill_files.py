@@ -69,10 +69,10 @@ class Batch:
     def __init__(self, folder: Path, rng: random.Random):
         self.folder, self.rng, self.out = folder, rng, folder / "out"
 
-    def start(self, way: str, output: Path | None = None) -> subprocess.Popen:
-        command = [sys.executable, "-P", "-c", PSAL.format(WAYS[way]), "inpaint", "photos", "-r", "--mask", "masks", "-q"]
+    def start(self, mode: str, output: Path | None = None) -> subprocess.Popen:
+        command = [sys.executable, "-P", "-c", PSAL.format(WAYS[mode]), "inpaint", "photos", "-r", "--mask", "masks", "-q"]
         command += ["-o", str(output or self.out), "--jobs", str(self.rng.choice((1, 2, 3)))]
-        command += ["--force"] if way == "over" else ["--skip-existing"]
+        command += ["--force"] if mode == "over" else ["--skip-existing"]
         return subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
     def whole(self) -> tuple[dict[str, str], float]:
@@ -93,10 +93,10 @@ class Batch:
         while process.poll() is None and identities(folder) == before and time.perf_counter() < deadline:
             time.sleep(0.001)
 
-    def kill(self, way: str, seconds: float | None) -> int | None:
+    def kill(self, mode: str, seconds: float | None) -> int | None:
         """Runs the batch, kills it at a moment up to `seconds` after its first output (None: when it hangs); the exit code if
         it was faster."""
-        process = self.start(way)
+        process = self.start(mode)
         self._first(process, self.out)
         try:
             process.wait(PATIENCE if seconds is None else self.rng.uniform(0, seconds))
@@ -107,34 +107,34 @@ class Batch:
             raise SystemExit(f"the batch failed with {process.returncode}: {said.decode()}")
         return None if process.returncode == -9 else process.returncode
 
-    def wipe(self, way: str, names) -> None:
+    def wipe(self, mode: str, names) -> None:
         """An empty out/, or one full of older files."""
         for path in sorted(self.out.rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()
         self.out.mkdir(exist_ok=True)
-        for name in names if way == "over" else ():
+        for name in names if mode == "over" else ():
             (self.out / name).parent.mkdir(exist_ok=True)
             (self.out / name).write_bytes(OLD)
 
 
-def check(found: dict[str, str], expected: dict[str, str], way: str) -> tuple[int, int, list[str]]:
+def check(digests: dict[str, str], expected: dict[str, str], mode: str) -> tuple[int, int, list[str]]:
     """(outputs that are new and whole, temporary files, what is wrong) of an out/ after a kill."""
     old, wrong = hashlib.sha256(OLD).hexdigest(), []
-    parts = [name for name in found if Path(name).name.startswith(".psal-") and name.endswith(".part")]
+    parts = [name for name in digests if Path(name).name.startswith(".psal-") and name.endswith(".part")]
     done = 0
-    for name, digest in found.items():
+    for name, digest in digests.items():
         if name in parts:
             continue
         if name not in expected:
             wrong.append(f"a foreign file: {name}")
         elif digest == expected[name]:
             done += 1
-        elif way != "over" or digest != old:
+        elif mode != "over" or digest != old:
             wrong.append(f"half-written or different: {name}")
-    if way == "unnamed":
+    if mode == "unnamed":
         wrong += [f"left behind: {name}" for name in parts]
-    if way == "over":
-        wrong += [f"lost: {name}" for name in expected.keys() - found.keys()]
+    if mode == "over":
+        wrong += [f"lost: {name}" for name in expected.keys() - digests.keys()]
     return done, len(parts), wrong
 
 
@@ -158,28 +158,28 @@ class Tally:
         }
 
 
-def kill_until_complete(batch: Batch, way: str, expected: dict[str, str], seconds: float, most: int, tally: Tally) -> None:
+def kill_until_complete(batch: Batch, mode: str, expected: dict[str, str], seconds: float, most: int, tally: Tally) -> None:
     """One batch from nothing to the end, with at most so many kills; over older files, four times from the beginning."""
-    batch.wipe(way, expected)
-    most = min(most, 4) if way == "over" else most
+    batch.wipe(mode, expected)
+    most = min(most, 4) if mode == "over" else most
     done = before = 0
     for number in range(most + 1):
-        if way == "over":
-            batch.wipe(way, expected)
+        if mode == "over":
+            batch.wipe(mode, expected)
             before = 0
-        left = 0.9 * seconds * (1 if way == "over" else 1 - done / len(expected))
-        ended = batch.kill(way, left if number < most else None)
-        done, parts, wrong = check(files_in(batch.out), expected, way)
+        left = 0.9 * seconds * (1 if mode == "over" else 1 - done / len(expected))
+        ended = batch.kill(mode, left if number < most else None)
+        done, parts, wrong = check(files_in(batch.out), expected, mode)
         tally.outputs += done
-        tally.failures += [f"batch {tally.batches}, run {number}, {way}: {what}" for what in wrong]
+        tally.failures += [f"batch {tally.batches}, run {number}, {mode}: {what}" for what in wrong]
         if ended is not None:
             break
         tally.kills += 1
         tally.done.append(done / len(expected))
-        print(f"{way}: killed at {done} of {len(expected)}, {parts - before} temporary files", flush=True)
+        print(f"{mode}: killed at {done} of {len(expected)}, {parts - before} temporary files", flush=True)
         tally.parts, before = tally.parts + parts - before, parts
     if done != len(expected):  # the last run was not killed
-        tally.failures.append(f"batch {tally.batches}, {way}: complete with {done} of {len(expected)} outputs as they should be")
+        tally.failures.append(f"batch {tally.batches}, {mode}: complete with {done} of {len(expected)} outputs as they should be")
     tally.batches += 1
 
 
@@ -189,20 +189,25 @@ def run(folder: Path, pictures: int, kills: int, seed: int) -> dict:
     make_inputs(folder, pictures)
     expected, seconds = batch.whole()
     print(f"unbroken: {len(expected)} outputs in {seconds:.1f} s from the first to the last", flush=True)
-    tallies = {way: Tally() for way in WAYS}
-    for way in itertools.cycle(WAYS):
+    tallies = {mode: Tally() for mode in WAYS}
+    for mode in itertools.cycle(WAYS):
         left = kills - sum(tally.kills for tally in tallies.values())
         if left <= 0:
-            return {way: tally.summary() for way, tally in tallies.items()}
-        kill_until_complete(batch, way, expected, seconds, left, tallies[way])
+            return {mode: tally.summary() for mode, tally in tallies.items()}
+        kill_until_complete(batch, mode, expected, seconds, left, tallies[mode])
 
 
 def markdown(results: dict) -> str:
     columns = ["", "kills", "batches completed", "outputs checked", "done at the kill, median", "temporary files", "failures"]
     rows = []
-    for way, found in results["ways"].items():
-        numbers = found["kills"], found["batches_completed"], found["outputs_checked"], found["share_done_at_kill"]["median"]
-        rows.append([way, *numbers, found["temporary_files_left"], len(found["failures"])])
+    for mode, summary in results["ways"].items():
+        numbers = (
+            summary["kills"],
+            summary["batches_completed"],
+            summary["outputs_checked"],
+            summary["share_done_at_kill"]["median"],
+        )
+        rows.append([mode, *numbers, summary["temporary_files_left"], len(summary["failures"])])
     rows.append(["all", *(sum(row[i] for row in rows) for i in (1, 2, 3)), None, *(sum(row[i] for row in rows) for i in (5, 6))])
     say = f"{results['date']}, revision {results['revision']}, seed {results['seed']}, {results['pictures']} pictures a batch"
     return f"{say}, {results['seconds']} s:\n\n{markdown_table(columns, rows)}"
@@ -218,14 +223,14 @@ def main() -> None:
     chosen = parser.parse_args()
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
-        ways = run(Path(folder), chosen.pictures, chosen.kills, chosen.seed)
-    results = header(*PACKAGES) | {"seed": chosen.seed, "pictures": chosen.pictures, "ways": ways}
+        modes = run(Path(folder), chosen.pictures, chosen.kills, chosen.seed)
+    results = header(*PACKAGES) | {"seed": chosen.seed, "pictures": chosen.pictures, "ways": modes}
     results["seconds"] = round(time.perf_counter() - begun)
     write_json("kill", results)
     print(markdown(results))
     if chosen.write_readme:
         write_readme("kill", markdown(results))
-    if failures := [what for found in ways.values() for what in found["failures"]]:
+    if failures := [what for summary in modes.values() for what in summary["failures"]]:
         raise SystemExit("\n".join(failures))
 
 

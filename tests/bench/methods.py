@@ -57,8 +57,8 @@ class Psal(Method):
 
     def matches(self):
         nnf = self.nnf[0].cpu().numpy().astype(np.int64)  # [k, 2, H, W]
-        found = (nnf[:, 0] * self.width + nnf[:, 1]).reshape(self.k, -1).T
-        return np.arange(self.height * self.width), found
+        keys = (nnf[:, 0] * self.width + nnf[:, 1]).reshape(self.k, -1).T
+        return np.arange(self.height * self.width), keys
 
     def work(self):
         """An iterated search is repeated on the counting build; an exact one compares all keys, by box sums."""
@@ -100,14 +100,14 @@ def nearest(queries: torch.Tensor, key: torch.Tensor, k: int, chunk: int = 16384
     view = patches_of(key)
     rows = max(1, chunk // view.shape[1])
     best = queries.new_full((len(queries), k), -torch.inf)
-    found = torch.zeros((len(queries), k), dtype=torch.int64, device=queries.device)
+    nearest_keys = torch.zeros((len(queries), k), dtype=torch.int64, device=queries.device)
     for top in range(0, view.shape[0], rows):
         keys = vectors(view[top : top + rows])
         score = torch.addmm(-keys.square().sum(1), queries, keys.T, alpha=2)  # minus the distance, but for |query|^2
         value, index = score.topk(min(k, len(keys)), dim=1)
         best, order = torch.cat([best, value], 1).topk(k, dim=1)
-        found = torch.cat([found, index + top * view.shape[1]], 1).gather(1, order)
-    return found
+        nearest_keys = torch.cat([nearest_keys, index + top * view.shape[1]], 1).gather(1, order)
+    return nearest_keys
 
 
 class TorchRival(Method):
@@ -137,10 +137,10 @@ class FullAttention(TorchRival):
         return 2 * self.channels * PATCH**2 * self.rows * self.columns
 
     def run(self):
-        self.found = [nearest(chunk, self.key, self.k) for chunk in self.chunks()]
+        self.nearest_keys = [nearest(chunk, self.key, self.k) for chunk in self.chunks()]
 
     def matches(self):
-        return self.flat(self.queries), self.flat(torch.cat(self.found).cpu().numpy())
+        return self.flat(self.queries), self.flat(torch.cat(self.nearest_keys).cpu().numpy())
 
 
 class Sdpa(TorchRival):
@@ -219,13 +219,13 @@ class Faiss(Method):
         return vectors(patches_of(self.key)[at // self.columns, at % self.columns]).numpy()
 
     def run(self):
-        self.found = np.empty((self.rows * self.columns, self.k), np.int64)
+        self.nearest_keys = np.empty((self.rows * self.columns, self.k), np.int64)
         for top, chunk in self.chunks(self.query):
             start = top * self.columns
-            self.found[start : start + len(chunk)] = self.index.search(chunk, self.k)[1]
+            self.nearest_keys[start : start + len(chunk)] = self.index.search(chunk, self.k)[1]
 
     def matches(self):
-        return self.flat(np.arange(len(self.found))), self.flat(self.found)
+        return self.flat(np.arange(len(self.nearest_keys))), self.flat(self.nearest_keys)
 
 
 class Planar(Method):

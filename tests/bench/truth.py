@@ -40,18 +40,18 @@ class Truth:
         self.sample[chosen] = exact_matches(query, key, chosen, k)
         self.all, self.known = None, 0
 
-    def recall(self, queries: np.ndarray, found: np.ndarray, of_exact: bool) -> tuple[float | None, int]:
+    def recall(self, queries: np.ndarray, keys: np.ndarray, of_exact: bool) -> tuple[float | None, int]:
         """(recall@k, queries it is averaged over). Rows with few neighbours count against as many of the exact ones."""
-        k = found.shape[1]
+        k = keys.shape[1]
         truth = (self.sample if of_exact or k > self.known else self.all)[queries, :k]
         usable = (truth[:, -1] >= 0) & self.inner[queries]
         if not usable.any():
             return None, 0
-        hits = (found[usable][:, :, None] == truth[usable][:, None, :]).any(1)
+        hits = (keys[usable][:, :, None] == truth[usable][:, None, :]).any(1)
         return float(hits.mean()), int(usable.sum())
 
-    def learn(self, queries: np.ndarray, found: np.ndarray) -> None:
+    def learn(self, queries: np.ndarray, keys: np.ndarray) -> None:
         """Takes the field of an exact sweep for the truth, when it holds more neighbours than what is known."""
-        if found.shape[1] > self.known:
-            self.all, self.known = np.full((len(self.inner), found.shape[1]), -2), found.shape[1]
-            self.all[queries] = found
+        if keys.shape[1] > self.known:
+            self.all, self.known = np.full((len(self.inner), keys.shape[1]), -2), keys.shape[1]
+            self.all[queries] = keys

@@ -34,10 +34,10 @@ def for_the_host(source: Path) -> str:
 
 def compiler() -> str:
     names = (os.environ.get("CXX", ""), "c++", "g++", "clang++")
-    found = next((path for name in names if name and (path := shutil.which(name))), None)
-    if found is None:
+    path_of_compiler = next((path for name in names if name and (path := shutil.which(name))), None)
+    if path_of_compiler is None:
         raise NoCompilerError("no C++ compiler: none of CXX, c++, g++ and clang++")
-    return found
+    return path_of_compiler
 
 
 def built(folder: Path) -> Path:

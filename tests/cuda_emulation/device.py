@@ -97,7 +97,7 @@ class EmulatedDevice:
             yield
 
     def search_scratch(self, args: native.SearchArgs, device: torch.device) -> int:
-        return self.library.psal_search_scratch(ctypes.byref(args))
+        return self.library.psal_search_scratch_cuda(ctypes.byref(args))
 
     def call(self, name: str, args: ctypes.Structure) -> None:
         """As a kernel of native; a finding of the emulation is an error of the launch."""
@@ -142,7 +142,7 @@ class EmulatedDevice:
         size = 4 * numbers.numel()
         memory = self.allocate("data", size, 4, constant=constant)
         self.library.emulation_upload(memory, numbers.data_ptr(), size)
-        found = self.library.emulation_run(kernel.encode(), memory, threads)
+        message = self.library.emulation_run(kernel.encode(), memory, threads)
         ctypes.memmove(numbers.data_ptr(), memory, size)
         self.library.emulation_release(memory)
-        return None if found is None else found.decode()
+        return None if message is None else message.decode()

@@ -96,15 +96,15 @@ def colorize(
     applying = workload.APPLY * target.pixels[..., 0].size
     searching = _cost(target, sources, options)
     meter = Meter(watched(progress, cancel), searching + applying)
-    found = _search(target, sources, options, meter)
+    colours = _search(target, sources, options, meter)
     meter.begin(applying, f"{target.header.width}x{target.header.height}")
-    pixels = coarse_to_fine.applied(target.pixels, found, options.strength, meter)
+    pixels = coarse_to_fine.applied(target.pixels, colours, options.strength, meter)
     field = None
-    if found.origin is not None:
-        index, *place = np.moveaxis(found.origin, 2, 0)
+    if colours.origin is not None:
+        index, *place = np.moveaxis(colours.origin, 2, 0)
         sizes = tuple(source.pixels.shape[:2] for source in sources)
         field = Field(np.stack(place)[None], sizes, np.ascontiguousarray(index) if len(sizes) > 1 else None)
-    return ColorizeResult(joined(pixels, target.alpha), field, found.confidence)
+    return ColorizeResult(joined(pixels, target.alpha), field, colours.confidence)
 
 
 def _check(target: Layers, sources: Sequence[Layers], options: ColorizeOptions) -> None:
@@ -120,9 +120,9 @@ def _check(target: Layers, sources: Sequence[Layers], options: ColorizeOptions) 
         sizes = [source.pixels.shape[:2] for source in sources]
         if sizes != [target.pixels.shape[:2]]:
             height, width = target.pixels.shape[:2]
-            found = ", ".join(f"{w}x{h}" for h, w in sizes)
+            listed = ", ".join(f"{w}x{h}" for h, w in sizes)
             raise InvalidValueError(
-                "references", found, f'one of {width}x{height}, the size of the picture, with attention "local"'
+                "references", listed, f'one of {width}x{height}, the size of the picture, with attention "local"'
             )
 
 
@@ -135,7 +135,7 @@ def _cost(target: Layers, sources: Sequence[Layers], options: ColorizeOptions) -
     return coarse_to_fine.search_cost((target.header.height, target.header.width), sizes, options.longest_side)
 
 
-def _search(target: Layers, sources: Sequence[Layers], options: ColorizeOptions, meter: Meter) -> coarse_to_fine.FoundColours:
+def _search(target: Layers, sources: Sequence[Layers], options: ColorizeOptions, meter: Meter) -> coarse_to_fine.ChromaEstimate:
     pixels, visible = [source.pixels for source in sources], [source.visible for source in sources]
     if options.engine == "paper":
         meter.begin(_cost(target, sources, options), f"{target.header.width}x{target.header.height}")

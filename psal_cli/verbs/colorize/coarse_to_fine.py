@@ -1,4 +1,5 @@
-"""Engine "psal": colours found coarse to fine, by matches that a network judges, and put on the picture at its own resolution."""
+"""Engine "psal": matches colours from coarse to fine, lets a network judge the matches, and applies the colours at full
+resolution."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,11 +26,11 @@ from psal_cli.verbs.hooks import Meter
 
 MAGNIFIED = 4  # times, at most: of a picture of a few pixels the scales see nothing
 INVISIBLE = 0.02  # of chroma / 100
-BORROWED = 0.06  # of chroma / 100: an expected error that makes a colour more of a guess than borrowed
+BORROWED = 0.06  # of chroma / 100: above this expected error a colour counts as guessed, not borrowed
 
 
 @dataclass(frozen=True, eq=False)
-class FoundColours:
+class ChromaEstimate:
     """All at the size that was searched. chroma: float32 [h, w, 2], a* and b* divided by 100;
     light: float32 [h, w], the lightness / 100 of the picture;
     confidence: float32 [h, w], 1 = borrowed from the reference, 0 = guessed from what is around;
@@ -51,7 +52,7 @@ def colorize(
     longest: int = COARSE * LARGEST,
     device: str = "cpu",
     meter: Meter | None = None,
-) -> FoundColours:
+) -> ChromaEstimate:
     """Colours for a picture from references of the same kind of scene.
 
     The matches of each pixel in the references are found by descriptors that see it at six scales, first in the pictures
@@ -94,7 +95,7 @@ def colorize(
             fused = fusion(device)(matching.cues(grey, atlas, matches, guess.at(grey)).to(device))
         chroma, error = (np.ascontiguousarray(x[0].permute(1, 2, 0).cpu()) for x in fused)
         chroma, error = done = _mixed(done, (chroma, error))
-    return FoundColours(chroma, grey, np.exp(-error[..., 0] / BORROWED), _origins(matches.nnf, atlas, references))
+    return ChromaEstimate(chroma, grey, np.exp(-error[..., 0] / BORROWED), _origins(matches.nnf, atlas, references))
 
 
 @cache
@@ -118,7 +119,7 @@ def is_grey(pixels: np.ndarray, visible: np.ndarray | None = None) -> bool:
     return float(np.quantile(np.hypot(chroma[..., 0], chroma[..., 1]), 0.999)) < INVISIBLE
 
 
-def applied(pixels: np.ndarray, predicted: FoundColours, strength: float = 1.0, meter: Meter | None = None) -> np.ndarray:
+def applied(pixels: np.ndarray, predicted: ChromaEstimate, strength: float = 1.0, meter: Meter | None = None) -> np.ndarray:
     """A picture in colour, [H, W, 3] of the pixels' dtype, with its own luminance.
 
     Args:
@@ -140,7 +141,7 @@ def applied(pixels: np.ndarray, predicted: FoundColours, strength: float = 1.0, 
 
 
 def levels(size: tuple[int, int], longest: int) -> list[int]:
-    """How many times larger than the coarse level each level is; up to twice as large, its colours are fine enough."""
+    """How many times larger than the coarse level each level is; colours of a level serve a picture up to twice as large."""
     if max(size) <= 2 * COARSE:
         return [1]
     return list(dict.fromkeys([1, max(min(LARGEST, longest // COARSE, max(size) // COARSE), 1)]))

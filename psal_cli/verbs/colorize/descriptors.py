@@ -1,4 +1,4 @@
-"""What a place in a grey picture looks like, at six scales: by this `psal colorize` finds where to take colours from."""
+"""Descriptors of the places of a grey picture at six scales, by which `psal colorize` matches it with its references."""
 
 from functools import cache
 
@@ -50,10 +50,10 @@ class Measures:
 
 def describe(lightness: np.ndarray, out: np.ndarray) -> None:
     """Fills float32 [H, W, C], C at most CHANNELS, for a picture float32 [H, W] in [0, 1]: each pixel's measures, projected."""
-    found, (height, width) = measures(lightness), lightness.shape
+    bands, (height, width) = measures(lightness), lightness.shape
     directions = projection()[:, : out.shape[2]]
     for top, bottom, *_ in strips(height, rows_within(STRIP, width)):
-        out[top:bottom] = (found.rows(top, bottom).T @ directions).reshape(bottom - top, width, -1)
+        out[top:bottom] = (bands.rows(top, bottom).T @ directions).reshape(bottom - top, width, -1)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Where in some references the colours of a grey picture are: a field from target to reference, and one back."""
+"""Matches between a grey picture and its references: a field from target to references, and one back."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -80,14 +80,14 @@ def match(
     device: where it is searched. searched: called after each of the two searches.
     """
     channels, factor = (CHANNELS, 0) if coarser is None else (FINE + REDUCED, lightness.shape[0] // coarser.nnf.shape[3])
-    asked = np.empty((*lightness.shape, channels + 2), np.float32)
-    _fill(asked, lightness, positions(*lightness.shape), None if coarser is None else coarser.query)
+    query_features = np.empty((*lightness.shape, channels + 2), np.float32)
+    _fill(query_features, lightness, positions(*lightness.shape), None if coarser is None else coarser.query)
     lent = np.zeros((*references.valid.shape, channels + 2), np.float32)
     for left, width, height in references.places:  # each by itself: its neighbours are strangers
         part = np.s_[:height, left : left + width]
         small = coarser and coarser.key[..., : height // factor, left // factor : (left + width) // factor]
         _fill(lent[part], references.colours[(*part, 0)], references.position[part], small)
-    query, key = (torch.from_numpy(x).permute(2, 0, 1)[None].to(device) for x in (asked, lent))
+    query, key = (torch.from_numpy(x).permute(2, 0, 1)[None].to(device) for x in (query_features, lent))
     forward, backward, rounds, fewer = None, None, FORWARD, BACKWARD
     if coarser is not None:
         forward, backward = (_finer(x, factor).to(device) for x in (coarser.nnf, coarser.back))
@@ -123,7 +123,7 @@ def _finer(nnf: Tensor, factor: int) -> Tensor:
 
 
 def agreement(matches: Matches) -> Tensor:
-    """float32 [h, w], pixels: how far from a pixel its match finds itself in the target; small where both searches agree."""
+    """float32 [h, w], in pixels: the distance from each pixel to the match of its match; small where both searches agree."""
     row, column = matches.nnf[0, 0].long()
     returned = matches.back[0, 0, :, row, column].float()  # [2, h, w]
     here = torch.stack(torch.meshgrid(*(torch.arange(n) for n in row.shape), indexing="ij"))
@@ -132,7 +132,7 @@ def agreement(matches: Matches) -> Tensor:
 
 
 def cues(lightness: np.ndarray, references: ReferenceAtlas, matches: Matches, likely: np.ndarray) -> Tensor:
-    """float32 [1, 12, h, w]: what the fusion network judges a match by.
+    """float32 [1, 12, h, w]: the input of the fusion network, by which it judges a match.
 
     0 lightness; 1-2 chroma of the match; 3-4 chroma that the matches of the patch around vote for; 5-7 what is likely,
     float32 [h, w, 3]: the mean chroma of all places that are like this one, and how far they are from it; 8 agreement of

@@ -64,7 +64,7 @@ def plan(
         [whole] if attention else [side for factor in range(LARGEST, 0, -1) if (side := COARSE * factor) <= max(at_most, COARSE)]
     )
     for longest in choices:
-        query, key = _whole(target, references, attention) if attention else _worked_at(target, references, longest)
+        query, key = _full_size(target, references, attention) if attention else _worked_at(target, references, longest)
         most = libraries + streams + _most(target, references, formats, query, _working(query, key, attention))
         if limit is None or most <= limit:
             text = f"{memory.in_words(most)}, colours looked for at up to {longest} pixels"
@@ -79,12 +79,12 @@ def _most(target: Header, references: Sequence[Header], formats: Mapping[str, st
     kept += sum(4 * x.width * x.height for x in references if x.alpha)  # colours and alpha as one array
     area, itemsize = target.width * target.height, target.bits // 8
     result = area * 3 * itemsize + FOUND * query
-    about = [memory.writing(area, 3, itemsize, target.alpha, formats["output"])]
+    extras = [memory.writing(area, 3, itemsize, target.alpha, formats["output"])]
     if "confidence" in formats:
-        about.append(area + memory.writing(area, 1, 1, False, formats["confidence"]))
+        extras.append(area + memory.writing(area, 1, 1, False, formats["confidence"]))
     if "save_offsets" in formats:
-        about.append(memory.drawing(query, formats["save_offsets"]))
-    return max(reading, kept + max(working, result + STRIPS + max(about)))
+        extras.append(memory.drawing(query, formats["save_offsets"]))
+    return max(reading, kept + max(working, result + STRIPS + max(extras)))
 
 
 def _worked_at(target: Header, references: Sequence[Header], longest: int) -> tuple[int, int]:
@@ -95,13 +95,13 @@ def _worked_at(target: Header, references: Sequence[Header], longest: int) -> tu
     return height * width, _side_by_side([(factor * height, factor * width) for height, width in sizes])
 
 
-def _whole(target: Header, references: Sequence[Header], attention: str) -> tuple[int, int]:
+def _full_size(target: Header, references: Sequence[Header], attention: str) -> tuple[int, int]:
     """As `_worked_at`, for the network of the paper."""
     sizes = [(head.height, head.width) for head in references]
     if attention == "local" and sizes != [(target.height, target.width)]:
-        found = ", ".join(f"{width}x{height}" for height, width in sizes)
+        listed = ", ".join(f"{width}x{height}" for height, width in sizes)
         size = f"{target.width}x{target.height}"
-        raise InvalidValueError("references", found, f"one of {size}, the size of the picture, with attention local")
+        raise InvalidValueError("references", listed, f"one of {size}, the size of the picture, with attention local")
     return target.width * target.height, _side_by_side(sizes)
 
 

@@ -11,7 +11,7 @@ from psal_cli.attention import FullAttention, LocalAttention, PSAttention
 from psal_cli.image.arrays import to_depth, white_of
 from psal_cli.image.cielab import lab, lightness, tone
 from psal_cli.networks.colorization import ColorizationNetwork
-from psal_cli.verbs.colorize.coarse_to_fine import FoundColours
+from psal_cli.verbs.colorize.coarse_to_fine import ChromaEstimate
 from psal_cli.verbs.colorize.matching import atlas_of
 from psal_cli.verbs.colorize.options import PAPER_ITERATIONS
 
@@ -40,7 +40,7 @@ def colorize(
     weights: str | None = None,
     seed: int = 0,
     device: str = "cpu",
-) -> FoundColours:
+) -> ChromaEstimate:
     """Colours for a picture, all of it at once; neither confidence nor origins.
 
     Args:
@@ -62,7 +62,7 @@ def colorize(
     with torch.no_grad():
         out = network(target.to(device), reference.to(device), key_mask=valid)[0].cpu().permute(1, 2, 0).numpy()
     out += (out.mean(2) - tone(_rounded(out)))[..., None]
-    return FoundColours(lab(_rounded(out))[..., 1:], lightness(pixels), None, None)
+    return ChromaEstimate(lab(_rounded(out))[..., 1:], lightness(pixels), None, None)
 
 
 def reseed(network: ColorizationNetwork, seed: int) -> None:

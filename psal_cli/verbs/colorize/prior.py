@@ -44,8 +44,8 @@ def colour_prior(
         mean = network.attended(target, sides, temperature=temperature)
     chroma, square = mean[:, :2], mean[:, 2:]
     spread = (square - chroma.square().sum(1, keepdim=True)).clamp_min(0).sqrt()
-    found = torch.cat([chroma, spread], 1)[0].permute(1, 2, 0)
-    return ColourPrior(np.ascontiguousarray(found.cpu()), half(half(target))[0, 0].cpu().numpy())
+    prior = torch.cat([chroma, spread], 1)[0].permute(1, 2, 0)
+    return ColourPrior(np.ascontiguousarray(prior.cpu()), half(half(target))[0, 0].cpu().numpy())
 
 
 def pooled(chroma: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:

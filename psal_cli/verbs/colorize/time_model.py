@@ -11,7 +11,7 @@ INSPECT = 25.0  # nanoseconds a pixel of all pictures: whether they are grey, re
 
 
 def cost(target: Header, references: Sequence[Header], formats: Mapping[str, str], options: ColorizeOptions) -> timing.Cost:
-    """What it takes to read, colour and write a picture.
+    """The cost of reading, colouring and writing a picture.
 
     Args:
         target, references: what the files say of them.

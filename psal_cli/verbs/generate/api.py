@@ -79,9 +79,9 @@ def generate(
             coherence=options.coherence,
             limit=max_memory,
         )
-    made = sample(reference.pixels, reference.alpha, options, keep=mask, progress=watched(progress, cancel))
+    sampled = sample(reference.pixels, reference.alpha, options, keep=mask, progress=watched(progress, cancel))
     height, width = reference.pixels.shape[:2]
-    return GenerateResult(joined(made.pixels, made.alpha), Field(made.nnf, ((height, width),), pixelwise=True))
+    return GenerateResult(joined(sampled.pixels, sampled.alpha), Field(sampled.nnf, ((height, width),), pixelwise=True))
 
 
 def _mask(keep: npt.ArrayLike, reference: Layers) -> npt.NDArray[np.bool_]:

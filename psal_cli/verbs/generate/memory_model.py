@@ -47,20 +47,20 @@ def plan(
     """
     own = reference.height, reference.width
     levels = levels_for(own, size, patch_size, method, levels)
-    given, made = reference.height * reference.width, size[0] * size[1]
+    read_pixels, made_pixels = reference.height * reference.width, size[0] * size[1]
     reading, kept = memory.reading_all([reference] + ([keep] if keep else []))
     channels, itemsize = reference.channels + reference.alpha, reference.bits // 8
     features = 4 * (channels + TEXTURES)
-    known = (4 + itemsize) * channels * given * reference.alpha  # with alpha: floats, and colours and alpha as one array
-    finest = (features + TABLE) * given + (2 * features + FIELD + COHERENCE * coherence) * made
-    halves = features * given // 3 * (levels > 1)
-    working = known + max(finest + halves // 4, halves)
+    floats = (4 + itemsize) * channels * read_pixels * reference.alpha  # with alpha: floats, and colours and alpha as one array
+    finest = (features + TABLE) * read_pixels + (2 * features + FIELD + COHERENCE * coherence) * made_pixels
+    halves = features * read_pixels // 3 * (levels > 1)
+    working = floats + max(finest + halves // 4, halves)
     for number in transported(own, patch_size, levels) if method == "psinot" else ():
         keys, queries = (height * width for height, width in (halved(own, number), halved(size, number)))
         moving = 3 * features * patch_size**2 * keys + features * patch_size**2 * queries + 12 * min(queries, SAMPLE) * keys
-        working = max(working, known + halves + moving)
-    result = (itemsize * channels * (1 + reference.alpha) + 8 + 4 * features) * made
-    writing = memory.writing_result(made, reference.channels, reference, formats)
+        working = max(working, floats + halves + moving)
+    result = (itemsize * channels * (1 + reference.alpha) + 8 + 4 * features) * made_pixels
+    writing = memory.writing_result(made_pixels, reference.channels, reference, formats)
     most = memory.libraries(baseline()) + streams + STRIPS + max(reading, kept + max(working, result + writing))
     return memory.whole_plan(most, limit)
 

@@ -78,8 +78,8 @@ class SampleState(Estimate):
                 side[..., -r:, :] = side[..., r : 2 * r, :]
 
     def _cohere(self, key: Key, patch_size: int) -> None:
-        """Lets each query take a match that goes on with those around it, where that is not much further (the idea of Hertzmann
-        et al. 2001, "Image Analogies", section 3.2)."""
+        """Lets each query take a match that continues those of its neighbours, where that is not much less similar (the idea of
+        Hertzmann et al. 2001, "Image Analogies", section 3.2)."""
         here = torch.stack(torch.meshgrid(*(torch.arange(n, dtype=torch.int32) for n in self.unknown.shape), indexing="ij"))
         first = torch.tensor([self.radius] * 2)[:, None, None]
         last = torch.tensor(key.features.shape[2:])[:, None, None] - 1 - self.radius
@@ -87,13 +87,13 @@ class SampleState(Estimate):
             offset = torch.where(self.queries, self.nnf[0, 0] - here, LOST)
             near = [offset.roll(move, (1, 2)) for move in AROUND]
             choices = torch.stack([offset, *near])
-            found = choices + here
-            found = found.masked_fill(((found < first) | (found > last)).any(1, keepdim=True), -1)[None]
+            candidates = choices + here
+            candidates = candidates.masked_fill(((candidates < first) | (candidates > last)).any(1, keepdim=True), -1)[None]
             alone = torch.stack([(choices != other).any(1) for other in near]).float().mean(0)
-            similarity = ops.similarity_at(self.features, key.features, found, patch_size)
+            similarity = ops.similarity_at(self.features, key.features, candidates, patch_size)
             best = (similarity * (1 + COHERENCE * alone)).argmax(1, keepdim=True)
             turn = self.queries[:, None] & ((here.sum(0) & 1) == parity)
-            taken = found.gather(1, best[:, :, None].expand(-1, -1, 2, -1, -1))
+            taken = candidates.gather(1, best[:, :, None].expand(-1, -1, 2, -1, -1))
             self.nnf = torch.where(turn[:, :, None], taken, self.nnf)
             self.similarity = torch.where(turn, similarity.gather(1, best), self.similarity)
 
@@ -118,7 +118,7 @@ class Kept:
         return Kept(mask, (top, left))
 
     def hold(self, state: SampleState, key: Key, number: int) -> None:
-        """Puts what is kept in its place on a level: a coarse pixel is, where all of its pixels are."""
+        """Puts what is kept in its place on a level. A coarse pixel is kept where all of its fine pixels are."""
         changes = ~self.mask
         for _ in range(number):
             changes = halve_mask(changes)

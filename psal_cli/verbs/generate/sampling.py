@@ -141,8 +141,8 @@ def levels_for(
 
 
 def transported(own: tuple[int, int], patch_size: int, levels: int) -> list[int]:
-    """The levels at which psinot transports. Where there are several that it could, the coarsest only gives the others a start: a
-    transport there would find the reference itself."""
+    """The levels at which psinot transports. Where it could at several, the coarsest only initialises the others: a transport
+    there would reproduce the reference."""
     able = [number for number in range(levels) if _patches(own, number + 1, patch_size) <= TRANSPORTED] or [levels - 1]
     return able[:-1] or able
 

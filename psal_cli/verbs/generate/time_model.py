@@ -11,7 +11,7 @@ ATTEMPTS = 1.3  # of "psinot": a sample that is too like the reference is begun 
 
 
 def cost(reference: Header, size: tuple[int, int], formats: Mapping[str, str], options: GenerateOptions) -> timing.Cost:
-    """What it takes to read a reference, to make a sample of `size` (height, width) and to write it.
+    """The cost of reading a reference, making a sample of `size` (height, width) and writing it.
 
     Args:
         reference: what its file says of it.

@@ -18,8 +18,8 @@ EXCESS = 8  # times its share: what chooses a key beyond that lowers its potenti
 
 
 class Grid(NamedTuple):
-    """On which features are whole numbers, so small that float32 holds any sum of their products in a patch exactly: in whatever
-    order a matrix product adds them up, on any number of threads, the transport is the same."""
+    """A quantization of features to integers so small that float32 holds any sum of their products in a patch exactly. The
+    transport is then the same in whatever order, on any number of threads, a matrix product adds them up."""
 
     centre: Tensor  # [1, C, 1, 1]
     step: float
@@ -45,7 +45,7 @@ def distances(x: Tensor, y: Tensor) -> Tensor:
 
 
 class Keys(NamedTuple):
-    """The different ones among the patches of a key: of equal ones no potential could say which is to be chosen."""
+    """The distinct patches of a key: potentials could not choose among equal ones."""
 
     patches: Tensor  # [m, d]
     weight: Tensor  # [m], each one's share of all

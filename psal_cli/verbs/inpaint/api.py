@@ -111,14 +111,14 @@ def inpaint(
     pixels = layers.pixels if visible is None else covered(layers.pixels, visible, hole)
     network = painter_for(options) if options.engine == "network" else guide_for(options)
     try:
-        found = fill(pixels, hole, barred, replace(options, reach=reach), network, watched(progress, cancel))
+        filled = fill(pixels, hole, barred, replace(options, reach=reach), network, watched(progress, cancel))
     except NothingToCopyError as error:
         if reach == options.reach:
             raise
         raise MemoryLimitError(f"the memory allowed suffices for {reach} pixels around each hole: {error}") from error
-    made = replaced(np.asarray(image), hole, found.values, share)
+    composed = replaced(np.asarray(image), hole, filled.values, share)
     device = "cpu" if network is None else network.device
-    return InpaintResult(made, hole, found.origins, None if found.origins is None else reach, device)
+    return InpaintResult(composed, hole, filled.origins, None if filled.origins is None else reach, device)
 
 
 def _reach(layers: Layers, hole: Region, options: InpaintOptions, limit: int, *, source: bool, soft: bool) -> int | None:

@@ -88,30 +88,30 @@ def complete(
         height, width = holes[number].shape
         meter.begin(work.levels[number], f"level {len(holes) - number} of {len(holes)}, {width}x{height}")
         if number == cut - 1:
-            for one in coarser:
-                one.move((box[0], box[2]))
+            for part in coarser:
+                part.move((box[0], box[2]))
         rounds = rounds_of(number, iterations)
         copied = levels.barred[number] if coarser and number < COPYING else None
         parts = [Hole.of(holes[number], box, patch_size, copied) for box in part_boxes(holes[number], patch_size)]
         key = Key(pyramid.features(number, energy=not coarser), pixels.shape[2] + TEXTURES, levels.keys.pop())
         if not coarser:
             peeled = partial(_spend_layer, meter, work.first / np.count_nonzero(holes[number]))
-            for one in parts:
-                peel(one, key, patch_size, "exact" if holes[number].size <= SEARCHED_EXACTLY else "scan", seed, peeled)
+            for part in parts:
+                peel(part, key, patch_size, "exact" if holes[number].size <= SEARCHED_EXACTLY else "scan", seed, peeled)
             del key.features  # before the next ones are made
             key.features = pyramid.features(number)
         meter.spend(FEATURES[number > 0] * holes[number].size)
-        for one in parts:
-            spent = partial(meter.spend, work.query[number] * np.count_nonzero(one.queries.numpy()))
+        for part in parts:
+            spent = partial(meter.spend, work.query[number] * np.count_nonzero(part.queries.numpy()))
             if coarser:
-                parent = next(c for c in coarser if _contains(c.box, one.box))
-                _inherit(one, parent, key, patch_size)
-            one.alternate(key, patch_size, rounds, seed, searched=spent)
-            del one.features
+                parent = next(c for c in coarser if _contains(c.box, part.box))
+                _inherit(part, parent, key, patch_size)
+            part.alternate(key, patch_size, rounds, seed, searched=spent)
+            del part.features
         coarser = parts
         del key
         pyramid.drop(number)
-    return [(one.box, one.origin(patch_size)) for one in parts]
+    return [(part.box, part.origin(patch_size)) for part in parts]
 
 
 def _spend_layer(meter: Meter, each: float, pixels: int) -> None:
@@ -119,7 +119,7 @@ def _spend_layer(meter: Meter, each: float, pixels: int) -> None:
 
 
 def levels_of(radius: float) -> int:
-    """How many levels a hole of this inner radius wants: until it is narrow."""
+    """How many levels a hole of this inner radius needs to become narrow."""
     return 1 + max(0, int(np.ceil(np.log2(max(radius, 1) / COARSEST_RADIUS))))
 
 
@@ -204,9 +204,9 @@ def _contains(coarse: Box, fine: Box) -> bool:
     return coarse[0] <= row < coarse[1] and coarse[2] <= column < coarse[3]
 
 
-def _inherit(one: Hole, parent: Hole, key: Key, patch_size: int) -> None:
+def _inherit(part: Hole, parent: Hole, key: Key, patch_size: int) -> None:
     """Starts a level from the field of the coarser one, and pastes the estimate from it."""
     size = key.features.shape[2], key.features.shape[3]
-    one.match(*upsample_field(parent.nnf, parent.similarity, one.box, parent.box, size, patch_size // 2))
-    start(one, key.features)
-    one.vote(key, patch_size)
+    part.match(*upsample_field(parent.nnf, parent.similarity, part.box, parent.box, size, patch_size // 2))
+    start(part, key.features)
+    part.vote(key, patch_size)

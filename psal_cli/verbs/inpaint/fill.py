@@ -21,7 +21,7 @@ JOINING = 0.03  # of the time: this composition
 
 @dataclass(frozen=True, eq=False)
 class Filled:
-    """What became of the n pixels of a hole, in raster order.
+    """The result for the n pixels of a hole, in raster order.
 
     Attributes:
         values: float32 [n, C] in [0, 1].
@@ -83,8 +83,8 @@ def fill(
         while parts:
             if mended:
                 mended(1 - len(parts) / count, "joining the copies")
-            box, found = parts.pop()
-            origin: npt.NDArray[np.int32] = found.numpy()
+            box, sources = parts.pop()
+            origin: npt.NDArray[np.int32] = sources.numpy()
             place = np.searchsorted(inside, _places(hole[view], box, window, hole.shape[1]))
             values[place] = _joined(pixels[view], hole[view], barred[view], box, origin, options.blend)
             origins[place] = origin + np.array([window[0], window[2]], np.int32)

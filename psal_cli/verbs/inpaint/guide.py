@@ -1,4 +1,4 @@
-"""What tells the search of patches what belongs in a hole (see `psal_cli.patchmatch.pyramid.Guide`)."""
+"""Guides of the patch search: they describe what belongs in a hole (see `psal_cli.patchmatch.pyramid.Guide`)."""
 
 import logging
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class ColourGuide:
-    """Describes a hole by the colours that a painter expects there, smooth, and all else by its own colours, as smooth.
+    """Describes a hole by the blurred colours that a painter expects there, and all else by its own colours, equally blurred.
 
     draw: what paints, see `Draw`.
     """
@@ -71,13 +71,13 @@ class FeatureGuide:
         """See `Guide`. Raises torch.OutOfMemoryError when even the CPU has too little memory."""
         image = torch.from_numpy(known).permute(2, 0, 1)[None].expand(1, 3, -1, -1)
         mask = torch.from_numpy(hole.astype(np.float32))[None, None]
-        found, mode = first_that_fits(self.modes, lambda mode: self._described(image, mask, mode), log.warning)
+        described, mode = first_that_fits(self.modes, lambda mode: self._described(image, mask, mode), log.warning)
         self.device = mode.device
-        return found
+        return described
 
     @torch.no_grad()
     def _described(self, image: Tensor, mask: Tensor, mode: RunMode) -> Floats:
-        """[H, W, F], a tile at a time: what is further away than MARGIN tells little of a place."""
+        """[H, W, F], a tile at a time, each seen with a margin of MARGIN pixels: what lies further away matters little."""
         network = stored.on_device(self.network, mode.device)
         height, width = mask.shape[2:]
         out = np.empty((height, width, network.features), np.float32)

@@ -1,4 +1,4 @@
-"""A part of a hole at one level of the pyramid: how its estimate is made from the patches that were found."""
+"""A part of a hole at one level of the pyramid, and how its estimate is made from matched patches."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -93,7 +93,7 @@ class Hole(Estimate):
         return self.nnf[0, 0, :, row, column].T - move
 
 
-def peel(one: Hole, key: Key, patch_size: int, schedule: str, seed: int, peeled: Callable[[int], None] | None = None) -> None:
+def peel(part: Hole, key: Key, patch_size: int, schedule: str, seed: int, peeled: Callable[[int], None] | None = None) -> None:
     """First estimate, layer by layer from the edge, comparing only what is known of each patch. peeled: called with the number
     of pixels of each layer that is done.
 
@@ -101,22 +101,22 @@ def peel(one: Hole, key: Key, patch_size: int, schedule: str, seed: int, peeled:
     expected is known everywhere, m = 1.
     """
     energies = 1 if key.features.shape[1] == key.channels + 1 else 2
-    start(one, key.features[:, :-energies])
-    expected = one.features[:, key.channels :]
-    unknown = one.unknown.clone()
+    start(part, key.features[:, :-energies])
+    expected = part.features[:, key.channels :]
+    unknown = part.unknown.clone()
     while unknown.any():
         known = (~unknown).float()[None, None]
         ring = unknown & (F.max_pool2d(known, 3, 1, 1)[0, 0] > 0)
-        query = [2 * known * one.features[:, : key.channels], 2 * expected, -known, -torch.ones_like(known)]
+        query = [2 * known * part.features[:, : key.channels], 2 * expected, -known, -torch.ones_like(known)]
         compared = torch.cat(query[: 2 + energies], 1)
         nnf, _ = ops.search(compared, key.features, patch_size, 1, 8, "dot", ring[None], key.valid, None, schedule, seed)
         pasted = ops.aggregate(key.features, nnf, torch.ones_like(nnf[:, :, 0], dtype=torch.float32))
-        put(one.features[:, : key.channels], pasted[:, : key.channels], ring)
+        put(part.features[:, : key.channels], pasted[:, : key.channels], ring)
         unknown &= ~ring
         if peeled:
             peeled(int(ring.sum()))
 
 
-def start(one: Hole, features: Tensor) -> None:
-    """Begins a part's estimate as what its level has there."""
-    one.features = crop(features, one.box).clone(memory_format=torch.channels_last)
+def start(part: Hole, features: Tensor) -> None:
+    """Sets a part's estimate to the features of its level."""
+    part.features = crop(features, part.box).clone(memory_format=torch.channels_last)

@@ -95,9 +95,9 @@ def baseline() -> int:
 
 
 class _Extent(NamedTuple):
-    """What of a hole matters. boxes: of its parts; bounds: pixels of the box around all of it; pixels: its own; thin: whether
-    its first estimate is made at the finest level; guided: pixels of the box of a level that a guide describes, or 0; seen,
-    piece: pixels that a network looks at, and works on at a time, or 0."""
+    """The sizes of a hole that the memory depends on. boxes: of its parts; bounds: pixels of the box around all of it; pixels:
+    its own; thin: whether its first estimate is made at the finest level; guided: pixels of the box of a level that a guide
+    describes, or 0; seen, piece: pixels that a network looks at, and works on at a time, or 0."""
 
     boxes: list[Box]
     bounds: int
@@ -109,7 +109,7 @@ class _Extent(NamedTuple):
 
 
 class _Files(NamedTuple):
-    """What of the files matters; see `plan`."""
+    """The sizes of the files that the memory depends on; see `plan`."""
 
     picture: Header
     formats: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""What a network expects in a hole, drawn at the picture's own resolution at a cost that follows the hole."""
+"""Draws what a network expects in a hole, at full resolution; the cost follows the size of the hole, not of the picture."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -54,7 +54,7 @@ def painting_network(options: InpaintOptions) -> InpaintingNetwork:
 
 
 def painter_for(options: InpaintOptions) -> "Painter":
-    """What draws with the network that the options name."""
+    """A painter with the network that the options name."""
     return Painter(painting_network(options), options.device, seed=options.seed)
 
 
@@ -72,8 +72,12 @@ def network_of(
 @cache
 def _cached(attention: str, source: str, iterations: int, device: str) -> InpaintingNetwork:
     state, recipe = stored.resolve(source)
-    kept = {name: recipe[name] for name in ("width", "fill", "residual") if name in recipe}
-    network = InpaintingNetwork(attention=attention_of(attention, iterations), **kept)
+    network = InpaintingNetwork(
+        stored.entry(recipe, "width", 32),
+        attention_of(attention, iterations),
+        fill=stored.entry(recipe, "fill", "zeros"),
+        residual=stored.entry(recipe, "residual", False),
+    )
     return stored.placed(stored.load_strict(network, state, source), device)
 
 
@@ -115,10 +119,10 @@ class Painter:
         image = torch.from_numpy(known).permute(2, 0, 1)[None].expand(1, 3, -1, -1)
         mask = torch.from_numpy(hole.astype(np.float32))[None, None]
         image, mask = padded(image * 2 - 1), padded(mask)
-        found, mode = first_that_fits(self.modes, lambda mode: self._drawn(image, mask, mode), log.warning)
+        output, mode = first_that_fits(self.modes, lambda mode: self._drawn(image, mask, mode), log.warning)
         self.ran_on.add(mode.device)
         height, width = hole.shape
-        drawn: Floats = found[0, :, :height, :width].permute(1, 2, 0).numpy()[hole]
+        drawn: Floats = output[0, :, :height, :width].permute(1, 2, 0).numpy()[hole]
         inside = drawn / np.float32(2) + np.float32(0.5)
         return inside if known.shape[2] == 3 else inside.mean(1, dtype=np.float32, keepdims=True)
 

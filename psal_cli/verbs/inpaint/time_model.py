@@ -24,7 +24,7 @@ CONTEXT, DRAWN = 690.0, 2300.0
 def cost(
     header: Header, formats: Mapping[str, str], hole: Region, options: InpaintOptions, masks: Sequence[Header] = ()
 ) -> timing.Cost:
-    """What it takes to read, fill and write a picture.
+    """The cost of reading, filling and writing a picture.
 
     Args:
         header: what the file says of the picture; masks: the same of the files of its masks.

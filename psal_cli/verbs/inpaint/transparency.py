@@ -1,4 +1,4 @@
-"""Wholly transparent pixels: their colours are of no account, and must not reach what is visible."""
+"""Wholly transparent pixels: their colours mean nothing, and must not reach visible pixels."""
 
 import cv2
 import numpy as np

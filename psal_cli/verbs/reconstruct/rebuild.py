@@ -46,9 +46,9 @@ def rebuild(
         ValueError: what the layers refuse.
     """
     patch_size = options.patch_size
-    asked, given = _compared(query, key)
-    value = given if given.shape[1] == key.shape[2] else _shares(key)
-    asked, given, value = (x.to(options.device) for x in (asked, given, value))
+    query_map, key_map = _compared(query, key)
+    value = key_map if key_map.shape[1] == key.shape[2] else _shares(key)
+    query_map, key_map, value = (x.to(options.device) for x in (query_map, key_map, value))
     mask = None if visible is None or visible.all() else torch.from_numpy(visible)[None].to(options.device)
     if mask is not None and not valid_keys(mask, patch_size).any():
         patch = f"a whole patch of {patch_size}x{patch_size} that is visible"
@@ -56,10 +56,10 @@ def rebuild(
     nnf = None
     with torch.no_grad():
         if options.attention == "full":
-            out = full_attention(asked, given, value, patch_size, temperature=options.temperature, key_mask=mask)
+            out = full_attention(query_map, key_map, value, patch_size, temperature=options.temperature, key_mask=mask)
         else:
             out, field = ps_attention(
-                asked, given, value, patch_size, options.k, options.iterations,
+                query_map, key_map, value, patch_size, options.k, options.iterations,
                 aggregation=options.attention == "aggregation", temperature=options.temperature, key_mask=mask,
                 seed=options.seed, return_field=True,
             )  # fmt: skip

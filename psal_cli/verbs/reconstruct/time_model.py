@@ -14,7 +14,7 @@ PAIR = 0.12  # a pair of pixels, pixel of a patch and channel, with full attenti
 
 
 def cost(query: Header, key: Header, formats: Mapping[str, str], options: ReconstructOptions) -> timing.Cost:
-    """What it takes to read both pictures, to rebuild one of them and to write it.
+    """The cost of reading both pictures, rebuilding one of them and writing it.
 
     Args:
         query, key: what their files say of them.

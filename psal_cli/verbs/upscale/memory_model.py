@@ -1,6 +1,6 @@
 """Memory of upscale: bytes at each of its steps, from the header of the picture."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from psal_cli import memory
 from psal_cli.errors import MemoryLimitError
+from psal_cli.foreign.network import ForeignNetwork
 from psal_cli.image import Header
 from psal_cli.networks.csnln import CSNLN
 from psal_cli.verbs.upscale.networks import Network
@@ -23,6 +24,8 @@ SCORES = 70_000_000  # of its full attention within the scale, which is chunked
 PAIR = 9  # of a query that is worked on at a time and a key, with full attention
 ROOM = 2_000_000_000  # what full attention may take where no limit is given
 FIELD = 8  # of a pixel of the input: where it was found across the scales
+ROW = 48  # of a pixel of the result in the rows that are made at a time: four times three colours
+REDUCING = 200_000_000  # while a result is reduced to its size, a band of rows at a time
 STRIPS = 60_000_000  # of what is made a band of rows at a time, and of a sheet for --compare
 
 
@@ -43,6 +46,8 @@ def plan(
     ensemble: bool = False,
     streams: int = 0,
     limit: int | None = None,
+    size: tuple[int, int] | None = None,
+    held: int | None = None,
 ) -> Plan:
     """The most memory that a process will hold that reads, enlarges and writes a picture, and the strips that keep to a limit.
 
@@ -52,32 +57,62 @@ def plan(
         networks, ensemble: see `Upscaler`.
         streams: bytes that are piped in and out.
         limit: bytes.
+        size: (width, height) to which the result is reduced.
+        held: what `baseline` gave before any picture was loaded; None: it is asked now.
 
     Raises:
         InvalidValueError: a side that the search cannot count.
         MemoryLimitError: even the smallest strips take more.
     """
     check_sides(networks, header.width, header.height)
-    libraries = memory.libraries(baseline(networks))
-    for largest in CHOICES:
-        working, most = _most(header, formats, networks, ensemble, largest)
+    libraries = memory.libraries(baseline(networks) if held is None else held)
+    for largest in _choices(header, networks):
+        working, most = _most(header, formats, networks, ensemble, largest, size)
         most += libraries + streams + STRIPS
-        fits = most <= limit if limit is not None else largest == CHOICES[-1] or working <= ROOM or not _full(networks)
+        fits = most <= limit if limit is not None else _is_chosen(networks, largest, working, most)
         if fits:
             return Plan(most, largest, f"{memory.in_words(most)}, {largest} pixels at a time")
-    size, allowed = f"{header.width}x{header.height}", memory.at_most(limit or 0)
-    raise MemoryLimitError(f"{size} takes {memory.in_words(most)} at least, {allowed} are allowed", most, limit)
+    words, allowed = f"{header.width}x{header.height}", memory.at_most(limit or 0)
+    raise MemoryLimitError(f"{words} takes {memory.in_words(most)} at least, {allowed} are allowed", most, limit)
 
 
 def strip_pixels(header: Header, networks: tuple[Network, ...], ensemble: bool) -> int:
-    """How many pixels to work on at a time where no limit is given: fewer where full attention would take much memory."""
-    formats = {"output": "PNG"}
-    fitting = (size for size in CHOICES if _most(header, formats, networks, ensemble, size)[0] <= ROOM or not _full(networks))
-    return next(fitting, CHOICES[-1])
+    """How many pixels to work on at a time where no limit is given: fewer where that would take much memory."""
+    for largest in _choices(header, networks):
+        working, most = _most(header, {"output": "PNG"}, networks, ensemble, largest, None)
+        if _is_chosen(networks, largest, working, most + (memory.resident() or 0)):
+            return largest
+    return CHOICES[-1]
+
+
+def _choices(header: Header, networks: tuple[Network, ...]) -> Iterator[int]:
+    """Numbers of pixels to work on at a time, the best first: of networks that look at the whole picture, all of it."""
+    size = header.width * header.height
+    for network in networks:
+        if isinstance(network, ForeignNetwork) and network.traits.reach is None and size > CHOICES[0]:
+            yield size
+        size *= network.scale**2
+    yield from CHOICES
+
+
+def _is_chosen(networks: tuple[Network, ...], largest: int, working: int, most: int) -> bool:
+    """Whether to work on so many pixels at a time where no limit is given. A network of which pieces show is run on the whole
+    picture where the system has the memory."""
+    if largest == CHOICES[-1] or working <= ROOM:
+        return True
+    if any(isinstance(x, ForeignNetwork) and x.traits.reach is None for x in networks):
+        room = memory.available()
+        return largest >= CHOICES[0] and room is not None and most <= room + (memory.resident() or 0)
+    return not _costly(networks)
 
 
 def _most(
-    header: Header, formats: Mapping[str, str], networks: tuple[Network, ...], ensemble: bool, largest: int
+    header: Header,
+    formats: Mapping[str, str],
+    networks: tuple[Network, ...],
+    ensemble: bool,
+    largest: int,
+    reduced: tuple[int, int] | None,
 ) -> tuple[int, int]:
     """Bytes of what a network works on, at most, and at the most expensive of: reading, each pass, writing."""
     itemsize, area, sides = header.bits // 8, header.width * header.height, sorted((header.width, header.height))
@@ -85,16 +120,23 @@ def _most(
     joined = area * each * header.alpha  # colours and alpha as one array
     kept = area * (each + FIELD) + joined
     most, working = memory.reading(area, header.channels, itemsize, header.alpha, header.format), 0
+    if itemsize == 4:  # of floats: their file and its bytes beside them; later the picture within 0 and 1, and what is beyond
+        most, kept = max(most, 3 * area * each), kept + 8 * header.channels * area
     for network in networks:
         size = area * network.scale**2
         result = size * each + 4 * header.channels * size * ensemble
         short, long = sides
-        shapes = ((short, long), (long, short)) if ensemble else ((short, long),)
+        turned = ensemble or isinstance(network, ForeignNetwork)  # it need not lie across the longer side
+        shapes = ((short, long), (long, short)) if turned else ((short, long),)
         at_work = max(_working(network, width, height, largest) for width, height in shapes) + 12 * area
         working = max(working, at_work)
         most = max(most, kept + result + at_work)
         area, sides = size, [side * network.scale for side in sides]
         kept += size * each
+    if reduced and sorted(reduced) != sides:
+        area = reduced[0] * reduced[1]
+        kept += area * each
+        most = max(most, kept + REDUCING)
     encoder = memory.writing(area, header.channels, itemsize, header.alpha, formats["output"], header.format in memory.LOSSLESS)
     joined = area * each * header.alpha
     return working, max(most, kept + max(joined, encoder))  # a field is drawn for less than it was searched for
@@ -103,17 +145,26 @@ def _most(
 def _working(network: Network, width: int, height: int, largest: int) -> int:
     """Bytes that are taken, at most, beside picture and result, with strips of so many pixels' width."""
     area, scale = width * height, network.scale
+    if isinstance(network, ForeignNetwork):
+        tiling = network.tiling(height, width, largest)
+        rows = max(x.last - x.first for x in tiling.rows)
+        return network.traits.bytes(tiling.looked) + ROW * rows * width * scale**2
     looked = min(strip_rows(width, largest) + 2 * network.halo, height) * width
     full = _full((network,))
     if isinstance(network, CSNLN):
         features = network.features
         enlarged = 4 if scale == 4 else 1  # the map of twice the resolution, to which the second stage attends
-        found = features * (CSNLN_KEPT * area * enlarged + CSNLN_STRIP * looked * scale**2)
+        total = features * (CSNLN_KEPT * area * enlarged + CSNLN_STRIP * looked * scale**2)
         keys = area * enlarged // network.SEM.ratio**2
-        return int(found + (SCORES + PAIR * keys * looked * enlarged if full else 0))
+        return int(total + (SCORES + PAIR * keys * looked * enlarged if full else 0))
     drawn = KEPT * area + (FEATURE * network.head.out_channels + DRAWN * scale**2) * looked
-    found = int(max(drawn, SEARCHED * area + LEFT * looked))
-    return found + (PAIR * (area // network.ratio**2) * looked if full else 0)
+    total = int(max(drawn, SEARCHED * area + LEFT * looked))
+    return total + (PAIR * (area // network.ratio**2) * looked if full else 0)
+
+
+def _costly(networks: tuple[Network, ...]) -> bool:
+    """Whether more pixels at a time may take much more memory."""
+    return _full(networks) or any(isinstance(network, ForeignNetwork) for network in networks)
 
 
 def _full(networks: tuple[Network, ...]) -> bool:

@@ -1,42 +1,82 @@
-"""The networks of `psal_cli.upscale`: those that ship, and files of the user's."""
+"""The networks of `psal_cli.upscale`: those that ship, and those of the user's."""
 
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
 from functools import cache
+from pathlib import Path
+from threading import Lock
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from psal_cli import weights as stored
 from psal_cli.errors import InputError, InvalidValueError
+from psal_cli.foreign import files as foreign
+from psal_cli.foreign import folder
+from psal_cli.foreign.network import ForeignNetwork
 from psal_cli.networks.csnln import CSNLN
 from psal_cli.networks.residual_psal import ResidualPSAL
 from psal_cli.networks.upscaling import UpscalingNetwork
-from psal_cli.verbs.upscale.options import SCALES
+from psal_cli.verbs.upscale.options import UpscaleOptions, Weights
+from psal_cli.verbs.upscale.sizes import PASSES, Size, asked, check_factor, factor_for, passes_of, size_wanted
 
-PASSES = {2: (2,), 3: (3,), 4: (4,), 8: (2, 4)}  # with 4 first the second network would see sixteen times the pixels
+OwnNetwork = ResidualPSAL | UpscalingNetwork | CSNLN
+Network = OwnNetwork | ForeignNetwork
 
-Network = ResidualPSAL | UpscalingNetwork | CSNLN
+Maker = Callable[[dict[str, Tensor], stored.Recipe, str], OwnNetwork]
+
+_modules: WeakKeyDictionary[nn.Module, tuple[int, ForeignNetwork]] = WeakKeyDictionary()
+_lock = Lock()
 
 
 def networks_for(
-    scale: int, model: str = "clean", weights: str | None = None, attention: str = "psal", device: str = "cpu"
+    scale: int, model: str = "clean", weights: Weights | None = None, attention: str = "psal", device: str = "cpu"
 ) -> tuple[Network, ...]:
-    """The network of each pass; a second one always sees a clean picture.
+    """The network of each pass; a second one of those that ship always sees a clean picture. Of a scale of 1, none.
 
     They are shared by all callers, who must not change them: see `psal_cli.weights.private_copy`.
 
     Raises:
-        InvalidValueError: another scale, or weights for a scale that takes two networks.
+        InvalidValueError: another scale.
         InputError: weights that do not fit.
     """
+    if scale == 1:
+        return ()
+    if weights is not None:
+        network = network_of(weights, None, attention, device)
+        passes = passes_of(network.scale)
+        check_factor(scale, passes, called(weights))
+        return (network,) * len(passes[scale])
     if scale not in PASSES:
-        raise InvalidValueError("scale", scale, f"one of {', '.join(map(str, SCALES))}")
-    if weights and len(PASSES[scale]) > 1:
-        raise InvalidValueError("weights", weights, f"none with scale {scale}, which takes two networks")
-    if weights:
-        return (network_of(weights, scale, attention, device),)
+        raise InvalidValueError("scale", scale, f"one of {', '.join(map(str, PASSES))}")
     models = (model, "clean")
     sources = [(weights_of(x, models[number]), x) for number, x in enumerate(PASSES[scale])]
     return tuple(network_of(source, x, attention, device) for source, x in sources)
+
+
+def prepared(size: Size, scale: float | None, options: UpscaleOptions) -> tuple[tuple[Network, ...], Size]:
+    """The network of each pass for a picture of size (width, height), and the size of the result.
+
+    scale: None for the size that the options name, or, where they name none, that of the user's network.
+
+    Raises:
+        InvalidValueError: a factor or a size that cannot be had.
+        InputError: weights that do not fit.
+    """
+    passes = PASSES
+    if options.weights is not None:
+        own = network_of(options.weights, None, options.attention, options.device)
+        passes = passes_of(own.scale)
+        sized = any(x is not None for x in (options.width, options.height, options.long_side, options.megapixels))
+        scale = own.scale if scale is None and not sized else scale
+        check_factor(scale, passes, called(options.weights))
+    wanted = size_wanted(size, scale, options)
+    factor = factor_for(size, wanted, passes, asked(scale, options)[0])
+    return networks_for(factor, options.model, options.weights, options.attention, options.device), wanted
 
 
 def weights_of(scale: int, model: str) -> str:
@@ -44,45 +84,109 @@ def weights_of(scale: int, model: str) -> str:
     return f"upscale-x{scale}" + ("" if model == "clean" else f"-{model}")
 
 
-def network_of(source: str, scale: int, attention: str = "psal", device: str = "cpu") -> Network:
-    """A network with weights that ship, by name, or of a file: psal's own, or those published with CSNLN.
+def called(source: Weights) -> str:
+    """What to call weights in a message."""
+    return os.fspath(source) if isinstance(source, str | os.PathLike) else type(source).__name__
 
-    The architecture shows in the shapes of the tensors. Raises InputError when they do not fit, or are of another scale.
+
+def network_of(source: Weights, scale: int | None = None, attention: str = "psal", device: str = "cpu") -> Network:
+    """A network with weights that ship, by name, of a file, or of the user's model folder, or a module of the caller's.
+
+    The architecture shows in the shapes of the tensors: psal's own, that published with CSNLN, or one that spandrel knows.
+
+    Args:
+        scale: that it must have, None for any.
+
+    Raises:
+        InputError: weights that do not fit.
+        InvalidValueError: they are of another scale, or a module does not enlarge.
     """
-    return _cached(source, scale, attention, device)
+    if isinstance(source, str | os.PathLike):
+        name = os.fspath(source)
+        path = None if name in stored.manifest() else folder.find(name)
+        network = _cached(name, path and _Stamp.of(path), attention, device)
+    elif isinstance(source, nn.Module):
+        network = _of_module(source)
+    else:
+        raise InvalidValueError("weights", type(source).__name__, "a file, the name of one, or a torch.nn.Module")
+    if scale is not None and network.scale != scale:
+        raise InvalidValueError("scale", scale, f"{network.scale}, by which {called(source)} enlarges, or other weights")
+    return network
+
+
+def _of_module(module: nn.Module) -> Network:
+    """Measured once, and again after its weights have changed in place."""
+    if isinstance(module, Network):
+        return module
+    version = sum(x._version for x in (*module.parameters(), *module.buffers()))
+    with _lock:
+        known = _modules.get(module)
+    if known is None or known[0] != version:
+        known = (version, foreign.of_module(module))
+        with _lock:
+            _modules[module] = known
+    return known[1]
+
+
+class _Stamp(NamedTuple):
+    """A file as it is now: another one of that name, or one that was written again, is loaded anew."""
+
+    path: Path
+    changed: int
+    size: int
+
+    @classmethod
+    def of(cls, path: Path) -> _Stamp:
+        facts = stored.existing(path).stat()
+        return cls(path.resolve(), facts.st_mtime_ns, facts.st_size)
 
 
 @cache
-def _cached(source: str, scale: int, attention: str, device: str) -> Network:
-    state, recipe = stored.resolve(source)
-    make = _published if any(name.startswith("SEM.") for name in state) else _residual if "merge.weight" in state else _own
+def _cached(source: str, stamp: _Stamp | None, attention: str, device: str) -> Network:
+    """stamp: of the file that the name stands for, None of weights that ship."""
+    path = stamp.path if stamp else None
+    if path and foreign.is_onnx(path):
+        return foreign.enlarging(path, None, source)
+    state, recipe = stored.resolve(source, path)
+    make = _maker(state)
+    if make is None and path:
+        network = foreign.enlarging(path, state, source)
+        return network if network.cpu_only else stored.placed(network, device)
+    assert make is not None, "what ships is psal's own"
     try:
-        network = make(state, recipe, attention)
+        own = make(state, recipe, attention)
     except (KeyError, ValueError, IndexError) as error:
         raise InputError(f"{source} is no network for super-resolution that psal knows ({error})") from error
-    if network.scale != scale:
-        raise InvalidValueError("scale", scale, f"{network.scale}, by which {source} enlarges, or other weights")
-    return stored.placed(stored.load_strict(network, state, source), device)
+    return stored.placed(stored.load_strict(own, state, source), device)
 
 
-def _residual(state: dict[str, Tensor], recipe: stored.Recipe, attention: str) -> Network:
+def _maker(state: dict[str, Tensor]) -> Maker | None:
+    """What makes a network of these tensors, None where psal itself knows none."""
+    if any(name.startswith("SEM.") for name in state):
+        return _published
+    if {"merge.weight", "head.weight", "tail.weight"} <= state.keys():
+        return _residual
+    return _own if {"head.weight", "last.weight", "tail.weight"} <= state.keys() else None
+
+
+def _residual(state: dict[str, Tensor], recipe: stored.Recipe, attention: str) -> OwnNetwork:
     features, scale = state["head.weight"].shape[0], round((state["tail.weight"].shape[0] / 3) ** 0.5)
     blocks = len({name.split(".")[1] for name in state if name.startswith("body.")})
     cross = "cross.mix.weight" in state
-    before = int(recipe.get("before", min(3, blocks - 1)))
+    before = stored.entry(recipe, "before", min(3, blocks - 1))
     return ResidualPSAL(scale, features, blocks, before, cross=cross, attention=attention, kept=torch.float16)
 
 
-def _own(state: dict[str, Tensor], recipe: stored.Recipe, attention: str) -> Network:
+def _own(state: dict[str, Tensor], recipe: stored.Recipe, attention: str) -> OwnNetwork:
     features, scale = state["head.weight"].shape[0], round((state["tail.weight"].shape[0] / 3) ** 0.5)
     blocks = len({name.split(".")[1] for name in state if name.startswith("body.")})
-    before = int(recipe.get("before", 4))
+    before = stored.entry(recipe, "before", 4)
     if any(name.startswith("cross.") for name in state):
         return UpscalingNetwork(scale, features, blocks, before, attention=attention, kept=torch.float16)
     return UpscalingNetwork(scale, features, blocks, before, cross=False)
 
 
-def _published(state: dict[str, Tensor], recipe: stored.Recipe, attention: str) -> Network:
+def _published(state: dict[str, Tensor], recipe: stored.Recipe, attention: str) -> OwnNetwork:
     features = state["head.0.0.weight"].shape[0]
     depth = state["tail.0.weight"].shape[1] // features
     scale = 4 if "SEM.down_sample_3.0.weight" in state else {9: 3}.get(state["SEM.down_sample_1.0.weight"].shape[2], 2)

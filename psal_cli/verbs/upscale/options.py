@@ -1,15 +1,27 @@
 """The options of `psal_cli.upscale`. Importing this loads neither torch nor OpenCV."""
 
 from dataclasses import dataclass
-from typing import TypedDict
+from os import PathLike
+from typing import Protocol, TypedDict
 
 from psal_cli.errors import InvalidValueError
 from psal_cli.verbs import validation
 
-SCALES = (2, 3, 4, 8)
-MODELS = ("clean", "photo")
+MOST = 16  # the largest factor
+MODELS = ("clean", "photo")  # "auto" chooses among them
 ATTENTIONS = ("psal", "full")
 STRIPS = tuple(1 << power for power in range(19, 11, -1))  # pixels of the input that may be worked on at a time
+
+
+class Module(Protocol):
+    """What of a torch.nn.Module is asked for: torch is not imported here."""
+
+    training: bool
+
+    def __call__(self, image: object, /) -> object: ...
+
+
+Weights = str | PathLike[str] | Module  # a file, the name of one, or a network
 
 
 @dataclass(frozen=True)
@@ -18,11 +30,17 @@ class UpscaleOptions:
 
     Attributes:
         model: which of the weights that ship: "clean" for pictures that were reduced and nothing else, "photo" for compressed,
-            noisy or sharpened ones.
-        weights: a file of other weights, .safetensors, or a published .pt or .pth of CSNLN.
+            noisy or sharpened ones; "auto" chooses by the pixels (`psal_cli.verbs.upscale.degradation`).
+        weights: another network: a file of psal's own weights or CSNLN's, or of any architecture that spandrel knows
+            (.safetensors, .pth), an ONNX file, the name of one in the user's model folder, or a module on the CPU,
+            [B, 3, H, W] in [0, 1] -> the same a whole number of times larger. Its scale is used.
         attention: "psal", or "full", whose time grows with the square of the picture.
         ensemble: the mean of the results for the picture turned and mirrored in all eight ways, at eight times the cost.
         strip_pixels: pixels of the input that are worked on at a time; None for as many as fit.
+        width: pixels of the result, in place of a factor. The proportions stay.
+        height: the same; with both the result fits into them.
+        long_side: pixels of its longer side.
+        megapixels: how many million pixels it has.
         seed: of the random search, 0 to 2^32 - 1. The same seed gives the same picture for any number of threads.
         device: "cpu", "cuda" or "cuda:N".
 
@@ -34,19 +52,27 @@ class UpscaleOptions:
         False
     """
 
-    model: str = "clean"
-    weights: str | None = None
+    model: str = "auto"
+    weights: Weights | None = None
     attention: str = "psal"
     ensemble: bool = False
     strip_pixels: int | None = None
+    width: int | None = None
+    height: int | None = None
+    long_side: int | None = None
+    megapixels: float | None = None
     seed: int = 0
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        validation.one_of("model", self.model, MODELS)
+        validation.one_of("model", self.model, ("auto", *MODELS))
         validation.one_of("attention", self.attention, ATTENTIONS)
-        if self.strip_pixels is not None and self.strip_pixels < 1:
-            raise InvalidValueError("strip_pixels", self.strip_pixels, "at least 1")
+        for name in ("strip_pixels", "width", "height", "long_side"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InvalidValueError(name, value, "at least 1")
+        if self.megapixels is not None:
+            validation.above_zero("megapixels", self.megapixels)
         validation.seed(self.seed)
         validation.device(self.device)
 
@@ -55,9 +81,13 @@ class UpscaleChanges(TypedDict, total=False):
     """The same as keywords."""
 
     model: str
-    weights: str | None
+    weights: Weights | None
     attention: str
     ensemble: bool
     strip_pixels: int | None
+    width: int | None
+    height: int | None
+    long_side: int | None
+    megapixels: float | None
     seed: int
     device: str

@@ -12,9 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from psal_cli.errors import InvalidValueError
+from psal_cli.foreign.network import ForeignNetwork
 from psal_cli.image.arrays import to_depth, white_of
+from psal_cli.image.reduction import reduced_to
 from psal_cli.memory_fallback import RunMode, first_that_fits, run_modes
-from psal_cli.networks.csnln import Pasting
+from psal_cli.networks.pasting import Pasting
+from psal_cli.networks.upscaling import enlarged
 from psal_cli.ops.validation import MAX_SIDE
 from psal_cli.patchmatch.diffusion import diffused
 from psal_cli.strips import rows_within, strips
@@ -49,8 +52,9 @@ class Upscaler:
         ensemble: bool = False,
     ):
         """largest: pixels of the input that are worked on at a time; seed, ensemble: see `UpscaleOptions`."""
-        self.networks = [private_copy(network) for network in networks]
+        self.networks = [x if isinstance(x, ForeignNetwork) else private_copy(x) for x in networks]  # it has no seeds to set
         self.ensemble = ensemble
+        device = "cpu" if any(isinstance(x, ForeignNetwork) and x.cpu_only for x in networks) else device
         self.modes = run_modes(device, largest, FEWEST)
         self.field: Field | None = None  # of the last picture that was enlarged
         self.device = device  # where the last one was: the CPU as soon as any of it was
@@ -58,9 +62,18 @@ class Upscaler:
             layer.seed = seed
 
     def __call__(
-        self, pixels: np.ndarray, alpha: np.ndarray | None = None, progress: Progress | None = None
+        self,
+        pixels: np.ndarray,
+        alpha: np.ndarray | None = None,
+        progress: Progress | None = None,
+        size: tuple[int, int] | None = None,
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Pixels [H, W, C] and alpha [H, W], so many times larger, of the same dtype.
+
+        What floats have below 0 and above 1, which no network has seen, is enlarged by the cubic kernel and added.
+
+        Args:
+            size: (width, height) to which the result is then reduced.
 
         Raises:
             InvalidValueError: a side that the search cannot count.
@@ -71,21 +84,29 @@ class Upscaler:
             pixels = _spread(pixels, alpha)
         maps, turns = 1 + (alpha is not None), 8 if self.ensemble else 1
         rows_for = partial(strip_rows, largest=self.modes[0].largest)
-        meter = Meter(progress, total_cost(self.networks, pixels.shape[:2], rows_for, maps, turns))
+        meter = Meter(progress, total_cost(self.networks, pixels.shape[:2], rows_for, self.modes[0].largest, maps, turns))
         times = prod(network.scale for network in self.networks)
         meter.text = f"{pixels.shape[1] * times}x{pixels.shape[0] * times}"
         self._watch(pixels.shape[0], pixels.shape[1])
         self.device = self.modes[0].device
+        given = pixels
         for network in self.networks:
             pixels = self._enlarged(network, pixels, meter)
+        if self.networks and given.dtype.kind == "f":
+            _add_excess(pixels, given, times)
         if alpha is not None:
             for network in self.networks:
                 alpha = _flat_kept(alpha, self._enlarged(network, alpha[..., None], meter)[..., 0], network.scale)
+        if size is not None and size != pixels.shape[1::-1]:
+            pixels = reduced_to(pixels, size)
+            alpha = None if alpha is None else reduced_to(alpha[..., None], size)[..., 0]
         return pixels, alpha
 
     def _watch(self, height: int, width: int) -> None:
         """Keeps the first field of the first network that is of the whole picture: others are of it reduced, or turned."""
         self.field = None
+        if not self.networks:
+            return
         ratio = self.networks[0].ratio
         lies = _lies((height, width))
 
@@ -107,7 +128,9 @@ class Upscaler:
     def _drawn(self, network: Network, pixels: np.ndarray, mode: RunMode, meter: Meter) -> np.ndarray:
         """Strips lie across the longer side: they and what is looked at around them are then the shortest."""
         height, width, channels = pixels.shape
-        lies = _lies((height, width))
+        lies = _lies((height, width)) and not isinstance(network, ForeignNetwork)
+        if isinstance(network, ForeignNetwork):
+            _say_if_blended(network, height, width, mode.largest)
         out = np.empty((height * network.scale, width * network.scale, channels), pixels.dtype)
         view, seen = (x.swapaxes(0, 1) if lies else x for x in (out, pixels))
         if not self.ensemble:
@@ -130,18 +153,41 @@ class Upscaler:
         network = on_device(network, mode.device)
         height, width, channels = pixels.shape
         white = white_of(pixels.dtype)
-        image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32)).to(mode.device).div_(white)
-        image = image[None].expand(1, 3, -1, -1)
+        values = np.array(pixels.transpose(2, 0, 1), np.float32, order="C")  # a copy, since it is divided in place
+        image = torch.from_numpy(values).to(mode.device).div_(white)
+        image = image.clamp_(0, 1)[None].expand(1, 3, -1, -1)
         top, rows = 0, strip_rows(width, mode.largest)
-        meter.begin(network_cost(network, height, width, rows))
+        meter.begin(network_cost(network, height, width, rows, mode.largest))
+        if isinstance(network, ForeignNetwork):
+            parts = network.pieces(image, mode.largest, lambda pixels: meter.spend(network.traits.nanoseconds * pixels))
+        else:
+            parts = network.parts(image, rows)
         with torch.autocast(torch.device(mode.device).type, torch.float16, enabled=mode.half), metered(network, meter.spend):
-            for part in network.parts(image, rows):
-                found = part[0].float()
-                found = found if channels == 3 else found.mean(0, keepdim=True)
-                bottom = top + found.shape[1]
-                yield slice(top, bottom), found.permute(1, 2, 0).cpu().numpy()
+            for part in parts:
+                drawn = part[0].float()
+                drawn = drawn if channels == 3 else drawn.mean(0, keepdim=True)
+                bottom = top + drawn.shape[1]
+                yield slice(top, bottom), drawn.permute(1, 2, 0).cpu().numpy()
                 top = bottom
-                meter.spend(strip_cost(network, found[0].numel() // network.scale**2))
+                meter.spend(strip_cost(network, drawn[0].numel() // network.scale**2))
+
+
+def _say_if_blended(network: ForeignNetwork, height: int, width: int, largest: int) -> None:
+    plan = network.tiling(height, width, largest)
+    if plan.blended:
+        side = f"{plan.columns[0].last - plan.columns[0].first}x{plan.rows[0].last - plan.rows[0].first}"
+        why = "takes pictures of one size" if network.sizes.fixed else "looks at the whole picture, which takes more memory"
+        log.warning("%s %s: drawn in overlapping tiles of %s and blended", network.about.source, why, side)
+
+
+def _add_excess(pixels: np.ndarray, given: np.ndarray, times: int) -> None:
+    """Adds to an enlarged picture, in place, what the original, float32 [H, W, C], has below 0 and above 1."""
+    for part in strips(len(given), rows_within(BAND, given[0].size * times**2), SEEN):
+        near = torch.from_numpy(np.ascontiguousarray(given[part.first : part.last].transpose(2, 0, 1)))[None]
+        for excess, sign in (((near - 1).clamp(min=0), 1), ((-near).clamp(min=0), -1)):
+            if bool(excess.any()):
+                added = part.kept(enlarged(excess, times), times).clamp(min=0)[0].permute(1, 2, 0).numpy()
+                pixels[part.top * times : part.bottom * times] += sign * added
 
 
 def _lies(size: tuple[int, int]) -> bool:
@@ -173,7 +219,7 @@ def _spread(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     hidden = torch.from_numpy(alpha == 0)[None, None].float()
     image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32))[None]
     filled = diffused(image * (1 - hidden), hidden)[0].permute(1, 2, 0).numpy()
-    filled = np.rint(filled) if pixels.dtype.kind == "u" else filled.clip(0, 1)
+    filled = np.rint(filled) if pixels.dtype.kind == "u" else filled
     return np.where(alpha[..., None] == 0, filled, pixels).astype(pixels.dtype)
 
 

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
-from psal_cli.networks.csnln import CSNLN, Pasting
+from psal_cli.foreign.network import ForeignNetwork
+from psal_cli.networks.csnln import CSNLN
+from psal_cli.networks.pasting import Pasting
 from psal_cli.networks.residual_psal import ResidualPSAL
 from psal_cli.networks.upscaling import ResidualBlock, UpscalingNetwork
 from psal_cli.strips import strips
@@ -20,9 +22,11 @@ DRAWN = 100.0  # a pixel of the result: enlarging, adding, rounding
 OTHER = 0.03  # a pixel and weight: a network of another kind
 
 
-def network_cost(network: Network, height: int, width: int, rows: int) -> float:
-    """Of a network on a picture, in strips of so many rows."""
+def network_cost(network: Network, height: int, width: int, rows: int, largest: int) -> float:
+    """Of a network on a picture, in strips of so many rows, or in pieces of so many pixels."""
     drawn = DRAWN * height * width * network.scale**2
+    if isinstance(network, ForeignNetwork):
+        return drawn + network.traits.nanoseconds * network.tiling(height, width, largest).total
     if isinstance(network, CSNLN):
         passes = network.depth * (5 if network.scale == 4 else 1)  # the second stage works at twice the resolution
         return drawn + passes * _published(network) * height * width
@@ -50,13 +54,18 @@ def strip_cost(network: Network, pixels: int) -> float:
 
 
 def total_cost(
-    networks: Sequence[Network], size: tuple[int, int], rows_for: Callable[[int], int], maps: int, turns: int
+    networks: Sequence[Network],
+    size: tuple[int, int],
+    rows_for: Callable[[int], int],
+    largest: int,
+    maps: int,
+    turns: int,
 ) -> float:
-    """Of all networks, one after another. size: (height, width); rows_for: the rows of a strip at a width; maps: pictures, and
-    alpha; turns: how many times each is drawn."""
+    """Of all networks, one after another. size: (height, width); rows_for: the rows of a strip at a width; largest: pixels of a
+    piece; maps: pictures, and alpha; turns: how many times each is drawn."""
     total, (height, width) = 0.0, (max(size), min(size))  # strips lie across the longer side
     for network in networks:
-        total += maps * turns * network_cost(network, height, width, rows_for(width))
+        total += maps * turns * network_cost(network, height, width, rows_for(width), largest)
         height, width = height * network.scale, width * network.scale
     return total
 
@@ -65,11 +74,11 @@ def total_cost(
 def metered(network: Network, spend: Callable[[float], None]) -> Iterator[None]:
     """While entered, `spend` is called with the cost of each step of a network that no one else uses."""
 
-    def block(layer: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> None:
-        spend(BLOCK * made.shape[1] ** 2 * made.shape[2] * made.shape[3])
+    def block(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        spend(BLOCK * output.shape[1] ** 2 * output.shape[2] * output.shape[3])
 
-    def attention(layer: nn.Module, given: tuple[Tensor, ...], made: object) -> None:
-        spend((_published(network) if isinstance(network, CSNLN) else SEARCH) * given[0].shape[2] * given[0].shape[3])
+    def attention(layer: nn.Module, inputs: tuple[Tensor, ...], output: object) -> None:
+        spend((_published(network) if isinstance(network, CSNLN) else SEARCH) * inputs[0].shape[2] * inputs[0].shape[3])
 
     hooks = [layer.register_forward_hook(block) for layer in network.modules() if isinstance(layer, ResidualBlock)]
     hooks += [layer.register_forward_hook(attention) for layer in network.modules() if isinstance(layer, Pasting)]

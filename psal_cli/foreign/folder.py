@@ -1,0 +1,62 @@
+"""The user's model folder: networks that lie there are found by their name."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from psal_cli.errors import InputError
+
+VARIABLE = "PSAL_MODELS"  # further folders, separated as in PATH; they come first
+SUFFIXES = (".safetensors", ".pth", ".pt", ".onnx")
+
+
+def own_folder() -> Path:
+    """Where the platform keeps a user's data, of psal: it need not exist."""
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library/Application Support"
+    else:
+        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share")
+    return base / "psal" / "models"
+
+
+def folders() -> list[Path]:
+    """Where networks are looked up, in this order."""
+    named = [Path(text).expanduser() for text in os.environ.get(VARIABLE, "").split(os.pathsep) if text]
+    try:
+        return [*named, own_folder()]
+    except RuntimeError:  # there is no home
+        return named
+
+
+def listed() -> Iterator[Path]:
+    """The files of all folders whose names end as networks' do; of those with one name only the first, which is found."""
+    seen = set[str]()
+    for folder in folders():
+        try:
+            paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+        except OSError:
+            continue
+        for path in paths:
+            if path.name not in seen:
+                seen.add(path.name)
+                yield path
+
+
+def find(name: str) -> Path:
+    """The file that a name stands for: itself where there is one, else a file of that name, or that stem, in the folders.
+
+    Raises InputError where there is none.
+    """
+    path = Path(name)
+    if path.exists():
+        return path
+    if len(path.parts) != 1:
+        raise InputError(f"{name}: no such file")
+    entries = list(listed())
+    same = [x for x in entries if x.name == name] or [x for x in entries if x.stem == name]
+    if not same:
+        raise InputError(f"{name}: no such file, and none of that name in the model folder: `psal models` lists what there is")
+    return same[0]

@@ -1,0 +1,126 @@
+"""Networks in .pth and .safetensors files, of whatever architecture spandrel recognises by the tensors."""
+
+import sys
+import types
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from psal_cli.errors import InputError, is_out_of_memory
+from psal_cli.foreign.about import ENLARGES, INPAINTS, About, digest, licence_in, safetensors_metadata
+from psal_cli.foreign.network import Sizes
+
+if TYPE_CHECKING:
+    from spandrel import ModelDescriptor
+
+TASKS = {
+    "SR": ENLARGES,
+    "Inpainting": INPAINTS,
+    "FaceSR": "the restoration of faces",
+    "Restoration": "the restoration of pictures at their own size",
+}
+EXTRA = "pip install 'psal[models]'"
+VISION = ("torchvision", "torchvision.transforms", "torchvision.transforms.functional")
+
+_lock = Lock()
+
+
+class Described(nn.Module):
+    """A network with the way to call it that spandrel knows, without its rounding to [0, 1], in which gradients end."""
+
+    def __init__(self, model: nn.Module, call: Callable[..., Tensor]):
+        super().__init__()
+        self.model, self.call = model, call
+
+    def forward(self, *images: Tensor) -> Tensor:
+        return self.call(self.model, *images)
+
+
+def load(path: Path, state: dict[str, Tensor], name: str) -> tuple[nn.Module, About, Sizes, int]:
+    """A network, what is known of it, and the sizes and channels that it takes.
+
+    Args:
+        path: of the file; state: its tensors; name: what to call it in errors.
+
+    Raises:
+        InputError: no architecture that spandrel knows, or tensors that do not fit it; spandrel is not installed.
+    """
+    with _imported(name) as spandrel, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of how the architectures initialise what is then loaded
+        try:
+            descriptor: ModelDescriptor = spandrel.ModelLoader().load_from_state_dict(
+                spandrel.canonicalize_state_dict(dict(state))
+            )
+        except spandrel.UnsupportedModelError as error:
+            raise InputError(
+                f"{name} is no network for super-resolution that psal or spandrel knows: give another file, or export it as ONNX"
+            ) from error
+        except Exception as error:  # an architecture that was recognised by a few names may fail in any way on the others
+            if is_out_of_memory(error):
+                raise
+            what = " ".join(str(error).split())[:120]
+            raise InputError(
+                f"{name} does not fit the architecture that its tensors' names belong to ({what}): give another file"
+            ) from error
+    model = descriptor.model.float().eval().requires_grad_(False)
+    if bad := [key for key, x in model.state_dict().items() if not x.isfinite().all()]:
+        raise InputError(f"{name} contains NaN or infinity in {bad[0]}: it was saved from a failed training")
+    about = About(
+        source=name,
+        architecture=descriptor.architecture.name,
+        task=TASKS.get(descriptor.purpose, descriptor.purpose),
+        scale=descriptor.scale,
+        parameters=sum(x.numel() for x in model.parameters()),
+        details=tuple(descriptor.tags),
+        licence=licence_in(safetensors_metadata(path)) if path.suffix == ".safetensors" else None,
+        sha256=digest(path),
+    )
+    needs = descriptor.size_requirements
+    sizes = Sizes(max(needs.minimum, 1), needs.multiple_of, needs.square)
+    channels = descriptor.input_channels if descriptor.input_channels == descriptor.output_channels else 0
+    return Described(model, descriptor._call_fn), about, sizes, channels
+
+
+@contextmanager
+def _imported(name: str) -> Iterator[types.ModuleType]:
+    """spandrel, loaded when it is first needed: its import takes seconds.
+
+    It imports torchvision for three functions of networks that do not enlarge, and with it fails where torchvision is missing or
+    built for another torch. Then it gets empty names in their place, which are taken away again.
+    """
+    with _lock:
+        made = [] if "spandrel" in sys.modules or _has_vision() else _stand_ins()
+        try:
+            import spandrel
+        except ImportError as error:
+            if error.name not in ("spandrel", "einops"):  # another error, inside one of them
+                raise
+            raise InputError(
+                f"{name} is no network for super-resolution that psal itself knows; others need spandrel: {EXTRA}"
+            ) from error
+        finally:
+            for module in made:
+                sys.modules.pop(module, None)
+    yield spandrel
+
+
+def _has_vision() -> bool:
+    try:
+        import torchvision.transforms.functional  # noqa: F401
+    except Exception:  # one for another torch raises RuntimeError
+        return False
+    return True
+
+
+def _stand_ins() -> list[str]:
+    for module in VISION:
+        sys.modules[module] = types.ModuleType(module)
+    functional = sys.modules[VISION[-1]]
+    for function in ("rotate", "normalize", "InterpolationMode"):
+        setattr(functional, function, None)
+    return list(VISION)

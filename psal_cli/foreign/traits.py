@@ -1,0 +1,159 @@
+"""What has to be known of a network before it sees a large picture, measured once: its reach, its memory, its time."""
+
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from itertools import accumulate
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from psal_cli import memory, timing
+from psal_cli.foreign.reach import reach_of
+
+if TYPE_CHECKING:
+    from psal_cli.foreign.network import ForeignNetwork
+
+VERSION = 1  # of what is measured and how: others are measured again
+SIDES = (64, 128, 256, 512)  # pixels of the pieces on which memory is measured, until it shows
+SHOWN = 200_000_000  # bytes: less is lost in what the process holds anyway
+SPARE = 1.15  # times what was measured
+UNKNOWN = 40_000  # bytes a pixel, where the system does not tell: those of ESRGAN x4, and a third more
+GLOBAL = 1.25  # the power of the pixels from which on memory is said to grow faster than they do
+
+_lock = Lock()
+
+
+@dataclass(frozen=True)
+class Traits:
+    """How a network behaves.
+
+    Attributes:
+        reach: pixels around one on which it depends, a multiple of `period`; None where it depends on the whole picture.
+        period: a picture moved by a multiple of so many pixels gives the same result, moved.
+        memory: (pixels, bytes) of pieces, the smallest first: what the process grew by while it looked at one, or a smaller one.
+        power: of the pixels, with which memory grows beyond them: 1, or 2 where each is compared with all.
+        nanoseconds: of a pixel that is looked at, on one core of the machine that psal's other figures are of.
+    """
+
+    reach: int | None
+    period: int
+    memory: tuple[tuple[int, int], ...]
+    power: float
+    nanoseconds: float
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        grid = f" on a grid of {self.period}" if self.period > 1 else ""
+        looks = "looks at the whole picture" if self.reach is None else f"looks {self.reach} pixels around each{grid}"
+        pixels, size = self.memory[-1]
+        return f"{looks}, {size / pixels / 1000:.1f} kB a pixel"
+
+    def bytes(self, pixels: int) -> int:
+        """What it holds while it looks at a piece of so many pixels.
+
+        Small pieces take more of each pixel: the C library keeps what lies between tensors that are not large.
+        """
+        last, size = self.memory[-1]
+        if pixels >= last:
+            return int(size * (pixels / last) ** self.power)
+        return int(np.interp(pixels, [few for few, _ in self.memory], [taken for _, taken in self.memory]))
+
+
+def traits_of(network: "ForeignNetwork") -> Traits:
+    """What is known of the network's file from an earlier run, else what is measured now, and kept for later ones."""
+    sha256 = network.about.sha256
+    with _lock:  # two measurements at a time would count each other's memory
+        known = _load(sha256) if sha256 else None
+        if known is None:
+            known = _measured(network)
+            if sha256:
+                _save(sha256, known)
+    return known
+
+
+def cache_folder() -> Path:
+    """Where psal keeps what can be measured again."""
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library/Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "psal" / "networks"
+
+
+def _load(sha256: str) -> Traits | None:
+    try:
+        record = json.loads((cache_folder() / f"{sha256}.json").read_text())
+        if record["version"] != VERSION:
+            return None
+        measured = tuple((int(pixels), int(size)) for pixels, size in record["traits"].pop("memory"))
+        return Traits(memory=measured, **record["traits"]) if measured else None
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError):  # RuntimeError: there is no home
+        return None
+
+
+def _save(sha256: str, traits: Traits) -> None:
+    """Without it nothing is lost but the time of the next measurement."""
+    with suppress(OSError, RuntimeError):
+        folder = cache_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        part = folder / f"{sha256}.{os.getpid()}.part"
+        part.write_text(json.dumps({"version": VERSION, "traits": asdict(traits)}))
+        part.replace(folder / f"{sha256}.json")
+
+
+def _measured(network: "ForeignNetwork") -> Traits:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the architecture's own code
+        points_of_memory, seconds = _memory(network)
+        reach, period = reach_of(network)
+    memory.give_back()
+    least = 8 * (3 + 3 * network.scale**2)  # bytes of a pixel: what goes in and out, twice
+    sizes = [max(int(SPARE * grown), least * pixels) for pixels, grown in points_of_memory]
+    points = tuple(zip((pixels for pixels, _ in points_of_memory), accumulate(sizes, max), strict=True))
+    nanoseconds = 1e9 * seconds / points[-1][0] / timing.slowness()
+    return Traits(reach, period, points, _power(points), nanoseconds)
+
+
+def _power(points: Sequence[tuple[int, int]]) -> float:
+    """With which memory grows, of what the last two pieces took."""
+    if len(points) < 2 or points[-2][1] < SHOWN // 20:
+        return 1.0
+    (small, few), (large, many) = points[-2:]
+    return 2.0 if many / few > (large / small) ** GLOBAL else 1.0
+
+
+@torch.no_grad()
+def _memory(network: "ForeignNetwork") -> tuple[list[tuple[int, int]], float]:
+    """(pixels, bytes that the process grew by) of pieces, the smallest first; CPU seconds of the last one."""
+    fixed = network.sizes.fixed
+    sizes = [fixed] if fixed else [network.sizes.padded(side, side) for side in SIDES]
+    points: list[tuple[int, int]] = []
+    seconds = 0.0
+    for number, (height, width) in enumerate([sizes[0], *sizes]):
+        piece = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+        memory.give_back()
+        memory.reset_peak()
+        before, start = memory.resident(), time.process_time()
+        network(piece)
+        if not number:  # what libraries set up when they are first used is no piece's
+            continue
+        seconds = time.process_time() - start
+        most = memory.peak()
+        if before is None or most is None:
+            return [(height * width, UNKNOWN * height * width)], seconds
+        points.append((height * width, max(most - before, 0)))
+        if points[-1][1] >= SHOWN:
+            break
+    return points, seconds

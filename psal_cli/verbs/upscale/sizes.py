@@ -1,0 +1,81 @@
+"""How large a result is to be, and which factors lead there. Importing this loads neither torch nor OpenCV."""
+
+from collections.abc import Iterable, Mapping
+from math import floor, isfinite, prod, sqrt
+
+from psal_cli.errors import InvalidValueError
+from psal_cli.verbs.upscale.options import MOST, UpscaleOptions
+
+# Of a factor, those of the networks that ship whose product it is: with 4 first the second would see sixteen times the pixels.
+PASSES: dict[int, tuple[int, ...]] = {prod(x): x for x in ((2,), (3,), (4,), (2, 3), (2, 4), (3, 3), (3, 4), (4, 4))}
+Size = tuple[int, int]  # (width, height)
+
+
+def passes_of(scale: int) -> dict[int, tuple[int, ...]]:
+    """Of each factor, how often a network that enlarges by `scale` is applied."""
+    return {scale**count: (scale,) * count for count in range(1, 5) if count == 1 or scale**count <= MOST}
+
+
+def size_wanted(size: Size, scale: float | None, options: UpscaleOptions) -> Size:
+    """The size of the result: that nearest to what is asked, of the picture's own proportions.
+
+    Args:
+        size: of the picture. scale: a factor, None where the options name a size.
+
+    Raises:
+        InvalidValueError: no factor and no size, or more than one; a side that would have no pixel.
+    """
+    width, height = size
+    what, value = asked(scale, options)
+    if what == "scale":
+        if not (isfinite(value) and 1 < value <= MOST):
+            raise InvalidValueError("scale", f"{value:g}", f"above 1, at most {MOST}")
+        factor = float(value)
+    elif what == "long_side":
+        factor = value / max(size)
+    elif what == "megapixels":
+        factor = sqrt(value * 1e6 / (width * height))
+    else:
+        factor = min(new / old for new, old in ((options.width, width), (options.height, height)) if new is not None)
+    result = (floor(width * factor + 0.5), floor(height * factor + 0.5))
+    if min(result) < 1:
+        would = f"{value:g}, of which {width}x{height} becomes {result[0]}x{result[1]}"
+        raise InvalidValueError(what, would, "a size that leaves a pixel of each side")
+    return result
+
+
+def asked(scale: float | None, options: UpscaleOptions) -> tuple[str, float]:
+    """(name, value) of what says how large the result is to be; with width and height, of the width.
+
+    Raises InvalidValueError where nothing or several do.
+    """
+    box = ("width", options.width) if options.width is not None else ("height", options.height)
+    choices = (("scale", scale), box, ("long_side", options.long_side), ("megapixels", options.megapixels))
+    given = [(name, value) for name, value in choices if value is not None]
+    if len(given) != 1:
+        names_given = " and ".join(name for name, _ in given) or "missing"
+        raise InvalidValueError("scale", names_given, "one of scale, width and height, long_side and megapixels")
+    return given[0]
+
+
+def factor_for(size: Size, wanted: Size, factors: Iterable[int], what: str) -> int:
+    """The least of the factors that makes the picture as large as wanted, 1 where it is so already.
+
+    Raises InvalidValueError, of the argument `what`, where the largest is not enough.
+    """
+    if all(new <= old for new, old in zip(wanted, size, strict=True)):
+        return 1
+    enough = [factor for factor in sorted(factors) if all(old * factor >= new for new, old in zip(wanted, size, strict=True))]
+    if not enough:
+        needed = max(new / old for new, old in zip(wanted, size, strict=True))
+        times = f"{needed:.4g} times {size[0]}x{size[1]}"
+        raise InvalidValueError(what, times, f"at most {max(factors)} times")
+    return enough[0]
+
+
+def check_factor(scale: float | None, passes: Mapping[int, tuple[int, ...]], source: str) -> None:
+    """Raises InvalidValueError for a whole factor that the user's network does not enlarge by: it would be made by reduction."""
+    if scale is not None and float(scale).is_integer() and int(scale) not in passes:
+        own = min(passes)
+        others = "".join(f" or {factor}" for factor in sorted(passes)[1:])
+        raise InvalidValueError("scale", f"{scale:g}", f"{own}{others}, by which {source} enlarges, or other weights")
