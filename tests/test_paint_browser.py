@@ -188,6 +188,25 @@ def test_several_results_and_another_one(serve, browser, photo):
     browser.until(lambda: chosen() == ["false", "false", "true"], "state after the run")
 
 
+def test_painting_goes_on_during_a_run(serve, browser, photo):
+    address = serve(photo).address
+    browser.open(address)
+    use_patches(browser)
+    browser.driver.execute_script("document.getElementById('results').value = '4'")
+    browser.drag((300, 100), (330, 110))
+    browser.settled()
+    browser.click("run")
+    places = [(100 + 40 * number, 300) for number in range(8)]  # before it ends, about then, and after
+    for x, y in places:
+        browser.drag((x, y), (x + 6, y))
+    browser.until(lambda: browser.find("choices").is_displayed(), "result")
+    browser.settled()
+    browser.until(lambda: all(browser.painted(x + 3, y)[3] > 100 for x, y in places), "strokes that were painted meanwhile")
+    browser.open(address)
+    assert all(browser.painted(x + 3, y)[3] > 100 for x, y in places)
+    assert browser.painted(315, 105)[3] < 30
+
+
 def test_the_tiles_that_changed_are_drawn_anew(serve, browser, tmp_path):
     pixels = np.full((480, 640, 3), 40, np.uint8)
     pixels[200:240, 300:340] = 250
@@ -316,6 +335,9 @@ def test_two_tabs_show_the_same(serve, browser, photo):
     browser.drag((300, 200), (340, 210))
     browser.until(lambda: "another tab" in browser.text("message"), "word of the other tab")
     browser.until(lambda: browser.painted(120, 105)[3] > 100, "stroke of the other tab")
+    assert browser.painted(320, 205)[3] > 100  # and the one that came too late
+    browser.settled()
+    assert all(browser.painted(x, y)[3] > 100 for x, y in ((120, 105), (320, 205)))
 
 
 def test_a_wrong_token_is_told_in_words(serve, browser, photo):

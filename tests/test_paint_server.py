@@ -302,6 +302,15 @@ def test_a_name_is_no_path(page, name):
     assert page.ask("save", name=name).status_code == 422
 
 
+def test_results_go_to_another_folder_where_one_is_named(serve, photo, tmp_path):
+    page = Page(serve(photo.parent, output=str(tmp_path / "new/out")))
+    page.paint(DOT)
+    page.run()
+    page.post("save", mask=True)
+    assert sorted(path.name for path in (tmp_path / "new/out").iterdir()) == ["photo.png", "photo_mask.png"]
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["photo.png"]
+
+
 def test_what_a_format_cannot_hold_is_said(serve, tmp_path):
     deep = np.linspace(0, 65535, SIZE[0] * SIZE[1]).astype(np.uint16).reshape(SIZE[::-1])
     Image.fromarray(deep).save(tmp_path / "deep.png")

@@ -23,10 +23,9 @@ from psal_cli.paint.guard import UPLOADS, Guard
 from psal_cli.paint.jobs import in_words
 from psal_cli.paint.opened import LAYERS as TILE_LAYERS
 from psal_cli.paint.opened import BusyError, Opened
-from psal_cli.paint.runs import MOST_RESULTS, Wish, inpaint_job
+from psal_cli.paint.runs import Wish, inpaint_job
 from psal_cli.paint.session import Session
 from psal_cli.paint.tiles import TILE, Shown, jpeg
-from psal_cli.verbs.inpaint.options import ENGINES
 
 STATIC = Path(__file__).parent / "static"
 PREVIEW = 640  # pixels, the longer side of a result among several
@@ -76,7 +75,7 @@ class Pages:
 
     async def pictures(self, request: Request) -> Response:
         names = [item.input.name for item in self.session.items]
-        return JSONResponse({"names": names, "engines": ENGINES, "most_results": MOST_RESULTS, "tile": TILE})
+        return JSONResponse({"names": names, "tile": TILE})
 
     async def picture(self, request: Request) -> Response:
         return await answered(lambda: JSONResponse(self._described(_number(request))))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from psal_cli import memory
+from psal_cli.batch.plan import make_folders
 from psal_cli.errors import InvalidValueError
 from psal_cli.image.picture import Picture
 from psal_cli.image.resizing import resized
@@ -86,6 +87,7 @@ def enlarge_job(opened: Opened, record: Mapping[str, object], order: Order, devi
         found = upscale(array, wish.scale, options, progress=job.progress, cancel=job.is_cancelled, max_memory=limit)
         job.progress(1, "writing")
         after = opened.picture.with_array(found.image)
+        make_folders([path])
         with heard() as said:
             write_picture(replace(after, metadata=resized(after.metadata, after.size)), path, order.overwrite)
         return {"names": [path.name], "notices": said}

@@ -1,12 +1,12 @@
-"""Work that takes seconds: in a thread of its own, one at a time on this machine, with progress and cancelling."""
+"""Work that takes seconds: one job at a time, as the engine uses all cores, with progress and cancelling."""
 
+import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 
 from psal_cli.errors import CancelledError, PsalError, is_out_of_memory
-
-TURN = threading.Lock()  # the engine uses all cores: a second job beside the first would make both late
 
 
 class Job:
@@ -14,12 +14,20 @@ class Job:
     done; error: why it failed, in words for the user; found: what it came to, for the page."""
 
     def __init__(self, kind: str, work: Callable[["Job"], Mapping[str, object]]):
-        """work: is called in a thread of its own, and returns `found`."""
+        """work: is called in another thread, and returns `found`."""
         self.kind, self.state, self.share, self.text, self.error = kind, "waiting", 0.0, "", ""
         self.found: Mapping[str, object] = {}
         self.started = self.ended = time.monotonic()
-        self._cancelled = threading.Event()
-        self.thread = threading.Thread(target=self._run, args=(work,), name=f"psal-{kind}", daemon=True)
+        self._work, self._lock = work, threading.Lock()
+        self._cancelled, self._over = threading.Event(), threading.Event()
+
+    def start(self) -> None:
+        """Puts it behind the jobs that wait."""
+        _waiting().put(self)
+
+    def wait(self, seconds: float) -> None:
+        """Until it is over, at most so long."""
+        self._over.wait(seconds)
 
     @property
     def running(self) -> bool:
@@ -29,8 +37,12 @@ class Job:
         self.share, self.text = share, text
 
     def cancel(self) -> None:
-        """Stops the work where it next looks up."""
+        """Stops the work where it next looks up, at once where it has not begun."""
         self._cancelled.set()
+        with self._lock:
+            if self.state == "waiting":
+                self.state = "cancelled"
+                self._over.set()
 
     def is_cancelled(self) -> bool:
         return self._cancelled.is_set()
@@ -50,16 +62,14 @@ class Job:
             "found": self.found,
         }
 
-    def _run(self, work: Callable[["Job"], Mapping[str, object]]) -> None:
+    def run(self) -> None:
+        """Does the work, in the caller's thread, unless it was cancelled meanwhile."""
+        with self._lock:
+            if self.state != "waiting":
+                return
+            self.started, self.state = time.monotonic(), "running"
         try:
-            while not TURN.acquire(timeout=0.1):
-                if self.is_cancelled():
-                    raise CancelledError
-            try:
-                self.started, self.state = time.monotonic(), "running"
-                self.found = work(self)
-            finally:
-                TURN.release()
+            self.found = self._work(self)
             state = "done"
         except CancelledError:
             state = "cancelled"
@@ -67,6 +77,20 @@ class Job:
             state, self.error = "failed", in_words(error)
         self.ended, self.share = time.monotonic(), 1.0
         self.state = state  # last: whoever sees it sees the rest
+        self._over.set()
+
+
+@cache
+def _waiting() -> "queue.SimpleQueue[Job]":
+    """The jobs that wait. One thread does them one after another, always the same: the memory of one serves the next."""
+    jobs = queue.SimpleQueue[Job]()
+
+    def work() -> None:
+        while True:
+            jobs.get().run()
+
+    threading.Thread(target=work, name="psal-jobs", daemon=True).start()
+    return jobs
 
 
 def in_words(error: Exception) -> str:

@@ -209,7 +209,7 @@ class Opened:
             if self.busy:
                 raise BusyError
             self.job = job
-            job.thread.start()
+            job.start()
 
 
 def file_of(step: Step) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from psal_cli.batch.plan import make_folders
 from psal_cli.errors import InputError, InvalidValueError
 from psal_cli.files import atomic_file
 from psal_cli.image import Encoding, Picture, check_format, check_holds, read_mask, write_picture
@@ -78,6 +79,7 @@ def save(opened: Opened, order: Order) -> dict[str, object]:
             raise InvalidValueError("strokes", "empty", "something painted")
         if there := [path.name for path in every if os.path.lexists(path) and not order.overwrite]:
             raise ExistsError(there)
+        make_folders(every[:1])
         with heard() as said:
             if order.picture:
                 _save_picture(opened, order, paths["picture"][0])

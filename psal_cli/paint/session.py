@@ -93,7 +93,7 @@ class Session:
             for opened in self._open.values():
                 if opened.job is not None and opened.job.running:
                     opened.job.cancel()
-                    opened.job.thread.join(timeout=5)
+                    opened.job.wait(5)
                 opened.close()
             self._open.clear()
             self.references.close()

@@ -35,8 +35,9 @@ export async function image(path) {
   return URL.createObjectURL(await answer.blob());
 }
 
-// The changes of one picture, in order. `changed` is told of each answer, `stale` when another tab was faster, `lost` with
-// true while the server does not answer and with false when it does again.
+// The changes of one picture, in order. `changed` is told of each answer, `stale` when something else was faster (another tab, or
+// a run that ended), `dropped` of each change that is not made because of that, and `lost` with true while the server does not
+// answer and with false when it does again.
 export class Changes {
   constructor(number, revision, on) {
     this.path = `/api/pictures/${number}/`;
@@ -58,7 +59,10 @@ export class Changes {
   }
 
   async #sent(name, body) {
-    if (this.over) throw new Refused(409, { error: "the picture was loaded anew" });
+    if (this.over) {
+      this.on.dropped(name, body);
+      throw new Refused(409, { stale: true });
+    }
     for (let lost = false; ; ) {
       try {
         const found = await ask(this.path + name, { ...body, revision: this.revision });
@@ -75,6 +79,7 @@ export class Changes {
         }
         if (error.found?.stale) {
           this.over = true;
+          this.on.dropped(name, body);
           this.on.stale();
         }
         throw error;

@@ -15,15 +15,10 @@ export class Editor {
 
   async open(number) {
     this.#leave();
-    this.overlay.strokes = null;
+    this.overlay.strokes = this.strokes = null;
+    this.viewer.clear();
     const picture = await ask(`/api/pictures/${number}`);
-    this.picture = picture;
-    this.unsaved = picture.unsaved;
-    this.changes = new Changes(number, picture.revision, {
-      changed: (found) => this.#heard(found),
-      lost: (lost) => this.on.lost(lost),
-      stale: () => this.#reload(),
-    });
+    this.#begin(picture);
     await this.viewer.open(picture);
     this.#take(picture.document);
     this.on.opened(picture);
@@ -106,9 +101,28 @@ export class Editor {
     this.job = null;
   }
 
+  #begin(picture) {
+    this.picture = picture;
+    this.unsaved = picture.unsaved;
+    this.dropped = [];
+    this.changes = new Changes(picture.number, picture.revision, {
+      changed: (found) => this.#heard(found),
+      lost: (lost) => this.on.lost(lost),
+      dropped: (name, body) => name === "strokes" && this.dropped.push(...body.strokes),
+      stale: () => this.#reload(),
+    });
+  }
+
+  // Takes the picture as it is with the server, and paints on it what came too late.
   async #reload() {
-    await this.open(this.picture.number);
-    this.on.reloaded();
+    const picture = await ask(`/api/pictures/${this.picture.number}`);
+    if (picture.number !== this.picture.number) return;
+    const late = this.dropped;
+    this.#begin(picture);
+    this.viewer.refresh([[0, 0, picture.width, picture.height]], picture.version);
+    this.#take(picture.document);
+    for (const stroke of late) this.paint(stroke).catch(() => {});
+    if (!this.running) this.on.reloaded();
   }
 
   // What an answer tells of the picture.
@@ -116,7 +130,7 @@ export class Editor {
     if (found.unsaved !== undefined) this.unsaved = found.unsaved;
     if (found.changed?.length) this.viewer.refresh(found.changed, found.version);
     if (found.count < this.steps?.length) this.steps.length = found.count; // painting anew forgets what came after
-    if (found.document) this.#take(found.document);
+    if (found.document && found.revision >= this.changes.revision) this.#take(found.document);
     this.on.changed();
   }
 
@@ -155,7 +169,7 @@ export class Editor {
         continue;
       }
       this.job = null;
-      this.changes.revision = found.revision ?? this.changes.revision;
+      if (found.revision > this.changes.revision) this.changes.revision = found.revision;
       const shown = job?.found.changed ? { changed: job.found.changed, version: job.found.version } : { document: undefined };
       if (job?.state === "done") this.#heard({ ...found, ...shown });
       this.on.progress(null);

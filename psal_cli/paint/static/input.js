@@ -88,6 +88,7 @@ export class Input {
   }
 
   #begin(event) {
+    if (!this.overlay.strokes) return;
     const { tool, layer } = this.tools;
     const erase = tool === "eraser" || event.altKey || event.button === 2;
     const [x, y] = this.#place(event);

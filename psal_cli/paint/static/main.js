@@ -318,6 +318,11 @@ class Page {
       this.setRadius(SMALLEST * (LARGEST / SMALLEST) ** (Number(find("size").value) / 1000));
     });
     find("size").addEventListener("change", () => find("overlay").focus({ focusVisible: false }));
+    document.addEventListener("click", (event) => {
+      if (event.detail && event.target.closest("nav, header, .layers, #cards") && !document.querySelector("dialog[open]")) {
+        find("overlay").focus({ focusVisible: false }); // so that Space and Enter are the picture's again
+      }
+    });
     window.addEventListener("beforeunload", (event) => {
       if (this.editor.unsaved || this.editor.changes?.waiting) event.preventDefault();
     });

@@ -53,12 +53,16 @@ export class Viewer {
     for (const event of ["update-viewport", "resize", "open"]) this.viewer.addHandler(event, () => this.#moved());
   }
 
+  clear() {
+    this.image = null;
+    this.viewer.close();
+  }
+
   open(picture) {
     this.picture = picture;
     this.versions = new Map();
     this.version = picture.version;
     this.original = null;
-    this.viewer.close();
     return new Promise((resolve, reject) => {
       this.viewer.addOnceHandler("open", () => {
         this.image = this.viewer.world.getItemAt(0);
