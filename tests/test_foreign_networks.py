@@ -262,6 +262,7 @@ def test_files_that_are_no_network_are_refused_and_run_no_code(tmp_path, monkeyp
 
 
 def test_a_network_of_another_task_is_refused(tmp_path):
+    pytest.importorskip("einops", reason="pip install 'psal[models]'")
     torch.manual_seed(0)
     with spandrel_files._imported("a test"):
         from spandrel.architectures.NAFNet import NAFNet
