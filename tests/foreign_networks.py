@@ -49,7 +49,7 @@ BOUNDED = ("ESRGAN", "SPAN", "RealESRGAN Compact", "SwinIR", "PLKSR", "SAFMN")
 
 def architecture(name, seed=0, **changes):
     """A module of spandrel's class with random weights, in evaluation mode."""
-    pytest.importorskip("spandrel" if spandrel_files._has_vision() else "einops", reason="pip install 'psal[models]'")
+    pytest.importorskip("einops", reason="pip install 'psal[models]'")
     path, arguments, _ = MADE[name]
     module, _, kind = path.rpartition(".")
     with spandrel_files._imported(name), warnings.catch_warnings():

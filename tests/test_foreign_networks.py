@@ -120,6 +120,17 @@ def test_weights_of_ones_stay_ones_where_pieces_are_blended():
     torch.testing.assert_close(torch.cat(list(found.pieces(image, 4096)), 2), found(image))
 
 
+@pytest.mark.slow
+def test_blended_pieces_begin_on_the_grid_of_windows(loaded):
+    found, image = loaded("HAT"), noise(200, 230)
+    plan = found.tiling(200, 230, 9216)
+    assert plan.blended and not plan.whole and all(x.first % 16 == 0 for x in (*plan.rows, *plan.columns))
+    assert (plan.rows[-1].last, plan.columns[-1].last) == (200, 230)
+    with torch.no_grad():
+        parts = torch.cat(list(found.pieces(image, 9216)), 2)
+        assert float((parts - found(image)).abs().max()) < 0.01  # off the grid it is ten times as much
+
+
 def test_a_network_that_changes_its_input_does_not_change_the_picture(loaded):
     found, image = loaded("RCAN"), noise(32, 32)
     before = image.clone()
@@ -251,6 +262,7 @@ def test_files_that_are_no_network_are_refused_and_run_no_code(tmp_path, monkeyp
 
 
 def test_a_network_of_another_task_is_refused(tmp_path):
+    pytest.importorskip("einops", reason="pip install 'psal[models]'")
     torch.manual_seed(0)
     with spandrel_files._imported("a test"):
         from spandrel.architectures.NAFNet import NAFNet
