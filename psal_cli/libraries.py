@@ -47,16 +47,16 @@ def load(path: Path, like: ctypes.CDLL | None = None) -> ctypes.CDLL:
         lib = ctypes.CDLL(str(path))
     except OSError as error:
         raise ImportError(_why_not_loaded(path, str(error))) from error
-    package = Path(__file__).parent
+    package, digest = Path(__file__).parent, _said_by(lib, "psal_source_digest")
     sources = package.parent / "ext"
-    if (sources / "psal.h").exists() and _said_by(lib, "psal_source_digest") != source_digest(sources):
+    if (sources / "psal.h").exists() and digest != source_digest(sources):
         cure = "delete this copy" if path.parent == package else "run `make dev` or `pip install .`"
         raise ImportError(f"{path} was not built from the sources in {sources}: {cure}")
     version = _said_by(lib, "psal_version")
     if version != __version__:
         whose = f"psal {version}" if version else "an older psal"
         raise ImportError(f"{path} is of {whose}, this is psal {__version__}: {NEW_INSTALL}")
-    if like is not None and _said_by(lib, "psal_source_digest") != _said_by(like, "psal_source_digest"):
+    if like is not None and digest != _said_by(like, "psal_source_digest"):
         raise ImportError(f"{path} was built from other sources than {like._name}: {NEW_INSTALL}")
     return lib
 

@@ -332,8 +332,8 @@ def test_larger_pictures_are_looked_at_twice(pair, quick_colours):
     picture = frame(pair, 0, (160, 160)).repeat(2, 0).repeat(2, 1)  # 320: more than twice the coarse level
     steps = []
     estimate = colorize(picture, [picture], longest=250, meter=Meter(lambda _, text: steps.append(text), 1.0))
-    assert list(dict.fromkeys(steps)) == ["level 1 of 2, 112x112", "level 2 of 2, 224x224"]
-    assert estimate.chroma.shape == (224, 224, 2)
+    assert list(dict.fromkeys(steps)) == ["level 1 of 2, 56x56", "level 2 of 2, 168x168"]
+    assert estimate.chroma.shape == (168, 168, 2)
     assert error(estimate, picture) < 0.1 * variance(picture)
 
 

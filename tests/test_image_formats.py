@@ -64,7 +64,7 @@ EXIF = format_table.FIELDS["exif"]
 
 
 @pytest.mark.slow
-@pytest.mark.slow
+@pytest.mark.subprocess
 @pytest.mark.skipif(not shutil.which("exiftool"), reason="exiftool is not installed")
 def test_no_pair_of_formats_loses_tags_without_a_notice():
     markdown, silent = load("foreign_pictures").sample_table()
