@@ -17,12 +17,12 @@ if not (CHROMIUM and DRIVER):
     pytest.skip("there is no chromium with chromium-driver", allow_module_level=True)
 
 from selenium import webdriver  # noqa: E402
-from selenium.common.exceptions import UnexpectedAlertPresentException  # noqa: E402
+from selenium.common.exceptions import StaleElementReferenceException, UnexpectedAlertPresentException  # noqa: E402
 from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 
-PATIENCE = 120  # seconds until something has to be there
+PATIENCE = 60  # seconds until something has to be there
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--force-device-scale-factor=1")
 
 
@@ -91,9 +91,17 @@ class Browser:
 
     def until(self, holds, what):
         end = time.monotonic() + PATIENCE
-        while not holds():
+        while not self.now(holds):
             assert time.monotonic() < end, f"no {what} in {PATIENCE} s; the page says {self.text('message')!r}"
             time.sleep(0.05)
+
+    @staticmethod
+    def now(holds):
+        """Whether it holds; not while the page puts another element in the place of one that was looked at."""
+        try:
+            return holds()
+        except StaleElementReferenceException:
+            return False
 
     def place(self, x, y):
         """Where a place of the picture is, from the middle of the overlay, as ActionChains counts."""

@@ -175,7 +175,7 @@ def test_several_results_and_another_one(serve, browser, photo):
     browser.run()
     cards = lambda: browser.find("cards").find_elements("tag name", "button")  # noqa: E731
     chosen = lambda: [card.get_attribute("aria-pressed") for card in cards()]  # noqa: E731
-    assert chosen() == ["true", "false"]
+    browser.until(lambda: chosen() == ["true", "false"], "first result")
     browser.chord(Keys.CONTROL, "2")
     browser.until(lambda: chosen() == ["false", "true"], "second result")
     browser.click("another")

@@ -4,6 +4,7 @@ import platform
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -44,3 +45,12 @@ def test_the_wheel_needs_no_compiler(wheel, tmp_path):
     before, after, hole = (np.asarray(Image.open(path)) for path in (picture, out, mask))
     hole = hole.reshape(*hole.shape[:2], -1)[..., 0] > 127
     assert (before[~hole] == after[~hole]).all() and (before[hole] != after[hole]).any()
+
+
+def test_the_wheel_holds_the_page_and_the_licence_of_what_is_not_psals(wheel):
+    page = ROOT / "psal_cli/paint/static"
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    for path in page.rglob("*"):
+        assert path.is_dir() or str(path.relative_to(ROOT)) in names
+    assert any(name.endswith("LICENSE.txt") and "dist-info/licenses" in name for name in names)

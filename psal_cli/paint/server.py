@@ -2,21 +2,37 @@
 
 import contextlib
 import os
+import signal
 import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import uvicorn
 
 from psal_cli.batch.inputs import Item
+from psal_cli.batch.runner import SIGNALS
 from psal_cli.errors import InputError
 from psal_cli.paint.app import application
 from psal_cli.paint.session import Session
 from psal_cli.paint.state import remove_stale, state_folder
 
 LOCAL = "127.0.0.1"
+
+
+class Server(uvicorn.Server):
+    """uvicorn's, but a signal that ends it is not raised again: that is how it is meant to end."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, self.handle_exit) for number in heard}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def serve(
@@ -46,7 +62,7 @@ def serve(
     states = state_folder()
     remove_stale(states)
     session = Session(items, states, device, max_pixels)
-    server = uvicorn.Server(
+    server = Server(
         uvicorn.Config(
             application(session, port, token, anywhere=address != LOCAL),
             log_level="error",
@@ -63,8 +79,7 @@ def serve(
     if browser and _has_screen():
         threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
     try:
-        with contextlib.suppress(KeyboardInterrupt):  # how it is meant to end
-            server.run(sockets=[listener])
+        server.run(sockets=[listener])
     finally:
         session.close()
 

@@ -78,9 +78,8 @@ export class Changes {
           continue;
         }
         if (error.found?.stale) {
-          this.over = true;
           this.on.dropped(name, body);
-          this.on.stale();
+          if (!this.over) this.on.stale();
         }
         throw error;
       }

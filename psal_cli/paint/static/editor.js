@@ -45,6 +45,10 @@ export class Editor {
     const at = this.strokes.at;
     this.strokes.add(stroke);
     this.on.changed();
+    if (this.changes.over) { // the picture is being loaded anew: it waits until that is done
+      this.dropped.push(stroke);
+      return Promise.resolve();
+    }
     return this.changes.send("strokes", { at, strokes: [stroke] });
   }
 
@@ -113,16 +117,27 @@ export class Editor {
     });
   }
 
-  // Takes the picture as it is with the server, and paints on it what came too late.
-  async #reload() {
-    const picture = await ask(`/api/pictures/${this.picture.number}`);
-    if (picture.number !== this.picture.number) return;
-    const late = this.dropped;
+  // Takes the picture as it is with the server, and paints on it what came too late. boxes: what looks different, if known.
+  #reload(boxes) {
+    this.changes.over = true;
+    this.reloading = (this.reloading ?? Promise.resolve()).then(() => this.#loadAnew(boxes)).catch(() => {});
+    return this.reloading;
+  }
+
+  async #loadAnew(boxes) {
+    const { number } = this.picture;
+    this.changes.over = true;
+    await this.changes.last; // what is under way ends, and what waits behind it is dropped
+    const picture = await ask(`/api/pictures/${number}`);
+    if (number !== this.picture.number) return;
+    const [late, told] = [this.dropped, this.running];
     this.#begin(picture);
-    this.viewer.refresh([[0, 0, picture.width, picture.height]], picture.version);
+    if (boxes || picture.version !== this.viewer.version) {
+      this.viewer.refresh(boxes ?? [[0, 0, picture.width, picture.height]], picture.version);
+    }
     this.#take(picture.document);
     for (const stroke of late) this.paint(stroke).catch(() => {});
-    if (!this.running) this.on.reloaded();
+    if (!told && !boxes) this.on.reloaded();
   }
 
   // What an answer tells of the picture.
@@ -130,7 +145,7 @@ export class Editor {
     if (found.unsaved !== undefined) this.unsaved = found.unsaved;
     if (found.changed?.length) this.viewer.refresh(found.changed, found.version);
     if (found.count < this.steps?.length) this.steps.length = found.count; // painting anew forgets what came after
-    if (found.document && found.revision >= this.changes.revision) this.#take(found.document);
+    if (found.document) this.#take(found.document);
     this.on.changed();
   }
 
@@ -168,10 +183,8 @@ export class Editor {
         await pause(POLL);
         continue;
       }
+      if (job?.state === "done" && job.found.changed) await this.#reload(job.found.changed);
       this.job = null;
-      if (found.revision > this.changes.revision) this.changes.revision = found.revision;
-      const shown = job?.found.changed ? { changed: job.found.changed, version: job.found.version } : { document: undefined };
-      if (job?.state === "done") this.#heard({ ...found, ...shown });
       this.on.progress(null);
       this.on.finished(job);
       return;

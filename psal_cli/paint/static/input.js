@@ -11,7 +11,6 @@ export class Input {
     Object.assign(this, { canvas, viewer, overlay, tools, on });
     this.pointers = new Map();
     this.pen = false; // once a pen was seen, fingers move the picture
-    this.space = false;
     canvas.addEventListener("pointerdown", (event) => this.#down(event));
     canvas.addEventListener("pointermove", (event) => this.#move(event));
     for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, (event) => this.#up(event));
@@ -22,10 +21,6 @@ export class Input {
 
   get painting() {
     return Boolean(this.overlay.live);
-  }
-
-  get tool() {
-    return this.space ? "move" : this.tools.tool;
   }
 
   // The stroke at hand comes to nothing.
@@ -48,12 +43,12 @@ export class Input {
       this.pinch = null;
       return;
     }
-    if (this.tools.mode === "enlarge" && this.tool !== "move" && event.button === 0) {
+    if (this.tools.mode === "enlarge" && this.tools.active !== "move" && event.button === 0) {
       this.mode = "part";
       this.start = this.#place(event);
       return;
     }
-    const moving = this.tool === "move" || this.tools.mode !== "remove" || event.button === 1 || (this.pen && event.pointerType === "touch");
+    const moving = this.tools.active === "move" || this.tools.mode !== "remove" || event.button === 1 || (this.pen && event.pointerType === "touch");
     this.mode = moving ? "move" : "paint";
     if (!moving && event.button <= 2) this.#begin(event);
   }
@@ -142,15 +137,14 @@ export class Input {
   }
 
   #ring(event) {
-    const brush = ["brush", "eraser"].includes(this.tool) && this.tools.mode === "remove";
-    const shown = event && brush && event.pointerType !== "touch" && this.viewer.image;
+    const shown = event && this.tools.isBrush && event.pointerType !== "touch" && this.viewer.image;
     this.at = event ? [event.offsetX, event.offsetY] : this.at;
     this.overlay.ring = shown
       ? {
         x: event.offsetX,
         y: event.offsetY,
         radius: this.#radius(event) * this.viewer.scale,
-        erase: this.tool === "eraser" || event.altKey,
+        erase: this.tools.active === "eraser" || event.altKey,
       }
       : null;
     this.overlay.ask();

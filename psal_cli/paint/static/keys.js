@@ -57,12 +57,12 @@ export class Keys {
     if (onButton && ["Enter", " "].includes(event.key)) return;
     if (event.target.matches?.("input[type=range]") && event.key in ARROWS) return;
     const actions = {
-      b: () => page.setTool("brush"),
-      e: () => page.setTool("eraser"),
-      l: () => page.setTool("lasso"),
-      r: () => page.setTool("box"),
-      v: () => page.setTool("move"),
-      x: () => page.setLayer(page.tools.layer === "mask" ? "source" : "mask"),
+      b: () => page.tools.choose("brush"),
+      e: () => page.tools.choose("eraser"),
+      l: () => page.tools.choose("lasso"),
+      r: () => page.tools.choose("box"),
+      v: () => page.tools.choose("move"),
+      x: () => page.tools.setLayer(page.tools.layer === "mask" ? "source" : "mask"),
       f: () => page.derive("fill"),
       g: () => page.askGrow(event.shiftKey ? -1 : 1),
       h: () => page.hide(),
@@ -71,17 +71,17 @@ export class Keys {
       n: () => page.another(),
       t: () => page.theme(),
       p: () => this.#dab(),
-      "[": () => page.resize(1 / 1.15),
-      "]": () => page.resize(1.15),
-      "{": () => page.resize(1 / 1.6),
-      "}": () => page.resize(1.6),
+      "[": () => page.tools.resize(1 / 1.15),
+      "]": () => page.tools.resize(1.15),
+      "{": () => page.tools.resize(1 / 1.6),
+      "}": () => page.tools.resize(1.6),
       "+": () => page.viewer.zoomBy(1.5),
       "=": () => page.viewer.zoomBy(1.5),
       "-": () => page.viewer.zoomBy(1 / 1.5),
       ",": () => page.compare.on && page.compare.moveTo(page.compare.at - 0.02),
       ".": () => page.compare.on && page.compare.moveTo(page.compare.at + 0.02),
       "?": () => this.show(),
-      " ": () => page.space(true),
+      " ": () => page.tools.hold(true),
       Enter: () => page.run(),
       Escape: () => page.cancel(),
       Delete: () => page.derive("clear"),
@@ -116,12 +116,12 @@ export class Keys {
   }
 
   #up(event) {
-    if (event.key === " ") this.page.space(false);
+    if (event.key === " ") this.page.tools.hold(false);
     if (event.key.toLowerCase() === "o") this.page.compare.hold(false);
   }
 
   #released() {
-    this.page.space(false);
+    this.page.tools.hold(false);
     this.page.compare.hold(false);
   }
 

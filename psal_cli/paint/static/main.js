@@ -10,16 +10,13 @@ import { Panel } from "./panel.js";
 import { complain, find, say, shown } from "./parts.js";
 import { Saving } from "./saving.js";
 import { addTips } from "./tips.js";
+import { Tools } from "./tools.js";
 import { Verbs } from "./verbs.js";
 import { Viewer } from "./viewer.js";
-
-const TOOLS = ["move", "brush", "eraser", "lasso", "box"];
-const [SMALLEST, LARGEST] = [0.5, 1000]; // radius of the brush, pixels of the picture
 
 class Page {
   constructor(session) {
     this.session = session;
-    this.tools = { tool: "brush", layer: "mask", radius: 30, mode: "remove" };
     this.viewer = new Viewer(find("viewer"), session.tile);
     this.overlay = new Overlay(find("overlay"), this.viewer);
     this.compare = new Compare(this.viewer, this.overlay);
@@ -38,10 +35,14 @@ class Page {
     this.panel = new Panel(this.editor, {
       go: (position) => this.attempt(this.editor.go(position)),
       choose: (variant) => this.choose(variant),
-      mode: () => this.tools.mode,
-      layerPainted: () => Boolean(this.editor.strokes?.has(this.tools.layer)),
+      mode: () => this.tools?.mode ?? "remove",
+      layerPainted: () => Boolean(this.editor.strokes?.has(this.tools?.layer ?? "mask")),
     });
     this.saving = new Saving(this.editor);
+    this.tools = new Tools(this.viewer, this.overlay, {
+      remove: () => this.verbs.set("remove"),
+      changed: () => this.panel.update(),
+    });
     this.input = new Input(find("overlay"), this.viewer, this.overlay, this.tools, {
       painted: (stroke, released) => this.painted(stroke, released),
       marked: (from, to) => this.verbs.mark(from, to),
@@ -54,9 +55,6 @@ class Page {
     this.keys = new Keys(this);
     this.#wire();
     this.verbs = new Verbs(this);
-    this.setTool("brush");
-    this.setLayer("mask");
-    this.setRadius(this.tools.radius);
   }
 
   // ------------------------------------------------------------------------------------------------------- pictures
@@ -105,7 +103,7 @@ class Page {
     find("previous").disabled = picture.number === 0;
     find("next").disabled = picture.number === this.session.names.length - 1;
     if (picture.notices.length) say(picture.notices.join(". "), { seconds: 8 });
-    this.setRadius(Math.max(Math.round(Math.max(picture.width, picture.height) / 100), 4));
+    this.tools.setRadius(Math.max(Math.round(Math.max(picture.width, picture.height) / 100), 4));
     if (picture.document.strokes.length || picture.document.steps.length) say("Here is where you left off.");
     history.replaceState(null, "", `#token=${token}&picture=${picture.number}`);
     this.verbs.opened();
@@ -211,60 +209,12 @@ class Page {
     return null;
   }
 
-  // ---------------------------------------------------------------------------------------------------------- tools
-
-  setTool(tool) {
-    if (this.tools.mode !== "remove" && tool !== "move") this.verbs.set("remove");
-    this.tools.tool = tool;
-    this.#pressed();
-    this.#cursor();
-  }
-
-  space(held) {
-    this.input.space = held;
-    this.#cursor();
-  }
+  // ----------------------------------------------------------------------------------------------------------- view
 
   modeChanged() {
     this.compare.update();
     this.panel.update();
-    this.#cursor();
-    this.#pressed();
-  }
-
-  #pressed() {
-    const { tool, mode } = this.tools;
-    for (const name of TOOLS) find(`tool-${name}`).setAttribute("aria-pressed", String(name === tool && mode === "remove"));
-  }
-
-  #cursor() {
-    const { tool } = this.input;
-    const { mode } = this.tools;
-    const moving = tool === "move" || mode === "colour";
-    find("overlay").parentElement.className = moving ? "moving" : mode === "enlarge" ? "marking" : ["brush", "eraser"].includes(tool) ? "painting" : "marking";
-    if (!["brush", "eraser"].includes(tool)) this.overlay.ring = null;
-    this.overlay.ask();
-  }
-
-  setLayer(layer) {
-    this.tools.layer = layer;
-    for (const name of ["mask", "source"]) find(`layer-${name}`).setAttribute("aria-checked", String(name === layer));
-    this.panel.update();
-  }
-
-  setRadius(radius) {
-    const limited = Math.min(Math.max(radius, SMALLEST), LARGEST);
-    this.tools.radius = limited;
-    find("size").value = 1000 * Math.log(limited / SMALLEST) / Math.log(LARGEST / SMALLEST);
-    find("size-text").textContent = `${Number((2 * limited).toPrecision(3))} px`;
-    if (this.overlay.ring) this.overlay.ring.radius = limited * this.viewer.scale;
-    this.overlay.ask();
-  }
-
-  resize(factor) {
-    const { radius } = this.tools;
-    const wanted = radius * factor;
-    this.setRadius(radius < 8 ? radius + Math.sign(factor - 1) * 0.5 : Math.round(wanted));
+    this.tools.show();
   }
 
   hide(hidden = find("hide").getAttribute("aria-pressed") !== "true") {
@@ -292,8 +242,6 @@ class Page {
 
   #wire() {
     const click = (id, act) => find(id).addEventListener("click", act);
-    for (const tool of TOOLS) click(`tool-${tool}`, () => this.setTool(tool));
-    for (const layer of ["mask", "source"]) click(`layer-${layer}`, () => this.setLayer(layer));
     click("previous", () => this.step(-1));
     click("next", () => this.step(1));
     click("undo", () => this.undo());
@@ -314,10 +262,6 @@ class Page {
     click("cancel", () => this.cancel());
     click("another", () => this.another());
     click("pixels-cancel", () => find("pixels-dialog").close());
-    find("size").addEventListener("input", () => {
-      this.setRadius(SMALLEST * (LARGEST / SMALLEST) ** (Number(find("size").value) / 1000));
-    });
-    find("size").addEventListener("change", () => find("overlay").focus({ focusVisible: false }));
     document.addEventListener("click", (event) => {
       if (event.detail && event.target.closest("nav, header, .layers, #cards") && !document.querySelector("dialog[open]")) {
         find("overlay").focus({ focusVisible: false }); // so that Space and Enter are the picture's again
