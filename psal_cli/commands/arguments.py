@@ -49,6 +49,8 @@ class InpaintArguments(Arguments):
     box: tuple[Box, ...]
     polygon: tuple[Polygon, ...]
     strokes: str | None
+    results: int
+    sheet: str | None
     if_masked: bool
     mask_invert: bool
     dilate: int

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import click
@@ -13,14 +12,17 @@ import click
 from psal_cli.batch.inputs import Item
 from psal_cli.commands import options
 from psal_cli.commands.arguments import InpaintArguments, into
+from psal_cli.commands.choices import check_choices, choice_options, write_sheet
 from psal_cli.commands.command import Command
 from psal_cli.commands.console import Console, Progress
+from psal_cli.commands.engines import NETWORKS, PATCHES, engine_options
+from psal_cli.commands.holes import Holes
 from psal_cli.commands.run import run_verb
 from psal_cli.commands.shapes import check_marked, shape_options
-from psal_cli.commands.strokes import repeated, strokes_option, typed_options
-from psal_cli.commands.verb import Verb
+from psal_cli.commands.strokes import strokes_option
+from psal_cli.commands.verb import Verb, WithSheets
 from psal_cli.errors import InputError, InvalidValueError, MemoryLimitError
-from psal_cli.verbs.inpaint.options import ATTENTIONS, ENGINES, InpaintOptions
+from psal_cli.verbs.inpaint.options import InpaintOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
 
     from psal_cli.image import Header, Picture
     from psal_cli.image.mask import Mask
-    from psal_cli.image.shapes import Shape
-    from psal_cli.image.strokes import Strokes
     from psal_cli.memory import Plan
     from psal_cli.verbs.inpaint.api import InpaintResult
 
@@ -41,26 +41,10 @@ EXAMPLE = "psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.
 @options.mask_options
 @shape_options("Fill", "--mask")
 @strokes_option
+@choice_options
 @options.output_options
 @options.batch_options
-@click.option(
-    "--engine",
-    type=click.Choice(ENGINES),
-    default=InpaintOptions.engine,
-    show_default=True,
-    help="combined copies patches that fit what a network expects there; patch copies patches without a network, on the CPU "
-    "only; network takes what the network draws.",
-)
-@click.option(
-    "--attention",
-    type=click.Choice(ATTENTIONS),
-    default=InpaintOptions.attention,
-    show_default=True,
-    help="Attention layer of the network. aggregation is PSAL with aggregation; original is the layer of Yu et al. 2018, whose "
-    "memory grows with the square of the picture; original-sum is the same as in its PyTorch port since 2020.",
-)
-@click.option("--weights", type=options.PICTURE, help="Other weights for the network: .safetensors, or a published .pt or .pth.")
-@click.option("--source-mask", type=options.PICTURE, help="Mask of what may be copied, in white; given like --mask.")
+@engine_options
 @options.search_options
 @options.seed_option
 @click.option("--no-blend", is_flag=True, help="Keep copied pixels exactly as they are. Seams stay visible.")
@@ -72,13 +56,11 @@ EXAMPLE = "psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.
 def inpaint(arguments: InpaintArguments) -> None:
     """Fill the masked part of each IMAGE, a file or a folder, with what fits from the rest of it, at full resolution.
 
-    Writes IMAGE_inpainted beside IMAGE, or OUTPUT. Pixels outside the mask do not change (but a lossy format encodes the whole
-    picture again). Orientation, ICC profile, metadata, alpha and 16 bits are kept. If the mask is empty, IMAGE is copied.
+    Writes IMAGE_inpainted beside IMAGE, or OUTPUT. Several fills are named IMAGE_1, IMAGE_2 and so on, and use the seeds SEED,
+    SEED + 1 and so on. Pixels outside the mask do not change (but a lossy format encodes the whole picture again).
+    Orientation, ICC profile, metadata, alpha and 16 bits are kept. If the mask is empty, IMAGE is copied.
     """
     run_verb(arguments, Inpaint)
-
-
-PATCHES, NETWORKS = ("patch", "combined"), ("combined", "network")  # the engines that have them
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,10 +82,11 @@ class Result:
     filled: InpaintResult | None
 
 
-class Inpaint(Verb[InpaintArguments, Loaded, Result]):
+class Inpaint(Verb[InpaintArguments, Loaded, Result], WithSheets):
     beside = "_inpainted"
     partners = ("mask", "source_mask", "strokes")
     outputs = ("save_offsets", "compare")
+    sheets = ("sheet",)
     flags: ClassVar[Mapping[str, str]] = {
         "mask": "--mask",
         "box": "--box",
@@ -117,7 +100,8 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
     def __init__(self, arguments: InpaintArguments, console: Console):
         super().__init__(arguments, console)
         check_marked(arguments)
-        self.if_masked, self.typed = arguments.if_masked, typed_options()
+        check_choices(arguments)
+        self.if_masked, self.results, self.holes = arguments.if_masked, arguments.results, Holes(arguments)
         copying = ("source_mask", "patch_size", "no_blend", "save_offsets", "arrows")
         self.refuse_mixtures(dict.fromkeys(copying, PATCHES) | dict.fromkeys(("attention", "weights"), NETWORKS))
         if arguments.engine == "patch":
@@ -130,18 +114,8 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         network_for(self._options(self.arguments))
         baseline()  # with the network, before any picture is in memory
 
-    def _arguments_for(self, item: Item) -> InpaintArguments:
-        """The arguments, with those of the run that the item's strokes were saved with where none were typed."""
-        strokes = self._strokes(item)
-        return self.arguments if strokes is None else repeated(self.arguments, strokes, self.typed)
-
-    def _strokes(self, item: Item) -> Strokes | None:
-        from psal_cli.image.strokes import read_strokes
-
-        path = self.sidecar(item, "strokes")
-        return None if path is None else read_strokes(path)
-
-    def _options(self, arguments: InpaintArguments, reach: int | None = None) -> InpaintOptions:
+    def _options(self, arguments: InpaintArguments, reach: int | None = None, number: int = 0) -> InpaintOptions:
+        """number: of the fill, whose seed is so much larger."""
         return InpaintOptions(
             engine=arguments.engine,
             attention=arguments.attention,
@@ -150,12 +124,9 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
             iterations=arguments.iterations,
             blend=not arguments.no_blend,
             reach=reach,
-            seed=arguments.seed,
+            seed=arguments.seed + number,
             device="cpu" if arguments.engine == "patch" else self.device,
         )
-
-    def _shapes(self) -> tuple[Shape, ...]:
-        return *self.arguments.box, *self.arguments.polygon
 
     def read(self, item: Item) -> Loaded:
         from psal_cli.image import check_holds, read_picture
@@ -164,7 +135,7 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         self._plan(item, header)  # what cannot fit is not even decoded
         picture = read_picture(item.input, self.arguments.max_pixels)
         check_holds(picture, item.output, self.encoding(item, picture.format))
-        mask, source = self._mask(item, picture.size), self._source(item, picture.size)
+        mask, source = self.holes.mask(item, picture.size), self.holes.source(item, picture.size)
         hidden = picture.alpha is not None and not picture.alpha.all()
         plan = self._plan(item, header, mask, source is not None or hidden)
         self.console.detail(f"{item.input}: {plan.text}")
@@ -175,7 +146,7 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         from psal_cli.verbs.inpaint.guide import network_for
         from psal_cli.verbs.inpaint.memory_model import plan
 
-        arguments = self._arguments_for(item)
+        arguments = self.holes.arguments_for(item)
         within = partial(
             plan,
             header,
@@ -186,57 +157,10 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
             patch_size=arguments.patch_size,
             engine=arguments.engine,
             network=network_for(self._options(arguments)),
-            mask_decoding=self._mask_decoding(item, (header.width, header.height)),
+            mask_decoding=self.holes.decoding(item, (header.width, header.height)),
             streams=self.streams(item, header, header.channels),
         )
         return self.planned(item, within(limit=self.arguments.max_memory), within)
-
-    def _mask_decoding(self, item: Item, size: tuple[int, int]) -> int:
-        """Bytes a pixel, at most, while one of the masks is decoded. Raises InputError for one of another size."""
-        from psal_cli import memory
-        from psal_cli.image import read_header
-        from psal_cli.image.mask import check_mask_size
-
-        headers = [read_header(path, self.arguments.max_pixels, profiles=False) for path in self._masks(item)]
-        for path, head in zip(self._masks(item), headers, strict=True):
-            check_mask_size(head.width, head.height, size, path)  # before the picture, which may be large, is decoded
-        decoding = (memory.reading(1, head.channels, head.bits // 8, head.alpha, head.format) for head in headers)
-        return max(decoding, default=0)
-
-    def _masks(self, item: Item) -> list[Path]:
-        """The pictures among the files that belong to it."""
-        return [path for name in ("mask", "source_mask") for path in item.sidecars.get(name, ())]
-
-    def _mask(self, item: Item, size: tuple[int, int]) -> Mask:
-        from psal_cli.image import read_mask
-        from psal_cli.image.strokes import read_strokes
-
-        arguments, path, strokes = self._arguments_for(item), self.sidecar(item, "mask"), self.sidecar(item, "strokes")
-        painted = () if strokes is None else read_strokes(strokes, size).strokes
-        return read_mask(
-            path,
-            size,
-            arguments.mask_invert,
-            arguments.dilate,
-            arguments.feather,
-            arguments.max_pixels,
-            self._shapes(),
-            painted,
-        )
-
-    def _source(self, item: Item, size: tuple[int, int]) -> npt.NDArray[np.bool_] | None:
-        """--source-mask, or what of the strokes says the same."""
-        from psal_cli.image import read_region
-        from psal_cli.image.painting import source_region
-
-        path = self.sidecar(item, "source_mask")
-        if path is None:
-            strokes = self._strokes(item)
-            return None if strokes is None else source_region(strokes.strokes, size)
-        source = read_region(path, size, self.arguments.max_pixels)
-        if not source.any():
-            raise InputError(f"{path} allows nothing to be copied from: paint white what may be")
-        return source
 
     def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
         picture, mask = loaded.picture, loaded.mask
@@ -258,10 +182,10 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         from psal_cli.verbs.inpaint.completion import NothingToCopyError
 
         mask = loaded.mask.hole if loaded.mask.soft is None else loaded.mask.soft
-        chosen = self._options(self._arguments_for(item), loaded.reach)
+        chosen = self._options(self.holes.arguments_for(item), loaded.reach, item.number)
         try:
             result = api.inpaint(loaded.picture.array(), mask, chosen, source_mask=loaded.source, progress=progress)
-            self.facts[item] = {"device": result.device}
+            self.facts[item] = {"device": result.device, "seed": chosen.seed}
             return result
         except NothingToCopyError as error:
             size = f"{error.patch_size}x{error.patch_size}"
@@ -318,16 +242,30 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result]):
         if path := item.outputs.get("compare"):
             write_picture(side_by_side(result.before, done, result.mask.hole), path, force)
 
+    def finish(self, items: list[Item]) -> None:
+        from psal_cli.image import read_picture
+
+        def size(item: Item) -> tuple[int, int]:
+            return (header := self.header(item)).width, header.height
+
+        write_sheet(
+            self.arguments,
+            [item for item in items if not item.unmasked],
+            lambda item: read_picture(item.input, self.arguments.max_pixels),
+            lambda item: self.holes.mask(item, size(item)).hole,
+            lambda item: self.holes.arguments_for(item).seed + item.number,
+        )
+
     def preview(self, item: Item) -> dict[str, object]:
         from psal_cli.image import read_header
         from psal_cli.verbs.inpaint import time_model
 
         header = self.header(item)
-        mask = self._mask(item, (header.width, header.height))
+        mask = self.holes.mask(item, (header.width, header.height))
         plan = self._plan(item, header, mask, "source_mask" in item.sidecars or header.alpha)
-        masks = [read_header(path, self.arguments.max_pixels, profiles=False) for path in self._masks(item)]
+        masks = [read_header(path, self.arguments.max_pixels, profiles=False) for path in self.holes.files(item)]
         cost = time_model.cost(
-            header, self.formats(item, header.format), mask.hole, self._options(self._arguments_for(item), plan.reach), masks
+            header, self.formats(item, header.format), mask.hole, self._options(self.holes.arguments_for(item), plan.reach), masks
         )
         return {
             "width": header.width,

@@ -17,6 +17,7 @@ GAP = 8
 TILE = 400  # the longest side of a picture on a contact sheet, pixels, at most
 SHEET = 40_000_000  # pixels of a contact sheet
 BAND = 256  # rows
+LETTER = 16  # pixels: the height of a label
 MARGIN = 4  # pixels around a part that is enlarged
 DIMMED = 0.35
 RED = np.array([255, 0, 0], np.uint8)
@@ -56,17 +57,22 @@ def enlarged_side_by_side(before: Picture, after: Picture) -> Picture:
     return Picture(np.concatenate([first, gap, last], 1), metadata=Metadata(icc=icc))
 
 
-def contact_sheet(rows: Sequence[Sequence[Callable[[], Picture]]]) -> Picture:
+def contact_sheet(rows: Sequence[Sequence[Callable[[], Picture]]], labels: Sequence[Sequence[str]] = ()) -> Picture:
     """Small copies of pictures, a row for each of `rows`, in sRGB on white; a single row is broken into a square.
 
-    rows: what reads each picture; one at a time is in memory.
+    rows: what reads each picture; one at a time is in memory. labels: what is written below each picture, default nothing.
     """
     if len(rows) == 1:
         columns = ceil(len(rows[0]) ** 0.5)
-        rows = [rows[0][start : start + columns] for start in range(0, len(rows[0]), columns)]
+        rows, labels = (
+            [part[start : start + columns] for part in lines for start in range(0, len(part), columns)]
+            for lines in (rows, labels)
+        )
     across, down = max(map(len, rows)), len(rows)
     longest = int(min(TILE, (SHEET / (across * down)) ** 0.5))
     tiles = [[_panel(read(), None, longest) for read in row] for row in rows]
+    if labels:
+        tiles = [list(map(_labelled, row, texts)) for row, texts in zip(tiles, labels, strict=True)]
     height, width = (max(tile.shape[axis] for row in tiles for tile in row) for axis in (0, 1))
     sheet = np.full((down * (height + GAP) - GAP, across * (width + GAP) - GAP, 3), 255, np.uint8)
     for top, row in zip(range(0, sheet.shape[0], height + GAP), tiles, strict=True):
@@ -88,6 +94,16 @@ def _as_high(panel: np.ndarray, height: int) -> np.ndarray:
     panel = cv2.resize(panel, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     below = height - panel.shape[0]
     return np.pad(panel, ((below // 2, below - below // 2), (0, 0), (0, 0)), constant_values=255)
+
+
+def _labelled(tile: np.ndarray, text: str) -> np.ndarray:
+    """A tile with a line of text below it, as wide as either needs."""
+    font = ImageFont.load_default(LETTER)
+    strip = Image.new("RGB", (max(tile.shape[1], ceil(font.getlength(text))), 2 * LETTER), "white")
+    ImageDraw.Draw(strip).text((strip.width / 2, LETTER), text, "black", font, "mm")
+    beside = strip.width - tile.shape[1]
+    wide = np.pad(tile, ((0, 0), (beside // 2, beside - beside // 2), (0, 0)), constant_values=255)
+    return np.concatenate([wide, np.asarray(strip)])
 
 
 def draw_field(

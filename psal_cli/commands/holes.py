@@ -1,0 +1,87 @@
+"""What the options of `psal inpaint` say of one picture: which pixels are filled, and which may be copied from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from psal_cli.batch.inputs import Item
+from psal_cli.commands.arguments import InpaintArguments
+from psal_cli.commands.strokes import repeated, typed_options
+from psal_cli.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from psal_cli.image.mask import Mask
+    from psal_cli.image.strokes import Strokes
+
+
+class Holes:
+    """Reads the masks, shapes and strokes of pictures. Sizes are (width, height)."""
+
+    def __init__(self, arguments: InpaintArguments):
+        self.arguments, self.typed = arguments, typed_options()
+
+    def arguments_for(self, item: Item) -> InpaintArguments:
+        """The arguments, with those of the run that the item's strokes were saved with where none were typed."""
+        strokes = self._strokes(item)
+        return self.arguments if strokes is None else repeated(self.arguments, strokes, self.typed)
+
+    def files(self, item: Item) -> list[Path]:
+        """The pictures among the files that belong to it."""
+        return [path for name in ("mask", "source_mask") for path in item.sidecars.get(name, ())]
+
+    def decoding(self, item: Item, size: tuple[int, int]) -> int:
+        """Bytes a pixel, at most, while one of the masks is decoded. Raises InputError for one of another size."""
+        from psal_cli import memory
+        from psal_cli.image import read_header
+        from psal_cli.image.mask import check_mask_size
+
+        headers = [read_header(path, self.arguments.max_pixels, profiles=False) for path in self.files(item)]
+        for path, head in zip(self.files(item), headers, strict=True):
+            check_mask_size(head.width, head.height, size, path)  # before the picture, which may be large, is decoded
+        decoding = (memory.reading(1, head.channels, head.bits // 8, head.alpha, head.format) for head in headers)
+        return max(decoding, default=0)
+
+    def mask(self, item: Item, size: tuple[int, int]) -> Mask:
+        """What is filled. Raises InputError."""
+        from psal_cli.image import read_mask
+        from psal_cli.image.strokes import read_strokes
+
+        arguments, path, strokes = self.arguments_for(item), _file(item, "mask"), _file(item, "strokes")
+        return read_mask(
+            path,
+            size,
+            arguments.mask_invert,
+            arguments.dilate,
+            arguments.feather,
+            arguments.max_pixels,
+            (*arguments.box, *arguments.polygon),
+            () if strokes is None else read_strokes(strokes, size).strokes,
+        )
+
+    def source(self, item: Item, size: tuple[int, int]) -> npt.NDArray[np.bool_] | None:
+        """What may be copied from, by --source-mask or strokes; None for all. Raises InputError."""
+        from psal_cli.image import read_region
+        from psal_cli.image.painting import source_region
+
+        path = _file(item, "source_mask")
+        if path is None:
+            strokes = self._strokes(item)
+            return None if strokes is None else source_region(strokes.strokes, size)
+        source = read_region(path, size, self.arguments.max_pixels)
+        if not source.any():
+            raise InputError(f"{path} allows nothing to be copied from: paint white what may be")
+        return source
+
+    def _strokes(self, item: Item) -> Strokes | None:
+        from psal_cli.image.strokes import read_strokes
+
+        path = _file(item, "strokes")
+        return None if path is None else read_strokes(path)
+
+
+def _file(item: Item, option: str) -> Path | None:
+    return item.sidecars[option][0] if option in item.sidecars else None
