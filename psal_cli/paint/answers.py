@@ -106,11 +106,11 @@ def changed(opened: Opened, boxes: list[Box]) -> dict[str, object]:
 
 def job_record(opened: Opened) -> dict[str, object]:
     job: Job | None = opened.job
-    found: dict[str, object] = {"job": None if job is None else job.report()}
+    record: dict[str, object] = {"job": None if job is None else job.report()}
     if job is not None and not job.running:
         with opened.lock:
-            found |= {**changed(opened, []), "document": document_record(opened)}
-    return found
+            record |= {**changed(opened, []), "document": document_record(opened)}
+    return record
 
 
 def _whole(record: Record, name: str) -> int:

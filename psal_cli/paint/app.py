@@ -96,9 +96,9 @@ class Pages:
         numbers: list[int] = [place[name] for name in ("level", "column", "row")]
 
         def made() -> Response:
-            found = self.session.opened(_number(request)).tile(place["layer"], *numbers)
+            tile = self.session.opened(_number(request)).tile(place["layer"], *numbers)
             self.session.warm_up()
-            return Response(status_code=404) if found is None else _jpeg(found)
+            return Response(status_code=404) if tile is None else _jpeg(tile)
 
         return await answered(made)
 
@@ -181,8 +181,8 @@ class Pages:
         order = saving.Order.parsed(record, self._output(opened))
         if opened.busy:
             raise BusyError
-        found = saving.save(opened, order)
-        return found | changed(opened, [])
+        saved = saving.save(opened, order)
+        return saved | changed(opened, [])
 
     def _output(self, opened: Opened) -> Path:
         """Where its result goes unless the page chose another name."""
@@ -200,16 +200,16 @@ async def answered(work: Callable[[], Response]) -> Response:
 def failed(error: Exception) -> Response:
     """The answer that tells of an error: 409 where the picture is not as the page takes it to be."""
     status = 422
-    found: dict[str, object] = {"error": in_words(error)}
+    record: dict[str, object] = {"error": in_words(error)}
     if isinstance(error, StaleError | BusyError):
-        status, found["stale"] = 409, isinstance(error, StaleError)
+        status, record["stale"] = 409, isinstance(error, StaleError)
     elif isinstance(error, saving.ExistsError):
-        status, found["exists"] = 409, error.names
+        status, record["exists"] = 409, error.names
     elif isinstance(error, MemoryLimitError):
         status = 507
     elif not isinstance(error, InputError):
         status = 500 if not isinstance(error, PsalError) else 422
-    return JSONResponse(found, status)
+    return JSONResponse(record, status)
 
 
 def _jpeg(pixels: Shown) -> Response:

@@ -66,10 +66,10 @@ class Change:
     @classmethod
     def load(cls, path: Path) -> "Change":
         """Raises OSError, ValueError or KeyError where there is none."""
-        with np.load(path) as found:
-            left, top, width, height = map(int, found["box"])
-            marked = np.unpackbits(found["bits"], count=width * height).reshape(height, width).astype(bool)
-            change = cls((left, top, width, height), marked, found["before"], found["after"])
+        with np.load(path) as stored:
+            left, top, width, height = map(int, stored["box"])
+            marked = np.unpackbits(stored["bits"], count=width * height).reshape(height, width).astype(bool)
+            change = cls((left, top, width, height), marked, stored["before"], stored["after"])
         if len(change.before) != np.count_nonzero(marked) or change.before.shape != change.after.shape:
             raise ValueError(f"{path} is damaged")
         return change

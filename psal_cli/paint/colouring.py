@@ -46,11 +46,11 @@ def _colour(
     grey: Picture = replace(opened.picture, pixels=as_srgb(opened.picture), alpha=None)
     try:
         chosen = replace(options, longest_side=plan.longest)
-        found = api.colorize(grey.array(), lent, chosen, progress=job.progress, cancel=job.is_cancelled)
+        coloured = api.colorize(grey.array(), lent, chosen, progress=job.progress, cancel=job.is_cancelled)
     except api.UnusableReferenceError as error:
         raise InvalidValueError("the dropped picture", error.value, "one with colours") from error
     name = f"{secrets.token_hex(6)}.npy"
-    Whole.save(opened.state.folder / name, opened.picture.pixels, np.ascontiguousarray(split(found.image).pixels))
+    Whole.save(opened.state.folder / name, opened.picture.pixels, np.ascontiguousarray(split(coloured.image).pixels))
     width, height = opened.size
     made: dict[str, object] = {"strength": options.strength, "seed": options.seed}
     step = Step("colorize", made, width * height, (0, 0, width, height), [Variant(options.seed, name)])

@@ -58,8 +58,8 @@ def preview_job(opened: Opened, record: Mapping[str, object], device: str) -> Jo
         with opened.lock:
             part = replace(opened.picture, pixels=opened.picture.pixels[inside].copy(), alpha=None)
         options = UpscaleOptions(model=wish.model, device=device)
-        found = upscale(part.array(), wish.scale, options, progress=job.progress, cancel=job.is_cancelled)
-        after = shown(part.with_array(found.image).pixels, None, part.metadata.icc)
+        enlarged = upscale(part.array(), wish.scale, options, progress=job.progress, cancel=job.is_cancelled)
+        after = shown(part.with_array(enlarged.image).pixels, None, part.metadata.icc)
         before = shown(part.pixels, None, part.metadata.icc)
         size = width * wish.scale, height * wish.scale
         plain = np.asarray(cv2.resize(before, size, interpolation=cv2.INTER_CUBIC), np.uint8).reshape(after.shape)
@@ -84,9 +84,9 @@ def enlarge_job(opened: Opened, record: Mapping[str, object], order: Order, devi
         limit = None if room is None else room + (memory.resident() or 0)
         options = UpscaleOptions(model=wish.model, device=device)
         array = opened.picture.array()
-        found = upscale(array, wish.scale, options, progress=job.progress, cancel=job.is_cancelled, max_memory=limit)
+        enlarged = upscale(array, wish.scale, options, progress=job.progress, cancel=job.is_cancelled, max_memory=limit)
         job.progress(1, "writing")
-        after = opened.picture.with_array(found.image)
+        after = opened.picture.with_array(enlarged.image)
         make_folders([path])
         with heard() as said:
             write_picture(replace(after, metadata=resized(after.metadata, after.size)), path, order.overwrite)

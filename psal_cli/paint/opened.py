@@ -217,8 +217,10 @@ def file_of(step: Step) -> str:
     return step.variants[step.chosen].file
 
 
-def overlap(one: Box, other: Box) -> bool:
-    return all(max(one[side], other[side]) < min(one[side] + one[side + 2], other[side] + other[side + 2]) for side in (0, 1))
+def overlap(first: Box, second: Box) -> bool:
+    return all(
+        max(first[side], second[side]) < min(first[side] + first[side + 2], second[side] + second[side + 2]) for side in (0, 1)
+    )
 
 
 def opening_bytes(header: Header) -> int:

@@ -56,10 +56,10 @@ class References:
     def thumbnail(self, number: int) -> Shown:
         """uint8 [h, w, C]."""
         picture = self.read(number)
-        found = shown(picture.pixels, picture.alpha, picture.metadata.icc)
-        while max(found.shape[:2]) > 2 * THUMBNAIL:
-            found = halved(found)
-        return np.ascontiguousarray(found)
+        small = shown(picture.pixels, picture.alpha, picture.metadata.icc)
+        while max(small.shape[:2]) > 2 * THUMBNAIL:
+            small = halved(small)
+        return np.ascontiguousarray(small)
 
     def close(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -40,9 +40,9 @@ class Wish:
         if not isinstance(results, int) or isinstance(results, bool):
             raise InvalidValueError("results", repr(results), "a whole number")
         within("results", results, 1, MOST_RESULTS)
-        found = recorded(record)
-        engine = found.options.engine
-        return cls(replace(found.options, device="cpu" if engine == "patch" else device), found.feather, results)
+        fill = recorded(record)
+        engine = fill.options.engine
+        return cls(replace(fill.options, device="cpu" if engine == "patch" else device), fill.feather, results)
 
     @property
     def record(self) -> dict[str, object]:
@@ -77,7 +77,7 @@ def _fill(job: Job, opened: Opened, wish: Wish, strokes: Sequence[Stroke], again
         seed = (wish.options.seed + number) % (LARGEST_SEED + 1)
         share = number / wish.results, (number + 1) / wish.results
         words = f", {number + 1} of {wish.results}" if wish.results > 1 else ""
-        found = inpaint(
+        filled = inpaint(
             array,
             marked,
             wish.options,
@@ -87,11 +87,11 @@ def _fill(job: Job, opened: Opened, wish: Wish, strokes: Sequence[Stroke], again
             progress=part_of(job.progress, *share, words),
             cancel=job.is_cancelled,
         )
-        change = Change.between(pixels, split(found.image).pixels, found.filled)
+        change = Change.between(pixels, split(filled.image).pixels, filled.filled)
         variants.append(Variant(seed, f"{secrets.token_hex(6)}.npz"))
         change.save(opened.state.folder / variants[-1].file)
         box, count = change.box, len(change.after)
-        del found, change
+        del filled, change
     with opened.lock:
         if again:
             opened.document.vary(variants)
@@ -108,7 +108,7 @@ def _reach(opened: Opened, mask: Mask, wish: Wish, source: bool) -> int | None:
 
     room = memory.available()
     hidden = opened.picture.alpha is not None and not bool(np.all(opened.picture.alpha))
-    found = plan(
+    memory_plan = plan(
         opened.header,
         {"output": "PNG"},
         mask.hole,
@@ -119,4 +119,4 @@ def _reach(opened: Opened, mask: Mask, wish: Wish, source: bool) -> int | None:
         network=network_for(wish.options),
         limit=None if room is None else room + (memory.resident() or 0),
     )
-    return found.reach
+    return memory_plan.reach

@@ -97,13 +97,13 @@ def save(opened: Opened, order: Order) -> dict[str, object]:
 
 def masked_steps(document: Document, size: tuple[int, int]) -> list[Strokes]:
     """The strokes of each step that is shown, with the options of its run; where there is none, those that are painted now."""
-    found = []
+    steps = []
     for number, step in enumerate(document.steps[: document.position]):
         if step.kind == "inpaint":
-            found.append(Strokes(size, tuple(document.lists[number].current), _options(step)))
-    if not found and document.here.current:
-        found.append(Strokes(size, tuple(document.here.current)))
-    return found
+            steps.append(Strokes(size, tuple(document.lists[number].current), _options(step)))
+    if not steps and document.here.current:
+        steps.append(Strokes(size, tuple(document.here.current)))
+    return steps
 
 
 def _options(step: Step) -> dict[str, object]:

@@ -42,8 +42,8 @@ class State:
 
     def __init__(self, folder: Path, picture: Path):
         """folder: that of all states. Raises InputError: another process has it, or it cannot be written."""
-        found = picture.stat()
-        name = f"{picture.resolve()}\0{found.st_size}\0{found.st_mtime_ns}"  # of another content it is another picture
+        status = picture.stat()
+        name = f"{picture.resolve()}\0{status.st_size}\0{status.st_mtime_ns}"  # of another content it is another picture
         self.folder = folder / hashlib.sha256(os.fsencode(name)).hexdigest()[:24]
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)

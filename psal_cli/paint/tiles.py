@@ -25,11 +25,11 @@ def levels_of(width: int, height: int) -> int:
 
 def shown(pixels: Pixels, alpha: npt.NDArray[np.generic] | None, icc: bytes | None) -> Shown:
     """uint8 [h, w, C] in sRGB, on grey where it is transparent, of a crop of a picture."""
-    found = plain(pixels, icc)
+    pixels_shown = plain(pixels, icc)
     if alpha is not None:
         share = rounded(alpha)[..., None].astype(np.uint16)
-        found = ((found * share + BEHIND * (255 - share) + 127) // 255).astype(np.uint8)
-    return found
+        pixels_shown = ((pixels_shown * share + BEHIND * (255 - share) + 127) // 255).astype(np.uint8)
+    return pixels_shown
 
 
 class Pyramid:
