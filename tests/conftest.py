@@ -28,7 +28,7 @@ from psal_cli.verbs.inpaint import api
 
 from .cuda_emulation.build import NoCompilerError, built
 from .cuda_emulation.device import EmulatedDevice
-from .photos import SIZE, texture
+from .photos import ENV, SIZE, texture
 
 EMULATION = pytest.param("emulation", marks=pytest.mark.emulation)
 
@@ -197,6 +197,16 @@ def photos(tmp_path, monkeypatch):
         return tmp_path
 
     return make
+
+
+@pytest.fixture
+def shell_psal(tmp_path):
+    """An environment in which `psal` is this one."""
+    psal = tmp_path / "bin" / "psal"
+    psal.parent.mkdir()
+    psal.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -c "from psal_cli.commands import main; main()" "$@"\n')
+    psal.chmod(0o755)
+    return ENV | {"PATH": f"{psal.parent}:{os.environ['PATH']}"}
 
 
 @pytest.fixture

@@ -6,12 +6,18 @@ import click
 import pytest
 
 from psal_cli.commands import COMMANDS, main, pages
+from psal_cli.commands.batch import batch
 from psal_cli.commands.bench import bench
 
 from .photos import psal
 
 VERBS = ("inpaint", "colorize", "upscale", "generate", "reconstruct")
-HELPS = [(), *((name,) for name in COMMANDS), *(("bench", name) for name in bench.commands)]
+HELPS = [
+    (),
+    *((name,) for name in COMMANDS),
+    *(("bench", name) for name in bench.commands),
+    *(("batch", name) for name in batch.commands),
+]
 GROUPS = (
     "Required",
     "Required, at least one of these",

@@ -22,6 +22,7 @@ import psal_cli
 from psal_cli import files
 from psal_cli.benchmarks import reconstruct, swap
 from psal_cli.commands import COMMANDS, main, reference
+from psal_cli.commands.batch import batch
 from psal_cli.commands.bench import bench
 from psal_cli.image.strokes import Brush, Strokes, encoded
 
@@ -29,7 +30,12 @@ ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in [*ROOT.glob("*.md"), *EXAMPLES.glob("*.md")]}
 LINKED = PAGES | {name: (ROOT / name).read_text() for name in ("weights/README.md", "tests/bench/README.md")}
-HELPS = [(), *((name,) for name in COMMANDS), *(("bench", name) for name in bench.commands)]
+HELPS = [
+    (),
+    *((name,) for name in COMMANDS),
+    *(("bench", name) for name in bench.commands),
+    *(("batch", name) for name in batch.commands),
+]
 STARTING = ("psal bench memory", "psal completion", "psal doctor")  # commands that start processes
 SLOW = ("psal bench", "psal generate examples/meadow.jpg -n 2")
 SIDE = 64  # pixels, the longer side of the pictures that the commands get here: what they say is the same, sooner

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from psal_cli.batch.inputs import TREE, Item, as_path, is_file, is_folder
 from psal_cli.batch.places import Grouped, Places
+from psal_cli.batch.shards import ALL, Shard
 from psal_cli.errors import Cure, InputError, InvalidValueError, WriteError
 from psal_cli.files import STDIO, atomic_file, check_folder, check_output, unwritten
 
@@ -70,8 +71,9 @@ def _target(
     return path / item.tree.parent / f"{item.tree.stem}{suffix or ''}{item.mark}{ending}"
 
 
-def settle(items: list[Item], folders: bool, force: bool, skip_existing: bool) -> None:
+def settle(items: list[Item], folders: bool, force: bool, skip_existing: bool, shard: Shard = ALL) -> list[Item]:
     """Refuses what could not be written, before any work; marks items whose output is there as skipped where asked for.
+    Returns the items of the shard; those of others may be written meanwhile, so only their names are looked at.
 
     folders: folders that are missing will be made. Raises InputError: two results in one place, a result in the place of
     another input, an output that exists without `force`; WriteError: no permission.
@@ -80,8 +82,12 @@ def settle(items: list[Item], folders: bool, force: bool, skip_existing: bool) -
     inputs, taken = _by_key(places, items), Grouped[Item]()
     existing: list[Path] = []
     checked: set[Path] = set()
+    own: list[Item] = []
     for item in items:
-        item.skipped = item.unmasked or (skip_existing and item.output != STDIO and places.is_file(item.output))
+        if is_own := shard.has(item):
+            own.append(item)
+        exists = is_own and skip_existing and item.output != STDIO and places.is_file(item.output)
+        item.skipped = item.unmasked or exists
         if item.unmasked:  # nothing is written for it
             continue
         for option, path in item.outputs.items():
@@ -89,15 +95,16 @@ def settle(items: list[Item], folders: bool, force: bool, skip_existing: bool) -
             if other := next((other for other in taken.get(key) if _is_output(places, path, other, item, option)), None):
                 raise _collision(path, other, item)
             taken.add(key, item)
-            own = places.spot(item.input) if option == "output" and item.input != STDIO else None
-            if any(places.spot(file) != own and _is_same(places, path, file) for file in inputs.get(key)):
+            source = places.spot(item.input) if option == "output" and item.input != STDIO else None
+            if any(places.spot(file) != source and _is_same(places, path, file) for file in inputs.get(key)):
                 raise InputError(f"{path} is an input of the same command: give another name")
-            if not item.skipped and not item.problem and (path.parent not in checked or places.may_exist(path)):
+            if is_own and not item.skipped and not item.problem and (path.parent not in checked or places.may_exist(path)):
                 existing += _check(path, folders, force)
                 checked.add(path.parent)
     if existing:
         more = f" and {len(existing) - 1} more exist" if len(existing) > 1 else " exists"
         raise InputError(f"{existing[0]}{more}", Cure.OVERWRITE_OR_SKIP)
+    return own
 
 
 def _by_key(places: Places, items: list[Item]) -> Grouped[Path]:
@@ -167,10 +174,11 @@ def _is_used(path: Path, items: list[Item]) -> bool:
     return any(_is_same(places, path, file) for file in files if places.key(file) == key)
 
 
-def check_list(path: Path, items: list[Item], readable: frozenset[str]) -> None:
-    """Refuses a list of files that could not be written, or would take a picture's place. Raises InputError, WriteError."""
+def check_list(option: str, path: Path, items: list[Item], readable: frozenset[str], example: str) -> None:
+    """Refuses a list or report of the pictures that could not be written, or would take a picture's place. Raises InputError,
+    WriteError."""
     if path == STDIO or path.suffix.lower() in readable or _is_used(path, items):
-        raise InvalidValueError("failed_list", path, "a file of its own, e.g. failed.txt")
+        raise InvalidValueError(option, path, f"a file of its own, e.g. {example}")
     _check(path, True, force=True)
 
 

@@ -17,7 +17,7 @@ from psal_cli.files import REASONS, STDIO, give_up_stdout, unwritten
 
 COMMANDS = (
     *("inpaint", "colorize", "upscale", "generate", "reconstruct", "paint"),
-    *("models", "bench", "doctor", "help", "completion"),
+    *("batch", "models", "bench", "doctor", "help", "completion"),
 )
 # Threads that have nothing to do sleep instead of spinning: several psal beside each other are many times faster for it.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")

@@ -30,6 +30,8 @@ class Arguments:
     strip_metadata: bool
     keep_going: bool
     failed_list: str | None
+    shard: str | None
+    report: str | None
     dry_run: bool
     jobs: int
     seed: int

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from psal_cli.batch.reports import Writer
 from psal_cli.commands import VERBOSITY
 from psal_cli.commands.cures import outcome
-from psal_cli.errors import printable
+from psal_cli.errors import WriteError, printable
 from psal_cli.files import STDIO, give_up_stdout, unwritten
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Console:
         self.handler = _Handler(self)
         self.live: Bar | None = None
         self.lost = False
+        self.report: Writer | None = None
         click.get_current_context().meta[VERBOSITY] = verbose
 
     def __enter__(self) -> Console:
@@ -92,9 +94,31 @@ class Console:
             give_up_stdout()
             self.line(str(unwritten(STDIO, error)))
 
+    @property
+    def has_records(self) -> bool:
+        """Whether records of pictures are asked for."""
+        return self.as_json or self.report is not None
+
     def record(self, record: dict[str, object]) -> None:
+        """Adds a picture's record to the report and to stdout, where they are asked for. A report that cannot be written is said
+        once and given up; the pictures go on."""
         if self.as_json:
             self.data(json.dumps(record))
+        if self.report:
+            self._try_report(lambda report: report.write(record))
+
+    def close_report(self) -> None:
+        if self.report:
+            self._try_report(Writer.close)
+            self.report = None
+
+    def _try_report(self, step: Callable[[Writer], None]) -> None:
+        try:
+            if self.report:
+                step(self.report)
+        except WriteError as error:
+            self.lost, self.report = True, None
+            self.line(outcome(error)[1])
 
     @contextmanager
     def bar(self, total: int) -> Iterator[None]:

@@ -53,7 +53,14 @@ CURES = {
     Cure.SAY_FORMAT: "say the format with --format, e.g. --format png",
     Cure.EXTENSION: "give -o a name that ends in one of these, or say --format",
 }
-PLANNED = ("output", "failed_list", "background", "format")  # options whose values the library may refuse, of every verb
+PLANNED = (
+    "output",
+    "failed_list",
+    "report",
+    "shard",
+    "background",
+    "format",
+)  # options whose values the library may refuse, of every verb
 
 
 def with_cure(error: Failure, verb: AnyVerb) -> Failure | PsalError:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
+from psal_cli.batch.shards import parse
 from psal_cli.batch.urls import url_problem
 from psal_cli.commands.arguments import Arguments
 from psal_cli.commands.ranges import IntRange, Odd
-from psal_cli.errors import InputError
+from psal_cli.commands.schedulers import AUTO
+from psal_cli.errors import InputError, InvalidValueError
 from psal_cli.files import STDIO
 from psal_cli.memory import parse_size
 
@@ -89,6 +91,18 @@ class Device(Text):
         if re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", text := str(value)):
             return text
         self.fail(f"{value!r} is no device: auto, cpu, cuda or cuda:N", param, ctx)
+
+
+class Shards(Text):
+    name = "I/N"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value != AUTO:
+            try:
+                parse(str(value))
+            except InvalidValueError as error:
+                self.fail(f"{value!r} is no shard: {error.expected}, or auto", param, ctx)
+        return str(value)
 
 
 class Size(Pair):
@@ -181,6 +195,12 @@ batch_options = group(
     click.option(
         "--failed-list", type=RESULT, help="Write the names of pictures that failed or were not reached, for --from-file."
     ),
+    click.option(
+        "--report",
+        type=RESULT,
+        help="Add a line of JSON for each picture to FILE, as --json prints them, for psal batch merge. {shard} in the name is "
+        "replaced, e.g. by 03of12.",
+    ),
     click.option("--dry-run", is_flag=True, help="Print what would be done, with sizes, memory and seconds, and change nothing."),
     click.option(
         "--jobs",
@@ -188,6 +208,12 @@ batch_options = group(
         default=1,
         show_default=True,
         help="Read and write up to N - 1 pictures in the background. Each of them takes memory.",
+    ),
+    click.option(
+        "--shard",
+        type=Shards(),
+        help="Work on part I of N only, on one of many machines. Each picture is in exactly one part, chosen by a hash of its "
+        "path below the folder. auto takes I and N from a SLURM array, an AWS Batch array job or a Kubernetes indexed job.",
     ),
 )
 

@@ -25,9 +25,10 @@ SECTIONS = {  # heading -> the options below it, where a command has them; all o
         "strip_metadata", "compare", "confidence", "sheet", "save_offsets", "arrows", "plot",
     },
     REST: set[str](),
-    "Performance": {"device", "threads", "max_memory", "jobs"},
+    "Performance": {"device", "threads", "max_memory", "jobs", "shard"},
     "Diagnostics": {
-        "dry_run", "keep_going", "failed_list", "as_json", "as_csv", "quiet", "verbose", "config", "version", "brief", "full",
+        "dry_run", "keep_going", "failed_list", "report", "as_json", "as_csv", "quiet", "verbose", "config", "version",
+        "brief", "full",
     },
 }  # fmt: skip
 BRIEF = {  # on the short page, beside those that are required

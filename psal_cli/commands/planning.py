@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import click
 
-from psal_cli.batch import inputs, plan
+from psal_cli.batch import inputs, plan, reports
 from psal_cli.batch.foreign import check_own_places
 from psal_cli.batch.inputs import Item, as_path
+from psal_cli.batch.shards import MARK
 from psal_cli.batch.sidecars import pair
-from psal_cli.commands import options
+from psal_cli.commands import options, schedulers
 from psal_cli.commands.arguments import Arguments
 from psal_cli.commands.verb import AnyVerb
 from psal_cli.errors import InputError, NothingToDoError
@@ -19,7 +23,7 @@ from psal_cli.files import STDIO
 
 
 def planned(verb: AnyVerb) -> tuple[list[Item], bool]:
-    """The pictures with their sidecars and outputs, and whether they may be several.
+    """The pictures of the verb's shard with their sidecars and outputs, and whether all shards together may have several.
 
     Raises:
         click.UsageError, InputError: options that contradict each other, or what could not be read or written.
@@ -27,6 +31,7 @@ def planned(verb: AnyVerb) -> tuple[list[Item], bool]:
     """
     from psal_cli.image import READABLE
 
+    _choose_shard(verb)
     arguments = verb.arguments
     _check_options(arguments)
     items, several = inputs.find_inputs(arguments.images, arguments.from_file, arguments.recursive, READABLE)
@@ -45,14 +50,44 @@ def planned(verb: AnyVerb) -> tuple[list[Item], bool]:
     _check_formats(arguments, items, several)
     _check_names(arguments, items[0], extension)
     folder = several or bool(arguments.output and arguments.output.endswith(os.sep))  # then it is made where it is missing
-    plan.settle(items, folder, arguments.force, arguments.skip_existing)
+    own = plan.settle(items, folder, arguments.force, arguments.skip_existing, verb.shard)
     check_own_places(items, outputs)
     for name, text in sheets.items():
         options.written_as(name, as_path(text), None)
         plan.check_sheet(name, as_path(text), items, arguments.force)
     if arguments.failed_list:
-        plan.check_list(as_path(arguments.failed_list), items, READABLE)
-    return items, several
+        plan.check_list("failed_list", as_path(arguments.failed_list), items, READABLE, "failed.txt")
+    if arguments.report:
+        _check_report(arguments, as_path(arguments.report), items)
+    return own, several
+
+
+def _choose_shard(verb: AnyVerb) -> None:
+    """Settles the verb's shard, and the names of the files that it writes for itself. Raises InputError."""
+    if verb.arguments.shard:
+        verb.shard = schedulers.resolve(verb.arguments.shard, os.environ)
+    names = {}
+    for option in ("failed_list", "report", *verb.sheets):
+        if text := verb.value(option):
+            if verb.shard.count > 1 and MARK not in text:
+                path = Path(text)
+                cure = f"put {MARK} into its name, e.g. {path.with_name(f'{path.stem}_{MARK}{path.suffix}')}"
+                raise InputError(
+                    f"--{option.replace('_', '-')} {text} would be written by each of {verb.shard.count} shards: {cure}"
+                )
+            names[verb.attributes.get(option, option)] = text.replace(MARK, verb.shard.name)
+    if names:
+        changed: Callable[..., Arguments] = partial(replace, verb.arguments)
+        verb.arguments = changed(**names)
+
+
+def _check_report(arguments: Arguments, path: Path, items: list[Item]) -> None:
+    from psal_cli.image import READABLE
+
+    plan.check_list("report", path, items, READABLE, "report.jsonl")
+    if arguments.failed_list and os.path.abspath(path) == os.path.abspath(arguments.failed_list):
+        raise InputError(f"--report and --failed-list are both {path}: give two names")
+    reports.check(path)
 
 
 def _check_options(arguments: Arguments) -> None:

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from psal_cli import memory, timing
 from psal_cli.batch.inputs import Item
+from psal_cli.batch.reports import Record
 from psal_cli.commands.verb import AnyVerb
 from psal_cli.errors import NothingToDoError
-
-Record = dict[str, object]
 
 
 def record(verb: AnyVerb, item: Item, status: str) -> Record:
@@ -29,6 +28,7 @@ def record(verb: AnyVerb, item: Item, status: str) -> Record:
         **({} if engine is None else {"engine": engine}),
         "device": verb.device,
         "sha256": None,
+        "exit_code": 0,
     }
 
 

@@ -12,6 +12,7 @@ import click
 from psal_cli import memory, timing
 from psal_cli.batch.inputs import Item, as_path
 from psal_cli.batch.plan import make_folders, write_list
+from psal_cli.batch.reports import Record, Writer
 from psal_cli.batch.runner import Outcome, Stop, import_torch, run
 from psal_cli.commands import configuration, devices, report
 from psal_cli.commands.console import Console
@@ -44,9 +45,10 @@ def _preview(verb: AnyVerb, items: list[Item], several: bool) -> int:
     verb.use_device()
     devices.set_threads(verb.arguments.threads)
     _start(verb)
+    _say_shard(verb, items)
     total = 0.0
     for item in items:
-        plan: report.Record = {
+        plan: Record = {
             "input": str(item.input),
             "output": None if item.unmasked else str(item.output),
             "status": "skip" if item.skipped else "do",
@@ -72,7 +74,18 @@ def _preview(verb: AnyVerb, items: list[Item], several: bool) -> int:
         left = len(items) - len(codes) - skipped
         duration = f", {timing.in_words(total)}" if total else ""
         console.say(f"dry run: {left} to do{duration}, {report.skipped(items)}, {len(codes)} refused")
-    return report.exit_code(codes, several, report.nothing(items)) or int(console.lost)
+    return report.exit_code(codes, several, _is_idle(verb, items)) or int(console.lost)
+
+
+def _say_shard(verb: AnyVerb, items: list[Item]) -> None:
+    if verb.arguments.shard:
+        verb.console.say(f"shard {verb.shard}: {len(items)} picture{'s' * (len(items) != 1)}")
+
+
+def _is_idle(verb: AnyVerb, items: list[Item]) -> bool:
+    """Whether there was nothing to do. A shard without pictures, and one that was started again and finds all its results, have
+    done their part: a scheduler would take any other exit code for a failure."""
+    return not verb.arguments.shard and report.nothing(items)
 
 
 def _run(verb: Verb[Given, Loaded, Result], items: list[Item], several: bool, stop: Stop) -> int:
@@ -121,10 +134,13 @@ def _run(verb: Verb[Given, Loaded, Result], items: list[Item], several: bool, st
         console.detail(f"device {verb.device} ({why}), {devices.set_threads(arguments.threads)} CPU threads")
         _start(verb)
     with stop.hold():  # what is said and listed at the end is so after a signal too
+        _say_shard(verb, items)
+        if arguments.report:
+            console.report = Writer(as_path(arguments.report), verb.shard, len(items))
         for item in items:
             if item.skipped:
                 console.record(report.record(verb, item, "skipped"))
-        if not several and not todo:
+        if not several and items and not todo:
             console.say(f"{items[0].input} has no mask: skipped" if items[0].unmasked else f"{items[0].output} exists: skipped")
         with console.bar(len(todo)):
             for done in run(todo, read, work, write, stop, jobs, arguments.keep_going):
@@ -147,7 +163,8 @@ def _run(verb: Verb[Given, Loaded, Result], items: list[Item], several: bool, st
             console.say(report.summary(items, statuses, len(missed), time.perf_counter() - started, listed))
         elif missed:
             console.failure(KeyboardInterrupt())
-    return INTERRUPTED if stop.asked else report.exit_code(codes, several, report.nothing(items)) or int(console.lost)
+        console.close_report()
+    return INTERRUPTED if stop.asked else report.exit_code(codes, several, _is_idle(verb, items)) or int(console.lost)
 
 
 def _has_appeared(verb: AnyVerb, item: Item) -> bool:
@@ -188,6 +205,6 @@ def _report(verb: AnyVerb, done: Outcome[str], count: str) -> int:
         written = f"{done.item.output} was written by another process meanwhile: skipped"
         console.say(count + (written if status == SKIPPED else f"{done.item.output}: {status} in {done.seconds:.1f} s{remark}"))
     facts = {"error": line, "seconds": round(done.seconds, 3), "peak_memory_bytes": done.peak} | verb.facts.get(done.item, {})
-    hashed = report.digest(done.item.output) if console.as_json and not code else None
-    console.record(report.record(verb, done.item, status) | facts | {"sha256": hashed})
+    hashed = report.digest(done.item.output) if console.has_records and not code else None
+    console.record(report.record(verb, done.item, status) | facts | {"sha256": hashed, "exit_code": code})
     return code

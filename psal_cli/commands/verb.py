@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 import click
 
 from psal_cli.batch.inputs import Item
+from psal_cli.batch.shards import ALL
 from psal_cli.commands import devices, options
 from psal_cli.commands.arguments import Arguments
 from psal_cli.commands.console import Console, Progress
@@ -56,6 +57,7 @@ class AnyVerb(ABC):
     smaller: ClassVar[str] = "give a smaller picture"  # the cure where there is no smaller plan
     if_masked = False  # whether pictures without a mask are left out
     results = 1  # of each picture
+    shard = ALL  # of the pictures, those that are worked on
     cpu_only: str | None = None  # what runs on the CPU only, in words; None where CUDA can be used
 
     def __init__(self, arguments: Arguments, console: Console):
