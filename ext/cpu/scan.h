@@ -79,8 +79,8 @@ class Scan {
     edge_position.resize((size_t)bands * p.query_width * p.k);
     edge_born.resize(edge_position.size());
     // Sketches cost a pass over the key, which a few queries in a large key would not earn back.
-    if (!p.dot && iterations > 0 && queries * 16 >= keys) sketches.emplace(p, threads);
-    const bool hashed = sketches && sketches->step > 0 && queries * 4 >= keys;
+    if (!p.dot && iterations > 0 && queries * 4 >= keys) sketches.emplace(p, threads);
+    const bool hashed = sketches && sketches->step > 0;
     for (int iteration = 1; iteration <= iterations; ++iteration) {
       save_edges(bands, iteration);
       std::optional<Buckets<T>> buckets;
@@ -136,7 +136,7 @@ class Scan {
       propagate(query, band, step, iteration);
       // Where sketches find good keys every second query draws: the next iteration carries what it has found to its neighbours.
       if (!query.filter.keys) query.random_search(iteration);
-      else if (!buckets || (row + left + x + iteration) % 2) draw(query, buckets, buckets ? codes[x] : 0, iteration);
+      else if ((row + left + x + iteration) % 2) draw(query, *buckets, codes[x], iteration);
       query.look_around(iteration);
     }
   }
@@ -158,25 +158,22 @@ class Scan {
 
   // Keys of the query's cell, and one draw in each of some windows around the best match. The draws wait for memory while the
   // cell is looked through.
-  void draw(FilteredQuery<T>& query, const Buckets<T>* buckets, uint32_t code, int iteration) {
+  void draw(FilteredQuery<T>& query, const Buckets<T>& buckets, uint32_t code, int iteration) {
     Position drawn[kMostWindows];
     int windows = 0;
     const Position best = unpack(query.list.at(0));
-    const int widest = buckets ? kWindowBesideCells : at_least(p.key_height, p.key_width);
-    for (int half = widest; half >= 1; half /= 2, ++windows) {
+    for (int half = kWidestWindow; half >= 1; half /= 2, ++windows) {
       drawn[windows] = query.within(best, half, random_bits(p.seed, iteration, query.pixel(), windows));
       query.filter.prefetch(drawn[windows].row, drawn[windows].column);
     }
     Shortlist shortlist;
-    if (buckets) {
-      const auto cell = buckets->cell(code);
-      const uint64_t bits = random_bits(p.seed, iteration, query.pixel(), kMostWindows);
-      const int first = cell.count > kMostOfACell ? between((uint32_t)bits, 0, cell.count - kMostOfACell) : 0;
-      const int last = at_most(cell.count, first + kMostOfACell);
-      for (int i = first; i < last; ++i) {
-        const int distance = query.filter.own.distance(cell.sketch[i]);
-        if (distance <= query.filter.limit) shortlist.add(cell.position[i], distance);
-      }
+    const auto cell = buckets.cell(code);
+    const uint64_t bits = random_bits(p.seed, iteration, query.pixel(), windows);
+    const int first = cell.count > kMostOfACell ? between((uint32_t)bits, 0, cell.count - kMostOfACell) : 0;
+    const int last = at_most(cell.count, first + kMostOfACell);
+    for (int i = first; i < last; ++i) {
+      const int distance = query.filter.own.distance(cell.sketch[i]);
+      if (distance <= query.filter.limit) shortlist.add(cell.position[i], distance);
     }
     for (int i = 0; i < windows; ++i) {
       if (!p.valid(drawn[i].row, drawn[i].column)) continue;
@@ -186,8 +183,7 @@ class Scan {
     shortlist.offer_to(query, iteration);
   }
 
-  static constexpr int kMostWindows = 16;  // halving a side takes no more
-  static constexpr int kWindowBesideCells = 4, kMostOfACell = 48;
+  static constexpr int kMostWindows = 3, kWidestWindow = 4, kMostOfACell = 48;  // what is far is found by cells
 };
 
 }  // namespace PSAL_ISA

@@ -54,6 +54,7 @@ class Sketcher {
 
  private:
   static constexpr int kSamples = 256, kDirections = 8, kDegrees = 4;
+  static constexpr double kLeastShare = 0.3;  // of the energy of the patches: of noise, sketches hold too little to be of use
   static constexpr double kRange = 2.5;  // standard deviations of the widest projection that the numbers span
 
   int channels, radius, size;
@@ -160,7 +161,10 @@ class Sketcher {
     for (size_t i = 0; i < order.size(); ++i) order[i] = (int)i;
     std::stable_sort(order.begin(), order.end(), [&](int i, int j) { return energy[i] > energy[j]; });
     const double spread = sqrt(energy[order[0]] / kSamples);
-    if (!(spread > 1e-30 && spread < 1e30)) return;
+    double chosen = 0, total = 0;
+    for (int i = 0; i < at_most(kSketch, (int)order.size()); ++i) chosen += energy[order[i]];
+    for (float v : samples.patches) total += (double)v * v;
+    if (!(spread > 1e-30 && spread < 1e30 && chosen > kLeastShare * total)) return;
     quantum = (float)(spread * kRange / 127);
     for (int c = 0; c < channels; ++c) mean[c] = (float)samples.mean[c];
     for (int i = 0; i < at_most(kSketch, (int)order.size()); ++i) {
