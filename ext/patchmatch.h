@@ -125,17 +125,24 @@ HOST_DEVICE Window clip(int row, int column, int height, int width, int radius) 
           at_most(radius + 1, width - column)};
 }
 
+// What may tell without a look at the patches that a candidate is no better than the worst match. This one never does.
+struct Unfiltered {
+  HOST_DEVICE void update(float) {}
+  HOST_DEVICE bool rejects(int, int) const { return false; }
+};
+
 // One query: where it is, its clipped patch, its list, and the lanes that sum for it.
-template <class T, class Lanes, class List = Neighbours>
+template <class T, class Lanes, class List = Neighbours, class Filter = Unfiltered>
 struct Query {
   const Problem<T>& problem;
   int row, column;
   Window window;
   List list;
+  Filter filter;
 
-  HOST_DEVICE Query(const Problem<T>& p, int row_, int column_, List l)
+  HOST_DEVICE Query(const Problem<T>& p, int row_, int column_, List l, Filter f = {})
       : problem(p), row(row_), column(column_),
-        window(clip(row_, column_, p.query_height, p.query_width, p.radius)), list(l) {}
+        window(clip(row_, column_, p.query_height, p.query_width, p.radius)), list(l), filter(f) {}
 
   HOST_DEVICE int64_t pixel() const { return (int64_t)row * problem.query_width + column; }
 
@@ -157,11 +164,15 @@ struct Query {
   }
 
   HOST_DEVICE void consider(int match_row, int match_column, int iteration) {
-    if (!problem.valid(match_row, match_column)) return;
-    const uint32_t candidate = pack(match_row, match_column);
-    if (list.contains(candidate, list.k)) return;
+    if (!problem.valid(match_row, match_column) || list.contains(pack(match_row, match_column), list.k)) return;
+    if (!filter.rejects(match_row, match_column)) compare(match_row, match_column, iteration);
+  }
+  // A valid key that is not in the list.
+  HOST_DEVICE void compare(int match_row, int match_column, int iteration) {
     const float value = similarity({match_row, match_column}, list.worst());
-    if (value > list.worst()) list.insert(candidate, value, iteration, list.k);
+    if (!(value > list.worst())) return;
+    list.insert(pack(match_row, match_column), value, iteration, list.k);
+    filter.update(list.worst());
   }
 
   // Fills the list: the initial field where it is usable, else random keys, all distinct.
@@ -219,16 +230,19 @@ struct Query {
     }
   }
 
+  // A key in a window around another one, clipped to the key picture.
+  HOST_DEVICE Position within(Position centre, int half, uint64_t bits) const {
+    const int r = problem.radius;
+    return {between((uint32_t)(bits >> 32), at_least(r, centre.row - half), at_most(problem.key_height - r, centre.row + half + 1)),
+            between((uint32_t)bits, at_least(r, centre.column - half), at_most(problem.key_width - r, centre.column + half + 1))};
+  }
+
   // One draw in each of log2(max side) windows around the best match, halving from the whole key to 1 pixel.
   HOST_DEVICE void random_search(int iteration) {
-    const int r = problem.radius;
     int draw = 0;
     for (int half = at_least(problem.key_height, problem.key_width); half >= 1; half /= 2, ++draw) {
-      const Position best = unpack(list.at(0));
-      const uint64_t bits = random_bits(problem.seed, iteration, pixel(), draw);
-      consider(between((uint32_t)(bits >> 32), at_least(r, best.row - half), at_most(problem.key_height - r, best.row + half + 1)),
-               between((uint32_t)bits, at_least(r, best.column - half), at_most(problem.key_width - r, best.column + half + 1)),
-               iteration);
+      const Position at = within(unpack(list.at(0)), half, random_bits(problem.seed, iteration, pixel(), draw));
+      consider(at.row, at.column, iteration);
     }
   }
 
@@ -244,8 +258,8 @@ struct Query {
     }
   }
 
-  // One iteration of Algorithm 1, with all k neighbours propagated: reads the previous field, fills the list.
-  HOST_DEVICE void jump_flood(const uint32_t* field, const uint16_t* born, int iteration) {
+  // One iteration of Algorithm 1, with all k neighbours propagated: reads the previous field from row `first` on, fills the list.
+  HOST_DEVICE void jump_flood(const uint32_t* field, const uint16_t* born, int first, int iteration) {
     for (int jump = 1; jump <= 8; jump *= 2) {
       for (int side = 0; side < 4; ++side) {
         const int from_row = row + (side == 0 ? -jump : side == 1 ? jump : 0);
@@ -253,7 +267,8 @@ struct Query {
         if (from_row < 0 || from_row >= problem.query_height || from_column < 0 || from_column >= problem.query_width) continue;
         const int64_t from = (int64_t)from_row * problem.query_width + from_column;
         if (!problem.searched(from)) continue;
-        propagate(from_row, from_column, field + from * list.k, born + from * list.k, iteration - 1, iteration);
+        const int64_t entry = (from - (int64_t)first * problem.query_width) * list.k;
+        propagate(from_row, from_column, field + entry, born + entry, iteration - 1, iteration);
       }
     }
     random_search(iteration);

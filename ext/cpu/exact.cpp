@@ -11,108 +11,125 @@ namespace PSAL_ISA {
 namespace {
 
 constexpr int kSweepRows = 32;
-constexpr int kSpare = 4;  // running sums round: keep a few more than k, then rank by the direct sum
+constexpr int kSpare = 4;     // running sums round: keep a few more than k, then rank by the direct sum
+constexpr int kAtOnce = 8;    // displacements side by side: a query row is read once for all of them
+constexpr int kBlock = Vector::kWidth;
 
-template <class T>
-std::vector<float> planar(const T* picture, int height, int width, int channels, int threads) {  // -> [H, C, W]
-  std::vector<float> out((size_t)height * channels * width);
-  parallel_for(height, 8, threads, [&](int64_t row) {
-    for (int c = 0; c < channels; ++c)
-      for (int column = 0; column < width; ++column)
-        out[((size_t)row * channels + c) * width + column] = to_float(picture[((size_t)row * width + column) * channels + c]);
-  });
-  return out;
-}
+constexpr int blocks(int columns) { return (columns + kBlock - 1) / kBlock * kBlock; }
+
+// A picture as rows of one channel each, [H, C, stride], with `margin` columns of zeros on both sides.
+struct Planes {
+  std::vector<float> values;
+  int channels, margin;
+  int64_t stride;
+
+  template <class T>
+  Planes(const T* picture, int height, int width, int channels_, int margin_, int threads)
+      : channels(channels_), margin(margin_), stride(blocks(width) + 2 * margin_) {
+    values.resize((size_t)height * channels * stride);
+    parallel_for(height, 8, threads, [&](int64_t row) {
+      for (int c = 0; c < channels; ++c)
+        for (int column = 0; column < width; ++column)
+          values[(row * channels + c) * stride + margin + column] = to_float(picture[(row * width + column) * channels + c]);
+    });
+  }
+  const float* row(int row) const { return values.data() + (int64_t)row * channels * stride + margin; }
+};
 
 // The sweep of one band of query rows.
 template <class T>
 struct Band {
   const Problem<T>& p;
-  const float* query;  // [H, C, W]
-  const float* key;    // [Hk, C, Wk]
+  const Planes &query, &key;
   int top, rows, kept;
   std::vector<uint32_t> position;                  // [rows, W, kept]
   std::vector<float> value, worst;                 // [rows, W, kept], [rows, W] and a vector
-  int stride;                                      // of the rows below: room to read a vector beyond the last column
-  std::vector<float> history, newer, running;      // [patch_size + 1, stride], [stride] twice with a margin of a radius before it
+  int stride;                                      // of the rows below: a margin of a radius, blocks of columns, room to read on
+  std::vector<float> history, newer, running;      // [kAtOnce, patch_size + 1, stride], [kAtOnce, stride] twice
   std::vector<uint16_t> born;                      // of no use here, but a list has it
 
-  Band(const Problem<T>& problem, const float* q, const float* k, int band, int kept_)
+  Band(const Problem<T>& problem, const Planes& q, const Planes& k, int band, int kept_)
       : p(problem), query(q), key(k), top(band * kSweepRows), rows(at_most(kSweepRows, p.query_height - top)), kept(kept_),
         position((size_t)rows * p.query_width * kept, kNoPosition), value(position.size(), kNoMatch),
-        worst((size_t)rows * p.query_width + Vector::kWidth, kNoMatch), stride(p.query_width + 2 * p.radius + Vector::kWidth),
-        history((size_t)(2 * p.radius + 2) * stride), newer(stride), running(stride), born(kept) {
+        worst((size_t)rows * p.query_width + Vector::kWidth, kNoMatch), stride(blocks(p.query_width) + 2 * p.radius + kBlock),
+        history((size_t)kAtOnce * (2 * p.radius + 2) * stride), newer((size_t)kAtOnce * stride), running(newer.size()), born(kept) {
     for (int y = 0; y < rows; ++y)
       for (int x = 0; x < p.query_width; ++x)
         if (!p.searched((int64_t)(top + y) * p.query_width + x)) worst[(size_t)y * p.query_width + x] = INFINITY;
   }
 
-  // One displacement. `from` to `end` are the columns in which both pictures have a pixel, `low` to `high` those whose
-  // key patch is whole; everything outside them stays zero, margins of a radius included.
+  // The displacements (down, right) to (down, right + kAtOnce - 1). A key patch that is whole lies in columns where both
+  // pictures have pixels: sums elsewhere are never looked at, but those beyond the query, which stay zero.
   void sweep(int down, int right) {
     const int r = p.radius, size = 2 * r + 1;
-    const int from = at_least(0, -right), end = at_most(p.query_width, p.key_width - right);
-    const int low = at_least(0, r - right), high = at_most(p.query_width, p.key_width - r - right);
+    const int from = at_least(0, -(right + kAtOnce - 1)) / kBlock * kBlock;
+    const int end = at_most(blocks(p.query_width), blocks(at_least(p.key_width - right, 0)));
     const int first = at_least(top, r - down), last = at_most(top + rows, p.key_height - r - down);
-    if (low >= high || first >= last) return;
-    std::fill(history.begin(), history.end(), 0.f);
-    std::fill(newer.begin(), newer.end(), 0.f);
-    std::fill(running.begin(), running.end(), 0.f);
+    if (from >= end || first >= last) return;
+    for (int row = 0; row < kAtOnce * (size + 1); ++row) {
+      float* sums = history.data() + (size_t)row * stride + r;
+      std::fill(sums + from, sums + end, 0.f);
+    }
+    clear_newer(from, end);
     for (int row = first - r, slot = 0; row < last + r; ++row, slot = (slot + 1) % size) {
-      if (slot == 0 && row > first - r) start_block(size);
+      if (slot == 0 && row > first - r) start_block(size, from, end);
       const bool inside = row >= 0 && row < p.query_height && row + down >= 0 && row + down < p.key_height;
-      float* entering = history.data() + (size_t)slot * stride;
-      if (p.dot) advance<true>(inside ? row : -1, down, right, from, end, entering);
-      else advance<false>(inside ? row : -1, down, right, from, end, entering);
-      if (row >= first + r) keep_row(row - r, down, right, low, high);
+      if (p.dot) advance<true>(inside ? row : -1, down, right, from, end, slot);
+      else advance<false>(inside ? row : -1, down, right, from, end, slot);
+      if (row < first + r) continue;
+      for (int i = 0; i < kAtOnce; ++i)
+        keep_row(row - r, down, right + i, at_least(0, r - right - i), at_most(p.query_width, p.key_width - r - right - i),
+                 running.data() + (size_t)i * stride + r);
+    }
+  }
+
+  void clear_newer(int from, int end) {
+    for (int i = 0; i < kAtOnce; ++i) {
+      float* sums = newer.data() + (size_t)i * stride + p.radius;
+      std::fill(sums + from, sums + end, 0.f);
     }
   }
 
   // The sums over patch_size rows are those of the rows of this block of patch_size so far, `newer`, and of the rest of the
   // block before, which `history` holds as sums up to its end (van Herk 1992). Nothing is ever subtracted, so one large or
   // infinite number spoils no sum that does not contain it.
-  void start_block(int size) {
-    for (int slot = size - 2; slot >= 0; --slot) {
-      float* __restrict row = history.data() + (size_t)slot * stride;
-      const float* __restrict next = row + stride;
-      for (int x = 0; x < stride; ++x) row[x] += next[x];
-    }
-    std::fill(newer.begin(), newer.end(), 0.f);
+  void start_block(int size, int from, int end) {
+    for (int i = 0; i < kAtOnce; ++i)
+      for (int slot = size - 2; slot >= 0; --slot) {
+        float* __restrict row = history.data() + ((size_t)i * (size + 1) + slot) * stride + p.radius;
+        const float* __restrict next = row + stride;
+        for (int x = from; x < end; ++x) row[x] += next[x];
+      }
+    clear_newer(from, end);
   }
 
   // The pixel similarities of `row` (none when negative) take a place in the history and enter the sums.
   template <bool kDot>
-  void advance(int row, int down, int right, int from, int end, float* entering) {
-    float *sums = running.data() + p.radius, *block = newer.data() + p.radius;
-    const float* older = entering + stride;  // beyond the last row of the history is a row of zeros
-    constexpr int w = Vector::kWidth;
-    const float* a = query + (size_t)at_least(row, 0) * p.channels * p.query_width;
-    const float* b = key + (size_t)at_least(row < 0 ? 0 : row + down, 0) * p.channels * p.key_width + right;
+  void advance(int row, int down, int right, int from, int end, int slot) {
+    const int size = 2 * p.radius + 1;
+    const float* a = query.row(at_least(row, 0));
+    const float* b = key.row(row < 0 ? 0 : row + down) + right;
     const int channels = row < 0 ? 0 : p.channels;
-    const int64_t a_stride = p.query_width, b_stride = p.key_width;
-    int x = from;
-    for (; x + 4 * w <= end; x += 4 * w) {  // four registers of sums: the channels pass, the sums stay
-      Vector added[4] = {Vector::zero(), Vector::zero(), Vector::zero(), Vector::zero()};
-      for (int c = 0; c < channels; ++c)
-        for (int i = 0; i < 4; ++i)
-          add<kDot>(added[i], Vector::load(a + c * a_stride + x + i * w), Vector::load(b + c * b_stride + x + i * w));
-      for (int i = 0; i < 4; ++i) {
-        added[i].store(entering + x + i * w);
-        added[i] = Vector::load(block + x + i * w) + added[i];
-        added[i].store(block + x + i * w);
-        (added[i] + Vector::load(older + x + i * w)).store(sums + x + i * w);
+    const int64_t a_stride = query.stride, b_stride = key.stride, history_stride = (int64_t)(size + 1) * stride;
+    float* entering = history.data() + (size_t)slot * stride + p.radius;
+    float *block = newer.data() + p.radius, *sums = running.data() + p.radius;
+    for (int x = from; x < end; x += kBlock) {  // registers of sums: the channels pass, the sums stay
+      Vector added[kAtOnce];
+      for (Vector& sum : added) sum = Vector::zero();
+      for (int c = 0; c < channels; ++c) {
+        const Vector own = Vector::load(a + c * a_stride + x);
+        for (int i = 0; i < kAtOnce; ++i) add<kDot>(added[i], own, Vector::load(b + c * b_stride + x + i));
+      }
+      for (int i = 0; i < kAtOnce; ++i) {
+        const int64_t at = (int64_t)i * stride + x;
+        float* place = entering + i * history_stride + x;
+        added[i].store(place);
+        added[i] = Vector::load(block + at) + added[i];
+        added[i].store(block + at);
+        (added[i] + Vector::load(place + stride)).store(sums + at);  // beyond the last row of the history is a row of zeros
       }
     }
-    for (; x < end; x += w) {  // beyond `end` the loads are zero, and so stay the sums
-      const int n = at_most(w, end - x);
-      Vector added = Vector::zero();
-      for (int c = 0; c < channels; ++c)
-        add<kDot>(added, Vector::load(a + c * a_stride + x, n), Vector::load(b + c * b_stride + x, n));
-      added.store(entering + x);
-      added = Vector::load(block + x) + added;
-      added.store(block + x);
-      (added + Vector::load(older + x)).store(sums + x);
-    }
+    for (int i = 0; i < kAtOnce; ++i) std::fill_n(sums + (int64_t)i * stride + p.query_width, p.radius, 0.f);
   }
   template <bool kDot>
   static void add(Vector& sum, Vector a, Vector b) {
@@ -121,11 +138,10 @@ struct Band {
   }
 
   // Box sums along the row, compared with the worst kept: few candidates pass, so look at a vector before its pixels.
-  void keep_row(int row, int down, int right, int low, int high) {
+  void keep_row(int row, int down, int right, int low, int high, const float* sums) {
     constexpr int w = Vector::kWidth;
     const int r = p.radius;
     float* limit = worst.data() + (size_t)(row - top) * p.query_width;
-    const float* sums = running.data() + r;
     const float* scale = p.key_scale ? p.key_scale + (size_t)(row + down) * p.key_width + right : nullptr;
     for (int x = low; x < high; x += w) {
       const int n = at_most(w, high - x);
@@ -190,13 +206,13 @@ struct Band {
 
 template <class T>
 void exact(const Problem<T>& p, uint32_t* field, float* similarity, int threads) {
-  const std::vector<float> query = planar(p.query, p.query_height, p.query_width, p.channels, threads);
-  const std::vector<float> key = planar(p.key, p.key_height, p.key_width, p.channels, threads);
+  const Planes query(p.query, p.query_height, p.query_width, p.channels, 0, threads);
+  const Planes key(p.key, p.key_height, p.key_width, p.channels, 2 * kBlock + kAtOnce, threads);
   const int bands = (p.query_height + kSweepRows - 1) / kSweepRows;
   parallel_for(bands, 1, threads, [&](int64_t index) {
-    Band<T> band(p, query.data(), key.data(), (int)index, p.k + kSpare);
+    Band<T> band(p, query, key, (int)index, p.k + kSpare);
     for (int down = p.radius - (band.top + band.rows - 1); down < p.key_height - p.radius - band.top; ++down)
-      for (int right = p.radius - (p.query_width - 1); right < p.key_width - p.radius; ++right) band.sweep(down, right);
+      for (int right = p.radius - (p.query_width - 1); right < p.key_width - p.radius; right += kAtOnce) band.sweep(down, right);
     band.rank(field, similarity);
   });
 }

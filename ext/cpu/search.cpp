@@ -1,113 +1,88 @@
 // The schedules of the search on the CPU. Compiled once per instruction set (see dispatch.cpp).
 #include <string.h>
 
-#include <optional>
 #include <vector>
 
-#include "hashing.h"
 #include "kernels.h"
+#include "scan.h"
 
 namespace psal {
 namespace PSAL_ISA {
 namespace {
 
-constexpr int kBandRows = 32;  // scan order runs inside bands, bands run in parallel
-
-// The field of one image: k matches a query, and the iteration in which each entered its list.
-struct Field {
-  uint32_t* position;
-  float* similarity;
-  uint16_t* born;
-  int width, k;
-  int64_t at(int row, int column) const { return ((int64_t)row * width + column) * k; }
-  Neighbours list(int row, int column) const {
-    const int64_t i = at(row, column);
-    return {position + i, similarity + i, born + i, k};
-  }
-};
-
-template <class T, class Visit>
-void each_query(const Problem<T>& p, int threads, const Field& field, Visit visit) {
+template <class T>
+void initialise(const Problem<T>& p, const Field& field, bool has_init, int threads) {
   parallel_for(p.query_height, 8, threads, [&](int64_t row) {
-    for (int column = 0; column < p.query_width; ++column) {
-      if (!p.searched(row * p.query_width + column)) continue;
-      Query<T, VectorLanes> query(p, (int)row, column, field.list((int)row, column));
-      visit(query);
-    }
+    for (int column = 0; column < p.query_width; ++column)
+      if (p.searched(row * p.query_width + column))
+        Query<T, VectorLanes>(p, (int)row, column, field.list((int)row, column)).initialise(has_init);
   });
 }
 
-// Scan order inside a band: the previous column and the previous row are already up to date. The row before
-// a band belongs to another thread, so it is read as it was when the iteration began: `edge` (kBandRows apart).
+// Jump flooding, as many rows at a time as one thread copies: no query may see what another has found in the same iteration.
 template <class T>
-void scan_band(const Problem<T>& p, const Field& field, int band, const Field& edge, const Buckets<T>* buckets, int iteration) {
-  const bool forward = iteration % 2;
-  const int step = forward ? 1 : -1;
-  const int top = band * kBandRows, bottom = at_most(top + kBandRows, p.query_height) - 1;
-  std::vector<uint16_t> codes;
-  if (buckets) buckets->query_codes(top, bottom + 1, codes);
-  for (int row = forward ? top : bottom; row >= top && row <= bottom; row += step)
-    for (int i = 0; i < p.query_width; ++i) {
-      const int column = forward ? i : p.query_width - 1 - i;
-      if (!p.searched((int64_t)row * p.query_width + column)) continue;
-      Query<T, VectorLanes> query(p, row, column, field.list(row, column));
-      // A match is offered once per direction: what was there two iterations ago has been tried.
-      const int since = iteration <= 2 ? 0 : iteration - 1;
-      const int previous = column - step;
-      if (previous >= 0 && previous < p.query_width && p.searched((int64_t)row * p.query_width + previous)) {
-        const int64_t from = field.at(row, previous);
-        query.propagate(row, previous, field.position + from, field.born + from, since, iteration);
-      }
-      const int above = row - step;
-      if (above >= 0 && above < p.query_height && p.searched((int64_t)above * p.query_width + column)) {
-        const bool inside = above >= top && above <= bottom;
-        const Field& source = inside ? field : edge;
-        const int64_t from = inside ? field.at(above, column) : edge.at(band, column);
-        query.propagate(above, column, source.position + from, source.born + from, inside || since == 0 ? since : since - 1, iteration);
-      }
-      if (buckets) buckets->offer(query, codes[(size_t)(row - top) * p.query_width + column], iteration);
-      query.random_search(iteration);
-      query.look_around(iteration);
-    }
-}
+class Flood {
+ public:
+  Flood(const Problem<T>& problem, const Field& f, int t)
+      : p(problem), field(f), threads(t), bands((p.query_height + kFloodRows - 1) / kFloodRows), row_entries((size_t)p.query_width * p.k) {
+    edge_position.resize(2 * kReach * bands * row_entries);
+    edge_born.resize(edge_position.size());
+  }
 
-template <class T>
-void scan(const Problem<T>& p, const Field& field, int iterations, int threads) {
-  const int bands = (p.query_height + kBandRows - 1) / kBandRows;
-  const size_t row_entries = (size_t)p.query_width * p.k;
-  std::vector<uint32_t> edge_position(bands * row_entries);
-  std::vector<uint16_t> edge_born(bands * row_entries);
-  // A table costs a pass over the key, which a few queries in a large key would not earn back.
-  const bool hashed = !p.dot && (int64_t)p.query_height * p.query_width * 4 >= (int64_t)p.key_height * p.key_width;
-  const Field edge = {edge_position.data(), nullptr, edge_born.data(), p.query_width, p.k};
-  for (int iteration = 1; iteration <= iterations; ++iteration) {
-    for (int band = 0; band < bands; ++band) {
-      const int row = iteration % 2 ? band * kBandRows - 1 : (band + 1) * kBandRows;
-      if (row < 0 || row >= p.query_height) continue;
-      memcpy(edge.position + edge.at(band, 0), field.position + field.at(row, 0), row_entries * sizeof(uint32_t));
-      memcpy(edge.born + edge.at(band, 0), field.born + field.at(row, 0), row_entries * sizeof(uint16_t));
+  void run(int iterations) {
+    for (int iteration = 1; iteration <= iterations; ++iteration) {
+      parallel_for(bands, 1, threads, [&](int64_t band) { save_edges((int)band); });
+      parallel_for(bands, 1, threads, [&](int64_t band) { run_band((int)band, iteration); });
     }
-    std::optional<Buckets<T>> buckets;
-    if (hashed) buckets.emplace(p, iteration, threads);
-    parallel_for(bands, 1, threads, [&](int64_t band) {
-      scan_band(p, field, (int)band, edge, buckets ? &*buckets : nullptr, iteration);
+  }
+
+ private:
+  static constexpr int kFloodRows = 64, kReach = 8;  // rows: of a band; of the longest jump
+
+  const Problem<T>& p;
+  const Field field;
+  const int threads, bands;
+  const size_t row_entries;
+  std::vector<uint32_t> edge_position;  // the rows within reach above and below each band, as they were before the iteration
+  std::vector<uint16_t> edge_born;
+
+  int top(int band) const { return band * kFloodRows; }
+  int bottom(int band) const { return at_most(top(band) + kFloodRows, p.query_height); }
+
+  // Calls visit(row, place in the edges) for the rows around a band.
+  template <class Visit>
+  void each_edge(int band, Visit visit) const {
+    for (int i = 0; i < 2 * kReach; ++i) {
+      const int row = i < kReach ? top(band) - kReach + i : bottom(band) + i - kReach;
+      if (row >= 0 && row < p.query_height) visit(row, ((size_t)band * 2 * kReach + i) * row_entries);
+    }
+  }
+
+  void save_edges(int band) {
+    each_edge(band, [&](int row, size_t at) {
+      memcpy(edge_position.data() + at, field.position + field.at(row, 0), row_entries * sizeof(uint32_t));
+      memcpy(edge_born.data() + at, field.born + field.at(row, 0), row_entries * sizeof(uint16_t));
     });
   }
-}
 
-// Reads one field and writes the other, so that no query sees a neighbour of the same iteration.
-template <class T>
-void jump_flood(const Problem<T>& p, const Field& field, int iterations, int threads) {
-  const size_t entries = (size_t)p.query_height * p.query_width * p.k;
-  std::vector<uint32_t> position(field.position, field.position + entries);
-  std::vector<uint16_t> born(field.born, field.born + entries);
-  for (int iteration = 1; iteration <= iterations; ++iteration) {
-    each_query(p, threads, field, [&](Query<T, VectorLanes>& query) { query.jump_flood(position.data(), born.data(), iteration); });
-    if (iteration == iterations) break;
-    memcpy(position.data(), field.position, entries * sizeof(uint32_t));
-    memcpy(born.data(), field.born, entries * sizeof(uint16_t));
+  void run_band(int band, int iteration) {
+    const int first = at_least(top(band) - kReach, 0), last = at_most(bottom(band) + kReach, p.query_height);
+    std::vector<uint32_t> position((last - first) * row_entries);
+    std::vector<uint16_t> born(position.size());
+    const auto copy = [&](int row, const uint32_t* positions, const uint16_t* iterations) {
+      memcpy(position.data() + (row - first) * row_entries, positions, row_entries * sizeof(uint32_t));
+      memcpy(born.data() + (row - first) * row_entries, iterations, row_entries * sizeof(uint16_t));
+    };
+    each_edge(band, [&](int row, size_t at) { copy(row, edge_position.data() + at, edge_born.data() + at); });
+    for (int row = top(band); row < bottom(band); ++row) copy(row, field.position + field.at(row, 0), field.born + field.at(row, 0));
+    for (int row = top(band); row < bottom(band); ++row)
+      for (int column = 0; column < p.query_width; ++column) {
+        if (!p.searched((int64_t)row * p.query_width + column)) continue;
+        Query<T, VectorLanes> query(p, row, column, field.list(row, column));
+        query.jump_flood(position.data(), born.data(), first, iteration);
+      }
   }
-}
+};
 
 template <class T>
 void search_images(const psal_search_args& a) {
@@ -120,9 +95,9 @@ void search_images(const psal_search_args& a) {
       exact(p, field.position, field.similarity, a.place.threads);
       continue;
     }
-    each_query(p, a.place.threads, field, [&](Query<T, VectorLanes>& query) { query.initialise(a.has_init); });
-    if (a.schedule == PSAL_SCAN) scan(p, field, a.iterations, a.place.threads);
-    else jump_flood(p, field, a.iterations, a.place.threads);
+    initialise(p, field, a.has_init, a.place.threads);
+    if (a.schedule == PSAL_SCAN) Scan<T>(p, field, a.place.threads).run(a.iterations);
+    else Flood<T>(p, field, a.place.threads).run(a.iterations);
   }
 }
 

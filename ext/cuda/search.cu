@@ -152,7 +152,7 @@ __global__ void __launch_bounds__(kThreads, kResident<kSlots>)
 jump_flood_kernel(psal_search_args args, Field from, Field to, int iteration, int first_image) {
   each_query<T, G, kSlots>(args, first_image, [&](auto& query, int64_t entry, int64_t image_entry) {
     query.list.read(from.position, args.best, from.born, entry);
-    query.jump_flood(from.position + image_entry, from.born + image_entry, iteration);
+    query.jump_flood(from.position + image_entry, from.born + image_entry, 0, iteration);
     query.list.write(to.position, args.best, to.born, entry);
   });
 }

@@ -1,6 +1,7 @@
 """psal's search beside full attention, faiss and a plain PatchMatch: time, work, recall and memory, on the same features.
 
     .venv/bin/python tests/bench/bench_engine.py [--quick | --large] [--write-readme]
+    .venv/bin/python tests/bench/bench_engine.py --baseline OTHER/libpsal.so    # two builds of psal, see versus.py
 
 Prints rows as they are measured (stderr), then a table for each size (stdout), and writes results/engine.json. README.md
 says what the columns mean. Every row is measured by measure.py in a process of its own; a row is a dictionary:
@@ -22,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import report
 import torch
+import versus
 from features import pair_features
 from methods import PATCH
 from peak import machine_peaks
@@ -186,11 +188,26 @@ def run(arguments) -> dict:
     return results
 
 
+def compare_builds(arguments) -> None:
+    """Two builds side by side: a table, and results/engine-versus.json."""
+    torch.set_num_threads(1)
+    folder = Path(arguments.pair) if arguments.pair else None
+
+    def show(row: dict) -> None:
+        print(" | ".join(versus.table_row(row)), file=sys.stderr, flush=True)
+
+    rows = versus.run(arguments.baseline, arguments.cases, folder, show)
+    report.write_json("engine-versus", {**report.header("torch", "numpy"), "isa": native.cpu_isa(), "rows": rows})
+    print(markdown_table(versus.COLUMNS, [versus.table_row(row) for row in rows]))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="about a minute: 256x256, k = 3, few rivals; JSON in out/")
     parser.add_argument("--large", action="store_true", help=f"also {LARGE[0]}x{LARGE[1]}")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="default: %(default)s, as torch")
+    parser.add_argument("--baseline", metavar="LIB", help="only compare this build with LIB, another libpsal, on one thread")
+    parser.add_argument("--cases", nargs="+", default=[], help='of --baseline, such as "scan 512 float16 10"')
     parser.add_argument("--pair", metavar="DIR", help="folder of query.png and key.png")
     parser.add_argument("--write-readme", action="store_true", help="put the tables into README.md")
     parser.add_argument("--resume", action="store_true", help="keep the sizes that results/engine.json has")
@@ -198,6 +215,8 @@ def main():
     arguments = parser.parse_args()
     if arguments.quick and arguments.write_readme:
         parser.error("README.md holds the tables of a full run: leave out --quick or --write-readme")
+    if arguments.baseline:
+        return compare_builds(arguments)
     if arguments.from_json:
         results = json.loads((report.RESULTS / "engine.json").read_text())
     else:

@@ -12,9 +12,9 @@ from psal_cli.verbs.generate.sampling import halved, levels_for, sample, transpo
 from psal_cli.verbs.generate.transport import SAMPLE
 
 # Bytes, measured.
-FIELD = 60  # of each pixel of the sample: field, similarities, masks, and what the field is carried over from
+FIELD = 76  # of each pixel of the sample: field, similarities, masks, sketches, and what the field is carried over from
 COHERENCE = 330  # the same: the matches around each
-TABLE = 4  # of each pixel of the reference
+TABLE = 24  # of each pixel of the reference: its sketch, and the table of sketches
 STRIPS = 40_000_000  # of what is made a strip of rows at a time
 
 

@@ -167,7 +167,7 @@ def _window_bytes(box: Box, hole: _Extent, channels: int, network: InpaintingNet
     pixels = min(hole.pixels, largest)
     masks = 2 * size if hole.thin else 27 * size // 10  # keys that are valid, holes of coarser levels
     key = (features + 4 * hole.thin) * size  # a first estimate needs a channel more
-    table = 2 * size if 4 * largest >= size else 0  # of keys by their hash, where there are queries enough
+    table = 24 * size + 16 * largest if 4 * largest >= size else 0  # sketches, and keys by them, where there are queries enough
     fields = 21 * sum(parts)  # match, similarity, masks, distance, and what is left of the coarser level
     composing = (4 * channels + 50) * largest + 8 * channels * pixels  # the solver's planes, and the copies
     search = masks + key + fields + features * largest + max(table + (features + 20) * largest, composing)

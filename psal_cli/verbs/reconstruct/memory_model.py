@@ -11,7 +11,8 @@ from psal_cli.verbs.reconstruct.rebuild import rebuild
 
 # Bytes, measured.
 MATCH = 24  # of each neighbour of a pixel
-TABLE = 4  # of each pixel of the key
+TABLE = 24  # of each pixel of the key: its sketch, and the table of sketches
+SKETCH = 16  # of each pixel of the query
 PLACES = 50  # the same, of full attention, beside its patches
 STRIPS = 40_000_000  # of what is made a strip of rows at a time
 
@@ -49,7 +50,7 @@ def plan(
         working = features + PLACES * given + 8 * key.channels * asked + patches + max(gathered, 4 * CHUNK)
     else:
         aggregated = 4 * key.channels * asked * (attention == "aggregation")
-        working = features + TABLE * given + max(MATCH * k, 12 * key.channels) * asked + aggregated
+        working = features + TABLE * given + max(MATCH * k + SKETCH, 12 * key.channels) * asked + aggregated
     itemsize = query.bits // 8
     result = asked * key.channels * itemsize + 8 * k * asked * (attention != "full")
     writing = memory.writing_result(asked, key.channels, query, formats, k)
