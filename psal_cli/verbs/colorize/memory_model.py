@@ -15,7 +15,7 @@ from psal_cli.verbs.colorize.options import COARSE, LARGEST
 
 # What is looked for takes the larger of the two, and FIXED bytes; bytes a pixel of what is worked at, measured.
 FIXED = 80_000_000
-MATCHED = 330, 450  # of target and references, while matches are searched
+MATCHED = 346, 470  # of target and references, while matches are searched by sketches
 FUSED = 945, 40  # of both, while the network judges them
 PAPER = {"full": (170_000_000, 550), "local": (70_000_000, 330)}  # by layer: bytes, and bytes a pixel of target and references
 PAPER_PSAL = 15_000_000, 330

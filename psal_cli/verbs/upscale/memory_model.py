@@ -16,7 +16,7 @@ from psal_cli.verbs.upscale.options import STRIPS as CHOICES
 from psal_cli.verbs.upscale.upscaler import Upscaler, check_sides, strip_rows
 
 # Bytes, measured.
-SEARCHED, KEPT = 630, 380  # for each pixel of the input: while the attention searches, and what it keeps
+SEARCHED, KEPT = 652, 380  # for each pixel of the input: while the attention searches, and what it keeps
 LEFT = 430  # for each pixel that is looked at at a time: what the pass over the reduced picture has not given back by then
 FEATURE, DRAWN = 18.4, 35  # for each of those while strips are drawn: by feature, and by pixel drawn from it
 CSNLN_KEPT, CSNLN_STRIP = 32, 19  # of a published network, by feature: for each pixel of the input, and of a strip of the result
