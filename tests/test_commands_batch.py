@@ -1,5 +1,6 @@
 """Batches in shards, as a scheduler runs them: the same files as one run, reports that are merged, a script for SLURM."""
 
+import gc
 import json
 import os
 import shlex
@@ -128,6 +129,12 @@ def test_dry_run_shows_the_shard_and_writes_no_report(photos):
     done = shard(2, 3, "--dry-run", "--json")
     assert [record["input"] for record in lines(done)] == [f"photos/{name}" for name in split(tree("photos"), 3)[1]]
     assert not Path("reports").exists() and not Path("out").exists()
+
+
+def test_the_collector_runs_again_after_a_plan_and_after_a_refusal(photos):
+    photos(2)
+    for code, more in ((0, ()), (2, ("--report", "mask.png"))):
+        assert psal(*RUN, "-o", "out", "--dry-run", *more).exit_code == code and gc.isenabled()
 
 
 def test_a_report_needs_no_shard(photos):

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import io
+import json
 import os
 import re
 import runpy
@@ -113,6 +114,9 @@ def workplace(small_examples, tmp_path, monkeypatch, quick_colours):
         Image.open(small_examples / source).save(tmp_path / name)
     with Image.open(tmp_path / "photo.jpg") as photo:
         size = photo.size
+    (tmp_path / "reports").mkdir()
+    done = {"input": "photos/a.jpg", "output": "out/a.jpg", "status": "done", "seconds": 1.0}
+    (tmp_path / "reports" / "r_1of1.jsonl").write_text(f'{{"shard": "1/1", "pictures": 1}}\n{json.dumps(done)}\n')
     dot = Brush("mask", ((30.0, 20.0, 4.0),))
     (tmp_path / "photo_strokes.json").write_bytes(encoded(Strokes(size, (dot,), {"engine": "patch"})))
     return tmp_path
@@ -136,7 +140,7 @@ def test_every_command_of_the_pages_and_helps_works(workplace, line):
     if ">" in piped:
         Image.open(io.BytesIO(done.stdout_bytes)).load()
     for option in ("-o", "--sheet", "--save-offsets", "--compare", "--confidence", "--plot"):
-        if option in words and "--dry-run" not in words:
+        if option in words and "--dry-run" not in words and words[1] != "batch":
             named = words[words.index(option) + 1]
             assert named == "-" or Path(named).exists(), f"{option} {named} is not there"
 
@@ -311,3 +315,64 @@ def test_a_batch_goes_on_after_a_kill_and_failures_are_fed_back(shell, tmp_path)
     assert again.returncode == 0, again.stderr
     assert results(tmp_path) == ["a.jpg", "b.jpg", "deep/c.jpg"]
     assert shell(RECIPES[3]).returncode == 3  # nothing left to do
+
+
+# ----------------------------------------------------------------------------------------------------------- many machines
+ON_CLUSTERS = dict(re.findall(r"^## (.*?)\n\n```\w+\n(.*?)```", PAGES["examples/cluster.md"], re.DOTALL | re.MULTILINE))
+COMMAND = re.compile(r'"?command"?: (\[.*?\])', re.DOTALL)
+
+
+@pytest.fixture
+def merged(shell, tmp_path):
+    """A function that asserts that all pictures are done, and that the reports say so."""
+    expected = [f"{name}.jpg" for name in NAMES]
+
+    def check(reports):
+        assert results(tmp_path) == expected
+        done = shell(f"psal batch merge {reports} --json")
+        assert done.returncode == 0, done.stderr
+        assert sorted(json.loads(line)["input"].partition("photos/")[2] for line in done.stdout.splitlines()) == expected
+
+    return check
+
+
+@pytest.mark.subprocess
+def test_the_recipe_for_slurm(shell, merged, tmp_path):
+    """With a scheduler that runs one task after another; test_commands_slurm.py has a real one."""
+    (tmp_path / "bin" / "sbatch").write_text(
+        "#!/bin/sh\nfor task in 1 2 3; do\nSLURM_CPUS_PER_TASK=1 SLURM_ARRAY_TASK_ID=$task sh $2 || exit 1\ndone\n"
+    )
+    (tmp_path / "bin" / "sbatch").chmod(0o755)
+    done = shell(ON_CLUSTERS["SLURM"].replace("--shards 40", "--shards 3"))
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["shard", "1/3", "2/3", "3/3", "total"]
+    merged("report_*.jsonl")
+
+
+@pytest.mark.subprocess
+@pytest.mark.parametrize(
+    ("name", "variables", "count"),
+    [
+        ("Kubernetes", "JOB_COMPLETIONS={count} JOB_COMPLETION_INDEX={index}", r"completions: (\d+)\n"),
+        ("AWS Batch", "AWS_BATCH_JOB_ARRAY_SIZE={count} AWS_BATCH_JOB_ARRAY_INDEX={index}", r"size=(\d+) "),
+    ],
+)
+def test_the_recipes_for_containers(shell, merged, name, variables, count):
+    recipe = ON_CLUSTERS[name]
+    number = re.search(count, recipe)[1]
+    assert name != "Kubernetes" or f'{{name: JOB_COMPLETIONS, value: "{number}"}}' in recipe
+    command = shlex.join(word.replace("/data/", "") for word in json.loads(COMMAND.search(recipe)[1]))
+    for index in range(2):
+        done = shell(f"{variables.format(count=2, index=index)} {command}")
+        assert done.returncode == 0, done.stderr
+    merged("reports/")
+
+
+@pytest.mark.subprocess
+@pytest.mark.skipif(shutil.which("parallel") is None, reason="GNU parallel is not installed")
+def test_the_recipe_for_parallel(shell, merged):
+    recipe = ON_CLUSTERS["GNU parallel"].replace("--sshlogin ada,grace", "-j 1").replace("8", "2")
+    done = shell(recipe)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].split()[:2] == ["total", "3"]
+    merged("reports/")

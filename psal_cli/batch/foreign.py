@@ -5,10 +5,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from psal_cli.batch.inputs import Item, as_path
+from psal_cli.batch.inputs import Item, as_path, is_stdio
 from psal_cli.batch.places import Places
 from psal_cli.errors import Cure, InputError
-from psal_cli.files import STDIO
 
 
 def check_own_places(items: list[Item], wanted: Mapping[str, str | None]) -> None:
@@ -16,19 +15,19 @@ def check_own_places(items: list[Item], wanted: Mapping[str, str | None]) -> Non
 
     wanted: as for `plan.place`. Raises InputError.
     """
-    places = Places()
-    is_foreign = functools.cache(_foreign_link)
+    places, named_by = Places(), functools.cache(as_path)
+    is_foreign, real = functools.cache(_foreign_link), functools.cache(os.path.realpath)
     for item in items:
         for option, path in item.outputs.items():
             text = wanted.get(option)
-            if item.skipped or item.problem or path == STDIO or (text is not None and path == as_path(text)):
+            if item.skipped or item.problem or is_stdio(path) or (text is not None and str(path) == str(named_by(text))):
                 continue
             if text is None and (link := is_foreign(path.parent, item.input.parents[len(item.tree.parts) - 1])):
                 leads = f"{path}: {link} is a link to {os.path.realpath(link)}"
                 suffix = path.stem.removeprefix(item.tree.stem).removesuffix(item.mark)
                 raise InputError(leads, Cure.NAME_LINK, f"{path.parent}{os.sep}", suffix)
-            named = path.parent if text is None else as_path(text)
-            if not _is_inside(places.spot(path), os.path.realpath(named)):
+            named = path.parent if text is None else named_by(text)
+            if not _is_inside(places.spot(path), real(str(named))):
                 leads = f"{path} leads to {places.spot(path)}, outside of {named}"
                 raise InputError(leads, Cure.REMOVE_LINK)
 

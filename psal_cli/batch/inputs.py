@@ -63,6 +63,11 @@ def as_path(text: str) -> Path:
     return Path.cwd() / path if path == STDIO and text != "-" else path
 
 
+def is_stdio(path: Path) -> bool:
+    """Whether a path is STDIO. To compare paths would keep the parts of each in memory, for thousands of them."""
+    return str(path) == "-"
+
+
 def is_folder(path: Path) -> bool:
     """False too for names that the system cannot look up, too long ones: what is wrong is said when they are read."""
     try:
@@ -162,22 +167,22 @@ def _one_file(text: str, path: Path) -> Item:
 def _in_folder(text: str, recursive: bool, readable: frozenset[str], others: Counter[str]) -> Iterator[Item]:
     above, kept = _split(text)
     top = Path(text)
+    marked = f"{Path(above)}{TREE}"
     unread: list[OSError] = []
-
-    def item(path: Path, problem: InputError | None = None) -> Item:
-        tree = kept / path.relative_to(top)
-        return Item(path, tree, f"{Path(above)}{TREE}{tree}", problem=problem)
-
     for folder, below, names in os.walk(top, onerror=unread.append):
+        here = Path(folder)
+        tree = kept / here.relative_to(top)
         below[:] = sorted(name for name in below if recursive and not name.startswith("."))
         for name in sorted(names):
-            path = Path(folder, name)
             if name.startswith("."):
                 continue
+            path, own = here / name, tree / name
             if path.suffix.lower() in readable:
-                yield item(path)
+                yield Item(path, own, f"{marked}{own}")
             else:
                 others[path.suffix.lower()] += 1
     for error in unread:
         path = Path(error.filename)
-        yield item(path, problem=InputError(f"{path}: the folder cannot be read: {error.strerror}"))
+        own = kept / path.relative_to(top)
+        problem = InputError(f"{path}: the folder cannot be read: {error.strerror}")
+        yield Item(path, own, f"{marked}{own}", problem=problem)

@@ -14,7 +14,10 @@ Value = TypeVar("Value")
 
 def folded(name: str) -> str:
     """A key that is equal for all names that some file system takes for the same."""
-    return unicodedata.normalize("NFC", name if name.isascii() else unicodedata.normalize("NFD", name)).casefold()
+    if name.isascii():
+        lower = name.lower()
+        return name if lower == name else lower  # of thousands of names no copies are kept
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name)).casefold()
 
 
 class Grouped(Generic[Value]):
@@ -75,6 +78,11 @@ class Places:
             folder = self._listed(text)
         return f"{self._listed(folded(folder.real)).number}{os.sep}{folded(name)}"
 
+    def may_be_called(self, path: Path, name: str) -> bool:
+        """Whether the file may have this folded name; a link may have any."""
+        folder, own = self._folder(path)
+        return own in folder.links or own in ("", ".", "..") or folded(own) == name
+
     def may_exist(self, path: Path) -> bool:
         """Whether a file system, whatever it takes for the same name, could hold such a file."""
         folder, name = self._folder(path)
@@ -125,7 +133,8 @@ class Places:
     def _folder(self, path: Path) -> tuple[_Folder, str]:
         """The folder that a path is in, and its name there."""
         text, _, name = str(path).rpartition(os.sep)
-        return self._listed(text or (os.sep if str(path).startswith(os.sep) else os.curdir)), name
+        folder = self._folders.get(text)
+        return folder or self._listed(text or (os.sep if str(path).startswith(os.sep) else os.curdir)), name
 
     def _listed(self, text: str) -> _Folder:
         if text not in self._folders:

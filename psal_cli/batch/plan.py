@@ -3,16 +3,25 @@
 import functools
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
-from psal_cli.batch.inputs import TREE, Item, as_path, is_file, is_folder
-from psal_cli.batch.places import Grouped, Places
+from psal_cli.batch.inputs import TREE, Item, as_path, is_file, is_folder, is_stdio
+from psal_cli.batch.places import Grouped, Places, folded
 from psal_cli.batch.shards import ALL, Shard
 from psal_cli.errors import Cure, InputError, InvalidValueError, WriteError
 from psal_cli.files import STDIO, atomic_file, check_folder, check_output, unwritten
 
 log = logging.getLogger(__name__)
+
+
+class _Named:
+    """What the texts of options name: looked up once, though it is asked about for each picture."""
+
+    def __init__(self) -> None:
+        self.is_folder = functools.cache(lambda text: is_folder(as_path(text)))
+        self.is_file = functools.cache(lambda text: is_file(as_path(text)))
+        self.below = functools.cache(lambda text, tree: Path(as_path(text), tree))
 
 
 def place(
@@ -24,11 +33,11 @@ def place(
     the picture for None. suffix: between name and extension; default none in a folder and `beside` beside the picture.
     extension: in place of the picture's own. Raises InputError when a file is named for several pictures.
     """
-    is_one = functools.cache(lambda text: is_folder(as_path(text)))  # the same text is asked about for each picture
+    named = _Named()
     for item in items:
         for option, text in sorted(wanted.items(), key=lambda pair: pair[0] == "output"):  # the result itself last
             if text is not None or option == "output":
-                item.outputs[option] = _target(item, option, text, several, suffix, beside, extension, is_one)
+                item.outputs[option] = _target(item, option, text, several, suffix, beside, extension, named)
     if len(items) < 2:
         return items
     places = Places()
@@ -49,26 +58,26 @@ def _target(
     suffix: str | None,
     beside: str,
     extension: str | None,
-    is_one: Callable[[str], bool],
+    named: _Named,
 ) -> Path:
     from psal_cli.image.formats import kind
 
     ending = extension if extension and kind(extension) != kind(item.tree.suffix) else item.tree.suffix
-    if text is None and item.input == STDIO:
+    if text is None and is_stdio(item.input):
         return STDIO
     if text is None:
         return item.input.with_name(f"{item.tree.stem}{beside if suffix is None else suffix}{item.mark}{ending}")
-    path = as_path(text)
-    if path == STDIO or not (several or text.endswith(os.sep) or is_one(text)):
+    path, is_one = named.below(text, ""), named.is_folder(text)
+    if is_stdio(path) or not (several or text.endswith(os.sep) or is_one):
         return path
-    if not is_one(text) and is_file(path):
+    if not is_one and named.is_file(text):
         raise InvalidValueError(option, f"{text}, a file", f"a folder for several pictures, e.g. {path.stem}{os.sep}")
-    if path.suffix and not is_one(text) and not text.endswith(os.sep):
+    if not is_one and path.suffix and not text.endswith(os.sep):
         expected = f"a folder, as there may be several pictures: for a folder write {text}{os.sep}"
         raise InvalidValueError(option, f"{text}, the name of one file", expected)
-    if item.input == STDIO:
+    if is_stdio(item.input):
         raise InvalidValueError(option, f"{text}, a folder", "a file in it: what comes from stdin has no name")
-    return path / item.tree.parent / f"{item.tree.stem}{suffix or ''}{item.mark}{ending}"
+    return named.below(text, os.path.dirname(str(item.tree))) / f"{item.tree.stem}{suffix or ''}{item.mark}{ending}"
 
 
 def settle(items: list[Item], folders: bool, force: bool, skip_existing: bool, shard: Shard = ALL) -> list[Item]:
@@ -86,16 +95,16 @@ def settle(items: list[Item], folders: bool, force: bool, skip_existing: bool, s
     for item in items:
         if is_own := shard.has(item):
             own.append(item)
-        exists = is_own and skip_existing and item.output != STDIO and places.is_file(item.output)
+        exists = is_own and skip_existing and not is_stdio(item.output) and places.is_file(item.output)
         item.skipped = item.unmasked or exists
         if item.unmasked:  # nothing is written for it
             continue
         for option, path in item.outputs.items():
-            key = places.key(path) if path != STDIO else str(STDIO)
+            key = str(STDIO) if is_stdio(path) else places.key(path)
             if other := next((other for other in taken.get(key) if _is_output(places, path, other, item, option)), None):
                 raise _collision(path, other, item)
             taken.add(key, item)
-            source = places.spot(item.input) if option == "output" and item.input != STDIO else None
+            source = places.spot(item.input) if option == "output" and not is_stdio(item.input) else None
             if any(places.spot(file) != source and _is_same(places, path, file) for file in inputs.get(key)):
                 raise InputError(f"{path} is an input of the same command: give another name")
             if is_own and not item.skipped and not item.problem and (path.parent not in checked or places.may_exist(path)):
@@ -112,7 +121,7 @@ def _by_key(places: Places, items: list[Item]) -> Grouped[Path]:
     paths = Grouped[Path]()
     for item in items:
         for path in (item.input, *item.sidecar_files):
-            if path != STDIO and path not in paths.get(key := places.key(path)):
+            if not is_stdio(path) and path not in paths.get(key := places.key(path)):
                 paths.add(key, path)
     return paths
 
@@ -169,9 +178,13 @@ def check_sheet(option: str, path: Path, items: list[Item], force: bool) -> None
 
 def _is_used(path: Path, items: list[Item]) -> bool:
     places = Places()
-    files = {file for item in items for file in (item.input, *item.sidecar_files, *item.outputs.values()) if file != STDIO}
-    key = places.key(path)
-    return any(_is_same(places, path, file) for file in files if places.key(file) == key)
+    key, name = places.key(path), folded(path.name)
+    return any(
+        _is_same(places, path, file)
+        for item in items
+        for file in (item.input, *item.sidecar_files, *item.outputs.values())
+        if not is_stdio(file) and places.may_be_called(file, name) and places.key(file) == key
+    )
 
 
 def check_list(option: str, path: Path, items: list[Item], readable: frozenset[str], example: str) -> None:

@@ -36,10 +36,12 @@ def pair(items: list[Item], wanted: Mapping[str, Sequence[str]], readable: froze
             raise InvalidValueError(option, f"{text}, which does not exist", "a file, a folder or a pattern with {stem}")
     by_stem, places = functools.cache(lambda folder: _by_stem(folder, readable)), Places()
     folder_of = {text: is_folder(as_path(text)) for _, text in texts}
+    below = functools.cache(lambda text, tree: Path(as_path(text), tree))  # the folder of the sidecars of one folder
     for item in items:
         sidecars: dict[str, list[Path]] = {}
         for option, text in texts:
-            sidecar = _sidecar(item, option, text, folder_of[text], by_stem, places)
+            folder = below(text, os.path.dirname(str(item.tree))) if folder_of[text] else None
+            sidecar = _sidecar(item, option, text, folder, by_stem, places)
             if isinstance(sidecar, _MissingError) and option == "mask" and if_masked and item.problem is None:
                 item.unmasked = True
             elif isinstance(sidecar, InputError):
@@ -68,26 +70,26 @@ def _by_stem(folder: Path, readable: frozenset[str]) -> dict[str, list[Path]]:
     files: dict[str, list[Path]] = {}
     with suppress(OSError):  # no such folder: no picture in it
         for path in folder.iterdir():
-            if path.suffix.lower() in readable:
-                files.setdefault(path.stem, []).append(path)
+            stem, suffix = os.path.splitext(path.name)
+            if suffix.lower() in readable:
+                files.setdefault(stem, []).append(path)
     return files
 
 
 def _sidecar(
-    item: Item, option: str, text: str, is_folder: bool, by_stem: Callable[[Path], dict[str, list[Path]]], places: Places
+    item: Item, option: str, text: str, folder: Path | None, by_stem: Callable[[Path], dict[str, list[Path]]], places: Places
 ) -> Path | InputError:
-    path = as_path(text)
-    if "{" in text and not is_file(path):
+    """folder: where the sidecar lies, if the text names a folder."""
+    if "{" in text and not is_file(as_path(text)):
         path = _filled_in(item, option, text)
         candidates = [path] if places.is_file(path) else []
         where = f"no {path}"
-    elif is_folder:
-        folder = path / item.tree.parent
+    elif folder is not None:
         same = folder / item.tree.name
         candidates = [same] if places.is_file(same) else by_stem(folder).get(item.tree.stem, [])
-        where = f"no {folder / item.tree.stem} with any suffix of a picture"
+        where = "" if candidates else f"no {folder / item.tree.stem} with any suffix of a picture"
     else:
-        return path  # one for all: what is wrong with it is said when it is read
+        return as_path(text)  # one for all: what is wrong with it is said when it is read
     if len(candidates) == 1 and not places.are_same(places.spot(candidates[0]), places.spot(item.input)):
         return candidates[0]
     if not candidates:
