@@ -64,10 +64,9 @@ def contact_sheet(rows: Sequence[Sequence[Callable[[], Picture]]], labels: Seque
     """
     if len(rows) == 1:
         columns = ceil(len(rows[0]) ** 0.5)
-        rows, labels = (
-            [part[start : start + columns] for part in lines for start in range(0, len(part), columns)]
-            for lines in (rows, labels)
-        )
+        starts = range(0, len(rows[0]), columns)
+        labels = [row[start : start + columns] for row in labels for start in starts]
+        rows = [rows[0][start : start + columns] for start in starts]
     across, down = max(map(len, rows)), len(rows)
     longest = int(min(TILE, (SHEET / (across * down)) ** 0.5))
     tiles = [[_panel(read(), None, longest) for read in row] for row in rows]
