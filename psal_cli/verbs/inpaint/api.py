@@ -17,12 +17,13 @@ from psal_cli.verbs.inpaint.options import InpaintChanges, InpaintOptions
 from psal_cli.verbs.inpaint.painter import painter_for
 from psal_cli.verbs.inpaint.transparency import covered
 from psal_cli.viz.field import Field
+from psal_cli.viz.rich import Shown
 
 Region = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class InpaintResult:
+class InpaintResult(Shown):
     """What `psal_cli.inpaint` returns.
 
     Attributes:
