@@ -60,6 +60,8 @@ class InpaintArguments(Arguments):
     engine: str
     attention: str
     weights: str | None
+    painter: str | None
+    painter_size: int | None
     source_mask: str | None
     patch_size: int
     iterations: int | None

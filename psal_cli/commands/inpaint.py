@@ -15,7 +15,7 @@ from psal_cli.commands.arguments import InpaintArguments, into
 from psal_cli.commands.choices import check_choices, choice_options, write_sheet
 from psal_cli.commands.command import Command
 from psal_cli.commands.console import Console, Progress
-from psal_cli.commands.engines import NETWORKS, PATCHES, engine_options
+from psal_cli.commands.engines import NETWORKS, PATCHES, engine_options, library_options
 from psal_cli.commands.expand import expand_option, expanded_header, expanded_picture
 from psal_cli.commands.holes import Holes
 from psal_cli.commands.run import run_verb
@@ -99,6 +99,8 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result], WithSheets):
         "strokes": "--strokes",
         "patch_size": "--patch-size",
         "weights": "--weights",
+        "painter": "--painter",
+        "painter_size": "--painter-size",
         "device": "--device",
     }
 
@@ -108,30 +110,24 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result], WithSheets):
         check_choices(arguments)
         self.if_masked, self.results, self.holes = arguments.if_masked, arguments.results, Holes(arguments)
         copying = ("source_mask", "patch_size", "no_blend", "save_offsets", "arrows")
-        self.refuse_mixtures(dict.fromkeys(copying, PATCHES) | dict.fromkeys(("attention", "weights"), NETWORKS))
+        self.refuse_mixtures(dict.fromkeys(copying, PATCHES) | dict.fromkeys(("attention", "weights", "painter"), NETWORKS))
         if arguments.engine == "patch":
             self.cpu_only = "--engine patch"
 
     def start(self) -> None:
         from psal_cli.verbs.inpaint.guide import network_for
         from psal_cli.verbs.inpaint.memory_model import baseline
+        from psal_cli.verbs.inpaint.own_painter import own_painter
 
-        network_for(self._options(self.arguments))
+        chosen = self._options(self.arguments)
+        if chosen.painter:
+            own_painter(chosen)
+        network_for(chosen)
         baseline()  # with the network, before any picture is in memory
 
     def _options(self, arguments: InpaintArguments, reach: int | None = None, number: int = 0) -> InpaintOptions:
         """number: of the fill, whose seed is so much larger."""
-        return InpaintOptions(
-            engine=arguments.engine,
-            attention=arguments.attention,
-            weights=arguments.weights if arguments.engine in NETWORKS else None,  # a default may be there for those engines
-            patch_size=arguments.patch_size,
-            iterations=arguments.iterations,
-            blend=not arguments.no_blend,
-            reach=reach,
-            seed=arguments.seed + number,
-            device="cpu" if arguments.engine == "patch" else self.device,
-        )
+        return library_options(arguments, self.device, reach, number)
 
     def read(self, item: Item) -> Loaded:
         from psal_cli.image import check_holds, read_picture
