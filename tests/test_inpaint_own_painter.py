@@ -16,7 +16,7 @@ from psal_cli.foreign import painters
 from psal_cli.verbs.inpaint.options import InpaintOptions
 from psal_cli.verbs.inpaint.own_painter import OwnPainter, own_painter, views
 
-from .photos import psal
+from .photos import lines, psal
 from .pictures import pixels_of
 
 # torch would have everyone leave TorchScript, which is what the files are
@@ -219,3 +219,16 @@ def test_the_command_takes_a_painter(tmp_path, photo, mask, monkeypatch):
     ):
         done = psal(*given, *options, "--force")
         assert done.exit_code == 2 and words in done.stderr, done.stderr
+
+
+def test_painters_in_the_model_folder_are_listed_without_running_them_and_found(tmp_path, photo, mask, monkeypatch, caplog):
+    monkeypatch.setenv("PSAL_MODELS", str(tmp_path))
+    torch.jit.script(Lama()).save(str(tmp_path / "script.pt"))
+    exported(LamaGraph(), tmp_path / "graph.onnx", 64)
+    done = psal("models", "--json")
+    rows = {row["name"]: row for row in lines(done)}
+    assert [rows[name]["task"] for name in ("script.pt", "graph.onnx")] == ["inpainting"] * 2
+    assert [rows[name]["architecture"] for name in ("script.pt", "graph.onnx")] == ["TorchScript", "ONNX"]
+    assert "carries code" not in caplog.text + done.stderr
+    result = psal_cli.inpaint(photo, mask, engine="network", painter="graph")
+    np.testing.assert_allclose(result.image[mask] / 255, np.broadcast_to(PINK, (320, 3)), atol=0.02)

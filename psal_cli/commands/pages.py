@@ -31,7 +31,7 @@ SECTIONS = {  # heading -> the options below it, where a command has them; all o
     },
 }  # fmt: skip
 BRIEF = {  # on the short page, beside those that are required
-    "recursive", "mask", "box", "expand", "dilate", "output", "results", "size", "force", "dry_run", "model", "strength", "seed",
+    "recursive", "mask", "box", "dilate", "output", "results", "size", "force", "dry_run", "model", "strength", "seed",
     "sizes", "plot", "scale", "width",
 }  # fmt: skip
 NARROW, WIDE = 12, 22  # columns: choices that fit so are shown as the value; the names of options, where that is enough

@@ -17,8 +17,9 @@ from torch import Tensor
 from psal_cli import weights as stored
 from psal_cli.errors import InputError, is_out_of_memory
 from psal_cli.foreign import onnx_files, spandrel_files
-from psal_cli.foreign.about import INPAINTS, digest
+from psal_cli.foreign.about import INPAINTS, About, digest
 from psal_cli.foreign.network import Sizes, continued
+from psal_cli.foreign.protobuf import parameters
 
 NATIVE = 512  # pixels: the side of the pictures that published networks were trained on
 MULTIPLE = 8  # of the sides that a TorchScript file, which says nothing of them, takes
@@ -77,6 +78,17 @@ def _loaded(path: Path, sha256: str) -> ForeignPainter:
     if about.task != INPAINTS:
         raise InputError(f"{path} is a network ({about.architecture}) for {about.task}: expected one for {INPAINTS}")
     return ForeignPainter(network, str(path), sizes)
+
+
+def about_of(path: Path) -> About | None:
+    """What is known of a file that no other loader takes, without running what is in it; None where it is no painter."""
+    if path.suffix.lower() == ".onnx":
+        try:
+            Graph(path)
+        except InputError:
+            return None
+        return About(str(path), "ONNX", INPAINTS, 1, parameters(path.read_bytes()), sha256=digest(path))
+    return About(str(path), "TorchScript", INPAINTS, 1, 0, sha256=digest(path)) if _is_torchscript(path) else None
 
 
 def _is_torchscript(path: Path) -> bool:
