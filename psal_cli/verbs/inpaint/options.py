@@ -1,10 +1,7 @@
 """The options of `psal_cli.inpaint`. Importing this loads neither torch nor OpenCV."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
 from psal_cli.errors import InvalidValueError
 from psal_cli.verbs import validation
@@ -13,11 +10,14 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    # From a picture, float32 [H, W, 3] in [0, 1], zero in the hole, and the hole, bool [H, W]: the picture with it filled.
-    Paint = Callable[[npt.NDArray[np.float32], npt.NDArray[np.bool_]], npt.NDArray[np.float32]]
-
 ENGINES = ("combined", "patch", "network")
 ATTENTIONS = ("psal", "aggregation", "original", "original-sum")
+
+
+class Paint(Protocol):
+    """From a picture, float32 [H, W, 3] in [0, 1], black in the hole, and the hole, bool [H, W]: the picture with it filled."""
+
+    def __call__(self, image: "npt.NDArray[np.float32]", hole: "npt.NDArray[np.bool_]", /) -> "npt.NDArray[np.float32]": ...
 
 
 @dataclass(frozen=True)
