@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from psal_cli.verbs.generate.api import GenerateResult, generate
     from psal_cli.verbs.generate.options import GenerateOptions
     from psal_cli.verbs.inpaint.api import InpaintResult, inpaint
+    from psal_cli.verbs.inpaint.expansion import outpaint
+    from psal_cli.verbs.inpaint.margins import Margins
     from psal_cli.verbs.inpaint.options import InpaintOptions
     from psal_cli.verbs.reconstruct.api import ReconstructResult, reconstruct
     from psal_cli.verbs.reconstruct.options import ReconstructOptions
@@ -47,6 +49,8 @@ _HOMES = {
     "InpaintOptions": "verbs.inpaint.options",
     "InpaintResult": "verbs.inpaint.api",
     "inpaint": "verbs.inpaint.api",
+    "outpaint": "verbs.inpaint.expansion",
+    "Margins": "verbs.inpaint.margins",
     "ReconstructOptions": "verbs.reconstruct.options",
     "ReconstructResult": "verbs.reconstruct.api",
     "reconstruct": "verbs.reconstruct.api",
@@ -67,6 +71,7 @@ __all__ = [
     "InpaintResult",
     "InputError",
     "InvalidValueError",
+    "Margins",
     "MemoryLimitError",
     "PSAttention",
     "PsalError",
@@ -78,6 +83,7 @@ __all__ = [
     "colorize",
     "generate",
     "inpaint",
+    "outpaint",
     "ps_attention",
     "reconstruct",
     "upscale",

@@ -109,7 +109,7 @@ def test_the_short_help_is_short_and_leads_on(path):
         (["bench", "memmory"], "memory"),
         (["help", "colourize"], "colorize"),
         (["help", "bench", "swop"], "swap"),
-        (["inpaint", "--patch-sise", "3"], "--patch-size"),
+        (["generate", "--patch-sise", "3"], "--patch-size"),
     ],
 )
 def test_slips_get_a_word(args, meant):

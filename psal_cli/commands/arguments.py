@@ -8,6 +8,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from psal_cli.commands.expand import Expansion
     from psal_cli.image.shapes import Box, Polygon
 
 
@@ -53,6 +54,7 @@ class InpaintArguments(Arguments):
     strokes: str | None
     results: int
     sheet: str | None
+    expand: Expansion | None
     if_masked: bool
     mask_invert: bool
     dilate: int
@@ -60,6 +62,8 @@ class InpaintArguments(Arguments):
     engine: str
     attention: str
     weights: str | None
+    painter: str | None
+    painter_size: int | None
     source_mask: str | None
     patch_size: int
     iterations: int | None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 
 from psal_cli.commands import options
+from psal_cli.commands.arguments import InpaintArguments
 from psal_cli.commands.options import group
+from psal_cli.commands.ranges import IntRange
 from psal_cli.verbs.inpaint.options import ATTENTIONS, ENGINES, InpaintOptions
 
 PATCHES, NETWORKS = ("patch", "combined"), ("combined", "network")  # the engines that have them
@@ -30,5 +32,39 @@ engine_options = group(
     click.option(
         "--weights", type=options.PICTURE, help="Other weights for the network: .safetensors, or a published .pt or .pth."
     ),
+    click.option(
+        "--painter",
+        type=options.PICTURE,
+        help="A network of yours that fills a picture given a mask, in place of the shipped one: TorchScript (big-lama.pt), ONNX "
+        "(LaMa, MI-GAN), or what spandrel reads. combined copies patches that fit what it draws; network keeps its drawing. It "
+        "runs on the CPU. --max-memory does not count it.",
+    ),
+    click.option(
+        "--painter-size",
+        type=IntRange(64, 4096),
+        metavar="PX",
+        help="The longer side that --painter sees at most. Default: that of its file, else 512.",
+    ),
     click.option("--source-mask", type=options.PICTURE, help="Mask of what may be copied, in white; given like --mask."),
 )
+
+
+def library_options(arguments: InpaintArguments, device: str, reach: int | None, number: int) -> InpaintOptions:
+    """The options of the library, without those of other engines, for which a file of defaults may have values.
+
+    device: as torch names it; reach: see `InpaintOptions`; number: of the fill, whose seed is so much larger.
+    """
+    networked = arguments.engine in NETWORKS
+    return InpaintOptions(
+        engine=arguments.engine,
+        attention=arguments.attention,
+        weights=arguments.weights if networked else None,
+        painter=arguments.painter if networked else None,
+        painter_size=arguments.painter_size if networked else None,
+        patch_size=arguments.patch_size,
+        iterations=arguments.iterations,
+        blend=not arguments.no_blend,
+        reach=reach,
+        seed=arguments.seed + number,
+        device="cpu" if arguments.engine == "patch" else device,
+    )

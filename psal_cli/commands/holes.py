@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 
     from psal_cli.image.mask import Mask
     from psal_cli.image.strokes import Strokes
+    from psal_cli.verbs.inpaint.margins import Margins
 
 
 class Holes:
-    """Reads the masks, shapes and strokes of pictures. Sizes are (width, height)."""
+    """Reads the masks, shapes and strokes of pictures, and lays them on the canvas that --expand asks for.
+
+    Sizes are (width, height), of the pictures as they are.
+    """
 
     def __init__(self, arguments: InpaintArguments):
         self.arguments, self.typed = arguments, typed_options()
@@ -28,6 +32,12 @@ class Holes:
         """The arguments, with those of the run that the item's strokes were saved with where none were typed."""
         strokes = self._strokes(item)
         return self.arguments if strokes is None else repeated(self.arguments, strokes, self.typed)
+
+    def margins(self, size: tuple[int, int]) -> Margins:
+        """By how much the canvas of a picture grows. Raises InvalidValueError when it is larger than what --expand says."""
+        from psal_cli.verbs.inpaint.margins import Margins
+
+        return self.arguments.expand.margins(size) if self.arguments.expand else Margins()
 
     def files(self, item: Item) -> list[Path]:
         """The pictures among the files that belong to it."""
@@ -46,7 +56,12 @@ class Holes:
         return max(decoding, default=0)
 
     def mask(self, item: Item, size: tuple[int, int]) -> Mask:
-        """What is filled. Raises InputError."""
+        """What is filled of the canvas: bool and float32 of its size. Raises InputError."""
+        mask, margins = self._mask(item, size), self.margins(size)
+        soft = None if mask.soft is None else margins.around(mask.soft, 1)
+        return mask._replace(hole=margins.around(mask.hole, True), soft=soft)
+
+    def _mask(self, item: Item, size: tuple[int, int]) -> Mask:
         from psal_cli.image import read_mask
         from psal_cli.image.strokes import read_strokes
 
@@ -63,7 +78,11 @@ class Holes:
         )
 
     def source(self, item: Item, size: tuple[int, int]) -> npt.NDArray[np.bool_] | None:
-        """What may be copied from, by --source-mask or strokes; None for all. Raises InputError."""
+        """What of the canvas may be copied from, by --source-mask or strokes; None for all. Raises InputError."""
+        source = self._source(item, size)
+        return None if source is None else self.margins(size).around(source, False)
+
+    def _source(self, item: Item, size: tuple[int, int]) -> npt.NDArray[np.bool_] | None:
         from psal_cli.image import read_region
         from psal_cli.image.painting import source_region
 

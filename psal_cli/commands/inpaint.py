@@ -15,13 +15,14 @@ from psal_cli.commands.arguments import InpaintArguments, into
 from psal_cli.commands.choices import check_choices, choice_options, write_sheet
 from psal_cli.commands.command import Command
 from psal_cli.commands.console import Console, Progress
-from psal_cli.commands.engines import NETWORKS, PATCHES, engine_options
+from psal_cli.commands.engines import NETWORKS, PATCHES, engine_options, library_options
+from psal_cli.commands.expand import expand_option, expanded_header, expanded_picture
 from psal_cli.commands.holes import Holes
 from psal_cli.commands.run import run_verb
 from psal_cli.commands.shapes import check_marked, shape_options
 from psal_cli.commands.strokes import strokes_option
 from psal_cli.commands.verb import Verb, WithSheets
-from psal_cli.errors import InputError, InvalidValueError, MemoryLimitError
+from psal_cli.errors import Cure, InputError, InvalidValueError, MemoryLimitError
 from psal_cli.verbs.inpaint.options import InpaintOptions
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ EXAMPLE = "psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.
 @options.mask_options
 @shape_options("Fill", "--mask")
 @strokes_option
+@expand_option
 @choice_options
 @options.output_options
 @options.batch_options
@@ -65,21 +67,23 @@ def inpaint(arguments: InpaintArguments) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """source: bool [H, W], --source-mask; reach: see `InpaintOptions`."""
+    """source: bool [H, W], --source-mask; reach: see `InpaintOptions`; expanded: whether the picture is on a larger canvas."""
 
     picture: Picture
     mask: Mask
     source: npt.NDArray[np.bool_] | None
     reach: int | None
+    expanded: bool
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """filled: None where there was nothing to fill."""
+    """filled: None where there was nothing to fill; expanded: see `Loaded`."""
 
     before: Picture
     mask: Mask
     filled: InpaintResult | None
+    expanded: bool = False
 
 
 class Inpaint(Verb[InpaintArguments, Loaded, Result], WithSheets):
@@ -91,9 +95,12 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result], WithSheets):
         "mask": "--mask",
         "box": "--box",
         "polygon": "--polygon",
+        "margins": "--expand",
         "strokes": "--strokes",
         "patch_size": "--patch-size",
         "weights": "--weights",
+        "painter": "--painter",
+        "painter_size": "--painter-size",
         "device": "--device",
     }
 
@@ -103,53 +110,48 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result], WithSheets):
         check_choices(arguments)
         self.if_masked, self.results, self.holes = arguments.if_masked, arguments.results, Holes(arguments)
         copying = ("source_mask", "patch_size", "no_blend", "save_offsets", "arrows")
-        self.refuse_mixtures(dict.fromkeys(copying, PATCHES) | dict.fromkeys(("attention", "weights"), NETWORKS))
+        self.refuse_mixtures(dict.fromkeys(copying, PATCHES) | dict.fromkeys(("attention", "weights", "painter"), NETWORKS))
         if arguments.engine == "patch":
             self.cpu_only = "--engine patch"
 
     def start(self) -> None:
         from psal_cli.verbs.inpaint.guide import network_for
         from psal_cli.verbs.inpaint.memory_model import baseline
+        from psal_cli.verbs.inpaint.own_painter import own_painter
 
-        network_for(self._options(self.arguments))
+        chosen = self._options(self.arguments)
+        if chosen.painter:
+            own_painter(chosen)
+        network_for(chosen)
         baseline()  # with the network, before any picture is in memory
 
     def _options(self, arguments: InpaintArguments, reach: int | None = None, number: int = 0) -> InpaintOptions:
         """number: of the fill, whose seed is so much larger."""
-        return InpaintOptions(
-            engine=arguments.engine,
-            attention=arguments.attention,
-            weights=arguments.weights if arguments.engine in NETWORKS else None,  # a default may be there for those engines
-            patch_size=arguments.patch_size,
-            iterations=arguments.iterations,
-            blend=not arguments.no_blend,
-            reach=reach,
-            seed=arguments.seed + number,
-            device="cpu" if arguments.engine == "patch" else self.device,
-        )
+        return library_options(arguments, self.device, reach, number)
 
     def read(self, item: Item) -> Loaded:
         from psal_cli.image import check_holds, read_picture
 
         header = self.header(item)
         self._plan(item, header)  # what cannot fit is not even decoded
-        picture = read_picture(item.input, self.arguments.max_pixels)
+        before = read_picture(item.input, self.arguments.max_pixels)
+        mask, source = self.holes.mask(item, before.size), self.holes.source(item, before.size)
+        picture = expanded_picture(before, self.holes.margins(before.size))
         check_holds(picture, item.output, self.encoding(item, picture.format))
-        mask, source = self.holes.mask(item, picture.size), self.holes.source(item, picture.size)
         hidden = picture.alpha is not None and not picture.alpha.all()
         plan = self._plan(item, header, mask, source is not None or hidden)
         self.console.detail(f"{item.input}: {plan.text}")
-        return Loaded(picture, mask, source, plan.reach)
+        return Loaded(picture, mask, source, plan.reach, picture.size != before.size)
 
     def _plan(self, item: Item, header: Header, mask: Mask | None = None, source: bool = False) -> Plan:
         """mask: None where it is not read yet. Raises MemoryLimitError when it cannot fit."""
         from psal_cli.verbs.inpaint.guide import network_for
         from psal_cli.verbs.inpaint.memory_model import plan
 
-        arguments = self.holes.arguments_for(item)
+        arguments, size = self.holes.arguments_for(item), (header.width, header.height)
         within = partial(
             plan,
-            header,
+            self._canvas(item, header),
             self.formats(item, header.format),
             None if mask is None else mask.hole,
             source=source,
@@ -157,15 +159,25 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result], WithSheets):
             patch_size=arguments.patch_size,
             engine=arguments.engine,
             network=network_for(self._options(arguments)),
-            mask_decoding=self.holes.decoding(item, (header.width, header.height)),
+            mask_decoding=self.holes.decoding(item, size),
             streams=self.streams(item, header, header.channels),
         )
         return self.planned(item, within(limit=self.arguments.max_memory), within)
 
+    def _canvas(self, item: Item, header: Header) -> Header:
+        """What is filled, by the header of the picture. Raises InputError for more pixels than are allowed."""
+        canvas = expanded_header(header, self.holes.margins((header.width, header.height)))
+        if canvas.width * canvas.height > self.arguments.max_pixels:
+            size, most = f"{canvas.width}x{canvas.height}", self.arguments.max_pixels
+            raise InputError(f"{item.input}: a canvas of {size} has more than {most} pixels", Cure.MORE_PIXELS)
+        return canvas
+
     def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
         picture, mask = loaded.picture, loaded.mask
         if not mask.hole.any():
-            empty = f"{item.sidecar_files[0]} marks nothing to fill (white = fill)"
+            empty = "--expand adds nothing"
+            if item.sidecar_files:
+                empty = f"{item.sidecar_files[0]} marks nothing to fill (white = fill)"
             how = "copied byte for byte" if self._is_kept(item, picture) else "written anew with its own pixels"
             self.console.say(f"{empty}: {item.input} is {how}, no offsets or comparison are written")
             return Result(picture, mask, None)
@@ -174,7 +186,7 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result], WithSheets):
         if loaded.reach is not None:
             limit = f"--max-memory lets {loaded.reach} pixels around each hole be copied from"
             self.console.say(f"{item.input}: {limit}, not the whole picture")
-        return Result(picture, mask, self._filled(item, loaded, progress))
+        return Result(picture, mask, self._filled(item, loaded, progress), loaded.expanded)
 
     def _filled(self, item: Item, loaded: Loaded, progress: Progress | None) -> InpaintResult:
         """The library call."""
@@ -204,7 +216,9 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result], WithSheets):
         if result.filled is None:
             self._copy(item, result)
             return "copied"
-        done = result.before.with_array(result.filled.image).filled_inside(self._changed(result.mask))
+        done = result.before.with_array(result.filled.image)
+        if not result.expanded:  # else a gain map does not fit, of which the writer tells
+            done = done.filled_inside(self._changed(result.mask))
         self._write_extras(item, result, done)
         write_picture(done, item.output, self.arguments.force, self.encoding(item, result.before.format))
         return "done"
@@ -251,7 +265,7 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result], WithSheets):
         write_sheet(
             self.arguments,
             [item for item in items if not item.unmasked],
-            lambda item: read_picture(item.input, self.arguments.max_pixels),
+            lambda item: expanded_picture(read_picture(item.input, self.arguments.max_pixels), self.holes.margins(size(item))),
             lambda item: self.holes.mask(item, size(item)).hole,
             lambda item: self.holes.arguments_for(item).seed + item.number,
         )
@@ -264,12 +278,13 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result], WithSheets):
         mask = self.holes.mask(item, (header.width, header.height))
         plan = self._plan(item, header, mask, "source_mask" in item.sidecars or header.alpha)
         masks = [read_header(path, self.arguments.max_pixels, profiles=False) for path in self.holes.files(item)]
+        canvas = self._canvas(item, header)
         cost = time_model.cost(
-            header, self.formats(item, header.format), mask.hole, self._options(self.holes.arguments_for(item), plan.reach), masks
+            canvas, self.formats(item, header.format), mask.hole, self._options(self.holes.arguments_for(item), plan.reach), masks
         )
         return {
-            "width": header.width,
-            "height": header.height,
+            "width": canvas.width,
+            "height": canvas.height,
             "memory_bytes": plan.bytes,
             "reach": plan.reach,
             "seconds": self.seconds(cost),

@@ -22,9 +22,9 @@ SHOWN = 12  # letters of a checksum; --json has all
 def models(as_json: bool) -> None:
     """List the networks that ship with psal and those in your model folder, with scale, parameters, licence and sha256.
 
-    `psal upscale --weights NAME` finds a file in the folder by its name, with or without the extension. The folder is
-    ~/.local/share/psal/models on Linux (XDG_DATA_HOME), ~/Library/Application Support/psal/models on macOS,
-    %LOCALAPPDATA%\\psal\\models on Windows. PSAL_MODELS names further ones, which come first.
+    `psal upscale --weights NAME` and `psal inpaint --painter NAME` find a file in the folder by its name, with or without the
+    extension. The folder is ~/.local/share/psal/models on Linux (XDG_DATA_HOME), ~/Library/Application Support/psal/models on
+    macOS, %LOCALAPPDATA%\\psal\\models on Windows. PSAL_MODELS names further ones, which come first.
     """
     from psal_cli.foreign.folder import folders
     from psal_cli.verbs import catalogue

@@ -83,7 +83,7 @@ def check_marked(arguments: InpaintArguments) -> None:
     check_file("--mask", arguments.mask)
     if arguments.mask is not None:
         return
-    if not arguments.strokes and not arguments.box and not arguments.polygon:
+    if not arguments.strokes and not arguments.box and not arguments.polygon and not arguments.expand:
         raise click.UsageError("Missing option '--mask', '--box' or '--polygon': say what to fill, e.g. --box 100,80,50,40")
     source_of = click.get_current_context().get_parameter_source
     for name in ("mask_invert", "if_masked"):

@@ -57,7 +57,7 @@ def load(path: Path, name: str) -> tuple[nn.Module, About, Sizes, int]:
     Raises:
         InputError: no ONNX file, other inputs or outputs, a size that cannot be used; onnxruntime is not installed.
     """
-    session = _session(path, name)
+    session = session_of(path, name)
     channels, fixed, dtype = _input(session, name)
     graph = Graph(session, dtype)
     scale = _scale(graph, channels, fixed, name)
@@ -76,7 +76,8 @@ def load(path: Path, name: str) -> tuple[nn.Module, About, Sizes, int]:
     return graph, about, Sizes(fixed=fixed), channels
 
 
-def _session(path: Path, name: str) -> onnxruntime.InferenceSession:
+def session_of(path: Path, name: str) -> onnxruntime.InferenceSession:
+    """A graph, ready to run on the CPU. Raises InputError for what is none."""
     try:
         import onnxruntime
     except ImportError as error:

@@ -64,18 +64,20 @@ def own() -> Iterator[Entry]:
             continue
         scale = about.scale if about.task == ENLARGES else None
         licence, sha256 = about.licence, digest(path)
-        yield Entry(path.name, path, False, about.task, about.architecture, scale, about.parameters, licence, sha256)
+        yield Entry(path.name, path, False, about.task, about.architecture, scale, about.parameters or None, licence, sha256)
 
 
 def _about(path: Path) -> About:
     """What is known of a file of any task."""
-    from psal_cli.foreign import files
+    from psal_cli.foreign import files, painters
     from psal_cli.foreign.network import ForeignNetwork
     from psal_cli.verbs.upscale.networks import network_of
 
     try:
         network = network_of(path)
     except InputError as error:
+        if about := painters.about_of(path):
+            return about
         if files.is_onnx(path):
             raise
         try:

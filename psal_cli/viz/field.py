@@ -13,6 +13,7 @@ from psal_cli.files import atomic_file
 from psal_cli.image import Picture, write_picture
 from psal_cli.image.arrays import split, to_depth
 from psal_cli.viz.drawing import draw_field
+from psal_cli.viz.rich import png_of
 
 Over = Picture | npt.ArrayLike | None
 
@@ -112,6 +113,10 @@ class Field:
             sizes = tuple((float(height), float(width)) for height, width in parts["source_size"])
             index, score = (parts.get(name) for name in ("source_index", "score"))
             return Field(parts["sources"], sizes, index, score, bool(parts["pixelwise"]))
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows."""
+        return png_of(self.draw())
 
     def _drawn(self, over: Over, arrows: bool) -> Picture:
         below = _below(over, self.sources.shape[2:])

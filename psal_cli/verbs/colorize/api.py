@@ -13,10 +13,11 @@ from psal_cli.verbs.colorize import coarse_to_fine, memory_model, paper, workloa
 from psal_cli.verbs.colorize.options import PAPER_ITERATIONS, ColorizeChanges, ColorizeOptions
 from psal_cli.verbs.hooks import Cancel, Meter, Progress, watched
 from psal_cli.viz.field import Field
+from psal_cli.viz.rich import Shown
 
 
 @dataclass(frozen=True, eq=False)
-class ColorizeResult:
+class ColorizeResult(Shown):
     """What `psal_cli.colorize` returns.
 
     Attributes:

@@ -13,10 +13,11 @@ from psal_cli.verbs.generate.options import GenerateChanges, GenerateOptions
 from psal_cli.verbs.generate.sampling import sample
 from psal_cli.verbs.hooks import Cancel, Progress, watched
 from psal_cli.viz.field import Field
+from psal_cli.viz.rich import Shown
 
 
 @dataclass(frozen=True, eq=False)
-class GenerateResult:
+class GenerateResult(Shown):
     """What `psal_cli.generate` returns.
 
     Attributes:

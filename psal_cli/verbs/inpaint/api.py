@@ -14,15 +14,17 @@ from psal_cli.verbs.inpaint.completion import NothingToCopyError
 from psal_cli.verbs.inpaint.fill import fill
 from psal_cli.verbs.inpaint.guide import guide_for, network_for
 from psal_cli.verbs.inpaint.options import InpaintChanges, InpaintOptions
+from psal_cli.verbs.inpaint.own_painter import own_painter
 from psal_cli.verbs.inpaint.painter import painter_for
 from psal_cli.verbs.inpaint.transparency import covered
 from psal_cli.viz.field import Field
+from psal_cli.viz.rich import Shown
 
 Region = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class InpaintResult:
+class InpaintResult(Shown):
     """What `psal_cli.inpaint` returns.
 
     Attributes:
@@ -109,7 +111,9 @@ def inpaint(
     if max_memory is not None:
         reach = _reach(layers, hole, options, max_memory, source=barred is not hole, soft=share is not None)
     pixels = layers.pixels if visible is None else covered(layers.pixels, visible, hole)
-    network = painter_for(options) if options.engine == "network" else guide_for(options)
+    network = (
+        guide_for(options) if options.engine != "network" else own_painter(options) if options.painter else painter_for(options)
+    )
     try:
         filled = fill(pixels, hole, barred, replace(options, reach=reach), network, watched(progress, cancel))
     except NothingToCopyError as error:

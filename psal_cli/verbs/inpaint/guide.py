@@ -15,6 +15,7 @@ from psal_cli.networks.learned_copying import FEATURES, CopyingNetwork
 from psal_cli.patchmatch.pyramid import GUIDE_WEIGHT, Floats, blurred
 from psal_cli.patchmatch.regions import Box, Region, crop, grown
 from psal_cli.verbs.inpaint.options import InpaintOptions
+from psal_cli.verbs.inpaint.own_painter import own_painter
 from psal_cli.verbs.inpaint.painter import Draw, Painter, painter_for, painting_network
 
 WEIGHTS = "inpaint-guide"  # what ships
@@ -45,12 +46,22 @@ class ColourGuide:
     @property
     def device(self) -> str:
         """Where the painter ran."""
-        return self.draw.device if isinstance(self.draw, Painter) else "cpu"
+        return self.draw.device if isinstance(self.draw, Painter) else "cpu"  # a painter of the user's, too
 
     def __call__(self, known: Floats, hole: Region) -> Floats:
         expected = known.copy()
         expected[hole] = self.draw(known, hole)
         return GUIDE_WEIGHT * blurred(expected)
+
+
+class OwnGuide(ColourGuide):
+    """Describes a hole by what a painter of the user's expects there.
+
+    It is asked where the hole is wider than for the shipped one, since such networks draw more than blurred colours.
+    """
+
+    radius = 32.0
+    cost = 4000.0
 
 
 class FeatureGuide:
@@ -107,6 +118,8 @@ def guide_for(options: InpaintOptions) -> ColourGuide | FeatureGuide | None:
     """The guide of engine "combined", by the network that the options name; None for other engines."""
     if options.engine != "combined":
         return None
+    if options.painter is not None:
+        return OwnGuide(own_painter(options))
     network = network_for(options)
     if isinstance(network, CopyingNetwork):
         return FeatureGuide(network, options.device)
@@ -114,12 +127,14 @@ def guide_for(options: InpaintOptions) -> ColourGuide | FeatureGuide | None:
 
 
 def network_for(options: InpaintOptions) -> CopyingNetwork | InpaintingNetwork | None:
-    """The network that the options name; None with engine "patch". Shared by all callers, who must not change it.
+    """The network that the options name; None with engine "patch" or a painter of the user's.
+
+    It is shared by all callers, who must not change it.
 
     With "combined" it is one that describes places, unless the options name another attention or weights of one that paints.
     Raises InputError when the weights do not fit.
     """
-    if options.engine == "patch":
+    if options.engine == "patch" or options.painter is not None:
         return None
     if options.engine == "combined" and (options.weights or options.attention == InpaintOptions.attention):
         network = describing_network(options.weights or WEIGHTS, options.device)

@@ -1,13 +1,23 @@
 """The options of `psal_cli.inpaint`. Importing this loads neither torch nor OpenCV."""
 
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
 from psal_cli.errors import InvalidValueError
 from psal_cli.verbs import validation
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
 ENGINES = ("combined", "patch", "network")
 ATTENTIONS = ("psal", "aggregation", "original", "original-sum")
+
+
+class Paint(Protocol):
+    """From a picture, float32 [H, W, 3] in [0, 1], black in the hole, and the hole, bool [H, W]: the picture with it filled."""
+
+    def __call__(self, image: "npt.NDArray[np.float32]", hole: "npt.NDArray[np.bool_]", /) -> "npt.NDArray[np.float32]": ...
 
 
 @dataclass(frozen=True)
@@ -22,6 +32,12 @@ class InpaintOptions:
             2020. With "combined" any but "psal" lets what that network draws guide the search.
         weights: a file of other weights, .safetensors, .pt or .pth, of a network that guides or of one that draws, for instance
             a published one of Yu et al.
+        painter: what draws in place of the shipped network: the file of a network that fills a picture given a mask, see
+            `psal_cli.foreign.painters`; or a function of a picture, float32 [H, W, 3] in [0, 1], black in the hole, and the hole,
+            bool [H, W], that returns the picture with it filled. With "combined" the search follows it, with "network" what it
+            draws is kept. It runs on the CPU, and limits of memory do not count it.
+        painter_size: pixels of the longer side that it sees, 64 to 4096; None for the size that it was made for, as far as that
+            is known, else 512.
         patch_size: side of the patches, odd, 3 to 31.
         iterations: rounds of search and vote at each level, with engine "network" of search in its attention, 1 to 1000; None
             for more at coarse levels than at fine ones, and 5.
@@ -44,6 +60,8 @@ class InpaintOptions:
     engine: str = "combined"
     attention: str = "psal"
     weights: str | None = None
+    painter: str | Paint | None = None
+    painter_size: int | None = None
     patch_size: int = 7
     iterations: int | None = None
     blend: bool = True
@@ -63,6 +81,12 @@ class InpaintOptions:
         validation.device(self.device)
         if self.engine == "patch" and self.weights is not None:
             raise InvalidValueError("weights", self.weights, 'engine "combined" or "network" with it')
+        if self.painter is not None and (self.engine == "patch" or self.weights is not None):
+            raise InvalidValueError("painter", self.painter, 'engine "combined" or "network" with it, and no weights')
+        if self.painter_size is not None:
+            validation.within("painter_size", self.painter_size, 64, 4096)
+            if self.painter is None:
+                raise InvalidValueError("painter_size", self.painter_size, "a painter with it")
         if self.engine == "patch" and self.device != "cpu":
             raise InvalidValueError("device", self.device, 'cpu with engine "patch": no GPU is faster at its many small searches')
 
@@ -73,6 +97,8 @@ class InpaintChanges(TypedDict, total=False):
     engine: str
     attention: str
     weights: str | None
+    painter: str | Paint | None
+    painter_size: int | None
     patch_size: int
     iterations: int | None
     blend: bool

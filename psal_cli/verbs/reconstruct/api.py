@@ -11,10 +11,11 @@ from psal_cli.verbs.reconstruct import memory_model
 from psal_cli.verbs.reconstruct.options import ReconstructChanges, ReconstructOptions
 from psal_cli.verbs.reconstruct.rebuild import psnr, rebuild
 from psal_cli.viz.field import Field
+from psal_cli.viz.rich import Shown
 
 
 @dataclass(frozen=True, eq=False)
-class ReconstructResult:
+class ReconstructResult(Shown):
     """What `psal_cli.reconstruct` returns.
 
     Attributes:

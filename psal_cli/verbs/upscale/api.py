@@ -13,10 +13,11 @@ from psal_cli.verbs.upscale.networks import prepared
 from psal_cli.verbs.upscale.options import UpscaleChanges, UpscaleOptions
 from psal_cli.verbs.upscale.upscaler import Upscaler
 from psal_cli.viz.field import Field
+from psal_cli.viz.rich import Shown
 
 
 @dataclass(frozen=True, eq=False)
-class UpscaleResult:
+class UpscaleResult(Shown):
     """What `psal_cli.upscale` returns.
 
     Attributes:
