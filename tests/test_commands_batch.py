@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from psal_cli.batch.inputs import Item
 from psal_cli.batch.shards import Shard
 
-from .photos import lines, psal, tree
+from .photos import lines, process, psal, tree
 
 RUN = ("inpaint", "photos", "-r", "--mask", "mask.png", "--iterations", 1)
 AMONG = ("--report", "reports/r_{shard}.jsonl", "-o", "out")
@@ -84,6 +85,27 @@ def test_a_shard_that_is_missing_or_was_killed_is_named(photos):
         "psal: shard 2/3 has no report",
     ]
     assert merged.stdout.splitlines()[-1].split()[4] == "1"
+
+
+@pytest.mark.subprocess
+def test_a_kill_leaves_whole_lines_and_the_shard_goes_on_in_its_report(photos):
+    photos(60)
+    report = Path("reports/r_1of1.jsonl")
+    running = process(*RUN, *AMONG, "--shard", "1/1", stderr=subprocess.DEVNULL)
+    while not report.exists() or report.read_bytes().count(b"\n") < 4:
+        assert running.poll() is None
+        time.sleep(0.01)
+    running.kill()
+    running.wait()
+    assert report.read_bytes().endswith(b"\n")
+    _, *begun = records(report)
+    merged = psal("batch", "merge", "reports")
+    assert merged.exit_code == 1
+    assert merged.stderr == f"psal: shard 1/1 was killed: {60 - len(begun)} of its 60 pictures lack a record\n"
+    assert shard(1, 1, "--skip-existing").exit_code == 0
+    assert records(report)[: len(begun) + 1] == [{"shard": "1/1", "pictures": 60}, *begun]
+    merged = psal("batch", "merge", "reports")
+    assert merged.exit_code == 0 and merged.stderr == ""
 
 
 def test_merge_says_4_where_only_memory_was_short(photos):
