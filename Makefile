@@ -23,7 +23,7 @@ test: lint
 
 # The lines of psal_cli/ that the tests run in their own process; those that only child processes run do not count.
 coverage: $(VENV)/.installed
-	$(VENV)/bin/pytest $(WORKERS) --cov=psal_cli --cov-report=term:skip-covered --cov-report=html:build/coverage
+	$(VENV)/bin/pytest $(WORKERS) --cov --cov-report=term:skip-covered --cov-report=html:build/coverage
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .

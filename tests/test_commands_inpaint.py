@@ -171,7 +171,7 @@ def test_json_is_one_line_that_says_it_all(folder, engine):
     assert record.pop("seconds") >= 0 and record.pop("peak_memory_bytes") > 10_000_000
     digest = hashlib.sha256(Path("out.png").read_bytes()).hexdigest()
     said = {"input": "photo.png", "output": "out.png", "seed": 3, "engine": "combined", "device": "cpu", "sha256": digest}
-    assert record == said | {"status": "done", "error": None}
+    assert record == said | {"status": "done", "error": None, "exit_code": 0}
     failed = psal("inpaint", "photo.png", "--mask", "small.png", "-o", "other.png", "--json")
     record = json.loads(failed.stdout)
     assert failed.exit_code == 2 and record["status"] == "failed" and record["error"] in failed.stderr

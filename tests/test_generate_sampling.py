@@ -101,9 +101,9 @@ def test_a_sample_that_becomes_the_reference_itself_is_begun_again(monkeypatch):
         offset = make_sample(reference.astype(np.uint8), seed=seed).nnf[0] - np.indices((SIDE, SIDE))
         return np.unique(offset.reshape(2, -1), axis=1, return_counts=True)[1].max() / SIDE**2
 
-    assert max(largest(seed) for seed in (1, 3)) < 0.7
+    assert max(largest(seed) for seed in (1, 12)) < 0.7
     monkeypatch.setattr(sampling, "TRIES", 1)
-    assert largest(3) > 0.95
+    assert largest(12) > 0.95
 
 
 @pytest.mark.parametrize("size", [(30, 90), (77, 33)])
