@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from psal_cli.batch.inputs import TREE, Item, as_path, is_file, is_folder, is_stdio
-from psal_cli.batch.places import Grouped, Places, folded
+from psal_cli.batch.places import Grouped, Places
 from psal_cli.batch.shards import ALL, Shard
 from psal_cli.errors import Cure, InputError, InvalidValueError, WriteError
 from psal_cli.files import STDIO, atomic_file, check_folder, check_output, unwritten
@@ -178,7 +178,8 @@ def check_sheet(option: str, path: Path, items: list[Item], force: bool) -> None
 
 def _is_used(path: Path, items: list[Item]) -> bool:
     places = Places()
-    key, name = places.key(path), folded(path.name)
+    key = places.key(path)
+    name = os.path.basename(key)  # that of what a link leads to
     return any(
         _is_same(places, path, file)
         for item in items
