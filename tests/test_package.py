@@ -28,7 +28,7 @@ FLOORS = [
     {"batch", "viz", "networks", "foreign"},
     {"image", "patchmatch", "attention", "timing"},
     {"files", "weights", "memory", "ops", "strips"},
-    {"errors", "native", "memory_fallback"},
+    {"errors", "native", "memory_fallback", "user_folders"},
     {"libraries"},
 ]
 FLOOR = {name: number for number, floor in enumerate(FLOORS) for name in floor}

@@ -1,11 +1,11 @@
 """The user's model folder: networks that lie there are found by their name."""
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from psal_cli.errors import InputError
+from psal_cli.user_folders import data_folder
 
 VARIABLE = "PSAL_MODELS"  # further folders, separated as in PATH; they come first
 SUFFIXES = (".safetensors", ".pth", ".pt", ".onnx")
@@ -13,13 +13,7 @@ SUFFIXES = (".safetensors", ".pth", ".pt", ".onnx")
 
 def own_folder() -> Path:
     """Where the platform keeps a user's data, of psal: it need not exist."""
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library/Application Support"
-    else:
-        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share")
-    return base / "psal" / "models"
+    return data_folder() / "models"
 
 
 def folders() -> list[Path]:

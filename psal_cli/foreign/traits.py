@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 import time
 import warnings
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from psal_cli import memory, timing
+from psal_cli import memory, timing, user_folders
 from psal_cli.foreign.reach import reach_of
 
 if TYPE_CHECKING:
@@ -84,13 +83,7 @@ def traits_of(network: "ForeignNetwork") -> Traits:
 
 def cache_folder() -> Path:
     """Where psal keeps what can be measured again."""
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library/Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "psal" / "networks"
+    return user_folders.cache_folder() / "networks"
 
 
 def _load(sha256: str) -> Traits | None:

@@ -5,13 +5,13 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from psal_cli import user_folders
 from psal_cli.errors import InputError
 from psal_cli.paint.document import Event
 
@@ -21,11 +21,7 @@ STALE = 30 * 86400  # seconds after which what nobody came back to is removed
 
 def state_folder() -> Path:
     """Where this user's state is kept, as the system has it."""
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "psal" / "paint"
-    if sys.platform == "darwin":
-        return Path.home() / "Library/Application Support/psal/paint"
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "psal" / "paint"
+    return user_folders.state_folder() / "paint"
 
 
 def remove_stale(folder: Path) -> None:

@@ -1,6 +1,5 @@
 """Trains the runs of a queue one after another, in a clone and an environment that edits of the working tree do not touch."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 from psal_cli.errors import InputError
 from psal_cli.training import queue
 from psal_cli.training.loop import EXIT_DIVERGED
+from psal_cli.user_folders import state_folder
 
 ROOT = Path(__file__).parents[2]
 GENTLY = ["nice", "-n", "10"] if shutil.which("nice") else []  # not on Windows
@@ -18,9 +18,8 @@ Say = Callable[[str], None]
 
 
 def default_folder() -> Path:
-    """Where clone, checkpoints and logs are kept: $XDG_STATE_HOME/psal/training."""
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
-    return Path(state) / "psal/training"
+    """Where clone, checkpoints and logs are kept: on Linux $XDG_STATE_HOME/psal/training."""
+    return state_folder() / "training"
 
 
 def freeze(folder: Path, say: Say, refresh: bool = False) -> Path:
