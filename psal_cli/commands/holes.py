@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ class Holes:
 
     def __init__(self, arguments: InpaintArguments):
         self.arguments, self.typed = arguments, typed_options()
+        self._read = lru_cache(maxsize=4)(_read)  # of each picture the strokes are asked for at every step
 
     def arguments_for(self, item: Item) -> InpaintArguments:
         """The arguments, with those of the run that the item's strokes were saved with where none were typed."""
@@ -96,10 +98,14 @@ class Holes:
         return source
 
     def _strokes(self, item: Item) -> Strokes | None:
-        from psal_cli.image.strokes import read_strokes
-
         path = _file(item, "strokes")
-        return None if path is None else read_strokes(path)
+        return None if path is None else self._read(path)
+
+
+def _read(path: Path) -> Strokes:
+    from psal_cli.image.strokes import read_strokes
+
+    return read_strokes(path)
 
 
 def _file(item: Item, option: str) -> Path | None:
