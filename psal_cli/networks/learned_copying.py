@@ -15,7 +15,7 @@ SCALES = -5.0, 1.0  # the range of the logarithm of the Laplace scale, of white 
 class CopyingNetwork(UNet):
     """A picture with a hole -> at each pixel, known or hidden, expected colours with their scale, and features to match.
 
-    The features are trained so that a hidden place is like those known places whose content would fit there: softmax(-d^2) over
+    The features are trained so that a hidden place is like those known places whose content would fit there: softmax(-4 d^2) over
     them, with d the distance of the patches of features, is the probability to copy from each, and the expected error of the copy
     is minimised. It is an expectation of errors, not the error of an expectation, so blur does not pay.
     """
