@@ -88,7 +88,7 @@ class Result:
 
 class Inpaint(Verb[InpaintArguments, Loaded, Result], WithSheets):
     beside = "_inpainted"
-    partners = ("mask", "source_mask", "strokes")
+    partners: ClassVar[tuple[str, ...]] = ("mask", "source_mask", "strokes")
     outputs = ("save_offsets", "compare")
     sheets = ("sheet",)
     flags: ClassVar[Mapping[str, str]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import ClassVar
 
 import click
 
@@ -54,4 +55,4 @@ def outpaint(arguments: InpaintArguments) -> None:
 
 class Outpaint(Inpaint):
     beside = "_outpainted"
-    partners = ("source_mask",)
+    partners: ClassVar[tuple[str, ...]] = ("source_mask",)
