@@ -21,7 +21,7 @@ HEADER = (Path(__file__).parents[1] / "ext" / "psal.h").read_text()
 # Top to bottom. A room imports only from the floors below its own, never from another room on the same floor.
 FLOORS = [
     {"__main__"},
-    {"commands"},
+    {"commands", "integrations"},
     {"training"},
     {"benchmarks", "paint"},
     {"verbs"},

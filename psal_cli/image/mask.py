@@ -53,7 +53,7 @@ def read_mask(
         hole |= region(strokes, "mask", size)
     soft = None
     if hole.any() and (dilate or feather):
-        hole, soft = _grown(hole, dilate, feather)
+        hole, soft = feathered(hole, dilate, feather)
     if hole.all():
         grown = ", dilated and feathered," if dilate or feather else ""
         nothing = "the whole picture, nothing is left to fill from"
@@ -146,7 +146,8 @@ def _light(pixels: np.ndarray) -> np.ndarray:
     return pixels[..., 0] if pixels.shape[2] == 1 else (pixels @ np.array(LUMA, np.uint32) + 0x8000) >> 16
 
 
-def _grown(hole: np.ndarray, dilate: int, feather: int) -> Mask:
+def feathered(hole: np.ndarray, dilate: int, feather: int) -> Mask:
+    """A hole, bool [H, W] and not empty, dilated and feathered as `read_mask` says."""
     import cv2
 
     reach = dilate + feather
