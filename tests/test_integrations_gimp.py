@@ -55,7 +55,7 @@ def test_the_three_procedures_work_in_gimp(tmp_path, monkeypatch, shell_psal):
     code = f"exec(open('{tmp_path}/batch.py').read())"
     variables = shell_psal | {"GIMP3_DIRECTORY": str(tmp_path / "profile"), "HOME": str(tmp_path)}
     given = [*command, "-idf", "--batch-interpreter", "python-fu-eval", "-b", code, "--quit"]
-    done = subprocess.run(given, env=variables, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(given, env=variables, capture_output=True, text=True, timeout=600, check=False)
     assert (tmp_path / "said.json").exists(), done.stderr
     said = json.loads((tmp_path / "said.json").read_text())
 
