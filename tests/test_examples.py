@@ -112,6 +112,10 @@ def workplace(small_examples, tmp_path, monkeypatch, quick_colours):
     ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.open(small_examples / source).save(tmp_path / name)
+    with Image.open(tmp_path / "grey.jpg") as grey:
+        hints = Image.new("RGBA", grey.size)
+    hints.paste("red", (5, 5, 12, 9))
+    hints.save(tmp_path / "hints.png")
     with Image.open(tmp_path / "photo.jpg") as photo:
         size = photo.size
     (tmp_path / "reports").mkdir()
