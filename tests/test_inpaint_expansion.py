@@ -106,6 +106,7 @@ def test_depth_alpha_profile_and_metadata_stay_and_tell_the_new_size(kind):
     assert (exif[0xA002], exif[0xA003]) == (78, 54)
 
 
+@pytest.mark.slow
 def test_forms_of_the_option_lead_to_the_same_canvas():
     for form in ("0,11,0,10", "85x48", "16:9"):
         done = psal("inpaint", "photo.png", "--expand", form, "-o", "out.png", "--force", *PATCH)

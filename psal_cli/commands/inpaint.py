@@ -272,6 +272,9 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result], WithSheets):
             lambda item: self.holes.arguments_for(item).seed + item.number,
         )
 
+    def needed(self, item: Item) -> int:
+        return self._plan(item, self.header(item)).bytes
+
     def preview(self, item: Item) -> dict[str, object]:
         from psal_cli.image.mask import mask_header
         from psal_cli.verbs.inpaint import time_model

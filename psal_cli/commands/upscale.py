@@ -254,6 +254,10 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
         write_picture(result.after, item.output, force, self.encoding(item, result.before.format))
         return "done"
 
+    def needed(self, item: Item) -> int:
+        networks, size = self._prepared(header := self.header(item))
+        return self._plan(item, header, networks, size).bytes
+
     def preview(self, item: Item) -> dict[str, object]:
         from psal_cli.verbs.upscale import time_model
 

@@ -98,6 +98,14 @@ def colorize(
     return ChromaEstimate(chroma, grey, np.exp(-error[..., 0] / BORROWED), _origins(matches.nnf, atlas, references))
 
 
+def blank(pixels: np.ndarray, longest: int = COARSE * LARGEST) -> ChromaEstimate:
+    """No colours for a picture [H, W, 1 or 3], at the size at which `colorize` would find them."""
+    factor = levels(pixels.shape[:2], longest)[-1]
+    height, width = (factor * side for side in coarse_size(pixels.shape[:2]))
+    light = lightness(_resized_picture(pixels, (height, width)))
+    return ChromaEstimate(np.zeros((height, width, 2), np.float32), light, np.zeros_like(light), None)
+
+
 @cache
 def fusion(device: str) -> FusionNetwork:
     """The network with its shipped weights on a device. Raises InputError where these cannot be read."""
