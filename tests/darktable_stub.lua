@@ -43,14 +43,15 @@ package.preload["darktable"] = function()
 end
 local psal = dofile(script)
 
-for _, format in ipairs({ { "tiff", 8 }, { "tiff", 16 }, { "tiff", 32 }, { "png", 16 } }) do
+for _, format in ipairs({ { "tiff", 8 }, { "png", 16 } }) do -- with 8 bits, as darktable asks at its first start
   local taken = storage.supported(nil, { plugin_name = format[1], bpp = format[2] })
-  print("supported " .. format[1] .. " " .. format[2] .. " " .. tostring(taken))
+  print("supported " .. format[1] .. " " .. tostring(taken))
 end
 local exported = {}
 for number = 4, #arg, 2 do
   local image = { path = folder, filename = arg[number] }
-  storage.store(nil, image, nil, arg[number + 1], number / 2 - 1, (#arg - 3) / 2)
+  local format = { plugin_name = "tiff", bpp = arg[number]:find("layered") and 8 or 16 }
+  storage.store(nil, image, format, arg[number + 1], number / 2 - 1, (#arg - 3) / 2)
   exported[image] = arg[number + 1]
 end
 storage.finalize(nil, exported)

@@ -83,7 +83,7 @@ def test_a_painted_mask_beside_the_raw_is_filled_and_the_result_grouped(export):
     Image.fromarray(np.uint8(255) * HOLE).save(raws / "a_mask.png")
     (raws / "a_psal.tif").touch()  # nothing is overwritten
     said = run("a")
-    assert said["supported"] == ["tiff 8 false", "tiff 16 true", "tiff 32 true", "png 16 false"]
+    assert said["supported"] == ["tiff true", "png false"]
     assert said["imported"] == [str(raws / "a_psal_1.tif")] and said["grouped"] == ["with a.nef"]
     assert said["shown"] == ["psal: a.nef, 1 of 1", "psal: 1 done"] and said["destroyed"] == ["psal"]
     after = read_picture(raws / "a_psal_1.tif").pixels
@@ -101,6 +101,7 @@ def test_shapes_and_masks_in_the_export_are_found_too(export):
     shape = {"label": "wire", "points": [[20, 10], [30, 10], [30, 16], [20, 16]]}
     (raws / "outlined.json").write_text(json.dumps({"shapes": [shape]}))
     said = run(*pictures)
+    assert ["8 bits" in line for line in said["shown"]] == [False, False, True, False]
     assert sorted(said["imported"]) == sorted(str(raws / f"{name}_psal.tif") for name in pictures)
     for name, before in pictures.items():
         changed = (read_picture(raws / f"{name}_psal.tif").pixels != before).any(2)

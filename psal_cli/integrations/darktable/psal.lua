@@ -144,14 +144,15 @@ function psal.finalize(_, exported_by_image)
   dt.print("psal: " .. done .. " done")
 end
 
---- Which formats the target takes: TIFF with 16 or 32 bits.
+--- Which formats the target takes: TIFF. darktable asks once, when the target is registered, whatever the bits are then.
 function psal.supported(_, format)
-  return format.plugin_name == "tiff" and format.bpp >= 16
+  return format.plugin_name == "tiff"
 end
 
 --- Called for each picture that was exported; the work waits for `finalize`.
-function psal.store(_, image, _, _, number, total)
-  dt.print("psal: " .. image.filename .. ", " .. math.floor(number) .. " of " .. math.floor(total))
+function psal.store(_, image, format, _, number, total)
+  local few = format.bpp < 16 and " (8 bits: choose 16 in the export module to keep all)" or ""
+  dt.print("psal: " .. image.filename .. ", " .. math.floor(number) .. " of " .. math.floor(total) .. few)
 end
 
 dt.preferences.register(NAME, "command", "string", "psal: command", "The command psal, or its path", "psal")
