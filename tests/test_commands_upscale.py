@@ -167,6 +167,50 @@ def test_a_folder_keeps_its_tree_and_results_are_not_enlarged_again():
     assert tree("out") == {"deep/a.png": Path("a_x2.png").read_bytes()}
 
 
+def test_strength_leads_from_the_clean_model_to_that_for_photographs():
+    Image.open("in.png").convert("RGBA").save("in.png")
+    made = {}
+    for name, *options in (
+        ("clean", "--model", "clean"),
+        ("photo", "--model", "photo"),
+        ("none", "--strength", 0),
+        ("half", "--strength", 0.5, "-v"),
+        ("all", "--strength", 1),
+    ):
+        done = psal("upscale", "in.png", "-x", 2, "-o", f"{name}.png", "--json", *options)
+        assert done.exit_code == 0, done.stderr
+        made[name] = pixels_of(f"{name}.png").astype(int), lines(done)[0], done.stderr
+    np.testing.assert_array_equal(made["none"][0], made["clean"][0])
+    np.testing.assert_array_equal(made["all"][0], made["photo"][0])
+    mean = (made["clean"][0] + made["photo"][0]) / 2
+    assert np.abs(mean - made["half"][0]).max() <= 0.5 and np.abs(mean - made["clean"][0]).max() > 1
+    said = [(made[name][1]["model"], made[name][1].get("strength")) for name in made]
+    assert said == [("clean", None), ("photo", None), ("clean", 0), ("blend", 0.5), ("photo", 1)]
+    assert "model clean and photo, strength 0.5" in made["half"][2]
+
+
+def test_a_default_strength_gives_way_to_what_was_typed(monkeypatch):
+    save_file(CSNLN(2, 8, 2).state_dict(), "own.safetensors")
+    for options, model in ((["--model", "clean"], "clean"), (["--weights", "own.safetensors"], None)):
+        monkeypatch.setenv("PSAL_UPSCALE_STRENGTH", "1")
+        (record,) = lines(psal("upscale", "in.png", "-x", 2, "-o", "out.png", "--force", "--json", *options))
+        assert record["model"] == model and "strength" not in record
+    monkeypatch.delenv("PSAL_UPSCALE_STRENGTH")
+    monkeypatch.setenv("PSAL_UPSCALE_WEIGHTS", "own.safetensors")
+    monkeypatch.setenv("PSAL_UPSCALE_MODEL", "clean")
+    (record,) = lines(psal("upscale", "in.png", "-x", 2, "-o", "out.png", "--force", "--json", "--strength", 1))
+    assert (record["model"], record["strength"]) == ("photo", 1)
+
+
+def test_a_blend_is_expected_to_take_twice_the_time():
+    Image.open("in.png").resize((320, 240)).save("in.png")
+    records = [
+        lines(psal("upscale", "in.png", "-x", 4, "--dry-run", "--json", "--strength", strength))[0] for strength in (1, 0.5)
+    ]
+    assert 1.5 < records[1]["seconds"] / records[0]["seconds"] < 2.01
+    assert records[1]["memory_bytes"] > records[0]["memory_bytes"]
+
+
 def test_weights_of_the_users_are_used():
     torch.manual_seed(0)
     save_file(CSNLN(2, 8, 2).state_dict(), "own.safetensors")
@@ -202,6 +246,9 @@ REFUSED = {
         "expected 3 or 9, by which three",
     ),
     "a model beside weights": (["-x", "3", "--weights", "three.safetensors", "--model", "photo"], 2, "mutually exclusive"),
+    "a strength beside weights": (["-x", "3", "--weights", "three.safetensors", "--strength", "1"], 2, "mutually exclusive"),
+    "a strength of the clean model": (["-x", "2", "--model", "clean", "--strength", "1"], 2, "leave out --model clean"),
+    "too much strength": (["-x", "2", "--strength", "1.1"], 2, "1.1 is not in the range"),
     "too many pixels in the result": (
         ["-x", "4", "--max-pixels", "10k"],
         2,

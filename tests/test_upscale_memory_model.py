@@ -43,6 +43,7 @@ def test_what_takes_more_is_expected_to(monkeypatch):
     assert planned(header(alpha=True), (network(2),), monkeypatch).bytes > base
     assert planned(header(), (network(2),), monkeypatch, ensemble=True).bytes > base
     assert planned(header(), (network(2), network(4)), monkeypatch).bytes > base
+    assert planned(header(), (network(2),), monkeypatch, blended=True).bytes >= base + 2000 * 1400 * 3  # the first result waits
     assert planned(header(), (CSNLN(2, 64, 1),), monkeypatch).bytes > base
 
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 import psal_cli
 from psal_cli import errors
+from psal_cli import weights as stored
 from psal_cli.image.reduction import reduced_to
 from psal_cli.verbs.upscale import networks
 from psal_cli.verbs.upscale.networks import network_of, networks_for, weights_of
@@ -149,3 +150,11 @@ def test_a_size_out_of_reach_names_what_was_asked():
     with pytest.raises(errors.InvalidValueError) as caught:
         psal_cli.upscale(np.zeros((8, 8), np.uint8), megapixels=1)
     assert (caught.value.what, caught.value.expected) == ("megapixels", "at most 16 times")
+
+
+def test_a_strength_needs_both_models(monkeypatch):
+    both = stored.manifest()
+    assert networks.prepared((32, 24), 2, UpscaleOptions(strength=0.5))[0] == networks.networks_for(2, "photo")
+    monkeypatch.setattr(stored, "manifest", lambda: {name: both[name] for name in both if name != "upscale-x2-photo"})
+    with pytest.raises(errors.InputError, match="upscale-x2-photo does not ship: leave the strength out"):
+        networks.prepared((32, 24), 2, UpscaleOptions(strength=0.5))

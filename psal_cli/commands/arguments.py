@@ -97,6 +97,7 @@ class UpscaleArguments(Arguments):
     long_side: int | None
     megapixels: float | None
     model: str
+    strength: float | None
     attention: str
     weights: str | None
     ensemble: bool

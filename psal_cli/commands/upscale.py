@@ -16,6 +16,7 @@ from psal_cli.commands.command import Command
 from psal_cli.commands.console import Console, Progress
 from psal_cli.commands.ranges import Finite, IntRange
 from psal_cli.commands.run import run_verb
+from psal_cli.commands.upscale_defaults import one_of_each
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError
 from psal_cli.verbs.upscale.options import ATTENTIONS, MODELS, MOST, UpscaleOptions
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from psal_cli.viz.field import Field
 
 EXAMPLE = "psal upscale examples/pagoda.jpg -x 4 -o large.png"
-SIZES = ("scale", "width", "height", "long_side", "megapixels")
 LONGEST = 1_000_000  # pixels of a side of a result
 
 
@@ -57,6 +57,12 @@ LONGEST = 1_000_000  # pixels of a side of a result
     show_default=True,
     help="clean keeps every detail, also compression artefacts; photo is for compressed, noisy and sharpened pictures; auto "
     "looks at the picture, and at the quality of a JPEG file.",
+)
+@click.option(
+    "--strength",
+    type=Finite(0, 1),
+    metavar="N",
+    help="Blend the results of both models: 0 is clean, 1 is photo. Between them both networks run, which takes twice the time.",
 )
 @click.option(
     "--attention",
@@ -110,26 +116,12 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
     partners = ()
     flags: ClassVar[Mapping[str, str]] = {
         **{"scale": "--scale", "width": "--width", "height": "--height", "long_side": "--long-side"},
-        **{"megapixels": "--megapixels", "weights": "--weights", "device": "--device"},
+        **{"megapixels": "--megapixels", "strength": "--strength", "weights": "--weights", "device": "--device"},
     }
 
     def __init__(self, arguments: UpscaleArguments, console: Console):
         super().__init__(arguments, console)
-        source_of = click.get_current_context().get_parameter_source
-        if arguments.weights and source_of("model") is click.core.ParameterSource.COMMANDLINE:
-            if source_of("weights") is click.core.ParameterSource.COMMANDLINE:
-                raise click.UsageError("--model and --weights are mutually exclusive: leave one of them out")
-            self.arguments = arguments = replace(arguments, weights=None)  # a default gives way to what was typed
-        typed = {name for name in SIZES if source_of(name) is click.core.ParameterSource.COMMANDLINE}
-        if typed:  # a default of another size gives way too
-            self.arguments = arguments = replace(
-                arguments,
-                scale=arguments.scale if "scale" in typed else None,
-                width=arguments.width if "width" in typed else None,
-                height=arguments.height if "height" in typed else None,
-                long_side=arguments.long_side if "long_side" in typed else None,
-                megapixels=arguments.megapixels if "megapixels" in typed else None,
-            )
+        self.arguments = arguments = one_of_each(arguments)
         self.beside = _named(arguments)  # type: ignore[misc]  # the one verb whose results are named by an option
         self.held = 0  # bytes, before the first picture
         if arguments.save_offsets and arguments.attention == "full":
@@ -162,14 +154,18 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
             network = network_of(given.weights, None, given.attention, self.device)
             check_factor(given.scale, passes_of(network.scale), given.weights)
             return (network,)
+        if given.strength is not None and given.scale in PASSES:
+            networks_for(int(given.scale), "photo", None, given.attention, self.device)  # loaded, so that its weights count
         if given.scale in PASSES:
             return networks_for(int(given.scale), "clean", None, given.attention, self.device)
         return tuple(networks_for(scale, "clean", None, given.attention, self.device)[0] for scale in (2, 3, 4))
 
     def _options(self, model: str = "clean", strip_pixels: int | None = None) -> UpscaleOptions:
+        """model: where no strength is given; all are of one size."""
         given = self.arguments
         return UpscaleOptions(
-            model=model,
+            model=model if given.strength is None else "auto",
+            strength=given.strength,
             weights=given.weights,
             attention=given.attention,
             ensemble=given.ensemble,
@@ -217,6 +213,7 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
             streams=self.streams(item, header, channels=header.channels),
             size=size,
             held=self.held,
+            blended=self._options().blended,
         )
         return self.planned(item, within(limit=self.arguments.max_memory), within)
 
@@ -227,8 +224,10 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
         from psal_cli.verbs.upscale.degradation import model_for
 
         arguments, picture = self.arguments, loaded.picture
-        model = arguments.model
-        if model == "auto" and arguments.weights is None:
+        model, strength = arguments.model, arguments.strength
+        if strength is not None:
+            model = {0: "clean", 1: "photo"}.get(strength, f"clean and photo, strength {strength:g}")
+        elif model == "auto" and arguments.weights is None:
             model = model_for(picture.pixels, picture.lossless, picture.quality)
         self.console.detail(
             f"{item.input}: {picture.format}, {picture.size[0]}x{picture.size[1]}, model {arguments.weights or model}"
@@ -239,6 +238,8 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
         if scale < 1:
             self.remarks[item] = f"it was larger than asked: reduced to {loaded.size[0]}x{loaded.size[1]}"
         self.facts[item] = {"scale": scale, "model": upscaled.model, "device": upscaled.device}
+        if arguments.strength is not None:
+            self.facts[item]["strength"] = arguments.strength
         after = picture.with_array(upscaled.image)
         return Result(picture, replace(after, metadata=resized(picture.metadata, after.size)), upscaled.field)
 
@@ -265,7 +266,8 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
         networks, size = self._prepared(header)
         plan = self._plan(item, header, networks, size)
         formats = self.formats(item, header.format)
-        cost = time_model.cost(header, formats, networks, plan.largest, self.arguments.ensemble, size)
+        blended = self._options().blended
+        cost = time_model.cost(header, formats, networks, plan.largest, self.arguments.ensemble, size, blended)
         return {
             "width": header.width,
             "height": header.height,

@@ -6,8 +6,9 @@ from typing import Unpack
 import numpy.typing as npt
 
 from psal_cli.image.arrays import Pixels, joined, split
-from psal_cli.verbs.hooks import Cancel, Progress, watched
+from psal_cli.verbs.hooks import Cancel, Progress, part_of, watched
 from psal_cli.verbs.upscale import memory_model
+from psal_cli.verbs.upscale.blending import blend_into
 from psal_cli.verbs.upscale.degradation import model_for
 from psal_cli.verbs.upscale.networks import prepared
 from psal_cli.verbs.upscale.options import UpscaleChanges, UpscaleOptions
@@ -23,8 +24,8 @@ class UpscaleResult(Shown):
     Attributes:
         image: the enlarged picture, with the channels and the dtype that it had.
         field: where across the scales each pixel of the picture found what is most like it, in the picture reduced by 2 (x3:
-            by 3). None with full attention, or weights without attention.
-        model: "clean" or "photo", None with weights of the user's.
+            by 3). None with full attention, or weights without attention. Of a blend, that of the clean model.
+        model: "clean" or "photo", "blend" with a strength between 0 and 1, None with weights of the user's.
         device: where the network ran, "cpu" where a GPU had too little memory for it.
     """
 
@@ -78,16 +79,38 @@ def upscale(
     """
     options = replace(options or UpscaleOptions(), **changes)
     layers = split(image)
-    if options.model == "auto" and options.weights is None:
-        options = replace(options, model=model_for(layers.pixels))
-    networks, size = prepared(layers.pixels.shape[1::-1], scale, options)
+    model, single = _settled(options, layers.pixels)
+    networks, size = prepared(layers.pixels.shape[1::-1], scale, single)
+    others = prepared(layers.pixels.shape[1::-1], scale, options)[0] if options.blended else ()
     if max_memory is not None:
         formats = {"output": "PNG"}
-        plan = memory_model.plan(layers.header, formats, networks, ensemble=options.ensemble, limit=max_memory, size=size)
+        plan = memory_model.plan(
+            layers.header, formats, networks, ensemble=options.ensemble, limit=max_memory, size=size, blended=options.blended
+        )
         strip_pixels = min(plan.largest, options.strip_pixels or plan.largest)
     else:
         strip_pixels = options.strip_pixels or memory_model.strip_pixels(layers.header, networks, options.ensemble)
     enlarge = Upscaler(networks, options.device, largest=strip_pixels, seed=options.seed, ensemble=options.ensemble)
-    pixels, alpha = enlarge(layers.pixels, layers.alpha, watched(progress, cancel), size)
-    model = options.model if options.weights is None else None
-    return UpscaleResult(joined(pixels, alpha), enlarge.field, model, enlarge.device)
+    tell = watched(progress, cancel)
+    pixels, alpha = enlarge(layers.pixels, layers.alpha, part_of(tell, 0, 0.5) if others else tell, size)
+    device = enlarge.device
+    if others:
+        second = Upscaler(others, options.device, largest=strip_pixels, seed=options.seed, ensemble=options.ensemble)
+        for made, other in zip((pixels, alpha), second(layers.pixels, layers.alpha, part_of(tell, 0.5, 1), size), strict=True):
+            if made is not None and other is not None:
+                blend_into(made, other, options.strength or 0.0)
+        device = second.device if device != "cpu" else device
+    return UpscaleResult(joined(pixels, alpha), enlarge.field, model, device)
+
+
+def _settled(options: UpscaleOptions, pixels: Pixels) -> tuple[str | None, UpscaleOptions]:
+    """The name of what is made, see `UpscaleResult.model`, and the options of the network that runs, of a blend the first."""
+    if options.weights is not None:
+        return None, options
+    if options.blended:
+        return "blend", options.of("clean")
+    if options.strength is not None:
+        model = "photo" if options.strength else "clean"
+    else:
+        model = model_for(pixels) if options.model == "auto" else options.model
+    return model, options.of(model)

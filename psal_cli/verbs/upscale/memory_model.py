@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from math import prod
 
 import numpy as np
 
@@ -48,6 +49,7 @@ def plan(
     limit: int | None = None,
     size: tuple[int, int] | None = None,
     held: int | None = None,
+    blended: bool = False,
 ) -> Plan:
     """The most memory that a process will hold that reads, enlarges and writes a picture, and the strips that keep to a limit.
 
@@ -59,6 +61,7 @@ def plan(
         limit: bytes.
         size: (width, height) to which the result is reduced.
         held: what `baseline` gave before any picture was loaded; None: it is asked now.
+        blended: whether a second model runs after the first, whose result waits for its.
 
     Raises:
         InvalidValueError: a side that the search cannot count.
@@ -67,7 +70,7 @@ def plan(
     check_sides(networks, header.width, header.height)
     libraries = memory.libraries(baseline(networks) if held is None else held)
     for largest in _choices(header, networks):
-        working, most = _most(header, formats, networks, ensemble, largest, size)
+        working, most = _most(header, formats, networks, ensemble, largest, size, blended)
         most += libraries + streams + STRIPS
         fits = most <= limit if limit is not None else _is_chosen(networks, largest, working, most)
         if fits:
@@ -113,6 +116,7 @@ def _most(
     ensemble: bool,
     largest: int,
     reduced: tuple[int, int] | None,
+    blended: bool = False,
 ) -> tuple[int, int]:
     """Bytes of what a network works on, at most, and at the most expensive of: reading, each pass, writing."""
     itemsize, area, sides = header.bits // 8, header.width * header.height, sorted((header.width, header.height))
@@ -122,6 +126,9 @@ def _most(
     most, working = memory.reading(area, header.channels, itemsize, header.alpha, header.format), 0
     if itemsize == 4:  # of floats: their file and its bytes beside them; later the picture within 0 and 1, and what is beyond
         most, kept = max(most, 3 * area * each), kept + 8 * header.channels * area
+    final = reduced[0] * reduced[1] if reduced else area * prod(network.scale**2 for network in networks)
+    waiting = final * each * blended  # the result of the first model, while the second runs
+    kept += waiting
     for network in networks:
         size = area * network.scale**2
         result = size * each + 4 * header.channels * size * ensemble
@@ -137,6 +144,7 @@ def _most(
         area = reduced[0] * reduced[1]
         kept += area * each
         most = max(most, kept + REDUCING)
+    kept -= waiting
     encoder = memory.writing(area, header.channels, itemsize, header.alpha, formats["output"], header.format in memory.LOSSLESS)
     joined = area * each * header.alpha
     return working, max(most, kept + max(joined, encoder))  # a field is drawn for less than it was searched for

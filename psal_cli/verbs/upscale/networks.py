@@ -21,7 +21,7 @@ from psal_cli.foreign.network import ForeignNetwork
 from psal_cli.networks.csnln import CSNLN
 from psal_cli.networks.residual_psal import ResidualPSAL
 from psal_cli.networks.upscaling import UpscalingNetwork
-from psal_cli.verbs.upscale.options import UpscaleOptions, Weights
+from psal_cli.verbs.upscale.options import MODELS, UpscaleOptions, Weights
 from psal_cli.verbs.upscale.sizes import PASSES, Size, asked, check_factor, factor_for, passes_of, size_wanted
 
 OwnNetwork = ResidualPSAL | UpscalingNetwork | CSNLN
@@ -61,6 +61,8 @@ def networks_for(
 def prepared(size: Size, scale: float | None, options: UpscaleOptions) -> tuple[tuple[Network, ...], Size]:
     """The network of each pass for a picture of size (width, height), and the size of the result.
 
+    With a strength they are those of the photo model.
+
     scale: None for the size that the options name, or, where they name none, that of the user's network.
 
     Raises:
@@ -76,7 +78,17 @@ def prepared(size: Size, scale: float | None, options: UpscaleOptions) -> tuple[
         check_factor(scale, passes, called(options.weights))
     wanted = size_wanted(size, scale, options)
     factor = factor_for(size, wanted, passes, asked(scale, options)[0])
-    return networks_for(factor, options.model, options.weights, options.attention, options.device), wanted
+    model = options.model if options.strength is None else "photo"
+    if options.strength is not None and factor > 1:
+        _check_partners(PASSES[factor][0])
+    return networks_for(factor, model, options.weights, options.attention, options.device), wanted
+
+
+def _check_partners(scale: int) -> None:
+    """Raises InputError where one of the models that a strength blends does not ship for this scale of the first pass."""
+    for model in MODELS:
+        if (name := weights_of(scale, model)) not in stored.manifest():
+            raise InputError(f"a strength blends two models, and {name} does not ship: leave the strength out")
 
 
 def weights_of(scale: int, model: str) -> str:

@@ -1,6 +1,6 @@
 """The options of `psal_cli.upscale`. Importing this loads neither torch nor OpenCV."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Protocol, TypedDict
 
@@ -31,6 +31,9 @@ class UpscaleOptions:
     Attributes:
         model: which of the weights that ship: "clean" for pictures that were reduced and nothing else, "photo" for compressed,
             noisy or sharpened ones; "auto" chooses by the pixels (`psal_cli.verbs.upscale.degradation`).
+        strength: blends the results of both models: 0 is "clean", 1 is "photo", between them both run, which takes twice the
+            time, and their results are mixed in this proportion. None leaves the choice to `model`. Not with weights, nor with
+            the model "clean".
         weights: another network: a file of psal's own weights or CSNLN's, or of any architecture that spandrel knows
             (.safetensors, .pth), an ONNX file, the name of one in the user's model folder, or a module on the CPU,
             [B, 3, H, W] in [0, 1] -> the same a whole number of times larger. Its scale is used.
@@ -53,6 +56,7 @@ class UpscaleOptions:
     """
 
     model: str = "auto"
+    strength: float | None = None
     weights: Weights | None = None
     attention: str = "psal"
     ensemble: bool = False
@@ -66,6 +70,12 @@ class UpscaleOptions:
 
     def __post_init__(self) -> None:
         validation.one_of("model", self.model, ("auto", *MODELS))
+        if self.strength is not None:
+            validation.within("strength", self.strength, 0, 1)
+            if self.weights is not None:
+                raise InvalidValueError("strength", self.strength, "none beside weights: it blends the models that ship")
+            if self.model == "clean":
+                raise InvalidValueError("strength", self.strength, "none beside the model clean, or the model auto or photo")
         validation.one_of("attention", self.attention, ATTENTIONS)
         for name in ("strip_pixels", "width", "height", "long_side"):
             value = getattr(self, name)
@@ -76,11 +86,21 @@ class UpscaleOptions:
         validation.seed(self.seed)
         validation.device(self.device)
 
+    @property
+    def blended(self) -> bool:
+        """Whether both models run."""
+        return self.strength is not None and 0 < self.strength < 1
+
+    def of(self, model: str) -> "UpscaleOptions":
+        """The same with one of the models, and no strength."""
+        return replace(self, model=model, strength=None)
+
 
 class UpscaleChanges(TypedDict, total=False):
     """The same as keywords."""
 
     model: str
+    strength: float | None
     weights: Weights | None
     attention: str
     ensemble: bool

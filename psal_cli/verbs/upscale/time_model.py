@@ -20,6 +20,7 @@ def cost(
     largest: int,
     ensemble: bool = False,
     size: tuple[int, int] | None = None,
+    blended: bool = False,
 ) -> timing.Cost:
     """What it takes to read, enlarge and write a picture.
 
@@ -27,6 +28,7 @@ def cost(
         header: what the file says of the picture.
         formats: of what is written, as Pillow names them: "output", and others where there are any.
         networks, largest, ensemble: see `Upscaler`; size: (width, height) to which the result is reduced.
+        blended: whether a second model runs after the first.
     """
     drawn = header.width * header.height * prod(network.scale**2 for network in networks)
     made = prod(size) if size else drawn
@@ -34,4 +36,5 @@ def cost(
     rows_for = partial(strip_rows, largest=largest)
     work = total_cost(networks, (header.height, header.width), rows_for, largest, 1 + header.alpha, 8 if ensemble else 1)
     reduction = REDUCED * drawn * header.channels if made < drawn else 0.0
-    return files + timing.Cost(1e-9 * reduction, 1e-9 * work)
+    models = 1 + blended
+    return files + timing.Cost(1e-9 * reduction * models, 1e-9 * work * models)
