@@ -54,6 +54,7 @@ bench: $(VENV)/.bench
 	$(VENV)/bin/python tests/bench/bench_paper.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_limits.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_sr.py --write-readme
+	$(VENV)/bin/python tests/bench/bench_degradations.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_generate.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_memory.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_paint.py --write-readme

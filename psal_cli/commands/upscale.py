@@ -226,7 +226,8 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
         arguments, picture = self.arguments, loaded.picture
         model, strength = arguments.model, arguments.strength
         if strength is not None:
-            model = {0: "clean", 1: "photo"}.get(strength, f"clean and photo, strength {strength:g}")
+            ends: dict[float, str] = {0: "clean", 1: "photo"}
+            model = ends.get(strength, f"clean and photo, strength {strength:g}")
         elif model == "auto" and arguments.weights is None:
             model = model_for(picture.pixels, picture.lossless, picture.quality)
         self.console.detail(
