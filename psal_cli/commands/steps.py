@@ -18,8 +18,8 @@ SKIPPED = "skipped"
 
 
 class Steps(Generic[Given, Loaded, Result]):
-    """Read, work and write, as `psal_cli.batch.runner.run` takes them. Between them, None stands for a picture whose result another
-    process has written meanwhile, with --skip-existing."""
+    """Read, work and write, as `psal_cli.batch.runner.run` takes them. Between them None stands for a picture whose result
+    another process has written meanwhile, with --skip-existing."""
 
     def __init__(
         self,
