@@ -179,8 +179,11 @@ class Dispatch(Generic[Answer]):
         from distributed import KilledWorker
 
         item, key = (attempt := self.running[future]).item, attempt.key
+        if future.status == "lost":  # the worker died with the answer before it was fetched: it is made again
+            future.add_done_callback(self.ended.put)
+            return None
         try:
-            if future.status in ("cancelled", "lost"):
+            if future.status == "cancelled":
                 raise self._lost()
             outcome = self.task.settle(item, future.result(), self.begun[key])
         except ClusterError:

@@ -89,7 +89,7 @@ bench_options = options.group(
 )
 pairs_option = click.option(
     "--pairs",
-    type=options.PICTURE,
+    type=options.FILE,
     metavar="FOLDER",
     help="A folder with query.png and key.png, or with one folder of numbered frames per sequence. Default: a pair that ships "
     "with psal.",

@@ -67,7 +67,7 @@ PSAL, PAPER = "Only with --engine psal.", "Only with --engine paper."
     f"reference of IMAGE's size. {PAPER}",
 )
 @click.option("--iterations", type=IntRange(1, 1000), help=f"Rounds of search. {PAPER}")
-@click.option("--weights", type=options.PICTURE, help=f"Other weights: .safetensors, .pt or .pth. {PAPER}")
+@click.option("--weights", type=options.FILE, help=f"Other weights: .safetensors, .pt or .pth. {PAPER}")
 @options.seed_option
 @options.device_options
 @click.option(

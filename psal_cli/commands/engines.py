@@ -29,12 +29,10 @@ engine_options = group(
         help="Attention layer of the network. aggregation is PSAL with aggregation; original is the layer of Yu et al. 2018, "
         "whose memory grows with the square of the picture; original-sum is the same as in its PyTorch port since 2020.",
     ),
-    click.option(
-        "--weights", type=options.PICTURE, help="Other weights for the network: .safetensors, or a published .pt or .pth."
-    ),
+    click.option("--weights", type=options.FILE, help="Other weights for the network: .safetensors, or a published .pt or .pth."),
     click.option(
         "--painter",
-        type=options.PICTURE,
+        type=options.FILE,
         help="A network of yours that fills a picture given a mask, in place of the shipped one: TorchScript (big-lama.pt), ONNX "
         "(LaMa, MI-GAN), or what spandrel reads. combined copies patches that fit what it draws; network keeps its drawing. It "
         "runs on the CPU. --max-memory does not count it.",

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
+from psal_cli import storage
 from psal_cli.batch.clusters import check_address
 from psal_cli.batch.shards import parse
-from psal_cli.batch.urls import url_problem
 from psal_cli.commands.arguments import Arguments
 from psal_cli.commands.ranges import IntRange, Odd
 from psal_cli.commands.schedulers import AUTO
@@ -40,30 +40,31 @@ PIXELS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 class File(Text):
     """The name of a file or folder. Whether it is one is found out when it is read, in the same words for every file.
 
-    written: of a file that is written.
+    written: of a file that is written; local: no URL will do.
     """
 
     name = "file"
     envvar_list_splitter = os.pathsep  # between several names in one environment variable, as in PATH
 
-    def __init__(self, written: bool = False):
-        self.written = written
+    def __init__(self, written: bool = False, local: bool = False):
+        self.written, self.local = written, local
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if not value:  # an unset variable of a script is not this folder
             self.fail("the name is empty", param, ctx)
-        if problem := url_problem(str(value), self.written):
+        if problem := storage.problem(str(value), self.written, self.local):
             self.fail(problem, param, ctx)
         return str(value)
 
     def split_envvar_value(self, rv: str) -> Sequence[str]:
-        return [rv] if url_problem(rv) else super().split_envvar_value(rv)
+        return [rv] if storage.URL.fullmatch(rv) else super().split_envvar_value(rv)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         return [CompletionItem(incomplete, type="file")]
 
 
 PICTURE, RESULT = File(), File(written=True)
+FILE, LIST = File(local=True), File(written=True, local=True)
 
 
 class Suffix(Text):
@@ -152,7 +153,7 @@ input_options = group(
     ),
     click.option(
         "--from-file",
-        type=PICTURE,
+        type=FILE,
         multiple=True,
         help="Read names of pictures from FILE, one per line or as find -print0 writes them; - is stdin.",
     ),
@@ -203,11 +204,11 @@ batch_options = group(
         help="After a picture has failed, go on with the others or stop.",
     ),
     click.option(
-        "--failed-list", type=RESULT, help="Write the names of pictures that failed or were not reached, for --from-file."
+        "--failed-list", type=LIST, help="Write the names of pictures that failed or were not reached, for --from-file."
     ),
     click.option(
         "--report",
-        type=RESULT,
+        type=LIST,
         help="Add a line of JSON for each picture to FILE, as --json prints them, for psal batch merge. {shard} in the name is "
         "replaced, e.g. by 03of12.",
     ),

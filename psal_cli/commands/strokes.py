@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 strokes_option = click.option(
     "--strokes",
-    type=options.PICTURE,
+    type=options.FILE,
     help="Fill what was painted with psal paint: a file that it saved, or a pattern such as {stem}_strokes.json. Adds to --mask. "
     "Options of the run that were saved with it count unless they are given here.",
 )

@@ -67,7 +67,7 @@ LONGEST = 1_000_000  # pixels of a side of a result
 )
 @click.option(
     "--weights",
-    type=options.PICTURE,
+    type=options.FILE,
     help="Another network: a .safetensors or .pth file of any architecture that spandrel knows (ESRGAN, SwinIR, HAT, SPAN and "
     "others), an ONNX file, psal's own or CSNLN's weights, or the name of a file in the model folder (see psal models).",
 )

@@ -3,7 +3,7 @@
 After every trial each output must be there once, bit for bit what one process writes, or its picture must be named as failed;
 nothing else may lie in the folder.
 
-kills: SIGKILL to two of four local workers at random moments, again and again until the batch ends.
+kills: SIGKILL to two of four local workers at random moments, twenty times while the batch runs.
 crash: one picture kills each worker that is given it; all others must be done and that one named.
 scheduler: SIGKILL to the scheduler; the command must end with one line, and a second one with --skip-existing complete the batch.
 links: three hosts as network namespaces (as root): a scheduler, two workers, 50 ms of latency, one link cut and mended.
@@ -85,14 +85,15 @@ def checked(folder: Path, out: str, whole: dict[str, str], records: list[dict]) 
 def kills(folder: Path, whole: dict[str, str], rng: random.Random, pairs: int) -> dict[str, object]:
     with open(folder / "kills.out", "w") as stdout, open(folder / "kills.err", "w") as stderr:
         process = subprocess.Popen(command("kills", "--cluster", "local:4"), cwd=folder, stdout=stdout, stderr=stderr)
-        killed, started = 0, time.monotonic()
-        while process.poll() is None and time.monotonic() < started + PATIENCE:
-            time.sleep(rng.uniform(0.5, 6))
-            workers = workers_of(process)
-            if killed < 2 * pairs and len(workers) >= 2 and files_in(folder / "kills"):
+        killed, began, due = 0, time.monotonic(), 1
+        while process.poll() is None and time.monotonic() < began + PATIENCE:
+            time.sleep(rng.uniform(0.05, 0.5))
+            workers, done = workers_of(process), len(files_in(folder / "kills"))
+            if killed < 2 * pairs and len(workers) >= 2 and done >= due:
                 for worker in rng.sample(workers, 2):
                     worker.kill()
                     killed += 1
+                due = done + rng.randint(1, 2 * len(whole) // pairs - 2)  # workers take seconds to come back
         code = process.wait(10)
     records = [json.loads(line) for line in (folder / "kills.out").read_text().splitlines()]
     return {"killed": killed, "code": code, **checked(folder, "kills", whole, records)}
@@ -107,7 +108,13 @@ def crash(folder: Path, whole: dict[str, str]) -> dict[str, object]:
     )
     records = [json.loads(line) for line in done.stdout.splitlines()]
     failed = [record["error"] for record in records if record["status"] == "failed"]
-    return {"code": done.returncode, "failed": failed, **checked(folder, "crash", whole, records)}
+    (folder / "crash.err").write_text(done.stderr)
+    return {
+        "code": done.returncode,
+        "failed": failed,
+        "last": done.stderr.splitlines()[-2:],
+        **checked(folder, "crash", whole, records),
+    }
 
 
 @contextmanager
