@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from psal_cli import storage
 from psal_cli.batch.inputs import as_path
@@ -35,6 +36,10 @@ def memory():
 def pictures(photos, memory):
     """The same five pictures and masks in photos/ and memory://bucket/photos, masks/ and memory://bucket/masks."""
     photos(5)
+    first = min(Path("photos").rglob("*.png"))
+    texts = PngInfo()
+    texts.add_text("Comment", "a text, which is read from the file a second time")
+    Image.open(first).save(first, pnginfo=texts)
     for name, data in tree("photos").items():
         memory.pipe_file(f"/bucket/photos/{name}", data)
         memory.pipe_file(f"/bucket/masks/{name}", Path("mask.png").read_bytes())
@@ -80,7 +85,8 @@ def test_a_folder_goes_through_with_its_tree_as_on_disk(pictures):
     assert objects(pictures, "out") == tree("out")
     sums = {record["output"].removeprefix("memory://bucket/"): record["sha256"] for record in lines(done)}
     assert sums == {record["output"]: record["sha256"] for record in lines(alone)}
-    assert "1 .txt" in done.stderr
+    assert "1 .txt" in done.stderr and "not kept" not in done.stderr
+    assert any(b"a text, which" in data for data in tree("out").values())
 
 
 def test_files_and_urls_may_be_mixed(pictures):

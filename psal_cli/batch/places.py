@@ -42,14 +42,16 @@ class Grouped(Generic[Value]):
 
 
 class _Folder:
-    """real: its path without links; number: its own; files: names of regular files; links: of links."""
+    """real: its path without links; number: its own; remote: whether it is a URL; files: names of regular files; links: of
+    links."""
 
     def __init__(self, text: str, number: int):
         self.real, self.number = _real(text), number
         self.files: set[str] = set()
         self.links: set[str] = set()
         self.others: set[str] = set()
-        if isinstance(url := storage.as_path(text), Url):
+        self.remote = isinstance(url := storage.as_path(text), Url)
+        if isinstance(url, Url):
             try:
                 self.files = set(storage.listing(url)[0])
             except OSError as error:
@@ -91,7 +93,7 @@ class Places:
         if name in folder.links or name in ("", ".", ".."):
             text, name = os.path.split(os.path.realpath(path))
             folder = self._listed(text)
-        if storage.URL.match(folder.real):
+        if folder.remote:
             return f"{folder.number}{os.sep}{name}"  # no storage on the network takes two names for one
         return f"{self._listed(folded(folder.real)).number}{os.sep}{folded(name)}"
 

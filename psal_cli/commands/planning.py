@@ -23,6 +23,7 @@ from psal_cli.commands.arguments import Arguments
 from psal_cli.commands.verb import AnyVerb
 from psal_cli.errors import InputError, NothingToDoError
 from psal_cli.files import STDIO
+from psal_cli.storage import Url
 
 
 @contextmanager
@@ -141,7 +142,7 @@ def _check_streams(
 def _check_writable(items: list[Item]) -> None:
     for item in items:
         for path in item.outputs.values():
-            if problem := storage.problem(str(path), written=True):
+            if isinstance(path, Url) and (problem := storage.problem(str(path), written=True)):
                 raise InputError(f"{problem}, with -o")
 
 

@@ -181,7 +181,13 @@ def links(folder: Path, whole: dict[str, str]) -> dict[str, object]:
             hosts.mend(2)
         out, err = process.communicate(timeout=PATIENCE)
     records = [json.loads(line) for line in out.splitlines()]
-    facts = {"code": process.returncode, "cut": bool(cut), "seconds": hosts.seconds, **checked(folder, "links", whole, records)}
+    facts = {
+        "code": process.returncode,
+        "cut": bool(cut),
+        "seconds": hosts.seconds,
+        "delayed": hosts.delayed,
+        **checked(folder, "links", whole, records),
+    }
     return facts | ({"stderr": err.splitlines()[-3:]} if process.returncode else {})
 
 
