@@ -336,6 +336,14 @@ def merged(shell, tmp_path):
     return check
 
 
+def test_the_clusters_of_dask_are_started_in_ten_lines_of_python():
+    recipes = re.findall(r"```py\n(.*?)```", PAGES["examples/cluster.md"], re.DOTALL)
+    assert len(recipes) == 4
+    for code in recipes:
+        compile(code, "examples/cluster.md", "exec")
+        assert code.count("\n") <= 10 and "scheduler_address" in code
+
+
 @pytest.mark.subprocess
 def test_the_recipe_for_slurm(shell, merged, tmp_path):
     """With a scheduler that runs one task after another; test_commands_slurm.py has a real one."""
