@@ -75,6 +75,8 @@ class InpaintArguments(Arguments):
 @dataclass(frozen=True, kw_only=True)
 class ColorizeArguments(Arguments):
     ref: tuple[str, ...]
+    hints: str | None
+    ignore_color: bool
     engine: str
     strength: float
     attention: str
