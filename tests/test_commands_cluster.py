@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from psal_cli.batch import clusters
-from psal_cli.batch.inputs import Item
+from psal_cli.batch.inputs import Item, as_path
 from psal_cli.commands import cluster
 
 from .photos import ENV, lines, process, psal, tree
@@ -154,6 +154,16 @@ def test_a_result_that_an_earlier_attempt_wrote_is_made_again_and_one_of_others_
     item = Item(Path("a.png"), Path("a.png"), "a.png", outputs={"output": Path("out.png")})
     assert task.settle(item, answer, begun=2) is None
     assert "exists" in str(task.settle(item, answer, begun=1).error)
+
+
+def test_workers_get_whole_paths_and_their_lines_come_back_with_those_that_were_given():
+    sidecars = {"mask": (Path("masks/a.png"),)}
+    item = Item(Path("in/a.png"), Path("a.png"), "in/a.png", sidecars, outputs={"output": as_path("memory://bucket/a.png")})
+    sent = cluster._sent(item)
+    assert sent.input == Path.cwd() / "in/a.png" and sent.sidecars["mask"] == (Path.cwd() / "masks/a.png",)
+    assert str(sent.output) == "memory://bucket/a.png" and item.input == Path("in/a.png")
+    line = f"{sent.sidecars['mask'][0]} is 3x4, {sent.input} is not: {sent.output}"
+    assert cluster._as_given(item, line) == "masks/a.png is 3x4, in/a.png is not: memory://bucket/a.png"
 
 
 def test_a_picture_that_is_too_large_for_each_worker_is_named(photos):
