@@ -68,9 +68,9 @@ def opened(verb: AnyVerb, items: list[Item], stop: Stop) -> Iterator[Iterator[Ou
         client.register_plugin(room, name=job.name)
         try:
             task = _Task(verb, client, job)
-            run = Dispatch(
-                client, job.name, items, task, verb.needed, stop, arguments.keep_going, gpu, lambda text: console.line(text)
-            )
+            local = clusters.local_workers(address)
+            going = arguments.keep_going
+            run = Dispatch(client, job.name, items, task, verb.needed, stop, going, gpu, local, console.line)
             yield run.outcomes()
         finally:
             with suppress(Exception):  # of a scheduler that has gone
