@@ -13,8 +13,9 @@ import pytest
 from psal_cli.batch import clusters
 from psal_cli.batch.inputs import Item, as_path
 from psal_cli.commands import cluster
+from psal_cli.image.strokes import Brush, Strokes, encoded
 
-from .photos import ENV, lines, process, psal, tree
+from .photos import ENV, SIZE, lines, process, psal, tree
 
 distributed = pytest.importorskip("distributed", reason="--cluster needs psal[cluster]")
 
@@ -85,16 +86,13 @@ def test_a_second_run_does_only_what_is_missing(run):
     assert run("-o", "out").exit_code == 2  # they exist, and nothing is done
 
 
-@pytest.mark.slow
-def test_options_that_count_only_where_typed_count_on_the_workers_too(run):
-    """A default of --weights gives way to --model that was typed: what click knows of the options goes with the job."""
-    verb = ("upscale", "photos", "-r", "-x", 2)
-    config = Path("psal.toml")
-    config.write_text("[upscale]\nweights = 'missing.safetensors'\n")
-    done = run("-o", "out", "--model", "clean", "--config", config, verb=verb)
-    assert done.exit_code == 0, done.stderr
-    assert psal(*verb, "-o", "alone", "--model", "clean").exit_code == 0
-    assert tree("out") == tree("alone")
+def test_options_that_were_typed_count_over_those_of_strokes_on_the_workers_too(run):
+    """Which those are, only click knows: it goes with the job."""
+    strokes = Strokes(SIZE, (Brush("mask", ((30.0, 20.0, 4.0),)),), {"engine": "patch", "seed": 3})
+    Path("strokes.json").write_bytes(encoded(strokes))
+    verb = ("inpaint", "photos", "-r", "--strokes", "strokes.json", "--json")
+    assert {record["seed"] for record in lines(run("-o", "saved", verb=verb))} == {3}
+    assert {record["seed"] for record in lines(run("-o", "typed", "--seed", 7, verb=verb))} == {7}
 
 
 @pytest.mark.parametrize(
