@@ -14,7 +14,7 @@ import statistics
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from kill_files import Batch, check, files_in, make_inputs
 from report import header, write_json, write_readme
 
 from psal_cli import files
+from psal_cli.benchmarks.machine import where
 from psal_cli.benchmarks.output import markdown_table
 from psal_cli.commands import inpaint as command
 from psal_cli.commands import main as psal
@@ -119,7 +120,7 @@ def kill(batch: Batch, way: str, phase: str, calls: int, delay: float) -> bool:
     return code == -9
 
 
-def run(folder: Path, pictures: int, kills: int, seed: int) -> dict[str, dict[str, Any]]:
+def run(folder: Path, pictures: int, kills: int, seed: int, chosen: Sequence[str] = WAYS) -> dict[str, dict[str, Any]]:
     """{phase: what was found}."""
     rng = random.Random(seed)
     batch = Batch(folder, rng)
@@ -130,7 +131,7 @@ def run(folder: Path, pictures: int, kills: int, seed: int) -> dict[str, dict[st
     found: dict[str, dict[str, Any]] = {name: {"kills": 0, "outputs": 0, "failures": []} for name in PHASES}
     ways = Counter[str]()
     done = 0
-    for way in itertools.cycle(WAYS):
+    for way in itertools.cycle(chosen):
         batch.wipe(way, expected)
         for _ in range(3 * pictures):
             phase = list(PHASES)[done % len(PHASES)]
@@ -156,13 +157,14 @@ def run(folder: Path, pictures: int, kills: int, seed: int) -> dict[str, dict[st
 def markdown(results: dict[str, Any]) -> str:
     rows = [[name, own["kills"], own["outputs"], len(own["failures"])] for name, own in results["phases"].items()]
     rows.append(["all", *(sum(row[i] for row in rows) for i in (1, 2, 3))])
-    say = f"{results['date']}, revision {results['revision']}, seed {results['seed']}, {results['pictures']} pictures a batch"
-    return f"{say}, {results['seconds']} s:\n\n{markdown_table(['killed in', 'kills', 'outputs checked', 'failures'], rows)}"
+    table = markdown_table(["killed in", "kills", "outputs checked", "failures"], rows)
+    say = f"{where(results)} Seed {results['seed']}, {results['pictures']} pictures a batch, {results['seconds']} s"
+    return f"{table}\n\n{say}, load {results['load']:.0f}."
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=800)
+    parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--pictures", type=int, default=10, help="of each batch")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="where to work: another file system than that of temporary files")
@@ -173,7 +175,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
         phases = run(Path(folder), chosen.pictures, chosen.kills, chosen.seed)
     results = header("psal", "torch") | {"seed": chosen.seed, "pictures": chosen.pictures, "phases": phases}
-    results["seconds"] = round(time.perf_counter() - begun)
+    results |= {"seconds": round(time.perf_counter() - begun), "load": round(os.getloadavg()[2], 1)}
     write_json("kill_phases", results)
     print(markdown(results))
     if chosen.write_readme:
