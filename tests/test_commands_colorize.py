@@ -272,19 +272,55 @@ def test_references_among_the_inputs_are_left_out():
     assert done.exit_code == 0 and tree("out").keys() == {"grey.png"}
 
 
+def strokes(path, *boxes):
+    """Writes hints of grey.png's size: boxes of (left, top, right, bottom, colour) on transparency."""
+    hints = Image.new("RGBA", SIZE[::-1])
+    for *box, colour in boxes:
+        hints.paste(colour, tuple(box))
+    hints.save(path)
+
+
+def test_hints_colour_a_picture_alone_or_over_a_reference():
+    strokes("hints.png", (10, 10, 16, 16, "red"), (70, 50, 80, 56, "blue"))
+    for name, more in (("alone", []), ("both", ["--ref", "ref.png"])):
+        done = psal("colorize", "grey.png", *more, "--hints", "hints.png", "-o", f"{name}.png")
+        assert done.exit_code == 0, done.stderr
+        assert np.abs(light(f"{name}.png") - light("grey.png")).max() < ROUNDING[8]
+        chroma = lab(read_picture(f"{name}.png").pixels)[..., 1:]
+        assert chroma[10:16, 10:16, 1].min() > 0.02 and chroma[50:56, 70:80, 1].max() < -0.02  # yellowish red, blue
+    assert "of the hints contradict the references: the hints win" in done.stderr
+
+
+def test_hints_are_found_by_a_pattern():
+    strokes("grey_hints.png", (10, 10, 16, 16, "red"))
+    done = psal("colorize", "grey.png", "--hints", "{stem}_hints.png", "-o", "out.png", "--dry-run", "--json")
+    assert done.exit_code == 0 and lines(done)[0]["hints"] == "grey_hints.png"
+
+
+def test_colours_are_ignored_without_a_word_when_that_is_asked_for():
+    assert psal("colorize", "colour.png", "--ref", "ref.png", "-o", "told.png").exit_code == 0
+    done = psal("colorize", "colour.png", "--ref", "ref.png", "-o", "asked.png", "--ignore-color")
+    assert done.exit_code == 0 and "has colours" not in done.stderr
+    assert Path("asked.png").read_bytes() == Path("told.png").read_bytes()
+
+
 def transparent(path):
     Image.fromarray(np.zeros((9, 9, 4), np.uint8) + np.array([200, 30, 40, 0], np.uint8)).save(path)
 
 
 REFUSED = {
-    "a grey reference": (["--ref", "grey.png"], "grey.png is grey, it has no colours to borrow"),
     "a transparent reference": (["--ref", "clear.png"], "clear.png is wholly transparent"),
     "a reference that is grey where it can be seen": (["--ref", "veiled.png"], "veiled.png is grey"),
     "local attention in a picture of another size": (
         ["--ref", "large.png", "--engine", "paper", "--attention", "local"],
         "grey.png: --ref is 97x72, expected one of 96x72, the size of the picture, with attention local",
     ),
-    "no reference": ([], "Missing option '--ref'"),
+    "neither reference nor hints": ([], "Missing option '--ref' or '--hints'"),
+    "the picture itself": (["--ref", "grey.png"], "grey.png is the picture itself, it has nothing to lend"),
+    "a grey reference": (["--ref", "grey2.png"], "grey2.png is grey, it has no colours to borrow"),
+    "hints of another size": (["--hints", "clear.png"], "--hints is 9x9, expected 96x72, the size of the picture"),
+    "hints without transparency": (["--hints", "ref.png"], "--hints is opaque, expected strokes of colour on transparency"),
+    "hints without a stroke": (["--hints", "empty.png"], "--hints is wholly transparent, expected strokes of colour"),
     "no such reference": (["--ref", "none.png"], "none.png"),
     "an option of the other engine": (["--ref", "ref.png", "--attention", "psal3"], "--attention requires --engine paper"),
     "a map that the paper's engine has not": (
@@ -308,6 +344,8 @@ def test_refusals_are_one_line_and_write_nothing(options, message):
     veiled[:, 5:] = 255, 0, 0, 0
     Image.fromarray(veiled + np.array([0, 0, 0, 127], np.uint8) * (veiled[..., 3:] > 0)).save("veiled.png")
     Image.open("ref.png").resize((97, 72)).save("large.png")
+    Image.open("grey.png").save("grey2.png")
+    Image.new("RGBA", SIZE[::-1], (200, 30, 40, 0)).save("empty.png")
     odd = ColorizationNetwork(torch.nn.Identity()).state_dict() | {"convq.0.weight": torch.zeros(16, 1, 3, 3)}
     save_file(odd, "odd.safetensors")
     before = tree(".")

@@ -32,6 +32,7 @@ class Arguments:
     keep_going: bool
     failed_list: str | None
     shard: str | None
+    cluster: str | None
     report: str | None
     dry_run: bool
     jobs: int
@@ -74,6 +75,8 @@ class InpaintArguments(Arguments):
 @dataclass(frozen=True, kw_only=True)
 class ColorizeArguments(Arguments):
     ref: tuple[str, ...]
+    hints: str | None
+    ignore_color: bool
     engine: str
     strength: float
     attention: str

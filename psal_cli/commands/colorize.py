@@ -38,9 +38,17 @@ PSAL, PAPER = "Only with --engine psal.", "Only with --engine paper."
     "--ref",
     type=options.PICTURE,
     multiple=True,
-    required=True,
     help="Colour picture of a similar scene, of any size. May be given several times. One file for all pictures; a folder with "
     "the tree and names of the inputs; or a pattern with {stem}, {name} or {dir} of the input.",
+)
+@click.option(
+    "--hints",
+    type=options.PICTURE,
+    help="Strokes of colour on transparency, a picture of IMAGE's size. The colours hold there, spread along edges and win over "
+    "references. One file for all pictures, a folder, or a pattern, as of --ref.",
+)
+@click.option(
+    "--ignore-color", is_flag=True, help="Say nothing of an IMAGE that has colours, such as a faded one: its luminance counts."
 )
 @options.output_options
 @options.batch_options
@@ -78,7 +86,7 @@ PSAL, PAPER = "Only with --engine psal.", "Only with --engine paper."
 @options.talk_options
 @into(ColorizeArguments)
 def colorize(arguments: ColorizeArguments) -> None:
-    """Give each grey IMAGE, a file or a folder, the colours of the references.
+    """Give each grey IMAGE, a file or a folder, the colours of references, of painted hints, or of both.
 
     Writes IMAGE_colorized beside IMAGE, or OUTPUT, in RGB with the bit depth, alpha and metadata of the input. The luminance
     is kept, except for rounding. Of a coloured IMAGE only the luminance is used.
@@ -90,6 +98,7 @@ def colorize(arguments: ColorizeArguments) -> None:
 class Loaded:
     picture: Picture
     references: list[Picture]
+    hints: Picture | None
     plan: Plan
 
 
@@ -102,11 +111,12 @@ class Result:
 
 class Colorize(Verb[ColorizeArguments, Loaded, Result]):
     beside = "_colorized"
-    partners = ("ref",)
+    partners = ("ref", "hints")
     listed = ("ref",)
     outputs = ("confidence", "save_offsets", "compare")
     flags: ClassVar[Mapping[str, str]] = {
         "references": "--ref",
+        "hints": "--hints",
         "attention": "--attention",
         "weights": "--weights",
         "device": "--device",
@@ -115,6 +125,8 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
 
     def __init__(self, arguments: ColorizeArguments, console: Console):
         super().__init__(arguments, console)
+        if not arguments.ref and arguments.hints is None:
+            raise click.UsageError("Missing option '--ref' or '--hints': a colour picture of a similar scene, or painted colours")
         self.locks = {path: Lock() for path in map(as_path, arguments.ref)}  # a reference for all pictures is read once
         self.references_read: dict[Path, Picture] = {}
         self.refuse_mixtures(dict.fromkeys(("attention", "iterations", "weights"), ("paper",)))
@@ -132,18 +144,29 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
         picture = read_picture(item.input, self.arguments.max_pixels)
         check_holds(picture, item.output, self.encoding(item, picture.format))
         self.console.detail(f"{item.input}: {plan.text}")
-        return Loaded(picture, [self._reference(path) for path in item.sidecars["ref"]], plan)
+        hints = None if (path := self.sidecar(item, "hints")) is None else read_picture(path, self.arguments.max_pixels)
+        return Loaded(picture, [self._reference(path) for path in self._references(item)], hints, plan)
+
+    def _references(self, item: Item) -> tuple[Path, ...]:
+        """The files that lend colours to a picture. Raises InputError where it is one of them itself."""
+        paths = item.sidecars.get("ref", ())
+        for path in paths:
+            if path.exists() and item.input.exists() and path.samefile(item.input):
+                raise InputError(f"{path} is the picture itself, it has nothing to lend: give another with --ref")
+        return paths
 
     def _plan(self, item: Item, header: Header) -> Plan:
         from psal_cli.image import read_header
         from psal_cli.verbs.colorize.memory_model import plan
 
+        hints = self.sidecar(item, "hints")
         within = partial(
             plan,
             header,
-            [read_header(path, self.arguments.max_pixels) for path in item.sidecars["ref"]],
+            [read_header(path, self.arguments.max_pixels) for path in self._references(item)],
             self.formats(item, header.format),
             attention=self.arguments.attention if self.arguments.engine == "paper" else None,
+            hints=None if hints is None else read_header(hints, self.arguments.max_pixels),
             streams=self.streams(item, header, channels=3),
         )
         memory_plan = self.planned(item, within(limit=self.arguments.max_memory), within)
@@ -168,13 +191,15 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
         picture = loaded.picture
         if changes_profile(picture):
             self.console.say(f"{item.input} has another ICC profile than sRGB, or a grey one: the result is sRGB")
-        if not is_grey(picture.pixels):
+        if not self.arguments.ignore_color and not is_grey(picture.pixels):
             self.console.say(f"{item.input} has colours: they are left out, its luminance counts")
         width, height = picture.size
         self.console.detail(f"{item.input}: {picture.format}, {width}x{height}, references: {len(loaded.references)}")
         colorized = self._colorized(item, loaded, progress)
         if colorized.guessed is not None:
             self._tell_guesses(item, colorized.guessed)
+        if colorized.overruled:
+            self.console.say(f"{item.input}: {colorized.overruled:.0%} of the hints contradict the references: the hints win")
         return Result(loaded, colorized, replace(picture, pixels=colorized.image, metadata=coloured_metadata(picture)))
 
     def _options(self, longest: int) -> ColorizeOptions:
@@ -197,9 +222,10 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
 
         chosen = self._options(loaded.plan.longest)
         references = [lent_colours(x) for x in loaded.references]
+        hints = None if loaded.hints is None else lent_colours(loaded.hints)
         grey = replace(loaded.picture, pixels=as_srgb(loaded.picture), alpha=None)
         try:
-            return api.colorize(grey.array(), references, chosen, progress=progress)
+            return api.colorize(grey.array(), references, chosen, hints=hints, progress=progress)
         except api.UnusableReferenceError as error:
             path = item.sidecars["ref"][error.number]
             raise InputError(f"{path} is {error.value}, it has no colours to borrow: give another picture with --ref") from error
@@ -233,13 +259,16 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
         if path := item.outputs.get("compare"):
             write_picture(drawing.side_by_side(picture, result.picture, references=result.loaded.references), path, force)
 
+    def needed(self, item: Item) -> int:
+        return self._plan(item, self.header(item)).bytes
+
     def preview(self, item: Item) -> dict[str, object]:
         from psal_cli.image import read_header
         from psal_cli.verbs.colorize import time_model
 
         header = self.header(item)
         plan = self._plan(item, header)
-        references = [read_header(path, self.arguments.max_pixels) for path in item.sidecars["ref"]]
+        references = [read_header(path, self.arguments.max_pixels) for path in self._references(item)]
         cost = time_model.cost(header, references, self.formats(item, header.format), self._options(plan.longest))
         return {
             "width": header.width,

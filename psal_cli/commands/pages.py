@@ -14,6 +14,7 @@ Row = tuple[str, str]
 REQUIRED, REST = "Required", "Method"
 ALTERNATIVES = {  # heading -> the options below it, where a command has all of them
     "Required, at least one of these": ("mask", "box", "polygon"),
+    "Required, one of these or both": ("ref", "hints"),
     "Required, one of these": ("scale", "width", "height", "long_side", "megapixels"),
 }
 SECTIONS = {  # heading -> the options below it, where a command has them; all others are below REST
@@ -25,7 +26,7 @@ SECTIONS = {  # heading -> the options below it, where a command has them; all o
         "strip_metadata", "compare", "confidence", "sheet", "save_offsets", "arrows", "plot",
     },
     REST: set[str](),
-    "Performance": {"device", "threads", "max_memory", "jobs", "shard"},
+    "Performance": {"device", "threads", "max_memory", "jobs", "shard", "cluster"},
     "Diagnostics": {
         "dry_run", "keep_going", "failed_list", "report", "as_json", "as_csv", "quiet", "verbose", "config", "version",
         "brief", "full",
@@ -33,7 +34,7 @@ SECTIONS = {  # heading -> the options below it, where a command has them; all o
 }  # fmt: skip
 BRIEF = {  # on the short page, beside those that are required
     "recursive", "mask", "box", "dilate", "output", "results", "size", "force", "dry_run", "model", "strength", "seed",
-    "sizes", "plot", "scale", "width",
+    "sizes", "plot", "scale", "width", "ref", "hints",
 }  # fmt: skip
 NARROW, WIDE = 12, 22  # columns: choices that fit so are shown as the value; the names of options, where that is enough
 EXAMPLE = "\b\nExample:"

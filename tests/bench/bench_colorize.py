@@ -19,6 +19,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from colorize_methods import by_paper, by_paper_reduced, by_psal, by_votes
 from colour_faults import speckles, stray_edges
 from colour_transfer import reinhard, welsh
 from PIL import Image
@@ -28,8 +29,6 @@ from psal_cli.benchmarks.machine import where
 from psal_cli.benchmarks.output import markdown_table
 from psal_cli.benchmarks.pairs import Pair, pairs
 from psal_cli.image.cielab import coloured, lab, lightness
-from psal_cli.verbs.colorize import coarse_to_fine, matching, paper
-from psal_cli.verbs.colorize.joint_bilateral import JointBilateralUpsampling
 from psal_cli.weights import manifest
 
 HIGHRES = ROOT.parent / "shared/data/eval/highres"
@@ -52,30 +51,6 @@ def methods() -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
     fillers["psal's matches alone"] = by_votes
     fillers[OURS] = by_psal
     return fillers
-
-
-def by_paper(layer: str, grey: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    return paper.colorize(grey, [reference], attention=layer).chroma
-
-
-def by_paper_reduced(layer: str, grey: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """At the size that the network was trained with; the chroma enlarged."""
-    grey_small, reference_small = (cv2.resize(x, (256, 256), interpolation=cv2.INTER_AREA) for x in (grey, reference))
-    return cv2.resize(by_paper(layer, grey_small[..., None], reference_small), grey.shape[1::-1], interpolation=cv2.INTER_CUBIC)
-
-
-def by_psal(grey: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    estimate = coarse_to_fine.colorize(grey, [reference])
-    return JointBilateralUpsampling(estimate.chroma, estimate.light, grey.shape[:2]).rows(0, len(grey), lightness(grey))
-
-
-def by_votes(grey: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """What psal's matches vote for, all of them believed: without the network."""
-    small = coarse_to_fine.coarse_size(grey.shape[:2])
-    light = lightness(cv2.resize(grey, small[::-1], interpolation=cv2.INTER_AREA)[..., None])
-    references = matching.atlas_of([(lab(cv2.resize(reference, small[::-1], interpolation=cv2.INTER_AREA)), None)])
-    votes = matching.votes(references, matching.match(light, references))[0].permute(1, 2, 0).numpy()
-    return JointBilateralUpsampling(np.ascontiguousarray(votes), light, grey.shape[:2]).rows(0, len(grey), lightness(grey))
 
 
 def photographs() -> Iterator[Pair]:

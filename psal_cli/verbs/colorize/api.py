@@ -10,6 +10,7 @@ import numpy.typing as npt
 from psal_cli.errors import InvalidValueError
 from psal_cli.image.arrays import Layers, Pixels, joined, split
 from psal_cli.verbs.colorize import coarse_to_fine, memory_model, paper, workload
+from psal_cli.verbs.colorize import hints as painted
 from psal_cli.verbs.colorize.options import PAPER_ITERATIONS, ColorizeChanges, ColorizeOptions
 from psal_cli.verbs.hooks import Cancel, Meter, Progress, watched
 from psal_cli.viz.field import Field
@@ -24,12 +25,15 @@ class ColorizeResult(Shown):
         image: [H, W, 3], or [H, W, 4] where the picture has alpha, of the picture's dtype.
         field: where in the references each colour was found, at the size that was searched; its `source_index` is the number
             of the reference. None with engine "paper".
-        confidence: float32 [h, w] at the same size, 1 = borrowed from a reference, 0 = guessed. None with engine "paper".
+        confidence: float32 [h, w] at the same size, 1 = borrowed from a reference or painted, 0 = guessed. None with engine
+            "paper".
+        overruled: of what was painted, the share where the references have another colour; None without hints.
     """
 
     image: Pixels
     field: Field | None
     confidence: npt.NDArray[np.float32] | None
+    overruled: float | None = None
 
     @property
     def guessed(self) -> float | None:
@@ -47,21 +51,26 @@ class UnusableReferenceError(InvalidValueError):
 
 def colorize(
     image: npt.ArrayLike,
-    references: Sequence[npt.ArrayLike],
+    references: Sequence[npt.ArrayLike] = (),
     options: ColorizeOptions | None = None,
     *,
+    hints: npt.ArrayLike | None = None,
     progress: Progress | None = None,
     cancel: Cancel | None = None,
     max_memory: int | None = None,
     **changes: Unpack[ColorizeChanges],
 ) -> ColorizeResult:
-    """Gives a grey picture the colours of references of the same kind of scene. Its luminance is kept but for rounding.
+    """Gives a grey picture the colours of references of the same kind of scene, painted colours, or both.
+
+    Its luminance is kept but for rounding.
 
     Args:
-        image: [H, W], [H, W, 3] or [H, W, 4], uint8, uint16 or float32 in [0, 1], sRGB; whatever `np.asarray` makes such an array
-            of. Only its luminance and alpha count.
+        image: [H, W], [H, W, 3] or [H, W, 4], uint8, uint16 or float32, sRGB; whatever `np.asarray` makes such an array of. Only
+            its luminance and alpha count. Floats beyond black (0) and white (1) keep their luminance and stay grey.
         references: colour pictures, [h, w, 3] or [h, w, 4] each, of any sizes and any of these dtypes. What is more transparent
-            than opaque lends no colours.
+            than opaque lends no colours. There may be none where there are hints.
+        hints: strokes of colour on transparency, [H, W, 4] of the picture's size. These colours hold where they are painted, and
+            spread along edges over what looks alike; where references say otherwise the hints win.
         options: see `ColorizeOptions`; changes: single options by name, which override it.
         progress: called with the share of the work that is done, from 0 to 1, and with what is being done, several times a level.
         cancel: called as often; when it returns True, CancelledError is raised.
@@ -83,34 +92,42 @@ def colorize(
     """
     options = replace(options or ColorizeOptions(), **changes)
     target, sources = split(image), [split(x, f"references[{number}]") for number, x in enumerate(references)]
-    _check(target, sources, options)
+    strokes = None if hints is None else split(hints, "hints")
+    _check(target, sources, strokes, options)
     if max_memory is not None:
         plan = memory_model.plan(
             target.header,
             [source.header for source in sources],
             {"output": "PNG"},
             attention=options.attention if options.engine == "paper" else None,
+            hints=None if strokes is None else strokes.header,
             limit=max_memory,
             at_most=options.longest_side,
         )
         options = replace(options, longest_side=plan.longest)
     applying = workload.APPLY * target.pixels[..., 0].size
-    searching = _cost(target, sources, options)
-    meter = Meter(watched(progress, cancel), searching + applying)
-    colours = _search(target, sources, options, meter)
+    meter = Meter(watched(progress, cancel), _cost(target, sources, options) + applying)
+    colours = _search(target, sources, options, meter) if sources else coarse_to_fine.blank(target.pixels, options.longest_side)
+    overruled = None
+    if strokes is not None:
+        colours, overruled = painted.hinted(colours, strokes, alone=not sources)
     meter.begin(applying, f"{target.header.width}x{target.header.height}")
     pixels = coarse_to_fine.applied(target.pixels, colours, options.strength, meter)
+    if strokes is not None:
+        painted.held(pixels, target.pixels, strokes, options.strength)
     field = None
     if colours.origin is not None:
         index, *place = np.moveaxis(colours.origin, 2, 0)
         sizes = tuple(source.pixels.shape[:2] for source in sources)
         field = Field(np.stack(place)[None], sizes, np.ascontiguousarray(index) if len(sizes) > 1 else None)
-    return ColorizeResult(joined(pixels, target.alpha), field, colours.confidence)
+    return ColorizeResult(joined(pixels, target.alpha), field, colours.confidence, overruled)
 
 
-def _check(target: Layers, sources: Sequence[Layers], options: ColorizeOptions) -> None:
-    if not sources:
-        raise InvalidValueError("references", "empty", "at least one picture")
+def _check(target: Layers, sources: Sequence[Layers], strokes: Layers | None, options: ColorizeOptions) -> None:
+    if strokes is not None:
+        painted.check(strokes, target.pixels.shape[:2])
+    elif not sources:
+        raise InvalidValueError("references", "empty", "at least one picture, or hints")
     for number, source in enumerate(sources):
         visible = source.visible
         if visible is not None and not visible.any():
@@ -128,7 +145,9 @@ def _check(target: Layers, sources: Sequence[Layers], options: ColorizeOptions) 
 
 
 def _cost(target: Layers, sources: Sequence[Layers], options: ColorizeOptions) -> float:
-    """Of finding the colours."""
+    """Of finding the colours in references."""
+    if not sources:
+        return 0.0
     if options.engine == "paper":
         pixels = [x.pixels[..., 0].size for x in (target, *sources)]
         return workload.paper_cost(pixels[0], sum(pixels[1:]), options.attention, options.iterations or PAPER_ITERATIONS)

@@ -40,6 +40,7 @@ def plan(
     formats: Mapping[str, str],
     *,
     attention: str | None = None,
+    hints: Header | None = None,
     streams: int = 0,
     limit: int | None = None,
     at_most: int = COARSE * LARGEST,
@@ -50,6 +51,7 @@ def plan(
         target, references: what their files say of them.
         formats: of what is written, as Pillow names them: "output", and "confidence" and "save_offsets" where they are.
         attention: the layer of the paper's network, None for psal's own engine.
+        hints: what the file with painted colours says of them.
         streams: bytes that are piped in and out.
         limit: bytes. The largest `longest` that it allows.
         at_most: the largest `longest` that is wanted.
@@ -65,7 +67,8 @@ def plan(
     )
     for longest in choices:
         query, key = _full_size(target, references, attention) if attention else _worked_at(target, references, longest)
-        most = libraries + streams + _most(target, references, formats, query, _working(query, key, attention))
+        read = [*references, *([hints] if hints else [])]
+        most = libraries + streams + _most(target, read, formats, query, _working(query, key, attention))
         if limit is None or most <= limit:
             text = f"{memory.in_words(most)}, colours looked for at up to {longest} pixels"
             return Plan(most, longest, longest < choices[0], text)
@@ -91,6 +94,8 @@ def _worked_at(target: Header, references: Sequence[Header], longest: int) -> tu
     """Pixels of the target, and of the references side by side, at the finest level."""
     factor = levels((target.height, target.width), longest)[-1]
     height, width = (factor * side for side in coarse_size((target.height, target.width)))
+    if not references:
+        return height * width, 0
     sizes = [coarse_size((head.height, head.width)) for head in references]
     return height * width, _side_by_side([(factor * height, factor * width) for height, width in sizes])
 

@@ -25,5 +25,7 @@ def cost(target: Header, references: Sequence[Header], formats: Mapping[str, str
     if options.engine == "paper":
         rounds = options.iterations or PAPER_ITERATIONS
         return files + timing.Cost(0, 1e-9 * workload.paper_cost(sizes[0], sum(sizes[1:]), options.attention, rounds))
+    if not references:
+        return files
     shapes = [(head.height, head.width) for head in references]
     return files + timing.Cost(0, 1e-9 * coarse_to_fine.search_cost((target.height, target.width), shapes, options.longest_side))

@@ -7,6 +7,7 @@ MATCH = 9500.0, 6000.0  # a pixel of the picture or of the references: searches 
 JUDGE = 2200.0  # a pixel of the picture: cues, and the network that judges the matches
 PRIOR = 120e6  # what is likely, by all places that are alike: once, at the size of the coarse level
 APPLY = 165.0  # a pixel of the result
+SPREAD = 400.0  # a pixel of what is worked at: spreading painted colours
 PAPER = {"full": 20000.0, "full_dot": 20000.0, "local": 30000.0}  # a pixel of both: the paper's network, by its layer
 PAPER_PSAL, PAPER_ROUND = 2500.0, 700.0  # with PSAL: without its search, and for each of its rounds
 
