@@ -7,6 +7,7 @@ uniform over its usual length. The batch runs in a fork of this process, so that
 
 import argparse
 import itertools
+import math
 import os
 import random
 import signal
@@ -120,8 +121,10 @@ def kill(batch: Batch, way: str, phase: str, calls: int, delay: float) -> bool:
     return code == -9
 
 
-def run(folder: Path, pictures: int, kills: int, seed: int, chosen: Sequence[str] = WAYS) -> dict[str, dict[str, Any]]:
-    """{phase: what was found}."""
+def run(
+    folder: Path, pictures: int, kills: int, seed: int, chosen: Sequence[str] = WAYS, until: float = math.inf
+) -> dict[str, dict[str, Any]]:
+    """{phase: what was found}; ends after so many kills, or after the first one later than `until`."""
     rng = random.Random(seed)
     batch = Batch(folder, rng)
     make_inputs(folder, pictures)
@@ -149,7 +152,7 @@ def run(folder: Path, pictures: int, kills: int, seed: int, chosen: Sequence[str
             own["kills"] += 1
             ways[way] += 1
             done += 1
-            if done == kills:
+            if done == kills or time.perf_counter() > until:
                 return found
     return found
 
@@ -165,6 +168,7 @@ def markdown(results: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=1000)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="that no kill begins after, of a machine with other work")
     parser.add_argument("--pictures", type=int, default=10, help="of each batch")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="where to work: another file system than that of temporary files")
@@ -173,7 +177,7 @@ def main() -> None:
     torch.set_num_threads(1)
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
-        phases = run(Path(folder), chosen.pictures, chosen.kills, chosen.seed)
+        phases = run(Path(folder), chosen.pictures, chosen.kills, chosen.seed, until=begun + chosen.seconds)
     results = header("psal", "torch") | {"seed": chosen.seed, "pictures": chosen.pictures, "phases": phases}
     results |= {"seconds": round(time.perf_counter() - begun), "load": round(os.getloadavg()[2], 1)}
     write_json("kill_phases", results)
