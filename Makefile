@@ -51,6 +51,7 @@ bench: $(VENV)/.bench
 	$(VENV)/bin/python tests/bench/bench_colorize.py --write-readme
 	$(VENV)/bin/python tests/bench/gather_colour_pairs.py
 	$(VENV)/bin/python tests/bench/bench_colorize_pairs.py --write-readme
+	$(VENV)/bin/python tests/bench/bench_colorize_film.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_paper.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_limits.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_sr.py --write-readme

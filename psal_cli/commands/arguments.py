@@ -75,6 +75,7 @@ class InpaintArguments(Arguments):
 class ColorizeArguments(Arguments):
     ref: tuple[str, ...]
     hints: str | None
+    previous: bool
     ignore_color: bool
     engine: str
     strength: float

@@ -24,6 +24,7 @@ from psal_cli.verbs.colorize.options import ATTENTIONS, ENGINES, ColorizeOptions
 
 if TYPE_CHECKING:
     from psal_cli.image import Header, Picture
+    from psal_cli.image.arrays import Pixels
     from psal_cli.verbs.colorize.api import ColorizeResult
     from psal_cli.verbs.colorize.memory_model import Plan
 
@@ -46,6 +47,11 @@ PSAL, PAPER = "Only with --engine psal.", "Only with --engine paper."
     type=options.PICTURE,
     help="Strokes of colour on transparency, a picture of IMAGE's size. The colours hold there, spread along edges and win over "
     "references. One file for all pictures, a folder, or a pattern, as of --ref.",
+)
+@click.option(
+    "--previous",
+    is_flag=True,
+    help="For the frames of a film, in their order: carry colours from each frame to the next, so that they do not flicker.",
 )
 @click.option(
     "--ignore-color", is_flag=True, help="Say nothing of an IMAGE that has colours, such as a faded one: its luminance counts."
@@ -129,6 +135,7 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
             raise click.UsageError("Missing option '--ref' or '--hints': a colour picture of a similar scene, or painted colours")
         self.locks = {path: Lock() for path in map(as_path, arguments.ref)}  # a reference for all pictures is read once
         self.references_read: dict[Path, Picture] = {}
+        self.before: Pixels | None = None  # the frame before in colour, for --previous
         self.refuse_mixtures(dict.fromkeys(("attention", "iterations", "weights"), ("paper",)))
         self.refuse_mixtures(dict.fromkeys(("confidence", "save_offsets", "arrows"), ("psal",)))
 
@@ -160,13 +167,15 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
         from psal_cli.verbs.colorize.memory_model import plan
 
         hints = self.sidecar(item, "hints")
+        beside = [] if hints is None else [read_header(hints, self.arguments.max_pixels)]
+        beside += [header._replace(channels=3, alpha=False)] * self.arguments.previous
         within = partial(
             plan,
             header,
             [read_header(path, self.arguments.max_pixels) for path in self._references(item)],
             self.formats(item, header.format),
             attention=self.arguments.attention if self.arguments.engine == "paper" else None,
-            hints=None if hints is None else read_header(hints, self.arguments.max_pixels),
+            beside=beside,
             streams=self.streams(item, header, channels=3),
         )
         memory_plan = self.planned(item, within(limit=self.arguments.max_memory), within)
@@ -225,7 +234,11 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
         hints = None if loaded.hints is None else lent_colours(loaded.hints)
         grey = replace(loaded.picture, pixels=as_srgb(loaded.picture), alpha=None)
         try:
-            return api.colorize(grey.array(), references, chosen, hints=hints, progress=progress)
+            done = api.colorize(
+                grey.array(), references, chosen, hints=hints, previous=self._frame_before(grey), progress=progress
+            )
+            self.before = done.image if self.arguments.previous else None
+            return done
         except api.UnusableReferenceError as error:
             path = item.sidecars["ref"][error.number]
             raise InputError(f"{path} is {error.value}, it has no colours to borrow: give another picture with --ref") from error
@@ -233,6 +246,10 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
             raise
         except ValueError as error:  # from the layer of engine "paper"
             raise InputError(f"{item.input}: {error}") from error
+
+    def _frame_before(self, grey: Picture) -> Pixels | None:
+        """The frame before, if there is one of the same size."""
+        return self.before if self.before is not None and self.before.shape[:2] == grey.pixels.shape[:2] else None
 
     def _tell_guesses(self, item: Item, share: float) -> None:
         self.facts[item] = {"guessed": round(share, 3)}

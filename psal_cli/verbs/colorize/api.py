@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from psal_cli.errors import InvalidValueError
 from psal_cli.image.arrays import Layers, Pixels, joined, split
-from psal_cli.verbs.colorize import coarse_to_fine, memory_model, paper, workload
+from psal_cli.verbs.colorize import coarse_to_fine, film, memory_model, paper, workload
 from psal_cli.verbs.colorize import hints as painted
 from psal_cli.verbs.colorize.options import PAPER_ITERATIONS, ColorizeChanges, ColorizeOptions
 from psal_cli.verbs.hooks import Cancel, Meter, Progress, watched
@@ -55,6 +55,7 @@ def colorize(
     options: ColorizeOptions | None = None,
     *,
     hints: npt.ArrayLike | None = None,
+    previous: npt.ArrayLike | None = None,
     progress: Progress | None = None,
     cancel: Cancel | None = None,
     max_memory: int | None = None,
@@ -71,6 +72,8 @@ def colorize(
             than opaque lends no colours. There may be none where there are hints.
         hints: strokes of colour on transparency, [H, W, 4] of the picture's size. These colours hold where they are painted, and
             spread along edges over what looks alike; where references say otherwise the hints win.
+        previous: the frame before of a film, as this function coloured it, [H, W, 3] of the picture's size. Its colours are
+            carried to what is the same in both, so that they do not flicker.
         options: see `ColorizeOptions`; changes: single options by name, which override it.
         progress: called with the share of the work that is done, from 0 to 1, and with what is being done, several times a level.
         cancel: called as often; when it returns True, CancelledError is raised.
@@ -93,14 +96,18 @@ def colorize(
     options = replace(options or ColorizeOptions(), **changes)
     target, sources = split(image), [split(x, f"references[{number}]") for number, x in enumerate(references)]
     strokes = None if hints is None else split(hints, "hints")
+    before = None if previous is None else split(previous, "previous")
     _check(target, sources, strokes, options)
+    if before is not None and before.pixels.shape != (*target.pixels.shape[:2], 3):
+        expected = f"[{target.header.height}, {target.header.width}, 3], the frame before in colour"
+        raise InvalidValueError("previous", f"an array of shape {list(before.pixels.shape)}", expected)
     if max_memory is not None:
         plan = memory_model.plan(
             target.header,
             [source.header for source in sources],
             {"output": "PNG"},
             attention=options.attention if options.engine == "paper" else None,
-            hints=None if strokes is None else strokes.header,
+            beside=[x.header for x in (strokes, before) if x is not None],
             limit=max_memory,
             at_most=options.longest_side,
         )
@@ -108,6 +115,8 @@ def colorize(
     applying = workload.APPLY * target.pixels[..., 0].size
     meter = Meter(watched(progress, cancel), _cost(target, sources, options) + applying)
     colours = _search(target, sources, options, meter) if sources else coarse_to_fine.blank(target.pixels, options.longest_side)
+    if before is not None:
+        colours = film.carried(colours, before.pixels)
     overruled = None
     if strokes is not None:
         colours, overruled = painted.hinted(colours, strokes, alone=not sources)

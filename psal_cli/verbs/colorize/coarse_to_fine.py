@@ -82,7 +82,7 @@ def colorize(
     done: tuple[np.ndarray, np.ndarray] | None = None
     for level, factor in enumerate(factors, 1):
         height, width = (factor * side for side in sizes)
-        grey = lightness(_resized_picture(pixels, (height, width)))
+        grey = lightness(resized_picture(pixels, (height, width)))
         atlas = matching.atlas_of([_reduced(*pair, factor) for pair in zip(references, visible, strict=True)])
         if not atlas.valid.any():
             raise ValueError("nothing of the references is visible")
@@ -102,7 +102,7 @@ def blank(pixels: np.ndarray, longest: int = COARSE * LARGEST) -> ChromaEstimate
     """No colours for a picture [H, W, 1 or 3], at the size at which `colorize` would find them."""
     factor = levels(pixels.shape[:2], longest)[-1]
     height, width = (factor * side for side in coarse_size(pixels.shape[:2]))
-    light = lightness(_resized_picture(pixels, (height, width)))
+    light = lightness(resized_picture(pixels, (height, width)))
     return ChromaEstimate(np.zeros((height, width, 2), np.float32), light, np.zeros_like(light), None)
 
 
@@ -123,7 +123,7 @@ def is_grey(pixels: np.ndarray, visible: np.ndarray | None = None) -> bool:
     if visible is not None:
         row, column = visible.nonzero()
         pixels = np.where(visible[..., None], pixels, pixels[row[0], column[0]])  # a colour that is there anyway
-    chroma = lab(_resized_picture(pixels, size))[..., 1:]
+    chroma = lab(resized_picture(pixels, size))[..., 1:]
     return float(np.quantile(np.hypot(chroma[..., 0], chroma[..., 1]), 0.999)) < INVISIBLE
 
 
@@ -173,7 +173,7 @@ def coarse_size(size: tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def _resized_picture(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resized_picture(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Pixels [H, W, C] at (height, width), inside their range."""
     out = _resized(pixels, size)
     return out.clip(0, 1) if out.dtype.kind == "f" else out  # the cubic kernel overshoots; OpenCV clips integers itself
@@ -191,7 +191,7 @@ def _reduced(reference: np.ndarray, visible: np.ndarray | None, factor: int) -> 
     """Lab and what is visible of a reference, `factor` times as large as at the coarse level."""
     height, width = (factor * side for side in coarse_size(reference.shape[:2]))
     if visible is None:
-        return lab(_resized_picture(reference, (height, width))), None
+        return lab(resized_picture(reference, (height, width))), None
     # Hidden colours must not be mixed into visible ones; where all is hidden stands the mean of what is not.
     share = visible[..., None].astype(np.float32)
     mean = reference[visible].mean(0) if visible.any() else reference.reshape(-1, 3).mean(0)

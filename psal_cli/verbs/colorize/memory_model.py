@@ -40,7 +40,7 @@ def plan(
     formats: Mapping[str, str],
     *,
     attention: str | None = None,
-    hints: Header | None = None,
+    beside: Sequence[Header] = (),
     streams: int = 0,
     limit: int | None = None,
     at_most: int = COARSE * LARGEST,
@@ -51,7 +51,7 @@ def plan(
         target, references: what their files say of them.
         formats: of what is written, as Pillow names them: "output", and "confidence" and "save_offsets" where they are.
         attention: the layer of the paper's network, None for psal's own engine.
-        hints: what the file with painted colours says of them.
+        beside: the same of other pictures of the target's size: painted colours, the frame before.
         streams: bytes that are piped in and out.
         limit: bytes. The largest `longest` that it allows.
         at_most: the largest `longest` that is wanted.
@@ -67,8 +67,7 @@ def plan(
     )
     for longest in choices:
         query, key = _full_size(target, references, attention) if attention else _worked_at(target, references, longest)
-        read = [*references, *([hints] if hints else [])]
-        most = libraries + streams + _most(target, read, formats, query, _working(query, key, attention))
+        most = libraries + streams + _most(target, [*references, *beside], formats, query, _working(query, key, attention))
         if limit is None or most <= limit:
             text = f"{memory.in_words(most)}, colours looked for at up to {longest} pixels"
             return Plan(most, longest, longest < choices[0], text)
