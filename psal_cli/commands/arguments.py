@@ -79,6 +79,7 @@ class ColorizeArguments(Arguments):
     ignore_color: bool
     engine: str
     strength: float
+    features: str
     attention: str
     iterations: int | None
     weights: str | None

