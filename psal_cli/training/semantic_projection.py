@@ -34,7 +34,7 @@ def main(data: Path, output: Path, seed: int) -> None:
         for features, kept in zip(raw(_grey(path)), samples, strict=True):
             places = features[0].flatten(1).T
             kept.append(places[random.choice(len(places), min(PLACES, len(places)), replace=False)])
-    model = {}
+    model: dict[str, torch.Tensor] = {}
     for number, kept in enumerate(samples):
         features = torch.cat(kept).double()
         mean, deviation = features.mean(0), features.std(0) + 1e-6

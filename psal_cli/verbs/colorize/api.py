@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from psal_cli.errors import InvalidValueError
 from psal_cli.image.arrays import Layers, Pixels, joined, split
-from psal_cli.verbs.colorize import coarse_to_fine, film, memory_model, paper, workload
+from psal_cli.verbs.colorize import borders, coarse_to_fine, film, memory_model, paper, workload
 from psal_cli.verbs.colorize import hints as painted
 from psal_cli.verbs.colorize.options import PAPER_ITERATIONS, ColorizeChanges, ColorizeOptions
 from psal_cli.verbs.hooks import Cancel, Meter, Progress, watched
@@ -116,6 +116,7 @@ def colorize(
     applying = workload.APPLY * target.pixels[..., 0].size
     meter = Meter(watched(progress, cancel), _cost(target, sources, options) + applying)
     colours = _search(target, sources, options, meter) if sources else coarse_to_fine.blank(target.pixels, options.longest_side)
+    colours = borders.emptied(colours)
     if before is not None:
         colours = film.carried(colours, before.pixels)
     overruled = None
@@ -166,8 +167,16 @@ def _cost(target: Layers, sources: Sequence[Layers], options: ColorizeOptions) -
     return coarse_to_fine.search_cost(size, sizes, options.longest_side, semantic)
 
 
+def _lent(source: Layers) -> npt.NDArray[np.bool_] | None:
+    """bool [H, W], what of a reference lends colours: the opaque pixels, without the border of a scan. None where all do."""
+    visible, photograph = source.visible, borders.photograph(source.pixels)
+    if visible is None or photograph is None or not (visible & photograph).any():
+        return photograph if visible is None else visible
+    return np.asarray(visible & photograph)
+
+
 def _search(target: Layers, sources: Sequence[Layers], options: ColorizeOptions, meter: Meter) -> coarse_to_fine.ChromaEstimate:
-    pixels, visible = [source.pixels for source in sources], [source.visible for source in sources]
+    pixels, visible = [source.pixels for source in sources], [_lent(source) for source in sources]
     if options.engine == "paper":
         meter.begin(_cost(target, sources, options), f"{target.header.width}x{target.header.height}")
         return paper.colorize(
