@@ -46,6 +46,7 @@ def test_full_attention_is_the_softmax_over_all_keys(device, similarity, stride,
         torch.testing.assert_close(actual, reference.full_attention(query, key, value, 5, **options))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("similarity", ["l2", "dot"])
 @pytest.mark.parametrize("window", [5, 9, 27])
 def test_local_attention_is_the_softmax_over_the_keys_around(device, similarity, window):

@@ -54,6 +54,7 @@ def small_chunks(monkeypatch):
     monkeypatch.setattr(patches, "CHUNK", 1500)
 
 
+@pytest.mark.slow
 def test_linear_attention_is_its_definition(device):
     query, key, value = features(device, key_size=(12, 10))
     q, k = (F.elu(unrolled(x, 3)) + 1 for x in (query, key))

@@ -285,6 +285,7 @@ def test_plots_are_written(results, tmp_path, ending):
     assert path.read_bytes()[:5] in (b"\x89PNG\r", b"<?xml", b"%PDF-")
 
 
+@pytest.mark.slow
 def test_errors_are_plotted_by_memory_and_operations_at_the_largest_size():
     figure = output._figure()
     left, right = figure.subplots(1, 2)

@@ -32,6 +32,7 @@ def records(*paths):
     return [json.loads(line) for path in paths for line in Path(path).read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_three_shards_do_what_one_run_does(photos):
     photos(9)
     whole = psal(*RUN, "-o", "whole", "--json")
@@ -166,6 +167,7 @@ def test_a_report_needs_no_shard(photos):
     assert psal("batch", "merge", "r_1of1.jsonl").exit_code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["inpaint", "colorize", "upscale", "generate", "reconstruct"])
 def test_every_verb_takes_a_shard_and_reports(photos, verb):
     photos(4)

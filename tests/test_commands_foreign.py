@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -14,8 +13,8 @@ def folder(photos):
     photos(2)
     Image.fromarray(texture(0)).save("preview.tif")
     Path("preview.tif").rename("photo.nef")  # a RAW file is a TIFF file around a small preview
-    Image.fromarray(texture(0)[..., 0].astype(np.float32)).save("float.tif")
     Path("scene.exr").write_bytes(b"\x76\x2f\x31\x01" + bytes(100))
+    Path("scene.hdr").write_bytes(b"#?RADIANCE\n" + bytes(100))
 
 
 @pytest.mark.parametrize("output", [[], ["-o", "out.png"], ["-o", "new.nef"]])
@@ -33,7 +32,7 @@ def test_a_raw_file_among_others_stops_no_other(folder):
 @pytest.mark.parametrize("option", [("inpaint", "--mask"), ("colorize", "--ref"), ("reconstruct", "--from")])
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("photo.nef", "is a camera RAW file"), ("scene.exr", "numbers (OpenEXR)"), ("float.tif", "(TIFF, grey, 32-bit)")],
+    [("photo.nef", "is a camera RAW file"), ("scene.exr", "numbers (OpenEXR)"), ("scene.hdr", "numbers (Radiance HDR)")],
 )
 def test_a_mask_or_reference_is_named_too(folder, option, name, words):
     verb, flag = option
@@ -42,10 +41,10 @@ def test_a_mask_or_reference_is_named_too(folder, option, name, words):
     assert not Path("out.png").exists()
 
 
-@pytest.mark.parametrize(("name", "kind"), [("scene.exr", "OpenEXR"), ("float.tif", "TIFF, grey, 32-bit")])
+@pytest.mark.parametrize(("name", "kind"), [("scene.exr", "OpenEXR"), ("scene.hdr", "Radiance HDR")])
 def test_floating_point_is_refused_in_one_line(folder, name, kind):
     done = psal("inpaint", name, "--mask", "mask.png")
-    cure = "psal reads 8-bit and 16-bit integers: export it as a 16-bit TIFF or PNG"
+    cure = "which psal reads from TIFF files of grey or RGB only: export it as a TIFF file, of floats or of 16 bits"
     assert done.exit_code == 2 and done.stderr == f"psal: {name} has floating-point numbers ({kind}), {cure}\n"
 
 

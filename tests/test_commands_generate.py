@@ -117,6 +117,7 @@ def test_the_offsets_lead_to_the_reference():
     assert near.mean() > 0.7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["L", "LA", "RGBA", "L16", "RGB16", "RGB16A"])
 def test_grey_alpha_sixteen_bits_and_metadata_stay(kind):
     pixels = texture(3)

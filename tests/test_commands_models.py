@@ -57,6 +57,7 @@ def test_a_name_finds_a_file_of_the_folder():
     assert done.exit_code == 2 and done.stderr.count("\n") == 1 and "`psal models` lists what there is" in done.stderr
 
 
+@pytest.mark.slow
 def test_verbose_tells_architecture_and_licence():
     done = psal("upscale", "in.png", "--weights", "compact", "-v")
     assert done.exit_code == 0 and Path("in_upscaled.png").exists()
@@ -79,6 +80,7 @@ def test_sixteen_bits_alpha_profile_and_batches_are_as_with_own_networks():
     assert psal("upscale", "all", "-r", "--weights", "compact", "-o", "out", "--skip-existing").exit_code == 3
 
 
+@pytest.mark.slow
 def test_a_limit_makes_pieces_and_the_result_is_the_same():
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)).save("large.png")
     needed = [line["memory_bytes"] for line in lines(psal("upscale", "large.png", "--weights", "compact", "--dry-run", "--json"))]

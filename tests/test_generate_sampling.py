@@ -106,6 +106,7 @@ def test_a_sample_that_becomes_the_reference_itself_is_begun_again(monkeypatch):
     assert largest(12) > 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(30, 90), (77, 33)])
 @pytest.mark.parametrize("method", METHODS)
 def test_samples_may_have_any_size(size, method):

@@ -205,6 +205,7 @@ def test_modern_formats_are_turned_once(tmp_path, suffix, orientation):
         assert raw.size == picture.size and raw.getexif().get(0x0112, 1) == 1
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     st.sampled_from("<>"),

@@ -79,8 +79,8 @@ def tiff(path, pixels, *, order="<", predictor=1, tile=None, orientation=1, extr
 def test_every_layout_is_read(tmp_path, order, kind, predictor, tile):
     pixels = floats().astype(kind)
     path = tiff(tmp_path / "a.tif", pixels, order=order, predictor=predictor, tile=tile)
-    assert read_header(path, floats=True)[1:] == (37, 21, 3, 32, False)
-    found = read_picture(path, floats=True)
+    assert read_header(path)[1:] == (37, 21, 3, 32, False)
+    found = read_picture(path)
     assert found.pixels.dtype == np.float32 and found.lossless
     np.testing.assert_array_equal(found.pixels, pixels.astype(np.float32))
 
@@ -90,20 +90,20 @@ def test_they_are_turned_upright(tmp_path, orientation):
     pixels = floats()
     path = tiff(tmp_path / "a.tif", pixels, orientation=orientation)
     expected = TURNED[orientation](pixels)
-    np.testing.assert_array_equal(read_picture(path, floats=True).pixels, expected)
-    assert read_header(path, floats=True)[1:3] == expected.shape[1::-1]
+    np.testing.assert_array_equal(read_picture(path).pixels, expected)
+    assert read_header(path)[1:3] == expected.shape[1::-1]
 
 
 def test_alpha_and_grey(tmp_path):
     pixels, alpha = floats(channels=1), np.linspace(0, 1, 21 * 37, dtype=np.float32).reshape(21, 37)
     both = np.dstack([pixels, alpha])
-    found = read_picture(tiff(tmp_path / "a.tif", both, photometric=1, extra=2), floats=True)
+    found = read_picture(tiff(tmp_path / "a.tif", both, photometric=1, extra=2))
     np.testing.assert_array_equal(found.pixels, pixels)
     np.testing.assert_array_equal(found.alpha, alpha)
     multiplied = np.dstack([pixels * alpha[..., None], alpha])
-    found = read_picture(tiff(tmp_path / "b.tif", multiplied, photometric=1, extra=1), floats=True)
+    found = read_picture(tiff(tmp_path / "b.tif", multiplied, photometric=1, extra=1))
     np.testing.assert_allclose(found.pixels[1:], pixels[1:], rtol=1e-5)
-    plain = read_picture(tiff(tmp_path / "c.tif", pixels, photometric=1, compressed=False), floats=True)
+    plain = read_picture(tiff(tmp_path / "c.tif", pixels, photometric=1, compressed=False))
     assert plain.alpha is None and plain.pixels.shape == (21, 37, 1)
 
 
@@ -114,7 +114,7 @@ def test_what_is_written_is_read_by_others_and_by_psal(tmp_path, channels):
     write_picture(Picture(pixels, metadata=metadata), path)
     other = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(other.reshape(pixels.shape)[..., ::-1], pixels)
-    found = read_picture(path, floats=True)
+    found = read_picture(path)
     np.testing.assert_array_equal(found.pixels, pixels)
     assert found.metadata.icc == SRGB and found.metadata.dpi == (300, 300) and b"psal-cam" in found.metadata.exif
 
@@ -133,18 +133,13 @@ def test_what_is_no_number_is_refused(tmp_path):
     pixels = floats()
     pixels[3, 4] = np.nan
     with pytest.raises(InputError, match="has NaN or infinity among its numbers: replace them, or save it as a 16-bit"):
-        read_picture(tiff(tmp_path / "a.tif", pixels), floats=True)
+        read_picture(tiff(tmp_path / "a.tif", pixels))
     with pytest.raises(InputError, match="floating-point numbers"):  # colours that are not read
-        read_picture(tiff(tmp_path / "b.tif", floats(), photometric=8), floats=True)
+        read_picture(tiff(tmp_path / "b.tif", floats(), photometric=8))
     with pytest.raises(InputError, match="damaged or cut off"):
         path = tiff(tmp_path / "c.tif", floats())
         path.write_bytes(path.read_bytes().replace(b"\x78\x9c", b"\x00\x00"))
-        read_picture(path, floats=True)
-
-
-def test_other_verbs_still_refuse_them(tmp_path):
-    with pytest.raises(InputError, match="psal reads 8-bit and 16-bit integers"):
-        read_picture(tiff(tmp_path / "a.tif", floats()))
+        read_picture(path)
 
 
 def test_upscale_keeps_floats_and_what_is_beyond_white(tmp_path, monkeypatch):
@@ -155,12 +150,12 @@ def test_upscale_keeps_floats_and_what_is_beyond_white(tmp_path, monkeypatch):
     write_picture(Picture(pixels), "in.tif")
     done = psal("upscale", "in.tif", "-x", 2, "-o", "out.tif")
     assert done.exit_code == 0, done.stderr
-    out = read_picture("out.tif", floats=True).pixels
+    out = read_picture("out.tif").pixels
     assert out.shape == (48, 64, 3) and out.dtype == np.float32
     np.testing.assert_allclose(out[22:26, 22:26], 40, rtol=0.02)  # the middle of the bright block
     assert abs(out[4, 4].mean() - 0.5) < 0.05 and out[40, 48].max() < -0.1 and out.min() > -0.5
     assert psal("upscale", "in.tif", "-x", 1.5, "-o", "any.tif").exit_code == 0
-    assert read_picture("any.tif", floats=True).pixels.max() > 38
+    assert read_picture("any.tif").pixels.max() > 38
 
 
 def test_floats_within_white_are_as_the_library_makes_them(tmp_path):

@@ -72,6 +72,7 @@ def test_no_pair_of_formats_loses_tags_without_a_notice():
     assert (ROOT / "examples/formats.md").read_text().split("<!-- pairs -->\n")[1].split("\n<!-- /pairs -->")[0] == markdown
 
 
+@pytest.mark.slow
 def test_the_table_in_the_guide_is_what_is_measured():
     text = (ROOT / "examples" / "formats.md").read_text()
     assert text.split("<!-- formats -->\n")[1].split("\n<!-- /formats -->")[0] == format_table.table()

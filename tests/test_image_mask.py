@@ -128,7 +128,6 @@ def test_refusals(tmp_path):
     full = save(tmp_path / "full.png", np.full(SIZE[::-1], 255, np.uint8))
     small = save(tmp_path / "small.png", np.zeros((30, 41), np.uint8))
     turned = save(tmp_path / "turned.png", np.zeros(SIZE, np.uint8))
-    floats = save(tmp_path / "float.tif", np.zeros(SIZE[::-1], np.float32))
     small.write_bytes(small.read_bytes()[:45])  # the header alone: nothing that could be decoded
     text = tmp_path / "text.png"
     text.write_text("white")
@@ -142,7 +141,6 @@ def test_refusals(tmp_path):
         ),
         (small, {}, "is 41x30, the picture is 40x30: give a mask of the same size"),
         (turned, {}, r"is 30x40, the picture is 40x30 \(turned by 90 degrees it would fit\)"),
-        (floats, {}, "floating-point numbers"),
         (text, {}, "no picture that psal reads"),
         (tmp_path / "none.png", {}, "no such file"),
     ]

@@ -116,8 +116,6 @@ def test_cmyk_goes_through_its_profile(tmp_path, caplog):
 def unreadable(tmp_path):
     """file name -> what the one line must say."""
     noise = np.random.default_rng(3).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    Image.fromarray(noise[..., 0].astype(np.float32)).save(tmp_path / "float.tif")
-    cv2.imwrite(str(tmp_path / "float_rgb.tif"), noise.astype(np.float32))
     Image.fromarray(noise[..., 0].astype(np.int32)).save(tmp_path / "long.tif")
     Image.fromarray(np.zeros((8, 8, 4), np.uint8), "CMYK").save(tmp_path / "cmyk.jpg")
     Image.fromarray(np.zeros((8, 8, 4), np.uint8), "CMYK").save(tmp_path / "badicc.tif", icc_profile=b"no profile" * 20)
@@ -142,12 +140,10 @@ def unreadable(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     Image.fromarray(noise).save(tmp_path / "moving.gif")
     return {
-        "float.tif": "has floating-point numbers (TIFF, grey, 32-bit), psal reads 8-bit and 16-bit integers: export it as",
-        "float_rgb.tif": "has floating-point numbers (TIFF, RGB, 32-bit), psal reads 8-bit and 16-bit integers: export it as",
-        "scene.exr": "has floating-point numbers (OpenEXR), psal reads",
-        "renamed.png": "has floating-point numbers (OpenEXR), psal reads",
-        "scene.hdr": "has floating-point numbers (Radiance HDR), psal reads",
-        "map.pfm": "has floating-point numbers (PFM), psal reads",
+        "scene.exr": "has floating-point numbers (OpenEXR), which psal reads from",
+        "renamed.png": "has floating-point numbers (OpenEXR), which psal reads from",
+        "scene.hdr": "has floating-point numbers (Radiance HDR), which psal reads from",
+        "map.pfm": "has floating-point numbers (PFM), which psal reads from",
         "photo.CR2": "RAW file, which psal does not read: develop it to TIFF first, e.g. darktable-cli photo.CR2 photo.tif",
         "photo.cr3": "is a camera RAW file, which",
         "long.tif": "has signed numbers of 32 bits",

@@ -159,6 +159,7 @@ def test_no_pixels_and_no_other_blocks_get_into_the_exif(tmp_path):
     assert picture.pixels[0].tobytes() not in read_picture(tmp_path / "in.tif").metadata.exif
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     st.sampled_from("<>"),

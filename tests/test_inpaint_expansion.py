@@ -106,12 +106,27 @@ def test_depth_alpha_profile_and_metadata_stay_and_tell_the_new_size(kind):
     assert (exif[0xA002], exif[0xA003]) == (78, 54)
 
 
+@pytest.mark.slow
 def test_forms_of_the_option_lead_to_the_same_canvas():
     for form in ("0,11,0,10", "85x48", "16:9"):
         done = psal("inpaint", "photo.png", "--expand", form, "-o", "out.png", "--force", *PATCH)
         assert done.exit_code == 0, done.stderr
         expected = psal_cli.outpaint(stripes(), Margins(0, 11, 0, 10), engine="patch").image
         np.testing.assert_array_equal(pixels_of("out.png"), expected)
+
+
+def test_outpaint_is_the_same_without_a_mask():
+    for options in (("--expand", "0,11,0,10"), ("--expand", "0,11,0,10", "-n", 2, "--seed", 3, "--sheet", "sheet.png")):
+        assert psal("outpaint", "photo.png", *options, *PATCH, "-o", "a/", "--force").exit_code == 0
+        assert psal("inpaint", "photo.png", *options, *PATCH, "-o", "b/", "--force").exit_code == 0
+    for name in ("photo.png", "photo_1.png", "photo_2.png"):
+        assert Path("a", name).read_bytes() == Path("b", name).read_bytes()
+    assert Path("sheet.png").exists()
+    assert psal("outpaint", "photo.png", "--expand", "0,11,0,10", *PATCH).exit_code == 0
+    np.testing.assert_array_equal(pixels_of("photo_outpainted.png")[:, 10:-11], pixels_of("photo.png"))
+    done = psal("outpaint", "photo.png")
+    assert done.exit_code == 2 and "Missing option '--expand'" in done.stderr
+    assert psal("outpaint", "photo.png", "--expand", "4:3", "--mask", "photo.png").exit_code == 2
 
 
 def test_masks_and_shapes_are_filled_beside_what_is_new():

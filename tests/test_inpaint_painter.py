@@ -88,6 +88,7 @@ def test_grey_pictures_are_drawn_in_one_channel(known, hole):
     np.testing.assert_allclose(Painter(drawer)(grey, hole), right, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_without_memory_a_smaller_mode_is_taken_and_said(known, hole, monkeypatch, caplog):
     drawer, tried = made(), []
     drawing = Painter(drawer)

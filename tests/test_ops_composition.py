@@ -39,6 +39,7 @@ def as_float(pixels):
     return pixels / np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else pixels.astype(np.float64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fidelity", [0.001, 0.03])
 @pytest.mark.parametrize("case", [*CASES, (*CASES[0], CALM)])
 def test_the_fill_is_the_oracles(case, fidelity):

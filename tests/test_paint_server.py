@@ -10,8 +10,9 @@ from PIL import Image
 
 from psal_cli import memory
 from psal_cli.errors import CancelledError
-from psal_cli.image import read_picture
+from psal_cli.image import read_picture, write_picture
 from psal_cli.image.painting import region
+from psal_cli.image.picture import Picture
 from psal_cli.image.strokes import Brush, read_strokes
 
 from .painting import Page, client, session
@@ -321,6 +322,18 @@ def test_what_a_format_cannot_hold_is_said(serve, tmp_path):
     page.post("save", name="deep2.tif")
     kept = read_picture(tmp_path / "deep2.tif").pixels[..., 0]
     assert kept.dtype == np.uint16 and (kept[~mask_of(DOT)] == deep[~mask_of(DOT)]).all()
+
+
+def test_floats_are_painted_on_and_saved(serve, tmp_path):
+    shares = np.linspace(0, 3, SIZE[0] * SIZE[1], dtype=np.float32).reshape(SIZE[::-1])
+    write_picture(Picture(shares[..., None]), tmp_path / "light.tif")
+    page = Page(serve(tmp_path / "light.tif"))
+    page.paint(DOT)
+    page.run()
+    assert page.tile().status_code == 200
+    page.post("save")
+    kept = read_picture(tmp_path / "light_inpainted.tif").pixels[..., 0]
+    assert kept.dtype == np.float32 and (kept[~mask_of(DOT)] == shares[~mask_of(DOT)]).all() and kept.max() == 3
 
 
 def test_metadata_and_transparency_are_kept(serve, tmp_path):

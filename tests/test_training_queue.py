@@ -110,6 +110,7 @@ def test_the_status_expects_the_end_sooner_with_more_threads(tmp_path, monkeypat
     assert (ends[0] - ends[1]).total_seconds() == pytest.approx(100 * 3600, abs=120)
 
 
+@pytest.mark.slow
 def test_a_plot_has_a_panel_for_each_run_that_has_begun(tmp_path):
     with pytest.raises(InputError, match=r"no run .* has a curve"):
         curves.plot(TWO, tmp_path, tmp_path / "x.svg")

@@ -176,6 +176,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_never_was(trained, tmp_path):
             torch.testing.assert_close(parts[part][name], x, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_the_kept_weights_are_the_mean_and_make_a_network(trained, tmp_path, monkeypatch):
     last = trained(tmp_path, steps=4)
     best = torch.load(tmp_path / "upscale_x2.best.pt", weights_only=True)
@@ -187,6 +188,7 @@ def test_the_kept_weights_are_the_mean_and_make_a_network(trained, tmp_path, mon
     ResidualPSAL(2, 4, 2, 1).load_state_dict(load_file(export.export(tmp_path / "upscale_x2.best.pt", "small", half=False)))
 
 
+@pytest.mark.slow
 def test_a_run_takes_what_fits_from_a_trunk_without_attention(trained, tmp_path):
     trained(tmp_path / "first", "--no-cross")
     first = torch.load(tmp_path / "first" / "upscale_x2.best.pt", weights_only=True)

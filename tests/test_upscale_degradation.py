@@ -68,6 +68,7 @@ def test_a_file_of_low_quality_is_one_for_photo_however_its_pixels_look(reduced)
     assert model_for(reduced, lossless=False) == "photo"  # a lossy file that does not say how lossy
 
 
+@pytest.mark.slow
 def test_large_pictures_are_judged_by_parts_of_all_of_them(reduced):
     large = np.tile(reduced, (3, 3, 1))
     assert model_for(large) == "clean" and model_for(noisy(large, 5)) == "photo"
@@ -85,6 +86,7 @@ def test_the_quality_of_a_file_is_the_one_it_was_saved_with(reduced, quality):
     assert abs(quality_of(Image.open(file).quantization) - quality) <= 1
 
 
+@pytest.mark.slow
 def test_the_library_says_which_model_it_took(reduced):
     part = np.ascontiguousarray(reduced[:64, :64])
     assert psal_cli.upscale(part, 2).model == "clean" and psal_cli.upscale(noisy(part, 8), 2).model == "photo"

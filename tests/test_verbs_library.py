@@ -205,7 +205,7 @@ REFUSED = {
     "float64": (lambda: psal_cli.upscale(GREY / 255, 2), "image", "uint8, uint16 or float32"),
     "five channels": (lambda: psal_cli.upscale(np.zeros((4, 4, 5), np.uint8), 2), "image", "[H, W, 3]"),
     "no pixels": (lambda: psal_cli.generate(np.zeros((0, 4), np.uint8)), "image", "[H, W]"),
-    "more than white": (lambda: psal_cli.generate(np.full((24, 32), 1.5, np.float32)), "image", "values in [0, 1]"),
+    "infinity": (lambda: psal_cli.generate(np.full((24, 32), np.inf, np.float32)), "image", "finite values"),
     "NaN": (lambda: psal_cli.upscale(np.full((4, 4), np.nan, np.float32), 2), "image", "finite values"),
     "a reference of booleans": (lambda: psal_cli.reconstruct(GREY, GREY > 0), "reference", "uint8"),
     "no references": (lambda: psal_cli.colorize(GREY, []), "references", "at least one"),

@@ -57,9 +57,48 @@ struct Sum {
   }
 };
 
+// Whether any match of the queries in a row lies neither in the key nor is -1, -1.
+bool any_outside(const psal_window_args& a, int64_t image, int row) {
+  const int64_t queries = (int64_t)a.query_height * a.query_width;
+  const uint32_t height = a.key_height, width = a.key_width;
+  int outside = 0;
+  for (int64_t plane = image * a.k; plane < (image + 1) * a.k; ++plane) {
+    const int32_t* rows = a.nnf + plane * 2 * queries + (int64_t)row * a.query_width;
+    const int32_t* columns = rows + queries;
+    for (int i = 0; i < a.query_width; ++i)
+      outside |= (((uint32_t)rows[i] >= height) | ((uint32_t)columns[i] >= width)) & ((rows[i] & columns[i]) != -1);
+  }
+  return outside;
+}
+
+// Throws std::domain_error with the first match that is none.
+[[noreturn]] void refuse(const psal_window_args& a) {
+  const int64_t queries = (int64_t)a.query_height * a.query_width;
+  for (int64_t plane = 0;; ++plane)
+    for (const int32_t *at = a.nnf + plane * 2 * queries, *end = at + queries; at < end; ++at) {
+      if ((uint32_t)at[0] < (uint32_t)a.key_height && (uint32_t)at[queries] < (uint32_t)a.key_width) continue;
+      if ((at[0] & at[queries]) == -1) continue;
+      throw std::domain_error("nnf holds (row, column) = (" + std::to_string(at[0]) + ", " + std::to_string(at[queries]) +
+                              "), expected (0, 0) to (" + std::to_string(a.key_height - 1) + ", " +
+                              std::to_string(a.key_width - 1) + "), or (-1, -1) where there is no match");
+    }
+}
+
 template <class Visit>
-void each_pixel(int height, int width, int threads, Visit visit) {
-  parallel_for(height, 4, threads, [&](int64_t row) { visit((int)row, width); });
+void each_row(int height, int threads, Visit visit) {
+  parallel_for(height, 4, threads, [&](int64_t row) { visit((int)row); });
+}
+
+// Visits the rows of all queries and checks the field on the way. A row is checked after its visit: it is in the cache then, and
+// before it, reading it would be time of its own. The sums leave out what is no match, so nothing is read outside the key.
+template <class Visit>
+void each_query_row(const psal_window_args& a, int64_t image, Visit visit) {
+  std::atomic<bool> outside{false};
+  each_row(a.query_height, a.place.threads, [&](int row) {
+    visit(row);
+    if (any_outside(a, image, row)) outside = true;
+  });
+  if (outside) refuse(a);
 }
 
 template <class T>
@@ -68,9 +107,9 @@ void gather_images(const psal_window_args& a) {
   for (int64_t image = 0; image < a.batch; ++image) {
     const Windows<T> w = Windows<T>::of(a, image);
     Term* out = (Term*)a.out + image * w.queries() * a.k;
-    each_pixel(a.query_height, a.query_width, a.place.threads, [&](int row, int width) {
+    each_query_row(a, image, [&](int row) {
       for (int i = 0; i < a.k; ++i)
-        for (int column = 0; column < width; ++column)
+        for (int column = 0, width = a.query_width; column < width; ++column)
           out[i * w.queries() + (int64_t)row * width + column] = w.template gather<OneLane>(row, column, i);
     });
   }
@@ -84,9 +123,9 @@ void vectors(const psal_window_args& a) {
   for (int64_t image = 0; image < a.batch; ++image) {
     const Windows<T> w = Windows<T>::of(a, image);
     T* out = (T*)a.out + image * height * width * a.channels;
-    each_pixel(height, width, a.place.threads, [&](int row, int columns) {
+    const auto sums_of = [&](int row) {
       std::vector<Term> total(a.channels);
-      for (int column = 0; column < columns; ++column) {
+      for (int column = 0; column < width; ++column) {
         const int64_t at = ((int64_t)row * width + column) * a.channels;
         std::fill(total.begin(), total.end(), (Term)0);
         Sum<T> add = {total.data(), w.centred ? (kToKey ? w.key : w.query) + at : nullptr, a.channels};
@@ -94,7 +133,13 @@ void vectors(const psal_window_args& a) {
         else w.spread(row, column, add);
         for (int c = 0; c < a.channels; ++c) store(total[c], out + at + c);
       }
-    });
+    };
+    if (kToKey) {
+      each_query_row(a, image, [](int) {});
+      each_row(height, a.place.threads, sums_of);
+    } else {
+      each_query_row(a, image, sums_of);
+    }
   }
 }
 
@@ -104,8 +149,9 @@ void log_total_images(const psal_window_args& a) {
   for (int64_t image = 0; image < a.batch; ++image) {
     const Windows<T> w = Windows<T>::of(a, image);
     Term* out = (Term*)a.out + image * w.queries();
-    each_pixel(a.query_height, a.query_width, a.place.threads, [&](int row, int width) {
-      for (int column = 0; column < width; ++column) out[(int64_t)row * width + column] = w.log_total_of(row, column);
+    each_row(a.query_height, a.place.threads, [&](int row) {
+      for (int column = 0, width = a.query_width; column < width; ++column)
+        out[(int64_t)row * width + column] = w.log_total_of(row, column);
     });
   }
 }
@@ -120,46 +166,15 @@ void by_dtype(int dtype, Run run) {
   }
 }
 
-// Whether any of `count` matches lies neither in the key nor is -1, -1.
-bool any_outside(const int32_t* rows, const int32_t* columns, int64_t count, uint32_t height, uint32_t width) {
-  int outside = 0;
-  for (int64_t i = 0; i < count; ++i)
-    outside |= (((uint32_t)rows[i] >= height) | ((uint32_t)columns[i] >= width)) & ((rows[i] & columns[i]) != -1);
-  return outside;
-}
-
-// Throws std::domain_error with the first match that is none.
-void check_field(const psal_window_args& a) {
-  const int64_t queries = (int64_t)a.query_height * a.query_width, planes = (int64_t)a.batch * a.k;
-  const int64_t chunk = 1 << 14, chunks = (queries + chunk - 1) / chunk;
-  std::atomic<int64_t> bad{planes * chunks};
-  parallel_for(planes * chunks, 1 + chunk / (queries + 1), a.place.threads, [&](int64_t at) {
-    const int32_t* rows = a.nnf + at / chunks * 2 * queries + at % chunks * chunk;
-    const int64_t left = queries - at % chunks * chunk, count = left < chunk ? left : chunk;
-    if (!any_outside(rows, rows + queries, count, a.key_height, a.key_width)) return;
-    for (int64_t first = bad; at < first && !bad.compare_exchange_weak(first, at);) {
-    }
-  });
-  if (bad == planes * chunks) return;
-  const int32_t* rows = a.nnf + bad / chunks * 2 * queries + bad % chunks * chunk;
-  while (!any_outside(rows, rows + queries, 1, a.key_height, a.key_width)) ++rows;
-  throw std::domain_error("nnf holds (row, column) = (" + std::to_string(rows[0]) + ", " + std::to_string(rows[queries]) +
-                          "), expected (0, 0) to (" + std::to_string(a.key_height - 1) + ", " +
-                          std::to_string(a.key_width - 1) + "), or (-1, -1) where there is no match");
-}
-
 }  // namespace
 
 void gather(const psal_window_args& a) {
-  check_field(a);
   by_dtype(a.dtype, [&](auto t) { gather_images<decltype(t)>(a); });
 }
 void spread(const psal_window_args& a) {
-  check_field(a);
   by_dtype(a.dtype, [&](auto t) { vectors<decltype(t), false>(a); });
 }
 void scatter(const psal_window_args& a) {
-  check_field(a);
   by_dtype(a.dtype, [&](auto t) { vectors<decltype(t), true>(a); });
 }
 void log_total(const psal_window_args& a) {  // a spread over the same field follows, which checks it

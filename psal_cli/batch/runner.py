@@ -31,13 +31,15 @@ SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if 
 @dataclass
 class Outcome(Generic[Written]):
     """What became of an item. result: what `write` returned, or None; error: what stopped it; seconds: of its own steps;
-    peak: bytes that the process held at most meanwhile, None where that cannot be told."""
+    peak: bytes that the process held at most meanwhile, None where that cannot be told; digest: SHA-256 of the result, where
+    another process has taken it."""
 
     item: Item
     result: Written | None = None
     error: BaseException | None = None
     seconds: float = 0.0
     peak: int | None = None
+    digest: str | None = None
 
 
 class Stop:

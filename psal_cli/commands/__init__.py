@@ -16,7 +16,7 @@ from psal_cli.errors import INTERRUPTED
 from psal_cli.files import REASONS, STDIO, give_up_stdout, unwritten
 
 COMMANDS = (
-    *("inpaint", "colorize", "upscale", "generate", "reconstruct", "paint"),
+    *("inpaint", "outpaint", "colorize", "upscale", "generate", "reconstruct", "paint"),
     *("batch", "models", "bench", "doctor", "help", "completion"),
 )
 # Threads that have nothing to do sleep instead of spinning: several psal beside each other are many times faster for it.

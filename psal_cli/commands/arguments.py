@@ -32,6 +32,7 @@ class Arguments:
     keep_going: bool
     failed_list: str | None
     shard: str | None
+    cluster: str | None
     report: str | None
     dry_run: bool
     jobs: int

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 else:
     Text = click.ParamType
 
-VERBS = ("inpaint", "colorize", "upscale", "generate", "reconstruct")
+VERBS = ("inpaint", "outpaint", "colorize", "upscale", "generate", "reconstruct")
 REPORT = f"report_{MARK}.jsonl"
 COLUMNS = ("done", "skipped", "failed", "not done")
 SCRIPT = """#!/bin/bash

@@ -286,6 +286,9 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
         if path := item.outputs.get("compare"):
             write_picture(drawing.side_by_side(picture, result.picture, references=result.loaded.references), path, force)
 
+    def needed(self, item: Item) -> int:
+        return self._plan(item, self.header(item)).bytes
+
     def preview(self, item: Item) -> dict[str, object]:
         from psal_cli.image import read_header
         from psal_cli.verbs.colorize import time_model

@@ -233,6 +233,9 @@ class Generate(Verb[GenerateArguments, Loaded, Result], WithSheets):
         pictures = [[partial(read_picture, file, self.arguments.max_pixels) for file in row] for row in rows.values()]
         write_picture(drawing.contact_sheet(pictures), path, self.arguments.force)
 
+    def needed(self, item: Item) -> int:
+        return self._plan(item, self.header(item)).bytes
+
     def preview(self, item: Item) -> dict[str, object]:
         from psal_cli.verbs.generate import time_model
 

@@ -60,7 +60,7 @@ def inpaint(arguments: InpaintArguments) -> None:
 
     Writes IMAGE_inpainted beside IMAGE, or OUTPUT. Several fills are named IMAGE_1, IMAGE_2 and so on, and use the seeds SEED,
     SEED + 1 and so on. Pixels outside the mask do not change (but a lossy format encodes the whole picture again).
-    Orientation, ICC profile, metadata, alpha and 16 bits are kept. If the mask is empty, IMAGE is copied.
+    Orientation, ICC profile, metadata, alpha, 16 bits and floating-point TIFF are kept. If the mask is empty, IMAGE is copied.
     """
     run_verb(arguments, Inpaint)
 
@@ -88,7 +88,7 @@ class Result:
 
 class Inpaint(Verb[InpaintArguments, Loaded, Result], WithSheets):
     beside = "_inpainted"
-    partners = ("mask", "source_mask", "strokes")
+    partners: ClassVar[tuple[str, ...]] = ("mask", "source_mask", "strokes")
     outputs = ("save_offsets", "compare")
     sheets = ("sheet",)
     flags: ClassVar[Mapping[str, str]] = {
@@ -269,6 +269,9 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result], WithSheets):
             lambda item: self.holes.mask(item, size(item)).hole,
             lambda item: self.holes.arguments_for(item).seed + item.number,
         )
+
+    def needed(self, item: Item) -> int:
+        return self._plan(item, self.header(item)).bytes
 
     def preview(self, item: Item) -> dict[str, object]:
         from psal_cli.image import read_header

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
+from psal_cli.batch.clusters import check_address
 from psal_cli.batch.shards import parse
 from psal_cli.batch.urls import url_problem
 from psal_cli.commands.arguments import Arguments
@@ -102,6 +103,15 @@ class Shards(Text):
                 parse(str(value))
             except InvalidValueError as error:
                 self.fail(f"{value!r} is no shard: {error.expected}, or auto", param, ctx)
+        return str(value)
+
+
+class Cluster(Text):
+    name = "address|local:N"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if problem := check_address(str(value)):
+            self.fail(problem, param, ctx)
         return str(value)
 
 
@@ -214,6 +224,13 @@ batch_options = group(
         type=Shards(),
         help="Work on part I of N only, on one of many machines. Each picture is in exactly one part, chosen by a hash of its "
         "path below the folder. auto takes I and N from a SLURM array, an AWS Batch array job or a Kubernetes indexed job.",
+    ),
+    click.option(
+        "--cluster",
+        type=Cluster(),
+        metavar="ADDRESS",
+        help="Work on a Dask cluster: the address of its scheduler, e.g. tcp://host:8786, or local:N for N processes on this "
+        "machine. All machines must see the files under the same names.",
     ),
 )
 

@@ -26,7 +26,7 @@ SECTIONS = {  # heading -> the options below it, where a command has them; all o
         "strip_metadata", "compare", "confidence", "sheet", "save_offsets", "arrows", "plot",
     },
     REST: set[str](),
-    "Performance": {"device", "threads", "max_memory", "jobs", "shard"},
+    "Performance": {"device", "threads", "max_memory", "jobs", "shard", "cluster"},
     "Diagnostics": {
         "dry_run", "keep_going", "failed_list", "report", "as_json", "as_csv", "quiet", "verbose", "config", "version",
         "brief", "full",

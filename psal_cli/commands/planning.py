@@ -113,6 +113,8 @@ def _check_options(arguments: Arguments) -> None:
         raise click.UsageError("Missing argument 'IMAGE...': files or folders, - for stdin, or --from-file LIST")
     if arguments.background is not None:
         parse_colour(arguments.background)
+    if arguments.cluster and arguments.jobs > 1:
+        raise click.UsageError("--jobs and --cluster are mutually exclusive: the cluster's workers are its jobs")
     if arguments.arrows and not arguments.save_offsets:
         raise click.UsageError("--arrows is drawn by --save-offsets: give that too, e.g. --save-offsets field.png")
 
@@ -126,6 +128,8 @@ def _check_streams(
     readers = [*arguments.from_file, *(text for given in patterns.values() for text in given), *(str(i.input) for i in items)]
     if readers.count("-") > 1:
         raise InputError("- stands for stdin more than once: only one of picture, list and other files can come from there")
+    if arguments.cluster and ("-" in (arguments.output, *readers)):
+        raise InputError("--cluster: - is stdin or stdout of this process: name files that all machines see")
     piped = arguments.output == "-" or (arguments.output is None and any(item.input == STDIO for item in items))
     if arguments.as_json and piped:
         raise InputError("--json and the picture would both go to stdout: name a file with -o")

@@ -198,6 +198,9 @@ class Reconstruct(Verb[ReconstructArguments, Loaded, Result]):
         write_picture(result.picture, item.output, self.arguments.force, self.encoding(item, result.query.format))
         return "done"
 
+    def needed(self, item: Item) -> int:
+        return self._plan(item, self.header(item)).bytes
+
     def preview(self, item: Item) -> dict[str, object]:
         from psal_cli.image import read_header
         from psal_cli.verbs.reconstruct import time_model

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
 
 import click
 
-from psal_cli import memory, timing
+from psal_cli import timing
+from psal_cli.batch.clusters import ClusterError
 from psal_cli.batch.inputs import Item, as_path
-from psal_cli.batch.plan import make_folders, write_list
+from psal_cli.batch.plan import write_list
 from psal_cli.batch.reports import Record, Writer
 from psal_cli.batch.runner import Outcome, Stop, import_torch, run
 from psal_cli.commands import configuration, devices, report
-from psal_cli.commands.console import Console
+from psal_cli.commands.cluster import opened
+from psal_cli.commands.console import Console, Progress
 from psal_cli.commands.cures import with_cure
 from psal_cli.commands.planning import planned
+from psal_cli.commands.steps import SKIPPED, Steps, in_words
 from psal_cli.commands.verb import AnyVerb, Given, Loaded, Result, Verb, WithSheets
-from psal_cli.errors import INTERRUPTED, Cure, InputError, PsalError, is_out_of_memory, printable
-from psal_cli.files import STDIO
-
-SKIPPED = "skipped"
+from psal_cli.errors import INTERRUPTED, PsalError, printable
 
 
 def run_verb(arguments: Given, make: Callable[[Given, Console], Verb[Given, Loaded, Result]]) -> None:
@@ -89,87 +89,84 @@ def _is_idle(verb: AnyVerb, items: list[Item]) -> bool:
 
 
 def _run(verb: Verb[Given, Loaded, Result], items: list[Item], several: bool, stop: Stop) -> int:
-    arguments, console = verb.arguments, verb.console
     todo = [item for item in items if not item.skipped]
+    outcomes: Iterable[Outcome[str]] = ()
+    with ExitStack() as cluster:
+        with suppress(KeyboardInterrupt):  # of a signal, which `stop` has seen: then no picture is begun
+            import_torch()
+            if verb.arguments.cluster and todo:
+                outcomes = cluster.enter_context(opened(verb, todo, stop))
+            else:
+                outcomes = _here(verb, todo, stop)
+        with stop.hold():  # what is said and listed at the end is so after a signal too
+            return _followed(verb, items, todo, outcomes, several, stop)
+
+
+def _here(verb: Verb[Given, Loaded, Result], todo: list[Item], stop: Stop) -> Iterable[Outcome[str]]:
+    """The outcomes of pictures that are worked on in this process."""
+    arguments, console = verb.arguments, verb.console
     numbers = {item: number for number, item in enumerate(todo, 1)}
-    undone, missed = dict.fromkeys(todo), dict.fromkeys(todo)
-    codes: list[int] = []
-    statuses = Counter[str]()
-    started = time.perf_counter()
     jobs = arguments.jobs if arguments.max_memory is None else 1  # the plan does not count pictures that wait in memory
 
     def stage(item: Item, text: str, share: float) -> None:
         if jobs == 1:  # else another picture is being worked on
             console.stage(numbers[item], len(todo), item.input.name, text, share)
 
-    def read(item: Item) -> Loaded | None:
-        """None where another process has written the result meanwhile, and --skip-existing is given."""
-        if item.problem:
-            raise item.problem
-        if _has_appeared(verb, item):
-            return None
-        stage(item, "reading", 0.0)
-        return verb.read(item)
+    def progress(item: Item) -> Progress | None:
+        return console.progress(numbers[item], len(todo), item.input.name)
 
-    def work(item: Item, loaded: Loaded | None) -> Result | None:
-        if loaded is None:
-            return None
-        return verb.work(item, loaded, console.progress(numbers[item], len(todo), item.input.name))
+    steps = Steps(verb, stage, progress)
+    why = verb.use_device()
+    console.detail(f"device {verb.device} ({why}), {devices.set_threads(arguments.threads)} CPU threads")
+    _start(verb)
+    return run(todo, steps.read, steps.work, steps.write, stop, jobs, arguments.keep_going)
 
-    def write(item: Item, result: Result | None) -> str:
-        if result is None:
-            return SKIPPED
-        stage(item, "writing", 1.0)
-        make_folders(item.outputs.values())
-        try:
-            return verb.write(item, result)
-        except InputError as error:
-            if error.cure is Cure.OVERWRITE and _has_appeared(verb, item):
-                return SKIPPED
-            raise
 
-    with suppress(KeyboardInterrupt):  # of a signal, which `stop` has seen: then no picture is begun
-        import_torch()
-        why = verb.use_device()
-        console.detail(f"device {verb.device} ({why}), {devices.set_threads(arguments.threads)} CPU threads")
-        _start(verb)
-    with stop.hold():  # what is said and listed at the end is so after a signal too
-        _say_shard(verb, items)
-        if arguments.report:
-            console.report = Writer(as_path(arguments.report), verb.shard, len(items))
-        for item in items:
-            if item.skipped:
-                console.record(report.record(verb, item, "skipped"))
-        if not several and items and not todo:
-            console.say(f"{items[0].input} has no mask: skipped" if items[0].unmasked else f"{items[0].output} exists: skipped")
+def _followed(
+    verb: AnyVerb, items: list[Item], todo: list[Item], outcomes: Iterable[Outcome[str]], several: bool, stop: Stop
+) -> int:
+    """Says and records what becomes of each picture, then what became of all; returns the exit code."""
+    arguments, console, started = verb.arguments, verb.console, time.perf_counter()
+    numbers = {item: number for number, item in enumerate(todo, 1)}
+    undone, missed = dict.fromkeys(todo), dict.fromkeys(todo)
+    codes: list[int] = []
+    statuses = Counter[str]()
+    _say_shard(verb, items)
+    if arguments.report:
+        console.report = Writer(as_path(arguments.report), verb.shard, len(items))
+    for item in items:
+        if item.skipped:
+            console.record(report.record(verb, item, "skipped"))
+    if not several and items and not todo:
+        console.say(f"{items[0].input} has no mask: skipped" if items[0].unmasked else f"{items[0].output} exists: skipped")
+    try:
         with console.bar(len(todo)):
-            for done in run(todo, read, work, write, stop, jobs, arguments.keep_going):
+            for done in outcomes:
                 del missed[done.item]
                 if done.error is None:
                     del undone[done.item]
+                if arguments.cluster:
+                    console.stage(len(todo) - len(missed), len(todo), done.item.input.name, "done", 1.0)
                 code = _report(verb, done, f"[{numbers[done.item]}/{len(todo)}] " if several else "")
                 codes += [code] if code else []
                 done.item.skipped = done.result == SKIPPED
                 if not done.item.skipped:
                     statuses["done" if not code else "interrupted" if code == INTERRUPTED else "failed"] += 1
-        if not stop.asked:
-            codes += _finish(verb, [item for item in items if item not in undone])
-        for item in missed:
-            console.record(report.record(verb, item, "not reached"))
-        if arguments.failed_list:
-            write_list(as_path(arguments.failed_list), undone)
-        if several:
-            listed = arguments.failed_list if undone else None
-            console.say(report.summary(items, statuses, len(missed), time.perf_counter() - started, listed))
-        elif missed:
-            console.failure(KeyboardInterrupt())
-        console.close_report()
+    except ClusterError as error:
+        codes.append(console.failure(error)[0])
+    if not stop.asked:
+        codes += _finish(verb, [item for item in items if item not in undone])
+    for item in missed:
+        console.record(report.record(verb, item, "not reached"))
+    if arguments.failed_list:
+        write_list(as_path(arguments.failed_list), undone)
+    if several:
+        listed = arguments.failed_list if undone else None
+        console.say(report.summary(items, statuses, len(missed), time.perf_counter() - started, listed))
+    elif missed and stop.asked:
+        console.failure(KeyboardInterrupt())
+    console.close_report()
     return INTERRUPTED if stop.asked else report.exit_code(codes, several, _is_idle(verb, items)) or int(console.lost)
-
-
-def _has_appeared(verb: AnyVerb, item: Item) -> bool:
-    """Whether another process has written the result since the plan was made, with --skip-existing."""
-    return bool(verb.arguments.skip_existing and item.output != STDIO and item.output.is_file())
 
 
 def _start(verb: AnyVerb) -> None:
@@ -194,10 +191,7 @@ def _report(verb: AnyVerb, done: Outcome[str], count: str) -> int:
     """One picture's line and record; returns its exit code."""
     code, status, line, console = 0, done.result or "", None, verb.console
     if done.error is not None:
-        cure = ""
-        if is_out_of_memory(done.error) and (needed := verb.estimate(done.item)):
-            cure = f" (the estimate was {memory.in_words(needed)}; {verb.less.format('')})"
-        error = with_cure(done.error, verb) if isinstance(done.error, Exception) else done.error
+        error, cure = in_words(verb, done.item, done.error)
         code, line = console.failure(error, str(done.item.input), cure)
         status = "interrupted" if code == INTERRUPTED else "failed"
     else:
@@ -205,6 +199,6 @@ def _report(verb: AnyVerb, done: Outcome[str], count: str) -> int:
         written = f"{done.item.output} was written by another process meanwhile: skipped"
         console.say(count + (written if status == SKIPPED else f"{done.item.output}: {status} in {done.seconds:.1f} s{remark}"))
     facts = {"error": line, "seconds": round(done.seconds, 3), "peak_memory_bytes": done.peak} | verb.facts.get(done.item, {})
-    hashed = report.digest(done.item.output) if console.has_records and not code else None
+    hashed = done.digest or (report.digest(done.item.output) if console.has_records and not code else None)
     console.record(report.record(verb, done.item, status) | facts | {"sha256": hashed, "exit_code": code})
     return code

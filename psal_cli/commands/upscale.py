@@ -188,14 +188,9 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
         networks, size = self._prepared(header := self.header(item))
         plan = self._plan(item, header, networks, size)
         self.console.detail(f"{item.input}: {plan.text}")
-        picture = read_picture(item.input, self.arguments.max_pixels, floats=True)
+        picture = read_picture(item.input, self.arguments.max_pixels)
         check_holds(picture, item.output, self.encoding(item, picture.format))
         return Loaded(picture, plan, size)
-
-    def header(self, item: Item) -> Header:
-        from psal_cli.image import read_header
-
-        return read_header(item.input, self.arguments.max_pixels, floats=True)
 
     def _prepared(self, header: Header) -> tuple[tuple[Network, ...], tuple[int, int]]:
         """The networks that a plan counts with, and the size of the result."""
@@ -258,6 +253,10 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
             write_picture(enlarged_side_by_side(result.before, result.after), path, force)
         write_picture(result.after, item.output, force, self.encoding(item, result.before.format))
         return "done"
+
+    def needed(self, item: Item) -> int:
+        networks, size = self._prepared(header := self.header(item))
+        return self._plan(item, header, networks, size).bytes
 
     def preview(self, item: Item) -> dict[str, object]:
         from psal_cli.verbs.upscale import time_model

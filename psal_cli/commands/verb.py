@@ -58,6 +58,7 @@ class AnyVerb(ABC):
     if_masked = False  # whether pictures without a mask are left out
     results = 1  # of each picture
     shard = ALL  # of the pictures, those that are worked on
+    checks_memory = True  # whether a plan must fit into what is free here
     cpu_only: str | None = None  # what runs on the CPU only, in words; None where CUDA can be used
 
     def __init__(self, arguments: Arguments, console: Console):
@@ -70,6 +71,10 @@ class AnyVerb(ABC):
     @abstractmethod
     def start(self) -> None:
         """What is to be done once, before the first picture."""
+
+    @abstractmethod
+    def needed(self, item: Item) -> int:
+        """The most bytes that the work on a picture takes, by the header of its file. Raises PsalError."""
 
     @abstractmethod
     def preview(self, item: Item) -> dict[str, object]:
@@ -114,7 +119,7 @@ class AnyVerb(ABC):
         from psal_cli import memory
 
         self.estimates[item] = plan.bytes
-        if self.arguments.max_memory is not None:  # who names a limit may know more, of swap for instance
+        if not self.checks_memory or self.arguments.max_memory is not None:  # who names a limit may know more, e.g. of swap
             return plan
         try:
             memory.check_available(plan.bytes)

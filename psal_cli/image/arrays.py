@@ -1,7 +1,8 @@
 """Pictures as the library takes them from its caller and gives them back: one numpy array each.
 
-An array is `[H, W]` (grey), `[H, W, 2]` (grey and alpha), `[H, W, 3]` or `[H, W, 4]`, uint8, uint16 or float32 in [0, 1]. The
-verbs work on colours `[H, W, C]`, C = 1 or 3, and alpha `[H, W]` apart: `split` and `joined` lead from one to the other.
+An array is `[H, W]` (grey), `[H, W, 2]` (grey and alpha), `[H, W, 3]` or `[H, W, 4]`, uint8, uint16 or float32. White is 255,
+65535 or 1; floats may go beyond it, and below 0. The verbs work on colours `[H, W, C]`, C = 1 or 3, and alpha `[H, W]` apart:
+`split` and `joined` lead from one to the other.
 """
 
 from typing import NamedTuple
@@ -36,28 +37,25 @@ class Layers(NamedTuple):
         return None if self.alpha is None else self.alpha > half_of(self.alpha.dtype)
 
 
-def split(image: npt.ArrayLike, what: str = "image", bounded: bool = True) -> Layers:
+def split(image: npt.ArrayLike, what: str = "image") -> Layers:
     """Colours and alpha of a picture.
 
     Args:
         image: whatever `np.asarray` makes an array of: see above.
         what: the name of the argument, for errors.
-        bounded: floats must lie in [0, 1].
 
     Raises:
-        InvalidValueError: another shape or dtype, no pixels, floats that are not finite, or outside [0, 1] and `bounded`.
+        InvalidValueError: another shape or dtype, no pixels, floats that are not finite.
     """
     array = np.asarray(image)
     if array.dtype.name not in DEPTHS:
-        raise InvalidValueError(what, f"an array of {array.dtype}", "uint8, uint16 or float32 in [0, 1]")
+        raise InvalidValueError(what, f"an array of {array.dtype}", "uint8, uint16 or float32, white = 1")
     if array.ndim not in (2, 3) or (array.ndim == 3 and not 1 <= array.shape[2] <= 4) or not array.size:
         raise InvalidValueError(what, f"an array of shape {list(array.shape)}", "[H, W], [H, W, 3] or [H, W, 4]")
     if array.dtype.kind == "f":
         least, most = float(array.min()), float(array.max())
-        if not bounded and not (np.isfinite(least) and np.isfinite(most)):
+        if not (np.isfinite(least) and np.isfinite(most)):
             raise InvalidValueError(what, "an array with NaN or infinity", "finite values")
-        if bounded and not (least >= 0 and most <= 1):  # NaN too
-            raise InvalidValueError(what, f"an array of values from {least:g} to {most:g}", "values in [0, 1]")
     if array.ndim == 2:
         array = array[..., None]
     if array.shape[2] % 2:
@@ -81,7 +79,7 @@ def replaced(
 
     Args:
         array: see above; its alpha stays. mask: bool [H, W].
-        values: float32 [n, C] in [0, 1], rounded and clipped to the array's dtype.
+        values: float32 [n, C], white = 1, rounded and clipped where the array has integers.
         share: float32 [H, W] in [0, 1], how much of its value a pixel inside the mask takes; default all.
 
     Raises:
@@ -98,7 +96,7 @@ def replaced(
     if share is not None:
         part = share.reshape(-1)[inside, None]
         values = part * values + (1 - part) * flat[inside]
-    flat[inside] = (np.rint(values) if array.dtype.kind == "u" else values).clip(0, white).astype(array.dtype)
+    flat[inside] = (np.rint(values).clip(0, white) if array.dtype.kind == "u" else values).astype(array.dtype)
     return out
 
 
@@ -106,6 +104,11 @@ def white_of(dtype: npt.DTypeLike) -> int:
     """The value of white: 255, 65535 or 1."""
     dtype = np.dtype(dtype)
     return int(np.iinfo(dtype).max) if dtype.kind == "u" else 1
+
+
+def within_white(pixels: np.ndarray) -> np.ndarray:
+    """Pixels with floats beyond black or white clipped; integers without a copy."""
+    return pixels.clip(0, 1) if pixels.dtype.kind == "f" else pixels
 
 
 def half_of(dtype: npt.DTypeLike) -> float:

@@ -22,7 +22,8 @@ def _decoding(dtype: str) -> np.ndarray:
 
 
 def _decoded(encoded: np.ndarray) -> np.ndarray:
-    return np.asarray(np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4), np.float32)
+    bent = ((np.maximum(encoded, 0.04045) + 0.055) / 1.055) ** 2.4
+    return np.asarray(np.where(encoded <= 0.04045, encoded / 12.92, bent), np.float32)
 
 
 def _linear_light(pixels: np.ndarray) -> np.ndarray:
@@ -64,7 +65,8 @@ def lab(pixels: np.ndarray) -> np.ndarray:
 def coloured(pixels: np.ndarray, chroma: np.ndarray) -> np.ndarray:
     """The luminance of some pixels with other colours.
 
-    Colours that the screen cannot show at that luminance are made paler until it can: clipping would change the light.
+    Colours that the screen cannot show at that luminance are made paler until it can: clipping would change the light. What is
+    beyond black or white has none.
 
     Args:
         pixels: uint8, uint16 or float32 [H, W, 1 or 3], as sRGB; only its luminance counts.
@@ -75,7 +77,10 @@ def coloured(pixels: np.ndarray, chroma: np.ndarray) -> np.ndarray:
     """
     light = luminance(pixels)[..., None]
     rgb = _linear(light, chroma)
-    return to_depth(encoded(light + _share(light, rgb) * (rgb - light)), pixels.dtype)
+    made = light + _share(light, rgb) * (rgb - light)
+    out = to_depth(encoded(made), pixels.dtype)
+    beyond = (light < 0) | (light > 1)
+    return np.where(beyond, _encoded(made), out) if pixels.dtype.kind == "f" and beyond.any() else out
 
 
 def _linear(light: np.ndarray, chroma: np.ndarray) -> np.ndarray:
@@ -99,10 +104,13 @@ def _share(light: np.ndarray, rgb: np.ndarray) -> np.ndarray:
 
 def encoded(linear: np.ndarray) -> np.ndarray:
     """Linear light as sRGB encodes it, both 0 to 1; clipped."""
-    linear = linear.clip(0, 1)
-    return np.where(
-        linear <= 0.0031308, linear * np.float32(12.92), np.float32(1.055) * linear ** np.float32(1 / 2.4) - np.float32(0.055)
-    )
+    return _encoded(linear.clip(0, 1))
+
+
+def _encoded(linear: np.ndarray) -> np.ndarray:
+    """The same, going on beyond both."""
+    bent = np.float32(1.055) * np.maximum(linear, 0) ** np.float32(1 / 2.4) - np.float32(0.055)
+    return np.where(linear <= 0.0031308, linear * np.float32(12.92), bent)
 
 
 def _bent(light: np.ndarray) -> np.ndarray:

@@ -98,7 +98,8 @@ def foreign(path: Path, head: bytes) -> str | None:
 
 def floating_point(path: Path, what: str) -> str:
     """The refusal of a file of floating-point numbers. what: its format and kind."""
-    return f"{path} has floating-point numbers ({what}), psal reads 8-bit and 16-bit integers: export it as a 16-bit TIFF or PNG"
+    cure = "export it as a TIFF file, of floats or of 16 bits"
+    return f"{path} has floating-point numbers ({what}), which psal reads from TIFF files of grey or RGB only: {cure}"
 
 
 def readable() -> str:

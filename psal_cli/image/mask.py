@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from psal_cli.errors import Cure, InputError
+from psal_cli.image.arrays import to_depth
 from psal_cli.image.painting import region
 from psal_cli.image.reading import MAX_PIXELS, read_header, read_plain
 from psal_cli.image.shapes import Shape, shapes_region
@@ -134,7 +135,9 @@ def _is_layer(pixels: np.ndarray, alpha: np.ndarray, varies: bool) -> bool:
 
 
 def _high(values: np.ndarray) -> np.ndarray:
-    """uint8: the high bytes of uint16."""
+    """uint8: the high bytes of uint16, floats rounded."""
+    if values.dtype.kind == "f":
+        return to_depth(values, np.uint8)
     return values if values.dtype == np.uint8 else (values >> 8).astype(np.uint8)
 
 

@@ -43,7 +43,7 @@ class Picture:
 
     def with_array(self, array: np.ndarray) -> "Picture":
         """This picture with the pixels, and the alpha, of an array as the library returns it. Views, no copies."""
-        return replace(self, **split(array, bounded=False)._asdict())
+        return replace(self, **split(array)._asdict())
 
     def filled_inside(self, hole: npt.NDArray[np.bool_]) -> "Picture":
         """This picture, which only inside `hole`, bool [H, W], differs from the file it came from: its gain map is filled there.

@@ -54,32 +54,32 @@ PHOTOMETRICS = {
 CURE = "save it as RGB or grey with 8 or 16 bits"
 
 
-def read_header(path: str | Path, max_pixels: int = MAX_PIXELS, profiles: bool = True, floats: bool = False) -> Header:
+def read_header(path: str | Path, max_pixels: int = MAX_PIXELS, profiles: bool = True) -> Header:
     """Reads what a file says of its picture, without decoding it. Raises InputError for all that shows there.
 
-    profiles: CMYK needs one that can be used; floats: see `read_picture`.
+    profiles: CMYK needs one that can be used.
     """
     path = Path(path)
     with opened(path) as (file, name):
-        if floats and name == "TIFF" and (tiff := float_tiff.float_tiff(file)):
+        if name == "TIFF" and (tiff := float_tiff.float_tiff(file)):
             _check_size(*tiff.size, path, max_pixels)
             return tiff.header
         header = _header(file, name, path, max_pixels, profiles)
         return _turned(header, file, path)
 
 
-def read_picture(path: str | Path, max_pixels: int = MAX_PIXELS, floats: bool = False) -> Picture:
-    """Reads a JPEG, PNG, TIFF, WebP, AVIF, BMP, HEIC or JPEG XL file, 8 or 16 bits, grey or colour, with or without alpha.
+def read_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Reads a JPEG, PNG, TIFF, WebP, AVIF, BMP, HEIC or JPEG XL file, 8 or 16 bits, grey or colour, with or without alpha; of
+    TIFF files also floating-point numbers, as float32 with white = 1, values beyond it as they are.
 
     The orientation tag is applied and reset. A palette becomes red, green, blue (and alpha); CMYK is converted to sRGB
     through its ICC profile. What is not kept (further frames, bits) is logged as a warning.
-    floats: TIFF files of floating-point numbers are read too, as float32 with white = 1, values beyond it as they are.
-    Raises InputError: no such file, no picture, damaged, more than `max_pixels` (checked before decoding), floating-point
-    or more than 16 bits, CMYK without a profile, another colour space, a plugin that is not installed.
+    Raises InputError: no such file, no picture, damaged, more than `max_pixels` (checked before decoding), other numbers than
+    these, CMYK without a profile, another colour space, a plugin that is not installed.
     """
     path = Path(path)
     with opened(path) as (file, name):
-        if floats and name == "TIFF" and (tiff := float_tiff.float_tiff(file)):
+        if name == "TIFF" and (tiff := float_tiff.float_tiff(file)):
             _check_size(*tiff.size, path, max_pixels)
             return float_tiff.picture(tiff, file, path)
         header = _header(file, name, path, max_pixels)
@@ -95,6 +95,10 @@ def read_picture(path: str | Path, max_pixels: int = MAX_PIXELS, floats: bool = 
 def read_plain(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, np.ndarray | None]:
     """The upright pixels and alpha as `read_picture` reads them, of CMYK without a profile too; for masks."""
     with opened(path) as (file, name):
+        if name == "TIFF" and (tiff := float_tiff.float_tiff(file)):
+            _check_size(*tiff.size, path, max_pixels)
+            with float_tiff.opened(tiff, file) as image:
+                return float_tiff.arrays(tiff, image, path)
         header = _header(file, name, path, max_pixels, profiles=False)
         with _image(file, name) as image:
             return decoded(image, header, file, path)[:2]

@@ -98,7 +98,7 @@ class Pyramid:
             seen, inside = np.ascontiguousarray(known[view]), hole[view]
             # Without texture smooth patches would fit best: what is expected of colours deep in a hole has none of its own.
             texture = GUIDE_WEIGHT * blurred(_expected_texture(seen[..., colours:], inside))
-            features = guide(np.ascontiguousarray(seen[..., :colours]), inside)
+            features = guide(seen[..., :colours].clip(0, 1), inside)  # what its network was trained on
             if maps is None:
                 maps = np.zeros((*hole.shape, TEXTURES + features.shape[2]), np.float32)
             np.concatenate([texture, features], 2, out=maps[view])

@@ -27,7 +27,7 @@ QUERIES, KEYS = 192, 1024  # of each crop, in a step
 TEXTURE = 6.0
 ROUGHNESS = 5  # pixels: side of the squares whose mean gradient is compared
 # Of the softmax over squared distances. The search takes the nearest patch, not a mean over near ones; with 1 the bound of the
-# features (networks.learned_copying) keeps the choice too soft: the expected error falls by 4 % when the same features are sharper.
+# features (networks.learned_copying) keeps the choice too soft: sharper, the same features have an expected error 4 % lower.
 SHARPNESS = 4.0
 LIKELIHOOD = 0.2  # of the likelihood beside the expected error
 DECAY = 0.999  # of the running mean of the weights

@@ -37,7 +37,7 @@ def png_of(image: np.ndarray) -> bytes:
     if scale < 1:
         size = max(round(width * scale), 1), max(round(height * scale), 1)
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    pixels, alpha = split(image, bounded=False)
+    pixels, alpha = split(image)
     out = BytesIO()
     Image.fromarray(joined(rounded(pixels), None if alpha is None else rounded(alpha))).save(out, "PNG")
     return out.getvalue()

@@ -66,8 +66,8 @@ def colorize(
     Its luminance is kept but for rounding.
 
     Args:
-        image: [H, W], [H, W, 3] or [H, W, 4], uint8, uint16 or float32 in [0, 1], sRGB; whatever `np.asarray` makes such an array
-            of. Only its luminance and alpha count.
+        image: [H, W], [H, W, 3] or [H, W, 4], uint8, uint16 or float32, sRGB; whatever `np.asarray` makes such an array of. Only
+            its luminance and alpha count. Floats beyond black (0) and white (1) keep their luminance and stay grey.
         references: colour pictures, [h, w, 3] or [h, w, 4] each, of any sizes and any of these dtypes. What is more transparent
             than opaque lends no colours. There may be none where there are hints.
         hints: strokes of colour on transparency, [H, W, 4] of the picture's size. These colours hold where they are painted, and

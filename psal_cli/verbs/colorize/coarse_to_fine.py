@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from psal_cli import weights
-from psal_cli.image.arrays import white_of
+from psal_cli.image.arrays import white_of, within_white
 from psal_cli.image.cielab import coloured, lab, lightness
 from psal_cli.networks.fusion import FusionNetwork
 from psal_cli.patchmatch.pyramid import STRIP
@@ -153,7 +153,7 @@ def applied(pixels: np.ndarray, predicted: ChromaEstimate, strength: float = 1.0
     enlarged = None if chroma.shape[:2] == size else JointBilateralUpsampling(chroma, predicted.light, size)
     for top, bottom, *_ in strips(size[0], rows_within(STRIP, size[1])):
         rows = pixels[top:bottom]
-        colours = chroma[top:bottom] if enlarged is None else enlarged.rows(top, bottom, lightness(rows))
+        colours = chroma[top:bottom] if enlarged is None else enlarged.rows(top, bottom, lightness(within_white(rows)))
         out[top:bottom] = coloured(rows, colours)
         if meter:
             meter.spend(APPLY * rows[..., 0].size)
@@ -187,8 +187,7 @@ def coarse_size(size: tuple[int, int]) -> tuple[int, int]:
 
 def resized_picture(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Pixels [H, W, C] at (height, width), inside their range."""
-    out = _resized(pixels, size)
-    return out.clip(0, 1) if out.dtype.kind == "f" else out  # the cubic kernel overshoots; OpenCV clips integers itself
+    return within_white(_resized(within_white(pixels), size))  # the cubic kernel overshoots; OpenCV clips integers itself
 
 
 def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -206,8 +205,8 @@ def _reduced(reference: np.ndarray, visible: np.ndarray | None, factor: int) -> 
         return lab(resized_picture(reference, (height, width))), None
     # Hidden colours must not be mixed into visible ones; where all is hidden stands the mean of what is not.
     share = visible[..., None].astype(np.float32)
-    mean = reference[visible].mean(0) if visible.any() else reference.reshape(-1, 3).mean(0)
-    less, weight = _resized(np.float32(reference) * share, (height, width)), _resized(share, (height, width))
+    mean = within_white(reference[visible] if visible.any() else reference.reshape(-1, 3)).mean(0)
+    less, weight = _resized(np.float32(within_white(reference)) * share, (height, width)), _resized(share, (height, width))
     colours = np.where(weight > 0.01, less / weight.clip(0.01), mean).clip(0, white_of(reference.dtype))
     if reference.dtype.kind == "u":
         colours = np.rint(colours)

@@ -8,7 +8,7 @@ from torch import nn
 
 from psal_cli import weights as stored
 from psal_cli.attention import FullAttention, LocalAttention, PSAttention
-from psal_cli.image.arrays import to_depth, white_of
+from psal_cli.image.arrays import to_depth, white_of, within_white
 from psal_cli.image.cielab import lab, lightness, tone
 from psal_cli.networks.colorization import ColorizationNetwork
 from psal_cli.verbs.colorize.coarse_to_fine import ChromaEstimate
@@ -77,6 +77,7 @@ def _levelled(reference: np.ndarray) -> np.ndarray:
     The network was trained with the mean of the channels for a grey picture, as in the paper; those of users are grey by
     luminance. In what it makes of a levelled reference the mean stands for the luminance, until it is moved back.
     """
+    reference = within_white(reference)
     shares = reference.astype(np.float32) / white_of(reference.dtype)
     return np.asarray(shares + (tone(reference) - shares.mean(2))[..., None])
 

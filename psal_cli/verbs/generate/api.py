@@ -45,8 +45,8 @@ def generate(
     generation", ICIP 2022.
 
     Args:
-        image: the reference, [H, W], [H, W, 3] or [H, W, 4], uint8, uint16 or float32 in [0, 1]; whatever `np.asarray` makes
-            such an array of. Alpha is made anew with the colours.
+        image: the reference, [H, W], [H, W, 3] or [H, W, 4], uint8, uint16 or float32; whatever `np.asarray` makes such an array
+            of. Alpha is made anew with the colours. Floats beyond black (0) and white (1) are compared and mixed compressed.
         options: see `GenerateOptions`; changes: single options by name, which override it.
         keep: bool [H, W], True = hold this pixel of the reference in place. The reference lies in the middle of a sample of
             another size, its corner on a multiple of 2^(levels - 1) pixels.

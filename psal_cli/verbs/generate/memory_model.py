@@ -52,6 +52,7 @@ def plan(
     channels, itemsize = reference.channels + reference.alpha, reference.bits // 8
     features = 4 * (channels + TEXTURES)
     floats = (4 + itemsize) * channels * read_pixels * reference.alpha  # with alpha: floats, and colours and alpha as one array
+    floats += 2 * itemsize * channels * read_pixels * (reference.bits == 32)  # compressed beyond white, and what that takes
     finest = (features + TABLE) * read_pixels + (2 * features + FIELD + COHERENCE * coherence) * made_pixels
     halves = features * read_pixels // 3 * (levels > 1)
     working = floats + max(finest + halves // 4, halves)

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 
 from psal_cli.errors import InvalidValueError
 from psal_cli.image.arrays import to_depth, white_of
+from psal_cli.image.extended_range import compressed, expanded, is_extended, limits
 from psal_cli.patchmatch.pyramid import Pyramid, floats
 from psal_cli.patchmatch.synthesis import Key
 from psal_cli.verbs.generate import transport
@@ -167,7 +168,8 @@ def halved(size: tuple[int, int], times: int) -> tuple[int, int]:
 
 
 def _known(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
-    """What is compared and mixed: the pixels; with alpha float32 [H, W, C + 1], colours multiplied by it, and it."""
+    """What is compared and mixed: the pixels, compressed; with alpha float32 [H, W, C + 1], colours multiplied by it, and it."""
+    pixels = compressed(pixels)
     if alpha is None:
         return pixels
     out = np.concatenate([floats(pixels), floats(alpha)[..., None]], 2)
@@ -232,7 +234,10 @@ def _sample(state: SampleState, pixels: np.ndarray, alpha: np.ndarray | None, ke
         share = made[..., pixels.shape[2]]
         colours = colours / np.maximum(share, 1 / (white_of(alpha.dtype) if alpha.dtype.kind == "u" else FAINTEST))[..., None]
         share = to_depth(share, alpha.dtype)
-    colours = to_depth(colours, pixels.dtype)
+    if is_extended(pixels):
+        colours = expanded(colours.clip(*limits(compressed(pixels)))).astype(pixels.dtype)
+    else:
+        colours = to_depth(colours, pixels.dtype)
     if kept:
         there, here = overlap(kept.corner, state.size, (pixels.shape[0], pixels.shape[1]))
         same = kept.mask[there]

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from psal_cli.errors import InvalidValueError, MemoryLimitError
 from psal_cli.image.arrays import Layers, Pixels, replaced, split
+from psal_cli.image.extended_range import compressed, expanded
 from psal_cli.verbs.hooks import Cancel, Progress, watched
 from psal_cli.verbs.inpaint import memory_model
 from psal_cli.verbs.inpaint.completion import NothingToCopyError
@@ -72,8 +73,9 @@ def inpaint(
     2202.03163).
 
     Args:
-        image: [H, W], [H, W, 3] or [H, W, 4], uint8, uint16 or float32 in [0, 1]; whatever `np.asarray` makes such an array of.
-            Alpha stays as it is. Colours under full transparency are not copied.
+        image: [H, W], [H, W, 3] or [H, W, 4], uint8, uint16 or float32; whatever `np.asarray` makes such an array of. Alpha stays
+            as it is. Colours under full transparency are not copied. Floats may go beyond black (0) and white (1): patches are
+            compared, and copies joined, with such values compressed; networks see them clipped.
         mask: bool [H, W], True = fill; any number of holes of any size, also at the border. Or float32 [H, W] in [0, 1], how
             much of the fill each pixel takes: what is above 0 is filled, and mixed with what was there.
         options: see `InpaintOptions`; changes: single options by name, which override it.
@@ -110,7 +112,8 @@ def inpaint(
     reach = options.reach
     if max_memory is not None:
         reach = _reach(layers, hole, options, max_memory, source=barred is not hole, soft=share is not None)
-    pixels = layers.pixels if visible is None else covered(layers.pixels, visible, hole)
+    pixels = compressed(layers.pixels)
+    pixels = pixels if visible is None else covered(pixels, visible, hole)
     network = (
         guide_for(options) if options.engine != "network" else own_painter(options) if options.painter else painter_for(options)
     )
@@ -120,7 +123,10 @@ def inpaint(
         if reach == options.reach:
             raise
         raise MemoryLimitError(f"the memory allowed suffices for {reach} pixels around each hole: {error}") from error
-    composed = replaced(np.asarray(image), hole, filled.values, share)
+    values = expanded(filled.values)
+    if filled.origins is not None and not options.blend and layers.pixels.dtype.kind == "f":  # exact copies
+        values = layers.pixels[filled.origins[:, 0], filled.origins[:, 1]]
+    composed = replaced(np.asarray(image), hole, values, share)
     device = "cpu" if network is None else network.device
     return InpaintResult(composed, hole, filled.origins, None if filled.origins is None else reach, device)
 

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from psal_cli import ops
+from psal_cli.image.extended_range import limits
 from psal_cli.patchmatch.pyramid import Floats, Guide, floats
 from psal_cli.patchmatch.regions import Box, Region, area, crop, part_boxes, windows
 from psal_cli.verbs.hooks import Meter, Progress, part_of
@@ -24,7 +25,7 @@ class Filled:
     """The result for the n pixels of a hole, in raster order.
 
     Attributes:
-        values: float32 [n, C] in [0, 1].
+        values: float32 [n, C], within black and white, or as far beyond as the picture goes.
         origins: int32 [n, 2], the (row, column) that each was copied from; None where a network drew them.
     """
 
@@ -43,8 +44,8 @@ def fill(
     """Fills a hole with patches of the rest of the picture (see `completion`), by a network, or by both.
 
     Args:
-        pixels: [H, W, C], uint8, uint16 or float32 in [0, 1], C 1 or 3. Of integers nothing larger is kept than they themselves
-            and what is worked on.
+        pixels: [H, W, C], uint8, uint16 or float32, C 1 or 3, compressed (`psal_cli.image.extended_range`). Of integers nothing
+            larger is kept than they themselves and what is worked on.
         hole: bool [H, W], True = fill; any number of parts of any size, also at the border.
         barred: bool [H, W], what may not be copied from, the hole among it.
         options: see `InpaintOptions`.
@@ -58,11 +59,11 @@ def fill(
         assert network is not None
         meter = Meter(progress, 1.0)
         meter.begin(1.0, f"{hole.shape[1]}x{hole.shape[0]}")
-        drawn = network(floats(pixels), hole).clip(0, 1)
+        drawn = network(floats(pixels).clip(0, 1), hole).clip(0, 1)
         meter.spend(1.0)
         return Filled(drawn, None)
     guide = network if options.engine == "combined" and isinstance(network, Guide) else None
-    inside = np.flatnonzero(hole)
+    inside, span = np.flatnonzero(hole), limits(pixels)
     values = np.empty((len(inside), pixels.shape[2]), np.float32)
     origins = np.empty((len(inside), 2), np.int32)
     boxes = windows(hole.shape, part_boxes(hole, options.patch_size) if options.reach else [], options.reach)
@@ -86,7 +87,7 @@ def fill(
             box, sources = parts.pop()
             origin: npt.NDArray[np.int32] = sources.numpy()
             place = np.searchsorted(inside, _places(hole[view], box, window, hole.shape[1]))
-            values[place] = _joined(pixels[view], hole[view], barred[view], box, origin, options.blend)
+            values[place] = _joined(pixels[view], hole[view], barred[view], box, origin, options.blend).clip(*span)
             origins[place] = origin + np.array([window[0], window[2]], np.int32)
     return Filled(values, origins)
 
@@ -102,4 +103,4 @@ def _joined(pixels: np.ndarray, hole: Region, barred: Region, box: Box, origin: 
     if not blend:
         return floats(pixels[origin[:, 0], origin[:, 1]])
     unknown = crop(hole, box)
-    return ops.compose(pixels, barred, unknown, origin, (box[0], box[2]), FIDELITY, STEPS, TOLERANCE).clip(0, 1)
+    return ops.compose(pixels, barred, unknown, origin, (box[0], box[2]), FIDELITY, STEPS, TOLERANCE)

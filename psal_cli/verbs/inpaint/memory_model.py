@@ -191,7 +191,8 @@ def _total_bytes(files: _Files, hole: _Extent, filling: int) -> int:
     masks = pixels * (max(files.mask_decoding, MASK) + files.source * (1 + 4 * files.soft))
     reading = max(memory.reading(pixels, channels, itemsize, head.alpha, head.format), picture + masks)
     result = (16 + 4 * channels) * hole.pixels  # places, colours and origins
-    shown = pixels * itemsize * channels if head.alpha else 0  # without the colours that are transparent
+    # Without the colours that are transparent; floats with what is beyond white compressed, and what that takes.
+    shown = pixels * itemsize * channels * (head.alpha + 2 * (head.bits == 32))
     joined = picture if head.alpha else 0  # colours and alpha as one array
     kept = picture + joined + pixels * (1 + 2 * files.source + head.alpha + 5 * files.soft) + result
     inspection = 7 * hole.bounds  # while its parts are found

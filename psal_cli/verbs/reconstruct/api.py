@@ -45,8 +45,9 @@ def reconstruct(
     nearest. If only one of the two pictures is grey they are compared by their luminance.
 
     Args:
-        image: [H, W], [H, W, 3] or [H, W, 4], uint8, uint16 or float32 in [0, 1], sRGB; whatever `np.asarray` makes such an array
-            of. Sides from patch_size on. Its alpha is passed on.
+        image: [H, W], [H, W, 3] or [H, W, 4], uint8, uint16 or float32, sRGB; whatever `np.asarray` makes such an array of. Sides
+            from patch_size on. Its alpha is passed on. Floats beyond black (0) and white (1) are compared compressed, and mixed
+            as they are.
         reference: the same, of any size. What is more transparent than opaque is not used; a patch needs all of its pixels.
         options: see `ReconstructOptions`; changes: single options by name, which override it.
         progress: called with the share of the work that is done, from 0 to 1, and with what is being done: before and after the

@@ -45,6 +45,7 @@ def plan(
     kept += given * (key.bits // 8) * (key.channels + 1) * key.alpha  # colours and alpha as one array
     compared = query.channels if query.channels == key.channels else 1
     features = 4 * (compared * (asked + given) + key.channels * (given if compared != key.channels else 0))
+    features += sum(8 * x.channels * x.width * x.height * (x.bits == 32) for x in (query, key))  # compressed beyond white
     if attention == "full":
         patches, gathered = 4 * (compared + 1) * patch_size**2 * given, 8 * patch_size**2 * given
         working = features + PLACES * given + 8 * key.channels * asked + patches + max(gathered, 4 * CHUNK)

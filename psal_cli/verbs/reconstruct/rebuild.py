@@ -10,6 +10,7 @@ from psal_cli.attention import full_attention, ps_attention
 from psal_cli.errors import InvalidValueError
 from psal_cli.image.arrays import white_of
 from psal_cli.image.cielab import tone
+from psal_cli.image.extended_range import compressed, is_extended, limits
 from psal_cli.ops.search import valid_keys
 from psal_cli.patchmatch.pyramid import floats
 from psal_cli.verbs.reconstruct.options import ReconstructOptions
@@ -47,7 +48,7 @@ def rebuild(
     """
     patch_size = options.patch_size
     query_map, key_map = _compared(query, key)
-    value = key_map if key_map.shape[1] == key.shape[2] else _shares(key)
+    value = key_map if key_map.shape[1] == key.shape[2] and not is_extended(key) else _shares(key)
     query_map, key_map, value = (x.to(options.device) for x in (query_map, key_map, value))
     mask = None if visible is None or visible.all() else torch.from_numpy(visible)[None].to(options.device)
     if mask is not None and not valid_keys(mask, patch_size).any():
@@ -64,17 +65,17 @@ def rebuild(
                 seed=options.seed, return_field=True,
             )  # fmt: skip
             nnf = field.nnf[0].cpu().numpy()
-    shares = out[0].clamp_(0, 1)
+    shares = out[0].clamp_(*limits(key))
     if query.dtype.kind == "u":
-        shares = shares.mul_(white_of(query.dtype)).round_()
+        shares = shares.clamp_(0, 1).mul_(white_of(query.dtype)).round_()
     return Rebuilt(shares.permute(1, 2, 0).cpu().numpy().astype(query.dtype), nnf)
 
 
 def _compared(query: np.ndarray, key: np.ndarray) -> tuple[Tensor, Tensor]:
-    """[1, C, H, W] in [0, 1] of each."""
+    """[1, C, H, W] of each, within black and white, or compressed beyond."""
     if query.shape[2] != key.shape[2]:
         return torch.from_numpy(tone(query))[None, None], torch.from_numpy(tone(key))[None, None]
-    return _shares(query), _shares(key)
+    return _shares(compressed(query)), _shares(compressed(key))
 
 
 def _shares(pixels: np.ndarray) -> Tensor:

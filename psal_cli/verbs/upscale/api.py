@@ -77,7 +77,7 @@ def upscale(
         ((24, 32, 3), (1, 2, 12, 16))
     """
     options = replace(options or UpscaleOptions(), **changes)
-    layers = split(image, bounded=False)
+    layers = split(image)
     if options.model == "auto" and options.weights is None:
         options = replace(options, model=model_for(layers.pixels))
     networks, size = prepared(layers.pixels.shape[1::-1], scale, options)

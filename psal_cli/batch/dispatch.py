@@ -1,0 +1,238 @@
+"""Hands the pictures of a batch to the workers of a Dask cluster, one task each, and follows them to their end."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future as Planned
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from psal_cli import memory
+from psal_cli.batch.clusters import GPU, MEMORY, ClusterError, Offer, offer
+from psal_cli.batch.inputs import Item
+from psal_cli.batch.runner import Outcome, Stop
+from psal_cli.errors import MemoryLimitError, PsalError
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+Answer = TypeVar("Answer")  # what a task returns
+
+RETRIES = 3  # after errors of Dask itself; after the death of a worker Dask has its own count, of three too
+POLL = 0.5  # seconds between looks at the cluster while nothing ends
+FRESH = 2.0  # seconds for which what the workers offer is taken for known
+AHEAD = 8  # pictures whose memory is planned before a worker is free
+READERS = 4  # threads that plan
+
+
+class Task(Protocol[Answer]):
+    """How one picture is handed out and what its answer means."""
+
+    def submit(self, item: Item, key: str, resources: dict[str, float], again: bool) -> Future[Answer]:
+        """again: an earlier attempt may have written some of the results."""
+
+    def settle(self, item: Item, answer: Answer, begun: int) -> Outcome[str] | None:
+        """begun: how many times a worker has begun this task. None where it must be done again."""
+
+
+@dataclass(eq=False)
+class _Attempt:
+    item: Item
+    key: str
+
+
+class Dispatch(Generic[Answer]):
+    """One run over the pictures. As many are handed out as workers are free, so that a worker that dies takes no other picture
+    with it than the one it is at."""
+
+    def __init__(
+        self,
+        client: Client,
+        name: str,
+        items: Sequence[Item],
+        task: Task[Answer],
+        needs: Callable[[Item], int],
+        stop: Stop,
+        keep_going: bool,
+        gpu: bool,
+        warn: Callable[[str], None],
+    ):
+        """needs: bytes that a picture takes, asked where workers declare their memory; name: of the run, and of the topic under
+        which workers log the keys of tasks that they begin; warn: says something to the user."""
+        self.client, self.name, self.task, self.needs = client, name, task, needs
+        self.stop, self.keep_going, self.gpu, self.warn = stop, keep_going, gpu, warn
+        self.waiting = deque(items)
+        self.planned: deque[tuple[Item, Planned[int] | None]] = deque()
+        self.running: dict[Future[Answer], _Attempt] = {}
+        self.suspects: deque[Item] = deque()  # whose workers died too often; perhaps by another picture's fault
+        self.alone: frozenset[str] | None = None  # the workers when a suspect was begun, alone
+        self.ended: SimpleQueue[Future[Answer]] = SimpleQueue()
+        self.begun = Counter[str]()
+        self.tries = Counter[Item]()
+        self.resources: dict[Item, dict[str, float]] = {}
+        self.count = 0
+        self.offer = offer(client, gpu)
+        self.asked = time.monotonic()
+
+    def outcomes(self) -> Iterator[Outcome[str]]:
+        """What became of each picture, as they end. A picture that a signal stopped has the error KeyboardInterrupt, those that
+        were not reached have no outcome. Raises ClusterError where the scheduler is lost."""
+        self.client.subscribe_topic(self.name, self._hear)
+        going = True
+        with ThreadPoolExecutor(READERS, "psal-plans") as self.pool:
+            try:
+                while not self.stop.asked and (self.running or (going and (self.waiting or self.planned or self.suspects))):
+                    try:
+                        with self.stop.hold(False):
+                            outcome = self._step(going)
+                    except KeyboardInterrupt:
+                        break
+                    if outcome is not None:
+                        going = self.keep_going or (going and outcome.error is None)
+                        yield outcome
+                yield from self._interrupted()
+            finally:
+                for _, plan in self.planned:
+                    if plan:
+                        plan.cancel()
+                with suppress(Exception):  # of a scheduler that has gone
+                    self.client.cancel(list(self.running), force=True)
+                    self.client.unsubscribe_topic(self.name)
+
+    def _hear(self, event: tuple[float, str]) -> None:
+        self.begun[str(event[1])] += 1
+
+    def _step(self, going: bool) -> Outcome[str] | None:
+        """Fills the workers, then waits until something ends."""
+        refused = self._fill() if going else None
+        if refused is not None:
+            return refused
+        try:
+            future = self.ended.get(timeout=POLL)
+        except Empty:
+            self._look()
+            return self._guilty()
+        return self._settled(future) if future in self.running else None
+
+    def _look(self, always: bool = True) -> None:
+        """Asks what the workers offer, if that was long ago. Raises ClusterError."""
+        if self.client.status not in ("running", "newly-created"):
+            raise self._lost()
+        if always or time.monotonic() - self.asked > FRESH:
+            before = self.offer
+            self.offer, self.asked = offer(self.client, self.gpu), time.monotonic()
+            if before.slots and not self.offer.slots:
+                self.warn("no worker is left: waiting for one to join")
+
+    def _lost(self) -> ClusterError:
+        left = len(self.running) + len(self.waiting) + len(self.planned) + len(self.suspects)
+        cure = "start the cluster again and repeat the command with --skip-existing"
+        return ClusterError(f"the scheduler has gone, {left} pictures are not done: {cure}")
+
+    def _fill(self) -> Outcome[str] | None:
+        """Hands out pictures while workers are free; returns what became of one that cannot be handed out."""
+        self._look(always=False)
+        if self.alone is not None:
+            return None
+        while len(self.running) < self.offer.slots and (pair := self._next()):
+            item, plan = pair
+            self.resources[item] = resources = {GPU: 1.0} if self.gpu else {}
+            try:
+                if plan is not None:
+                    resources[MEMORY] = float(self._checked(plan.result(), self.offer))
+            except Exception as error:
+                return Outcome(item, error=error)
+            self._submit(item)
+        if not (self.waiting or self.planned or self.running) and self.suspects:
+            self._look()
+            self.alone = self.offer.addresses
+            self._submit(self.suspects.popleft(), again=True)
+        return None
+
+    def _next(self) -> tuple[Item, Planned[int] | None] | None:
+        while self.waiting and len(self.planned) < AHEAD:
+            item = self.waiting.popleft()
+            self.planned.append((item, None if self.offer.memory is None else self.pool.submit(self.needs, item)))
+        return self.planned.popleft() if self.planned else None
+
+    @staticmethod
+    def _checked(needed: int, offered: Offer) -> int:
+        if offered.memory is not None and needed > offered.memory:
+            most = f"the largest worker gives {memory.at_most(offered.memory)}"
+            raise MemoryLimitError(f"it takes {memory.in_words(needed)} of memory, {most}: start fewer workers, or larger ones")
+        return needed
+
+    def _submit(self, item: Item, again: bool = False) -> None:
+        self.count += 1
+        attempt = _Attempt(item, f"{self.name}-{self.count}")
+        future = self.task.submit(item, attempt.key, self.resources[item], again)
+        self.running[future] = attempt
+        future.add_done_callback(self.ended.put)
+
+    def _settled(self, future: Future[Answer]) -> Outcome[str] | None:
+        """What became of a task that has ended, None where it is tried again."""
+        from distributed import KilledWorker
+
+        item, key = (attempt := self.running[future]).item, attempt.key
+        try:
+            if future.status in ("cancelled", "lost"):
+                raise self._lost()
+            outcome = self.task.settle(item, future.result(), self.begun[key])
+        except ClusterError:
+            raise
+        except KilledWorker:
+            return self._killed(future, item)
+        except Exception as error:
+            if self.client.status != "running":
+                raise self._lost() from error
+            self.tries[item] += 1
+            if self.tries[item] > RETRIES:
+                self._drop(future)
+                words = f"{item.input}: no worker could do it in {RETRIES + 1} attempts: {type(error).__name__}: {error}"
+                return Outcome(item, error=PsalError(" ".join(words.split())))
+            outcome = None
+        self._drop(future)
+        if outcome is None:
+            self._submit(item, again=True)
+        else:
+            del self.resources[item]
+        return outcome
+
+    def _killed(self, future: Future[Answer], item: Item) -> Outcome[str] | None:
+        """A picture at which several workers died is tried once more when all others are done, alone: another one that they had
+        at the same time may have killed them."""
+        if self.alone is None:
+            self._drop(future)
+            self.suspects.append(item)
+            return None
+        self._drop(future)
+        return Outcome(item, error=PsalError(f"{item.input}: each worker that was given it died, it is left out"))
+
+    def _guilty(self) -> Outcome[str] | None:
+        """A suspect at which, alone, another worker died."""
+        if self.alone is None or len(self.running) != 1 or self.alone <= self.offer.addresses:
+            return None
+        (future, attempt), *_ = self.running.items()
+        with suppress(Exception):
+            self.client.cancel([future], force=True)
+        return self._killed(future, attempt.item)
+
+    def _drop(self, future: Future[Answer]) -> None:
+        self.running.pop(future, None)
+        future.release()
+        if not self.running:
+            self.alone = None
+
+    def _interrupted(self) -> Iterator[Outcome[str]]:
+        """After a signal: tasks that had ended by then, and the others as interrupted."""
+        for future, attempt in list(self.running.items()):
+            outcome: Outcome[str] | None = None
+            if future.status == "finished":
+                with suppress(Exception):
+                    outcome = self.task.settle(attempt.item, future.result(timeout=POLL), self.begun[attempt.key])
+            yield outcome or Outcome(attempt.item, error=KeyboardInterrupt())
