@@ -333,6 +333,10 @@ REFUSED = {
         "grey.png: --ref is 97x72, expected one of 96x72, the size of the picture, with attention local",
     ),
     "neither reference nor hints": ([], "Missing option '--ref' or '--hints'"),
+    "a film on a cluster": (
+        ["--ref", "ref.png", "--previous", "--cluster", "tcp://127.0.0.1:1"],
+        "--previous and --cluster are mutually exclusive",
+    ),
     "the picture itself": (["--ref", "grey.png"], "grey.png is the picture itself, it has nothing to lend"),
     "a grey reference": (["--ref", "grey2.png"], "grey2.png is grey, it has no colours to borrow"),
     "hints of another size": (["--hints", "clear.png"], "--hints is 9x9, expected 96x72, the size of the picture"),

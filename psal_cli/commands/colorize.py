@@ -141,6 +141,8 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
         super().__init__(arguments, console)
         if not arguments.ref and arguments.hints is None:
             raise click.UsageError("Missing option '--ref' or '--hints': a colour picture of a similar scene, or painted colours")
+        if arguments.previous and arguments.cluster:
+            raise click.UsageError("--previous and --cluster are mutually exclusive: each frame waits for the one before")
         self.locks = {path: Lock() for path in map(as_path, arguments.ref)}  # a reference for all pictures is read once
         self.references_read: dict[Path, Picture] = {}
         self.before: Pixels | None = None  # the frame before in colour, for --previous

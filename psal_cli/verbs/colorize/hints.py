@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from psal_cli.errors import InvalidValueError
-from psal_cli.image.arrays import Layers
+from psal_cli.image.arrays import Layers, within_white
 from psal_cli.image.cielab import coloured, lab
 from psal_cli.verbs.colorize.coarse_to_fine import ChromaEstimate
 
@@ -67,8 +67,8 @@ def _area(strokes: Layers) -> npt.NDArray[np.bool_]:
 
 
 def _three(pixels: np.ndarray) -> np.ndarray:
-    """[H, W, 3] of [H, W, 1 or 3]."""
-    return pixels.repeat(3, 2) if pixels.shape[2] == 1 else pixels
+    """[H, W, 3] of [H, W, 1 or 3]; floats within black and white."""
+    return within_white(pixels.repeat(3, 2) if pixels.shape[2] == 1 else pixels)
 
 
 def hints_of(pixels: np.ndarray, visible: npt.NDArray[np.bool_], size: tuple[int, int]) -> Hints:
