@@ -9,7 +9,7 @@ from PIL import Image
 import psal_cli
 from psal_cli.errors import InputError, InvalidValueError
 from psal_cli.networks.semantics import SemanticNetwork
-from psal_cli.training import semantic_student
+from psal_cli.training import scene_crops, semantic_student
 from psal_cli.verbs.colorize import coarse_to_fine, matching, semantics
 from psal_cli.verbs.colorize.prior import colour_prior
 from psal_cli.verbs.colorize.semantics import CHANNELS, Semantics
@@ -95,7 +95,7 @@ def test_the_student_has_the_shapes_of_the_teacher():
 def test_no_crop_is_of_a_scene_that_the_bench_measures_by(load):
     pairs = load("colour_pairs")
     files = {file.partition("#")[0] for part in pairs.PARTS for _, *both in pairs.listed(part) for file in both}
-    assert {f"scenes/{number:04}.webp" for number in semantic_student.MEASURED} == {x for x in files if x.startswith("scenes/")}
+    assert {f"scenes/{number:04}.webp" for number in scene_crops.MEASURED} == {x for x in files if x.startswith("scenes/")}
 
 
 def test_a_student_that_says_the_mean_has_error_1():
