@@ -64,11 +64,11 @@ def test_the_network_is_small_and_looks_at_a_quarter_of_the_size():
 def test_the_recipe_learns_the_colour_of_pictures_that_have_one(data, tmp_path, monkeypatch):
     for name, value in (("SIDE", 32), ("COUNTED", 4), ("HELD_OUT", 2)):
         monkeypatch.setattr(colour_guess, name, value)
-    options = ["--data", data, "--output", tmp_path, "--batch", 2, "--steps", 30, "--rate", 5e-3]
+    options = ["--data", data, "--output", tmp_path, "--batch", 2, "--steps", 60, "--rate", 3e-3]
     done = CliRunner().invoke(colour_guess.main, list(map(str, options)), catch_exceptions=False)
     assert done.exit_code == 0, done.output
     state = torch.load(tmp_path / "colour_guess.pt", weights_only=True)
     network = ColourGuessNetwork()
     network.load_state_dict(state["model"])
     guess = colours()[network(torch.full((1, 1, 32, 32), 0.5))[0].argmax(0)]
-    assert state["step"] == 30 and (guess[..., 0] > 0.2).float().mean() > 0.9  # they are red, orange or yellow
+    assert state["step"] == 60 and (guess[..., 0] > 0.2).float().mean() > 0.9  # they are red, orange or yellow
