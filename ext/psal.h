@@ -81,6 +81,23 @@ typedef struct {
   float* out;                          // [n, C], integer pixels divided by their largest value
 } psal_compose_args;
 
+// The places of the seams of such a fill, see cpu/seams.cpp. On the CPU only.
+typedef struct {
+  psal_place place;
+  int32_t source_height, source_width, channels;  // channels: 1 to 4
+  int32_t top, left, height, width;    // the box that is filled, in the source
+  int32_t radius, sweeps;              // of the patches; of the improvement, at most 127
+  float doubt, length;                 // the cost of what no patch pastes, and of a seam from pixel to pixel
+  int64_t row_stride, column_stride, channel_stride;  // of pixels, in elements
+  const float* pixels;                 // [Hs, Ws, C], white = 1
+  const uint8_t* barred;               // [Hs, Ws], 1 = may not be copied from
+  const uint8_t* unknown;              // [h, w], 1 = to be filled
+  const int32_t* nnf;                  // [2, h, w] (row, column) that the patch around each place matches, row -1 for none
+  const float* weight;                 // [h, w], how much that patch has to say
+  int32_t* origin;                     // [n, 2], as in psal_compose_args: changed in place
+} psal_seam_args;
+
+PSAL_EXPORT const char* psal_place_seams_cpu(const psal_seam_args* args);
 PSAL_EXPORT const char* psal_compose_cpu(const psal_compose_args* args);
 PSAL_EXPORT const char* psal_search_cpu(const psal_search_args* args);
 PSAL_EXPORT const char* psal_search_cuda(const psal_search_args* args);

@@ -56,6 +56,17 @@ class ComposeArgs(ctypes.Structure):
     ]
 
 
+class SeamArgs(ctypes.Structure):
+    _fields_ = [
+        ("place", Place),
+        *[(name, c_int32) for name in ("source_height", "source_width", "channels", "top", "left", "height", "width")],
+        *[(name, c_int32) for name in ("radius", "sweeps")],
+        *[(name, c_float) for name in ("doubt", "length")],
+        *[(name, c_int64) for name in ("row_stride", "column_stride", "channel_stride")],
+        *[(name, c_void_p) for name in ("pixels", "barred", "unknown", "nnf", "weight", "origin")],
+    ]
+
+
 @cache
 def library() -> ctypes.CDLL:
     """The loaded libpsal. Raises ImportError with the cure when it is missing, or cannot be used (`libraries.load`)."""
@@ -87,6 +98,7 @@ def declare(lib: ctypes.CDLL, device: str) -> None:
     _declare_kernel(lib, f"psal_search_{device}", SearchArgs)
     if device == "cpu":
         _declare_kernel(lib, "psal_compose_cpu", ComposeArgs)
+        _declare_kernel(lib, "psal_place_seams_cpu", SeamArgs)
     if device == "cuda":
         _declare(lib, "psal_search_scratch_cuda", [POINTER(SearchArgs)], c_int64)
         _declare(lib, "psal_architectures_cuda", [], c_char_p)

@@ -54,3 +54,10 @@ def test_the_wheel_holds_the_page_and_the_licence_of_what_is_not_psals(wheel):
     for path in page.rglob("*"):
         assert path.is_dir() or str(path.relative_to(ROOT)) in names
     assert any(name.endswith("LICENSE.txt") and "dist-info/licenses" in name for name in names)
+
+
+def test_the_wheel_holds_all_files_of_the_doors_into_other_programs(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    doors = [path for path in (ROOT / "psal_cli/integrations").rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    assert len(doors) > 5 and all(str(path.relative_to(ROOT)) in names for path in doors)

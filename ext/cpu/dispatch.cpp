@@ -21,6 +21,7 @@ namespace psal {
   void scatter(const psal_window_args&);         \
   void log_total(const psal_window_args&);       \
   void compose(const psal_compose_args&);        \
+  void place_seams(const psal_seam_args&);       \
   }
 DECLARE(baseline)
 DECLARE(x86_64_v3)
@@ -37,10 +38,11 @@ struct Kernels {
   void (*scatter)(const psal_window_args&);
   void (*log_total)(const psal_window_args&);
   void (*compose)(const psal_compose_args&);
+  void (*place_seams)(const psal_seam_args&);
 };
 
 #define KERNELS(NAME, LACKING, ISA) \
-  {NAME, LACKING, ISA::search, ISA::gather, ISA::spread, ISA::scatter, ISA::log_total, ISA::compose}
+  {NAME, LACKING, ISA::search, ISA::gather, ISA::spread, ISA::scatter, ISA::log_total, ISA::compose, ISA::place_seams}
 
 #if defined(__x86_64__)
 // Asked of the processor itself: __builtin_cpu_supports finds nothing in a library that zig's clang has linked.
@@ -107,6 +109,7 @@ const char* psal_spread_cpu(const psal_window_args* args) { return run(kernels()
 const char* psal_scatter_cpu(const psal_window_args* args) { return run(kernels().scatter, args); }
 const char* psal_log_total_cpu(const psal_window_args* args) { return run(kernels().log_total, args); }
 const char* psal_compose_cpu(const psal_compose_args* args) { return run(kernels().compose, args); }
+const char* psal_place_seams_cpu(const psal_seam_args* args) { return run(kernels().place_seams, args); }
 const char* psal_cpu_isa(void) { return kernels().name; }
 const char* psal_use_cpu_isa(const char* name) {
   for (const Choice& choice : choices) {

@@ -18,6 +18,7 @@ void spread(const psal_window_args& args);
 void scatter(const psal_window_args& args);
 void log_total(const psal_window_args& args);
 void compose(const psal_compose_args& args);
+void place_seams(const psal_seam_args& args);
 
 }  // namespace PSAL_ISA
 }  // namespace psal

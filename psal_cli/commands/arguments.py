@@ -50,8 +50,11 @@ class Arguments:
 @dataclass(frozen=True, kw_only=True)
 class InpaintArguments(Arguments):
     mask: str | None
+    mask_layer: str | None
     box: tuple[Box, ...]
     polygon: tuple[Polygon, ...]
+    polygon_file: str | None
+    polygon_label: tuple[str, ...]
     strokes: str | None
     results: int
     sheet: str | None

@@ -48,10 +48,9 @@ class Holes:
     def decoding(self, item: Item, size: tuple[int, int]) -> int:
         """Bytes a pixel, at most, while one of the masks is decoded. Raises InputError for one of another size."""
         from psal_cli import memory
-        from psal_cli.image import read_header
-        from psal_cli.image.mask import check_mask_size
+        from psal_cli.image.mask import check_mask_size, mask_header
 
-        headers = [read_header(path, self.arguments.max_pixels, profiles=False) for path in self.files(item)]
+        headers = [mask_header(path, self.arguments.max_pixels) for path in self.files(item)]
         for path, head in zip(self.files(item), headers, strict=True):
             check_mask_size(head.width, head.height, size, path)  # before the picture, which may be large, is decoded
         decoding = (memory.reading(1, head.channels, head.bits // 8, head.alpha, head.format) for head in headers)
@@ -77,7 +76,16 @@ class Holes:
             arguments.max_pixels,
             (*arguments.box, *arguments.polygon),
             () if strokes is None else read_strokes(strokes, size).strokes,
+            arguments.mask_layer,
+            self._outlines(item, size),
         )
+
+    def _outlines(self, item: Item, size: tuple[int, int]) -> npt.NDArray[np.bool_] | None:
+        """What --polygon-file marks of the picture as it is."""
+        from psal_cli.image.outlines import read_outlines
+
+        path = _file(item, "polygon_file")
+        return None if path is None else read_outlines(path, size, item.input.name, self.arguments.polygon_label)
 
     def source(self, item: Item, size: tuple[int, int]) -> npt.NDArray[np.bool_] | None:
         """What of the canvas may be copied from, by --source-mask or strokes; None for all. Raises InputError."""

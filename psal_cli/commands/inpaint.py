@@ -19,7 +19,7 @@ from psal_cli.commands.engines import NETWORKS, PATCHES, engine_options, library
 from psal_cli.commands.expand import expand_option, expanded_header, expanded_picture
 from psal_cli.commands.holes import Holes
 from psal_cli.commands.run import run_verb
-from psal_cli.commands.shapes import check_marked, shape_options
+from psal_cli.commands.shapes import check_marked, outline_options, shape_options
 from psal_cli.commands.strokes import strokes_option
 from psal_cli.commands.verb import Verb, WithSheets
 from psal_cli.errors import Cure, InputError, InvalidValueError, MemoryLimitError
@@ -41,6 +41,7 @@ EXAMPLE = "psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.
 @options.input_options
 @options.mask_options
 @shape_options("Fill", "--mask")
+@outline_options
 @strokes_option
 @expand_option
 @choice_options
@@ -88,13 +89,14 @@ class Result:
 
 class Inpaint(Verb[InpaintArguments, Loaded, Result], WithSheets):
     beside = "_inpainted"
-    partners: ClassVar[tuple[str, ...]] = ("mask", "source_mask", "strokes")
+    partners: ClassVar[tuple[str, ...]] = ("mask", "source_mask", "strokes", "polygon_file")
     outputs = ("save_offsets", "compare")
     sheets = ("sheet",)
     flags: ClassVar[Mapping[str, str]] = {
         "mask": "--mask",
         "box": "--box",
         "polygon": "--polygon",
+        "polygon_file": "--polygon-file",
         "margins": "--expand",
         "strokes": "--strokes",
         "patch_size": "--patch-size",
@@ -274,13 +276,13 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result], WithSheets):
         return self._plan(item, self.header(item)).bytes
 
     def preview(self, item: Item) -> dict[str, object]:
-        from psal_cli.image import read_header
+        from psal_cli.image.mask import mask_header
         from psal_cli.verbs.inpaint import time_model
 
         header = self.header(item)
         mask = self.holes.mask(item, (header.width, header.height))
         plan = self._plan(item, header, mask, "source_mask" in item.sidecars or header.alpha)
-        masks = [read_header(path, self.arguments.max_pixels, profiles=False) for path in self.holes.files(item)]
+        masks = [mask_header(path, self.arguments.max_pixels) for path in self.holes.files(item)]
         canvas = self._canvas(item, header)
         cost = time_model.cost(
             canvas, self.formats(item, header.format), mask.hole, self._options(self.holes.arguments_for(item), plan.reach), masks

@@ -243,6 +243,12 @@ mask_options = group(
         "a pattern with {stem}, {name} or {dir} of the input, such as {stem}_mask.png. A pattern without a folder is looked up "
         "beside the input.",
     ),
+    click.option(
+        "--mask-layer",
+        metavar="NAME",
+        help="The layer of --mask that is the mask: a layer mask, a layer or a saved selection of a PSD file, or the name or "
+        "number of a page of a TIFF file. Default: the only mask of a PSD file, the first page of a TIFF file.",
+    ),
     click.option("--if-masked", is_flag=True, help="Leave out pictures that have no --mask, instead of failing there."),
     click.option("--mask-invert", is_flag=True, help="Fill what is black instead."),
     click.option("--dilate", type=IntRange(0, 10_000), default=0, metavar="PX", help="Grow the hole by PX pixels."),

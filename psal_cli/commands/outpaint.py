@@ -18,7 +18,18 @@ from psal_cli.commands.run import run_verb
 
 EXAMPLE = "psal outpaint examples/pagoda.jpg --expand 16:9 -o wide.jpg"
 NO_MASK = partial(
-    InpaintArguments, mask=None, box=(), polygon=(), strokes=None, if_masked=False, mask_invert=False, dilate=0, feather=0
+    InpaintArguments,
+    mask=None,
+    mask_layer=None,
+    box=(),
+    polygon=(),
+    polygon_file=None,
+    polygon_label=(),
+    strokes=None,
+    if_masked=False,
+    mask_invert=False,
+    dilate=0,
+    feather=0,
 )
 
 

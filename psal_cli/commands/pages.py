@@ -19,7 +19,10 @@ ALTERNATIVES = {  # heading -> the options below it, where a command has all of 
 }
 SECTIONS = {  # heading -> the options below it, where a command has them; all others are below REST
     "Input": {"recursive", "from_file", "max_pixels", "pairs"},
-    "Mask": {"mask", "box", "polygon", "if_masked", "mask_invert", "dilate", "feather", "source_mask", "expand", "keep"},
+    "Mask": {
+        "mask", "mask_layer", "box", "polygon", "polygon_file", "polygon_label", "if_masked", "mask_invert", "dilate", "feather",
+        "source_mask", "expand", "keep",
+    },
     "Reference": {"ref", "source"},
     "Output": {
         "output", "results", "size", "suffix", "format", "force", "skip_existing", "quality", "compression", "background",

@@ -10,7 +10,7 @@ import click
 
 from psal_cli.batch.inputs import as_path
 from psal_cli.commands.arguments import InpaintArguments
-from psal_cli.commands.options import Decorator, group
+from psal_cli.commands.options import PICTURE, Decorator, group
 from psal_cli.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -78,16 +78,33 @@ def shape_options(what: str, option: str) -> Decorator:
     )
 
 
+outline_options = group(
+    click.option(
+        "--polygon-file",
+        type=PICTURE,
+        help="Fill what a JSON file marks: a COCO data set, masks of Segment Anything, or a file of labelme. One file for all "
+        "pictures, or a pattern such as {stem}.json. Adds to --mask.",
+    ),
+    click.option(
+        "--polygon-label",
+        multiple=True,
+        metavar="NAME",
+        help="Of --polygon-file, fill only what has this category, label or number. May be given several times.",
+    ),
+)
+
+
 def check_marked(arguments: InpaintArguments) -> None:
     """Raises click.UsageError where nothing says what to fill, or an option needs a mask file that is not given."""
     check_file("--mask", arguments.mask)
-    if arguments.mask is not None:
-        return
-    if not arguments.strokes and not arguments.box and not arguments.polygon and not arguments.expand:
+    if arguments.polygon_label and not arguments.polygon_file:
+        raise click.UsageError("--polygon-label requires --polygon-file: leave it out, or give a file")
+    others = arguments.strokes, arguments.box, arguments.polygon, arguments.polygon_file, arguments.expand
+    if arguments.mask is None and not any(others):
         raise click.UsageError("Missing option '--mask', '--box' or '--polygon': say what to fill, e.g. --box 100,80,50,40")
     source_of = click.get_current_context().get_parameter_source
-    for name in ("mask_invert", "if_masked"):
-        if source_of(name) is click.core.ParameterSource.COMMANDLINE:
+    for name in ("mask_invert", "if_masked", "mask_layer"):
+        if arguments.mask is None and source_of(name) is click.core.ParameterSource.COMMANDLINE:
             option = name.replace("_", "-")
             raise click.UsageError(f"--{option} requires --mask: leave it out, or give a mask")
 

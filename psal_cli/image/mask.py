@@ -9,6 +9,8 @@ import numpy as np
 
 from psal_cli.errors import Cure, InputError
 from psal_cli.image.arrays import to_depth
+from psal_cli.image.header import Header
+from psal_cli.image.mask_layers import psd_header, read_layer
 from psal_cli.image.painting import region
 from psal_cli.image.reading import MAX_PIXELS, read_header, read_plain
 from psal_cli.image.shapes import Shape, shapes_region
@@ -39,26 +41,31 @@ def read_mask(
     max_pixels: int = MAX_PIXELS,
     shapes: Sequence[Shape] = (),
     strokes: Sequence[Stroke] = (),
+    layer: str | None = None,
+    marked: np.ndarray | None = None,
 ) -> Mask:
     """Reads a mask for a picture of `size` (width, height): white = fill, see `read_region`.
 
-    path: None where there are shapes or strokes only. invert: black = fill. shapes, strokes of layer "mask": are filled too.
+    path: None where there are shapes or strokes only; layer: see `read_region`. invert: black = fill. shapes, strokes of layer
+    "mask", marked (bool [H, W]): are filled too.
     dilate: the hole grows by so many pixels all around (Euclidean distance).
     feather: the hole grows by so many pixels more, over which the fill fades into the original. These pixels are the only
     ones outside the mask that change.
     An empty mask is an empty hole. Raises InputError: what `read_region` and `shapes_region` raise; nothing left outside it.
     """
-    hole = marked_region(path, size, max_pixels, shapes, invert)
+    hole = marked_region(path, size, max_pixels, shapes, invert, layer)
+    if marked is not None:
+        hole |= marked
     if strokes:
         hole |= region(strokes, "mask", size)
     soft = None
     if hole.any() and (dilate or feather):
-        hole, soft = _grown(hole, dilate, feather)
+        hole, soft = feathered(hole, dilate, feather)
     if hole.all():
         grown = ", dilated and feathered," if dilate or feather else ""
         nothing = "the whole picture, nothing is left to fill from"
         if path is None:
-            what = "strokes" if strokes else "shapes"
+            what = "strokes" if strokes else "shapes" if shapes else "outlines"
             raise InputError(f"the {what}{grown} cover {nothing}: give smaller ones")
         raise InputError(f"{path}{grown} covers {nothing}", Cure.INVERT)
     return Mask(hole, soft)
@@ -70,32 +77,42 @@ def marked_region(
     max_pixels: int = MAX_PIXELS,
     shapes: Sequence[Shape] = (),
     invert: bool = False,
+    layer: str | None = None,
 ) -> np.ndarray:
     """What a mask file (`read_region`, with `invert` its opposite) or one of some shapes (`shapes_region`) marks of a picture of
     `size` (width, height): bool [H, W]. path: None for shapes alone."""
     marked = shapes_region(shapes, size)  # first: what is wrong with them needs no file to be read
     if path is not None:
-        read = read_region(path, size, max_pixels)
+        read = read_region(path, size, max_pixels, layer)
         marked |= ~read if invert else read
     return marked
 
 
-def read_region(path: str | Path, size: tuple[int, int], max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read_region(path: str | Path, size: tuple[int, int], max_pixels: int = MAX_PIXELS, layer: str | None = None) -> np.ndarray:
     """Reads a black-and-white picture of `size` (width, height) as bool [H, W], True where it is white (128 of 255 or more).
 
+    layer: the name of a layer of a PSD or TIFF file (see `mask_layers`); of a PSD file without one, the only mask in it.
     The orientation tag is applied. Where it has transparency, what is not painted is black; when all that is painted has
     one colour, whichever, it is a layer painted over the picture, and the opaque pixels count as white.
     Raises InputError: no such file, no picture, another size (checked before decoding), a colour mode that is no mask.
     """
     path = Path(path)
-    header = read_header(path, max_pixels, profiles=False)
+    header = mask_header(path, max_pixels)
     check_mask_size(header.width, header.height, size, path)
-    values = _values(*read_plain(path, max_pixels), path)
+    if layer is not None or header.format == "PSD":
+        values = read_layer(path, layer)
+    else:
+        values = _values(*read_plain(path, max_pixels), path)
     check_mask_size(values.shape[1], values.shape[0], size, path)
     grey = np.count_nonzero((values > 32) & (values < 224)) / values.size
     if grey > GREY_SHARE:
         log.warning("%s is not black and white, %.0f %% of it is grey: taken as white from half on", path, 100 * grey)
     return values >= HALF
+
+
+def mask_header(path: Path, max_pixels: int = MAX_PIXELS) -> Header:
+    """What the file of a mask says, as `read_header`; of PSD files too."""
+    return psd_header(path) or read_header(path, max_pixels, profiles=False)
 
 
 def check_mask_size(width: int, height: int, size: tuple[int, int], path: Path) -> None:
@@ -146,7 +163,8 @@ def _light(pixels: np.ndarray) -> np.ndarray:
     return pixels[..., 0] if pixels.shape[2] == 1 else (pixels @ np.array(LUMA, np.uint32) + 0x8000) >> 16
 
 
-def _grown(hole: np.ndarray, dilate: int, feather: int) -> Mask:
+def feathered(hole: np.ndarray, dilate: int, feather: int) -> Mask:
+    """A hole, bool [H, W] and not empty, dilated and feathered as `read_mask` says."""
     import cv2
 
     reach = dilate + feather

@@ -1,9 +1,70 @@
-"""Composition of a fill in the gradient domain (ext/cpu/compose.cpp), on pictures as numpy arrays, on the CPU."""
+"""Fills of copied pixels, on pictures as numpy arrays, on the CPU: where their seams lie (ext/cpu/seams.cpp), and how these go
+(ext/cpu/compose.cpp)."""
 
 import numpy as np
 import torch
 
 from psal_cli import native
+
+
+def place_seams(
+    pixels: np.ndarray,
+    barred: np.ndarray,
+    unknown: np.ndarray,
+    nnf: np.ndarray,
+    weight: np.ndarray,
+    origin: np.ndarray,
+    corner: tuple[int, int],
+    patch_size: int,
+    doubt: float,
+    length: float,
+    sweeps: int,
+) -> np.ndarray:
+    """Moves the seams of a fill to where the pieces beside them agree.
+
+    Minimises a sum over the pixels and their neighbours, by iterated conditional modes (Besag 1986, "On the statistical analysis
+    of dirty pictures"). A pixel costs `doubt` times the share of the patches over it, by weight, that paste something else there.
+    Two neighbours whose sources are not neighbours cost `length` and the differences of the two pieces at both (Kwatra et al.
+    2003, "Graphcut textures", equation 1). The hole's edge costs twice the difference from the known pixel. A difference counts
+    at most 0.5. The result is the same for any number of threads.
+
+    Args:
+        pixels: float32 [H, W, C] in any memory layout, white = 1; C 1 to 4.
+        barred: bool [H, W], pixels that may not be copied from.
+        unknown: bool [h, w], the pixels to be filled, of the box with this corner (row, column).
+        nnf: int32 [2, h, w], the (row, column) that the patch around each place matches, row -1 where it matches none.
+        weight: float32 [h, w], at least 0, how much each patch has to say.
+        origin: int32 [n, 2], the (row, column) that each of the n unknown pixels is copied from at first, in raster order.
+        patch_size: of the patches, odd; of larger ones than 7x7 only those centred within 3 pixels have a say.
+        doubt, length: see above, at least 0.
+        sweeps: at most 127; fewer where nothing changes any more.
+
+    Returns:
+        int32 [n, 2], where each is copied from now: never from a barred pixel, unless it was so before.
+
+    Raises:
+        ValueError: shapes or dtypes that do not fit, an origin outside the picture.
+        RuntimeError: no memory is left.
+    """
+    _check(pixels, barred, unknown, origin, corner)
+    if pixels.dtype != np.float32:
+        raise ValueError(f"pixels are {pixels.dtype}, expected float32")
+    if nnf.shape != (2, *unknown.shape) or nnf.dtype != np.int32:
+        raise ValueError(f"nnf is {nnf.dtype} {list(nnf.shape)}, expected int32 {[2, *unknown.shape]}")
+    if weight.shape != unknown.shape or weight.dtype != np.float32:
+        raise ValueError(f"weight is {weight.dtype} {list(weight.shape)}, expected float32 {list(unknown.shape)}")
+    if not (doubt >= 0 and length >= 0 and 0 <= sweeps <= 127 and patch_size % 2 == 1):
+        raise ValueError(f"doubt {doubt}, length {length}, sweeps {sweeps} or patch_size {patch_size} is out of range")
+    barred, unknown, nnf, weight = (np.ascontiguousarray(x) for x in (barred, unknown, nnf, weight))
+    placed = np.array(origin, order="C")
+    cpu = torch.device("cpu")
+    args = native.SeamArgs(
+        native.place(cpu), *pixels.shape, *corner, *unknown.shape, patch_size // 2, sweeps, doubt, length,
+        *(stride // pixels.itemsize for stride in pixels.strides),
+        *(x.ctypes.data for x in (pixels, barred, unknown, nnf, weight, placed)),
+    )  # fmt: skip
+    native.kernel("place_seams", cpu)(args)
+    return placed
 
 
 def compose(
@@ -39,7 +100,9 @@ def compose(
         ValueError: shapes that do not fit, an unknown dtype, an origin outside the picture, fidelity not above 0.
         RuntimeError: no memory is left.
     """
-    _check(pixels, barred, unknown, origin, corner, fidelity)
+    _check(pixels, barred, unknown, origin, corner)
+    if not fidelity > 0:
+        raise ValueError(f"fidelity is {fidelity}, expected a number above 0")
     height, width, channels = pixels.shape
     barred, unknown, origin = (np.ascontiguousarray(x) for x in (barred, unknown, origin))
     out = np.empty((len(origin), channels), np.float32)
@@ -59,7 +122,6 @@ def _check(
     unknown: np.ndarray,
     origin: np.ndarray,
     corner: tuple[int, int],
-    fidelity: float,
 ) -> None:
     if pixels.ndim != 3 or not 1 <= pixels.shape[2] <= 4 or pixels.dtype.name not in native.PIXELS:
         raise ValueError(f"pixels are {pixels.dtype} {list(pixels.shape)}, expected uint8, uint16 or float32 [H, W, 1 to 4]")
@@ -74,5 +136,3 @@ def _check(
         raise ValueError(f"origin is {origin.dtype} {list(origin.shape)}, expected int32 [{np.count_nonzero(unknown)}, 2]")
     if len(origin) and not ((origin >= 0) & (origin < pixels.shape[:2])).all():
         raise ValueError(f"origin leads outside a picture of {list(pixels.shape[:2])}")
-    if not fidelity > 0:
-        raise ValueError(f"fidelity is {fidelity}, expected a number above 0")

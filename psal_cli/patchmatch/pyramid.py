@@ -24,7 +24,7 @@ GUIDE_BLUR = 1.0  # of what is expected: standard deviation, pixels of its level
 GUIDE_WEIGHT = 0.7  # of expected texture and colours beside what is seen
 # Of the texture that is expected to what is around the hole: a search by distance takes the smoother of two patches, and a seam
 # that is removed takes gradients with it. (More keeps more texture, and is further from the truth.)
-EXPECTED_TEXTURE = 2.0
+EXPECTED_TEXTURE = 2.25
 FAINT = 0.1  # texture: less than this is none
 STRIP = 1 << 18  # pixels: what is worked on at a time is a few MB
 

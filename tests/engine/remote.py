@@ -36,11 +36,12 @@ class Block:
 
 def blocks(name: str, args: ctypes.Structure) -> Iterator[Block]:
     """What the pointers of a call reach, as ext/psal.h says."""
-    if name != "compose":
+    if name not in ("compose", "place_seams"):
         for each in buffers(name, args):
             yield Block(each.name, each.items * each.bytes, each.read, each.written)
         return
-    item, unknown = PIXEL[args.dtype], args.height * args.width
+    item = PIXEL[args.dtype] if name == "compose" else 4
+    unknown = args.height * args.width
     count = sum(ctypes.string_at(args.unknown, unknown))
     sides = (args.source_height, args.row_stride), (args.source_width, args.column_stride), (args.channels, args.channel_stride)
     ends = [(side - 1) * stride * item for side, stride in sides]
@@ -48,7 +49,11 @@ def blocks(name: str, args: ctypes.Structure) -> Iterator[Block]:
     yield Block("pixels", before + after + item, True, False, before)
     yield Block("barred", args.source_height * args.source_width, True, False)
     yield Block("unknown", unknown, True, False)
-    yield Block("origin", count * 8, True, False)
+    yield Block("origin", count * 8, True, name == "place_seams")
+    if name == "place_seams":
+        yield Block("nnf", unknown * 8, True, False)
+        yield Block("weight", unknown * 4, True, False)
+        return
     yield Block("out", count * args.channels * 4, False, True)
 
 

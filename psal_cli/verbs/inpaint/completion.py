@@ -109,9 +109,11 @@ def complete(
             part.alternate(key, patch_size, rounds, seed, searched=spent)
             del part.features
         coarser = parts
+        if number == 0:
+            origins = [(part.box, part.origin(key, patch_size)) for part in parts]
         del key
         pyramid.drop(number)
-    return [(part.box, part.origin(patch_size)) for part in parts]
+    return origins
 
 
 def _spend_layer(meter: Meter, each: float, pixels: int) -> None:

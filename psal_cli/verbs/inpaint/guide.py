@@ -21,7 +21,7 @@ from psal_cli.verbs.inpaint.painter import Draw, Painter, painter_for, painting_
 WEIGHTS = "inpaint-guide"  # what ships
 # Of the learned features beside colours in [0, 1], by the part of bench_inpaint that is for choosing: more prefers smooth
 # sources, less hardly guides.
-FEATURE_WEIGHT = 0.03
+FEATURE_WEIGHT = 0.04
 TILE, MARGIN = 320, 64  # pixels of a level that are described at a time, and seen around them
 
 log = logging.getLogger(__name__)

@@ -19,6 +19,8 @@ SHARPNESS = 3.0  # of a vote: patches at the usual distance, the third quartile,
 # Of a composition in between: copies keep their colours more than in the last one, for seams to be found and mended by the
 # search; a difference that spreads over more than a few pixels is left to the coarser levels.
 FIDELITY, STEPS, TOLERANCE = 0.03, 60, 1e-3
+# Of the places of seams, in colours of white = 1: what a pixel costs that no patch over it would paste there, and each seam.
+DOUBT, LENGTH, SWEEPS = 0.1, 0.02, 5
 
 
 @dataclass
@@ -62,7 +64,7 @@ class Hole(Estimate):
         if self.barred is None:
             super().vote(key, patch_size)
             return
-        origin, unknown = self.origin(patch_size).numpy(), self.unknown.numpy()
+        origin, unknown = self.origin(key, patch_size).numpy(), self.unknown.numpy()
         source = key.features[0].permute(1, 2, 0).numpy()
         estimate = self.features[0].permute(1, 2, 0).numpy()
         copies, colours = source[origin[:, 0], origin[:, 1]], key.channels - TEXTURES
@@ -71,12 +73,26 @@ class Hole(Estimate):
         copies[:, :colours] = composed.clip(0, 1)
         estimate[unknown, : key.channels] = copies[:, : key.channels]
 
-    def origin(self, patch_size: int) -> Tensor:
+    def origin(self, key: Key, patch_size: int) -> Tensor:
         """int32 [n, 2]: for each unknown pixel the one that a patch over it pastes there, unmixed.
 
-        Of the patches over it the outermost has its say, as it knows most, of equals the nearest: the one with the closest match
-        would be the smoothest.
+        At first the outermost of the patches over it has its say, as it knows most, of equals the nearest: the one with the
+        closest match would be the smoothest. Then the seams between the copies are moved to where these agree.
         """
+        origin = self._outermost(patch_size)
+        if self.barred is None:
+            return origin
+        colours = key.features[0, : key.channels - TEXTURES].permute(1, 2, 0).numpy()
+        weight = torch.exp(-CONFIDENCE * self.distance).numpy()
+        corner = self.box[0], self.box[2]
+        placed = ops.place_seams(
+            colours, self.barred, self.unknown.numpy(), self.nnf[0, 0].numpy(), weight, origin.numpy(), corner, patch_size,
+            DOUBT, LENGTH, SWEEPS,
+        )  # fmt: skip
+        return torch.from_numpy(placed)
+
+    def _outermost(self, patch_size: int) -> Tensor:
+        """int32 [n, 2]: what the outermost patch over each unknown pixel pastes there."""
         radius = patch_size // 2
         height, width = self.unknown.shape
         nearness = (-self.distance).masked_fill_(self.nnf[0, 0, 0] < 0, -torch.inf)

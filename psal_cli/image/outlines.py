@@ -1,0 +1,175 @@
+"""Masks that other programs have written as JSON: COCO data sets, Segment Anything's masks, labelme's shapes.
+
+COCO (https://cocodataset.org/#format-data) has polygons, or runs of pixels (RLE) as a list or packed into text; Segment Anything
+writes the latter. What is marked several times is marked.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from psal_cli.errors import InputError, InvalidValueError
+from psal_cli.files import open_input
+from psal_cli.image.shapes import Box, Polygon, Shape, shapes_region
+
+Region = npt.NDArray[np.bool_]
+Record = Mapping[str, object]
+MOST_BYTES = 1 << 30  # of a file
+KINDS = "a COCO data set, masks of Segment Anything or a file of labelme"
+
+
+class Marked(NamedTuple):
+    """One thing that is marked. names: its label, category and number, as text; segmentation: as COCO has it, or shapes."""
+
+    names: tuple[str, ...]
+    segmentation: object
+
+
+def read_outlines(path: str | Path, size: tuple[int, int], picture: str | None = None, labels: Sequence[str] = ()) -> Region:
+    """What a file marks of a picture of `size` (width, height): bool [H, W].
+
+    Args:
+        path: JSON, see above.
+        picture: the name of the picture's file, by which a data set of several pictures finds it.
+        labels: of all that is marked, only what has one of these as its label, category, or number.
+
+    Raises:
+        InputError: no such file, or none of these; a picture that it does not have, or has with another size; a label that
+            nothing has.
+    """
+    path = Path(path)
+    try:
+        with open_input(path) as file:
+            content = json.loads(file.read(MOST_BYTES))
+        found = list(_found(content, size, picture, path))
+        chosen = [each for each in found if not labels or set(labels) & set(each.names)]
+        if labels and not chosen:
+            known = ", ".join(list(dict.fromkeys(name for each in found for name in each.names[:1]))[:20]) or "nothing"
+            raise InputError(f"{path} has nothing called {' or '.join(labels)}, only {known}")
+        out = np.zeros((size[1], size[0]), bool)
+        for each in chosen:
+            out |= _region(each.segmentation, size, path)
+        return out
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    except InputError as error:
+        if isinstance(error, InvalidValueError):  # of a shape
+            raise InputError(f"{path}: {error}") from error
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError, OverflowError) as error:
+        raise InputError(f"{path} is not {KINDS}, or is damaged") from error
+
+
+def _found(content: object, size: tuple[int, int], picture: str | None, path: Path) -> Iterator[Marked]:
+    """All that is marked of the picture."""
+    if isinstance(content, list):  # what Segment Anything's generator of masks returns
+        yield from (_annotation(each, {}) for each in content)
+    elif isinstance(content, dict) and "shapes" in content:
+        _check_size(content.get("imageWidth"), content.get("imageHeight"), size, path)
+        yield from (Marked((str(shape["label"]),), _shapes_of(shape, path)) for shape in content["shapes"])
+    elif isinstance(content, dict) and "annotations" in content:
+        pictures = content.get("images") or [content.get("image") or {}]  # one picture: a file of SA-1B
+        own = _own(pictures, picture, path)
+        _check_size(own.get("width"), own.get("height"), size, path)
+        categories = {each["id"]: str(each["name"]) for each in content.get("categories", ())}
+        number = own.get("id", own.get("image_id"))
+        for each in content["annotations"]:
+            if len(pictures) == 1 or each["image_id"] == number:
+                yield _annotation(each, categories)
+    elif isinstance(content, dict) and ("counts" in content or "segmentation" in content):
+        yield _annotation(content if "segmentation" in content else {"segmentation": content}, {})
+    else:
+        raise ValueError
+
+
+def _own(pictures: Sequence[Record], picture: str | None, path: Path) -> Record:
+    """The record of the picture in a data set."""
+    if len(pictures) == 1:
+        return pictures[0]
+    name = Path(picture or "").name
+    named = [each for each in pictures if Path(str(each["file_name"])).name == name]
+    if len(named) != 1:
+        how = "no picture" if not named else f"{len(named)} pictures"
+        raise InputError(f"{path} has {how} called {name}, and {len(pictures)} in all")
+    return named[0]
+
+
+def _annotation(record: Record, categories: Mapping[object, str]) -> Marked:
+    category = record.get("category_id")
+    names = [categories[category]] if category in categories else []
+    return Marked((*names, str(record.get("id", ""))), record["segmentation"])
+
+
+def _shapes_of(shape: Record, path: Path) -> list[Shape]:
+    """A shape of labelme."""
+    points, kind = shape["points"], shape.get("shape_type", "polygon")
+    assert isinstance(points, list)
+    corners = tuple((float(x), float(y)) for x, y in points)
+    if kind == "rectangle":
+        (left, top), (right, bottom) = corners
+        return [Box(min(left, right), min(top, bottom), abs(right - left), abs(bottom - top))]
+    if kind != "polygon":
+        raise InputError(f"{path} has a {kind} called {shape['label']}: psal reads polygons and rectangles of labelme")
+    return [Polygon(corners)]
+
+
+def _region(segmentation: object, size: tuple[int, int], path: Path) -> Region:
+    """What one thing covers: bool [H, W]."""
+    if isinstance(segmentation, dict):
+        height, width = (int(side) for side in segmentation["size"])
+        _check_size(width, height, size, path)
+        counts = segmentation["counts"]
+        return from_runs(unpacked(counts) if isinstance(counts, str) else counts, size)
+    assert isinstance(segmentation, list)
+    if segmentation and isinstance(segmentation[0], (int, float)):
+        segmentation = [segmentation]
+    shapes = [each if isinstance(each, (Box, Polygon)) else Polygon(tuple(zip(*[iter(each)] * 2))) for each in segmentation]  # noqa: B905  # pairs
+    return shapes_region(shapes, size)
+
+
+def from_runs(counts: Sequence[int], size: tuple[int, int]) -> Region:
+    """Lengths of runs, unmarked and marked in turn, down each column from the left: bool [H, W] of `size` (width, height).
+
+    Raises:
+        ValueError: they are not those of so many pixels.
+    """
+    lengths = np.asarray(counts, np.int64)
+    if (lengths < 0).any() or lengths.sum() != size[0] * size[1]:
+        raise ValueError
+    marked = np.arange(len(lengths)) % 2 == 1
+    return np.ascontiguousarray(np.repeat(marked, lengths).reshape(size).T)
+
+
+def unpacked(text: str) -> list[int]:
+    """The lengths of runs that COCO packs into text.
+
+    Each number is in groups of five bits, the lowest first, as characters from "0" on; a sixth bit says that more follow, and the
+    highest of the last group is the sign. From the fourth on, it is the difference to the one two before.
+    """
+    counts: list[int] = []
+    value = shift = 0
+    for character in text.encode("ascii"):
+        bits = character - 48
+        if not 0 <= bits < 64:
+            raise ValueError
+        value |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:
+            continue
+        if bits & 16:
+            value -= 1 << shift
+        counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+        value = shift = 0
+    return counts
+
+
+def _check_size(width: object, height: object, size: tuple[int, int], path: Path) -> None:
+    """Raises InputError where a file says another size than the picture's; None where it says none."""
+    if None not in (width, height) and (width, height) != size:
+        raise InputError(f"{path} is about a picture of {width}x{height}, this one is {size[0]}x{size[1]}")
