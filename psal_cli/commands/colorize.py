@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import click
 
 from psal_cli.batch.inputs import Item, as_path
-from psal_cli.commands import options
+from psal_cli.commands import options, parameters
 from psal_cli.commands.arguments import ColorizeArguments, into
 from psal_cli.commands.command import Command
 from psal_cli.commands.console import Console, Progress
@@ -37,14 +37,14 @@ PSAL, PAPER = "Only with --engine psal.", "Only with --engine paper."
 @options.input_options
 @click.option(
     "--ref",
-    type=options.PICTURE,
+    type=parameters.PICTURE,
     multiple=True,
     help="Colour picture of a similar scene, of any size. May be given several times. One file for all pictures; a folder with "
     "the tree and names of the inputs; or a pattern with {stem}, {name} or {dir} of the input.",
 )
 @click.option(
     "--hints",
-    type=options.PICTURE,
+    type=parameters.PICTURE,
     help="Strokes of colour on transparency, a picture of IMAGE's size. The colours hold there, spread along edges and win over "
     "references. One file for all pictures, a folder, or a pattern, as of --ref.",
 )
@@ -89,14 +89,14 @@ PSAL, PAPER = "Only with --engine psal.", "Only with --engine paper."
     f"reference of IMAGE's size. {PAPER}",
 )
 @click.option("--iterations", type=IntRange(1, 1000), help=f"Rounds of search. {PAPER}")
-@click.option("--weights", type=options.FILE, help=f"Other weights: .safetensors, .pt or .pth. {PAPER}")
+@click.option("--weights", type=parameters.FILE, help=f"Other weights: .safetensors, .pt or .pth. {PAPER}")
 @options.seed_option
 @options.device_options
 @click.option(
-    "--confidence", type=options.RESULT, help=f"Also write where colours were matched (white) or guessed (black). {PSAL}"
+    "--confidence", type=parameters.RESULT, help=f"Also write where colours were matched (white) or guessed (black). {PSAL}"
 )
 @options.offsets_options
-@click.option("--compare", type=options.RESULT, help="Also write input, references and result side by side.")
+@click.option("--compare", type=parameters.RESULT, help="Also write input, references and result side by side.")
 @options.talk_options
 @into(ColorizeArguments)
 def colorize(arguments: ColorizeArguments) -> None:
