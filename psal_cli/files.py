@@ -17,7 +17,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO
 
+from psal_cli import storage
 from psal_cli.errors import Cure, InputError, WriteError
+from psal_cli.storage import Url
 
 STDIO = Path("-")  # stdin as an input, stdout as an output
 REASONS: dict[int, tuple[str, Cure | None]] = {
@@ -44,6 +46,10 @@ def open_input(path: Path) -> Iterator[IO[bytes]]:
 
     Raises InputError where stdin is a terminal or closed.
     """
+    if isinstance(path, Url):
+        with storage.opened(path) as file:
+            yield file
+        return
     with BytesIO(_stdin()) if path == STDIO else open(path, "rb") as file:
         yield file
 
@@ -67,6 +73,11 @@ def check_output(path: Path, force: bool) -> None:
     """
     if path == STDIO:
         return _check_stdout()
+    if isinstance(path, Url):
+        with _named(path):
+            if not force and path.is_file():
+                raise InputError(f"{path} exists", Cure.OVERWRITE)
+        return
     with _named(path):
         target = Path(os.path.realpath(path))  # a link stays, what it points to is written
         _check_target(path, target, force)
@@ -125,10 +136,14 @@ def atomic_file(path: Path, force: bool) -> Iterator[IO[bytes]]:
     the old file or the new one, whole. Keeps an existing target's mode, and its owner where that is permitted, and is never
     readable by more users than it meanwhile; follows a symbolic link. Where the system has files without a name (Linux, on
     most disks), a kill or a power cut leaves nothing else behind either; where not, the file is called `.psal-*.part` until
-    it is whole, and the next process that writes into the folder removes it. `STDIO` is stdout, written when the block ends
-    well.
+    it is whole, and the next process that writes into the folder removes it. `STDIO` is stdout, and a URL an object, written
+    when the block ends well.
     Raises InputError when the target exists without `force`, WriteError when it cannot be written.
     """
+    if isinstance(path, Url):
+        with _object(path, force) as file:
+            yield file
+        return
     check_output(path, force)
     if path == STDIO:
         with _stdout() as file:
@@ -249,6 +264,17 @@ def remove_parts() -> None:
 
 
 @contextmanager
+def _object(path: Url, force: bool) -> Iterator[IO[bytes]]:
+    file = BytesIO()
+    yield file
+    with _named(path):
+        try:
+            storage.write(path, file.getvalue(), force)
+        except FileExistsError as error:
+            raise InputError(f"{path} exists", Cure.OVERWRITE) from error
+
+
+@contextmanager
 def _stdout() -> Iterator[IO[bytes]]:
     file = BytesIO()
     yield file
@@ -276,6 +302,14 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file. Raises OSError."""
+    if isinstance(path, Url):
+        return storage.digest(path)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def copy_file(source: Path, path: Path, force: bool) -> None:

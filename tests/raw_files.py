@@ -107,11 +107,31 @@ def cmyk_profile():
     return _icc(b"prtr", b"CMYK", b"Lab ", {b"A2B0": lut})
 
 
-def _icc(kind, space, connection, tags):
+def prophoto_profile(version):
+    """ProPhoto RGB, its curves a number (version 2) or a parametric curve with a description in Unicode (version 4)."""
+
+    def numbers(kind, *values):
+        return kind + bytes(4) + struct.pack(f">{len(values)}i", *(round(value * 65536) for value in values))
+
+    name = "ProPhoto".encode("utf-16-be")
+    text = b"mluc" + bytes(4) + struct.pack(">II4sII", 1, 12, b"enUS", len(name), 28) + name
+    tags = {b"desc": text, b"cprt": text} if version == 4 else {}
+    tags[b"wtpt"] = numbers(b"XYZ ", 0.9642, 1.0, 0.8249)
+    primaries = ((0.79767, 0.28804, 0.0), (0.13519, 0.71188, 0.0), (0.03134, 0.00009, 0.82491))
+    for letter, primary in zip("rgb", primaries, strict=True):
+        tags[f"{letter}XYZ".encode()] = numbers(b"XYZ ", *primary)
+        plain = b"curv" + bytes(4) + struct.pack(">IH", 1, round(1.8 * 256)) + bytes(2)
+        tags[f"{letter}TRC".encode()] = plain if version == 2 else numbers(b"para", 0, 1.8)
+    return _icc(b"mntr", b"RGB ", b"XYZ ", tags, version)
+
+
+def _icc(kind, space, connection, tags, version=2):
     listed, body, at = b"", b"", 132 + 12 * len(tags)
     for name, data in tags.items():
         listed += name + struct.pack(">II", at + len(body), len(data))
         body += data + bytes(-len(data) % 4)
-    head = struct.pack(">I4sI4s4s4s12x4s", at + len(body), b"lcms", 0x02400000, kind, space, connection, b"acsp")
+    head = struct.pack(
+        ">I4sI4s4s4s12x4s", at + len(body), b"lcms", {2: 0x02400000, 4: 0x04200000}[version], kind, space, connection, b"acsp"
+    )
     head = head.ljust(68, b"\0") + struct.pack(">3I", 0xF6D6, 0x10000, 0xD32D)
     return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + listed + body

@@ -297,6 +297,23 @@ def test_hints_are_found_by_a_pattern():
     assert done.exit_code == 0 and lines(done)[0]["hints"] == "grey_hints.png"
 
 
+def test_a_film_carries_colours_from_frame_to_frame(monkeypatch):
+    from psal_cli.verbs.colorize import api
+
+    Path("frames").mkdir()
+    for name in ("1", "2", "3"):
+        Image.open("grey.png").save(f"frames/{name}.png")
+    Image.open("grey.png").resize((50, 40)).save("frames/4.png")
+    handed, work = [], api.colorize
+    monkeypatch.setattr(api, "colorize", lambda *args, **more: handed.append(more["previous"]) or work(*args, **more))
+    for more in ([], ["--previous"]):
+        done = psal("colorize", "frames", "--ref", "ref.png", "-o", f"out{len(more)}", "--force", *more)
+        assert done.exit_code == 0, done.stderr
+    assert handed[:5] == [None] * 5 and handed[7] is None  # the first has none, nor has one of another size
+    for name, before in (("1", handed[5]), ("2", handed[6])):
+        np.testing.assert_array_equal(np.asarray(Image.open(f"out1/{name}.png")), before)
+
+
 def test_colours_are_ignored_without_a_word_when_that_is_asked_for():
     assert psal("colorize", "colour.png", "--ref", "ref.png", "-o", "told.png").exit_code == 0
     done = psal("colorize", "colour.png", "--ref", "ref.png", "-o", "asked.png", "--ignore-color")
@@ -316,6 +333,10 @@ REFUSED = {
         "grey.png: --ref is 97x72, expected one of 96x72, the size of the picture, with attention local",
     ),
     "neither reference nor hints": ([], "Missing option '--ref' or '--hints'"),
+    "a film on a cluster": (
+        ["--ref", "ref.png", "--previous", "--cluster", "tcp://127.0.0.1:1"],
+        "--previous and --cluster are mutually exclusive",
+    ),
     "the picture itself": (["--ref", "grey.png"], "grey.png is the picture itself, it has nothing to lend"),
     "a grey reference": (["--ref", "grey2.png"], "grey2.png is grey, it has no colours to borrow"),
     "hints of another size": (["--hints", "clear.png"], "--hints is 9x9, expected 96x72, the size of the picture"),

@@ -107,7 +107,7 @@ def test_a_name_may_begin_with_the_home_folder(own, monkeypatch):
         ('[inpaint]\nforce = "yes"', '[inpaint] force = "yes": expected true or false.'),
         ('[inpaint]\nverbose = "much"', "[inpaint] verbose = \"much\": 'much' is not a valid integer"),
         ('[inpaint]\nengine = "magic"', "[inpaint] engine = \"magic\": 'magic' is not one of"),
-        ('[inpaint]\nmask = "https://a.org/b"', "https://a.org/b is a URL"),
+        ('[inpaint]\nmask = "ftp://a.org/b"', "ftp://a.org/b: psal knows no ftp://"),
         ('[inpaint]\nfrom-file = "list.txt"', "it names the pictures of one run: give it on the command line."),
         ("[inpaint]\nconfig = 'a.toml'", "there is no such option."),
         ("[common]\nsede = 1", "[common] sede = 1: not all commands have this option: it is unknown. Did you mean 'seed'?"),
@@ -159,7 +159,7 @@ def test_every_option_has_a_variable_named_as_it_is_typed(own, verb, monkeypatch
         variable = f"PSAL_{verb}_{name}".upper().replace("-", "_")
         required = [word for key, value in REQUIRED[verb].items() if key != name for word in (f"--{key}", value)]
         with monkeypatch.context() as patch:
-            patch.setenv(variable, "https://example.org")
+            patch.setenv(variable, "ftp://example.org")
             done = psal(verb, "photos/000.png", *required)
         assert done.exit_code == 2 and done.stderr.count("\n") == 1
         assert f": correct the environment variable {variable} (see" in done.stderr, done.stderr

@@ -51,15 +51,12 @@ def test_floating_point_is_refused_in_one_line(folder, name, kind):
 @pytest.mark.parametrize(
     ("url", "cure"),
     [
-        ("https://example.org/a.jpg", "download it first, e.g. curl -O https://example.org/a.jpg"),
-        ("HTTP://example.org/a.jpg?x=1&y", "download it first, e.g. curl -O HTTP://example.org/a.jpg?x=1&y"),
-        ("s3://bucket/a.jpg", "download it first, e.g. aws s3 cp s3://bucket/a.jpg ."),
-        ("gs://bucket/a.jpg", "download it first, e.g. gcloud storage cp gs://bucket/a.jpg ."),
-        ("ssh://host/a.jpg", "download it first"),
+        ("ftp://example.org/a.jpg", "copy it to a file or to one of these"),
+        ("SSH://host/a.jpg", "copy it to a file or to one of these"),
         ("file:///tmp/a.jpg", "give the path alone, /tmp/a.jpg"),
     ],
 )
-def test_a_url_is_named_as_one_wherever_a_file_is_read(folder, url, cure):
+def test_a_url_that_psal_does_not_read_is_named_as_one_wherever_a_file_is_read(folder, url, cure):
     for args in (
         ["inpaint", url, "--mask", "mask.png"],
         ["inpaint", "photos/000.png", "--mask", url],
@@ -69,18 +66,24 @@ def test_a_url_is_named_as_one_wherever_a_file_is_read(folder, url, cure):
         ["generate", "photos/000.png", "--keep", url],
     ):
         done = psal(*args)
-        assert done.exit_code == 2 and done.stderr.count("\n") == 1 and f"{url} is a URL" in done.stderr and cure in done.stderr
+        assert done.exit_code == 2 and done.stderr.count("\n") == 1 and url in done.stderr and cure in done.stderr
 
 
-@pytest.mark.parametrize("option", ["-o", "--compare", "--save-offsets", "--failed-list"])
-def test_a_url_is_no_place_to_write(folder, option):
-    done = psal("inpaint", "photos/000.png", "--mask", "mask.png", option, "s3://bucket/a.png")
+@pytest.mark.parametrize("option", ["-o", "--compare", "--save-offsets"])
+def test_what_can_only_be_read_is_no_place_to_write(folder, option):
+    done = psal("inpaint", "photos/000.png", "--mask", "mask.png", option, "https://example.org/a.png")
     assert done.exit_code == 2 and done.stderr.count("\n") == 1
-    assert "s3://bucket/a.png is a URL, psal writes local files: write a file, then upload it" in done.stderr
+    assert "https://example.org/a.png: https:// can only be read: write a file, or to s3:// or gs://" in done.stderr
     assert not Path("photos/000_inpainted.png").exists()
 
 
+@pytest.mark.parametrize("option", ["--failed-list", "--report", "--from-file", "--weights"])
+def test_files_that_are_psals_own_are_local(folder, option):
+    done = psal("inpaint", "photos/000.png", "--mask", "mask.png", option, "s3://bucket/a.jsonl")
+    assert done.exit_code == 2 and "only a local file can be given here: download it first" in done.stderr
+
+
 def test_a_url_in_a_list_is_found_before_any_work(folder):
-    Path("list.txt").write_text("photos/000.png\ns3://bucket/a.jpg\n")
+    Path("list.txt").write_text("photos/000.png\nftp://host/a.jpg\n")
     done = psal("inpaint", "--from-file", "list.txt", "--mask", "mask.png", "-o", "out")
-    assert done.exit_code == 2 and "s3://bucket/a.jpg is a URL" in done.stderr and not Path("out").exists()
+    assert done.exit_code == 2 and "ftp://host/a.jpg: psal knows no ftp://" in done.stderr and not Path("out").exists()

@@ -1,5 +1,6 @@
 """`psal inpaint` over many pictures: what a shell script can rely on."""
 
+import gc
 import hashlib
 import json
 import os
@@ -16,6 +17,8 @@ import pytest
 from PIL import Image
 
 from psal_cli import files
+from psal_cli.commands import inpaint
+from psal_cli.image import Picture, write_picture
 
 from .photos import ENV, SIZE, lines, process, psal, texture, tree
 
@@ -263,6 +266,27 @@ def test_what_another_process_writes_meanwhile_is_skipped(photos, stopped):
     assert [record["status"] for record in lines(done)] == ["skipped", "skipped", "done"]
     assert done.exit_code == 0 and "1 done, 0 failed, 2 skipped" in done.stderr
     assert [name.read_bytes() == b"another's" for name in names] == [True, True, False]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
+def test_a_long_batch_keeps_no_descriptors_and_no_pictures(photos, monkeypatch):
+    """tests/bench/bench_leaks.py does the same with 300 pictures, and looks at the memory of the process."""
+    photos(0)
+    Path("many").mkdir()
+    for number, suffix in enumerate(("png", "jpg", "tif", "webp", "bmp", "avif", "heic", "jxl") * 2):
+        write_picture(Picture(texture(number)), Path(f"many/{number:02}.{suffix}"))
+    seen, write = [], inpaint.Inpaint.write
+
+    def noting(self, *given):
+        done = write(self, *given)
+        gc.collect()
+        seen.append((len(os.listdir("/proc/self/fd")), sum(type(thing) is Picture for thing in gc.get_objects())))
+        return done
+
+    monkeypatch.setattr(inpaint.Inpaint, "write", noting)
+    done = psal("inpaint", "many", "--box", "9,9,5,5", "-o", "out", "--engine", "patch")
+    assert done.exit_code == 0, done.stderr
+    assert len(seen) == 16 and max(seen[8:]) <= max(seen[:8])
 
 
 AT_THE_START = """

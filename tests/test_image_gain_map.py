@@ -10,6 +10,8 @@ from PIL import Image, MpoImagePlugin
 
 from psal_cli.commands import main
 from psal_cli.image import Picture, read_picture, write_picture
+from psal_cli.image.isobmff import read_about
+from psal_cli.image.jxl import CONTAINER
 
 from .pictures import TURNED
 
@@ -128,3 +130,25 @@ def test_without_a_gain_map_nothing_is_put_behind_a_picture(tmp_path):
     write_picture(Picture(np.zeros((8, 8, 3), np.uint8)).filled_inside(np.ones((8, 8), bool)), tmp_path / "out.jpg")
     data = (tmp_path / "out.jpg").read_bytes()
     assert data.endswith(b"\xff\xd9") and b"MPF" not in data
+
+
+def test_a_gain_map_of_jpeg_xl_is_named(tmp_path, caplog):
+    source = tmp_path / "in.jxl"
+    write_picture(Picture(np.zeros((40, 64, 3), np.uint8)), source)
+    boxes = [(b"ftyp", b"jxl \0\0\0\0jxl "), (b"jxlc", source.read_bytes())]
+    for more in ([], [(b"jhgm", bytes(4))]):
+        packed = b"".join(struct.pack(">I4s", 8 + len(body), name) + body for name, body in boxes + more)
+        source.write_bytes(CONTAINER + packed)
+        read_picture(source)
+        assert [line.partition(": ")[2] for line in caplog.messages] == ["its gain map (HDR) is not kept"] * bool(more)
+
+
+@pytest.mark.parametrize("kind", ["tmap", "av01"])
+def test_a_gain_map_of_avif_is_seen(kind):
+    def box(name, body):
+        return struct.pack(">I4s", 8 + len(body), name) + body
+
+    items = [box(b"infe", struct.pack(">IHH4sB", 2 << 24, at, 0, name, 0)) for at, name in ((1, b"av01"), (2, kind.encode()))]
+    meta = bytes(4) + box(b"pitm", bytes(5) + b"\1") + box(b"iinf", bytes(4) + struct.pack(">H", 2) + b"".join(items))
+    file = io.BytesIO(box(b"ftyp", b"avif\0\0\0\0avifmif1") + box(b"meta", meta))
+    assert read_about(file).gain_map is (kind == "tmap")

@@ -28,6 +28,7 @@ FLOORS = [
     {"batch", "viz", "networks", "foreign"},
     {"image", "patchmatch", "attention", "timing"},
     {"files", "weights", "memory", "ops", "strips"},
+    {"storage"},
     {"errors", "native", "memory_fallback", "user_folders"},
     {"libraries"},
 ]

@@ -127,6 +127,13 @@ def offer(client: Client, gpu: bool) -> Offer:
     return Offer(slots, max(declared, default=None), frozenset(workers))
 
 
+def revive(client: Client, workers: int) -> None:
+    """Starts workers of this machine in place of those that have gone for good, as one does that is killed while it starts."""
+    if client.cluster is not None:
+        with suppress(Exception):  # the cluster may be about to end
+            client.cluster.scale(workers)
+
+
 def cores_each(workers: int) -> int:
     """CPU threads for each of so many workers of this machine."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from psal_cli import memory
-from psal_cli.batch.clusters import GPU, MEMORY, ClusterError, Offer, offer
+from psal_cli.batch.clusters import GPU, MEMORY, ClusterError, Offer, offer, revive
 from psal_cli.batch.inputs import Item
 from psal_cli.batch.runner import Outcome, Stop
 from psal_cli.errors import MemoryLimitError, PsalError
@@ -25,6 +25,7 @@ Answer = TypeVar("Answer")  # what a task returns
 
 RETRIES = 3  # after errors of Dask itself; after the death of a worker Dask has its own count, of three too
 POLL = 0.5  # seconds between looks at the cluster while nothing ends
+FETCHING = 10.0  # seconds for an answer of a few hundred bytes
 FRESH = 2.0  # seconds for which what the workers offer is taken for known
 AHEAD = 8  # pictures whose memory is planned before a worker is free
 READERS = 4  # threads that plan
@@ -60,12 +61,14 @@ class Dispatch(Generic[Answer]):
         stop: Stop,
         keep_going: bool,
         gpu: bool,
+        local: int | None,
         warn: Callable[[str], None],
     ):
         """needs: bytes that a picture takes, asked where workers declare their memory; name: of the run, and of the topic under
-        which workers log the keys of tasks that they begin; warn: says something to the user."""
+        which workers log the keys of tasks that they begin; local: how many workers are to be kept alive on this machine; warn:
+        says something to the user."""
         self.client, self.name, self.task, self.needs = client, name, task, needs
-        self.stop, self.keep_going, self.gpu, self.warn = stop, keep_going, gpu, warn
+        self.stop, self.keep_going, self.gpu, self.local, self.warn = stop, keep_going, gpu, local, warn
         self.waiting = deque(items)
         self.planned: deque[tuple[Item, Planned[int] | None]] = deque()
         self.running: dict[Future[Answer], _Attempt] = {}
@@ -126,7 +129,9 @@ class Dispatch(Generic[Answer]):
         if always or time.monotonic() - self.asked > FRESH:
             before = self.offer
             self.offer, self.asked = offer(self.client, self.gpu), time.monotonic()
-            if before.slots and not self.offer.slots:
+            if self.local and len(self.offer.addresses) < self.local:
+                revive(self.client, self.local)
+            elif before.slots and not self.offer.slots:
                 self.warn("no worker is left: waiting for one to join")
 
     def _lost(self) -> ClusterError:
@@ -179,12 +184,18 @@ class Dispatch(Generic[Answer]):
         from distributed import KilledWorker
 
         item, key = (attempt := self.running[future]).item, attempt.key
+        if future.status == "lost":  # the worker died with the answer before it was fetched: it is made again
+            future.add_done_callback(self.ended.put)
+            return None
         try:
-            if future.status in ("cancelled", "lost"):
+            if future.status == "cancelled":
                 raise self._lost()
-            outcome = self.task.settle(item, future.result(), self.begun[key])
+            outcome = self.task.settle(item, future.result(timeout=FETCHING), self.begun[key])
         except ClusterError:
             raise
+        except TimeoutError:  # as above, while the answer was being fetched
+            future.add_done_callback(self.ended.put)
+            return None
         except KilledWorker:
             return self._killed(future, item)
         except Exception as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from psal_cli.batch.inputs import Item, as_path, is_stdio
 from psal_cli.batch.places import Places
 from psal_cli.errors import Cure, InputError
+from psal_cli.storage import Url
 
 
 def check_own_places(items: list[Item], wanted: Mapping[str, str | None]) -> None:
@@ -20,7 +21,9 @@ def check_own_places(items: list[Item], wanted: Mapping[str, str | None]) -> Non
     for item in items:
         for option, path in item.outputs.items():
             text = wanted.get(option)
-            if item.skipped or item.problem or is_stdio(path) or (text is not None and str(path) == str(named_by(text))):
+            if item.skipped or item.problem or is_stdio(path) or isinstance(path, Url):
+                continue
+            if text is not None and str(path) == str(named_by(text)):
                 continue
             if text is None and (link := is_foreign(path.parent, item.input.parents[len(item.tree.parts) - 1])):
                 leads = f"{path}: {link} is a link to {os.path.realpath(link)}"

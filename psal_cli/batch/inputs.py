@@ -9,9 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from psal_cli.batch.urls import url_problem
+from psal_cli import storage
 from psal_cli.errors import Cure, InputError, PsalError
 from psal_cli.files import STDIO, open_input
+from psal_cli.storage import Url
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class Item:
 
 def as_path(text: str) -> Path:
     """A path as the user typed it; "-" alone is stdin or stdout, "./-" a file of that name."""
-    path = Path(text)
+    path = storage.as_path(text)
     return Path.cwd() / path if path == STDIO and text != "-" else path
 
 
@@ -69,11 +70,23 @@ def is_stdio(path: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """False too for names that the system cannot look up, too long ones: what is wrong is said when they are read."""
+    """False too for names that the system cannot look up, too long ones: what is wrong is said when they are read.
+
+    Raises InputError for a storage on the network that does not answer.
+    """
+    if isinstance(path, Url):
+        try:
+            return path.is_dir()
+        except OSError as error:
+            raise unlisted(path, error) from error
     try:
         return path != STDIO and path.is_dir()
     except (OSError, ValueError):
         return False
+
+
+def unlisted(path: Path, error: OSError) -> InputError:
+    return InputError(f"{path} cannot be listed: {error.strerror or error}")
 
 
 def is_file(path: Path) -> bool:
@@ -89,19 +102,19 @@ def find_inputs(
     """The pictures that arguments and lists of files name, each once, folders sorted by name; whether they may be several.
 
     A folder stands for its files with a `readable` suffix (with `recursive` those of its subfolders too), hidden ones left
-    out; how many others there are is logged as a warning. Raises InputError when a list of files cannot be read, and for URLs.
+    out; how many others there are is logged as a warning. Raises InputError when a list of files cannot be read, and for
+    URLs of which psal reads none.
     """
     texts = [*arguments, *(line for name in lists for line in _lines(name))]
     several, seen = bool(lists) or len(texts) > 1, set[str]()
     items: list[Item] = []
     others: Counter[str] = Counter()
     for text in texts:
-        if problem := url_problem(text):
+        if problem := storage.problem(text):
             raise InputError(problem)
-        path = as_path(text)
-        folder = is_folder(path)
-        several |= folder
-        for item in _in_folder(text, recursive, readable, others) if folder else [_one_file(text, path)]:
+        found, are_several = _found(text, recursive, readable, others)
+        several |= are_several
+        for item in found:
             place = os.path.abspath(item.input)
             if place not in seen:
                 seen.add(place)
@@ -110,6 +123,18 @@ def find_inputs(
         kinds = ", ".join(f"{count} {suffix or 'without extension'}" for suffix, count in others.most_common(5))
         log.warning("left out what psal does not read: %s%s", kinds, " and more" if len(others) > 5 else "")
     return items, several
+
+
+def _found(text: str, recursive: bool, readable: frozenset[str], others: Counter[str]) -> tuple[Iterable[Item], bool]:
+    """The pictures that one argument or line of a list names, and whether they may be several."""
+    if storage.is_pattern(text):
+        fixed = f"{text.partition('**')[0].rpartition('/')[0]}/" if "**" in text else ""
+        return [_one_file(name, as_path(name), name.removeprefix(fixed) if fixed else "") for name in storage.matches(text)], True
+    path = as_path(text)
+    if isinstance(path, Url) and path.suffix.lower() in readable:  # of thousands in a list none is asked about
+        return [_one_file(text, path)], False
+    folder = is_folder(path)
+    return _in_folder(text, recursive, readable, others) if folder else [_one_file(text, path)], folder
 
 
 def _lines(name: str) -> list[str]:
@@ -146,10 +171,14 @@ def _split(text: str) -> tuple[str, Path]:
     return (before, Path(tree)) if mark and before and ".." not in Path(tree).parts else (text, Path())
 
 
-def _one_file(text: str, path: Path) -> Item:
+def _one_file(text: str, path: Path, below: str = "") -> Item:
+    """below: its tree, where a pattern tells."""
     from psal_cli.image.formats import READABLE, foreign
 
-    _, tree = _split(text)
+    tree = Path(below) if below else _split(text)[1]
+    if isinstance(path, Url):  # whether it is there is found out when it is read
+        name = path.name.partition("?")[0] if path.scheme in storage.READ_ONLY else path.name
+        return Item(path, tree if tree.name else Path(name), text)
     item = Item(path, tree if tree.name else Path(path.name), text)
     try:
         if path != STDIO:
@@ -166,13 +195,11 @@ def _one_file(text: str, path: Path) -> Item:
 
 def _in_folder(text: str, recursive: bool, readable: frozenset[str], others: Counter[str]) -> Iterator[Item]:
     above, kept = _split(text)
-    top = Path(text)
-    marked = f"{Path(above)}{TREE}"
+    top = as_path(text)
+    marked = f"{as_path(above)}{TREE}"
     unread: list[OSError] = []
-    for folder, below, names in os.walk(top, onerror=unread.append):
-        here = Path(folder)
+    for here, names in _walk(top, recursive, unread):
         tree = kept / here.relative_to(top)
-        below[:] = sorted(name for name in below if recursive and not name.startswith("."))
         for name in sorted(names):
             if name.startswith("."):
                 continue
@@ -186,3 +213,16 @@ def _in_folder(text: str, recursive: bool, readable: frozenset[str], others: Cou
         own = kept / path.relative_to(top)
         problem = InputError(f"{path}: the folder cannot be read: {error.strerror}")
         yield Item(path, own, f"{marked}{own}", problem=problem)
+
+
+def _walk(top: Path, recursive: bool, unread: list[OSError]) -> Iterator[tuple[Path, list[str]]]:
+    """Each folder with the names of its files, in order; what cannot be listed is added to `unread`."""
+    if isinstance(top, Url):
+        try:
+            yield from storage.walk(top, recursive)
+        except OSError as error:
+            raise unlisted(top, error) from error
+        return
+    for folder, below, names in os.walk(top, onerror=unread.append):
+        yield Path(folder), names
+        below[:] = sorted(name for name in below if recursive and not name.startswith("."))

@@ -9,6 +9,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from psal_cli import storage
+from psal_cli.errors import InputError
+from psal_cli.storage import Url
+
 Value = TypeVar("Value")
 
 
@@ -38,13 +42,21 @@ class Grouped(Generic[Value]):
 
 
 class _Folder:
-    """real: its path without links; number: its own; files: names of regular files; links: of links."""
+    """real: its path without links; number: its own; remote: whether it is a URL; files: names of regular files; links: of
+    links."""
 
     def __init__(self, text: str, number: int):
-        self.real, self.number = os.path.realpath(text), number
+        self.real, self.number = _real(text), number
         self.files: set[str] = set()
         self.links: set[str] = set()
         self.others: set[str] = set()
+        self.remote = isinstance(url := storage.as_path(text), Url)
+        if isinstance(url, Url):
+            try:
+                self.files = set(storage.listing(url)[0])
+            except OSError as error:
+                raise InputError(f"{text} cannot be listed: {error.strerror or error}") from error
+            return
         with suppress(OSError, ValueError), os.scandir(text) as entries:  # none there: nothing lies in it
             for entry in entries:
                 kind = self.links if entry.is_symlink() else self.files if entry.is_file() else self.others
@@ -54,6 +66,11 @@ class _Folder:
     def names(self) -> frozenset[str]:
         """Folded, of all that lies in it."""
         return frozenset(map(folded, chain(self.files, self.links, self.others)))
+
+
+def _real(text: str) -> str:
+    """A path without links; a URL as it is."""
+    return text if isinstance(storage.as_path(text), Url) else os.path.realpath(text)
 
 
 class Places:
@@ -76,6 +93,8 @@ class Places:
         if name in folder.links or name in ("", ".", ".."):
             text, name = os.path.split(os.path.realpath(path))
             folder = self._listed(text)
+        if folder.remote:
+            return f"{folder.number}{os.sep}{name}"  # no storage on the network takes two names for one
         return f"{self._listed(folded(folder.real)).number}{os.sep}{folded(name)}"
 
     def may_be_called(self, path: Path, name: str) -> bool:
@@ -85,6 +104,8 @@ class Places:
 
     def may_exist(self, path: Path) -> bool:
         """Whether a file system, whatever it takes for the same name, could hold such a file."""
+        if isinstance(path, Url) and path.scheme in storage.READ_ONLY:  # these cannot be listed
+            return True
         folder, name = self._folder(path)
         return name in folder.files or folded(name) in folder.names
 
@@ -93,6 +114,8 @@ class Places:
         folder, name = self._folder(path)
         if name in folder.files:
             return True
+        if isinstance(path, Url) and path.scheme not in storage.READ_ONLY:
+            return False
         try:
             return self.may_exist(path) and path.is_file()
         except (OSError, ValueError):
@@ -114,6 +137,8 @@ class Places:
 
     def _takes_for_one(self, folder: str, name: str, other: str) -> bool:
         """Whether a folder holds one file under two names, of which at most one is there: tried out with names like them."""
+        if storage.URL.match(folder):
+            return False
         while not os.path.isdir(folder) and os.path.dirname(folder) != folder:
             folder = os.path.dirname(folder)
         key = (folder, name, other)

@@ -11,6 +11,7 @@ from psal_cli.batch.places import Grouped, Places
 from psal_cli.batch.shards import ALL, Shard
 from psal_cli.errors import Cure, InputError, InvalidValueError, WriteError
 from psal_cli.files import STDIO, atomic_file, check_folder, check_output, unwritten
+from psal_cli.storage import Url
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ class _Named:
     def __init__(self) -> None:
         self.is_folder = functools.cache(lambda text: is_folder(as_path(text)))
         self.is_file = functools.cache(lambda text: is_file(as_path(text)))
-        self.below = functools.cache(lambda text, tree: Path(as_path(text), tree))
+        self.below = functools.cache(lambda text, tree: as_path(text).joinpath(tree))
 
 
 def place(
@@ -154,6 +155,8 @@ def _check(path: Path, folders: bool, force: bool) -> list[Path]:
     if folders and path != STDIO:
         if is_file(path) and not force:
             return [path]
+        if isinstance(path, Url):
+            return []
         folder = path.parent
         try:
             while not folder.exists():

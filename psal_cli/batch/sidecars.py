@@ -11,6 +11,7 @@ from psal_cli.batch.inputs import Item, as_path, is_file, is_folder
 from psal_cli.batch.places import Places
 from psal_cli.errors import Cure, InputError, InvalidValueError
 from psal_cli.files import STDIO
+from psal_cli.storage import Url
 
 
 class _MissingError(InputError):
@@ -32,11 +33,11 @@ def pair(items: list[Item], wanted: Mapping[str, Sequence[str]], readable: froze
     """
     texts = [(option, text) for option, given in wanted.items() for text in given]
     for option, text in texts:
-        if "{" not in text and as_path(text) != STDIO and not os.path.lexists(as_path(text)):
+        if "{" not in text and as_path(text) != STDIO and not _is_there(as_path(text)):
             raise InvalidValueError(option, f"{text}, which does not exist", "a file, a folder or a pattern with {stem}")
     by_stem, places = functools.cache(lambda folder: _by_stem(folder, readable)), Places()
     folder_of = {text: is_folder(as_path(text)) for _, text in texts}
-    below = functools.cache(lambda text, tree: Path(as_path(text), tree))  # the folder of the sidecars of one folder
+    below = functools.cache(lambda text, tree: as_path(text).joinpath(tree))  # the folder of the sidecars of one folder
     for item in items:
         sidecars: dict[str, list[Path]] = {}
         for option, text in texts:
@@ -52,17 +53,21 @@ def pair(items: list[Item], wanted: Mapping[str, Sequence[str]], readable: froze
     if len(items) < 2:
         return items
     used = {places.spot(path) for item in items for path in item.sidecar_files}
-    folders = {Path(text).resolve() for text, is_one in folder_of.items() if is_one}
+    folders = {as_path(text).resolve() for text, is_one in folder_of.items() if is_one}
 
     def is_sidecar(item: Item) -> bool:
         if places.spot(item.input) in used:
             return True
         if item.problem is None and not item.unmasked:
             return False
-        between = Path(os.path.realpath(item.input)).parents[: len(item.tree.parts) - 1]  # folders below the one that was given
+        between = item.input.resolve().parents[: len(item.tree.parts) - 1]  # folders below the one that was given
         return not folders.isdisjoint(between)
 
     return [item for item in items if not is_sidecar(item)]
+
+
+def _is_there(path: Path) -> bool:
+    return path.is_file() or is_folder(path) if isinstance(path, Url) else os.path.lexists(path)
 
 
 def _by_stem(folder: Path, readable: frozenset[str]) -> dict[str, list[Path]]:
@@ -110,4 +115,4 @@ def _filled_in(item: Item, option: str, pattern: str) -> Path:
         text = pattern.format(stem=item.tree.stem, name=item.tree.name, dir=item.input.parent)
     except (LookupError, ValueError, AttributeError) as error:
         raise InvalidValueError(option, pattern, expected) from error
-    return Path(text) if os.sep in text else item.input.parent / text
+    return as_path(text) if os.sep in text else item.input.parent / text

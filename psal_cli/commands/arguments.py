@@ -79,9 +79,11 @@ class InpaintArguments(Arguments):
 class ColorizeArguments(Arguments):
     ref: tuple[str, ...]
     hints: str | None
+    previous: bool
     ignore_color: bool
     engine: str
     strength: float
+    features: str
     attention: str
     iterations: int | None
     weights: str | None

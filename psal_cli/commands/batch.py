@@ -14,7 +14,7 @@ import click
 from psal_cli.batch.inputs import as_path, is_folder
 from psal_cli.batch.reports import DONE, Batch, Record
 from psal_cli.batch.shards import MARK
-from psal_cli.commands import options, schedulers
+from psal_cli.commands import parameters, schedulers
 from psal_cli.commands.command import Group
 from psal_cli.commands.console import Console
 from psal_cli.commands.ranges import IntRange
@@ -127,7 +127,7 @@ def _checked(ctx: click.Context, command: Sequence[str]) -> dict[str, object]:
 
 
 @batch.command(short_help="Put the reports of all shards together.", epilog="\b\nExample:\n  psal batch merge reports/")
-@click.argument("reports", nargs=-1, required=True, type=options.PICTURE, metavar="REPORT...")
+@click.argument("reports", nargs=-1, required=True, type=parameters.PICTURE, metavar="REPORT...")
 @click.option("--json", "as_json", is_flag=True, help="Print the last record of each picture instead, one line of JSON each.")
 @click.pass_context
 def merge(ctx: click.Context, reports: tuple[str, ...], as_json: bool) -> None:

@@ -9,7 +9,7 @@ import click
 
 from psal_cli.batch.inputs import as_path
 from psal_cli.batch.runner import import_torch
-from psal_cli.commands import devices, options
+from psal_cli.commands import devices, options, parameters
 from psal_cli.commands.command import Group
 from psal_cli.commands.console import Console
 from psal_cli.commands.cures import flagged
@@ -76,20 +76,20 @@ class Names(NamesType):
 
 bench_options = options.group(
     options.seed_option,
-    click.option("--device", type=options.Device(), default="cpu", show_default=True, help="auto, cpu, cuda or cuda:N."),
+    click.option("--device", type=parameters.Device(), default="cpu", show_default=True, help="auto, cpu, cuda or cuda:N."),
     click.option("--threads", type=IntRange(1, 1024), help="CPU threads. Default: chosen by torch."),
     click.option(
         "--json", "as_json", is_flag=True, help="Print JSON instead of the table, with all rows, the machine and versions."
     ),
     click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated rows instead of the table."),
-    click.option("--plot", type=options.RESULT, help="Also draw the figures as .png, .svg or .pdf. Needs matplotlib."),
+    click.option("--plot", type=parameters.RESULT, help="Also draw the figures as .png, .svg or .pdf. Needs matplotlib."),
     click.option("--force", is_flag=True, help="Overwrite an existing plot."),
     click.option("-q", "--quiet", is_flag=True, help="Print errors only."),
     click.option("-v", "--verbose", count=True, help="-vv adds a traceback when something fails."),
 )
 pairs_option = click.option(
     "--pairs",
-    type=options.PICTURE,
+    type=parameters.FILE,
     metavar="FOLDER",
     help="A folder with query.png and key.png, or with one folder of numbered frames per sequence. Default: a pair that ships "
     "with psal.",

@@ -11,7 +11,7 @@ import click
 
 from psal_cli.batch.inputs import Item, as_path
 from psal_cli.batch.plan import make_folders
-from psal_cli.commands import options
+from psal_cli.commands import parameters
 from psal_cli.commands.arguments import InpaintArguments
 from psal_cli.commands.options import group
 from psal_cli.commands.ranges import IntRange
@@ -29,7 +29,7 @@ choice_options = group(
     click.option("-n", "results", type=IntRange(1, 9999), default=1, show_default=True, help="Number of fills of each IMAGE."),
     click.option(
         "--sheet",
-        type=options.RESULT,
+        type=parameters.RESULT,
         help="Also write all fills of each IMAGE on one sheet, cut out around the hole, with their seeds.",
     ),
 )

@@ -17,11 +17,12 @@ import click
 from psal_cli import __version__
 from psal_cli.batch import clusters
 from psal_cli.batch.dispatch import Dispatch
-from psal_cli.batch.inputs import Item
+from psal_cli.batch.inputs import Item, as_path
 from psal_cli.batch.runner import Outcome, Stop
 from psal_cli.commands.verb import AnyVerb
 from psal_cli.errors import INTERRUPTED, InputError, PsalError
 from psal_cli.files import STDIO
+from psal_cli.storage import Url
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -67,9 +68,9 @@ def opened(verb: AnyVerb, items: list[Item], stop: Stop) -> Iterator[Iterator[Ou
         client.register_plugin(room, name=job.name)
         try:
             task = _Task(verb, client, job)
-            run = Dispatch(
-                client, job.name, items, task, verb.needed, stop, arguments.keep_going, gpu, lambda text: console.line(text)
-            )
+            local = clusters.local_workers(address)
+            going = arguments.keep_going
+            run = Dispatch(client, job.name, items, task, verb.needed, stop, going, gpu, local, console.line)
             yield run.outcomes()
         finally:
             with suppress(Exception):  # of a scheduler that has gone
@@ -86,7 +87,7 @@ def _job(verb: AnyVerb, together: bool) -> Job:
         if (text := getattr(arguments, name, None)) and os.path.exists(text)  # weights may be a name in the model folder
     }
     if references := getattr(arguments, "ref", ()):
-        files["ref"] = tuple(map(os.path.abspath, references))
+        files["ref"] = tuple(str(_absolute(as_path(text))) for text in references)
     changed = partial(replace, arguments)
     workers = clusters.local_workers(arguments.cluster or "")
     return Job(
@@ -132,7 +133,7 @@ class _Task:
 
 
 def _absolute(path: Path) -> Path:
-    return path if path == STDIO else Path(os.path.abspath(path))
+    return path if path == STDIO or isinstance(path, Url) else Path(os.path.abspath(path))
 
 
 def _sent(item: Item) -> Item:
@@ -157,7 +158,7 @@ def _check(client: Client, address: str, items: list[Item]) -> None:
     for item in [item for item in items if not item.problem][:SAMPLE]:
         for path in (item.input, *item.sidecar_files):
             with suppress(OSError):  # said when it is read
-                files[str(_absolute(path))] = path.stat().st_size
+                files[str(_absolute(path))] = -1 if isinstance(path, Url) else path.stat().st_size
     folder = _existing(_absolute(items[0].output).parent) if items else None
     mark = None
     if folder and os.access(folder, os.W_OK):
@@ -203,7 +204,10 @@ def _problem(where: str, sight: Sight | BaseException) -> str | None:
     return None
 
 
-def _existing(folder: Path) -> str:
+def _existing(folder: Path) -> str | None:
+    """The folder, or the one above it that exists; None on the network, where there is nothing to share."""
+    if isinstance(folder, Url):
+        return None
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return str(folder)

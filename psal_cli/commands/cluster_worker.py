@@ -24,14 +24,15 @@ from distributed import WorkerPlugin, get_worker
 from psal_cli import __version__, memory
 from psal_cli.batch.inputs import Item
 from psal_cli.batch.runner import Outcome
-from psal_cli.commands import devices, report
+from psal_cli.commands import devices
 from psal_cli.commands.arguments import Arguments
 from psal_cli.commands.console import Console, Progress
 from psal_cli.commands.cures import outcome
 from psal_cli.commands.steps import Steps, in_words
 from psal_cli.commands.verb import AnyVerb, Verb
 from psal_cli.errors import CancelledError, Cure, InputError, PsalError, printable
-from psal_cli.files import check_output
+from psal_cli.files import check_output, digest
+from psal_cli.storage import as_path
 
 if TYPE_CHECKING:
     from distributed import Worker
@@ -193,8 +194,7 @@ class Room(WorkerPlugin):
             error, cure = in_words(verb, item, done.error)
             answer = _failed(error, cure)
         else:
-            digest = report.digest(item.output) if self.job.digests else None
-            answer = Answer(done.result or "", digest=digest)
+            answer = Answer(done.result or "", digest=digest(item.output) if self.job.digests else None)
         verb.estimates.pop(item, None)
         facts = {"device": verb.device} | facts
         return replace(answer, seconds=done.seconds, peak=done.peak, facts=facts, remark=remark)
@@ -238,7 +238,8 @@ class Sight:
 
 
 def look(files: Mapping[str, int], folder: str | None, mark: str | None) -> Sight:
-    """What this worker sees. files: path -> bytes; folder: where results go; mark: a file that the client has just put there."""
+    """What this worker sees. files: path -> bytes, -1 for an object on the network; folder: where results go; mark: a file that
+    the client has just put there."""
     missing = tuple(path for path, size in files.items() if not _has_size(path, size))
     lacks = folder is not None and not (os.access(folder, os.W_OK | os.X_OK) and (mark is None or Path(folder, mark).exists()))
     return Sight(__version__, platform.python_version(), socket.gethostname(), missing, folder if lacks else None)
@@ -246,6 +247,8 @@ def look(files: Mapping[str, int], folder: str | None, mark: str | None) -> Sigh
 
 def _has_size(path: str, size: int) -> bool:
     try:
+        if size < 0:
+            return as_path(path).exists()
         return os.stat(path).st_size == size
     except OSError:
         return False

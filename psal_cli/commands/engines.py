@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from psal_cli.commands import options
+from psal_cli.commands import parameters
 from psal_cli.commands.arguments import InpaintArguments
 from psal_cli.commands.options import group
 from psal_cli.commands.ranges import IntRange
@@ -30,11 +30,11 @@ engine_options = group(
         "whose memory grows with the square of the picture; original-sum is the same as in its PyTorch port since 2020.",
     ),
     click.option(
-        "--weights", type=options.PICTURE, help="Other weights for the network: .safetensors, or a published .pt or .pth."
+        "--weights", type=parameters.FILE, help="Other weights for the network: .safetensors, or a published .pt or .pth."
     ),
     click.option(
         "--painter",
-        type=options.PICTURE,
+        type=parameters.FILE,
         help="A network of yours that fills a picture given a mask, in place of the shipped one: TorchScript (big-lama.pt), ONNX "
         "(LaMa, MI-GAN), or what spandrel reads. combined copies patches that fit what it draws; network keeps its drawing. It "
         "runs on the CPU. --max-memory does not count it.",
@@ -45,7 +45,7 @@ engine_options = group(
         metavar="PX",
         help="The longer side that --painter sees at most. Default: that of its file, else 512.",
     ),
-    click.option("--source-mask", type=options.PICTURE, help="Mask of what may be copied, in white; given like --mask."),
+    click.option("--source-mask", type=parameters.PICTURE, help="Mask of what may be copied, in white; given like --mask."),
 )
 
 

@@ -12,7 +12,7 @@ import click
 
 from psal_cli.batch.inputs import Item, as_path
 from psal_cli.batch.plan import make_folders
-from psal_cli.commands import options
+from psal_cli.commands import options, parameters
 from psal_cli.commands.arguments import GenerateArguments, into
 from psal_cli.commands.command import Command
 from psal_cli.commands.console import Console, Progress
@@ -39,7 +39,10 @@ EXAMPLE = "psal generate examples/meadow.jpg -n 5 -o samples/ --sheet sheet.jpg"
 @options.input_options
 @click.option("-n", "results", type=IntRange(1, 9999), default=1, show_default=True, help="Number of samples of each IMAGE.")
 @click.option(
-    "--size", type=options.Size(), metavar="WxH", help="Size of the samples in pixels, e.g. 1600x500. Default: the size of IMAGE."
+    "--size",
+    type=parameters.Size(),
+    metavar="WxH",
+    help="Size of the samples in pixels, e.g. 1600x500. Default: the size of IMAGE.",
 )
 @click.option(
     "--method",
@@ -58,13 +61,13 @@ EXAMPLE = "psal generate examples/meadow.jpg -n 5 -o samples/ --sheet sheet.jpg"
 @click.option("--wrap", is_flag=True, help="Make tiles that repeat without a seam in both directions.")
 @click.option(
     "--keep",
-    type=options.PICTURE,
+    type=parameters.PICTURE,
     help="Picture of IMAGE's size in which white stays and black is made anew. One file for all pictures, a folder, or a "
     "pattern, as for the masks of psal inpaint. With another --size, IMAGE lies in the middle.",
 )
 @shape_options("Keep", "--keep")
 @options.output_options
-@click.option("--sheet", type=options.RESULT, help="Also write IMAGE and all its samples on one sheet.")
+@click.option("--sheet", type=parameters.RESULT, help="Also write IMAGE and all its samples on one sheet.")
 @options.batch_options
 @click.option(
     "--patch-size",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import click
 
 from psal_cli.batch.inputs import Item
-from psal_cli.commands import options
+from psal_cli.commands import options, parameters
 from psal_cli.commands.arguments import InpaintArguments, into
 from psal_cli.commands.choices import check_choices, choice_options, write_sheet
 from psal_cli.commands.command import Command
@@ -53,7 +53,7 @@ EXAMPLE = "psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.
 @click.option("--no-blend", is_flag=True, help="Keep copied pixels exactly as they are. Seams stay visible.")
 @options.device_options
 @options.offsets_options
-@click.option("--compare", type=options.RESULT, help="Also write input, mask and result side by side.")
+@click.option("--compare", type=parameters.RESULT, help="Also write input, mask and result side by side.")
 @options.talk_options
 @into(InpaintArguments)
 def inpaint(arguments: InpaintArguments) -> None:

@@ -2,128 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
 
-from psal_cli.batch.clusters import check_address
-from psal_cli.batch.shards import parse
-from psal_cli.batch.urls import url_problem
 from psal_cli.commands.arguments import Arguments
+from psal_cli.commands.parameters import FILE, LIST, PICTURE, RESULT, Cluster, Device, Memory, Pixels, Shards, Suffix
 from psal_cli.commands.ranges import IntRange, Odd
-from psal_cli.commands.schedulers import AUTO
-from psal_cli.errors import InputError, InvalidValueError
 from psal_cli.files import STDIO
-from psal_cli.memory import parse_size
 
 if TYPE_CHECKING:
     from psal_cli.image import Encoding
 
-    Text = click.ParamType[str]
-    Number = click.ParamType[int]
-    Pair = click.ParamType[tuple[int, int]]
-else:
-    Text = Number = Pair = click.ParamType  # older versions of click have no generic one
-
 Command = Callable[..., object]  # a function that click makes a command of, or the command
 Decorator = Callable[[Command], Command]
 FORMATS = ("jpg", "png", "webp", "tif", "avif", "bmp", "heic", "jxl")
-LONGEST = 65535  # pixels: the longest side that can be searched
-PIXELS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
-
-
-class File(Text):
-    """The name of a file or folder. Whether it is one is found out when it is read, in the same words for every file.
-
-    written: of a file that is written.
-    """
-
-    name = "file"
-    envvar_list_splitter = os.pathsep  # between several names in one environment variable, as in PATH
-
-    def __init__(self, written: bool = False):
-        self.written = written
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not value:  # an unset variable of a script is not this folder
-            self.fail("the name is empty", param, ctx)
-        if problem := url_problem(str(value), self.written):
-            self.fail(problem, param, ctx)
-        return str(value)
-
-    def split_envvar_value(self, rv: str) -> Sequence[str]:
-        return [rv] if url_problem(rv) else super().split_envvar_value(rv)
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        return [CompletionItem(incomplete, type="file")]
-
-
-PICTURE, RESULT = File(), File(written=True)
-
-
-class Suffix(Text):
-    name = "text"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        text = str(value)
-        if os.sep in text or "\0" in text:
-            self.fail(f"{value!r} is no part of a name: it goes between name and extension", param, ctx)
-        return text
-
-
-class Pixels(Number):
-    name = "pixels"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmg]?)", str(value).lower())
-        number = round(float(match[1]) * PIXELS[match[2]]) if match else 0
-        return number or self.fail(f"{value!r} is no number of pixels: e.g. 600M", param, ctx)
-
-
-class Device(Text):
-    name = "device"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", text := str(value)):
-            return text
-        self.fail(f"{value!r} is no device: auto, cpu, cuda or cuda:N", param, ctx)
-
-
-class Shards(Text):
-    name = "I/N"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if value != AUTO:
-            try:
-                parse(str(value))
-            except InvalidValueError as error:
-                self.fail(f"{value!r} is no shard: {error.expected}, or auto", param, ctx)
-        return str(value)
-
-
-class Cluster(Text):
-    name = "address|local:N"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if problem := check_address(str(value)):
-            self.fail(problem, param, ctx)
-        return str(value)
-
-
-class Size(Pair):
-    name = "WxH"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", str(value).lower())
-        size = (int(match[1]), int(match[2])) if match else (0, 0)
-        if not all(0 < side <= LONGEST for side in size):
-            self.fail(f"{value!r} is no size: width x height in pixels, e.g. 1024x512, each at most {LONGEST}", param, ctx)
-        return size
 
 
 def group(*options: Decorator) -> Decorator:
@@ -135,16 +30,6 @@ def group(*options: Decorator) -> Decorator:
     return decorate
 
 
-class Memory(Number):
-    name = "size"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            return parse_size(str(value))
-        except InputError as error:
-            self.fail(str(error), param, ctx)
-
-
 input_options = group(
     click.argument("images", type=PICTURE, nargs=-1, metavar="IMAGE..."),
     click.option(
@@ -152,7 +37,7 @@ input_options = group(
     ),
     click.option(
         "--from-file",
-        type=PICTURE,
+        type=FILE,
         multiple=True,
         help="Read names of pictures from FILE, one per line or as find -print0 writes them; - is stdin.",
     ),
@@ -203,11 +88,11 @@ batch_options = group(
         help="After a picture has failed, go on with the others or stop.",
     ),
     click.option(
-        "--failed-list", type=RESULT, help="Write the names of pictures that failed or were not reached, for --from-file."
+        "--failed-list", type=LIST, help="Write the names of pictures that failed or were not reached, for --from-file."
     ),
     click.option(
         "--report",
-        type=RESULT,
+        type=LIST,
         help="Add a line of JSON for each picture to FILE, as --json prints them, for psal batch merge. {shard} in the name is "
         "replaced, e.g. by 03of12.",
     ),

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import click
 
-from psal_cli.commands import options
+from psal_cli.commands import options, parameters
 from psal_cli.commands.arguments import InpaintArguments, into
 from psal_cli.commands.choices import choice_options
 from psal_cli.commands.command import Command
@@ -51,7 +51,7 @@ NO_MASK = partial(
 @click.option("--no-blend", is_flag=True, help="Keep copied pixels exactly as they are. Seams stay visible.")
 @options.device_options
 @options.offsets_options
-@click.option("--compare", type=options.RESULT, help="Also write the canvas before, what is new, and the result side by side.")
+@click.option("--compare", type=parameters.RESULT, help="Also write the canvas before, what is new, and the result side by side.")
 @options.talk_options
 @into(NO_MASK)
 def outpaint(arguments: InpaintArguments) -> None:

@@ -7,7 +7,7 @@ import secrets
 
 import click
 
-from psal_cli.commands import options
+from psal_cli.commands import parameters
 from psal_cli.commands.command import Command
 from psal_cli.commands.console import Console
 from psal_cli.commands.devices import choose_device, set_threads
@@ -22,12 +22,16 @@ NEEDED = ("starlette", "uvicorn")
 
 
 @click.command(cls=Command, short_help="Paint in the browser what should go.", epilog=f"\b\nExample:\n  {EXAMPLE}")
-@click.argument("images", type=options.PICTURE, nargs=-1, metavar="[PHOTO|FOLDER]...")
+@click.argument("images", type=parameters.PICTURE, nargs=-1, metavar="[PHOTO|FOLDER]...")
 @click.option("-r", "--recursive", is_flag=True, help="Show the pictures of subfolders too.")
 @click.option(
-    "--max-pixels", type=options.Pixels(), default="600M", show_default=True, help="Refuse larger pictures without decoding them."
+    "--max-pixels",
+    type=parameters.Pixels(),
+    default="600M",
+    show_default=True,
+    help="Refuse larger pictures without decoding them.",
 )
-@click.option("-o", "--output", type=options.RESULT, metavar="FOLDER", help="Save in FOLDER instead of beside each picture.")
+@click.option("-o", "--output", type=parameters.RESULT, metavar="FOLDER", help="Save in FOLDER instead of beside each picture.")
 @click.option("--port", type=IntRange(0, 65535), default=0, help="Listen on this port. Default: a free one.")
 @click.option("--no-browser", is_flag=True, help="Print the address and open no browser.")
 @click.option(
@@ -40,7 +44,7 @@ NEEDED = ("starlette", "uvicorn")
 @click.option(
     "--token", metavar="TEXT", help=f"The secret in the page's address, {SHORTEST} letters and digits or more. Default: random."
 )
-@click.option("--device", type=options.Device(), default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--device", type=parameters.Device(), default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--threads", type=IntRange(1, 1024), help="CPU threads. Default: chosen by torch.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the address and errors only.")
 @click.option("-v", "--verbose", count=True, help="Print more. -vv adds a traceback when something fails.")

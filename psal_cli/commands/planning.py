@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from psal_cli import storage
 from psal_cli.batch import inputs, plan, reports
 from psal_cli.batch.foreign import check_own_places
 from psal_cli.batch.inputs import Item, as_path
@@ -22,6 +23,7 @@ from psal_cli.commands.arguments import Arguments
 from psal_cli.commands.verb import AnyVerb
 from psal_cli.errors import InputError, NothingToDoError
 from psal_cli.files import STDIO
+from psal_cli.storage import Url
 
 
 @contextmanager
@@ -38,6 +40,7 @@ def _uncollected() -> Iterator[None]:
 
 
 @_uncollected()
+@storage.kept()
 def planned(verb: AnyVerb) -> tuple[list[Item], bool]:
     """The pictures of the verb's shard with their sidecars and outputs, and whether all shards together may have several.
 
@@ -63,6 +66,7 @@ def planned(verb: AnyVerb) -> tuple[list[Item], bool]:
     if not items:
         cure = "; -r looks into subfolders too" if arguments.images and not arguments.recursive else ""
         raise NothingToDoError(f"nothing to do: no picture in {', '.join(arguments.images) or 'the list'}{cure}")
+    _check_writable(items)
     _check_formats(arguments, items, several)
     _check_names(arguments, items[0], extension)
     folder = several or bool(arguments.output and arguments.output.endswith(os.sep))  # then it is made where it is missing
@@ -133,6 +137,13 @@ def _check_streams(
     piped = arguments.output == "-" or (arguments.output is None and any(item.input == STDIO for item in items))
     if arguments.as_json and piped:
         raise InputError("--json and the picture would both go to stdout: name a file with -o")
+
+
+def _check_writable(items: list[Item]) -> None:
+    for item in items:
+        for path in item.outputs.values():
+            if isinstance(path, Url) and (problem := storage.problem(str(path), written=True)):
+                raise InputError(f"{problem}, with -o")
 
 
 def _check_formats(arguments: Arguments, items: list[Item], several: bool) -> None:

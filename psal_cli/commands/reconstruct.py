@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import click
 
 from psal_cli.batch.inputs import Item
-from psal_cli.commands import options
+from psal_cli.commands import options, parameters
 from psal_cli.commands.arguments import ReconstructArguments, into
 from psal_cli.commands.command import Command
 from psal_cli.commands.console import Console, Progress
@@ -33,7 +33,7 @@ EXAMPLE = "psal reconstruct examples/railway.jpg --from examples/railway_referen
 @click.option(
     "--from",
     "source",
-    type=options.PICTURE,
+    type=parameters.PICTURE,
     required=True,
     help="Picture whose pixels are used, of any size. One file for all pictures; a folder with the tree and names of the inputs; "
     "or a pattern with {stem}, {name} or {dir} of the input.",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from psal_cli import memory, timing
 from psal_cli.batch.inputs import Item
@@ -61,11 +59,6 @@ def preview(plan: Record, files: Mapping[str, str | list[str]]) -> str:
         facts = [str(plan["reason"])]
     target = f" -> {plan['output']}" if plan["output"] else ""
     return f"{plan['status']}: {plan['input']}{target}" + (f" ({', '.join(facts)})" if facts else "")
-
-
-def digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def summary(items: Sequence[Item], statuses: Mapping[str, int], missed: int, seconds: float, listed: str | None) -> str:

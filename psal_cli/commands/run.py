@@ -23,6 +23,7 @@ from psal_cli.commands.planning import planned
 from psal_cli.commands.steps import SKIPPED, Steps, in_words
 from psal_cli.commands.verb import AnyVerb, Given, Loaded, Result, Verb, WithSheets
 from psal_cli.errors import INTERRUPTED, PsalError, printable
+from psal_cli.files import digest
 
 
 def run_verb(arguments: Given, make: Callable[[Given, Console], Verb[Given, Loaded, Result]]) -> None:
@@ -199,6 +200,6 @@ def _report(verb: AnyVerb, done: Outcome[str], count: str) -> int:
         written = f"{done.item.output} was written by another process meanwhile: skipped"
         console.say(count + (written if status == SKIPPED else f"{done.item.output}: {status} in {done.seconds:.1f} s{remark}"))
     facts = {"error": line, "seconds": round(done.seconds, 3), "peak_memory_bytes": done.peak} | verb.facts.get(done.item, {})
-    hashed = done.digest or (report.digest(done.item.output) if console.has_records and not code else None)
+    hashed = done.digest or (digest(done.item.output) if console.has_records and not code else None)
     console.record(report.record(verb, done.item, status) | facts | {"sha256": hashed, "exit_code": code})
     return code

@@ -10,7 +10,8 @@ import click
 
 from psal_cli.batch.inputs import as_path
 from psal_cli.commands.arguments import InpaintArguments
-from psal_cli.commands.options import PICTURE, Decorator, group
+from psal_cli.commands.options import Decorator, group
+from psal_cli.commands.parameters import PICTURE
 from psal_cli.errors import InvalidValueError
 
 if TYPE_CHECKING:

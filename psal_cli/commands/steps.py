@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic
 
-from psal_cli import memory
+from psal_cli import memory, storage
 from psal_cli.batch.inputs import Item
 from psal_cli.batch.plan import make_folders
 from psal_cli.commands.console import Progress
@@ -13,12 +13,13 @@ from psal_cli.commands.cures import with_cure
 from psal_cli.commands.verb import AnyVerb, Given, Loaded, Result, Verb
 from psal_cli.errors import Cure, InputError, is_out_of_memory
 from psal_cli.files import STDIO
+from psal_cli.storage import Url
 
 SKIPPED = "skipped"
 
 
 class Steps(Generic[Given, Loaded, Result]):
-    """Read, work and write, as `psal_cli.batch.runner.run` takes them. Between them, None stands for a picture whose result
+    """Read, work and write, as `psal_cli.batch.runner.run` takes them. Between them None stands for a picture whose result
     another process has written meanwhile, with --skip-existing."""
 
     def __init__(
@@ -34,10 +35,11 @@ class Steps(Generic[Given, Loaded, Result]):
     def read(self, item: Item) -> Loaded | None:
         if item.problem:
             raise item.problem
-        if has_appeared(self.verb, item):
+        if not isinstance(item.output, Url) and has_appeared(self.verb, item):  # what is on the network was listed for the plan
             return None
         self.tell(item, "reading", 0.0)
-        return self.verb.read(item)
+        with storage.kept():
+            return self.verb.read(item)
 
     def work(self, item: Item, loaded: Loaded | None) -> Result | None:
         return None if loaded is None else self.verb.work(item, loaded, self.progress(item))

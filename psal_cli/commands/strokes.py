@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from psal_cli.commands import options
+from psal_cli.commands import parameters
 from psal_cli.commands.arguments import InpaintArguments
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 strokes_option = click.option(
     "--strokes",
-    type=options.PICTURE,
+    type=parameters.FILE,
     help="Fill what was painted with psal paint: a file that it saved, or a pattern such as {stem}_strokes.json. Adds to --mask. "
     "Options of the run that were saved with it count unless they are given here.",
 )

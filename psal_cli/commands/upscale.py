@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import click
 
 from psal_cli.batch.inputs import Item
-from psal_cli.commands import options
+from psal_cli.commands import options, parameters
 from psal_cli.commands.arguments import UpscaleArguments, into
 from psal_cli.commands.command import Command
 from psal_cli.commands.console import Console, Progress
@@ -73,7 +73,7 @@ LONGEST = 1_000_000  # pixels of a side of a result
 )
 @click.option(
     "--weights",
-    type=options.PICTURE,
+    type=parameters.FILE,
     help="Another network: a .safetensors or .pth file of any architecture that spandrel knows (ESRGAN, SwinIR, HAT, SPAN and "
     "others), an ONNX file, psal's own or CSNLN's weights, or the name of a file in the model folder (see psal models).",
 )
@@ -82,7 +82,7 @@ LONGEST = 1_000_000  # pixels of a side of a result
 @options.device_options
 @options.offsets_options
 @click.option(
-    "--compare", type=options.RESULT, help="Also write the middle of a bicubic enlargement and of the result, side by side."
+    "--compare", type=parameters.RESULT, help="Also write the middle of a bicubic enlargement and of the result, side by side."
 )
 @options.talk_options
 @into(UpscaleArguments)

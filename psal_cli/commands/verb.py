@@ -16,6 +16,7 @@ from psal_cli.commands.arguments import Arguments
 from psal_cli.commands.console import Console, Progress
 from psal_cli.errors import InputError, MemoryLimitError
 from psal_cli.files import STDIO, open_input
+from psal_cli.storage import Url
 
 if TYPE_CHECKING:
     from psal_cli.image import Encoding, Header
@@ -164,19 +165,23 @@ class AnyVerb(ABC):
         return {name: options.written_as(name, path, encoded) for name, path in item.outputs.items()}
 
     def streams(self, item: Item, header: Header, channels: int) -> int:
-        """Bytes of stdin, which is kept to the end, and of stdout, which is encoded in memory first: about half of the pixels'
-        bytes.
+        """Bytes of stdin and of objects on the network, which are kept to the end, and of stdout and results on the network,
+        which are encoded in memory first: about half of the pixels' bytes.
 
         channels: of the result.
         """
         with open_input(item.input) as file:
             size = file.seek(0, 2)
-        out = max(size, header.width * header.height * channels * header.bits // 16) if item.output == STDIO else 0
-        return out + (size if item.input == STDIO else 0)
+        out = max(size, header.width * header.height * channels * header.bits // 16) if _is_streamed(item.output) else 0
+        return out + (size if _is_streamed(item.input) else 0)
 
     def sidecar(self, item: Item, option: str) -> Path | None:
         """The file of an item for an option that takes one."""
         return item.sidecars[option][0] if option in item.sidecars else None
+
+
+def _is_streamed(path: Path) -> bool:
+    return path == STDIO or isinstance(path, Url)
 
 
 class Verb(AnyVerb, Generic[Given, Loaded, Result]):

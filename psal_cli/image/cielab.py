@@ -47,6 +47,11 @@ def lightness(pixels: np.ndarray) -> np.ndarray:
     return _bent(luminance(pixels)) * np.float32(1.16) - np.float32(0.16)
 
 
+def tone_of(lightness: np.ndarray) -> np.ndarray:
+    """float32 [H, W], L* / 100 -> the grey of sRGB that is as light, float32 [H, W] in [0, 1]."""
+    return np.asarray(encoded(_straight((lightness + np.float32(0.16)) / np.float32(1.16))), np.float32)
+
+
 def lab(pixels: np.ndarray) -> np.ndarray:
     """uint8, uint16 or float32 [H, W, 3], as sRGB -> float32 [H, W, 3]: L*, a* and b*, each divided by 100."""
     bent = _bent(_linear_light(pixels) @ TO_LIGHTS.T)  # OpenCV's Lab is off by up to 0.2, more than 16 bits allow

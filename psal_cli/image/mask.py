@@ -15,6 +15,7 @@ from psal_cli.image.painting import region
 from psal_cli.image.reading import MAX_PIXELS, read_header, read_plain
 from psal_cli.image.shapes import Shape, shapes_region
 from psal_cli.image.strokes import Stroke
+from psal_cli.storage import as_path
 from psal_cli.strips import rows_within, strips
 
 log = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ def read_region(path: str | Path, size: tuple[int, int], max_pixels: int = MAX_P
     one colour, whichever, it is a layer painted over the picture, and the opaque pixels count as white.
     Raises InputError: no such file, no picture, another size (checked before decoding), a colour mode that is no mask.
     """
-    path = Path(path)
+    path = as_path(path)
     header = mask_header(path, max_pixels)
     check_mask_size(header.width, header.height, size, path)
     if layer is not None or header.format == "PSD":

@@ -125,8 +125,7 @@ def _of_psd(path: Path) -> Iterator[Found]:
     except Exception as error:  # it raises anything on damaged files
         raise InputError(f"{path} is damaged, or of a kind that psal does not read") from error
     for layer in psd.descendants():
-        if layer.has_mask():
-            mask = layer.mask
+        if (mask := layer.mask) is not None:
             yield Found(layer.name, partial(_placed, psd, mask, mask.background_color))
         elif layer.name.lower().startswith("mask"):
             yield Found(layer.name, partial(_placed, psd, layer, 0))

@@ -8,7 +8,6 @@ import logging
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, ParamSpec, TypeVar
 
 from PIL import Image
@@ -31,6 +30,7 @@ from psal_cli.image.photoshop import START, in_order, iptc_in, others_in, withou
 from psal_cli.image.png import late_exif
 from psal_cli.image.tiff_exif import tiff_exif
 from psal_cli.image.xmp import upright_xmp, xmp_orientation
+from psal_cli.storage import as_path
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ def complete_png(image: Image.Image, file: IO[bytes]) -> None:
 
 
 def _png_chunks(name: str) -> list[png.Chunk]:
-    with open_input(Path(name)) as file:
+    with open_input(as_path(name)) as file:
         return png.read_chunks(file)
 
 
@@ -145,7 +145,7 @@ def _hidden_xmp(image: Image.Image, name: str, chunks: list[png.Chunk]) -> bytes
     """The XMP packet where Pillow has not looked."""
     if image.format != "JXL" or getattr(image, "jpeg", False):
         return png.xmp_block(chunks)
-    with open_input(Path(name)) as file:
+    with open_input(as_path(name)) as file:
         head = jxl.read_head(file)
     if head.packed:
         log.warning("%s: psal does not read %s that is compressed with Brotli: not kept", name, " and ".join(head.packed))
@@ -153,14 +153,14 @@ def _hidden_xmp(image: Image.Image, name: str, chunks: list[png.Chunk]) -> bytes
 
 
 def _boxes(name: str) -> About:
-    with open_input(Path(name)) as file:
+    with open_input(as_path(name)) as file:
         return read_about(file)
 
 
 def _exif_block(image: Image.Image, name: str, chunks: list[png.Chunk], boxes: About | None) -> bytes | None:
     """The EXIF block as it stands in the file, starting with b"Exif\0\0" or the byte order; of a TIFF, what describes it."""
     if image.format == "TIFF":
-        with open_input(Path(name)) as file:
+        with open_input(as_path(name)) as file:
             return tiff_exif(file)
     if image.format == "AVIF" and boxes and boxes.exif:  # Pillow composes it anew where the container turns the picture
         return boxes.exif
@@ -217,7 +217,7 @@ def _gain_map(image: Image.Image, name: str, orientation: int) -> GainMap | None
     segments = getattr(image, "applist", ())
     if not any(GAIN_MAP.search(data) or data.startswith(b"MPF\0") for _, data in segments):
         return None
-    with open_input(Path(name)) as file:
+    with open_input(as_path(name)) as file:
         return gain_map_of(segments, behind_the_end(file), orientation)
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from psal_cli.errors import InputError, InvalidValueError
 from psal_cli.files import open_input
 from psal_cli.image.shapes import Box, Polygon, Shape, shapes_region
+from psal_cli.storage import as_path
 
 Region = npt.NDArray[np.bool_]
 Record = Mapping[str, object]
@@ -41,7 +42,7 @@ def read_outlines(path: str | Path, size: tuple[int, int], picture: str | None =
         InputError: no such file, or none of these; a picture that it does not have, or has with another size; a label that
             nothing has.
     """
-    path = Path(path)
+    path = as_path(path)
     try:
         with open_input(path) as file:
             content = json.loads(file.read(MOST_BYTES))

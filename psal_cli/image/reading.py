@@ -32,6 +32,7 @@ from psal_cli.image.losses import holds_gain_map, left_behind, of_jxl
 from psal_cli.image.metadata import Metadata, complete_png, orientation_of, read_metadata
 from psal_cli.image.picture import Picture
 from psal_cli.image.png import is_too_short, lacks_rows
+from psal_cli.storage import Url, as_path
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def read_header(path: str | Path, max_pixels: int = MAX_PIXELS, profiles: bool =
 
     profiles: CMYK needs one that can be used.
     """
-    path = Path(path)
+    path = as_path(path)
     with opened(path) as (file, name):
         if name == "TIFF" and (tiff := float_tiff.float_tiff(file)):
             _check_size(*tiff.size, path, max_pixels)
@@ -77,7 +78,7 @@ def read_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Picture:
     Raises InputError: no such file, no picture, damaged, more than `max_pixels` (checked before decoding), other numbers than
     these, CMYK without a profile, another colour space, a plugin that is not installed.
     """
-    path = Path(path)
+    path = as_path(path)
     with opened(path) as (file, name):
         if name == "TIFF" and (tiff := float_tiff.float_tiff(file)):
             _check_size(*tiff.size, path, max_pixels)
@@ -158,7 +159,7 @@ def opened(path: Path) -> Iterator[tuple[IO[bytes], str]]:
     prepare_pillow()
     name = None
     try:
-        if path != STDIO and path.exists() and not path.is_file():
+        if path != STDIO and not isinstance(path, Url) and path.exists() and not path.is_file():
             kind = "a folder, expected a picture" if path.is_dir() else "no regular file: give what comes from a pipe as -"
             raise InputError(f"{path} is {kind}")
         with open_input(path) as file:

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from psal_cli.errors import InputError, InvalidValueError
 from psal_cli.files import open_input
+from psal_cli.storage import as_path
 
 LAYERS = ("mask", "source")  # what to fill; what may be copied from
 FORMAT = "psal strokes 1"
@@ -152,7 +153,7 @@ def read_strokes(path: str | Path, size: tuple[int, int] | None = None) -> Strok
     Raises:
         InputError: no such file, none of strokes, strokes out of range, another size.
     """
-    path = Path(path)
+    path = as_path(path)
     try:
         with open_input(path) as file:
             data = file.read(MOST_BYTES + 1)

@@ -21,6 +21,7 @@ from psal_cli.image.keeping import png_chunks, save_arguments
 from psal_cli.image.picture import Picture
 from psal_cli.image.png import write_png
 from psal_cli.image.tiff import write_tiff
+from psal_cli.storage import as_path
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ def write_picture(picture: Picture, path: str | Path, force: bool = False, encod
     Raises InputError: unknown extension, alpha or size that the format cannot hold, the file exists and not `force`;
     WriteError: it could not be written (disk full, no permission); the old file is then whole.
     """
-    path = Path(path)
+    path = as_path(path)
     check_holds(picture, path, encoding)
     name = check_format(path, encoding.format)
     picture = fitted(picture, name, path, encoding.background, encoding.strip_metadata)

@@ -41,6 +41,7 @@ class EmbeddingNetwork(UNet):
         references: list[tuple[Tensor, Tensor, Tensor]],
         query_mask: Tensor | None = None,
         temperature: float = 1.0,
+        beside: tuple[Tensor, list[Tensor]] | None = None,
     ) -> Tensor:
         """[1, Cv, h, w]: what the places of a target get from all those of the references: the mean of their values under
         softmax(-squared distance / temperature).
@@ -49,9 +50,15 @@ class EmbeddingNetwork(UNet):
             target: lightness [1, 1, H, W]; h and w are those of its features.
             references: (lightness [1, 1, Hr, Wr], values [1, Cv, hr, wr], bool [1, hr, wr], which places count) of each.
             query_mask: bool [1, h, w], the places of the target that count; the others get zeros.
+            beside: more features, whose squared distances are added after the division: [1, C, h, w] of the target, and
+                [1, C, hr, wr] of each reference.
         """
         lights, values, valid = zip(*references, strict=True)
-        places = torch.cat([self(light).flatten(2) for light in lights], 2)
+        query, keys = self(target), [self(light) for light in lights]
+        if beside is not None:
+            query = torch.cat([query, temperature**0.5 * beside[0]], 1)
+            keys = [torch.cat([key, temperature**0.5 * more], 1) for key, more in zip(keys, beside[1], strict=True)]
+        places = torch.cat([key.flatten(2) for key in keys], 2)
         pasted, counts = torch.cat([x.flatten(2) for x in values], 2), torch.cat([x.flatten(1) for x in valid], 1)
         key, value, mask = (x[..., None, :] for x in (places, pasted, counts))  # in one row: their neighbourhoods are done with
-        return full_attention(self(target), key, value, 1, temperature=temperature, query_mask=query_mask, key_mask=mask)
+        return full_attention(query, key, value, 1, temperature=temperature, query_mask=query_mask, key_mask=mask)

@@ -12,6 +12,7 @@ from psal_cli.errors import InvalidValueError
 from psal_cli.files import atomic_file
 from psal_cli.image import Picture, write_picture
 from psal_cli.image.arrays import split, to_depth
+from psal_cli.storage import as_path
 from psal_cli.viz.drawing import draw_field
 from psal_cli.viz.rich import png_of
 
@@ -88,7 +89,7 @@ class Field:
             InputError: another extension, or the file exists.
             WriteError: the file cannot be written; an older one is then whole.
         """
-        path = Path(path)
+        path = as_path(path)
         suffix = path.suffix.lower()
         if suffix not in (".npy", ".npz"):
             write_picture(self._drawn(over, arrows), path, force)

@@ -8,6 +8,7 @@ Settings are chosen by the part "choose" (--part choose); the figures of README.
 """
 
 import argparse
+import importlib.util
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -25,20 +26,25 @@ from report import ROOT, header, write_json, write_readme
 from psal_cli.benchmarks.machine import where
 from psal_cli.benchmarks.output import markdown_table
 from psal_cli.image.cielab import coloured, lab, lightness
+from psal_cli.verbs.colorize.semantics import PACKAGES
 
 Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
+OURS, SEMANTIC = "`psal colorize`", "`psal colorize --features semantic`"
 HEADS = {"place": "views of one place", "sides": "two sides of a photograph", "kind": "scenes of one kind"}
 HEIGHT = 180  # pixels: of the pictures of the sheet
 MEASURES = ("error", "wrong_hue", "lost_edges", "stray_edges", "speckles", "colourfulness")
 
 
 def methods() -> dict[str, Method]:
-    return {
+    found = {
         "Reinhard et al. 2001, in Lab": lambda grey, reference: reinhard(lightness(grey), lab(reference)),
         "Welsh et al. 2002": lambda grey, reference: welsh(lightness(grey), lab(reference)),
         "paper network, aggregation": partial(by_paper, "aggregation"),
-        "`psal colorize`": by_psal,
+        OURS: by_psal,
     }
+    if all(importlib.util.find_spec(name) for name in PACKAGES):
+        found[SEMANTIC] = partial(by_psal, semantic=True)
+    return found
 
 
 def measured(pair: PhotographPair, grey: np.ndarray, chroma: np.ndarray) -> dict[str, float]:
@@ -92,12 +98,12 @@ def means(rows: list[dict]) -> list[dict]:
 
 def table(kind: str, rows: list[dict]) -> str:
     """Of the means of one kind."""
-    best = rows[-1]["error"]
+    ours = next(row["error"] for row in rows if row["method"] == OURS)
     cells = [
         [
             row["method"],
             f"{row['error']:.1f}",
-            f"{best / row['error']:.2f}",
+            f"{ours / row['error']:.2f}",
             *(f"{row[m] * 100:.1f}" for m in ("wrong_hue", "lost_edges", "stray_edges", "speckles")),
             f"{row['colourfulness']:.2f}",
         ]

@@ -21,8 +21,8 @@ def by_paper_reduced(layer: str, grey: np.ndarray, reference: np.ndarray) -> np.
     return cv2.resize(by_paper(layer, grey_small[..., None], reference_small), grey.shape[1::-1], interpolation=cv2.INTER_CUBIC)
 
 
-def by_psal(grey: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    estimate = coarse_to_fine.colorize(grey, [reference])
+def by_psal(grey: np.ndarray, reference: np.ndarray, semantic: bool = False) -> np.ndarray:
+    estimate = coarse_to_fine.colorize(grey, [reference], semantic=semantic)
     return JointBilateralUpsampling(estimate.chroma, estimate.light, grey.shape[:2]).rows(0, len(grey), lightness(grey))
 
 

@@ -1,7 +1,7 @@
 """What becomes of the metadata of other people's pictures, by pair of formats: a table, made with exiftool.
 
     python tests/bench/foreign_pictures.py gather CLONE... --to pictures/
-    python tests/bench/foreign_pictures.py compare pictures/ [--most 200] [--json table.json]
+    python tests/bench/foreign_pictures.py compare pictures/ [--most 200] [--write-readme]
     python tests/bench/foreign_pictures.py sample [--write-readme]
 
 `gather` takes the picture files of git repositories that are already on this machine (test suites of Pillow, exiftool,
@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from psal_cli.benchmarks.machine import where
 from psal_cli.errors import PsalError
 from psal_cli.image import READABLE, Encoding, read_picture, write_picture
 from psal_cli.image.formats import load_plugin
@@ -262,7 +263,8 @@ def main() -> None:
     comparing = verbs.add_parser("compare")
     comparing.add_argument("folder", type=Path)
     comparing.add_argument("--most", type=int, default=1_000_000, help="pictures, evenly chosen")
-    comparing.add_argument("--json", type=Path)
+    comparing.add_argument("--bytes", type=int, default=60_000, help="larger files are left out")
+    comparing.add_argument("--write-readme", action="store_true", help="put the table into README.md beside this program")
     chosen = parser.parse_args()
     if chosen.verb == "gather":
         sys.stderr.write(f"{gather(chosen.clones, chosen.to)} pictures\n")
@@ -276,6 +278,7 @@ def main() -> None:
             report.write_readme("pairs", markdown, report.ROOT / "examples/formats.md")
         return
     files = sorted(path for path in chosen.folder.rglob("*") if path.suffix.lower() in READABLE and path.is_file())
+    files = [path for path in files if path.stat().st_size <= chosen.bytes]
     files = files[:: max(1, -(-len(files) // chosen.most))]
     rows: dict[tuple[str, str], Counter[str]] = {}
     silent: list[str] = []
@@ -283,11 +286,18 @@ def main() -> None:
         for source, target, counts, names in compared(files, Path(folder)):
             rows.setdefault((source, target), Counter()).update(counts)
             silent += [f"{target}: {name}" for name in names]
-    print(table(rows))
+    results = report.header("psal", "pillow") | {
+        "pictures": len(files),
+        "pairs": {f"{a} to {b}": n for (a, b), n in rows.items()},
+    }
+    results["silent"] = silent
+    markdown = f"{table(rows)}\n\n{len(files)} pictures. {where(results)}"
+    print(markdown)
     for line in silent:
         sys.stderr.write(f"silent {line}\n")
-    if chosen.json:
-        chosen.json.write_text(json.dumps({f"{a} to {b}": dict(counts) for (a, b), counts in rows.items()}, indent=1))
+    if chosen.write_readme:
+        report.write_json("foreign_pairs", results)
+        report.write_readme("foreign-pairs", markdown)
 
 
 if __name__ == "__main__":

@@ -25,8 +25,9 @@ from pathlib import Path
 import numpy as np
 from foreign_pictures import TARGETS, is_elsewhere, tags_of
 from PIL import Image
-from report import write_json, write_readme
+from report import header, write_json, write_readme
 
+from psal_cli.benchmarks.machine import where
 from psal_cli.benchmarks.output import markdown_table
 from psal_cli.commands import main as psal
 from psal_cli.errors import PsalError
@@ -61,7 +62,7 @@ def arguments(verb: str, picture: Path, output: Path, partner: Path) -> list[str
     own = {
         "inpaint": ["--box", "1,1,3,3", "--patch-size", "3"],
         "colorize": ["--ref", str(partner)],
-        "generate": [],
+        "generate": ["--method", "psin"],  # psinot reads and writes in the same way, and takes ten times as long
         "reconstruct": ["--from", str(partner)],
     }[verb]
     return [verb, str(picture), "-o", str(output), "--background", "white", "--threads", "1", *own]
@@ -155,17 +156,32 @@ def cases(files: list[Path], verbs: list[str], done: set[str], limit: int) -> It
                     yield record
 
 
-def summary(records: list[dict]) -> str:
-    """A markdown table: a row a verb."""
-    rows = []
+def counts(records: list[dict]) -> dict[str, dict]:
+    """{verb: what became of its pictures, and the formats they were written in}."""
+    found = {}
     for verb in VERBS:
         own = [record for record in records if record["case"].startswith(f"{verb} ")]
         codes = Counter(record["code"] for record in own)
-        unsaid = sum(any(one.startswith("lost unsaid") for one in record["problems"]) for record in own)
-        other = sum(any(not one.startswith("lost unsaid") for one in record["problems"]) for record in own)
         if own:
-            rows.append([verb, len(own), codes[0], codes[2], other, unsaid])
-    return markdown_table(["verb", "pictures", "done", "refused", "with a problem", "tags lost unsaid"], rows)
+            found[verb] = {
+                "pictures": len(own),
+                "done": codes[0],
+                "refused": codes[2],
+                "with a problem": sum(any(not one.startswith("lost unsaid") for one in record["problems"]) for record in own),
+                "tags lost unsaid": sum(any(one.startswith("lost unsaid") for one in record["problems"]) for record in own),
+                "formats": dict(sorted(Counter(record["to"][1:] for record in own if record["code"] == 0).items())),
+            }
+    return found
+
+
+def summary(results: dict) -> str:
+    """A markdown table: a row a verb."""
+    verbs = results["verbs"]
+    columns = [name for name in next(iter(verbs.values())) if name != "formats"]
+    rows = [[verb, *(own[name] for name in columns)] for verb, own in verbs.items()]
+    total = sum((Counter(own["formats"]) for own in verbs.values()), Counter[str]())
+    formats = ", ".join(f"{number} {name}" for name, number in sorted(total.items()))
+    return f"{markdown_table(['verb', *columns], rows)}\n\nWritten: {formats}. {where(results)}"
 
 
 def main() -> None:
@@ -188,12 +204,11 @@ def main() -> None:
             sink.flush()
             for wrong in record["problems"]:
                 sys.stderr.write(f"{record['case']} to {record['to']}: {wrong}\n")
-    print(summary(kept))
+    results = header("psal", "pillow") | {"verbs": counts(kept)}
+    print(summary(results))
     if chosen.write_readme:
-        write_json(
-            "foreign_verbs", {"pictures": len(files), "cases": len(kept), "with_problems": sum(bool(r["problems"]) for r in kept)}
-        )
-        write_readme("foreign-verbs", summary(kept))
+        write_json("foreign_verbs", results)
+        write_readme("foreign-verbs", summary(results))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ uniform over its usual length. The batch runs in a fork of this process, so that
 
 import argparse
 import itertools
+import math
 import os
 import random
 import signal
@@ -14,7 +15,7 @@ import statistics
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from kill_files import Batch, check, files_in, make_inputs
 from report import header, write_json, write_readme
 
 from psal_cli import files
+from psal_cli.benchmarks.machine import where
 from psal_cli.benchmarks.output import markdown_table
 from psal_cli.commands import inpaint as command
 from psal_cli.commands import main as psal
@@ -119,8 +121,10 @@ def kill(batch: Batch, way: str, phase: str, calls: int, delay: float) -> bool:
     return code == -9
 
 
-def run(folder: Path, pictures: int, kills: int, seed: int) -> dict[str, dict[str, Any]]:
-    """{phase: what was found}."""
+def run(
+    folder: Path, pictures: int, kills: int, seed: int, chosen: Sequence[str] = WAYS, until: float = math.inf
+) -> dict[str, dict[str, Any]]:
+    """{phase: what was found}; ends after so many kills, or after the first one later than `until`."""
     rng = random.Random(seed)
     batch = Batch(folder, rng)
     make_inputs(folder, pictures)
@@ -130,7 +134,7 @@ def run(folder: Path, pictures: int, kills: int, seed: int) -> dict[str, dict[st
     found: dict[str, dict[str, Any]] = {name: {"kills": 0, "outputs": 0, "failures": []} for name in PHASES}
     ways = Counter[str]()
     done = 0
-    for way in itertools.cycle(WAYS):
+    for way in itertools.cycle(chosen):
         batch.wipe(way, expected)
         for _ in range(3 * pictures):
             phase = list(PHASES)[done % len(PHASES)]
@@ -148,7 +152,7 @@ def run(folder: Path, pictures: int, kills: int, seed: int) -> dict[str, dict[st
             own["kills"] += 1
             ways[way] += 1
             done += 1
-            if done == kills:
+            if done == kills or time.perf_counter() > until:
                 return found
     return found
 
@@ -156,13 +160,15 @@ def run(folder: Path, pictures: int, kills: int, seed: int) -> dict[str, dict[st
 def markdown(results: dict[str, Any]) -> str:
     rows = [[name, own["kills"], own["outputs"], len(own["failures"])] for name, own in results["phases"].items()]
     rows.append(["all", *(sum(row[i] for row in rows) for i in (1, 2, 3))])
-    say = f"{results['date']}, revision {results['revision']}, seed {results['seed']}, {results['pictures']} pictures a batch"
-    return f"{say}, {results['seconds']} s:\n\n{markdown_table(['killed in', 'kills', 'outputs checked', 'failures'], rows)}"
+    table = markdown_table(["killed in", "kills", "outputs checked", "failures"], rows)
+    say = f"{where(results)} Seed {results['seed']}, {results['pictures']} pictures a batch, {results['seconds']} s"
+    return f"{table}\n\n{say}, load {results['load']:.0f}."
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=800)
+    parser.add_argument("--kills", type=int, default=1000)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="that no kill begins after, of a machine with other work")
     parser.add_argument("--pictures", type=int, default=10, help="of each batch")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="where to work: another file system than that of temporary files")
@@ -171,9 +177,9 @@ def main() -> None:
     torch.set_num_threads(1)
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
-        phases = run(Path(folder), chosen.pictures, chosen.kills, chosen.seed)
+        phases = run(Path(folder), chosen.pictures, chosen.kills, chosen.seed, until=begun + chosen.seconds)
     results = header("psal", "torch") | {"seed": chosen.seed, "pictures": chosen.pictures, "phases": phases}
-    results["seconds"] = round(time.perf_counter() - begun)
+    results |= {"seconds": round(time.perf_counter() - begun), "load": round(os.getloadavg()[2], 1)}
     write_json("kill_phases", results)
     print(markdown(results))
     if chosen.write_readme:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from psal_cli.errors import InvalidValueError
 from psal_cli.image.arrays import Layers, Pixels, joined, split
-from psal_cli.verbs.colorize import coarse_to_fine, memory_model, paper, workload
+from psal_cli.verbs.colorize import borders, coarse_to_fine, film, memory_model, paper, workload
 from psal_cli.verbs.colorize import hints as painted
 from psal_cli.verbs.colorize.options import PAPER_ITERATIONS, ColorizeChanges, ColorizeOptions
 from psal_cli.verbs.hooks import Cancel, Meter, Progress, watched
@@ -55,6 +55,7 @@ def colorize(
     options: ColorizeOptions | None = None,
     *,
     hints: npt.ArrayLike | None = None,
+    previous: npt.ArrayLike | None = None,
     progress: Progress | None = None,
     cancel: Cancel | None = None,
     max_memory: int | None = None,
@@ -71,6 +72,8 @@ def colorize(
             than opaque lends no colours. There may be none where there are hints.
         hints: strokes of colour on transparency, [H, W, 4] of the picture's size. These colours hold where they are painted, and
             spread along edges over what looks alike; where references say otherwise the hints win.
+        previous: the frame before of a film, as this function coloured it, [H, W, 3] of the picture's size. Its colours are
+            carried to what is the same in both, so that they do not flicker.
         options: see `ColorizeOptions`; changes: single options by name, which override it.
         progress: called with the share of the work that is done, from 0 to 1, and with what is being done, several times a level.
         cancel: called as often; when it returns True, CancelledError is raised.
@@ -78,7 +81,7 @@ def colorize(
 
     Raises:
         InvalidValueError: a picture or an option that cannot be used, or a reference without colours.
-        InputError: weights that cannot be read or do not fit.
+        InputError: weights that cannot be read or do not fit; the packages of semantic features are not installed.
         MemoryLimitError: even the smallest size takes more than max_memory.
         CancelledError: `cancel` returned True.
 
@@ -93,14 +96,19 @@ def colorize(
     options = replace(options or ColorizeOptions(), **changes)
     target, sources = split(image), [split(x, f"references[{number}]") for number, x in enumerate(references)]
     strokes = None if hints is None else split(hints, "hints")
+    before = None if previous is None else split(previous, "previous")
     _check(target, sources, strokes, options)
+    if before is not None and before.pixels.shape != (*target.pixels.shape[:2], 3):
+        expected = f"[{target.header.height}, {target.header.width}, 3], the frame before in colour"
+        raise InvalidValueError("previous", f"an array of shape {list(before.pixels.shape)}", expected)
     if max_memory is not None:
         plan = memory_model.plan(
             target.header,
             [source.header for source in sources],
             {"output": "PNG"},
             attention=options.attention if options.engine == "paper" else None,
-            hints=None if strokes is None else strokes.header,
+            semantic=options.features == "semantic",
+            beside=[x.header for x in (strokes, before) if x is not None],
             limit=max_memory,
             at_most=options.longest_side,
         )
@@ -108,6 +116,9 @@ def colorize(
     applying = workload.APPLY * target.pixels[..., 0].size
     meter = Meter(watched(progress, cancel), _cost(target, sources, options) + applying)
     colours = _search(target, sources, options, meter) if sources else coarse_to_fine.blank(target.pixels, options.longest_side)
+    colours = borders.emptied(colours)
+    if before is not None:
+        colours = film.carried(colours, before.pixels)
     overruled = None
     if strokes is not None:
         colours, overruled = painted.hinted(colours, strokes, alone=not sources)
@@ -152,11 +163,20 @@ def _cost(target: Layers, sources: Sequence[Layers], options: ColorizeOptions) -
         pixels = [x.pixels[..., 0].size for x in (target, *sources)]
         return workload.paper_cost(pixels[0], sum(pixels[1:]), options.attention, options.iterations or PAPER_ITERATIONS)
     sizes = [(source.header.height, source.header.width) for source in sources]
-    return coarse_to_fine.search_cost((target.header.height, target.header.width), sizes, options.longest_side)
+    size, semantic = (target.header.height, target.header.width), options.features == "semantic"
+    return coarse_to_fine.search_cost(size, sizes, options.longest_side, semantic)
+
+
+def _lent(source: Layers) -> npt.NDArray[np.bool_] | None:
+    """bool [H, W], what of a reference lends colours: the opaque pixels, without the border of a scan. None where all do."""
+    visible, photograph = source.visible, borders.photograph(source.pixels)
+    if visible is None or photograph is None or not (visible & photograph).any():
+        return photograph if visible is None else visible
+    return np.asarray(visible & photograph)
 
 
 def _search(target: Layers, sources: Sequence[Layers], options: ColorizeOptions, meter: Meter) -> coarse_to_fine.ChromaEstimate:
-    pixels, visible = [source.pixels for source in sources], [source.visible for source in sources]
+    pixels, visible = [source.pixels for source in sources], [_lent(source) for source in sources]
     if options.engine == "paper":
         meter.begin(_cost(target, sources, options), f"{target.header.width}x{target.header.height}")
         return paper.colorize(
@@ -176,5 +196,6 @@ def _search(target: Layers, sources: Sequence[Layers], options: ColorizeOptions,
         seed=options.seed,
         longest=options.longest_side,
         device=options.device,
+        semantic=options.features == "semantic",
         meter=meter,
     )

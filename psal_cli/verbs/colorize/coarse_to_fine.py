@@ -21,6 +21,7 @@ from psal_cli.verbs.colorize import matching
 from psal_cli.verbs.colorize.joint_bilateral import JointBilateralUpsampling
 from psal_cli.verbs.colorize.options import COARSE, LARGEST
 from psal_cli.verbs.colorize.prior import colour_prior
+from psal_cli.verbs.colorize.semantics import semantics
 from psal_cli.verbs.colorize.workload import APPLY, level_cost, match_cost
 from psal_cli.verbs.hooks import Meter
 
@@ -51,6 +52,7 @@ def colorize(
     seed: int = 0,
     longest: int = COARSE * LARGEST,
     device: str = "cpu",
+    semantic: bool = False,
     meter: Meter | None = None,
 ) -> ChromaEstimate:
     """Colours for a picture from references of the same kind of scene.
@@ -66,10 +68,13 @@ def colorize(
         seed: the same seed gives the same colours for any number of threads.
         longest: the longer side of what is worked at, at most; colours are then enlarged to the picture's size.
         device: where it is searched and where the network runs.
+        semantic: what EfficientNet-Lite0 sees counts beside the descriptors and the embedding; see
+            psal_cli.verbs.colorize.semantics.
         meter: told of each step, whose cost is that of `workload.level_cost`.
 
     Raises:
         ValueError: no reference; nothing of them visible.
+        InputError: semantic features are wanted, and their packages are not installed.
     """
     if not references:
         raise ValueError("there is no reference: at least one is needed")
@@ -82,15 +87,16 @@ def colorize(
     done: tuple[np.ndarray, np.ndarray] | None = None
     for level, factor in enumerate(factors, 1):
         height, width = (factor * side for side in sizes)
-        grey = lightness(_resized_picture(pixels, (height, width)))
+        grey = lightness(resized_picture(pixels, (height, width)))
         atlas = matching.atlas_of([_reduced(*pair, factor) for pair in zip(references, visible, strict=True)])
         if not atlas.valid.any():
             raise ValueError("nothing of the references is visible")
         query, key = grey.size, atlas.valid.size
-        meter.begin(level_cost(query, key, level > 1), f"level {level} of {len(factors)}, {width}x{height}")
+        meter.begin(level_cost(query, key, level > 1, semantic), f"level {level} of {len(factors)}, {width}x{height}")
         searched = partial(meter.spend, match_cost(query, key, level > 1) / 2)
-        matches = coarser = matching.match(grey, atlas, seed, coarser, device, searched)
-        guess = guess or colour_prior(grey, atlas, device)
+        meanings = meanings_of(grey, atlas) if semantic and level == 1 else None
+        matches = coarser = matching.match(grey, atlas, seed, coarser, device, searched, meanings)
+        guess = guess or colour_prior(grey, atlas, device, semantic=meanings)
         with torch.no_grad():
             fused = fusion(device)(matching.cues(grey, atlas, matches, guess.at(grey)).to(device))
         chroma, error = (np.ascontiguousarray(x[0].permute(1, 2, 0).cpu()) for x in fused)
@@ -98,11 +104,17 @@ def colorize(
     return ChromaEstimate(chroma, grey, np.exp(-error[..., 0] / BORROWED), _origins(matches.nnf, atlas, references))
 
 
+def meanings_of(light: np.ndarray, atlas: matching.ReferenceAtlas) -> matching.Meanings:
+    """What EfficientNet-Lite0 sees in a picture float32 [h, w] in [0, 1], and in each reference of an atlas of Lab / 100."""
+    lights = [atlas.colours[:height, left : left + width, 0] for left, width, height in atlas.places]
+    return matching.Meanings(semantics(light), [semantics(np.ascontiguousarray(x)) for x in lights])
+
+
 def blank(pixels: np.ndarray, longest: int = COARSE * LARGEST) -> ChromaEstimate:
     """No colours for a picture [H, W, 1 or 3], at the size at which `colorize` would find them."""
     factor = levels(pixels.shape[:2], longest)[-1]
     height, width = (factor * side for side in coarse_size(pixels.shape[:2]))
-    light = lightness(_resized_picture(pixels, (height, width)))
+    light = lightness(resized_picture(pixels, (height, width)))
     return ChromaEstimate(np.zeros((height, width, 2), np.float32), light, np.zeros_like(light), None)
 
 
@@ -123,7 +135,7 @@ def is_grey(pixels: np.ndarray, visible: np.ndarray | None = None) -> bool:
     if visible is not None:
         row, column = visible.nonzero()
         pixels = np.where(visible[..., None], pixels, pixels[row[0], column[0]])  # a colour that is there anyway
-    chroma = lab(_resized_picture(pixels, size))[..., 1:]
+    chroma = lab(resized_picture(pixels, size))[..., 1:]
     return float(np.quantile(np.hypot(chroma[..., 0], chroma[..., 1]), 0.999)) < INVISIBLE
 
 
@@ -155,14 +167,14 @@ def levels(size: tuple[int, int], longest: int) -> list[int]:
     return list(dict.fromkeys([1, max(min(LARGEST, longest // COARSE, max(size) // COARSE), 1)]))
 
 
-def search_cost(size: tuple[int, int], references: Sequence[tuple[int, int]], longest: int) -> float:
+def search_cost(size: tuple[int, int], references: Sequence[tuple[int, int]], longest: int, semantic: bool = False) -> float:
     """What it costs to find colours for a picture of `size` in references, (height, width) each; see `workload`."""
     total = 0.0
     for number, factor in enumerate(levels(size, longest)):
         sizes = [coarse_size(reference) for reference in references]
         query = factor**2 * prod(coarse_size(size))
         key = factor**2 * max(height for height, _ in sizes) * sum(width for _, width in sizes)
-        total += level_cost(query, key, number > 0)
+        total += level_cost(query, key, number > 0, semantic)
     return total
 
 
@@ -173,7 +185,7 @@ def coarse_size(size: tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def _resized_picture(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resized_picture(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Pixels [H, W, C] at (height, width), inside their range."""
     return within_white(_resized(within_white(pixels), size))  # the cubic kernel overshoots; OpenCV clips integers itself
 
@@ -190,7 +202,7 @@ def _reduced(reference: np.ndarray, visible: np.ndarray | None, factor: int) -> 
     """Lab and what is visible of a reference, `factor` times as large as at the coarse level."""
     height, width = (factor * side for side in coarse_size(reference.shape[:2]))
     if visible is None:
-        return lab(_resized_picture(reference, (height, width))), None
+        return lab(resized_picture(reference, (height, width))), None
     # Hidden colours must not be mixed into visible ones; where all is hidden stands the mean of what is not.
     share = visible[..., None].astype(np.float32)
     mean = within_white(reference[visible] if visible.any() else reference.reshape(-1, 3)).mean(0)

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from psal_cli.errors import InvalidValueError
-from psal_cli.image.arrays import Layers
+from psal_cli.image.arrays import Layers, within_white
 from psal_cli.image.cielab import coloured, lab
 from psal_cli.verbs.colorize.coarse_to_fine import ChromaEstimate
 
@@ -43,10 +43,7 @@ def hinted(found: ChromaEstimate, strokes: Layers, alone: bool) -> tuple[ChromaE
 
     strokes: what `check` allows. alone: there are no references; what was found counts for nothing.
     """
-    visible = strokes.visible
-    if visible is None:
-        raise ValueError("hints have no transparency")
-    hints = hints_of(_three(strokes.pixels), visible, found.light.shape)
+    hints = hints_of(_three(strokes.pixels), _area(strokes), found.light.shape)
     certainty = np.ones_like(found.light) if found.confidence is None else found.confidence
     chroma, share = spread(hints, found.light, found.chroma, np.zeros_like(found.light) if alone else certainty)
     painted = hints.weight > 0
@@ -59,14 +56,19 @@ def hinted(found: ChromaEstimate, strokes: Layers, alone: bool) -> tuple[ChromaE
 def held(result: np.ndarray, pixels: np.ndarray, strokes: Layers, strength: float) -> None:
     """Gives the painted pixels of a result [H, W, 3] the colours that were painted, in place, and those of the picture [H, W, C]
     their luminance."""
-    row, column = np.nonzero(strokes.visible)
+    row, column = _area(strokes).nonzero()
     chroma = lab(_three(strokes.pixels[row, column][None]))[..., 1:] * np.float32(strength)
     result[row, column] = coloured(pixels[row, column][None], chroma)[0]
 
 
+def _area(strokes: Layers) -> npt.NDArray[np.bool_]:
+    """What is painted; all of an opaque picture, which `check` refuses."""
+    return np.ones(strokes.pixels.shape[:2], bool) if strokes.visible is None else strokes.visible
+
+
 def _three(pixels: np.ndarray) -> np.ndarray:
-    """[H, W, 3] of [H, W, 1 or 3]."""
-    return pixels.repeat(3, 2) if pixels.shape[2] == 1 else pixels
+    """[H, W, 3] of [H, W, 1 or 3]; floats within black and white."""
+    return within_white(pixels.repeat(3, 2) if pixels.shape[2] == 1 else pixels)
 
 
 def hints_of(pixels: np.ndarray, visible: npt.NDArray[np.bool_], size: tuple[int, int]) -> Hints:

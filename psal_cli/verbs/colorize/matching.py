@@ -10,11 +10,13 @@ from torch import Tensor
 
 from psal_cli import ops
 from psal_cli.verbs.colorize.descriptors import CHANNELS, describe
+from psal_cli.verbs.colorize.semantics import Semantics
 
 POSITION = np.array([4, 2], np.float32)  # weights of row and column: ties are broken, and sky is seldom below
 FORWARD, BACKWARD = 8, 6  # iterations of the search: from target to reference, and back
 REFINING = 2  # of both where a coarser field starts them
 FINE, REDUCED = 32, 24  # features of a finer picture, and of it at the coarser level, that are compared there
+SEMANTIC = 2.0  # weight of semantic features beside the descriptors
 VOTE = 5  # side of the patches whose matches vote for the colour of a pixel
 
 
@@ -26,6 +28,21 @@ class ReferenceAtlas(NamedTuple):
     valid: np.ndarray
     position: np.ndarray
     places: list[tuple[int, int, int]]
+
+
+class Meanings(NamedTuple):
+    """Semantic features of a target and of each reference on an atlas."""
+
+    target: Semantics
+    references: list[Semantics]
+
+    def beside(self, target: Tensor, references: ReferenceAtlas) -> tuple[Tensor, Tensor]:
+        """float32 [1, C, h, w] of the target's features [1, _, h, w], and [1, C, H, W] of the atlas."""
+        query = self.target.at((target.shape[2], target.shape[3]))
+        key = torch.zeros(1, query.shape[1], *references.valid.shape)
+        for (left, width, height), seen in zip(references.places, self.references, strict=True):
+            key[..., :height, left : left + width] = seen.at((height, width))
+        return query, key
 
 
 class Matches(NamedTuple):
@@ -73,11 +90,13 @@ def match(
     coarser: Matches | None = None,
     device: str = "cpu",
     searched: Callable[[], None] | None = None,
+    semantic: Meanings | None = None,
 ) -> Matches:
     """Finds, for each pixel of a grey picture float32 [h, w] in [0, 1], the place on the atlas that looks most like it.
 
     coarser: what was found for the same pictures at a smaller size: its features count too, and the search starts there.
-    device: where it is searched. searched: called after each of the two searches.
+    device: where it is searched. searched: called after each of the two searches. semantic: what is seen in both, which counts
+    beside the descriptors; not in `similarity`, nor at a finer level.
     """
     channels, factor = (CHANNELS, 0) if coarser is None else (FINE + REDUCED, lightness.shape[0] // coarser.nnf.shape[3])
     query_features = np.empty((*lightness.shape, channels + 2), np.float32)
@@ -88,6 +107,11 @@ def match(
         small = coarser and coarser.key[..., : height // factor, left // factor : (left + width) // factor]
         _fill(lent[part], references.colours[(*part, 0)], references.position[part], small)
     query, key = (torch.from_numpy(x).permute(2, 0, 1)[None].to(device) for x in (query_features, lent))
+    own = query, key
+    if semantic is not None:
+        query, key = (
+            torch.cat([x, SEMANTIC * y.to(device)], 1) for x, y in zip(own, semantic.beside(query, references), strict=True)
+        )
     forward, backward, rounds, fewer = None, None, FORWARD, BACKWARD
     if coarser is not None:
         forward, backward = (_finer(x, factor).to(device) for x in (coarser.nnf, coarser.back))
@@ -99,8 +123,17 @@ def match(
     back, _ = ops.search(key, query, 1, 1, fewer, "l2", valid, None, backward, seed=seed + 1)
     if searched:
         searched()
+    if semantic is not None:
+        similarity = _similarity(*own, nnf)
     query, key = (x[:, :REDUCED].cpu().contiguous(memory_format=torch.channels_last) for x in (query, key))
     return Matches(nnf.cpu(), back.cpu(), similarity.cpu(), query, key)
+
+
+def _similarity(query: Tensor, key: Tensor, nnf: Tensor) -> Tensor:
+    """float32 [1, 1, h, w], minus the squared distance of each pixel's features and those of its match."""
+    row, column = nnf[0, 0].long()
+    similarity: Tensor = -(query[0] - key[0][:, row, column]).square().sum(0)
+    return similarity[None, None]
 
 
 def _fill(out: np.ndarray, lightness: np.ndarray, position: np.ndarray, coarse: Tensor | None) -> None:

@@ -19,6 +19,7 @@ MATCHED = 346, 470  # of target and references, while matches are searched by sk
 FUSED = 945, 40  # of both, while the network judges them
 PAPER = {"full": (170_000_000, 550), "local": (70_000_000, 330)}  # by layer: bytes, and bytes a pixel of target and references
 PAPER_PSAL = 15_000_000, 330
+SEMANTIC = 1800  # of both at the coarsest size, while semantic features are compared
 FOUND = 28  # bytes a pixel of what is worked at: of what was found
 STRIPS = 60_000_000  # of what is made a strip of rows at a time, and of a sheet for --compare
 
@@ -40,7 +41,8 @@ def plan(
     formats: Mapping[str, str],
     *,
     attention: str | None = None,
-    hints: Header | None = None,
+    semantic: bool = False,
+    beside: Sequence[Header] = (),
     streams: int = 0,
     limit: int | None = None,
     at_most: int = COARSE * LARGEST,
@@ -51,7 +53,8 @@ def plan(
         target, references: what their files say of them.
         formats: of what is written, as Pillow names them: "output", and "confidence" and "save_offsets" where they are.
         attention: the layer of the paper's network, None for psal's own engine.
-        hints: what the file with painted colours says of them.
+        semantic: whether semantic features count.
+        beside: the same of other pictures of the target's size: painted colours, the frame before.
         streams: bytes that are piped in and out.
         limit: bytes. The largest `longest` that it allows.
         at_most: the largest `longest` that is wanted.
@@ -67,8 +70,10 @@ def plan(
     )
     for longest in choices:
         query, key = _full_size(target, references, attention) if attention else _worked_at(target, references, longest)
-        read = [*references, *([hints] if hints else [])]
-        most = libraries + streams + _most(target, read, formats, query, _working(query, key, attention))
+        working = _working(query, key, attention)
+        if semantic:
+            working = max(working, FIXED + SEMANTIC * COARSE**2 * (1 + len(references)))
+        most = libraries + streams + _most(target, [*references, *beside], formats, query, working)
         if limit is None or most <= limit:
             text = f"{memory.in_words(most)}, colours looked for at up to {longest} pixels"
             return Plan(most, longest, longest < choices[0], text)

@@ -8,6 +8,7 @@ from psal_cli.verbs import validation
 
 ENGINES = ("psal", "paper")
 ATTENTIONS = ("aggregation", "psal3", "psal1", "full", "local")
+FEATURES = ("local", "semantic")
 COARSE = 448  # pixels, the longer side: the networks were trained with pictures of this size
 LARGEST = 3  # the finest size at which colours are searched, in multiples of COARSE
 PAPER_ITERATIONS = 5
@@ -20,6 +21,8 @@ class ColorizeOptions:
     Attributes:
         engine: "psal" matches at six scales and judges its matches; "paper" is the network of the PSAL paper.
         strength: of the colours, 0 (grey) to 2; 1 leaves them as they were found.
+        features: of engine "psal": what it compares. "local": lightness and texture around a place, at six scales.
+            "semantic": also what EfficientNet-Lite0 recognises there, which needs the packages of `psal[semantic]`.
         attention: of engine "paper": its layer, with the weights trained for it: "aggregation", "psal3", "psal1", "full",
             "local".
         iterations: of engine "paper": rounds of search, 1 to 1000; None for 5.
@@ -39,6 +42,7 @@ class ColorizeOptions:
 
     engine: str = "psal"
     strength: float = 1.0
+    features: str = "local"
     attention: str = "aggregation"
     iterations: int | None = None
     weights: str | None = None
@@ -49,6 +53,7 @@ class ColorizeOptions:
     def __post_init__(self) -> None:
         validation.one_of("engine", self.engine, ENGINES)
         validation.within("strength", self.strength, 0, 2)
+        validation.one_of("features", self.features, FEATURES)
         validation.one_of("attention", self.attention, ATTENTIONS)
         if self.iterations is not None:
             validation.within("iterations", self.iterations, 1, 1000)
@@ -58,6 +63,8 @@ class ColorizeOptions:
         validation.device(self.device)
         if self.engine != "paper" and self.weights is not None:
             raise InvalidValueError("weights", self.weights, 'engine "paper" with it')
+        if self.engine == "paper" and self.features != FEATURES[0]:
+            raise InvalidValueError("features", self.features, 'engine "psal" with it')
 
 
 class ColorizeChanges(TypedDict, total=False):
@@ -65,6 +72,7 @@ class ColorizeChanges(TypedDict, total=False):
 
     engine: str
     strength: float
+    features: str
     attention: str
     iterations: int | None
     weights: str | None

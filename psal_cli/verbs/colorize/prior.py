@@ -11,8 +11,9 @@ from psal_cli import weights
 from psal_cli.networks.embedding import EmbeddingNetwork
 from psal_cli.networks.unet import half
 from psal_cli.verbs.colorize.joint_bilateral import JointBilateralUpsampling
-from psal_cli.verbs.colorize.matching import ReferenceAtlas
+from psal_cli.verbs.colorize.matching import Meanings, ReferenceAtlas
 
+SEMANTIC = 3.0**0.5  # weight of semantic features beside the embedding
 UNSEEN = 3.0  # temperature for pictures other than those of the training: the embedding is too sure of itself (Guo et al. 2017)
 
 
@@ -29,7 +30,11 @@ class ColourPrior(NamedTuple):
 
 
 def colour_prior(
-    lightness: np.ndarray, references: ReferenceAtlas, device: str = "cpu", temperature: float = UNSEEN
+    lightness: np.ndarray,
+    references: ReferenceAtlas,
+    device: str = "cpu",
+    temperature: float = UNSEEN,
+    semantic: Meanings | None = None,
 ) -> ColourPrior:
     """Colours for a grey picture, float32 [h, w] in [0, 1], from all that is visible of references, Lab divided by 100."""
     network = embedding(device)
@@ -40,8 +45,14 @@ def colour_prior(
         valid = torch.from_numpy(references.valid[part])[None, None].to(device)
         sides.append((colours[:, :1].contiguous(), *pooled(colours[:, 1:], valid)))
     target = torch.from_numpy(lightness)[None, None].to(device)
+    beside = None
+    if semantic is not None:
+        sizes = [half(half(target)).shape[2:], *(values.shape[2:] for _, values, _ in sides)]
+        seen = [semantic.target, *semantic.references]
+        first, *others = (SEMANTIC * x.at((size[0], size[1])).to(device) for x, size in zip(seen, sizes, strict=True))
+        beside = first, others
     with torch.no_grad():
-        mean = network.attended(target, sides, temperature=temperature)
+        mean = network.attended(target, sides, temperature=temperature, beside=beside)
     chroma, square = mean[:, :2], mean[:, 2:]
     spread = (square - chroma.square().sum(1, keepdim=True)).clamp_min(0).sqrt()
     prior = torch.cat([chroma, spread], 1)[0].permute(1, 2, 0)

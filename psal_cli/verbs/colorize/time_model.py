@@ -28,4 +28,5 @@ def cost(target: Header, references: Sequence[Header], formats: Mapping[str, str
     if not references:
         return files
     shapes = [(head.height, head.width) for head in references]
-    return files + timing.Cost(0, 1e-9 * coarse_to_fine.search_cost((target.height, target.width), shapes, options.longest_side))
+    size, semantic = (target.height, target.width), options.features == "semantic"
+    return files + timing.Cost(0, 1e-9 * coarse_to_fine.search_cost(size, shapes, options.longest_side, semantic))

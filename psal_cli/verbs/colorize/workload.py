@@ -7,6 +7,7 @@ MATCH = 9500.0, 6000.0  # a pixel of the picture or of the references: searches 
 JUDGE = 2200.0  # a pixel of the picture: cues, and the network that judges the matches
 PRIOR = 120e6  # what is likely, by all places that are alike: once, at the size of the coarse level
 APPLY = 165.0  # a pixel of the result
+SEMANTIC = 4000.0  # a pixel of both at the coarse level: seeing what is there, and searching by it too
 SPREAD = 400.0  # a pixel of what is worked at: spreading painted colours
 PAPER = {"full": 20000.0, "full_dot": 20000.0, "local": 30000.0}  # a pixel of both: the paper's network, by its layer
 PAPER_PSAL, PAPER_ROUND = 2500.0, 700.0  # with PSAL: without its search, and for each of its rounds
@@ -17,8 +18,10 @@ def match_cost(query: int, key: int, fine: bool) -> float:
     return MATCH[fine] * (query + key)
 
 
-def level_cost(query: int, key: int, fine: bool) -> float:
-    return match_cost(query, key, fine) + JUDGE * query + PRIOR * (not fine)
+def level_cost(query: int, key: int, fine: bool, semantic: bool = False) -> float:
+    """Of a level; semantic: whether semantic features count, which is so at the coarse level only."""
+    seeing = SEMANTIC * (query + key) * (semantic and not fine)
+    return match_cost(query, key, fine) + JUDGE * query + PRIOR * (not fine) + seeing
 
 
 def paper_cost(query: int, key: int, attention: str, iterations: int) -> float:

@@ -1,0 +1,96 @@
+"""Trains what is to guess colours without a reference: p(a*, b* | grey).
+
+    python -m psal_cli.training.colour_guess --data ../shared/data --output out/training --hours 15
+
+The loss is the cross entropy of the colours of crops of photographs and scenes. Rare colours count more, by the inverse of a
+mixture of how common they are and an even share (Zhang et al. 2016): else all is guessed to be grey.
+"""
+
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from psal_cli.image.cielab import lab
+from psal_cli.networks.colour_guess import COLOURS, ColourGuessNetwork, shares
+from psal_cli.networks.unet import half
+from psal_cli.training import loop
+from psal_cli.training.scene_crops import FAR, SceneCrops
+
+SIDE = 192  # pixels of a crop
+COUNTED = 200  # crops by which it is told how common a colour is
+EVEN = 0.5  # share of the even distribution in what rare colours are weighed by
+HELD_OUT = 64  # crops
+DECAY = 0.999  # of the running mean of the weights
+
+
+def sample(crops: SceneCrops, first: int, count: int) -> tuple[Tensor, Tensor]:
+    """(lightness [B, 1, H, W], chroma [B, 2, h, w] at a quarter of the size), both / 100."""
+    pictures = torch.from_numpy(np.stack([lab(crops.crop(first + number)) for number in range(count)])).permute(0, 3, 1, 2)
+    return pictures[:, :1].contiguous(), half(half(pictures[:, 1:]))
+
+
+def balance(crops: SceneCrops) -> Tensor:
+    """float32 [COLOURS]: the weight of each colour, 1 in the mean over the places of crops."""
+    common = torch.stack([shares(sample(crops, number, 1)[1]).mean((0, 2, 3)) for number in range(COUNTED)]).mean(0)
+    weight = 1 / ((1 - EVEN) * common + EVEN / COLOURS)
+    return weight / (weight * common).sum()
+
+
+def cross_entropy(logits: Tensor, chroma: Tensor, weight: Tensor) -> Tensor:
+    """The mean over all places of a batch, in nats; each counts as its colours are weighed."""
+    right = shares(chroma)
+    counted = (right * weight[:, None, None]).sum(1)
+    return (counted * F.cross_entropy(logits, right, reduction="none")).sum() / counted.sum()
+
+
+@click.command()
+@loop.options(steps=100_000, rate=5e-4)
+@loop.queue_options()
+@click.option("--batch", type=click.IntRange(1), default=8, show_default=True)
+def main(
+    data: Path,
+    output: Path,
+    steps: int,
+    hours: float | None,
+    minutes: float | None,
+    rate: float,
+    seed: int,
+    device: str,
+    threads: int,
+    name: str | None,
+    public: Path | None,
+    resume: Path | None,
+    batch: int,
+) -> None:
+    """Train the network. Checkpoint and log are OUTPUT/NAME.pt and .jsonl, the best weights OUTPUT/NAME.best.pt."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    network, name, crops = ColourGuessNetwork().to(device), name or "colour_guess", SceneCrops(data, SIDE, seed)
+    weight = balance(crops).to(device)
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(DECAY))  # type: ignore[no-untyped-call]
+
+    def error_of(guess: nn.Module, first: int) -> Tensor:
+        light, chroma = (x.to(device) for x in sample(crops, first, batch))
+        return cross_entropy(guess(light), chroma, weight)
+
+    def errors(step: int, _: float) -> tuple[Tensor, float]:
+        error = error_of(network, step * batch)
+        return error, error.item()
+
+    def validation() -> float:
+        return float(np.mean([error_of(average, FAR + first).item() for first in range(0, HELD_OUT, batch)]))
+
+    recipe: loop.Recipe = {"run": name, "side": SIDE, "batch": batch, "steps": steps, "rate": rate, "seed": seed}
+    loop.train(
+        output / name, network, recipe, errors, validation,
+        hours=hours, minutes=minutes, warmup=200, clip=1.0, best=True, average=average, resume=resume,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""Crops of photographs and everyday scenes, for the networks that see for `psal colorize`."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from psal_cli.training.photographs import EVERY, files_of, read, scenes_of
+
+SCALE = 0.6, 1.6  # how much a crop is enlarged
+FAR = 1 << 40  # the numbers of the held-out crops
+MEASURED = (  # numbers of the scenes of tests/bench/colour_pairs.toml
+    3, 17, 24, 51, 62, 67, 69, 71, 75, 87, 105, 131, 136, 142, 145, 156, 171, 178, 201, 219, 256, 277, 326, 347, 354, 359, 381,
+    402, 409, 417, 421, 426, 448, 464, 492, 494, 503, 514, 521, 548, 564, 616, 623, 701, 722, 860, 943, 945, 1054, 1109,
+)  # fmt: skip
+
+
+class SceneCrops:
+    """Numbered crops: the same files, seed and number give the same one. One file in twelve is held out, and the scenes that the
+    bench measures by are left out."""
+
+    def __init__(self, data: Path, side: int, seed: int):
+        """side: of the crops. Raises FileNotFoundError when the folder has no pictures."""
+        measured = {f"{number:04}" for number in MEASURED}
+        files = [*files_of(data), *(path for path in scenes_of(data) if path.stem not in measured)]
+        if not files:
+            raise FileNotFoundError(f"{data} has neither photos/ nor scenes/ with .webp pictures")
+        self.held_out, self.side, self.seed = files[::EVERY], side, seed
+        self.training = [path for number, path in enumerate(files) if number % EVERY] or files
+
+    def crop(self, number: int) -> npt.NDArray[np.uint8]:
+        """[side, side, 3], RGB. From FAR on of held-out pictures, the same for every seed."""
+        held_out = number >= FAR
+        random = np.random.default_rng([0 if held_out else self.seed, number])
+        files = self.held_out if held_out else self.training
+        picture = read(files[number % len(files) if held_out else random.integers(len(files))])
+        cut = min(round(self.side / random.uniform(*SCALE)), *picture.shape[:2])
+        top, left = (int(random.integers(size - cut + 1)) for size in picture.shape[:2])
+        part = np.ascontiguousarray(picture[top : top + cut, left : left + cut, :][:, :: random.choice([-1, 1])])
+        return np.asarray(cv2.resize(part, (self.side, self.side), interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,0 +1,87 @@
+"""Distils EfficientNet-Lite0 into the small network that sees for `psal colorize`.
+
+    python -m psal_cli.training.semantic_student --data ../shared/data --output out/training --hours 12
+
+The student sees grey crops of photographs and scenes, larger or smaller than they are, and learns the projected features that the
+teacher has of them (psal_cli.verbs.colorize.semantics). The loss is the squared distance, relative to that of the mean: 1 is a
+student that says the same everywhere. Needs `pip install 'psal[semantic]'`; nothing of the teacher is kept. Scenes that the bench
+measures by are left out.
+"""
+
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from psal_cli.image.cielab import lightness, tone_of
+from psal_cli.networks.semantics import SemanticNetwork
+from psal_cli.training import loop
+from psal_cli.training.scene_crops import FAR, SceneCrops
+from psal_cli.verbs.colorize.semantics import semantics
+
+SIDE = 224  # pixels of a crop, a multiple of the largest stride
+HELD_OUT = 32  # crops
+DECAY = 0.999  # of the running mean of the weights
+
+
+def relative_error(told: list[Tensor], right: list[Tensor]) -> Tensor:
+    """The squared distance of features, [B, C, h, w] a stage, over that of the right ones to their mean; the mean of stages."""
+    errors = [
+        (x - y).square().sum(1).mean() / (y - y.mean((0, 2, 3), keepdim=True)).square().sum(1).mean().clamp_min(1e-6)
+        for x, y in zip(told, right, strict=True)
+    ]
+    return torch.stack(errors).mean()
+
+
+@click.command()
+@loop.options(steps=100_000, rate=5e-4)
+@loop.queue_options()
+@click.option("--batch", type=click.IntRange(1), default=8, show_default=True)
+def main(
+    data: Path,
+    output: Path,
+    steps: int,
+    hours: float | None,
+    minutes: float | None,
+    rate: float,
+    seed: int,
+    device: str,
+    threads: int,
+    name: str | None,
+    public: Path | None,
+    resume: Path | None,
+    batch: int,
+) -> None:
+    """Train the network. Checkpoint and log are OUTPUT/NAME.pt and .jsonl, the best weights OUTPUT/NAME.best.pt."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    network, name, crops = SemanticNetwork().to(device), name or "semantic_student", SceneCrops(data, SIDE, seed)
+    mean = get_ema_multi_avg_fn(DECAY)  # type: ignore[no-untyped-call]
+    average = AveragedModel(network, multi_avg_fn=mean)
+
+    def error_of(student: nn.Module, first: int) -> Tensor:
+        lights = [lightness(crops.crop(first + number)) for number in range(batch)]
+        seen = [semantics(light).stages for light in lights]
+        right = [torch.cat(stage).to(device) for stage in zip(*seen, strict=True)]
+        greys = torch.from_numpy(np.stack([tone_of(light) for light in lights]))[:, None].to(device)
+        return relative_error(student(greys), right)
+
+    def errors(step: int, _: float) -> tuple[Tensor, float]:
+        error = error_of(network, step * batch)
+        return error, error.item()
+
+    def validation() -> float:
+        return float(np.mean([error_of(average, FAR + first).item() for first in range(0, HELD_OUT, batch)]))
+
+    recipe: loop.Recipe = {"run": name, "side": SIDE, "batch": batch, "steps": steps, "rate": rate, "seed": seed}
+    loop.train(
+        output / name, network, recipe, errors, validation,
+        hours=hours, minutes=minutes, warmup=200, clip=1.0, best=True, average=average, resume=resume,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""The borders of scans: paper or film around a photograph, which has no colours to get and none to lend."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from psal_cli.image.cielab import lightness
+from psal_cli.verbs.colorize.coarse_to_fine import ChromaEstimate, coarse_size, resized_picture
+
+WHITE, BLACK = 0.85, 0.12  # of lightness / 100: paper is lighter, film darker
+EVEN = 0.04  # of lightness / 100: a border is within so much of its median,
+MOST = 0.97  # but for so small a share: scratches, dust
+LEAST, WIDEST = 0.01, 0.2  # of the shorter side: how wide a border is on each side
+ALIKE = 0.08  # of lightness / 100: how much the four sides may differ
+
+
+def inside(light: npt.NDArray[np.float32]) -> tuple[slice, slice]:
+    """Rows and columns of the photograph in a scan, float32 [h, w] in [0, 1]; all of them where there is no border.
+
+    Only an even frame of paper or film on all four sides is a border: a white sky or a black corner is not.
+    """
+    whole = slice(0, light.shape[0]), slice(0, light.shape[1])
+    least, widest = LEAST * min(light.shape), int(WIDEST * min(light.shape))
+    sides = (light, light[::-1], light.T, light.T[::-1])
+    levels = [float(np.median(side[0])) for side in sides]
+    if np.ptp(levels) > ALIKE or not (min(levels) > WHITE or max(levels) < BLACK):
+        return whole
+    level = float(np.median(levels))
+    top, bottom, left, right = (_depth(side, level, widest) for side in sides)
+    if min(top, bottom, left, right) < max(least, 1) or max(top, bottom, left, right) >= widest:
+        return whole
+    return slice(top, light.shape[0] - bottom), slice(left, light.shape[1] - right)
+
+
+def photograph(pixels: np.ndarray) -> npt.NDArray[np.bool_] | None:
+    """bool [H, W], what of a scan [H, W, 1 or 3] is the photograph, whole pixels only; None where there is no border."""
+    small = lightness(resized_picture(pixels, coarse_size(pixels.shape[:2])))
+    part = inside(small)
+    marked = np.zeros(small.shape, np.uint8)
+    marked[part] = 255
+    if marked.all():
+        return None
+    large = cv2.resize(marked, pixels.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(large == 255)
+
+
+def emptied(found: ChromaEstimate) -> ChromaEstimate:
+    """What was found without the colours of a border, which is certain to have none."""
+    outside = np.ones(found.light.shape, bool)
+    outside[inside(found.light)] = False
+    if not outside.any():
+        return found
+    confidence = None if found.confidence is None else np.where(outside, np.float32(1), found.confidence)
+    return replace(found, chroma=np.where(outside[..., None], np.float32(0), found.chroma), confidence=confidence)
+
+
+def _depth(side: npt.NDArray[np.float32], level: float, widest: int) -> int:
+    """How many rows from the first belong to a border of that lightness."""
+    even = (np.abs(side[: widest + 1] - level) < EVEN).mean(1) > MOST
+    return len(even) if even.all() else int(np.argmin(even))

@@ -1,0 +1,116 @@
+"""500 pictures in a bucket on this machine (moto speaks S3's protocol): plain, with a server that fails, with killed uploads.
+
+After each trial every result must be there, the same bytes as on disk, and nothing else.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import s3fs
+from cluster_faults import PSAL, files_in, make_inputs
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from s3_server import CREDENTIALS, Faults, serving
+
+PATIENCE = 1800  # seconds that a run may take
+
+
+def run(folder: Path, out: str, *more: str) -> subprocess.Popen:
+    command = [*PSAL, "inpaint", "s3://bucket/photos", "--mask", "s3://bucket/mask.png", "-o", f"s3://bucket/{out}"]
+    return subprocess.Popen(
+        [*command, "--engine", "patch", *more], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def results(system: s3fs.S3FileSystem, out: str) -> dict[str, str]:
+    system.invalidate_cache()
+    paths = system.find(f"bucket/{out}")
+    return {path.rpartition("/")[2]: hashlib.sha256(system.cat_file(path)).hexdigest() for path in paths}
+
+
+def finished(process: subprocess.Popen, whole: dict[str, str], there: Callable[[], dict[str, str]]) -> dict[str, object]:
+    """Counts of a run that must complete; raises where a result is missing, damaged or foreign."""
+    _, err = process.communicate(timeout=PATIENCE)
+    if process.returncode or there() != whole:
+        raise SystemExit(f"exit code {process.returncode}, {len(there())} of {len(whole)}: {err[-500:]}")
+    return {"done": len(whole)}
+
+
+def plain(folder: Path, faults: Faults, system: s3fs.S3FileSystem, whole: dict[str, str]) -> dict[str, object]:
+    facts = finished(run(folder, "plain"), whole, lambda: results(system, "plain"))
+    requests = {method: round(count / len(whole), 2) for method, count in faults.requests.items()}
+    faults.reset()
+    again = run(folder, "plain", "--skip-existing")
+    again.communicate(timeout=PATIENCE)
+    return {**facts, "requests a picture": requests, "again": {"code": again.returncode, "requests": dict(faults.requests)}}
+
+
+def failing(folder: Path, faults: Faults, system: s3fs.S3FileSystem, whole: dict[str, str]) -> dict[str, object]:
+    """One request in seven is refused, one in two hundred hangs for a second."""
+    faults.refuse = lambda method, path, number: number % 7 == 0
+    faults.stall = lambda method, path, number: 1.0 if number % 200 == 0 else 0.0
+    process = run(folder, "failing")
+    process.wait(PATIENCE)
+    refused = faults.refused
+    faults.reset()
+    return {**finished(process, whole, lambda: results(system, "failing")), "refused": refused}
+
+
+def killed(
+    folder: Path, faults: Faults, system: s3fs.S3FileSystem, whole: dict[str, str], rng: random.Random
+) -> dict[str, object]:
+    """SIGKILL in the middle of an upload, ten times, each time after some more pictures; then the rest."""
+    kills = 0
+    for _ in range(10):
+        faults.reset()
+        wait = rng.randint(1, len(whole) // 12)
+        faults.stall = lambda method, path, number, wait=wait: 3.0 if method == "PUT" and faults.requests["PUT"] > wait else 0.0
+        process = run(folder, "killed", "--skip-existing")
+        while process.poll() is None and not faults.stalled:
+            time.sleep(0.01)
+        if process.poll() is None:
+            process.kill()
+            kills += 1
+        process.communicate()
+        there = results(system, "killed")
+        if any(whole.get(name) != digest for name, digest in there.items()):
+            raise SystemExit("a kill left half an object")
+    faults.reset()
+    return {**finished(run(folder, "killed", "--skip-existing"), whole, lambda: results(system, "killed")), "killed": kills}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name, serving() as (address, faults):
+        folder = Path(name)
+        make_inputs(folder, arguments.pictures)
+        command = [*PSAL, "inpaint", "photos", "--mask", "mask.png", "-o", "whole", "--engine", "patch"]
+        subprocess.run(command, cwd=folder, check=True, stderr=subprocess.DEVNULL)
+        whole = files_in(folder / "whole")
+        os.environ |= CREDENTIALS | {"AWS_ENDPOINT_URL": address}
+        system = s3fs.S3FileSystem()
+        system.mkdir("bucket")
+        system.put(str(folder / "photos"), "bucket/photos", recursive=True)
+        system.put(str(folder / "mask.png"), "bucket/mask.png")
+        for trial, more in ((plain, ()), (failing, ()), (killed, (random.Random(arguments.seed),))):
+            faults.reset()
+            started = time.monotonic()
+            facts = trial(folder, faults, system, whole, *more)
+            print(json.dumps({"trial": trial.__name__, **facts, "wall": round(time.monotonic() - started)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,256 @@
+"""Pictures on the network: URLs where files may be given. tests/bench/bench_storage.py tries more of them, and failures."""
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from psal_cli import storage
+from psal_cli.batch.inputs import as_path
+from psal_cli.errors import InputError, WriteError
+from psal_cli.files import atomic_file, digest, open_input
+from psal_cli.storage import Url
+
+from .photos import SIZE, lines, psal, texture, tree
+
+fsspec = pytest.importorskip("fsspec", reason="URLs need psal[remote]")
+
+RUN = ("inpaint", "--engine", "patch")
+
+
+@pytest.fixture
+def memory():
+    """The file system of memory://, empty."""
+    system = fsspec.filesystem("memory")
+    system.store.clear()
+    system.pseudo_dirs[:] = [""]
+    yield system
+    system.store.clear()
+    system.pseudo_dirs[:] = [""]
+
+
+@pytest.fixture
+def pictures(photos, memory):
+    """The same five pictures and masks in photos/ and memory://bucket/photos, masks/ and memory://bucket/masks."""
+    photos(5)
+    first = min(Path("photos").rglob("*.png"))
+    texts = PngInfo()
+    texts.add_text("Comment", "a text, which is read from the file a second time")
+    Image.open(first).save(first, pnginfo=texts)
+    for name, data in tree("photos").items():
+        memory.pipe_file(f"/bucket/photos/{name}", data)
+        memory.pipe_file(f"/bucket/masks/{name}", Path("mask.png").read_bytes())
+        Path("masks", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("masks", name).write_bytes(Path("mask.png").read_bytes())
+    memory.pipe_file("/bucket/photos/notes.txt", b"no picture")
+    memory.pipe_file("/bucket/mask.png", Path("mask.png").read_bytes())
+    return memory
+
+
+def objects(memory, folder):
+    top = f"/bucket/{folder}/"
+    return {path.removeprefix(top): memory.cat_file(path) for path in memory.find(top)}
+
+
+def test_a_url_keeps_its_two_slashes_whatever_is_done_with_it():
+    url = as_path("S3://bucket/some/a.jpg")
+    assert isinstance(url, Url) and f"{url}" == "s3://bucket/some/a.jpg"
+    for other, text in [
+        (url.parent, "s3://bucket/some"),
+        (url.with_name("b.png"), "s3://bucket/some/b.png"),
+        (url.parent / "x" / "c.png", "s3://bucket/some/x/c.png"),
+        (url.parents[1], "s3://bucket"),
+        (url.resolve(), "s3://bucket/some/a.jpg"),
+        (as_path(str(url)), "s3://bucket/some/a.jpg"),
+    ]:
+        assert isinstance(other, Url) and str(other) == text
+    assert not isinstance(as_path("s3:/bucket/a.jpg"), Url) and not isinstance(as_path("./memory:/a.jpg"), Url)
+
+
+def test_a_url_crosses_to_another_process():
+    import pickle
+
+    url = pickle.loads(pickle.dumps(as_path("gs://bucket/a.jpg")))
+    assert isinstance(url, Url) and str(url) == "gs://bucket/a.jpg"
+
+
+def test_a_folder_goes_through_with_its_tree_as_on_disk(pictures):
+    run = (*RUN, "-r", "--json")
+    done = psal(*run, "memory://bucket/photos", "--mask", "memory://bucket/masks", "-o", "memory://bucket/out")
+    alone = psal(*run, "photos", "--mask", "masks", "-o", "out")
+    assert done.exit_code == alone.exit_code == 0, done.stderr
+    assert objects(pictures, "out") == tree("out")
+    sums = {record["output"].removeprefix("memory://bucket/"): record["sha256"] for record in lines(done)}
+    assert sums == {record["output"]: record["sha256"] for record in lines(alone)}
+    assert "1 .txt" in done.stderr and "not kept" not in done.stderr
+    assert any(b"a text, which" in data for data in tree("out").values())
+
+
+def test_files_and_urls_may_be_mixed(pictures):
+    done = psal(*RUN, "memory://bucket/photos", "--mask", "mask.png", "-o", "here")
+    assert done.exit_code == 0 and psal(*RUN, "photos", "--mask", "memory://bucket/mask.png", "-o", "memory://bucket/there")
+    assert tree("here") == objects(pictures, "there") != {}
+    done = psal(*RUN, "memory://bucket/photos", "--mask", "memory://bucket/masks/{name}", "-o", "patterns")
+    assert done.exit_code == 0 and tree("patterns") == tree("here")
+
+
+def test_results_lie_beside_a_picture_on_the_network_too(pictures):
+    name = next(name for name in objects(pictures, "photos") if name.endswith(".png"))
+    assert psal(*RUN, f"memory://bucket/photos/{name}", "--mask", "mask.png").exit_code == 0
+    assert pictures.exists(f"/bucket/photos/{name[:-4]}_inpainted.png")
+
+
+@pytest.mark.parametrize(("pattern", "many"), [("photos/*.png", 0), ("photos/**/*.png", 5), ("photos/**/00[0-3].png", 4)])
+def test_wildcards_are_of_the_storage(pictures, pattern, many):
+    top = sum("/" not in name and name.endswith(".png") for name in objects(pictures, "photos"))
+    done = psal(*RUN, f"memory://bucket/{pattern}", "--mask", "mask.png", "-o", "out")
+    assert done.exit_code == 0, done.stderr
+    assert len(tree("out")) == (many or top)
+    assert tree("out").keys() <= tree("photos").keys()
+
+
+def test_skip_existing_lists_each_folder_once_and_asks_for_no_object(pictures, monkeypatch):
+    run = (*RUN, "-r", "memory://bucket/photos", "--mask", "mask.png", "-o", "memory://bucket/out", "--skip-existing")
+    assert psal(*run).exit_code == 0
+    gone = sorted(pictures.find("/bucket/out"))[1]
+    pictures.rm_file(gone)
+    listed, asked = [], []
+    ls, info = type(pictures).ls, type(pictures).info
+    monkeypatch.setattr(type(pictures), "ls", lambda self, path, **more: listed.append(path) or ls(self, path, **more))
+    monkeypatch.setattr(type(pictures), "info", lambda self, path, **more: asked.append(path) or info(self, path, **more))
+    done = psal(*run, "--json")
+    assert [record["output"] for record in lines(done) if record["status"] == "done"] == [f"memory://{gone.strip('/')}"]
+    assert len([path for path in listed if "/out" in path]) == len({path for path in listed if "/out" in path})
+    assert {path for path in asked if "/out/" in path} <= {gone}  # the one that is written, and may not be overwritten
+    assert psal(*run).exit_code == 3
+
+
+def test_nothing_is_overwritten_without_force(pictures):
+    run = (*RUN, "-r", "memory://bucket/photos", "--mask", "mask.png", "-o", "memory://bucket/out")
+    assert psal(*run).exit_code == 0
+    done = psal(*run)
+    assert done.exit_code == 2 and "--force to overwrite" in done.stderr
+    assert psal(*run, "--force").exit_code == 0
+
+
+def test_an_object_appears_whole_or_not_at_all(memory):
+    url = as_path("memory://bucket/a.bin")
+    with pytest.raises(RuntimeError), atomic_file(url, force=False) as file:
+        file.write(b"half")
+        raise RuntimeError
+    assert not url.exists()
+    with atomic_file(url, force=False) as file:
+        file.write(b"whole")
+        assert not url.exists()
+    assert memory.cat_file("/bucket/a.bin") == b"whole" and digest(url) == digest(url)
+    with pytest.raises(InputError, match="exists"), atomic_file(url, force=False) as file:
+        file.write(b"other")
+    assert memory.cat_file("/bucket/a.bin") == b"whole"
+    with atomic_file(url, force=False) as file:  # what an attempt has written whose answer was lost
+        file.write(b"whole")
+
+
+def test_each_object_is_fetched_once_for_a_picture(pictures, monkeypatch):
+    fetched = []
+    cat = type(pictures).cat_file
+    monkeypatch.setattr(type(pictures), "cat_file", lambda self, path, **more: fetched.append(path) or cat(self, path, **more))
+    name = next(name for name in objects(pictures, "photos") if name.endswith(".png"))
+    fetched.clear()
+    assert psal(*RUN, f"memory://bucket/photos/{name}", "--mask", "memory://bucket/mask.png", "-o", "a.png").exit_code == 0
+    assert sorted(fetched) == ["memory://bucket/mask.png", f"memory://bucket/photos/{name}"]
+
+
+def test_what_is_kept_is_of_one_thread(memory):
+    memory.pipe_file("/bucket/a.bin", b"first")
+    url, seen = as_path("memory://bucket/a.bin"), []
+    with storage.kept():
+        assert storage.read(url) == b"first"
+        memory.pipe_file("/bucket/a.bin", b"second")
+        thread = threading.Thread(target=lambda: seen.append(storage.read(url)))
+        thread.start()
+        thread.join()
+        assert storage.read(url) == b"first" and seen == [b"second"]
+    assert storage.read(url) == b"second"
+
+
+class NoCredentialsError(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (NoCredentialsError("Unable to locate credentials"), "no credentials for this storage: set AWS_ACCESS_KEY_ID"),
+        (PermissionError("Access Denied"), "no permission"),
+        (ValueError("a storage\nof strange errors"), "a storage of strange errors"),
+        (TimeoutError(), "TimeoutError"),
+    ],
+)
+def test_what_the_storage_says_is_one_line(pictures, monkeypatch, error, words):
+    def broken(self, *_, **__):
+        raise error
+
+    name = next(name for name in objects(pictures, "photos") if name.endswith(".png"))
+    monkeypatch.setattr(type(pictures), "cat_file", broken)
+    monkeypatch.setattr(type(pictures), "pipe_file", broken)
+    done = psal(*RUN, f"memory://bucket/photos/{name}", "--mask", "mask.png", "-o", "a.png")
+    assert done.exit_code == 2 and words in done.stderr and len(done.stderr.splitlines()) == 1
+    with pytest.raises(WriteError, match=words), atomic_file(as_path("memory://bucket/b"), force=True) as file:
+        file.write(b"data")
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "words"),
+    [
+        ("", "smb://host/a.jpg", "knows no smb:// but s3://, gs:// and https://"),
+        ("", "s3:///a.jpg", "names no bucket"),
+        ("-o", "https://a.org/b.png", "https:// can only be read"),
+        ("--report", "memory://bucket/r.jsonl", "only a local file can be given here"),
+        ("--from-file", "memory://bucket/list.txt", "only a local file can be given here"),
+        ("--mask", "ftp://a.org/b.png", "knows no ftp://"),
+    ],
+)
+def test_urls_that_are_of_no_use_are_refused_in_one_line(photos, option, text, words):
+    photos(1)
+    done = psal(*RUN, "photos", "--mask", "mask.png", *([option, text] if option else [text]))
+    assert done.exit_code == 2 and words in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_a_package_that_is_missing_is_named(photos, monkeypatch):
+    photos(1)
+    monkeypatch.setattr(storage.importlib.util, "find_spec", lambda name: None)
+    done = psal(*RUN, "s3://bucket/a.jpg", "--mask", "mask.png", "-o", "b.jpg")
+    assert done.exit_code == 2 and "pip install 'psal[remote]'" in done.stderr
+
+
+def test_a_picture_over_https_needs_an_output_elsewhere(photos, memory):
+    done = psal(*RUN, "https://a.org/b.jpg?size=large", "--mask", "mask.png")
+    assert done.exit_code == 2 and "can only be read" in done.stderr
+
+
+def test_lists_of_urls_and_of_what_failed(pictures):
+    names = [f"memory://bucket/photos/{name}" for name in objects(pictures, "photos") if name.endswith(".png")]
+    pictures.pipe_file("/bucket/photos/damaged.png", b"\x89PNG\r\n\x1a\n")
+    Path("list.txt").write_text("\n".join([*names, "memory://bucket/photos/damaged.png", "memory://bucket/photos/gone.png"]))
+    done = psal(*RUN, "--from-file", "list.txt", "--mask", "mask.png", "-o", "out", "--failed-list", "failed.txt")
+    assert done.exit_code == 1 and "memory://bucket/photos/gone.png: no such file" in done.stderr
+    failed = Path("failed.txt").read_text().split()
+    assert failed == ["memory://bucket/photos/damaged.png", "memory://bucket/photos/gone.png"]
+    assert psal(*RUN, "--from-file", "failed.txt", "--mask", "mask.png", "-o", "out").exit_code == 1
+
+
+def test_previews_and_sheets(pictures):
+    done = psal(*RUN, "-r", "memory://bucket/photos", "--mask", "mask.png", "-o", "memory://bucket/out", "--dry-run", "--json")
+    assert done.exit_code == 0 and all(
+        (record["width"], record["height"]) == SIZE for record in map(json.loads, done.stdout.splitlines())
+    )
+    name = next(name for name in objects(pictures, "photos") if name.endswith(".png"))
+    sheet = ("-n", 2, "--sheet", "memory://bucket/sheet.png")
+    done = psal(*RUN, f"memory://bucket/photos/{name}", "--mask", "mask.png", "-o", "memory://bucket/fills/", *sheet)
+    assert done.exit_code == 0, done.stderr
+    with open_input(as_path("memory://bucket/sheet.png")) as file:
+        assert Image.open(file).size[0] > 2 * SIZE[0] or Image.open(file).size[1] > SIZE[1]
+    assert len(objects(pictures, "fills")) == 2 and texture(0).shape[:2] == SIZE[::-1]
