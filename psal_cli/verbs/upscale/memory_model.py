@@ -127,7 +127,7 @@ def _most(
     if itemsize == 4:  # of floats: their file and its bytes beside them; later the picture within 0 and 1, and what is beyond
         most, kept = max(most, 3 * area * each), kept + 8 * header.channels * area
     final = reduced[0] * reduced[1] if reduced else area * prod(network.scale**2 for network in networks)
-    waiting = final * each * blended  # the result of the first model, while the second runs
+    waiting = final * each * (blended and bool(networks))  # the result of the first model, while the second runs
     kept += waiting
     for network in networks:
         size = area * network.scale**2

@@ -36,5 +36,5 @@ def cost(
     rows_for = partial(strip_rows, largest=largest)
     work = total_cost(networks, (header.height, header.width), rows_for, largest, 1 + header.alpha, 8 if ensemble else 1)
     reduction = REDUCED * drawn * header.channels if made < drawn else 0.0
-    models = 1 + blended
+    models = 1 + (blended and bool(networks))  # a picture that is only reduced meets no model
     return files + timing.Cost(1e-9 * reduction * models, 1e-9 * work * models)
