@@ -152,10 +152,13 @@ REQUIRED = {
 }
 
 
+TEXTS = {"background", "mask-layer", "polygon-label"}  # any text may be a colour, a layer or a label
+
+
 @pytest.mark.parametrize("verb", REQUIRED)
 def test_every_option_has_a_variable_named_as_it_is_typed(own, verb, monkeypatch):
     """Each is set to what it does not take, which is refused with the name of the variable."""
-    for name in configuration.options(main.get_command(None, verb)).keys() - {"background"}:  # any text may be a colour
+    for name in configuration.options(main.get_command(None, verb)).keys() - TEXTS:
         variable = f"PSAL_{verb}_{name}".upper().replace("-", "_")
         required = [word for key, value in REQUIRED[verb].items() if key != name for word in (f"--{key}", value)]
         with monkeypatch.context() as patch:
@@ -174,11 +177,12 @@ def test_variables_take_flags_names_with_blanks_and_lists(own, monkeypatch):
         ("PSAL_COLORIZE_OUTPUT", ""),  # empty: as if it was not set
     ):
         monkeypatch.setenv(name, value)
-    done = psal("colorize", "photos/001.png")
+    Path("photos/grey.png").write_bytes(Path("photos/001.png").read_bytes())
+    done = psal("colorize", "photos/grey.png")
     assert done.exit_code == 0, done.stderr
     assert lines(done)[0]["ref"] == ["photos/a b.png", "photos/001.png"]
     monkeypatch.setenv("PSAL_COLORIZE_JSON", "0")
-    assert psal("colorize", "photos/001.png").stdout.startswith("do: ")
+    assert psal("colorize", "photos/grey.png").stdout.startswith("do: ")
 
 
 def test_a_default_that_does_not_fit_what_was_typed_is_ignored(own):

@@ -157,11 +157,12 @@ def test_memory_that_is_not_there_is_found_before_decoding(photos, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "verb", [("inpaint", "--box", "5,5,20,20"), ("colorize", "--ref", "large.jpg"), ("upscale", "--scale", "2")]
+    "verb", [("inpaint", "--box", "5,5,20,20"), ("colorize", "--ref", "another.jpg"), ("upscale", "--scale", "2")]
 )
 def test_the_limit_that_is_advised_is_accepted(photos, monkeypatch, verb):
     photos(0)
-    Image.new("RGB", (2000, 1600)).save("large.jpg")
+    for name in ("large.jpg", "another.jpg"):
+        Image.new("RGB", (2000, 1600)).save(name)
     run = (verb[0], "large.jpg", *verb[1:])
     monkeypatch.setattr(memory, "resident", lambda: 1 << 20)
     whole = lines(psal(*run, "--dry-run", "--json"))[0]["memory_bytes"]

@@ -16,7 +16,7 @@ from .photos import lines, psal, texture
 
 VERBS = {
     "inpaint": ("--box", "12,10,8,6"),
-    "colorize": ("--ref", "photo.png"),
+    "colorize": ("--ref", "another.png"),
     "upscale": ("-x", 2),
     "generate": ("--method", "psin", "--patch-size", 5),
     "reconstruct": ("--from", "photo.png"),
@@ -27,7 +27,7 @@ VERBS = {
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("in").mkdir()
-    for name in ("photo.png", "in/a.png", "in/b.png"):
+    for name in ("photo.png", "another.png", "in/a.png", "in/b.png"):
         Image.fromarray(texture(3)).save(name)
 
 

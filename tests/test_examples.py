@@ -325,7 +325,7 @@ def test_a_batch_goes_on_after_a_kill_and_failures_are_fed_back(shell, tmp_path)
 
 
 # ----------------------------------------------------------------------------------------------------------- many machines
-ON_CLUSTERS = dict(re.findall(r"^## (.*?)\n\n```\w+\n(.*?)```", PAGES["examples/cluster.md"], re.DOTALL | re.MULTILINE))
+ON_CLUSTERS = dict(re.findall(r"^## ([^\n]*)\n\n```\w+\n(.*?)```", PAGES["examples/cluster.md"], re.DOTALL | re.MULTILINE))
 COMMAND = re.compile(r'"?command"?: (\[.*?\])', re.DOTALL)
 
 

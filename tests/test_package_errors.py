@@ -12,7 +12,8 @@ from psal_cli.errors import Cure, InputError
 
 PACKAGE = Path(psal_cli.__file__).parent
 COMMANDS = {"commands", "training"}  # each recipe is a command of its own
-LIBRARY = [path for path in sorted(PACKAGE.rglob("*.py")) if path.relative_to(PACKAGE).parts[0] not in COMMANDS]
+CALLERS = {"gimp"}  # of the command
+LIBRARY = [path for path in sorted(PACKAGE.rglob("*.py")) if not {*path.relative_to(PACKAGE).parts} & (COMMANDS | CALLERS)]
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+|(?<=\s)-[a-z]{1,2}(?![\w-])")
 
 

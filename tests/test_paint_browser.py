@@ -75,6 +75,7 @@ def use_patches(browser):
 
 def test_a_photograph_of_16_megapixels_from_painting_to_the_saved_file(serve, browser, tmp_path):
     pixels = texture(SIXTEEN)
+    pixels[1510:1520, 2095:2105] = 0  # what is painted over
     exif = Image.Exif()
     exif[0x010E], exif[0x0112] = "a wall", 1
     Image.fromarray(pixels).save(tmp_path / "wall.tif", exif=exif, compression="raw")

@@ -85,6 +85,8 @@ import psal_cli
 
 home = pathlib.Path(psal_cli.__file__).parent
 modules = [".".join(path.relative_to(home.parent).with_suffix("").parts) for path in sorted(home.rglob("*.py"))]
+# Not there either: Dask, which workers of a cluster need, and GIMP, which starts its plug-in.
+modules = [name for name in modules if name.split(".")[-1] != "cluster_worker" and ".gimp." not in name]
 for name in modules:
     importlib.import_module(name)
 from psal_cli.commands import main

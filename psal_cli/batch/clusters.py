@@ -44,7 +44,7 @@ class Offer:
 
 
 def check_address(text: str) -> str | None:
-    """What is wrong with the value of --cluster; None where it may be right."""
+    """What is wrong with the address of a cluster; None where it may be right."""
     if (match := LOCAL.fullmatch(text)) and int(match[1]):
         return None
     if ADDRESS.fullmatch(text) and not text.startswith("local:"):
@@ -67,7 +67,7 @@ def connected(address: str) -> Iterator[Client]:
     try:
         import distributed
     except ImportError as error:
-        raise InputError("--cluster needs Dask's distributed: pip install 'psal[cluster]'") from error
+        raise InputError("a cluster needs Dask's distributed: pip install 'psal[cluster]'") from error
     for name in ("distributed", "tornado", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters of it is said in our lines
     count = local_workers(address)
@@ -98,13 +98,13 @@ def _remote(address: str) -> Iterator[Client]:
     try:
         client = Client(address, timeout=CONNECTING, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
-        problem = f"--cluster {address}: no scheduler answers there within {CONNECTING} seconds"
+        problem = f"{address}: no scheduler answers there within {CONNECTING} seconds"
         raise InputError(f"{problem}: start one with dask scheduler, or correct the address") from error
     try:
         with suppress(TimeoutError):  # then there is none, which is said below
             client.wait_for_workers(1, timeout=JOINING)
         if not client.scheduler_info(n_workers=-1)["workers"]:
-            raise InputError(f"--cluster {address}: no worker has joined within {JOINING} seconds: start some with dask worker")
+            raise InputError(f"{address}: no worker has joined within {JOINING} seconds: start some with dask worker")
         yield client
     finally:
         with suppress(Exception):  # of a scheduler that has gone

@@ -136,8 +136,7 @@ class Dispatch(Generic[Answer]):
 
     def _lost(self) -> ClusterError:
         left = len(self.running) + len(self.waiting) + len(self.planned) + len(self.suspects)
-        cure = "start the cluster again and repeat the command with --skip-existing"
-        return ClusterError(f"the scheduler has gone, {left} pictures are not done: {cure}")
+        return ClusterError(f"the scheduler has gone, {left} pictures are not done")
 
     def _fill(self) -> Outcome[str] | None:
         """Hands out pictures while workers are free; returns what became of one that cannot be handed out."""

@@ -154,7 +154,8 @@ def _followed(
                 if not done.item.skipped:
                     statuses["done" if not code else "interrupted" if code == INTERRUPTED else "failed"] += 1
     except ClusterError as error:
-        codes.append(console.failure(error)[0])
+        cure = ": start the cluster again and repeat the command with --skip-existing"
+        codes.append(console.failure(error, cure=cure)[0])
     if not stop.asked:
         codes += _finish(verb, [item for item in items if item not in undone])
     for item in missed:

@@ -80,6 +80,17 @@ def _all_of(options: tuple[Callable[[Command], Command], ...]) -> Callable[[Comm
     return decorate
 
 
+@contextmanager
+def _without_denormals() -> Iterator[None]:
+    """Gradients of a sharp softmax are full of denormals, which made a step three times as slow."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@_without_denormals()
 def train(
     path: Path, network: nn.Module, recipe: Recipe, errors: Callable[[int, float], tuple[Tensor, float]],
     validation: Callable[[], float], *, hours: float | None = None, minutes: float | None = None, every: int = 500,
@@ -112,7 +123,6 @@ def train(
         ValueError: path.pt is of another recipe.
         DivergedError: the loss is not finite, or the training error exceeds three times the lowest one.
     """
-    torch.set_flush_denormal(True)  # gradients of a sharp softmax are full of denormals, which made a step three times as slow
     rate = _number(recipe, "rate")
     optimizer = torch.optim.Adam(network.parameters(), lr=rate, betas=betas)
     parts: dict[str, Stateful] = {"model": network, "optimizer": optimizer, **(beside or {})}
