@@ -4,20 +4,16 @@ import errno
 import functools
 import hashlib
 import os
-import re
-import secrets
-import socket
 import stat
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import IO
 
-from psal_cli import storage
+from psal_cli import leftovers, storage
 from psal_cli.errors import Cure, InputError, WriteError
 from psal_cli.storage import Url
 
@@ -33,10 +29,7 @@ REASONS: dict[int, tuple[str, Cure | None]] = {
     errno.ENAMETOOLONG: ("File name too long", Cure.SHORTER),
 }
 UNNAMED = getattr(os, "O_TMPFILE", 0)  # Linux: a file without a name, which vanishes with the process that writes it
-PART = re.compile(r"\.psal-(\d+)-([0-9a-f]{8})-[0-9a-f]{8}\.part")  # of a process on a system since it was started
-STALE = 86_400  # seconds: no file takes a day to write
 _PARTS: set[Path] = set()
-_SWEPT: set[Path] = set()
 _STDIN = threading.Lock()
 
 
@@ -150,8 +143,8 @@ def atomic_file(path: Path, force: bool) -> Iterator[IO[bytes]]:
             yield file
         return
     target = Path(os.path.realpath(path))
-    _remove_leftovers(target.parent)
-    part = target.parent / f".psal-{os.getpid()}-{_system()}-{secrets.token_hex(4)}.part"
+    leftovers.remove(target.parent)
+    part = target.parent / leftovers.name()
     _PARTS.add(part)
     try:
         with _named(path):
@@ -186,44 +179,6 @@ def _take_over(handle: int, old: os.stat_result) -> None:
     if os.chmod in os.supports_fd:  # not on Windows, where permissions belong to the folder
         with suppress(OSError):  # some disks and network folders have no permissions to change; ours are narrower
             os.chmod(handle, stat.S_IMODE(old.st_mode))
-
-
-@functools.cache
-def _system() -> str:
-    """Eight digits that are the same for processes that see each other's numbers: of one system, since it was started."""
-    identity = [socket.gethostname()]
-    with suppress(OSError):
-        identity.append(Path("/proc/sys/kernel/random/boot_id").read_text())
-    with suppress(OSError):
-        identity.append(os.readlink("/proc/self/ns/pid"))
-    return hashlib.sha256("\0".join(identity).encode()).hexdigest()[:8]
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Removes what processes that were killed left in a folder; looks into each folder once."""
-    if folder in _SWEPT:
-        return
-    _SWEPT.add(folder)
-    with suppress(OSError):
-        for name in os.listdir(folder):
-            if (match := PART.fullmatch(name)) and _is_left_over(folder / name, int(match[1]), match[2]):
-                with suppress(OSError):
-                    (folder / name).unlink()
-
-
-def _is_left_over(part: Path, process: int, system: str) -> bool:
-    """Whether nobody writes a file any more: its process has ended, or it is one of another system and a day old."""
-    if system == _system() and os.name == "posix":  # on Windows, to ask after a process is to end it
-        try:
-            os.kill(process, 0)
-        except ProcessLookupError:
-            return True
-        except (OSError, OverflowError):
-            return False
-        return False
-    with suppress(OSError):
-        return time.time() - part.stat().st_mtime > STALE
-    return False
 
 
 def _open_part(part: Path, mode: int) -> tuple[int, bool]:

@@ -384,7 +384,7 @@ def test_a_terminal_is_no_picture(monkeypatch):
 @pytest.mark.subprocess
 def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path, monkeypatch):
     """On file systems without files that have no name."""
-    monkeypatch.setattr(files, "_SWEPT", set())
+    monkeypatch.setattr("psal_cli.leftovers._SWEPT", set())
     program = (
         "import os, signal, sys; from pathlib import Path; from psal_cli import files; files.UNNAMED = 0\n"
         "with files.atomic_file(Path(sys.argv[1]), False) as file:\n"
