@@ -76,6 +76,9 @@ class Url(LocalPath):
     def resolve(self, strict: bool = False) -> Url:
         return self
 
+    def samefile(self, other_path: str | os.PathLike[str]) -> bool:
+        return str(self) == os.fspath(other_path)
+
     def mkdir(self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
         """Object stores have no folders to make."""
 
@@ -91,6 +94,13 @@ def as_path(text: str | os.PathLike[str]) -> Path:
     text = os.fspath(text)
     match = URL.fullmatch(text)
     return Url(f"{match[1].lower()}://{match[2]}") if match and match[1].lower() in NEEDS else Path(text)
+
+
+def are_same(first: Path, second: Path) -> bool:
+    """Whether two paths are one file, which exists, or one object."""
+    if isinstance(second, Url):  # only a URL knows what to do with the other kind
+        first, second = second, first
+    return first.samefile(second) if isinstance(first, Url) else first.exists() and second.exists() and first.samefile(second)
 
 
 def problem(text: str, written: bool = False, local: bool = False) -> str | None:
@@ -118,7 +128,8 @@ def problem(text: str, written: bool = False, local: bool = False) -> str | None
 def _filesystem(scheme: str) -> AbstractFileSystem:
     import fsspec
 
-    return fsspec.filesystem(scheme, **({"config_kwargs": S3} if scheme == "s3" else {}))
+    options = {"config_kwargs": S3} if scheme == "s3" else {}
+    return fsspec.filesystem(scheme, use_listings_cache=False, **options)  # listings of the plan would hide what others write later
 
 
 def _system(url: Url) -> AbstractFileSystem:

@@ -254,3 +254,30 @@ def test_previews_and_sheets(pictures):
     with open_input(as_path("memory://bucket/sheet.png")) as file:
         assert Image.open(file).size[0] > 2 * SIZE[0] or Image.open(file).size[1] > SIZE[1]
     assert len(objects(pictures, "fills")) == 2 and texture(0).shape[:2] == SIZE[::-1]
+
+
+def test_colorize_takes_urls_for_all_of_its_files(pair, quick_colours, memory, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, pixels in zip(("grey", "ref"), pair(64), strict=True):
+        picture = Image.fromarray((pixels[0] * 255).byte().permute(1, 2, 0).numpy())
+        (picture.convert("L") if name == "grey" else picture).save(f"{name}.png")
+        memory.pipe_file(f"/bucket/{name}.png", Path(f"{name}.png").read_bytes())
+    done = psal("colorize", "memory://bucket/grey.png", "--ref", "memory://bucket/ref.png", "-o", "memory://bucket/out.png")
+    assert done.exit_code == 0, done.stderr
+    assert psal("colorize", "grey.png", "--ref", "memory://bucket/ref.png", "-o", "out.png").exit_code == 0
+    assert memory.cat_file("/bucket/out.png") == Path("out.png").read_bytes()
+    done = psal("colorize", "memory://bucket/ref.png", "--ref", "memory://bucket/ref.png", "-o", "other.png")
+    assert done.exit_code == 2 and "is the picture itself" in done.stderr
+
+
+@pytest.mark.parametrize("scheme", ["memory", "MEMORY"])
+def test_names_of_objects_do_not_lead_out_of_the_output_folder(pictures, scheme):
+    data = pictures.cat_file("/bucket/mask.png")
+    pictures.store.clear()
+    for name in ("top/a.png", "top/in/b.png"):
+        pictures.pipe_file(f"/bucket/{name}", data)
+    for name in ("/bucket/top/in/../../../../c.png", "/bucket/top//d/e.png"):
+        pictures.store[name] = type(pictures.store["/bucket/top/a.png"])(pictures, name, data)  # a bucket takes any name
+    done = psal(*RUN, f"{scheme}://bucket/top/**/*.png", "--mask", "mask.png", "-o", "deep/down/out")
+    assert tree("deep").keys() == {"down/out/a.png", "down/out/in/b.png"}
+    assert done.exit_code == 1 and "c.png: a name with .. or //" in done.stderr, done.stderr

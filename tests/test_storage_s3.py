@@ -146,3 +146,15 @@ def test_credentials_that_are_missing_are_one_line(bucket, monkeypatch, tmp_path
 def test_a_bucket_that_is_not_there_is_one_line(bucket):
     done = psal(*RUN, "s3://another/a.png", "-o", "out.png")
     assert done.exit_code == 2 and "s3://another/a.png: no such file" in done.stderr
+
+
+def test_a_file_that_another_process_wrote_after_a_listing_is_seen(bucket):
+    _, system = bucket
+    url = storage.as_path("s3://bucket/out/a.bin")
+    (url.parent / "b.bin").exists()
+    assert storage.listing(url.parent) == ([], []) and not url.exists()
+    system.pipe_file("bucket/out/b.bin", b"of this process")
+    assert storage.listing(url.parent) == (["b.bin"], [])
+    other = s3fs.S3FileSystem(skip_instance_cache=True)
+    other.pipe_file("bucket/out/a.bin", b"of another one")
+    assert url.exists() and url.is_file()

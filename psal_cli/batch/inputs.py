@@ -128,7 +128,7 @@ def find_inputs(
 def _found(text: str, recursive: bool, readable: frozenset[str], others: Counter[str]) -> tuple[Iterable[Item], bool]:
     """The pictures that one argument or line of a list names, and whether they may be several."""
     if storage.is_pattern(text):
-        fixed = f"{text.partition('**')[0].rpartition('/')[0]}/" if "**" in text else ""
+        fixed = f"{str(as_path(text)).partition('**')[0].rpartition('/')[0]}/" if "**" in text else ""
         return [_one_file(name, as_path(name), name.removeprefix(fixed) if fixed else "") for name in storage.matches(text)], True
     path = as_path(text)
     if isinstance(path, Url) and path.suffix.lower() in readable:  # of thousands in a list none is asked about
@@ -177,6 +177,9 @@ def _one_file(text: str, path: Path, below: str = "") -> Item:
 
     tree = Path(below) if below else _split(text)[1]
     if isinstance(path, Url):  # whether it is there is found out when it is read
+        if ".." in tree.parts or tree.is_absolute():  # its result would lie outside the output folder
+            problem = InputError(f"{path}: a name with .. or // in it has no place below the output folder: rename the object")
+            return Item(path, Path(tree.name), text, problem=problem)
         name = path.name.partition("?")[0] if path.scheme in storage.READ_ONLY else path.name
         return Item(path, tree if tree.name else Path(name), text)
     item = Item(path, tree if tree.name else Path(path.name), text)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import click
 
+from psal_cli import storage
 from psal_cli.batch.inputs import Item, as_path
 from psal_cli.commands import options, parameters
 from psal_cli.commands.arguments import ColorizeArguments, into
@@ -168,7 +169,7 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
         """The files that lend colours to a picture. Raises InputError where it is one of them itself."""
         paths = item.sidecars.get("ref", ())
         for path in paths:
-            if path.exists() and item.input.exists() and path.samefile(item.input):
+            if storage.are_same(path, item.input):
                 raise InputError(f"{path} is the picture itself, it has nothing to lend: give another with --ref")
         return paths
 
