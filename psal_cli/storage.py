@@ -129,7 +129,8 @@ def _filesystem(scheme: str) -> AbstractFileSystem:
     import fsspec
 
     options = {"config_kwargs": S3} if scheme == "s3" else {}
-    return fsspec.filesystem(scheme, use_listings_cache=False, **options)  # listings of the plan would hide what others write later
+    # With its cache, the listings of the plan would hide what others write later.
+    return fsspec.filesystem(scheme, use_listings_cache=False, **options)
 
 
 def _system(url: Url) -> AbstractFileSystem:
@@ -217,6 +218,13 @@ def write(url: Url, data: bytes, force: bool) -> None:
 def digest(url: Url) -> str:
     """SHA-256 of an object; of one that this process has just written without fetching it."""
     return _DIGESTS.pop(str(url), None) or hashlib.sha256(read(url)).hexdigest()
+
+
+def modified(path: Path) -> float:
+    """When a file or an object was last written, in seconds since the epoch. Raises OSError."""
+    if not isinstance(path, Url):
+        return path.stat().st_mtime
+    return _told(lambda: float(_system(path).modified(str(path)).timestamp()))
 
 
 def listing(url: Url) -> Listing:

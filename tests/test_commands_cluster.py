@@ -236,3 +236,13 @@ def test_ctrl_c_leaves_whole_files_and_names_the_rest(photos):
     whole = tree("alone")
     assert all(whole[name] == data for name, data in tree("out").items())
     assert {str(Path("out", name)) for name in tree("out")} >= done
+
+
+@pytest.mark.parametrize(("age", "is_own"), [(-5, True), (60, False)])
+@pytest.mark.parametrize("where", ["file", "object"])
+def test_a_repeated_attempt_overwrites_only_what_was_written_since_the_first_began(tmp_path, age, is_own, where):
+    fsspec = pytest.importorskip("fsspec")
+    path = tmp_path / "a.png" if where == "file" else as_path("memory://bucket/again.png")
+    path.write_bytes(b"result") if where == "file" else fsspec.filesystem("memory").pipe_file("/bucket/again.png", b"result")
+    item = Item(Path("a.png"), Path("a.png"), "a.png", outputs={"output": path, "compare": tmp_path / "not_yet.png"})
+    assert cluster_worker._are_newer(item, time.time() + age) is is_own

@@ -29,13 +29,14 @@ FETCHING = 10.0  # seconds for an answer of a few hundred bytes
 FRESH = 2.0  # seconds for which what the workers offer is taken for known
 AHEAD = 8  # pictures whose memory is planned before a worker is free
 READERS = 4  # threads that plan
+PATIENCE = 30.0  # seconds for a worker with enough memory to come back, as one does that is started anew
 
 
 class Task(Protocol[Answer]):
     """How one picture is handed out and what its answer means."""
 
-    def submit(self, item: Item, key: str, resources: dict[str, float], again: bool) -> Future[Answer]:
-        """again: an earlier attempt may have written some of the results."""
+    def submit(self, item: Item, key: str, resources: dict[str, float], since: float | None) -> Future[Answer]:
+        """since: when an earlier attempt began, which may have written some of the results; None for the first."""
 
     def settle(self, item: Item, answer: Answer, begun: int) -> Outcome[str] | None:
         """begun: how many times a worker has begun this task. None where it must be done again."""
@@ -65,17 +66,21 @@ class Dispatch(Generic[Answer]):
         warn: Callable[[str], None],
     ):
         """needs: bytes that a picture takes, asked where workers declare their memory; name: of the run, and of the topic under
-        which workers log the keys of tasks that they begin; local: how many workers are to be kept alive on this machine; warn:
-        says something to the user."""
+        which workers log (key, own address) of tasks that they begin; local: how many workers are to be kept alive on this
+        machine; warn: says something to the user."""
         self.client, self.name, self.task, self.needs = client, name, task, needs
         self.stop, self.keep_going, self.gpu, self.local, self.warn = stop, keep_going, gpu, local, warn
         self.waiting = deque(items)
         self.planned: deque[tuple[Item, Planned[int] | None]] = deque()
         self.running: dict[Future[Answer], _Attempt] = {}
         self.suspects: deque[Item] = deque()  # whose workers died too often; perhaps by another picture's fault
-        self.alone: frozenset[str] | None = None  # the workers when a suspect was begun, alone
+        self.alone = False  # whether a suspect is at work, alone
         self.ended: SimpleQueue[Future[Answer]] = SimpleQueue()
+        self.lost: set[Future[Answer]] = set()  # whose answers are being made again
+        self.unfit: dict[Future[Answer], float] = {}  # for which no worker has the memory, and since when
         self.begun = Counter[str]()
+        self.workers: dict[str, set[str]] = {}  # key -> those that have begun it
+        self.first: dict[Item, float] = {}  # when it was first handed out
         self.tries = Counter[Item]()
         self.resources: dict[Item, dict[str, float]] = {}
         self.count = 0
@@ -107,19 +112,24 @@ class Dispatch(Generic[Answer]):
                     self.client.cancel(list(self.running), force=True)
                     self.client.unsubscribe_topic(self.name)
 
-    def _hear(self, event: tuple[float, str]) -> None:
-        self.begun[str(event[1])] += 1
+    def _hear(self, event: tuple[float, tuple[str, str]]) -> None:
+        _, (key, worker) = event
+        self.begun[key] += 1
+        self.workers.setdefault(key, set()).add(worker)
 
     def _step(self, going: bool) -> Outcome[str] | None:
         """Fills the workers, then waits until something ends."""
         refused = self._fill() if going else None
         if refused is not None:
             return refused
+        for future in [future for future in self.lost if future.status not in ("lost", "pending")]:
+            self.lost.remove(future)
+            self.ended.put(future)
         try:
             future = self.ended.get(timeout=POLL)
         except Empty:
             self._look()
-            return self._guilty()
+            return self._unfit() or self._guilty()
         return self._settled(future) if future in self.running else None
 
     def _look(self, always: bool = True) -> None:
@@ -141,7 +151,7 @@ class Dispatch(Generic[Answer]):
     def _fill(self) -> Outcome[str] | None:
         """Hands out pictures while workers are free; returns what became of one that cannot be handed out."""
         self._look(always=False)
-        if self.alone is not None:
+        if self.alone:
             return None
         while len(self.running) < self.offer.slots and (pair := self._next()):
             item, plan = pair
@@ -153,8 +163,7 @@ class Dispatch(Generic[Answer]):
                 return Outcome(item, error=error)
             self._submit(item)
         if not (self.waiting or self.planned or self.running) and self.suspects:
-            self._look()
-            self.alone = self.offer.addresses
+            self.alone = True
             self._submit(self.suspects.popleft(), again=True)
         return None
 
@@ -167,14 +176,14 @@ class Dispatch(Generic[Answer]):
     @staticmethod
     def _checked(needed: int, offered: Offer) -> int:
         if offered.memory is not None and needed > offered.memory:
-            most = f"the largest worker gives {memory.at_most(offered.memory)}"
-            raise MemoryLimitError(f"it takes {memory.in_words(needed)} of memory, {most}: start fewer workers, or larger ones")
+            raise _too_large(needed, offered.memory)
         return needed
 
     def _submit(self, item: Item, again: bool = False) -> None:
         self.count += 1
         attempt = _Attempt(item, f"{self.name}-{self.count}")
-        future = self.task.submit(item, attempt.key, self.resources[item], again)
+        first = self.first.setdefault(item, time.time())
+        future = self.task.submit(item, attempt.key, self.resources[item], first if again else None)
         self.running[future] = attempt
         future.add_done_callback(self.ended.put)
 
@@ -183,8 +192,8 @@ class Dispatch(Generic[Answer]):
         from distributed import KilledWorker
 
         item, key = (attempt := self.running[future]).item, attempt.key
-        if future.status == "lost":  # the worker died with the answer before it was fetched: it is made again
-            future.add_done_callback(self.ended.put)
+        if future.status in ("lost", "pending"):  # the worker died with the answer before it was fetched: it is made again
+            self.lost.add(future)  # a callback would come at once
             return None
         try:
             if future.status == "cancelled":
@@ -193,7 +202,7 @@ class Dispatch(Generic[Answer]):
         except ClusterError:
             raise
         except TimeoutError:  # as above, while the answer was being fetched
-            future.add_done_callback(self.ended.put)
+            self.lost.add(future)
             return None
         except KilledWorker:
             return self._killed(future, item)
@@ -210,13 +219,13 @@ class Dispatch(Generic[Answer]):
         if outcome is None:
             self._submit(item, again=True)
         else:
-            del self.resources[item]
+            del self.resources[item], self.first[item]
         return outcome
 
     def _killed(self, future: Future[Answer], item: Item) -> Outcome[str] | None:
         """A picture at which several workers died is tried once more when all others are done, alone: another one that they had
         at the same time may have killed them."""
-        if self.alone is None:
+        if not self.alone:
             self._drop(future)
             self.suspects.append(item)
             return None
@@ -225,18 +234,40 @@ class Dispatch(Generic[Answer]):
 
     def _guilty(self) -> Outcome[str] | None:
         """A suspect at which, alone, another worker died."""
-        if self.alone is None or len(self.running) != 1 or self.alone <= self.offer.addresses:
+        if not self.alone or len(self.running) != 1:
             return None
         (future, attempt), *_ = self.running.items()
-        with suppress(Exception):
-            self.client.cancel([future], force=True)
+        if self.workers.get(attempt.key, set()) <= self.offer.addresses:
+            return None
+        self._cancel(future)
         return self._killed(future, attempt.item)
 
+    def _unfit(self) -> Outcome[str] | None:
+        """A picture that waits for more memory than any worker has, since those that had it left."""
+        if not self.offer.slots:
+            return None
+        now, most = time.monotonic(), self.offer.memory or 0
+        large = [future for future, attempt in self.running.items() if self.resources[attempt.item].get(MEMORY, 0) > most]
+        self.unfit = {future: self.unfit.get(future, now) for future in large}
+        future = next((future for future, since in self.unfit.items() if now - since >= PATIENCE), None)
+        if future is None:
+            return None
+        item = self.running[future].item
+        self._cancel(future)
+        self._drop(future)
+        return Outcome(item, error=_too_large(int(self.resources[item][MEMORY]), most))
+
+    def _cancel(self, future: Future[Answer]) -> None:
+        with suppress(Exception):  # of a scheduler that has gone
+            self.client.cancel([future], force=True)
+
     def _drop(self, future: Future[Answer]) -> None:
-        self.running.pop(future, None)
+        if attempt := self.running.pop(future, None):
+            self.workers.pop(attempt.key, None)
+        self.lost.discard(future)
         future.release()
         if not self.running:
-            self.alone = None
+            self.alone = False
 
     def _interrupted(self) -> Iterator[Outcome[str]]:
         """After a signal: tasks that had ended by then, and the others as interrupted."""
@@ -246,3 +277,8 @@ class Dispatch(Generic[Answer]):
                 with suppress(Exception):
                     outcome = self.task.settle(attempt.item, future.result(timeout=POLL), self.begun[attempt.key])
             yield outcome or Outcome(attempt.item, error=KeyboardInterrupt())
+
+
+def _too_large(needed: int, most: int) -> MemoryLimitError:
+    words = f"it takes {memory.in_words(needed)} of memory, the largest worker gives {memory.at_most(most)}"
+    return MemoryLimitError(f"{words}: start fewer workers, or larger ones")

@@ -108,11 +108,11 @@ class _Task:
     def __init__(self, verb: AnyVerb, client: Client, job: Job):
         self.verb, self.client, self.job = verb, client, job
 
-    def submit(self, item: Item, key: str, resources: dict[str, float], again: bool) -> Future[Answer]:
+    def submit(self, item: Item, key: str, resources: dict[str, float], since: float | None) -> Future[Answer]:
         from psal_cli.commands.cluster_worker import edit
 
         sent = _sent(item)
-        return self.client.submit(edit, self.job.name, sent, key, again, key=key, resources=resources or None, pure=False)
+        return self.client.submit(edit, self.job.name, sent, key, since, key=key, resources=resources or None, pure=False)
 
     def settle(self, item: Item, answer: Answer, begun: int) -> Outcome[str] | None:
         if answer.exists and begun > 1:  # an earlier attempt wrote it and was lost before it could say so

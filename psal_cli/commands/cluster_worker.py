@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ import click
 from click.core import ParameterSource
 from distributed import WorkerPlugin, get_worker
 
-from psal_cli import __version__, memory
+from psal_cli import __version__, memory, storage
 from psal_cli.batch.inputs import Item
 from psal_cli.batch.runner import Outcome
 from psal_cli.commands import devices
@@ -37,6 +37,7 @@ from psal_cli.storage import as_path
 if TYPE_CHECKING:
     from distributed import Worker
 
+CLOCKS = 2.0  # seconds by which those of a storage and of this run may differ; S3 tells whole seconds
 OneVerb = Verb[Arguments, object, object]  # whatever it reads and makes
 
 
@@ -143,14 +144,14 @@ class Room(WorkerPlugin):
                 self.verb = verb
             return self.verb
 
-    def edit(self, item: Item, key: str, again: bool) -> Answer:
+    def edit(self, item: Item, key: str, since: float | None) -> Answer:
         context = click.Context(click.Command(self.job.name))
         for name, source in self.job.sources.items():
             context.set_parameter_source(name, source)
         with self.turn, context:
             if self._is_cancelled(key):
                 return Answer(code=CancelledError.exit_code)
-            self.worker.log_event(self.job.name, key)
+            self.worker.log_event(self.job.name, (key, self.worker.address))
             try:
                 verb = self._ready()
             except Exception as error:
@@ -158,12 +159,12 @@ class Room(WorkerPlugin):
             collector = verb.console
             assert isinstance(collector, _Collector)
             with collector.collected() as lines:
-                answer = self._edited(verb, item, key, again)
+                answer = self._edited(verb, item, key, since)
             return replace(answer, lines=tuple(lines))
 
-    def _edited(self, verb: OneVerb, item: Item, key: str, again: bool) -> Answer:
+    def _edited(self, verb: OneVerb, item: Item, key: str, since: float | None) -> Answer:
         arguments = verb.arguments
-        if again:  # what an earlier attempt wrote is made anew, the same
+        if since is not None and _are_newer(item, since):  # what an earlier attempt wrote is made anew, the same
             verb = _copied(verb, replace(arguments, force=True))
 
         def check(share: float = 0.0, text: str = "") -> None:
@@ -205,6 +206,15 @@ class Room(WorkerPlugin):
         return task is None or task.state == "cancelled"
 
 
+def _are_newer(item: Item, since: float) -> bool:
+    """Whether all results that are there were written since an attempt began: an older one is of somebody else."""
+    times = []
+    for path in item.outputs.values():
+        with suppress(OSError):
+            times.append(storage.modified(path))
+    return all(time >= since - CLOCKS for time in times)
+
+
 def _copied(verb: OneVerb, arguments: Arguments) -> OneVerb:
     """The verb with other arguments and the same networks."""
     other = copy.copy(verb)
@@ -218,11 +228,11 @@ def _failed(error: BaseException, cure: str) -> Answer:
     return Answer(code=code, line=line + cure, trace="".join(traceback.format_exception(error)), exists=exists)
 
 
-def edit(name: str, item: Item, key: str, again: bool) -> Answer:
+def edit(name: str, item: Item, key: str, since: float | None) -> Answer:
     """The task: one picture of the run `name`."""
     room = get_worker().plugins[name]
     assert isinstance(room, Room)
-    return room.edit(item, key, again)
+    return room.edit(item, key, since)
 
 
 @dataclass(frozen=True)
