@@ -114,9 +114,24 @@ class MemoryLimitError(PsalError):
         self.needed, self.allowed = needed, allowed
 
 
+SECRETS = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^/\s@?#]*@|(?P<page>https?://[^\s?#]*)[?#]\S*?(?=[:,;.)\"']*(?:\s|$))", re.IGNORECASE
+)
+
+
+def without_secrets(text: str) -> str:
+    """The text with the URLs in it less user names, passwords and queries, which may hold signatures and tokens."""
+    if "://" not in text:
+        return text
+    for _ in range(2):  # a URL may have both
+        text = SECRETS.sub(lambda match: match["scheme"] or match["page"], text)
+    return text
+
+
 def printable(text: str) -> str:
-    """The text on one line and harmless to a terminal: what cannot be printed, in names of files, is escaped."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    """The text on one line and harmless to a terminal: what cannot be printed, in names of files, is escaped. Without the secrets
+    of URLs."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in without_secrets(text))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -20,7 +20,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
-from psal_cli.errors import InputError
+from psal_cli.errors import InputError, without_secrets
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -36,6 +36,8 @@ URL = re.compile(r"([a-z][a-z0-9+.-]+)://(.*)", re.IGNORECASE | re.DOTALL)
 NEEDS = {"s3": "s3fs", "gs": "gcsfs", "https": "aiohttp", "http": "aiohttp", "memory": "fsspec"}  # scheme -> its package
 READ_ONLY = ("https", "http")
 BLOCK = 1 << 16  # bytes that are fetched at once where only the header of a picture is read
+MOST = 4 << 30  # bytes of an object over HTTP
+RECENT = 256  # objects just written whose digests are kept
 ATTEMPTS = 4  # over HTTP; the clients of S3 and Google have retries of their own
 PAUSE = 0.5  # seconds before the second attempt, doubled each time
 S3 = {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 5, "mode": "standard"}}
@@ -108,7 +110,7 @@ def problem(text: str, written: bool = False, local: bool = False) -> str | None
     match = URL.fullmatch(text)
     if match is None:
         return None
-    scheme, rest = match[1].lower(), match[2]
+    scheme, rest, text = match[1].lower(), match[2], without_secrets(text)
     if scheme == "file":
         return f"{text} is a URL: give the path alone, {rest.removeprefix('localhost')}"
     if scheme not in NEEDS:
@@ -119,6 +121,8 @@ def problem(text: str, written: bool = False, local: bool = False) -> str | None
         return f"{text}: {scheme}:// can only be read: write a file, or to s3:// or gs://"
     if not rest.partition("/")[0]:
         return f"{text} names no {'host' if scheme in READ_ONLY else 'bucket'}"
+    if "//" in rest or (scheme in READ_ONLY and rest.endswith("/")):  # a path would lose the slash, and mean another object
+        return f"{text}: a URL with // in its path or query, or of a page that ends in /, cannot be read: copy it to a file"
     if any(importlib.util.find_spec(package) is None for package in ("fsspec", NEEDS[scheme])):
         return f"{text}: {scheme}:// needs {NEEDS[scheme]}: pip install 'psal[remote]'"
     return None
@@ -172,24 +176,31 @@ def read(url: Url) -> bytes:
     """The whole object. Raises OSError."""
     objects: dict[str, bytes] = getattr(_KEPT, "objects", {})
     if str(url) not in objects:
-        objects[str(url)] = _told(lambda: _repeated(url, lambda: _system(url).cat_file(str(url))))
+        objects[str(url)] = _told(lambda: _repeated(url, lambda: _fetched(url)))
     return objects[str(url)]
 
 
+def _fetched(url: Url) -> bytes:
+    if url.scheme in READ_ONLY and (_system(url).size(str(url)) or 0) > MOST:  # anybody may serve anything there
+        raise OSError(errno.EFBIG, f"it has more than {MOST >> 30} GiB")
+    return bytes(_system(url).cat_file(str(url)))
+
+
 @contextmanager
-def kept() -> Iterator[None]:
-    """Inside, each object is fetched and each folder listed once by this thread, however often it is asked for."""
-    _KEPT.objects, _KEPT.listings = {}, {}
+def kept(whole: bool = True) -> Iterator[None]:
+    """Inside, each object is fetched and each folder listed once by this thread, however often it is asked for. whole: objects
+    are fetched whole; else those that can be read in blocks are, as for a header."""
+    _KEPT.objects, _KEPT.listings, _KEPT.whole = {}, {}, whole
     try:
         yield
     finally:
-        del _KEPT.objects, _KEPT.listings
+        del _KEPT.objects, _KEPT.listings, _KEPT.whole
 
 
 @contextmanager
 def opened(url: Url) -> Iterator[IO[bytes]]:
     """An object to read: whole inside `kept`, else in blocks, as the header of a picture needs few of them. Raises OSError."""
-    if hasattr(_KEPT, "objects") or url.scheme in READ_ONLY:
+    if getattr(_KEPT, "whole", False) or url.scheme in READ_ONLY:
         with BytesIO(read(url)) as file:
             yield file
         return
@@ -212,6 +223,8 @@ def write(url: Url, data: bytes, force: bool) -> None:
         if url.exists():
             raise FileExistsError(errno.EEXIST, "it exists") from error
         _told(lambda: system.pipe_file(str(url), data))
+    if len(_DIGESTS) >= RECENT:  # nobody has asked for them
+        _DIGESTS.clear()
     _DIGESTS[str(url)] = hashlib.sha256(data).hexdigest()
 
 

@@ -281,3 +281,54 @@ def test_names_of_objects_do_not_lead_out_of_the_output_folder(pictures, scheme)
     done = psal(*RUN, f"{scheme}://bucket/top/**/*.png", "--mask", "mask.png", "-o", "deep/down/out")
     assert tree("deep").keys() == {"down/out/a.png", "down/out/in/b.png"}
     assert done.exit_code == 1 and "c.png: a name with .. or //" in done.stderr, done.stderr
+
+
+def test_secrets_of_urls_are_shown_nowhere_but_in_lists(pictures, monkeypatch):
+    def refused(_):
+        raise PermissionError("https://user:secret@a.org/b.jpg?sig=secret")
+
+    monkeypatch.setattr(storage, "_fetched", refused)
+    url = "https://user:secret@a.org/b.jpg?sig=secret"
+    lists = ("--json", "--report", "r.jsonl", "--failed-list", "f.txt")
+    done = psal(*RUN, "-vv", url, "photos", "--mask", "mask.png", "-o", "out", *lists)
+    assert done.exit_code == 1 and "https://a.org/b.jpg" in done.stderr and "Traceback" in done.stderr
+    assert "secret" not in done.stderr + done.stdout + Path("r.jsonl").read_text()
+    assert Path("f.txt").read_text() == f"{url}\n"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["memory://bucket/a//b.png", "https://a.org/get?url=https://b.org/a.png", "https://a.org/pictures/", "s3://bucket//a.png"],
+)
+def test_urls_that_a_path_would_change_are_refused(photos, url):
+    photos(1)
+    done = psal(*RUN, url, "--mask", "mask.png", "-o", "out.png")
+    assert done.exit_code == 2 and "a URL with //" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_objects_over_http_are_fetched_once_for_a_preview_and_refused_when_too_large(photos, monkeypatch):
+    photos(1)
+    fetched, data = [], min(Path("photos").rglob("*.png")).read_bytes()
+
+    class Web:
+        def size(self, url):
+            return len(data)
+
+        def cat_file(self, url):
+            fetched.append(url)
+            return data
+
+    monkeypatch.setattr(storage, "_filesystem", lambda scheme: Web())
+    run = (*RUN, "https://a.org/b.png", "--mask", "mask.png", "-o", "out.png")
+    assert psal(*run, "--dry-run").exit_code == 0 and len(fetched) == 1
+    monkeypatch.setattr(storage, "MOST", len(data) - 1)
+    monkeypatch.setattr(storage, "PAUSE", 0.0)
+    done = psal(*run)
+    assert done.exit_code == 2 and "it has more than" in done.stderr and len(fetched) == 1
+
+
+def test_digests_that_nobody_asks_for_do_not_pile_up(memory, monkeypatch):
+    monkeypatch.setattr(storage, "RECENT", 3)
+    for number in range(10):
+        storage.write(as_path(f"memory://bucket/{number}.bin"), b"data", force=False)
+    assert len(storage._DIGESTS) <= 3

@@ -177,7 +177,7 @@ def _one_file(text: str, path: Path, below: str = "") -> Item:
 
     tree = Path(below) if below else _split(text)[1]
     if isinstance(path, Url):  # whether it is there is found out when it is read
-        if ".." in tree.parts or tree.is_absolute():  # its result would lie outside the output folder
+        if below and (".." in tree.parts or str(path) != text):  # its result would lie outside the output folder
             words = f"{path}: a name with .. or // in it has no place below the output folder: rename the object"
             return Item(path, Path(tree.name), text, problem=InputError(words))
         name = path.name.partition("?")[0] if path.scheme in storage.READ_ONLY else path.name

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from psal_cli import __version__
+from psal_cli import __version__, storage
 from psal_cli.batch import clusters
 from psal_cli.batch.dispatch import Dispatch
 from psal_cli.batch.inputs import Item, as_path
 from psal_cli.batch.runner import Outcome, Stop
 from psal_cli.commands.verb import AnyVerb
 from psal_cli.errors import INTERRUPTED, InputError, PsalError
-from psal_cli.files import STDIO
+from psal_cli.files import STDIO, unwritten
 from psal_cli.storage import Url
 
 if TYPE_CHECKING:
@@ -70,7 +70,9 @@ def opened(verb: AnyVerb, items: list[Item], stop: Stop) -> Iterator[Iterator[Ou
             task = _Task(verb, client, job)
             local = clusters.local_workers(address)
             going = arguments.keep_going
-            run = Dispatch(client, job.name, items, task, verb.needed, stop, going, gpu, local, console.line)
+            run = Dispatch(
+                client, job.name, items, task, storage.kept(whole=False)(verb.needed), stop, going, gpu, local, console.line
+            )
             yield run.outcomes()
         finally:
             with suppress(Exception):  # of a scheduler that has gone
@@ -163,10 +165,13 @@ def _check(client: Client, address: str, items: list[Item]) -> None:
     mark = None
     if folder and os.access(folder, os.W_OK):
         mark = new_mark()
-        Path(folder, mark).touch()
     try:
+        if folder and mark:
+            Path(folder, mark).touch()
         seen = client.run(look, files, folder, mark, on_error="return")
         seen["the scheduler"] = _of_scheduler(client)
+    except OSError as error:
+        raise unwritten(_absolute(items[0].output), error) from error
     finally:
         if folder and mark:
             Path(folder, mark).unlink(missing_ok=True)

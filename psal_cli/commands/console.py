@@ -17,7 +17,7 @@ import click
 from psal_cli.batch.reports import Writer
 from psal_cli.commands import VERBOSITY
 from psal_cli.commands.cures import outcome
-from psal_cli.errors import WriteError, printable
+from psal_cli.errors import WriteError, printable, without_secrets
 from psal_cli.files import STDIO, give_up_stdout, unwritten
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Console:
         line = line + cure if printable(subject) in line else f"{printable(subject)}: {line}{cure}"
         if self.traceback:
             with suppress(OSError):
-                click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+                click.echo(without_secrets("".join(traceback.format_exception(error))), err=True, nl=False)
         self.line(line)
         return code, line
 
@@ -102,6 +102,7 @@ class Console:
     def record(self, record: dict[str, object]) -> None:
         """Adds a picture's record to the report and to stdout, where they are asked for. A report that cannot be written is said
         once and given up; the pictures go on."""
+        record = {name: _without_secrets(value) for name, value in record.items()}
         if self.as_json:
             self.data(json.dumps(record))
         if self.report:
@@ -169,3 +170,9 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.console.line(record.getMessage())
+
+
+def _without_secrets(value: object) -> object:
+    if isinstance(value, str):
+        return without_secrets(value)
+    return [_without_secrets(part) for part in value] if isinstance(value, list | tuple) else value

@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 
 import click
 
-from psal_cli import timing
+from psal_cli import storage, timing
 from psal_cli.batch.clusters import ClusterError
 from psal_cli.batch.inputs import Item, as_path
 from psal_cli.batch.plan import write_list
@@ -61,7 +61,8 @@ def _preview(verb: AnyVerb, items: list[Item], several: bool) -> int:
         try:
             if item.problem and not item.skipped:
                 raise item.problem
-            plan |= {} if item.skipped else verb.preview(item)
+            with storage.kept(whole=False):
+                plan |= {} if item.skipped else verb.preview(item)
         except Exception as error:
             code, line = console.failure(with_cure(error, verb), str(item.input))
             codes.append(code)
