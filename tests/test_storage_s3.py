@@ -122,7 +122,7 @@ def test_an_upload_that_is_killed_leaves_nothing(bucket):
     faults, system = bucket
     faults.stall = lambda method, path, number: 20.0 if method == "PUT" else 0.0
     with process(*RUN, "s3://bucket/photos", "-o", "s3://bucket/out", stderr=subprocess.PIPE) as command:
-        while command.poll() is None and not faults.stalled:
+        while command.poll() is None and not faults.requests["PUT"]:
             time.sleep(0.02)
         command.kill()
     assert faults.requests["PUT"] and not results(system)
