@@ -30,7 +30,8 @@ def carried(found: ChromaEstimate, previous: np.ndarray, strength: float = 1.0) 
     if strength == 0:
         return found
     before = lab(resized_picture(previous, found.light.shape))
-    light, chroma = np.ascontiguousarray(before[..., 0]), np.ascontiguousarray(before[..., 1:]) / np.float32(strength)
+    light = np.ascontiguousarray(before[..., 0])
+    chroma = np.ascontiguousarray(before[..., 1:] / np.float32(strength), np.float32)
     back = flow(found.light, light)
     there = sampled(flow(light, found.light), back)
     astray = np.linalg.norm(back + there, axis=2)
