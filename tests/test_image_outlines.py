@@ -122,7 +122,11 @@ def test_shapes_of_labelme():
         ([{"segmentation": {"size": [HEIGHT, WIDTH + 1], "counts": [1]}}], "is about a picture of 41x30, this one is 40x30"),
         ([{"segmentation": {"size": [HEIGHT, WIDTH], "counts": [1, 2]}}], "or is damaged"),
         ([{"segmentation": {"size": [HEIGHT, WIDTH], "counts": "5é"}}], "or is damaged"),
-        ([{"segmentation": [[1, 2, 3, 4]]}], "at least 3 corners"),
+        ([{"segmentation": {"size": [HEIGHT, WIDTH], "counts": [1 << 62] * 4 + [HEIGHT * WIDTH]}}], "or is damaged"),
+        ([{"segmentation": None}], "or is damaged"),
+        ([{"segmentation": [[1, 2, 3, 4, 5]]}], "or is damaged"),
+        ({"shapes": [{"label": "a", "points": {}}]}, "or is damaged"),
+        ({"shapes": [{"label": "a", "points": [[1, 2], [3, 4]]}]}, "at least 3 corners"),
         ({"shapes": [{"label": "a", "shape_type": "circle", "points": [[1, 2], [3, 4]]}]}, "has a circle called a"),
         ({"shapes": [], "imageWidth": 3, "imageHeight": 4}, "is about a picture of 3x4"),
         ({"a": 1}, "is not a COCO data set"),
@@ -133,6 +137,41 @@ def test_refusals_name_the_file(content, words):
     with pytest.raises(InputError, match=words) as refusal:
         read_outlines(write(content), SIZE, "other.png")
     assert "marks.json" in str(refusal.value)
+
+
+def test_parts_without_a_pixel_mark_nothing():
+    tiny, short, outside = [5.1, 5.1, 5.2, 5.1, 5.2, 5.2], [1, 2, 3, 4], [90, 3, 99, 3, 99, 8]
+    np.testing.assert_array_equal(read_outlines(write([{"segmentation": [tiny, SQUARE, short, outside]}]), SIZE), square())
+
+
+def test_shapes_that_no_label_chose_may_be_of_any_kind():
+    shapes = [
+        {"label": "eye", "shape_type": "point", "points": [[4, 3]]},
+        {"label": "sign", "shape_type": "polygon", "points": [[4, 3], [10, 3], [10, 8], [4, 8]]},
+    ]
+    np.testing.assert_array_equal(read_outlines(write({"shapes": shapes}), SIZE, labels=["sign"]), square())
+
+
+def test_a_number_is_packed_into_few_characters():
+    with pytest.raises(ValueError):
+        unpacked("P" * 100 + "0")
+
+
+def test_a_file_is_parsed_once_until_it_changes(monkeypatch):
+    parsed, loads = [], json.loads
+    monkeypatch.setattr("psal_cli.image.outlines.json.loads", lambda text: parsed.append(text) or loads(text))
+    path = write([{"segmentation": [SQUARE]}])
+    for _ in range(3):
+        np.testing.assert_array_equal(read_outlines(path, SIZE), square())
+    assert len(parsed) == 1
+    write([{"segmentation": [SQUARE, [20, 20, 24, 20, 24, 22, 20, 22]]}])
+    np.testing.assert_array_equal(read_outlines(path, SIZE), square() | square(slice(20, 22), slice(20, 24)))
+
+
+def test_a_file_that_is_too_large_is_not_called_damaged(monkeypatch):
+    monkeypatch.setattr("psal_cli.image.outlines.MOST_BYTES", 20)
+    with pytest.raises(InputError, match=r"marks\.json has more than 20 bytes"):
+        read_outlines(write([{"segmentation": [SQUARE]}]), SIZE)
 
 
 def test_the_command_fills_what_the_file_marks_in_each_picture():
