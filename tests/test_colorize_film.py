@@ -50,6 +50,15 @@ def test_colours_of_what_has_moved_are_carried_most():
     assert np.median(estimate.confidence[inside]) > 0.6
 
 
+def test_the_strength_of_the_frame_before_does_not_count_twice():
+    light = texture(0)[:, :-20]
+    frame = picture(light, (0, 0))
+    whole = carried(found(frame, (0.1, 0.1)), picture(light, (0.1, 0.1)))
+    half = carried(found(frame, (0.1, 0.1)), picture(light, (0.05, 0.05)), 0.5)
+    np.testing.assert_allclose(half.chroma.mean((0, 1)), whole.chroma.mean((0, 1)), atol=0.01)
+    assert np.array_equal(carried(found(frame, (0.1, 0.1)), picture(light, (0, 0)), 0.0).chroma, found(frame, (0.1, 0.1)).chroma)
+
+
 def test_another_scene_carries_nothing():
     frame = picture(texture(1)[:, :-20], (0, 0))
     estimate = carried(found(frame, (-0.1, 0.1)), picture(texture(2)[:, :-20], (0.1, 0.1)))

@@ -1,5 +1,6 @@
 """Masks that other programs write as JSON: COCO, Segment Anything, labelme; and `psal inpaint --polygon-file`."""
 
+import builtins
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from psal_cli.errors import InputError
+from psal_cli.image.mask import read_region
 from psal_cli.image.outlines import from_runs, read_outlines, unpacked
 
 from .photos import SIZE, lines, psal
@@ -122,7 +124,11 @@ def test_shapes_of_labelme():
         ([{"segmentation": {"size": [HEIGHT, WIDTH + 1], "counts": [1]}}], "is about a picture of 41x30, this one is 40x30"),
         ([{"segmentation": {"size": [HEIGHT, WIDTH], "counts": [1, 2]}}], "or is damaged"),
         ([{"segmentation": {"size": [HEIGHT, WIDTH], "counts": "5é"}}], "or is damaged"),
-        ([{"segmentation": [[1, 2, 3, 4]]}], "at least 3 corners"),
+        ([{"segmentation": {"size": [HEIGHT, WIDTH], "counts": [1 << 62] * 4 + [HEIGHT * WIDTH]}}], "or is damaged"),
+        ([{"segmentation": None}], "or is damaged"),
+        ([{"segmentation": [[1, 2, 3, 4, 5]]}], "or is damaged"),
+        ({"shapes": [{"label": "a", "points": {}}]}, "or is damaged"),
+        ({"shapes": [{"label": "a", "points": [[1, 2], [3, 4]]}]}, "at least 3 corners"),
         ({"shapes": [{"label": "a", "shape_type": "circle", "points": [[1, 2], [3, 4]]}]}, "has a circle called a"),
         ({"shapes": [], "imageWidth": 3, "imageHeight": 4}, "is about a picture of 3x4"),
         ({"a": 1}, "is not a COCO data set"),
@@ -133,6 +139,41 @@ def test_refusals_name_the_file(content, words):
     with pytest.raises(InputError, match=words) as refusal:
         read_outlines(write(content), SIZE, "other.png")
     assert "marks.json" in str(refusal.value)
+
+
+def test_parts_without_a_pixel_mark_nothing():
+    tiny, short, outside = [5.1, 5.1, 5.2, 5.1, 5.2, 5.2], [1, 2, 3, 4], [90, 3, 99, 3, 99, 8]
+    np.testing.assert_array_equal(read_outlines(write([{"segmentation": [tiny, SQUARE, short, outside]}]), SIZE), square())
+
+
+def test_shapes_that_no_label_chose_may_be_of_any_kind():
+    shapes = [
+        {"label": "eye", "shape_type": "point", "points": [[4, 3]]},
+        {"label": "sign", "shape_type": "polygon", "points": [[4, 3], [10, 3], [10, 8], [4, 8]]},
+    ]
+    np.testing.assert_array_equal(read_outlines(write({"shapes": shapes}), SIZE, labels=["sign"]), square())
+
+
+def test_a_number_is_packed_into_few_characters():
+    with pytest.raises(ValueError):
+        unpacked("P" * 100 + "0")
+
+
+def test_a_file_is_parsed_once_until_it_changes(monkeypatch):
+    parsed, loads = [], json.loads
+    monkeypatch.setattr("psal_cli.image.outlines.json.loads", lambda text: parsed.append(text) or loads(text))
+    path = write([{"segmentation": [SQUARE]}])
+    for _ in range(3):
+        np.testing.assert_array_equal(read_outlines(path, SIZE), square())
+    assert len(parsed) == 1
+    write([{"segmentation": [SQUARE, [20, 20, 24, 20, 24, 22, 20, 22]]}])
+    np.testing.assert_array_equal(read_outlines(path, SIZE), square() | square(slice(20, 22), slice(20, 24)))
+
+
+def test_a_file_that_is_too_large_is_not_called_damaged(monkeypatch):
+    monkeypatch.setattr("psal_cli.image.outlines.MOST_BYTES", 20)
+    with pytest.raises(InputError, match=r"marks\.json has more than 20 bytes"):
+        read_outlines(write([{"segmentation": [SQUARE]}]), SIZE)
 
 
 def test_the_command_fills_what_the_file_marks_in_each_picture():
@@ -204,6 +245,105 @@ def test_layer_masks_and_painted_layers_of_psd():
         assert Path("out.png").read_bytes() == expected
     done = psal(*given, "--mask", "photo.psd", "--mask-layer", "Background")
     assert done.exit_code == 2 and "its layers: mask of a sign" in done.stderr
+
+
+def black_and_white():
+    return np.repeat(square()[..., None] * np.uint8(255), 3, 2)
+
+
+def test_an_opaque_page_is_read_by_its_light():
+    opaque = np.dstack([black_and_white(), np.full((HEIGHT, WIDTH), 255, np.uint8)])
+    pages("photo.tif", ("Background", black_and_white()), ("Mask", opaque))
+    np.testing.assert_array_equal(read_region("photo.tif", SIZE, layer="Mask"), square())
+
+
+def layered_psd(*layers, path="photo.psd"):
+    """A PSD file with layers (name, picture, left, top)."""
+    psd_tools = pytest.importorskip("psd_tools")
+    psd = psd_tools.PSDImage.new("RGB", SIZE)
+    for name, picture, left, top in layers:
+        psd.create_pixel_layer(Image.fromarray(picture), name=name, left=left, top=top)
+    psd.save(path)
+    return path
+
+
+def painted(width=6, height=5):
+    return np.full((height, width, 4), (0, 0, 0, 255), np.uint8)
+
+
+@pytest.mark.parametrize("where", ["url", "stdin"])
+@pytest.mark.parametrize("form", ["PSD", "TIFF"])
+def test_layers_are_read_from_urls_and_stdin(form, where, monkeypatch):
+    name = "mask"
+    if form == "PSD":
+        data = Path(layered_psd((name, painted(), 4, 3))).read_bytes()
+    else:
+        pages("photo.tif", ("Background", black_and_white()), (name, black_and_white()))
+        data = Path("photo.tif").read_bytes()
+    if where == "url":
+        path = f"memory://layers/photo.{form.lower()}"
+        pytest.importorskip("fsspec").filesystem("memory").pipe_file(path, data)
+    else:
+        path = "-"
+        monkeypatch.setattr("psal_cli.files._read_stdin", lambda: data)
+    np.testing.assert_array_equal(read_region(path, SIZE, layer=name), square())
+
+
+def test_a_layer_of_another_size_is_refused_before_it_is_decoded(monkeypatch):
+    monkeypatch.setattr(Image.Image, "convert", lambda *_: pytest.fail("decoded"))
+    pages("photo.tif", ("Background", black_and_white()), ("Mask", np.zeros((HEIGHT, WIDTH + 1, 4), np.uint8)))
+    with pytest.raises(InputError, match="its layer Mask is 41x30, the picture is 40x30"):
+        read_region("photo.tif", SIZE, layer="2")
+
+
+def test_a_layer_of_psd_may_reach_beyond_the_picture_up_to_the_limit():
+    path = layered_psd(("mask", painted(100, 50), -90, -42), ("mask far", painted(), 4, 90), ("mask above", painted(), 4, -25))
+    np.testing.assert_array_equal(read_region(path, SIZE, layer="mask"), square(slice(0, 8), slice(0, 10)))
+    assert not read_region(path, SIZE, layer="mask far").any() and not read_region(path, SIZE, layer="mask above").any()
+    with pytest.raises(InputError, match="its layer mask is 100x50, more than the limit"):
+        read_region(path, SIZE, max_pixels=4999, layer="mask")
+
+
+@pytest.mark.parametrize("form", ["PSD", "TIFF"])
+def test_damaged_layers_are_refused(form):
+    if form == "PSD":
+        data = Path(layered_psd(("mask", painted(), 4, 3))).read_bytes()
+    else:
+        pages("photo.tif", ("Background", black_and_white()), ("mask", black_and_white()))
+        data = Path("photo.tif").read_bytes()
+    refused, rng = 0, np.random.default_rng(0)
+    for _ in range(60):
+        damaged = bytearray(data[: rng.integers(20, len(data))])
+        damaged[rng.integers(8, len(damaged))] ^= 0xFF
+        Path("damaged").write_bytes(damaged)
+        try:
+            read_region("damaged", SIZE, layer="mask")
+        except InputError as refusal:
+            refused += str(refusal).startswith("damaged")
+    assert refused > 5  # the rest reads past what is damaged
+
+
+def test_layers_of_one_name_are_told_apart_by_capitals_or_number():
+    empty = black_and_white() * np.uint8(0)
+    pages("photo.tif", ("Background", empty), ("mask", black_and_white()), ("mask", empty), ("Mask", empty))
+    with pytest.raises(InputError, match=r"has 2 layers called mask: give the number of one \(2, 3\)"):
+        read_region("photo.tif", SIZE, layer="mask")
+    assert not read_region("photo.tif", SIZE, layer="Mask").any()
+    np.testing.assert_array_equal(read_region("photo.tif", SIZE, layer="2"), square())
+
+
+def test_a_mask_without_permission_is_one_line(monkeypatch):
+    Path("mask.png").write_bytes(Path("photos/000.png").read_bytes())
+    allowed = builtins.open
+
+    def refuse(path, *args, **more):
+        if str(path).endswith("mask.png"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return allowed(path, *args, **more)
+
+    monkeypatch.setattr(builtins, "open", refuse)
+    done = psal("inpaint", "photos/000.png", "--mask", "mask.png", "-o", "out.png")
+    assert done.exit_code == 2 and "mask.png: no permission to read it" in done.stderr
 
 
 def test_psd_without_its_package_names_the_cure(monkeypatch):

@@ -100,10 +100,9 @@ def read_region(path: str | Path, size: tuple[int, int], max_pixels: int = MAX_P
     path = as_path(path)
     header = mask_header(path, max_pixels)
     check_mask_size(header.width, header.height, size, path)
-    if layer is not None or header.format == "PSD":
-        values = read_layer(path, layer)
-    else:
-        values = _values(*read_plain(path, max_pixels), path)
+    layered = layer is not None or header.format == "PSD"
+    pixels, alpha = read_layer(path, layer, size, max_pixels) if layered else read_plain(path, max_pixels)
+    values = _values(pixels, alpha, path, quiet=layered)
     check_mask_size(values.shape[1], values.shape[0], size, path)
     grey = np.count_nonzero((values > 32) & (values < 224)) / values.size
     if grey > GREY_SHARE:
@@ -123,11 +122,11 @@ def check_mask_size(width: int, height: int, size: tuple[int, int], path: Path) 
         raise InputError(f"{path} is {width}x{height}, the picture is {size[0]}x{size[1]}{turned}: give a mask of the same size")
 
 
-def _values(pixels: np.ndarray, alpha: np.ndarray | None, path: Path) -> np.ndarray:
-    """uint8 [H, W], 255 = white."""
+def _values(pixels: np.ndarray, alpha: np.ndarray | None, path: Path, quiet: bool) -> np.ndarray:
+    """uint8 [H, W], 255 = white. quiet: nothing is said of alpha, which layers are expected to have."""
     varies = alpha is not None and alpha.min() < alpha.max()
     layer = alpha is not None and _is_layer(pixels, alpha, varies)
-    if layer and varies:
+    if layer and varies and not quiet:
         log.warning("%s is read from its alpha channel: opaque = white", path)
     out = np.empty(pixels.shape[:2], np.uint8)
     height, width = pixels.shape[:2]

@@ -5,7 +5,9 @@ writes the latter. What is marked several times is marked.
 """
 
 import json
+import threading
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,18 +15,20 @@ import numpy as np
 import numpy.typing as npt
 
 from psal_cli.errors import InputError, InvalidValueError
-from psal_cli.files import open_input
-from psal_cli.image.shapes import Box, Polygon, Shape, shapes_region
-from psal_cli.storage import as_path
+from psal_cli.files import STDIO, open_input
+from psal_cli.image.shapes import Box, Polygon, Shape, inside, shapes_region
+from psal_cli.storage import Url, as_path
 
 Region = npt.NDArray[np.bool_]
 Record = Mapping[str, object]
 MOST_BYTES = 1 << 30  # of a file
 KINDS = "a COCO data set, masks of Segment Anything or a file of labelme"
+LARGEST_SHIFT = 60  # bits of a packed number before its last group: more than any picture has pixels
+_PARSING = threading.Lock()
 
 
 class Marked(NamedTuple):
-    """One thing that is marked. names: its label, category and number, as text; segmentation: as COCO has it, or shapes."""
+    """One thing that is marked. names: its label, category and number, as text; segmentation: of COCO, or a shape of labelme."""
 
     names: tuple[str, ...]
     segmentation: object
@@ -44,9 +48,7 @@ def read_outlines(path: str | Path, size: tuple[int, int], picture: str | None =
     """
     path = as_path(path)
     try:
-        with open_input(path) as file:
-            content = json.loads(file.read(MOST_BYTES))
-        found = list(_found(content, size, picture, path))
+        found = list(_found(_content(path), size, picture, path))
         chosen = [each for each in found if not labels or set(labels) & set(each.names)]
         if labels and not chosen:
             known = ", ".join(list(dict.fromkeys(name for each in found for name in each.names[:1]))[:20]) or "nothing"
@@ -67,13 +69,36 @@ def read_outlines(path: str | Path, size: tuple[int, int], picture: str | None =
         raise InputError(f"{path} is not {KINDS}, or is damaged") from error
 
 
+def _content(path: Path) -> object:
+    """What the file says. A local one is parsed once and kept: a batch asks for each picture, and data sets are large."""
+    if path == STDIO or isinstance(path, Url):
+        return _parsed(path)
+    status = path.stat()
+    with _PARSING:  # threads that ask at once wait for the first
+        return _kept(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _kept(path: Path, size: int, changed: int) -> object:
+    """The content of the file as it is with this size and time of its last change."""
+    return _parsed(path)
+
+
+def _parsed(path: Path) -> object:
+    with open_input(path) as file:
+        text = file.read(MOST_BYTES + 1)
+    if len(text) > MOST_BYTES:
+        raise InputError(f"{path} has more than {MOST_BYTES} bytes, the most that psal reads of such a file: split it")
+    return json.loads(text)
+
+
 def _found(content: object, size: tuple[int, int], picture: str | None, path: Path) -> Iterator[Marked]:
     """All that is marked of the picture."""
     if isinstance(content, list):  # what Segment Anything's generator of masks returns
         yield from (_annotation(each, {}) for each in content)
     elif isinstance(content, dict) and "shapes" in content:
         _check_size(content.get("imageWidth"), content.get("imageHeight"), size, path)
-        yield from (Marked((str(shape["label"]),), _shapes_of(shape, path)) for shape in content["shapes"])
+        yield from (Marked((str(shape["label"]),), shape) for shape in content["shapes"])
     elif isinstance(content, dict) and "annotations" in content:
         pictures = content.get("images") or [content.get("image") or {}]  # one picture: a file of SA-1B
         own = _own(pictures, picture, path)
@@ -107,31 +132,43 @@ def _annotation(record: Record, categories: Mapping[object, str]) -> Marked:
     return Marked((*names, str(record.get("id", ""))), record["segmentation"])
 
 
-def _shapes_of(shape: Record, path: Path) -> list[Shape]:
+def _shape(record: Record, path: Path) -> Shape:
     """A shape of labelme."""
-    points, kind = shape["points"], shape.get("shape_type", "polygon")
-    assert isinstance(points, list)
+    points, kind = record["points"], record.get("shape_type", "polygon")
+    if not isinstance(points, list):
+        raise TypeError
     corners = tuple((float(x), float(y)) for x, y in points)
     if kind == "rectangle":
         (left, top), (right, bottom) = corners
-        return [Box(min(left, right), min(top, bottom), abs(right - left), abs(bottom - top))]
+        return Box(min(left, right), min(top, bottom), abs(right - left), abs(bottom - top))
     if kind != "polygon":
-        raise InputError(f"{path} has a {kind} called {shape['label']}: psal reads polygons and rectangles of labelme")
-    return [Polygon(corners)]
+        raise InputError(f"{path} has a {kind} called {record['label']}: psal reads polygons and rectangles of labelme")
+    return Polygon(corners)
 
 
 def _region(segmentation: object, size: tuple[int, int], path: Path) -> Region:
     """What one thing covers: bool [H, W]."""
+    if isinstance(segmentation, dict) and "points" in segmentation:
+        return shapes_region([_shape(segmentation, path)], size)
     if isinstance(segmentation, dict):
         height, width = (int(side) for side in segmentation["size"])
         _check_size(width, height, size, path)
         counts = segmentation["counts"]
         return from_runs(unpacked(counts) if isinstance(counts, str) else counts, size)
-    assert isinstance(segmentation, list)
-    if segmentation and isinstance(segmentation[0], (int, float)):
-        segmentation = [segmentation]
-    shapes = [each if isinstance(each, (Box, Polygon)) else Polygon(tuple(zip(*[iter(each)] * 2))) for each in segmentation]  # noqa: B905  # pairs
-    return shapes_region(shapes, size)
+    if not isinstance(segmentation, list):
+        raise TypeError
+    return _polygons([segmentation] if segmentation and isinstance(segmentation[0], (int, float)) else segmentation, size)
+
+
+def _polygons(parts: Sequence[Sequence[float]], size: tuple[int, int]) -> Region:
+    """The polygons of one thing in COCO: bool [H, W]. Parts without the centre of a pixel mark nothing: data sets have many."""
+    out = np.zeros((size[1], size[0]), bool)
+    for part in parts:
+        corners = tuple(zip(part[::2], part[1::2], strict=True))
+        if len(corners) >= 3 and (filled := inside(Polygon(corners).corners, size)) is not None:
+            top, left, within = filled
+            out[top : top + within.shape[0], left : left + within.shape[1]] |= within
+    return out
 
 
 def from_runs(counts: Sequence[int], size: tuple[int, int]) -> Region:
@@ -140,8 +177,8 @@ def from_runs(counts: Sequence[int], size: tuple[int, int]) -> Region:
     Raises:
         ValueError: they are not those of so many pixels.
     """
-    lengths = np.asarray(counts, np.int64)
-    if (lengths < 0).any() or lengths.sum() != size[0] * size[1]:
+    lengths, pixels = np.asarray(counts, np.int64), size[0] * size[1]
+    if ((lengths < 0) | (lengths > pixels)).any() or lengths.sum() != pixels:  # first each one: their sum could wrap around
         raise ValueError
     marked = np.arange(len(lengths)) % 2 == 1
     return np.ascontiguousarray(np.repeat(marked, lengths).reshape(size).T)
@@ -157,7 +194,7 @@ def unpacked(text: str) -> list[int]:
     value = shift = 0
     for character in text.encode("ascii"):
         bits = character - 48
-        if not 0 <= bits < 64:
+        if not 0 <= bits < 64 or shift > LARGEST_SHIFT:
             raise ValueError
         value |= (bits & 31) << shift
         shift += 5

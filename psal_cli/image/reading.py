@@ -154,8 +154,11 @@ def decoded(
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[IO[bytes], str]]:
-    """The file, and its format as its first bytes tell; what a decoder stumbles over in the block is an InputError."""
+def opened(path: Path, layered: bool = False) -> Iterator[tuple[IO[bytes], str]]:
+    """The file, and its format as its first bytes tell; what a decoder stumbles over in the block is an InputError.
+
+    layered: PSD files are taken too.
+    """
     prepare_pillow()
     name = None
     try:
@@ -170,7 +173,7 @@ def opened(path: Path) -> Iterator[tuple[IO[bytes], str]]:
                 raise InputError(f"{path} is empty, expected a picture")
             if problem := foreign(path, head):
                 raise InputError(problem)
-            if name in ("GIF", "PSD"):
+            if name == "GIF" or (name == "PSD" and not layered):
                 raise InputError(f"{path} is a {name} file, psal reads {readable()}: save it as one of these")
             if name is None:
                 raise InputError(f"{path} is no picture that psal reads ({readable()})")

@@ -124,6 +124,9 @@ function psal.remove(image, exported)
     return nil, "psal failed; darktable started from a terminal shows why"
   end
   local imported = dt.database.import(output)
+  if not imported then
+    return nil, "darktable did not import " .. output
+  end
   imported:group_with(image)
   return imported
 end
@@ -132,7 +135,10 @@ end
 function psal.finalize(_, exported_by_image)
   local done = 0
   for image, exported in pairs(exported_by_image) do
-    local imported, problem = psal.remove(image, exported)
+    local whole, imported, problem = pcall(psal.remove, image, exported)
+    if not whole then -- what was raised; the next pictures are worked on all the same
+      imported, problem = nil, tostring(imported)
+    end
     os.remove(exported)
     if imported then
       done = done + 1

@@ -118,7 +118,7 @@ def colorize(
     colours = _search(target, sources, options, meter) if sources else coarse_to_fine.blank(target.pixels, options.longest_side)
     colours = borders.emptied(colours)
     if before is not None:
-        colours = film.carried(colours, before.pixels)
+        colours = film.carried(colours, before.pixels, options.strength)
     overruled = None
     if strokes is not None:
         colours, overruled = painted.hinted(colours, strokes, alone=not sources)

@@ -17,7 +17,7 @@ WINDOW = 15  # pixels, over which the flow is even
 Floats = npt.NDArray[np.float32]
 
 
-def carried(found: ChromaEstimate, previous: np.ndarray) -> ChromaEstimate:
+def carried(found: ChromaEstimate, previous: np.ndarray, strength: float = 1.0) -> ChromaEstimate:
     """What was found for a frame, mixed with the colours of the frame before where that shows the same.
 
     Optical flow (Farneback 2003) says where each place was. It is believed where the flow back returns and the lightness is
@@ -25,9 +25,13 @@ def carried(found: ChromaEstimate, previous: np.ndarray) -> ChromaEstimate:
 
     Args:
         previous: the frame before in colour, uint8, uint16 or float32 [H, W, 3], as sRGB, of any size.
+        strength: that its colours have been given, and that those of this frame will be; with 0 nothing is carried.
     """
+    if strength == 0:
+        return found
     before = lab(resized_picture(previous, found.light.shape))
-    light, chroma = np.ascontiguousarray(before[..., 0]), np.ascontiguousarray(before[..., 1:])
+    light = np.ascontiguousarray(before[..., 0])
+    chroma = np.ascontiguousarray(before[..., 1:] / np.float32(strength), np.float32)
     back = flow(found.light, light)
     there = sampled(flow(light, found.light), back)
     astray = np.linalg.norm(back + there, axis=2)

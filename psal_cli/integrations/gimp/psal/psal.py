@@ -118,6 +118,8 @@ def save_selection(image: Gimp.Image, path: Path) -> None:
     """The selection, white on black."""
     copy = image.duplicate()
     try:
+        if copy.get_base_type() == Gimp.ImageBaseType.INDEXED:  # which may have neither white nor black
+            copy.convert_rgb()
         layer = copy.merge_visible_layers(Gimp.MergeType.CLIP_TO_IMAGE)
         selected = Gimp.Selection.save(copy)
         Gimp.Selection.none(copy)
@@ -167,9 +169,12 @@ def remove(image: Gimp.Image, folder: Path, config: Gimp.ProcedureConfig) -> Non
     grown = ["--dilate", str(config.get_property("grow")), "--seed", str(config.get_property("seed"))]
     given: list[str | Path] = [folder / "image.png", "--mask", folder / "mask.png", "-o", folder / "out.png", *grown]
     run_psal(["inpaint", *given], Gimp.progress_pulse)
+    kept = Gimp.Selection.save(image)
     if config.get_property("grow"):
         Gimp.Selection.grow(image, config.get_property("grow"))
     add_result(image, folder / "out.png", "Removed (psal)", selected=True)
+    image.select_item(Gimp.ChannelOps.REPLACE, kept)  # the user's own selection: a second run would grow it again
+    image.remove_channel(kept)
 
 
 def colorize(image: Gimp.Image, layer: Gimp.Layer, folder: Path, config: Gimp.ProcedureConfig) -> None:
