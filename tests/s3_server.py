@@ -24,9 +24,12 @@ class Faults:
         self.application = application
         self.lock = threading.Lock()
         self.requests = Counter[str]()
+        self.resets = 0
         self.reset()
 
     def reset(self) -> None:
+        """Begins anew. A request that waits now is not answered any more: it may be of an earlier test."""
+        self.resets += 1
         self.refuse = lambda method, path, number: False
         self.stall = lambda method, path, number: 0.0
         self.refused = self.stalled = 0
@@ -36,7 +39,7 @@ class Faults:
         method, path = environment["REQUEST_METHOD"], environment["PATH_INFO"]
         with self.lock:
             self.requests[method] += 1
-            number = self.requests.total()
+            number, begun = self.requests.total(), self.resets
         size = int(environment.get("CONTENT_LENGTH") or 0)
         body = environment["wsgi.input"].read(size // 2) if size else b""
         if pause := self.stall(method, path, number):
@@ -44,7 +47,7 @@ class Faults:
             time.sleep(pause)
             self.stalled -= 1
         body += environment["wsgi.input"].read(size - len(body)) if size else b""
-        if len(body) != size:  # the client has gone in the middle: S3 stores nothing of it
+        if len(body) != size or begun != self.resets:  # the client has gone in the middle: S3 stores nothing of it
             start("400 IncompleteBody", [])
             return [b""]
         if self.refuse(method, path, number):
