@@ -8,6 +8,7 @@
 // the own step of the unknown pixel's source. Seams and the hole's edge weigh less the more g differs from the step that is there.
 #include <string.h>
 
+#include "copies.h"
 #include "kernels.h"
 #include "multigrid.h"
 
@@ -23,10 +24,6 @@ constexpr float kSeam = 0.25f, kLeastSeam = 0.02f;
 constexpr int kSmoothRadius = 2;
 constexpr float kSmooth = 0.1f;
 constexpr float kEdge = 0.5f, kLeastEdge = 0.001f;
-
-struct Place {
-  int row, column;
-};
 
 using Colour = float[kChannels];
 
@@ -49,11 +46,6 @@ struct Part {
     return {(int)(packed >> 16), (int)(packed & 0xffff)};
   }
 
-  bool usable(Place at) const {
-    return at.row >= 0 && at.row < a.source_height && at.column >= 0 && at.column < a.source_width &&
-           !a.barred[(int64_t)at.row * a.source_width + at.column];
-  }
-
   void read(Place at, Colour& out) const {
     const int64_t first = at.row * a.row_stride + at.column * a.column_stride;
     for (int c = 0; c < a.channels; ++c) {
@@ -68,7 +60,7 @@ struct Part {
 
   // The step from one place of the source to the next one, false where either may not be looked at.
   bool step(Place from, Place to, Colour& out) const {
-    if (!usable(from) || !usable(to)) return false;
+    if (!usable(a, from) || !usable(a, to)) return false;
     Colour first;
     read(from, first);
     read(to, out);
@@ -126,8 +118,6 @@ struct Part {
     return backwards ? one <= two : one < two;
   }
 };
-
-constexpr int kMoves[4][2] = {{-1, 0}, {1, 0}, {0, -1}, {0, 1}};
 
 // One row of the equation: matrix and right sides, [channels] planes.
 void assemble(const Part& part, int y, Level& level, std::vector<std::vector<float>>& right_sides) {

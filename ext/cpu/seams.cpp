@@ -10,24 +10,16 @@
 #include <cmath>
 #include <vector>
 
+#include "copies.h"
 #include "kernels.h"
 
 namespace psal {
 namespace PSAL_ISA {
 namespace {
 
-constexpr int kChannels = 4;  // at most
 constexpr int kReach = 3;     // only the patches whose centres are so near have a say: at most 49
 constexpr int kCandidates = (2 * kReach + 1) * (2 * kReach + 1);
 constexpr float kMost = 0.5f;  // of a difference, white = 1: what does not fit at all does not fit
-constexpr int kMoves[4][2] = {{-1, 0}, {1, 0}, {0, -1}, {0, 1}};
-
-struct Place {
-  int row, column;
-  bool operator==(const Place& other) const { return row == other.row && column == other.column; }
-  Place operator+(const int (&move)[2]) const { return {row + move[0], column + move[1]}; }
-  Place operator-(const int (&move)[2]) const { return {row - move[0], column - move[1]}; }
-};
 
 struct Candidate {
   Place source;
@@ -75,11 +67,6 @@ class Seams {
   size_t index(Place at) const { return (size_t)at.row * a.width + at.column; }
   bool inside(Place at) const { return at.row >= 0 && at.row < a.height && at.column >= 0 && at.column < a.width; }
 
-  bool usable(Place at) const {
-    return at.row >= 0 && at.row < a.source_height && at.column >= 0 && at.column < a.source_width &&
-           !a.barred[(int64_t)at.row * a.source_width + at.column];
-  }
-
   bool beside_changed(Place at, int half) const {
     for (const auto& move : kMoves)
       if (inside(at + move) && changed[index(at + move)] == half) return true;
@@ -87,7 +74,7 @@ class Seams {
   }
 
   float difference(Place first, Place second) const {
-    if (!usable(first) || !usable(second)) return kMost;
+    if (!usable(a, first) || !usable(a, second)) return kMost;
     const float* one = a.pixels + first.row * a.row_stride + first.column * a.column_stride;
     const float* two = a.pixels + second.row * a.row_stride + second.column * a.column_stride;
     float sum = 0;
@@ -109,7 +96,7 @@ class Seams {
         const Place centre{at.row + down, at.column + right};
         if (!inside(centre) || a.nnf[index(centre)] < 0) continue;
         const Place source{a.nnf[index(centre)] - down, a.nnf[size + index(centre)] - right};
-        if (!usable(source)) continue;
+        if (!usable(a, source)) continue;
         const float weight = a.weight[index(centre)];
         total += weight;
         int i = 0;
@@ -128,7 +115,7 @@ class Seams {
       if (inside(there) && a.unknown[index(there)]) {
         const Place other = sources[index(there)];
         if (!(other == onward)) cost += a.length + difference(source, other - move) + difference(onward, other);
-      } else if (const Place known{a.top + there.row, a.left + there.column}; usable(known)) {
+      } else if (const Place known{a.top + there.row, a.left + there.column}; usable(a, known)) {
         cost += 2 * difference(onward, known);
       }
     }
