@@ -119,6 +119,7 @@ def test_a_worker_sees_which_files_and_folders_it_does_not_share(tmp_path):
     assert cluster_worker.look({}, str(tmp_path), "another mark").unwritable == str(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_does_not_answer_is_one_line(photos, monkeypatch):
     photos(1)
     monkeypatch.setattr(clusters, "CONNECTING", 0.5)

@@ -268,6 +268,7 @@ def test_what_another_process_writes_meanwhile_is_skipped(photos, stopped):
     assert [name.read_bytes() == b"another's" for name in names] == [True, True, False]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
 def test_a_long_batch_keeps_no_descriptors_and_no_pictures(photos, monkeypatch):
     """tests/bench/bench_leaks.py does the same with 300 pictures, and looks at the memory of the process."""

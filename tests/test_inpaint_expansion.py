@@ -115,6 +115,7 @@ def test_forms_of_the_option_lead_to_the_same_canvas():
         np.testing.assert_array_equal(pixels_of("out.png"), expected)
 
 
+@pytest.mark.slow
 def test_outpaint_is_the_same_without_a_mask():
     for options in (("--expand", "0,11,0,10"), ("--expand", "0,11,0,10", "-n", 2, "--seed", 3, "--sheet", "sheet.png")):
         assert psal("outpaint", "photo.png", *options, *PATCH, "-o", "a/", "--force").exit_code == 0
