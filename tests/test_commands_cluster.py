@@ -134,7 +134,7 @@ def test_a_scheduler_that_does_not_answer_is_one_line(photos, monkeypatch):
 def test_what_is_no_address_is_refused(photos, address):
     photos(1)
     done = psal(*RUN, "-o", "out", "--cluster", address)
-    assert done.exit_code == 2 and "is no cluster" in done.stderr
+    assert done.exit_code == 2 and "is not a cluster" in done.stderr
 
 
 @pytest.mark.parametrize("more", [("--jobs", 2), ("-o", "-")])

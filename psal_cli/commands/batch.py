@@ -113,7 +113,7 @@ def _checked(ctx: click.Context, command: Sequence[str]) -> dict[str, object]:
     """The values of the options of a command of psal. Raises UsageError for what it does not take."""
     name, *words = command
     if name not in VERBS:
-        raise click.UsageError(f"{name!r} is no verb that takes batches: {', '.join(VERBS)}")
+        raise click.UsageError(f"{name!r} is not a verb that takes batches: {', '.join(VERBS)}")
     root = ctx.find_root()
     assert isinstance(root.command, click.Group)
     verb = root.command.get_command(root, name)
@@ -134,7 +134,7 @@ def merge(ctx: click.Context, reports: tuple[str, ...], as_json: bool) -> None:
     """Print one table and one list of what failed, from the files of --report; a folder stands for its *.jsonl files.
 
     A picture that was reported several times counts once, as it was reported last. Exit codes: 0 all results are there; 1 some
-    pictures failed or were not reached, or a shard has no whole report; 2 a file is no report; 3 no picture was reported; 4
+    pictures failed or were not reached, or a shard has no whole report; 2 a file is not a report; 3 no picture was reported; 4
     pictures failed for want of memory only.
     """
     with Console(quiet=False, verbose=0, as_json=as_json) as console:

@@ -55,7 +55,7 @@ class Sizes(SizesType):
             return value
         text = str(value)
         if not re.fullmatch(r"\d{1,5}(,\d{1,5})*", text):
-            self.fail(f"{value!r} is no list of sides in pixels: e.g. 64,128,256", param, ctx)
+            self.fail(f"{value!r} is not a list of sides in pixels: e.g. 64,128,256", param, ctx)
         sizes = tuple(sorted({int(side) for side in text.split(",")}))
         if sizes[0] < 16 or sizes[-1] > 8192:
             self.fail(f"{value}: sides from 16 to 8192 are measured", param, ctx)
@@ -70,7 +70,7 @@ class Names(NamesType):
             return value
         names = tuple(str(value).split(","))
         if unknown := [name for name in names if name not in LAYERS]:
-            self.fail(f"{unknown[0]!r} is no layer: {', '.join(LAYERS)}", param, ctx)
+            self.fail(f"{unknown[0]!r} is not a layer: {', '.join(LAYERS)}", param, ctx)
         return names
 
 

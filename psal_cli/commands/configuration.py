@@ -74,7 +74,7 @@ def key(option: click.Option) -> str:
 
 
 def _contexts(command: click.Command, ctx: click.Context) -> Iterator[click.Context]:
-    """A context for each command below this one that is no group."""
+    """A context for each command below this one that is not a group."""
     if not isinstance(command, click.Group):
         yield ctx
         return
@@ -151,7 +151,7 @@ def _load(path: Path) -> dict[str, object]:
 
 
 def _check_tables(group: click.Context, path: Path, tables: Mapping[str, object]) -> None:
-    """Raises InputError for what is no table of a command."""
+    """Raises InputError for what is not a table of a command."""
     assert isinstance(group.command, click.Group)
     known, above = group.command.list_commands(group), _table(group)
     for name, value in tables.items():
@@ -159,7 +159,7 @@ def _check_tables(group: click.Context, path: Path, tables: Mapping[str, object]
         if not isinstance(value, dict):
             _refuse(path, full, value, f"options belong below the name of a command, such as [{known[0]}], or below [{COMMON}]")
         if name not in known:
-            raise InputError(f"{path}: [{full}] is no command of psal.{did_you_mean(name, [*known, COMMON])} {CURE.capitalize()}")
+            raise InputError(f"{path}: [{full}] is not a command of psal.{did_you_mean(name, [*known, COMMON])} {CURE.capitalize()}")
 
 
 def _checked(ctx: click.Context, path: Path, table: str, name: str, value: object, option: click.Option) -> Value:

@@ -59,7 +59,7 @@ class ExpansionParameter(ExpansionType):
         if (aspect := ASPECT.fullmatch(text)) and Fraction(aspect[1]) and Fraction(aspect[2]):
             return Expansion(aspect=Fraction(aspect[1]) / Fraction(aspect[2]))
         forms = "pixels at top, right, bottom and left, e.g. 0,200,0,200; a size, e.g. 1920x1080; or an aspect ratio, e.g. 16:9"
-        self.fail(f"{value!r} is no larger canvas: {forms}", param, ctx)
+        self.fail(f"{value!r} is not a larger canvas: {forms}", param, ctx)
 
 
 expand_option = click.option(

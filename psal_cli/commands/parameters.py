@@ -60,7 +60,7 @@ class Suffix(Text):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         text = str(value)
         if os.sep in text or "\0" in text:
-            self.fail(f"{value!r} is no part of a name: it goes between name and extension", param, ctx)
+            self.fail(f"{value!r} is not a part of a name: it goes between name and extension", param, ctx)
         return text
 
 
@@ -70,7 +70,7 @@ class Pixels(Number):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmg]?)", str(value).lower())
         number = round(float(match[1]) * PIXELS[match[2]]) if match else 0
-        return number or self.fail(f"{value!r} is no number of pixels: e.g. 600M", param, ctx)
+        return number or self.fail(f"{value!r} is not a number of pixels: e.g. 600M", param, ctx)
 
 
 class Device(Text):
@@ -79,7 +79,7 @@ class Device(Text):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", text := str(value)):
             return text
-        self.fail(f"{value!r} is no device: auto, cpu, cuda or cuda:N", param, ctx)
+        self.fail(f"{value!r} is not a device: auto, cpu, cuda or cuda:N", param, ctx)
 
 
 class Shards(Text):
@@ -90,7 +90,7 @@ class Shards(Text):
             try:
                 parse(str(value))
             except InvalidValueError as error:
-                self.fail(f"{value!r} is no shard: {error.expected}, or auto", param, ctx)
+                self.fail(f"{value!r} is not a shard: {error.expected}, or auto", param, ctx)
         return str(value)
 
 
@@ -110,7 +110,7 @@ class Size(Pair):
         match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", str(value).lower())
         size = (int(match[1]), int(match[2])) if match else (0, 0)
         if not all(0 < side <= LONGEST for side in size):
-            self.fail(f"{value!r} is no size: width x height in pixels, e.g. 1024x512, each at most {LONGEST}", param, ctx)
+            self.fail(f"{value!r} is not a size: width x height in pixels, e.g. 1024x512, each at most {LONGEST}", param, ctx)
         return size
 
 

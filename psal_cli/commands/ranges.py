@@ -31,7 +31,7 @@ class Finite(click.FloatRange):
 
     def convert(self, value: float, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number = super().convert(value, param, ctx)
-        return number if number == number else self.fail(f"{value} is no number", param, ctx)
+        return number if number == number else self.fail(f"{value} is not a number", param, ctx)
 
 
 class Odd(IntRange):

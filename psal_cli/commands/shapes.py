@@ -36,7 +36,7 @@ class BoxParameter(BoxType):
         from psal_cli.image.shapes import Box
 
         if not BOX.fullmatch(text := str(value)):
-            self.fail(f"{value!r} is no rectangle: left, top, width and height in pixels, e.g. 100,80,50,40", param, ctx)
+            self.fail(f"{value!r} is not a rectangle: left, top, width and height in pixels, e.g. 100,80,50,40", param, ctx)
         try:
             return Box(*map(float, text.split(",")))
         except InvalidValueError as error:
@@ -53,11 +53,11 @@ class PolygonParameter(PolygonType):
         example = "e.g. '10,10 90,20 50,80'"
         corners = str(value).split()
         if not all(map(CORNER.fullmatch, corners)):
-            self.fail(f"{value!r} is no polygon: pairs X,Y of pixels with blanks between them, {example}", param, ctx)
+            self.fail(f"{value!r} is not a polygon: pairs X,Y of pixels with blanks between them, {example}", param, ctx)
         try:
             return Polygon(tuple((float(x), float(y)) for x, y in (corner.split(",") for corner in corners)))
         except InvalidValueError as error:
-            self.fail(f"{value!r} is no polygon: give {error.expected}, {example}", param, ctx)
+            self.fail(f"{value!r} is not a polygon: give {error.expected}, {example}", param, ctx)
 
 
 def shape_options(what: str, option: str) -> Decorator:

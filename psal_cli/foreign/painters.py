@@ -54,7 +54,7 @@ class ForeignPainter:
             raise InputError(f"{self.name} fails on a picture of {size[1]}x{size[0]} with a mask: {what}") from error
         if tuple(drawn.shape) != (1, 3, *size):
             raise InputError(
-                f"{self.name} draws {list(drawn.shape)}, expected {[1, 3, *size]}: it is no network that fills masks"
+                f"{self.name} draws {list(drawn.shape)}, expected {[1, 3, *size]}: it is not a network that fills masks"
             )
         return drawn[..., :height, :width]
 
@@ -81,7 +81,7 @@ def _loaded(path: Path, sha256: str) -> ForeignPainter:
 
 
 def about_of(path: Path) -> About | None:
-    """What is known of a file that no other loader takes, without running what is in it; None where it is no painter."""
+    """What is known of a file that no other loader takes, without running what is in it; None where it is not a painter."""
     if path.suffix.lower() == ".onnx":
         try:
             Graph(path)
@@ -175,5 +175,5 @@ def _onnx(path: Path) -> ForeignPainter:
         if is_out_of_memory(error):
             raise
         what = " ".join(str(error).split())[-160:]
-        raise InputError(f"{path} fails on a picture and a mask: it is no network that fills masks ({what})") from error
+        raise InputError(f"{path} fails on a picture and a mask: it is not a network that fills masks ({what})") from error
     return ForeignPainter(graph, str(path), graph.sizes)

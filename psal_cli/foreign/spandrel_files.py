@@ -58,7 +58,7 @@ def load(path: Path, state: dict[str, Tensor], name: str) -> tuple[nn.Module, Ab
             )
         except spandrel.UnsupportedModelError as error:
             raise InputError(
-                f"{name} is no network for super-resolution that psal or spandrel knows: give another file, or export it as ONNX"
+                f"{name} is not a network for super-resolution that psal or spandrel knows: give another file, or export it as ONNX"
             ) from error
         except Exception as error:  # an architecture that was recognised by a few names may fail in any way on the others
             if is_out_of_memory(error):
@@ -101,7 +101,7 @@ def _imported(name: str) -> Iterator[types.ModuleType]:
             if error.name not in ("spandrel", "einops"):  # another error, inside one of them
                 raise
             raise InputError(
-                f"{name} is no network for super-resolution that psal itself knows; others need spandrel: {EXTRA}"
+                f"{name} is not a network for super-resolution that psal itself knows; others need spandrel: {EXTRA}"
             ) from error
         finally:
             for module in made:

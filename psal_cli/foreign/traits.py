@@ -141,7 +141,7 @@ def _memory(network: "ForeignNetwork") -> tuple[list[tuple[int, int]], float]:
         memory.reset_peak()
         before, start = memory.resident(), time.process_time()
         network(piece)
-        if not number:  # what libraries set up when they are first used is no piece's
+        if not number:  # the first run also pays for what libraries set up once
             continue
         seconds = time.process_time() - start
         most = memory.peak()

@@ -95,7 +95,7 @@ def read_region(path: str | Path, size: tuple[int, int], max_pixels: int = MAX_P
     layer: the name of a layer of a PSD or TIFF file (see `mask_layers`); of a PSD file without one, the only mask in it.
     The orientation tag is applied. Where it has transparency, what is not painted is black; when all that is painted has
     one colour, whichever, it is a layer painted over the picture, and the opaque pixels count as white.
-    Raises InputError: no such file, no picture, another size (checked before decoding), a colour mode that is no mask.
+    Raises InputError: no such file, no picture, another size (checked before decoding), a colour mode that is not a mask.
     """
     path = as_path(path)
     header = mask_header(path, max_pixels)

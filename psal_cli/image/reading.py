@@ -176,7 +176,7 @@ def opened(path: Path, layered: bool = False) -> Iterator[tuple[IO[bytes], str]]
             if name == "GIF" or (name == "PSD" and not layered):
                 raise InputError(f"{path} is a {name} file, psal reads {readable()}: save it as one of these")
             if name is None:
-                raise InputError(f"{path} is no picture that psal reads ({readable()})")
+                raise InputError(f"{path} is not a picture that psal reads ({readable()})")
             load_plugin(name, path)
             yield file, name
     except (PsalError, MemoryError):

@@ -38,7 +38,7 @@ def outpaint(
         The result on the canvas, see `InpaintResult`; the pixels of the picture are its own, bit for bit, outside the mask.
 
     Raises:
-        InvalidValueError: margins that add nothing, or too much, where there is no mask; what `psal_cli.inpaint` raises, as all
+        InvalidValueError: margins that add nothing, or too much, where there is not a mask; what `psal_cli.inpaint` raises, as all
             other errors.
 
     Example:

@@ -168,7 +168,7 @@ def _cached(source: str, stamp: _Stamp | None, attention: str, device: str) -> N
     try:
         own = make(state, recipe, attention)
     except (KeyError, ValueError, IndexError) as error:
-        raise InputError(f"{source} is no network for super-resolution that psal knows ({error})") from error
+        raise InputError(f"{source} is not a network for super-resolution that psal knows ({error})") from error
     return stored.placed(stored.load_strict(own, state, source), device)
 
 
