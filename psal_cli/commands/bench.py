@@ -28,7 +28,7 @@ else:
 
 
 class BenchOptions(TypedDict):
-    """What all commands of `psal bench` take."""
+    """The options that all commands of `psal bench` share."""
 
     seed: int
     device: str
@@ -42,7 +42,7 @@ class BenchOptions(TypedDict):
 
 
 class Measurement(Protocol):
-    """Measures; say: is told what is done. Returns what is printed, see psal_cli.benchmarks."""
+    """A benchmark. say: called with the current step. Returns the table to print, see psal_cli.benchmarks."""
 
     def __call__(self, say: Callable[[str], None], *, seed: int, device: str, threads: int | None) -> dict: ...
 
@@ -205,7 +205,7 @@ def _run(
     measure: Measurement, *, seed: int, device: str, threads: int | None, as_json: bool, as_csv: bool, plot: str | None,
     force: bool, quiet: bool, verbose: int,
 ) -> None:  # fmt: skip
-    """Measures and prints; a plot that could not be written is refused before."""
+    """Measures and prints. A plot that cannot be written is refused first."""
     if as_json and as_csv:
         raise click.UsageError("--json and --csv would both go to stdout: give one of the two")
     path = None if plot is None else as_path(plot)
