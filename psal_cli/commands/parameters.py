@@ -1,4 +1,4 @@
-"""Types of parameters: what a value may be, and the line that is said where it is none."""
+"""Parameter types: valid values, and the errors for others."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 else:
     Text = Number = Pair = click.ParamType  # older versions of click have no generic one
 
-LONGEST = 65535  # pixels: the longest side that can be searched
+LONGEST = 65535  # pixels: the longest side that the engine can index
 PIXELS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
 class File(Text):
-    """The name of a file or folder. Whether it is one is found out when it is read, in the same words for every file.
+    """The name of a file or folder. Whether it exists is checked on reading, with the same message for every file.
 
-    written: of a file that is written; local: no URL will do.
+    written: a file to write; local: URLs are refused.
     """
 
     name = "file"
-    envvar_list_splitter = os.pathsep  # between several names in one environment variable, as in PATH
+    envvar_list_splitter = os.pathsep  # separator in an environment variable, as in PATH
 
     def __init__(self, written: bool = False, local: bool = False):
         self.written, self.local = written, local
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not value:  # an unset variable of a script is not this folder
+        if not value:  # an empty variable in a script does not mean this folder
             self.fail("the name is empty", param, ctx)
         if problem := storage.problem(str(value), self.written, self.local):
             self.fail(problem, param, ctx)

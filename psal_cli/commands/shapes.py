@@ -1,4 +1,4 @@
-"""Options that mark rectangles and polygons of a picture, beside or instead of a mask file."""
+"""Options that mark rectangles and polygons of a picture, in addition to or instead of a mask file."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class PolygonParameter(PolygonType):
 
 
 def shape_options(what: str, option: str) -> Decorator:
-    """--box and --polygon. what: is done to the pixels inside, "Fill"; option: the one whose mask they add to."""
+    """--box and --polygon. what: the verb for the pixels inside, e.g. "Fill"; option: the mask option that they add to."""
     return group(
         click.option(
             "--box",
@@ -96,7 +96,7 @@ outline_options = group(
 
 
 def check_marked(arguments: InpaintArguments) -> None:
-    """Raises click.UsageError where nothing says what to fill, or an option needs a mask file that is not given."""
+    """Raises click.UsageError if nothing says what to fill, or an option requires a mask file that is not given."""
     check_file("--mask", arguments.mask)
     if arguments.polygon_label and not arguments.polygon_file:
         raise click.UsageError("--polygon-label requires --polygon-file: leave it out, or give a file")
@@ -111,6 +111,6 @@ def check_marked(arguments: InpaintArguments) -> None:
 
 
 def check_file(option: str, value: str | None) -> None:
-    """Refuses a rectangle that was given for an option that takes a mask file. Raises click.UsageError."""
+    """Raises click.UsageError for a rectangle given to an option that takes a mask file."""
     if value is not None and BOX.fullmatch(value) and not os.path.lexists(as_path(value)):
         raise click.UsageError(f"{option} {value}: there is no such file; a rectangle is --box {value}")
