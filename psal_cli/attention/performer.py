@@ -19,7 +19,7 @@ from psal_cli.attention.patches import (
 )
 from psal_cli.ops import validation
 
-FLOOR = 1e-4  # added to features, as in the authors' code: if a query shares none with the keys, the result is the mean of all values
+FLOOR = 1e-4  # added to features, as in the authors' code: a query without matching keys gets the mean of all values
 
 
 def performer_attention(

@@ -231,7 +231,7 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
             features=arguments.features if arguments.engine == "psal" else "local",
             attention=arguments.attention,
             iterations=arguments.iterations,
-            weights=arguments.weights if arguments.engine == "paper" else None,  # a configuration file may set it for the other engine
+            weights=arguments.weights if arguments.engine == "paper" else None,  # a default may be set for it
             longest_side=longest,
             seed=arguments.seed,
             device=self.device,

@@ -159,7 +159,9 @@ def _check_tables(group: click.Context, path: Path, tables: Mapping[str, object]
         if not isinstance(value, dict):
             _refuse(path, full, value, f"options belong below the name of a command, such as [{known[0]}], or below [{COMMON}]")
         if name not in known:
-            raise InputError(f"{path}: [{full}] is not a command of psal.{did_you_mean(name, [*known, COMMON])} {CURE.capitalize()}")
+            raise InputError(
+                f"{path}: [{full}] is not a command of psal.{did_you_mean(name, [*known, COMMON])} {CURE.capitalize()}"
+            )
 
 
 def _checked(ctx: click.Context, path: Path, table: str, name: str, value: object, option: click.Option) -> Value:

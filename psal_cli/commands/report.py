@@ -36,7 +36,7 @@ def reason(item: Item) -> str:
 
 
 def skipped(items: Sequence[Item]) -> str:
-    """"N skipped", with how many of them have no mask."""
+    """ "N skipped", with how many of them have no mask."""
     unmasked = sum(item.unmasked for item in items)
     return f"{sum(item.skipped for item in items)} skipped" + (f" ({unmasked} without a mask)" if unmasked else "")
 

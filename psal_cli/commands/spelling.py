@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """" Did you mean 'x'?" for the known name closest to a mistyped one; empty if none is close."""
+    """ " Did you mean 'x'?" for the known name closest to a mistyped one; empty if none is close."""
     from difflib import get_close_matches  # imported late: most command lines have no typo
 
     close = get_close_matches(name, list(known), n=1)

@@ -155,7 +155,7 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
             check_factor(given.scale, passes_of(network.scale), given.weights)
             return (network,)
         if given.strength is not None and given.scale in PASSES:
-            networks_for(int(given.scale), "photo", None, given.attention, self.device)  # loaded, so that the memory of its weights counts
+            networks_for(int(given.scale), "photo", None, given.attention, self.device)  # so that the weights count
         if given.scale in PASSES:
             return networks_for(int(given.scale), "clean", None, given.attention, self.device)
         return tuple(networks_for(scale, "clean", None, given.attention, self.device)[0] for scale in (2, 3, 4))

@@ -119,7 +119,7 @@ class AnyVerb(ABC):
         from psal_cli import memory
 
         self.estimates[item] = plan.bytes
-        if not self.checks_memory or self.arguments.max_memory is not None:  # a user who sets a limit may know more, e.g. about swap
+        if not self.checks_memory or self.arguments.max_memory is not None:  # the user may know more, e.g. about swap
             return plan
         try:
             memory.check_available(plan.bytes)

@@ -67,7 +67,7 @@ class ForeignNetwork(nn.Module):
         batch, colours, height, width = image.shape
         x = image if self.channels == 3 else image.reshape(batch * colours, 1, height, width)
         given = continued(x, *self.sizes.padded(height, width))
-        out: Tensor = self.run(given.clone() if given.data_ptr() == image.data_ptr() else given.contiguous())  # some networks change their input
+        out: Tensor = self.run(given.clone() if given.data_ptr() == image.data_ptr() else given.contiguous())  # some change it
         out = out[..., : height * self.scale, : width * self.scale]
         return out if self.channels == 3 else out.reshape(batch, colours, *out.shape[2:])
 

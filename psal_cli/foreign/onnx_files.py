@@ -134,8 +134,8 @@ def _scale(graph: Graph, channels: int, fixed: tuple[int, int] | None, name: str
         if scale >= 1 and tuple(out.shape) == (1, channels, scale * height, scale * width):
             return int(scale)
     raise InputError(
-        f"{name} makes {list(out.shape)} of a picture [1, {channels}, {height}, {width}], it is not a network for super-resolution: "
-        "give one that enlarges both sides by the same whole number"
+        f"{name} makes {list(out.shape)} of a picture [1, {channels}, {height}, {width}], so it is not a network for "
+        "super-resolution: give one that enlarges both sides by the same whole number"
     )
 
 

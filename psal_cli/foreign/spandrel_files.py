@@ -58,7 +58,8 @@ def load(path: Path, state: dict[str, Tensor], name: str) -> tuple[nn.Module, Ab
             )
         except spandrel.UnsupportedModelError as error:
             raise InputError(
-                f"{name} is not a network for super-resolution that psal or spandrel knows: give another file, or export it as ONNX"
+                f"{name} is not a network for super-resolution that psal or spandrel knows: "
+                "give another file, or export it as ONNX"
             ) from error
         except Exception as error:  # an architecture recognised by a few names may fail in any way on the others
             if is_out_of_memory(error):

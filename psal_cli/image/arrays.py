@@ -15,8 +15,7 @@ from psal_cli.image.header import Header
 
 DEPTHS = ("uint8", "uint16", "float32")
 
-Array = npt.NDArray[np.uint8] | npt.NDArray[np.uint16] | npt.NDArray[np.float32]
-Pixels = npt.NDArray[np.generic]  # any of these
+Pixels = npt.NDArray[np.generic]  # uint8, uint16 or float32
 
 
 class Layers(NamedTuple):

@@ -14,7 +14,7 @@ SRGB = {  # chunks that only declare sRGB, which is the default
     b"cHRM": [b"".join(n.to_bytes(4) for n in (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000))],
     b"cICP": [bytes([primaries, transfer, 0, 1]) for primaries in (1, 2) for transfer in (1, 2, 6, 13)],  # 2: unspecified
 }
-SIGNIFICANT, BACKGROUND, TIME, SUGGESTED, DENSITY, HISTOGRAM = b"sBIT", b"bKGD", b"tIME", b"sPLT", b"pHYs", b"hIST"
+SIGNIFICANT, BACKGROUND, TIME, SUGGESTED, DENSITY = b"sBIT", b"bKGD", b"tIME", b"sPLT", b"pHYs"
 UNSAFE_BUT_KEPT = (SIGNIFICANT, BACKGROUND, TIME, SUGGESTED)  # although their names mark them as dependent on the pixels
 # Chunks about the storage of pixels, or an animation, which is reported; eXIf and iCCP have their own fields.
 LAYOUT = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"eXIf", b"iCCP", b"acTL", b"fcTL", b"fdAT", b"iDOT", b"CgBI")

@@ -26,12 +26,26 @@ from psal_cli.strips import rows_within, strips
 log = logging.getLogger(__name__)
 
 FLOAT = 3  # of the sample formats
-WIDTH, HEIGHT, COMPRESSION, ORIENTATION, PREDICTOR = 256, 257, 259, 274, 317
-STRIPS, ROWS_PER_STRIP, STRIP_LENGTHS = 273, 278, 279
-TILE_WIDTH, TILE_HEIGHT, TILES, TILE_LENGTHS = 322, 323, 324, 325
+WIDTH, HEIGHT, ORIENTATION, PREDICTOR = 256, 257, 274, 317
+STRIPS, STRIP_LENGTHS = 273, 279
+TILE_WIDTH, TILES = 322, 324
 NONE, HORIZONTAL, FLOATING = 1, 2, 3  # predictors
 SHORT, LONG, LONG8 = 3, 4, 16
-TYPE_SIZES = {1: 1, 2: 1, SHORT: 2, LONG: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes per value; other types have one
+TYPE_SIZES = {
+    1: 1,
+    2: 1,
+    SHORT: 2,
+    LONG: 4,
+    5: 8,
+    6: 1,
+    7: 1,
+    8: 2,
+    9: 4,
+    10: 8,
+    11: 4,
+    12: 8,
+    13: 4,
+}  # bytes; other types have 1
 NOT_COPIED = {WIDTH, BITS, PHOTOMETRIC, ORIENTATION, SAMPLES, PLANAR, PREDICTOR, TILE_WIDTH, EXTRA_SAMPLES, SAMPLE_FORMAT}
 GREY, RGB = 1, 2
 ASSOCIATED, UNASSOCIATED = 1, 2  # of the extra samples

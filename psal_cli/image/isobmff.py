@@ -5,7 +5,6 @@ from typing import IO, NamedTuple
 
 MOST = 1 << 22  # bytes of the meta box that are read
 MOST_BOXES = 4096
-UNSPECIFIED = 2  # of primaries and transfer functions
 LONGEST = 1 << 24  # bytes of EXIF
 
 

@@ -7,10 +7,10 @@ CHANNELS = 16
 
 
 class ColorizationNetwork(nn.Module):
-    """Colours for a grey picture, attended to in a reference: 1,860 parameters.
+    """Colours a grey picture by attention to a reference; 1,860 parameters.
 
     query = convq(target), key = convk(reference), value = convv(reference), each a 3x3 convolution to 16 channels and ReLU;
-    the output is a sigmoid of a 3x3 convolution of the target beside what the layer attended to.
+    the output is the sigmoid of a 3x3 convolution of the target concatenated with the result of attention.
     """
 
     def __init__(self, attention: nn.Module):
@@ -30,11 +30,11 @@ class ColorizationNetwork(nn.Module):
         Args:
             target: [B, 3, H, W] in [0, 1], the grey picture three times (grey = mean of the channels).
             reference: [B, 3, Hr, Wr] in [0, 1], colours.
-            query_mask: bool [B, H, W], True = attend there; elsewhere the colours are those of no attention.
+            query_mask: bool [B, H, W], True = attend; elsewhere the result of attention is zero.
             key_mask: bool [B, Hr, Wr], True = may be attended to.
 
         Raises:
-            ValueError: what the attention layer refuses.
+            ValueError: as the attention layer raises.
         """
         query, key, value = self.convq(target), self.convk(reference), self.convv(reference)
         attended = self.attention(query, key, value, query_mask=query_mask, key_mask=key_mask)
@@ -42,5 +42,5 @@ class ColorizationNetwork(nn.Module):
 
 
 def grey(colours: Tensor) -> Tensor:
-    """[B, 3, H, W] -> the mean of the channels, three times: what the network takes for a target."""
+    """[B, 3, H, W] -> the mean of the channels, three times: the network's input."""
     return colours.mean(1, keepdim=True).expand_as(colours)

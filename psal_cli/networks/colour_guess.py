@@ -1,4 +1,4 @@
-"""Which colours a place of a grey picture may have: a distribution over chroma, without any reference."""
+"""Predicts a distribution over chroma for each pixel of a grey picture, without a reference."""
 
 import torch
 import torch.nn.functional as F
@@ -8,22 +8,23 @@ from psal_cli.networks.unet import UNet, pointwise
 
 WIDTHS = (16, 24, 32, 48, 80, 128)  # channels at each scale
 FINEST = 2  # the scale of the result: a quarter of the picture's size
-STEP = 0.1  # of chroma / 100, between neighbouring colours of the grid
-REACH = 7  # steps from grey to the most colourful ones
+STEP = 0.1  # of chroma / 100: spacing of the grid of colours
+REACH = 7  # steps from grey to the most saturated colours
 COLOURS = (2 * REACH + 1) ** 2
 
 
 class ColourGuessNetwork(UNet):
     """Lightness -> p(a*, b* | grey) over a grid of colours (Zhang et al. 2016, at a tenth of their size): 0.8 million parameters.
 
-    It knows that skies are blue or white and never green; where several colours are likely it says so instead of their mean.
+    It learns that skies are blue or white and never green; if several colours are likely, it predicts all of them instead of
+    their mean.
     """
 
     def __init__(self) -> None:
         super().__init__(3, WIDTHS, FINEST)
         self.out = nn.Conv2d(WIDTHS[FINEST], COLOURS, 1)
         for part in self.modules():
-            if isinstance(part, nn.Conv2d):  # as of the embedding: torch's own initial weights are too small
+            if isinstance(part, nn.Conv2d):  # as for the embedding: torch's default initial weights are too small
                 nn.init.kaiming_normal_(part.weight, 0.1)
                 if part.bias is not None:
                     nn.init.zeros_(part.bias)
@@ -42,9 +43,9 @@ def colours() -> Tensor:
 
 
 def shares(chroma: Tensor) -> Tensor:
-    """[B, 2, h, w], a* and b* / 100 -> [B, COLOURS, h, w]: how much of each place each colour of the grid has, 1 in sum.
+    """[B, 2, h, w], a* and b* / 100 -> [B, COLOURS, h, w]: the share of each colour of the grid; they sum to 1.
 
-    Bilinear: the mean of the grid by these shares is the chroma, but for what lies beyond the grid.
+    Bilinear: the mean of the grid with these shares is the chroma, unless that lies outside the grid.
     """
     at = (chroma / STEP).clamp(-REACH, REACH) + REACH
     steps = torch.arange(2 * REACH + 1, device=chroma.device)[:, None, None]

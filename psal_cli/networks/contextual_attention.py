@@ -14,21 +14,21 @@ from psal_cli.attention import ContextualAttention
 from psal_cli.patchmatch.diffusion import diffused
 
 FILLS = ("zeros", "diffused")
-MULTIPLE = 8  # of the sides inside
-REACH = 160  # pixels around: what is farther away has no influence on a pixel but through the attention
-CONTEXT_REACH = 16  # that of the features which are attended to
+MULTIPLE = 8  # sides inside are multiples of it
+REACH = 160  # pixels: radius of the receptive field without attention
+CONTEXT_REACH = 16  # the same for the attended features
 
 
 class InpaintingNetwork(nn.Module):
-    """A coarse generator, then one that refines its result with attention to the rest of the picture."""
+    """A coarse generator, then a fine one that refines its result with attention to the rest of the picture."""
 
     def __init__(self, width: int = 32, attention: nn.Module | None = None, *, fill: str = "zeros", residual: bool = False):
         """Args:
             width: channels of the first convolution.
             attention: called with features [B, 4 * width, H / 4, W / 4] and the mask [B, 1, H, W]; default
                 `ContextualAttention()`.
-            fill: what the networks see in the hole: zeros, grey, as published, or colours diffused from around it.
-            residual: each generator adds to what it was given instead of drawing anew.
+            fill: the content of the hole in the input: zeros (grey), as published, or colours diffused from around it.
+            residual: each generator predicts a difference to its input instead of the picture.
 
         Raises ValueError for an unknown fill.
         """
@@ -40,16 +40,16 @@ class InpaintingNetwork(nn.Module):
         self.fine_generator = FineGenerator(width, attention or ContextualAttention())
 
     def forward(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns what the coarse and what the refining generator make of the whole picture: [B, 3, H, W] in [-1, 1].
+        """Returns the outputs of the coarse and the fine generator for the whole picture: [B, 3, H, W] in [-1, 1].
 
-        Of use is what they make of the hole: see `composed`.
+        Only their content of the hole is useful, see `composed`.
 
         Args:
-            image: [B, 3, H, W] in [-1, 1], of any size; what lies in the hole is not looked at.
+            image: [B, 3, H, W] in [-1, 1], of any size; values in the hole are ignored.
             mask: float [B, 1, H, W], 1 = hole, 0 = known.
 
         Raises:
-            ValueError: what the attention refuses.
+            ValueError: as the attention raises.
         """
         height, width = image.shape[2:]
         image, mask = padded(image), padded(mask)
@@ -64,20 +64,20 @@ class InpaintingNetwork(nn.Module):
         return known if self.fill == "zeros" else diffused(known, mask)
 
     def coarse(self, filled: Tensor, mask: Tensor) -> Tensor:
-        """What the coarse generator makes of a filled picture whose sides are multiples of 8."""
+        """The output of the coarse generator for a filled picture whose sides are multiples of 8."""
         return self._drawn(self.coarse_generator(_input(filled, mask)), filled)
 
     def fine(self, composite: Tensor, mask: Tensor) -> Tensor:
-        """What the refining generator makes of the coarse one's."""
+        """The output of the fine generator for that of the coarse one."""
         attended = self.fine_generator.contextul_attention(self.context(composite, mask), mask)
         return self.refined(composite, mask, attended)
 
     def context(self, composite: Tensor, mask: Tensor) -> Tensor:
-        """[B, 4 * width, H / 4, W / 4]: the features that are attended to."""
+        """[B, 4 * width, H / 4, W / 4]: the attended features."""
         return self.fine_generator.context(_input(composite, mask))
 
     def refined(self, composite: Tensor, mask: Tensor, attended: Tensor) -> Tensor:
-        """`fine`, where the attention is done."""
+        """As `fine`, given the result of attention."""
         generator = self.fine_generator
         return self._drawn(generator.merged(generator.seen(_input(composite, mask)), attended), composite)
 
@@ -86,12 +86,12 @@ class InpaintingNetwork(nn.Module):
 
 
 def padded(x: Tensor) -> Tensor:
-    """[B, C, H, W] with its last rows and columns repeated until the sides are multiples of 8."""
+    """Pads [B, C, H, W] to multiples of 8 by repeating the last row and column."""
     return F.pad(x, (0, -x.shape[3] % MULTIPLE, 0, -x.shape[2] % MULTIPLE), mode="replicate")
 
 
 def composed(image: Tensor, drawn: Tensor, mask: Tensor) -> Tensor:
-    """The picture outside the hole, bit for bit, and what was drawn inside it."""
+    """The picture outside the hole, bit for bit, and the drawing inside it."""
     return torch.where(mask > 0, drawn, image)
 
 
@@ -100,7 +100,7 @@ def _input(image: Tensor, mask: Tensor) -> Tensor:
 
 
 class Block(nn.Module):
-    """A convolution, zeros around the picture, and what follows it."""
+    """A zero-padded convolution and its activation."""
 
     def __init__(self, before: int, after: int, size: int = 3, stride: int = 1, dilation: int = 1, activation: str = "elu"):
         super().__init__()
@@ -114,8 +114,8 @@ class Block(nn.Module):
 
 
 def _phased(conv: nn.Conv2d, x: Tensor, dilation: int) -> Tensor:
-    """A dilated 3x3 convolution as a plain one of each of the grids that it sees: oneDNN splits the sums of wide dilations among
-    threads, and would round as their number has it."""
+    """A dilated 3x3 convolution, computed as plain ones on subsampled grids: oneDNN splits the sums of wide dilations among
+    threads, so that rounding would depend on their number."""
     batch, channels, height, width = x.shape
     x = F.pad(x, (0, -width % dilation, 0, -height % dilation))
     h, w = x.shape[2] // dilation, x.shape[3] // dilation
@@ -126,7 +126,7 @@ def _phased(conv: nn.Conv2d, x: Tensor, dilation: int) -> Tensor:
 
 
 def elu(x: Tensor) -> Tensor:
-    """F.elu, which rounds differently at the ends of what each thread does; without gradient x is overwritten."""
+    """elu in place of F.elu, whose rounding depends on how threads share the work. Without gradient, x is overwritten."""
     if torch.is_grad_enabled():
         return F.elu(x)
     below = x.clamp_max(0).expm1_()
@@ -134,7 +134,7 @@ def elu(x: Tensor) -> Tensor:
 
 
 class Convolutions(nn.Module):
-    """The convolutions with which both generators begin, whatever their widths."""
+    """The first convolutions of both generators, whatever their width."""
 
     conv1: Block
     conv2_downsample: Block
@@ -195,7 +195,7 @@ class FineGenerator(Convolutions):
         self.pmconv4_downsample = Block(2 * c, 4 * c, 3, 2)
         self.pmconv5 = Block(4 * c, 4 * c)
         self.pmconv6 = Block(4 * c, 4 * c, activation="relu")
-        self.contextul_attention = attention  # the name is the port's
+        self.contextul_attention = attention  # the port's spelling
         self.pmconv9 = Block(4 * c, 4 * c)
         self.pmconv10 = Block(4 * c, 4 * c)
         self.allconv11 = Block(8 * c, 4 * c)
@@ -207,12 +207,12 @@ class FineGenerator(Convolutions):
         self.allconv17 = Block(c // 2, 3, activation="none")
 
     def context(self, x: Tensor) -> Tensor:
-        """The branch of attention, before it: [B, 5, H, W] -> [B, 4 c, H / 4, W / 4]."""
+        """The attention branch up to the attention: [B, 5, H, W] -> [B, 4 c, H / 4, W / 4]."""
         x = self.pmconv4_downsample(self.pmconv3(self.pmconv2_downsample(self.pmconv1(x))))
         return self.pmconv6(self.pmconv5(x))
 
     def merged(self, seen: Tensor, attended: Tensor) -> Tensor:
-        """Both branches: [B, 4 c, H / 4, W / 4] each -> [B, 3, H, W]."""
+        """Merges both branches: [B, 4 c, H / 4, W / 4] each -> [B, 3, H, W]."""
         x = torch.cat([seen, self.pmconv10(self.pmconv9(attended))], 1)
         x = twice(self.allconv12(self.allconv11(x)))
         x = twice(self.allconv14(self.allconv13(x)))

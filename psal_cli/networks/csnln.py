@@ -15,16 +15,16 @@ from psal_cli.networks.pasting import FLOOR, Pasting, Rows
 from psal_cli.strips import Strip, strips
 
 MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K
-KERNELS = {2: (6, 2, 2), 3: (9, 3, 3), 4: (8, 4, 2)}  # ratio -> size, stride, padding of what enlarges or reduces by it
-HALO = 12  # rows around a strip on which what is made of it depends, at most
-WINDOW = 49  # of local attention within the scale
+KERNELS = {2: (6, 2, 2), 3: (9, 3, 3), 4: (8, 4, 2)}  # ratio -> kernel size, stride, padding of its layers
+HALO = 12  # the most rows around a strip that its result depends on
+WINDOW = 49  # window of local in-scale attention
 
 
 class CSNLN(nn.Module):
-    """RGB in [0, 1] -> RGB so many times larger.
+    """RGB in [0, 1] -> RGB `scale` times larger.
 
-    A recurrent cell draws features at the high resolution in `depth` steps with the same weights; what all of them drew makes
-    the picture. x4 is two stages of x2 within each step.
+    A recurrent cell computes features at the high resolution in `depth` steps with shared weights; the picture is a convolution
+    of all of them. x4 has two stages of x2 within each step.
     """
 
     def __init__(
@@ -40,16 +40,16 @@ class CSNLN(nn.Module):
         seed: int = 0,
         white: float = 1.0,
     ):
-        """attention: across scales, "psal" or "full"; in_scale: "local" or "full". k, iterations, seed: of PSAL. white: of
-        the values that the weights were trained with.
+        """attention: across scales, "psal" or "full"; in_scale: "local" or "full". k, iterations, seed: of PSAL. white: the value
+        of white in training.
 
-        Raises ValueError for other ones, and for a scale other than 2, 3, 4.
+        Raises ValueError for other values, and for a scale other than 2, 3, 4.
         """
         super().__init__()
         if scale not in KERNELS:
             raise ValueError(f"scale is {scale}, expected one of {', '.join(map(str, KERNELS))}")
         self.scale, self.features, self.depth, self.halo, self.white = scale, features, depth, HALO, white
-        self.ratio = 2 if scale == 4 else scale  # between the scales of the attention
+        self.ratio = 2 if scale == 4 else scale  # of the scales of the attention
         self.sub_mean, self.add_mean = MeanShift(-1), MeanShift(1)
         self.head = nn.Sequential(*(_activated(nn.Conv2d(before, features, 3, padding=1)) for before in (3, features)))
         self.SEM = RecurrentProjection(features, scale, Pasting(attention, k, iterations, seed), in_scale)
@@ -58,8 +58,8 @@ class CSNLN(nn.Module):
     def forward(self, image: Tensor, rows: int | None = None) -> Tensor:
         """[B, 3, H, W] -> [B, 3, scale * H, scale * W].
 
-        rows: of the input, in strips of which the maps of the high resolution are made, so that no whole one is ever held (of
-        x4 those of twice the resolution are); None: of all.
+        rows: of the input per strip, so that no whole map of the high resolution is ever held (for x4, those of twice the
+            resolution are); None: all at once.
         """
         height, width = image.shape[2:]
         factor = self.SEM.ratio
@@ -76,11 +76,11 @@ class CSNLN(nn.Module):
         return out[:, :, : height * self.scale, : width * self.scale]
 
     def parts(self, image: Tensor, rows: int | None) -> Iterator[Tensor]:
-        """Yields the result, which all steps add to, in one piece."""
+        """Yields the result in one piece, as all steps add to it."""
         yield self(image, rows)
 
     def _drawn(self, high: Tensor, step: int) -> Tensor:
-        """What of the picture the last convolution makes of one step's features: all steps' never exist side by side."""
+        """The last convolution's output for the features of one step, so that those of all steps never exist at once."""
         weight = self.tail[0].get_parameter("weight")[:, step * high.shape[1] : (step + 1) * high.shape[1]]
         return F.conv2d(high, weight, padding=1)
 
@@ -96,7 +96,7 @@ class MeanShift(nn.Conv2d):
 
 
 class RecurrentProjection(nn.Module):
-    """The cell: enlarges its features by attention, and corrects them by what they lack when they are reduced again."""
+    """The cell: enlarges its features by attention, and corrects them by the error of reducing them again."""
 
     def __init__(self, features: int, scale: int, pasting: Pasting, in_scale: str):
         super().__init__()
@@ -116,7 +116,8 @@ class RecurrentProjection(nn.Module):
         self.twice = twice
 
     def forward(self, x: Tensor, rows: int | None = None) -> Iterator[tuple[Strip, Tensor, Tensor]]:
-        """Yields strips of x [B, C, H, W]: what is seen for them at the high resolution, and what comes after their own rows."""
+        """Yields, for strips of x [B, C, H, W], the features at the high resolution including the halo, and the number of rows
+        after the strip."""
         stage = self._corrected(self.multi_source_projection, x, x, self.down_sample_1, self.error_encode, rows)
         if self.twice:
             half = torch.cat([part.kept(high, self.ratio) for part, high in stage], 2)
@@ -136,7 +137,7 @@ class RecurrentProjection(nn.Module):
 
 
 class Projection(nn.Module):
-    """Mutual-projected fusion: what the features of the picture's own scale become, and what those across scales add."""
+    """Mutual-projected fusion of in-scale and cross-scale features."""
 
     def __init__(self, features: int, ratio: int, pasting: Pasting, in_scale: str):
         super().__init__()
@@ -147,7 +148,7 @@ class Projection(nn.Module):
         self.ratio = ratio
 
     def rows_of(self, x: Tensor) -> Rows:
-        """A function from rows of x, [B, C, H, W], to rows of [B, C, ratio * H, ratio * W], which are wrong near the cut
+        """A function from rows of x, [B, C, H, W], to rows of [B, C, ratio * H, ratio * W], which are inexact near the cut
         edges."""
         within, across = self.down_attention(x), self.up_attention.rows_of(x)
 
@@ -171,10 +172,10 @@ class Encoder(nn.Module):
 
 
 class InScaleAttention(nn.Module):
-    """Attention of each pixel's features to those of all others, or of a window around it."""
+    """Attention of each pixel's features to those of all others, or to a window around it."""
 
     def __init__(self, features: int, attention: str = "local"):
-        """attention: "local" or "full". Raises ValueError for another one."""
+        """attention: "local" or "full". Raises ValueError for any other."""
         super().__init__()
         layers = {"local": LocalAttention(1, WINDOW, similarity="dot"), "full": FullAttention(1, similarity="dot")}
         if attention not in layers:
@@ -185,22 +186,22 @@ class InScaleAttention(nn.Module):
         self.attention = layers[attention]
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] -> the same. Under autocast in float32 nevertheless: the layers know no other."""
+        """[B, C, H, W] -> the same shape. Always in float32, also under autocast: the layers support nothing else."""
         with torch.autocast(x.device.type, enabled=False):
             x = x.float()
             return self.attention(self.conv_match1(x), self.conv_match2(x), self.conv_assembly(x))
 
 
 class CrossScaleAttention(nn.Module):
-    """Attention of 3x3 patches to those of the same map reduced, whose places in it are pasted: larger, as they were."""
+    """Attention of 3x3 patches to those of the reduced map; the corresponding larger patches of the map itself are pasted."""
 
     def __init__(self, features: int, ratio: int, pasting: Pasting):
-        """ratio: of the scales."""
+        """ratio: between the scales."""
         super().__init__()
         self.conv_match_1 = _activated(nn.Conv2d(features, features // 2, 1))
         self.conv_match_2 = _activated(nn.Conv2d(features, features // 2, 1))
         self.conv_assembly = _activated(nn.Conv2d(features, features, 1))
-        self.register_buffer("escape_NaN", torch.tensor([FLOOR]))  # the name is the authors'
+        self.register_buffer("escape_NaN", torch.tensor([FLOOR]))  # the authors' spelling
         self.ratio, self.pasting = ratio, pasting
 
     def forward(self, x: Tensor) -> Tensor:
@@ -208,10 +209,8 @@ class CrossScaleAttention(nn.Module):
         return F.pixel_shuffle(self.rows_of(x)(0, x.shape[2]), self.ratio)
 
     def rows_of(self, x: Tensor) -> Rows:
-        """A function from rows of x, [B, C, H, W], to rows of the result, [B, C * ratio^2, rows, W]: the pixels of the larger map
-        that lie in one pixel of x are its channels.
-
-        Raises ValueError for sides that are no multiples of the ratio.
+        """A function from rows of x, [B, C, H, W], to rows of the result, [B, C * ratio^2, rows, W], with the ratio^2 pixels of
+        each pixel of x as channels. Raises ValueError for sides that are not multiples of the ratio.
         """
         if x.shape[2] % self.ratio or x.shape[3] % self.ratio:
             raise ValueError(f"the map is {x.shape[3]}x{x.shape[2]}, expected sides that are multiples of {self.ratio}")

@@ -1,4 +1,4 @@
-"""An embedding of the places of a grey picture, in which places of similar colours lie near each other."""
+"""An embedding of the pixels of a grey picture in which pixels of similar colours are close."""
 
 import torch
 import torch.nn.functional as F
@@ -13,17 +13,17 @@ CHANNELS = 24
 
 
 class EmbeddingNetwork(UNet):
-    """Lightness -> features; softmax of minus their squared distances says how much a place has to tell of another's colours.
+    """Lightness -> features; the softmax of minus their squared distances weights the colours of other pixels.
 
-    A U-Net that looks at 32 times reduced maps and comes back up to a quarter of the picture's size.
+    A U-Net down to 32 times reduced maps and back up to a quarter of the picture's size.
     """
 
     def __init__(self) -> None:
         super().__init__(3, WIDTHS, FINEST)
         self.out = nn.Conv2d(WIDTHS[FINEST], CHANNELS, 1)
-        self.sharpness = nn.Parameter(torch.tensor(1.5))  # the logarithm of the largest norm
+        self.sharpness = nn.Parameter(torch.tensor(1.5))  # logarithm of the largest norm
         for part in self.modules():
-            if isinstance(part, nn.Conv2d):  # torch's own initial weights are so small that all places come out alike
+            if isinstance(part, nn.Conv2d):  # torch's default initial weights are so small that all features would be alike
                 nn.init.kaiming_normal_(part.weight, 0.1)
                 if part.bias is not None:
                     nn.init.zeros_(part.bias)
@@ -43,15 +43,15 @@ class EmbeddingNetwork(UNet):
         temperature: float = 1.0,
         beside: tuple[Tensor, list[Tensor]] | None = None,
     ) -> Tensor:
-        """[1, Cv, h, w]: what the places of a target get from all those of the references: the mean of their values under
-        softmax(-squared distance / temperature).
+        """[1, Cv, h, w]: the mean of the references' values for each pixel of a target, weighted by softmax(-squared distance /
+        temperature).
 
         Args:
             target: lightness [1, 1, H, W]; h and w are those of its features.
-            references: (lightness [1, 1, Hr, Wr], values [1, Cv, hr, wr], bool [1, hr, wr], which places count) of each.
-            query_mask: bool [1, h, w], the places of the target that count; the others get zeros.
-            beside: more features, whose squared distances are added after the division: [1, C, h, w] of the target, and
-                [1, C, hr, wr] of each reference.
+            references: (lightness [1, 1, Hr, Wr], values [1, Cv, hr, wr], valid pixels bool [1, hr, wr]) of each.
+            query_mask: bool [1, h, w], the pixels of the target to compute; the others are zero.
+            beside: further features, whose squared distances are added after the division by the temperature: [1, C, h, w] of the
+                target, and [1, C, hr, wr] of each reference.
         """
         lights, values, valid = zip(*references, strict=True)
         query, keys = self(target), [self(light) for light in lights]
@@ -60,5 +60,5 @@ class EmbeddingNetwork(UNet):
             keys = [torch.cat([key, temperature**0.5 * more], 1) for key, more in zip(keys, beside[1], strict=True)]
         places = torch.cat([key.flatten(2) for key in keys], 2)
         pasted, counts = torch.cat([x.flatten(2) for x in values], 2), torch.cat([x.flatten(1) for x in valid], 1)
-        key, value, mask = (x[..., None, :] for x in (places, pasted, counts))  # in one row: their neighbourhoods are done with
+        key, value, mask = (x[..., None, :] for x in (places, pasted, counts))  # in one row: neighbourhoods no longer matter
         return full_attention(query, key, value, 1, temperature=temperature, query_mask=query_mask, key_mask=mask)

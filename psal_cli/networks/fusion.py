@@ -1,4 +1,4 @@
-"""Fuses the chroma of matches, some of them wrong: weighs them, and replaces the unreliable ones."""
+"""Fuses the chroma of matches: weights them by reliability, and replaces unreliable ones."""
 
 import torch
 import torch.nn.functional as F
@@ -9,17 +9,17 @@ from psal_cli.networks.unet import UNet
 WIDTHS = (16, 24, 32, 48, 64)  # channels at each scale
 CUES = 12
 GRIDS = (4, 8, 16, 32, 64)  # pixels: cells of the bilateral grids
-SHADES = 8  # levels of lightness of their third axis
+SHADES = 8  # levels of lightness along their third axis
 CANDIDATES = 3 + len(GRIDS) + 1
 
 
 class FusionNetwork(UNet):
     """Cues of matches (psal_cli.verbs.colorize.matching.cues) -> chroma and its expected error.
 
-    A small U-Net sees the cues. It says how far to believe each match; the matches, weighted so, are averaged in bilateral
-    grids, over what is near and about as light (Chen et al. 2007), at five sizes. Then it mixes: the match itself, the vote
-    of its neighbours, what is likely by all places alike, what the grids say here and the mean of all. So every colour is a
-    mean of colours of the reference, and what was rejected is filled along edges of lightness.
+    A small U-Net predicts from the cues how reliable each match is. With these weights, matches are averaged in bilateral grids,
+    over nearby pixels of similar lightness (Chen et al. 2007), at five sizes. Then it mixes the match itself, the vote of its
+    neighbours, the colour prior, the grids and the mean of all. So every colour is a mean of colours of the reference, and
+    rejected matches are filled up to the edges of lightness.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class FusionNetwork(UNet):
         self.error = nn.Conv2d(WIDTHS[0] + len(GRIDS), 1, 1)
 
     def forward(self, cues: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns chroma [B, 2, H, W], a* and b* divided by 100, and the mean absolute error to expect of it, [B, 1, H, W].
+        """Returns chroma [B, 2, H, W], a* and b* divided by 100, and its expected mean absolute error, [B, 1, H, W].
 
         cues: [B, 12, H, W].
         """
@@ -39,7 +39,7 @@ class FusionNetwork(UNet):
         shades = _tents(cues[:, :1])
         weighted = torch.cat([belief * match, belief], 1)
         filled, weights = zip(*(_grid(weighted, shades, cell) for cell in GRIDS), strict=True)
-        total = weighted.sum((2, 3), keepdim=True, dtype=torch.float64)  # in float32 it would depend on the number of threads
+        total = weighted.sum((2, 3), keepdim=True, dtype=torch.float64)  # float32 would depend on the number of threads
         mean = (total[:, :2] / total[:, 2:]).to(match).expand_as(match)
         x = torch.cat([x, *weights], 1)
         candidates = torch.stack([match, vote, likely, *filled, mean], 1)  # [B, CANDIDATES, 2, H, W]
@@ -48,20 +48,21 @@ class FusionNetwork(UNet):
 
 
 def _each(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """A 1x1 convolution that rounds alike for any number of threads: with few outputs oneDNN splits its sums among them."""
+    """A 1x1 convolution whose rounding does not depend on the number of threads: with few outputs oneDNN splits its sums among
+    them."""
     pad = 16 - layer.out_channels
     bias = None if layer.bias is None else F.pad(layer.bias, (0, pad))
     return F.conv2d(x, F.pad(layer.weight, (0, 0, 0, 0, 0, 0, 0, pad)), bias)[:, : layer.out_channels]
 
 
 def _tents(lightness: Tensor) -> Tensor:
-    """[B, 1, H, W] -> [B, SHADES, H, W]: how much each shade has of each pixel, 1 in sum."""
+    """[B, 1, H, W] -> [B, SHADES, H, W]: the share of each shade in each pixel; they sum to 1."""
     shade = torch.arange(SHADES, device=lightness.device, dtype=lightness.dtype)[:, None, None]
     return (1 - (lightness * (SHADES - 1) - shade).abs()).clamp_min(0)
 
 
 def _grid(weighted: Tensor, shades: Tensor, cell: int) -> tuple[Tensor, Tensor]:
-    """The mean [B, 2, H, W] around each pixel of what has about its lightness, and the weight there is of it, [B, 1, H, W].
+    """The mean chroma [B, 2, H, W] around each pixel among those of similar lightness, and its total weight, [B, 1, H, W].
 
     weighted: [B, 3, H, W], chroma times weight, and the weight; shades: [B, SHADES, H, W].
     """
@@ -69,7 +70,7 @@ def _grid(weighted: Tensor, shades: Tensor, cell: int) -> tuple[Tensor, Tensor]:
     each = [F.avg_pool2d(weighted * shades[:, shade : shade + 1], cell, ceil_mode=True) for shade in range(SHADES)]
     pooled = torch.stack(each, 2)  # [B, 3, SHADES, h, w]
     pooled = F.avg_pool3d(F.pad(pooled, (1, 1, 1, 1, 1, 1), "replicate"), 3, stride=1)
-    # Many channels, the last in memory: else torch interpolates with a rounding that depends on the number of threads.
+    # Many channels, channels-last: otherwise torch's interpolation rounds differently with the number of threads.
     coarse = pooled.flatten(1, 2).contiguous(memory_format=torch.channels_last)
     fine = F.interpolate(coarse, scale_factor=cell, mode="bilinear", align_corners=False)[:, :, :height, :width]
     total = fine.new_zeros(())

@@ -1,4 +1,4 @@
-"""The cross-scale attention that super-resolution networks share: patches of a map are weighed, and what lies there is pasted."""
+"""The cross-scale attention of super-resolution networks: weights patches of a map and pastes the values there."""
 
 from collections.abc import Callable
 
@@ -9,38 +9,37 @@ from torch import Tensor, nn
 from psal_cli import ops
 from psal_cli.strips import Strip, strip
 
-PATCH = 3  # side of the patches that are compared
+PATCH = 3  # side of the compared patches
 SOFTMAX_SCALE = 10.0
-OVERLAP = 6.0  # by which the sum of the overlapping patches is divided, nine of them: the weights were trained with it
-FLOOR = 1e-4  # of the norm of a key
+OVERLAP = 6.0  # divisor of the sum of the nine overlapping patches; the weights were trained with it
+FLOOR = 1e-4  # lower bound of a key's norm
 
 Rows = Callable[[int, int], Tensor]  # (first row, row after the last) -> a map of those rows
 
 
 class Pasting(nn.Module):
-    """Weighs 3x3 patches of keys by their product with those of queries, and pastes what lies there. No parameters.
+    """Weights 3x3 patches of keys by their product with those of queries, and pastes the values there. No parameters.
 
-    Keys have unit norm, queries their own; all keys count, those at the border with zeros around them. PSAL weighs the k
-    nearest keys that it finds, "full" all of them.
+    Keys are normalized, queries are not; all keys count, those at the border zero-padded. PSAL weights the k nearest keys, "full"
+    all of them.
     """
 
     def __init__(self, attention: str = "psal", k: int = 8, iterations: int = 5, seed: int = 0):
-        """k, iterations, seed: of PSAL. Raises ValueError for another attention than "psal" and "full"."""
+        """k, iterations, seed: of PSAL. Raises ValueError for any attention other than "psal" and "full"."""
         super().__init__()
         if attention not in ("psal", "full"):
             raise ValueError(f"attention is {attention!r}, expected one of psal, full")
         self.attention, self.k, self.iterations, self.seed = attention, k, iterations, seed
-        self.matched: Callable[[Tensor], None] | None = None  # told of the nearest keys' places, int32 [B, 2, H, W]; of PSAL
+        self.matched: Callable[[Tensor], None] | None = None  # of PSAL: gets the nearest keys, int32 [B, 2, H, W]
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Rows, Rows]:
         """Args:
             query: [B, C, H, W]. key: [B, C, h, w].
-            value: [B, V * s^2, h, w], as `ops.aggregate` has values [B, V, s * h, s * w] of the value_scale s: rearranged once
-                for all rows.
+            value: [B, V * s^2, h, w]: the values [B, V, s * h, s * w] of `ops.aggregate` with value_scale s, rearranged once for
+                all rows.
 
         Returns:
-            Two functions of rows: one makes those of the result [B, V * s^2, rows, W], one those of the similarity of the nearest
-            key, [B, 1, rows, W].
+            Two functions of rows: the result [B, V * s^2, rows, W], and the similarity of the nearest key, [B, 1, rows, W].
         """
         key, value = (F.pad(x, (1, 1, 1, 1)) for x in (key, value))
         return (self._full if self.attention == "full" else self._psal)(query, key, value)
@@ -54,7 +53,7 @@ class Pasting(nn.Module):
         if torch.is_grad_enabled():
             similarity = ops.similarity_at(query, key, nnf, PATCH, "key_cosine")
         weight = (similarity * SOFTMAX_SCALE).softmax(1) / OVERLAP
-        # Queries, keys and the similarities of all but the nearest are not kept.
+        # Keep neither queries, keys nor similarities other than the nearest.
         value, height, nearest = value.contiguous(memory_format=torch.channels_last), query.shape[2], similarity[:, :1].clone()
 
         def rows(first: int, last: int) -> Tensor:
@@ -65,7 +64,7 @@ class Pasting(nn.Module):
         return rows, lambda first, last: nearest[:, :, first:last]
 
     def _full(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Rows, Rows]:
-        """Memory and time of some rows grow with their pixels times the keys."""
+        """Memory and time grow with the pixels of the rows times the keys."""
         query, key, value = (x.float() for x in (F.pad(query, (1, 1, 1, 1)), key, value))
         keys = F.unfold(key, PATCH)  # [B, 9 C, keys]
         keys = keys / keys.square().sum(1, keepdim=True).sqrt().clamp_min(FLOOR)

@@ -10,23 +10,23 @@ from psal_cli.networks.pasting import OVERLAP, PATCH, Pasting
 from psal_cli.networks.upscaling import ResidualBlock, enlarged, reduced
 from psal_cli.strips import Strip, strips
 
-RATIO = 2  # between the scales of the attention
+RATIO = 2  # of the scales of the attention
 MATCHED = 16  # channels of queries and keys
-PASTED = 4  # channels of features that are pasted, beside the three of the picture
-BLOCK_REACH = 2  # pixels around one on which a block depends
+PASTED = 4  # channels of pasted features, besides the three of the picture
+BLOCK_REACH = 2  # pixels: receptive field of a block
 
-StripFeatures = Callable[[Strip], Tensor]  # a strip -> what the attention pastes there, [B, C, h, W]
+StripFeatures = Callable[[Strip], Tensor]  # a strip -> the pasted features, [B, C, h, W]
 
 
 class ResidualPSAL(nn.Module):
-    """RGB in [0, 1] -> RGB `scale` times larger: the bicubic enlargement plus what the network adds.
+    """RGB in [0, 1] -> RGB `scale` times larger: bicubic interpolation plus a residual.
 
     The trunk works at the resolution of the input: a convolution, residual blocks without normalisation (EDSR, Lim et al. 2017),
-    and a convolution to 3 * scale^2 channels that are shuffled to pixels. The features of four depths are merged before it.
+    and a convolution to 3 * scale^2 channels with pixel shuffle. The features of four depths are merged before it.
 
-    After the first blocks each 3x3 patch of features looks for the k most similar ones of the picture reduced by two (PSAL across
-    scales, as in CSNLN, Mei et al. 2020). Where they are, the picture and its features are pasted at their full resolution, so
-    that a pixel sees detail of half its size; the other blocks see that beside their own features.
+    After the first blocks, the k most similar patches of the picture reduced by two are found for each 3x3 patch of features
+    (cross-scale PSAL, as in CSNLN, Mei et al. 2020). At their positions, the picture and its features are pasted at full
+    resolution, so that a pixel sees detail of half its size; the later blocks get this in addition to their own features.
     """
 
     def __init__(
@@ -45,9 +45,9 @@ class ResidualPSAL(nn.Module):
         """Args:
             scale: at least 2. features: channels of the trunk. blocks: of the trunk; before: those before the attention.
             cross: False leaves the attention out. attention: "psal" or "full". k, iterations: of PSAL.
-            kept: the dtype in which inference keeps what it needs of the whole picture.
+            kept: the dtype of whole-picture maps in inference.
 
-        Raises ValueError for a scale below 2, or blocks that leave none after the attention.
+        Raises ValueError for a scale below 2, or if no blocks are left after the attention.
         """
         super().__init__()
         if scale < 2:
@@ -64,13 +64,13 @@ class ResidualPSAL(nn.Module):
         self.cross = CrossScale(features, attention, k, iterations, kept) if cross else None
 
     def forward(self, image: Tensor, rows: int | None = None) -> Tensor:
-        """[B, 3, H, W] -> [B, 3, scale * H, scale * W], to rounding the same for any `rows`: see `parts`."""
+        """[B, 3, H, W] -> [B, 3, scale * H, scale * W], the same for any `rows` except for rounding: see `parts`."""
         return torch.cat(list(self.parts(image, rows)), 2)
 
     def parts(self, image: Tensor, rows: int | None) -> Iterator[Tensor]:
-        """Yields the rows of the result from the top down, made from so many of [B, 3, H, W] at a time, None: of all.
+        """Yields the rows of the result from top to bottom, for `rows` rows of [B, 3, H, W] at a time; None: all at once.
 
-        Only what the attention needs is ever held of the whole picture.
+        Only the maps that the attention needs are held for the whole picture.
         """
         height, width = image.shape[2:]
         pasted = self._pasted(image, rows) if self.cross else None
@@ -94,7 +94,7 @@ class ResidualPSAL(nn.Module):
         return first, second, x
 
     def _pasted(self, image: Tensor, rows: int | None) -> StripFeatures:
-        """A function from a strip to what the attention pastes there."""
+        """A function from a strip to the features pasted there."""
         assert self.cross is not None
         width = image.shape[3]
         padded = F.pad(image, (0, -width % RATIO, 0, -image.shape[2] % RATIO), mode="replicate")
@@ -112,7 +112,7 @@ class ResidualPSAL(nn.Module):
 
 
 class CrossScale(nn.Module):
-    """PSAL across scales, and what the trunk takes from it."""
+    """Cross-scale PSAL, and its input to the trunk."""
 
     def __init__(self, features: int, attention: str, k: int, iterations: int, kept: torch.dtype):
         super().__init__()
@@ -132,12 +132,13 @@ class CrossScale(nn.Module):
         return self._held(self.to_key(x))
 
     def value(self, x: Tensor, image: Tensor) -> Tensor:
-        """Features and picture of the full resolution at the places of the keys, and their mean square."""
+        """Features and picture at full resolution at the positions of the keys, and their mean square."""
         value = F.pixel_unshuffle(torch.cat([self.to_value(x), image - 0.5], 1).float(), RATIO)
         return self._held(torch.cat([value, value.square().mean(1, keepdim=True)], 1))
 
     def pasted(self, query: Tensor, key: Tensor, value: Tensor) -> StripFeatures:
-        """A function from a strip to what the k nearest keys paste, their agreement, and the similarity of the nearest."""
+        """A function from a strip to the values pasted by the k nearest keys, their agreement, and the similarity of the
+        nearest."""
         with torch.autocast(query.device.type, enabled=False):
             rows, nearest = self.pasting(query, key, value)
 
@@ -150,7 +151,7 @@ class CrossScale(nn.Module):
         return pasted_rows
 
     def forward(self, x: Tensor, pasted: Tensor) -> Tensor:
-        """What is added to the features x, [B, C, h, W]."""
+        """The residual for the features x, [B, C, h, W]."""
         added: Tensor = self.out(F.silu(self.mix(torch.cat([x, pasted.to(x.dtype)], 1))))
         return added
 

@@ -1,16 +1,17 @@
-"""A small network that sees in a grey picture what a large one recognises there."""
+"""A small network that predicts the features of a large one for a grey picture."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 WIDTHS = (24, 32, 48, 80, 112)  # channels at strides 2, 4, 8, 16 and 32
 BLOCKS = (0, 1, 2, 3, 3)  # residual blocks at each
-TOLD = 2  # the first scale whose features are told
-CHANNELS = 24  # of each scale that is told
+TOLD = 2  # the first scale whose features are returned
+CHANNELS = 24  # channels of each returned scale
 
 
 class SemanticNetwork(nn.Module):
-    """Grey -> features at strides 8, 16 and 32: those that psal_cli.verbs.colorize.semantics makes of EfficientNet-Lite0's.
+    """Grey -> features at strides 8, 16 and 32, trained to equal those of EfficientNet-Lite0 in
+    psal_cli.verbs.colorize.semantics.
 
     Residual blocks of two 3x3 convolutions, without normalization: 1.2 million parameters.
     """
@@ -32,7 +33,7 @@ class SemanticNetwork(nn.Module):
 
 
 class Block(nn.Module):
-    """x plus two 3x3 convolutions of it; at first x alone."""
+    """x plus two 3x3 convolutions of it; initially the identity."""
 
     def __init__(self, width: int):
         super().__init__()

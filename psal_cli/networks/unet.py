@@ -1,17 +1,17 @@
-"""The U-Net that sees a picture for the networks of `psal colorize`."""
+"""The U-Net inside the networks of `psal colorize`."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SMALL, NARROW = 400, 8  # pixels of a map, and of its shorter side: of those whose sums oneDNN splits among threads
-SMALL_POINTWISE = 4096  # pixels: the same of a 1x1 convolution
+SMALL, NARROW = 400, 8  # pixels of a map, and of its shorter side, up to which oneDNN splits sums among threads
+SMALL_POINTWISE = 4096  # pixels: the same for a 1x1 convolution
 
 
 class UNet(nn.Module):
     """Pairs of 3x3 convolutions down to 2^(n-1) times reduced maps, and up again (Ronneberger et al. 2015).
 
-    No normalization: what a place is does not depend on the rest of the picture.
+    No normalization, so that features do not depend on distant parts of the picture.
     """
 
     def __init__(self, inputs: int, widths: tuple[int, ...], finest: int = 0) -> None:
@@ -44,8 +44,8 @@ def pointwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
 
 
 def _through(pair: nn.Module, x: Tensor) -> Tensor:
-    """Small maps in float64: oneDNN splits their sums among threads, and float32 would round differently with each number of
-    them. Training needs no such promise, and float64 would more than double its time."""
+    """Runs small maps in float64: oneDNN splits their sums among threads, and float32 would round differently with each number of
+    them. Training does not need this, and float64 would more than double its time."""
     if torch.is_grad_enabled() or (x.shape[2] * x.shape[3] >= SMALL and min(x.shape[2:]) >= NARROW):
         return pair(x)
     for part in pair.children():

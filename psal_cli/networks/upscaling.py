@@ -1,4 +1,4 @@
-"""Super-resolution with residual blocks at the picture's own resolution, and cross-scale attention to what they lack."""
+"""Super-resolution with residual blocks at the input's resolution, and cross-scale attention to their residual error."""
 
 from collections.abc import Callable, Iterator
 from typing import TypedDict, Unpack
@@ -11,12 +11,12 @@ from psal_cli.networks.pasting import OVERLAP, PATCH, Pasting
 from psal_cli.ops import inverse_norm
 from psal_cli.strips import Strip, strips
 
-RATIOS = {2: 2, 3: 3, 4: 2}  # scale -> that between the scales of the attention
-MATCHED = 32  # channels of queries and keys, at most those of the features
-UNIT = 25.0  # what is pasted is counted in tens of grey levels, 1 / 25 of white
-DOUBT, MOST = 100.0, 8.0  # see `_across`: values as large as the error that speak for a factor of one, and the largest factor
+RATIOS = {2: 2, 3: 3, 4: 2}  # scale -> ratio of the scales of the attention
+MATCHED = 32  # the most channels of queries and keys
+UNIT = 25.0  # pasted values are in tens of grey levels, 1 / 25 of white
+DOUBT, MOST = 100.0, 8.0  # of `_across`: weight of the prior (values of the size of the error), and the largest factor
 
-StripFeatures = Callable[[Strip], tuple[Tensor, ...]]  # a strip -> what the attention pastes there, and how sure it is
+StripFeatures = Callable[[Strip], tuple[Tensor, ...]]  # a strip -> pasted values, and the evidence for them
 
 
 class PastingOptions(TypedDict, total=False):
@@ -29,22 +29,21 @@ class PastingOptions(TypedDict, total=False):
 
 
 class BranchOptions(PastingOptions, total=False):
-    """The same, and `kept`, the dtype in which maps of the whole picture are held in inference."""
+    """As `PastingOptions`, with `kept`, the dtype of whole-picture maps in inference."""
 
     kept: torch.dtype
 
 
 class UpscalingNetwork(nn.Module):
-    """RGB in [0, 1] -> RGB so many times larger: the bicubic enlargement, and what the network adds to it.
+    """RGB in [0, 1] -> RGB `scale` times larger: bicubic interpolation plus a residual.
 
     The trunk is a convolution, residual blocks without normalisation (EDSR, Lim et al. 2017), and a convolution to 3 * scale^2
-    channels that are shuffled to pixels: all of it works at the resolution of the input.
+    channels with pixel shuffle, all at the resolution of the input.
 
-    The cross-scale attention is that of CSNLN (Mei et al. 2020) as to queries, keys and what is pasted, with other values. The
-    trunk enlarges the picture reduced by two (x3: by three) as well: there it can be seen what it lacks. For each 3x3 patch of
-    features the patches of the reduced picture that are like it are found, and what the trunk lacked there is pasted, twice
-    (three times) as large, and added as far as a few convolutions think it true here. Those know what holds of pictures in
-    general; how much more, or less, of this one is tried on the reduced picture first, whose truth is known.
+    The cross-scale attention follows CSNLN (Mei et al. 2020) with other values. The trunk also enlarges the picture reduced by
+    two (x3: by three), where its error is known. For each 3x3 patch of features, similar patches of the reduced picture are
+    found, and the trunk's error there is pasted, twice (three times) as large. A few convolutions decide how much of it to add.
+    They are trained on pictures in general; a factor for this picture is fitted on the reduced one first, whose truth is known.
     """
 
     def __init__(
@@ -59,8 +58,8 @@ class UpscalingNetwork(nn.Module):
     ):
         """Args:
             before: blocks after which features are compared.
-            cross: False leaves the attention out. attention: arguments of `Pasting`, and `kept`, the dtype to which all that is
-                held of a whole picture is rounded in inference.
+            cross: False leaves the attention out. attention: arguments of `Pasting`, and `kept`, the dtype of whole-picture maps
+                in inference.
 
         Raises ValueError for a scale other than 2, 3, 4.
         """
@@ -68,7 +67,7 @@ class UpscalingNetwork(nn.Module):
         if scale not in RATIOS:
             raise ValueError(f"scale is {scale}, expected one of {', '.join(map(str, RATIOS))}")
         self.scale, self.before, self.ratio = scale, before, RATIOS[scale]
-        self.halo = 2 * blocks + 6  # rows around a strip on which what is made of it depends, at most
+        self.halo = 2 * blocks + 6  # the most rows around a strip that its result depends on
         self.head = nn.Conv2d(3, features, 3, padding=1)
         self.body = nn.ModuleList(ResidualBlock(features) for _ in range(blocks))
         self.last = nn.Conv2d(features, features, 3, padding=1)
@@ -76,18 +75,18 @@ class UpscalingNetwork(nn.Module):
         self.cross = Branch(features, RATIOS[scale], **attention) if cross else None
 
     def forward(self, image: Tensor, rows: int | None = None) -> Tensor:
-        """[B, 3, H, W] -> [B, 3, scale * H, scale * W], to rounding the same for any `rows`: see `parts`."""
+        """[B, 3, H, W] -> [B, 3, scale * H, scale * W], the same for any `rows` except for rounding: see `parts`."""
         return torch.cat(list(self.parts(image, rows)), 2)
 
     def parts(self, image: Tensor, rows: int | None) -> Iterator[Tensor]:
-        """Yields the rows of the result from the top down, made from so many of [B, 3, H, W] at a time, None: of all.
+        """Yields the rows of the result from top to bottom, for `rows` rows of [B, 3, H, W] at a time; None: all at once.
 
-        Only what the attention needs is ever held of the whole picture.
+        Only the maps that the attention needs are held for the whole picture.
         """
         height, width = image.shape[2:]
         cross, across = self.cross, None
         factor: Tensor | float = 1
-        if cross:  # for it alone is the picture continued: the convolutions know borders, not what would be made up there
+        if cross:  # only the attention needs padding: the convolutions were trained with real borders
             multiple = cross.ratio**2
             padded = F.pad(image, (0, -width % multiple, 0, -height % multiple), mode="replicate")
             across, factor = self._across(cross, padded, rows, tried=not self.training)
@@ -103,10 +102,10 @@ class UpscalingNetwork(nn.Module):
     def _across(
         self, cross: "Branch", image: Tensor, rows: int | None, tried: bool
     ) -> tuple[Callable[[Strip], tuple[Tensor, ...]], Tensor | float]:
-        """A function from a strip to what the attention pastes there, and the factor of its contribution, [B, 1, 1, 1].
+        """A function from a strip to the pasted values, and the factor of their contribution, [B, 1, 1, 1].
 
-        tried: the factor is fitted on the reduced picture, whose truth is known, by least squares with a prior at one; otherwise
-        it is one.
+        tried: fit the factor on the reduced picture, whose truth is known, by least squares with a prior at one; otherwise it is
+            one.
         """
         ratio = cross.ratio
         small = reduced(image, ratio)
@@ -148,7 +147,7 @@ class UpscalingNetwork(nn.Module):
 
 
 class Branch(nn.Module):
-    """The cross-scale attention, and what becomes of what it pastes."""
+    """The cross-scale attention, and the convolutions that filter its result."""
 
     def __init__(self, features: int, ratio: int, *, kept: torch.dtype = torch.float32, **attention: Unpack[PastingOptions]):
         super().__init__()
@@ -166,7 +165,7 @@ class Branch(nn.Module):
         return self._held(self.conv_match_2(x))
 
     def value(self, lacking: Tensor) -> Tensor:
-        """What the trunk lacks, [B, 3, ratio * h, ratio * w] -> the same in tens of grey levels, and its mean square."""
+        """The trunk's error, [B, 3, ratio * h, ratio * w] -> the same in tens of grey levels, and its mean square."""
         value = F.pixel_unshuffle(lacking * UNIT, self.ratio)
         return self._held(torch.cat([value, value.square().mean(1, keepdim=True)], 1))
 
@@ -174,8 +173,8 @@ class Branch(nn.Module):
         return x if torch.is_grad_enabled() else x.to(self.rounded_to)
 
     def across(self, query: Tensor, key: Tensor, value: Tensor) -> StripFeatures:
-        """A function from a strip to what is pasted, [B, 3 * ratio^2, h, W], and the evidence for it, [B, 3, h, W]: how far the
-        pasted patches agree, from 0 to 1, the cosine of query and nearest key, and the logarithm of the pasted energy."""
+        """A function from a strip to the pasted values, [B, 3 * ratio^2, h, W], and the evidence for them, [B, 3, h, W]: the
+        agreement of the pasted patches, 0 to 1, the cosine of query and nearest key, and the logarithm of the pasted energy."""
         rows, similarity = self.pasting(query, key, value)
         length = inverse_norm(query, PATCH)
 
@@ -189,9 +188,9 @@ class Branch(nn.Module):
         return pasted_rows
 
     def forward(self, x: Tensor, pasted: Tensor, evidence: Tensor) -> Tensor:
-        """What is added, [B, 3, ratio * h, ratio * W], to the enlargement reduced to that size.
+        """The correction, [B, 3, ratio * h, ratio * W], of the enlargement at that size.
 
-        x: the features before the last convolution, [B, C, h, W]. pasted, evidence: what `across` gives.
+        x: the features before the last convolution, [B, C, h, W]. pasted, evidence: from `across`.
         """
         true = self.second(F.relu(self.first(torch.cat([x, evidence], 1)), inplace=True)).sigmoid()  # from 0 to 1
         return F.pixel_shuffle(true * pasted, self.ratio) / UNIT
@@ -210,11 +209,11 @@ class ResidualBlock(nn.Module):
 
 
 def enlarged(image: Tensor, scale: int) -> Tensor:
-    """[B, C, H, W] -> [B, C, scale * H, scale * W] by the cubic kernel of a = -1/2 (Keys 1981)."""
+    """[B, C, H, W] -> [B, C, scale * H, scale * W] with the cubic kernel of a = -1/2 (Keys 1981)."""
     if scale == 1:
         return image
     size = image.shape[2] * scale, image.shape[3] * scale
-    return F.interpolate(image, size, mode="bicubic", antialias=True)  # without antialias torch's a is -3/4
+    return F.interpolate(image, size, mode="bicubic", antialias=True)  # without antialiasing, torch uses a = -3/4
 
 
 def reduced(image: Tensor, factor: int) -> Tensor:

@@ -1,1 +1,1 @@
-"""What the verbs share of PatchMatch editing."""
+"""Building blocks of PatchMatch editing that the verbs share."""

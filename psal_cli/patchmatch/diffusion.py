@@ -1,17 +1,17 @@
-"""Colours that diffuse into a hole: nearly the harmonic fill, at the cost of a few passes over the picture."""
+"""Diffuses colours into a hole: approximately the harmonic fill, in a few passes over the picture."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SWEEPS = 12  # of Jacobi's method at each level
+SWEEPS = 12  # iterations of Jacobi's method per level
 
 
 def diffused(image: Tensor, mask: Tensor) -> Tensor:
-    """[B, C, H, W]: the picture, in the hole a solution of Laplace's equation, from the coarsest level down (cascadic multigrid).
+    """[B, C, H, W]: the picture with the hole filled by an approximate solution of Laplace's equation (cascadic multigrid).
 
     Args:
-        image: [B, C, H, W], zero in the hole. mask: float [B, 1, H, W], 1 = hole. Where all is hole, all is zero.
+        image: [B, C, H, W], zero in the hole. mask: float [B, 1, H, W], 1 = hole. If everything is hole, the result is zero.
     """
     known = 1 - mask
     if not mask.any():
@@ -19,7 +19,7 @@ def diffused(image: Tensor, mask: Tensor) -> Tensor:
     if min(image.shape[2:]) == 1:
         return image + mask * image.sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True).clamp_min(1)
     share = F.avg_pool2d(known, 2, ceil_mode=True)
-    small = F.avg_pool2d(image, 2, ceil_mode=True) / share.clamp_min(1e-6)  # the mean of what is known
+    small = F.avg_pool2d(image, 2, ceil_mode=True) / share.clamp_min(1e-6)  # the mean of the known pixels
     small = diffused(small * (share > 0), (share == 0).to(mask))
     out = _doubled(_doubled(small, 2), 3)[..., : image.shape[2], : image.shape[3]]
     out = torch.where(mask > 0, out, image)
@@ -31,7 +31,7 @@ def diffused(image: Tensor, mask: Tensor) -> Tensor:
 
 
 def _doubled(x: Tensor, axis: int) -> Tensor:
-    """Bilinear; F.interpolate rounds by how its work is shared among threads."""
+    """Bilinear upsampling by 2; the rounding of F.interpolate depends on the number of threads."""
     size = x.shape[axis]
     before = torch.cat([x.narrow(axis, 0, 1), x.narrow(axis, 0, size - 1)], axis)
     after = torch.cat([x.narrow(axis, 1, size - 1), x.narrow(axis, size - 1, 1)], axis)

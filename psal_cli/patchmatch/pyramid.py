@@ -1,7 +1,7 @@
 """Pyramids of pictures with holes, and fields carried from one level to the next.
 
 Feature maps here are float32 [1, C, H, W] in torch.channels_last memory, so that the engine reads them without a copy.
-They are many times larger than the picture's own pixels, so each is made only when it is wanted, a strip of rows at a time.
+They are many times larger than the picture, so each is computed on demand, in strips of rows.
 """
 
 from typing import Protocol, runtime_checkable
@@ -16,17 +16,17 @@ from psal_cli.patchmatch.diffusion import diffused
 from psal_cli.patchmatch.regions import Box, Region, part_boxes, windows
 from psal_cli.strips import rows_within, strips
 
-# Of the texture features beside the colours. Newson et al. 2017 have sqrt(50); a vote is a mean and so smoother than its
-# sources, and with less weight than this on gradients the search takes smooth patches for textured ones.
+# Weight of the texture features relative to colours. Newson et al. 2017 use sqrt(50). A vote is a mean and so smoother than its
+# sources; with less weight on gradients, the search mistakes smooth patches for textured ones.
 TEXTURE_WEIGHT = 20.0
 TEXTURES = 2  # channels
-GUIDE_BLUR = 1.0  # of what is expected: standard deviation, pixels of its level
-GUIDE_WEIGHT = 0.7  # of expected texture and colours beside what is seen
-# Of the texture that is expected to what is around the hole: a search by distance takes the smoother of two patches, and a seam
-# that is removed takes gradients with it. (More keeps more texture, and is further from the truth.)
+GUIDE_BLUR = 1.0  # standard deviation of the blur of expectations, in pixels of the level
+GUIDE_WEIGHT = 0.7  # weight of expected texture and colours relative to known ones
+# Expected texture relative to the surroundings of the hole: a search by distance prefers the smoother of two patches, and
+# removing a seam removes gradients. (More keeps more texture, but is further from the truth.)
 EXPECTED_TEXTURE = 2.25
-FAINT = 0.1  # texture: less than this is none
-STRIP = 1 << 18  # pixels: what is worked on at a time is a few MB
+FAINT = 0.1  # texture below this counts as none
+STRIP = 1 << 18  # pixels processed at a time: a few MB
 
 
 Floats = npt.NDArray[np.float32]
@@ -34,13 +34,13 @@ Floats = npt.NDArray[np.float32]
 
 @runtime_checkable
 class Guide(Protocol):
-    """Describes places, known and hidden alike, so that a search finds what belongs in a hole.
+    """Describes known and hidden pixels, so that the search finds what belongs in a hole.
 
     Attributes:
-        radius: pixels. It is asked at the finest level at which the hole's inner radius is not larger.
-        reach: pixels around the hole that it describes: what it costs follows from the hole, not from the picture.
-        features: how many it gives to each place, about.
-        cost: nanoseconds of one CPU core for each place, about.
+        radius: pixels. It is applied at the finest level at which the hole's inner radius is at most this.
+        reach: pixels around the hole that it describes, so that its cost depends on the hole, not on the picture.
+        features: approximate number of features per pixel.
+        cost: approximate nanoseconds of one CPU core per pixel.
     """
 
     radius: float
@@ -49,12 +49,12 @@ class Guide(Protocol):
     cost: float
 
     def __call__(self, known: Floats, hole: Region) -> Floats:
-        """float32 [H, W, F], compared by squared distance beside the colours: of what is known of a picture, float32 [H, W, C],
-        zero in the hole, and the hole, bool [H, W]."""
+        """(known pixels float32 [H, W, C], zero in the hole; hole bool [H, W]) -> features float32 [H, W, F], compared by squared
+        distance in addition to the colours."""
 
 
 def floats(pixels: np.ndarray) -> Floats:
-    """uint8 or uint16 pixels as float32 in [0, 1]; float32 ones as they are, a copy."""
+    """uint8 or uint16 pixels as float32 in [0, 1]; a copy of float32 ones."""
     out: Floats = pixels.astype(np.float32)
     if pixels.dtype.kind == "u":
         np.divide(out, np.iinfo(pixels.dtype).max, out=out)
@@ -64,52 +64,52 @@ def floats(pixels: np.ndarray) -> Floats:
 class Pyramid:
     """A picture with holes at several resolutions, 0 the finest.
 
-    A coarse pixel is the mean of its four pixels; it belongs to the hole when any of them does, so that what lies in the
-    hole never reaches a known pixel. Texture features are the mean absolute gradients of the finest level under each
-    coarse pixel: what a coarse level could not see otherwise (Newson et al. 2017).
+    A coarse pixel is the mean of four pixels; it belongs to the hole if any of them does, so that values in the hole never reach
+    a known pixel. Texture features are the mean absolute gradients of the finest level under each coarse pixel, which a coarse
+    level cannot see otherwise (Newson et al. 2017).
     """
 
     def __init__(self, pixels: np.ndarray, holes: list[Region]):
-        """pixels: [H, W, C], what `floats` takes; holes: bool [H, W] of each level, halved (`halve_mask`)."""
+        """pixels: [H, W, C], as `floats` takes; holes: bool [H, W] of each level, halved (`halve_mask`)."""
         self.pixels, self.holes = pixels, holes
-        self.weights = [TEXTURE_WEIGHT] * len(holes)  # of the texture features of each level, see `texture.weigh`
-        self.coarse: dict[int, Floats] = {}  # the coarser levels
-        self.guides: dict[int, Floats] = {}  # of the levels that have one
+        self.weights = [TEXTURE_WEIGHT] * len(holes)  # weight of the texture features of each level, see `texture.weigh`
+        self.coarse: dict[int, Floats] = {}  # pixels of the coarser levels
+        self.guides: dict[int, Floats] = {}  # guides of the levels that have one
         for number in range(1, len(holes)):
             self.coarse[number] = self._halved(number)
 
     def keep(self, level: int, box: Box) -> None:
-        """Cuts a level but the finest one to a box of it, and the coarser ones to what it covers there: its corner is a multiple
-        of what they are smaller by, and so are its sides, or it ends with the level."""
-        for number in range(max(level, 1), len(self.holes)):  # the finest one is never cut
+        """Crops a level other than the finest to a box, and the coarser ones to the same area: the corner and sides of the box
+        must be multiples of their reduction, except at the end of the level."""
+        for number in range(max(level, 1), len(self.holes)):  # the finest one is never cropped
             view = np.s_[box[0] : box[1], box[2] : box[3]]
             self.coarse[number] = np.ascontiguousarray(self.coarse[number][view])
             self.holes[number] = np.ascontiguousarray(self.holes[number][view])
             box = halved_box(box)
 
     def guide(self, level: int, guide: Guide) -> None:
-        """Lets the search of a level and of the coarser ones compare what a guide says, and as much texture in the hole as around
-        it. Further from the hole than its reach a guide says nothing: 0."""
+        """Makes the search of a level and the coarser ones compare the guide's features, and expect as much texture in the hole
+        as around it. Beyond the guide's reach its features are 0."""
         hole, colours = self.holes[level], self.pixels.shape[2]
         known = self._known(level, 0, len(hole))
         maps: Floats | None = None
         for top, bottom, left, right in guided_windows(hole, guide.reach):
             view = np.s_[top:bottom, left:right]
             seen, inside = np.ascontiguousarray(known[view]), hole[view]
-            # Without texture smooth patches would fit best: what is expected of colours deep in a hole has none of its own.
+            # Without texture, smooth patches would fit best: expected colours deep in a hole have none.
             texture = GUIDE_WEIGHT * blurred(_expected_texture(seen[..., colours:], inside))
-            features = guide(seen[..., :colours].clip(0, 1), inside)  # what its network was trained on
+            features = guide(seen[..., :colours].clip(0, 1), inside)  # what the guide's network was trained on
             if maps is None:
                 maps = np.zeros((*hole.shape, TEXTURES + features.shape[2]), np.float32)
             np.concatenate([texture, features], 2, out=maps[view])
-        assert maps is not None  # there is a hole
+        assert maps is not None  # the hole is not empty
         self.guides[level] = maps
         for number in range(level + 1, len(self.holes)):
             self.guides[number] = _halve(self.guides[number - 1])
 
     def features(self, number: int, energy: bool = False) -> Tensor:
-        """float32 [1, C + 2, H, W] of a level: colours, then texture; zero in the hole. Where there is a guide, expected texture
-        and its features follow. With `energy` the sums of squares of both, each a channel, are last."""
+        """float32 [1, C + 2, H, W] of a level: colours, then texture; zero in the hole. With a guide, expected texture and its
+        features follow. With `energy`, the sums of squares of both follow, a channel each."""
         known, guide, share = self.coarse.get(number), self.guides.get(number), self.weights[number] / TEXTURE_WEIGHT
         if known is None or guide is not None or energy or share != 1:
             height, width = self.holes[number].shape
@@ -119,7 +119,7 @@ class Pyramid:
             for top, bottom, *_ in strips(height, rows_within(STRIP, width)):
                 parts = [self._known(number, top, bottom)] + ([] if guide is None else [guide[top:bottom]])
                 np.concatenate(parts, 2, out=known[top:bottom, :, : sum(maps)])
-                # The texture that is seen is last of its part, the one that is expected follows at once.
+                # Known texture is the last part of the first group; expected texture follows directly.
                 known[top:bottom, :, seen - TEXTURES : seen + TEXTURES * (len(maps) - 1)] *= share
                 parts = np.split(known[top:bottom, :, : sum(maps)], [seen] * (len(maps) - 1), 2)
                 if energy:
@@ -128,7 +128,7 @@ class Pyramid:
         return _maps(known)
 
     def drop(self, number: int) -> None:
-        """Frees what is kept of a level."""
+        """Frees the cached features of a level."""
         self.coarse.pop(number, None)
         self.guides.pop(number, None)
 
@@ -136,7 +136,7 @@ class Pyramid:
         """[bottom - top, W, C + 2]: rows of a level, zero in the hole."""
         if number:
             return self.coarse[number][top:bottom]
-        hole = self.holes[0][top : bottom + 1]  # a row more, where there is one: the gradients of the last row need it
+        hole = self.holes[0][top : bottom + 1]  # one more row, if there is one, for the gradients of the last row
         picture = floats(self.pixels[top : bottom + 1])
         known = np.concatenate([picture, _gradients(picture, hole)], axis=2)[: bottom - top]
         known[hole[: bottom - top]] = 0
@@ -156,17 +156,17 @@ class Pyramid:
 
 
 def guided_windows(hole: Region, reach: int) -> list[Box]:
-    """The windows of a level that a guide of some reach sees around a hole, bool [H, W]."""
+    """The windows of a level around a hole, bool [H, W], that a guide with this reach sees."""
     return windows((hole.shape[0], hole.shape[1]), part_boxes(hole, 1), reach)
 
 
 def blurred(maps: Floats) -> Floats:
-    """[H, W, C], blurred as much as the expectation in the hole is."""
+    """[H, W, C], blurred as much as the expectation in the hole."""
     return np.asarray(cv2.GaussianBlur(maps, (0, 0), GUIDE_BLUR), np.float32).reshape(maps.shape)
 
 
 def _expected_texture(texture: Floats, hole: Region) -> Floats:
-    """[H, W, 2]: texture features, zero in a hole, bool [H, W], with what is around it there: the logarithms of their local means
+    """[H, W, 2]: fills the hole, bool [H, W], of texture features from its surroundings: the logarithms of their local means
     diffuse into it, so that an edge beside a hole does not roughen all of it."""
     share = cv2.GaussianBlur((~hole).astype(np.float32), (0, 0), GUIDE_BLUR)[..., None]
     means = cv2.GaussianBlur(np.ascontiguousarray(texture), (0, 0), GUIDE_BLUR) / np.maximum(share, 1e-3)
@@ -181,7 +181,7 @@ def _maps(known: Floats) -> Tensor:
 
 
 def _halve(picture: Floats) -> Floats:
-    """[H, W, C] -> [ceil(H / 2), ceil(W / 2), C]: means of 2x2 pixels, the last row and column repeated where odd."""
+    """[H, W, C] -> [ceil(H / 2), ceil(W / 2), C]: means of 2x2 pixels, the last row and column repeated if odd."""
     height, width, channels = picture.shape
     picture = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
     out = np.empty((picture.shape[0] // 2, picture.shape[1] // 2, channels), np.float32)
@@ -190,12 +190,12 @@ def _halve(picture: Floats) -> Floats:
 
 
 def halved_box(box: Box) -> Box:
-    """A box of a level, its corner even -> what it covers of the next coarser one."""
+    """A box of a level, with an even corner -> the same area of the next coarser one."""
     return box[0] // 2, -(-box[1] // 2), box[2] // 2, -(-box[3] // 2)
 
 
 def halve_mask(mask: Region) -> Region:
-    """bool [H, W] -> bool [ceil(H / 2), ceil(W / 2)]: True where any of the four pixels is."""
+    """bool [H, W] -> bool [ceil(H / 2), ceil(W / 2)]: True if any of the four pixels is."""
     rows = mask[::2].copy()
     rows[: len(mask) // 2] |= mask[1::2]
     out = rows[:, ::2].copy()
@@ -221,14 +221,14 @@ def _gradients(picture: Floats, unknown: Region) -> Floats:
 def upsample_field(
     nnf: Tensor, similarity: Tensor, box: Box, coarse_box: Box, size: tuple[int, int], margin: int, scale: int = 2
 ) -> tuple[Tensor, Tensor]:
-    """A coarse field at a finer resolution: each match keeps its place inside its coarse pixel, and its similarity; around the
-    field it goes on as at its border.
+    """Upsamples a coarse field: each match keeps its position inside its coarse pixel, and its similarity. Outside, the field is
+    extrapolated from its border.
 
     Args:
         nnf: int32 [1, 1, 2, h, w] and similarity: float32 [1, 1, h, w], the field of the crop coarse_box of the coarser level.
         box: (top, bottom, left, right) of the crop at the finer level.
-        size: (Hk, Wk) of the finer key; margin: matches are kept so far from its border.
-        scale: between the levels; 1 to go on around a field alone.
+        size: (Hk, Wk) of the finer key; margin: the least distance of matches from its border.
+        scale: between the levels; 1 only extrapolates the field.
     """
     fine, shift = nnf, []
     for axis, (first, last) in enumerate(zip(box[::2], box[1::2], strict=True)):

@@ -23,13 +23,13 @@ def area(box: Box) -> int:
 
 
 def grown(box: Box, by: int, size: tuple[int, int]) -> Box:
-    """The box with a margin on all sides, as far as the picture of `size` (height, width) goes."""
+    """The box with a margin on all sides, clipped to the picture of `size` (height, width)."""
     top, bottom, left, right = box
     return max(top - by, 0), min(bottom + by, size[0]), max(left - by, 0), min(right + by, size[1])
 
 
 def part_boxes(hole: Region, patch_size: int) -> list[Box]:
-    """Boxes around all patches that touch a hole, bool [H, W], with a margin for those patches; no two overlap."""
+    """Disjoint boxes around all patches that touch a hole, bool [H, W], with a margin for those patches."""
     radius = patch_size // 2
     whole = grown(bounds(hole), radius, hole.shape)
     queries = touched(crop(hole, whole), patch_size).view(np.uint8)
@@ -43,15 +43,15 @@ def part_boxes(hole: Region, patch_size: int) -> list[Box]:
 
 
 def windows(size: tuple[int, int], boxes: list[Box], reach: int | None) -> list[Box]:
-    """The windows of a picture of `size` (height, width) that reach so far around the boxes, united where they overlap; with
-    None the whole picture."""
+    """The windows that extend the boxes by `reach` in a picture of `size` (height, width), merged if they overlap; None: the
+    whole picture."""
     if reach is None:
         return [(0, size[0], 0, size[1])]
     return merged([grown(box, reach, size) for box in boxes])
 
 
 def merged(boxes: list[Box]) -> list[Box]:
-    """Unites overlapping boxes until none overlap."""
+    """Merges overlapping boxes until none overlap."""
     out = np.empty((len(boxes), 4), int)
     count = 0
     for box in boxes:
@@ -74,7 +74,7 @@ def inner_radius(hole: Region) -> float:
     return float(depth(crop(hole, bounds(hole))).max())
 
 
-# OpenCV crashes where it cannot allocate what it returns: here and elsewhere it is given the place for it.
+# OpenCV crashes if it cannot allocate its result, so here and elsewhere it gets an output array.
 def touched(hole: Region, patch_size: int) -> Region:
     """bool [H, W]: the centres of the patches that touch a hole, bool [H, W]."""
     out = np.empty(hole.shape, np.uint8)
@@ -83,7 +83,8 @@ def touched(hole: Region, patch_size: int) -> Region:
 
 
 def depth(hole: Region) -> npt.NDArray[np.float32]:
-    """float32 [H, W]: the distance of each pixel of a hole, bool [H, W], to its edge, which the picture's is too; 0 outside."""
+    """float32 [H, W]: the distance of each pixel of a hole, bool [H, W], to its edge, including the border of the picture; 0
+    outside."""
     inside = np.pad(hole.astype(np.uint8), 1)
     out = np.empty(inside.shape, np.float32)
     cv2.distanceTransform(inside, cv2.DIST_L2, 3, out)

@@ -1,7 +1,7 @@
-"""Pictures made of the patches of another one: the estimate at one level of a pyramid, and how it is improved.
+"""Synthesis from patches: the estimate at one level of a pyramid, and its optimization.
 
-Minimised is the sum, over the patches of the estimate, of their squared distance to the nearest patch of the key, by search and
-weighted vote in turn (Kwatra et al. 2005, section 3; Wexler et al. 2007): holes in `completion`, whole pictures in `generate`.
+The sum of squared distances of the estimate's patches to the nearest patch of the key is minimised by alternating search and
+weighted vote (Kwatra et al. 2005, section 3; Wexler et al. 2007), for holes in `completion` and whole pictures in `generate`.
 """
 
 from abc import ABC, abstractmethod
@@ -14,13 +14,13 @@ from torch import Tensor
 
 from psal_cli import ops
 
-SETTLED = 0.01  # of the matches: when fewer change in a round, it was the last
+SETTLED = 0.01  # of the matches: the loop ends if fewer change in a round
 
 
 @dataclass
 class Key:
-    """What one level is made from. features: [1, C, H, W]; channels: of them, of what is estimated: those after them are known
-    everywhere; valid: the centres of patches that may be copied, None for all."""
+    """The source of a level. features: [1, C, H, W]; channels: the estimated ones, the others are known everywhere; valid: the
+    centres of patches that may be copied, None for all."""
 
     features: Tensor
     channels: int
@@ -31,32 +31,32 @@ class Key:
 class Estimate(ABC):
     """A picture, or a part of one, at one level."""
 
-    unknown: Tensor  # bool [h, w], what is to be made
-    queries: Tensor  # bool [1, h, w], centres of the patches that are compared
+    unknown: Tensor  # bool [h, w], the pixels to estimate
+    queries: Tensor  # bool [1, h, w], centres of the compared patches
     features: Tensor = None  # type: ignore[assignment]  # [1, C, h, w], the current estimate, set when a level begins
     nnf: Tensor = None  # type: ignore[assignment]  # int32 [1, 1, 2, h, w], there from the first search or match on
     similarity: Tensor = None  # type: ignore[assignment]  # float32 [1, 1, h, w], as nnf
 
     @abstractmethod
     def logits(self) -> Tensor:
-        """[1, 1, h, w]: how much each patch has to say, -inf where there is none."""
+        """[1, 1, h, w]: the logits of the patches in the vote, -inf where there is none."""
 
     def at_queries(self, values: Tensor) -> np.ndarray:
         """The values [1, 1, h, w] at the queries, copied to [n]. (torch would list their indices, 32 bytes each.)"""
         return np.asarray(values.numpy()[self.queries[:, None].numpy()])
 
     def match(self, nnf: Tensor, similarity: Tensor) -> None:
-        """Takes a field, [1, 1, 2, h, w] and [1, 1, h, w], as far as there are queries, in place."""
+        """Sets the field, [1, 1, 2, h, w] and [1, 1, h, w], at the queries, in place."""
         outside = ~self.queries[:, None]
         self.nnf, self.similarity = nnf.masked_fill_(outside[:, :, None], -1), similarity.masked_fill_(outside, -torch.inf)
 
     def vote(self, key: Key, patch_size: int) -> None:
-        """Each unknown pixel becomes the weighted mean of what the patches over it paste there."""
+        """Sets each unknown pixel to the weighted mean of what the patches over it paste there."""
         pasted = ops.aggregate(key.features, self.nnf, self.logits(), patch_size, softmax=True)
         put(self.features[:, : key.channels], pasted[:, : key.channels], self.unknown)
 
     def settle(self, key: Key, patch_size: int) -> None:  # noqa: B027  # not abstract: most have nothing to do
-        """Called after each search."""
+        """Hook after each search."""
 
     def alternate(
         self,
@@ -67,7 +67,7 @@ class Estimate(ABC):
         iterations: int = 2,
         searched: Callable[[], None] | None = None,
     ) -> None:
-        """Alternates search and vote until hardly a match changes; ends with a search. The first search starts from the existing
+        """Alternates search and vote until few matches change; ends with a search. The first search starts from the existing
         field, or from a random one. iterations: of each search; searched: called after each.
         """
         for number in range(rounds):
@@ -86,7 +86,8 @@ class Estimate(ABC):
 
 
 def third_quartile(values: np.ndarray) -> np.float32:
-    """Of float32 values, which are reordered; between two of them their weighted mean. (torch.quantile takes 16 million.)"""
+    """The third quartile of float32 values, with linear interpolation. Reorders them. (torch.quantile is limited to 16
+    million.)"""
     rank = np.float32(0.75) * np.float32(len(values) - 1)
     low, high = int(rank), min(int(np.ceil(rank)), len(values) - 1)
     values.partition([low, high])
@@ -94,5 +95,5 @@ def third_quartile(values: np.ndarray) -> np.float32:
 
 
 def put(features: Tensor, new: Tensor, where: Tensor) -> None:
-    """features[:, :, where] = new[:, :, where], without a copy of either."""
+    """features[:, :, where] = new[:, :, where], without copies."""
     np.copyto(features[0].permute(1, 2, 0).numpy(), new[0].permute(1, 2, 0).numpy(), where=where.numpy()[..., None])

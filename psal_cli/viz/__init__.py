@@ -1,1 +1,1 @@
-"""Pictures about a result: match fields, comparisons, contact sheets."""
+"""Pictures that explain results: match fields, comparisons, contact sheets."""

@@ -7,12 +7,12 @@ import numpy as np
 from psal_cli.image import Picture
 from psal_cli.patchmatch.regions import Box, Region, bounds, crop, grown
 
-MARGIN = 0.5  # of the longer side of the hole
-LEAST = 32  # pixels of margin
+MARGIN = 0.5  # margin relative to the longer side of the hole
+LEAST = 32  # the least margin in pixels
 
 
 def around(hole: Region) -> Box:
-    """The box around a hole, bool [H, W], with a margin that shows what it lies in; the whole picture where there is none."""
+    """The box around a hole, bool [H, W], with a margin of its surroundings; the whole picture if the hole is empty."""
     height, width = hole.shape
     if not hole.any():
         return 0, height, 0, width
@@ -21,7 +21,7 @@ def around(hole: Region) -> Box:
 
 
 def cut_out(picture: Picture, box: Box) -> Picture:
-    """A part of a picture, as a copy, so that the rest need not stay in memory."""
+    """A copy of a part of a picture, so that the rest can be freed."""
     top, bottom, left, right = box
     alpha = None if picture.alpha is None else crop(picture.alpha, box).copy()
     return replace(picture, pixels=np.ascontiguousarray(picture.pixels[top:bottom, left:right]).copy(), alpha=alpha)

@@ -1,4 +1,4 @@
-"""Pictures about a result: the field as colours, and before, mask and after side by side."""
+"""Draws pictures that explain a result: the field as colours; input, mask and result side by side."""
 
 from collections.abc import Callable, Sequence
 from math import ceil
@@ -14,23 +14,22 @@ from psal_cli.strips import strips
 
 PANEL = 1200  # the longest side of one panel, pixels
 GAP = 8
-TILE = 400  # the longest side of a picture on a contact sheet, pixels, at most
+TILE = 400  # the longest side of a picture on a contact sheet, pixels
 SHEET = 40_000_000  # pixels of a contact sheet
 BAND = 256  # rows
 LETTER = 16  # pixels: the height of a label
-MARGIN = 4  # pixels around a part that is enlarged
+MARGIN = 4  # pixels around an enlarged part
 DIMMED = 0.35
 RED = np.array([255, 0, 0], np.uint8)
-ARROWS = 18  # along the longer side
-TIP = 6  # pixels of an arrow's head for each of its width
+ARROWS = 18  # arrows along the longer side
+TIP = 6  # length of an arrow's head relative to its width
 
 
 def side_by_side(before: Picture, after: Picture, mask: np.ndarray | None = None, references: Sequence[Picture] = ()) -> Picture:
-    """Input, input with the mask (bool [H, W]) in red, references and result, each at most 1200 pixels long, on white.
-
-    In the colours of the result's profile; panels of pictures with another one are brought to sRGB.
+    """Input, input with the mask (bool [H, W]) in red, references and result, each at most 1200 pixels long, on white. The sheet
+    has the result's profile; panels with another one are converted to sRGB.
     """
-    icc = after.metadata.icc if after.pixels.shape[2] == 3 else None  # a grey profile does not fit the red
+    icc = after.metadata.icc if after.pixels.shape[2] == 3 else None  # a grey profile does not fit the red mask
     first, last = (_panel(picture, after.metadata.icc) for picture in (before, after))
     panels = [first]
     if mask is not None:
@@ -43,7 +42,7 @@ def side_by_side(before: Picture, after: Picture, mask: np.ndarray | None = None
 
 
 def enlarged_side_by_side(before: Picture, after: Picture) -> Picture:
-    """The middle of a picture enlarged by the cubic kernel, and of the result, pixel by pixel, at most 1200 of them, on white."""
+    """The middle of the bicubic enlargement and of the result, side by side, at most 1200 pixels long, on white."""
     down, across = (new / old for new, old in zip(after.pixels.shape[:2], before.pixels.shape[:2], strict=True))
     rows, columns = (_middle(side, PANEL) for side in after.pixels.shape[:2])
     top, left = (max(int(part.start / scale) - MARGIN, 0) for part, scale in ((rows, down), (columns, across)))
@@ -58,9 +57,8 @@ def enlarged_side_by_side(before: Picture, after: Picture) -> Picture:
 
 
 def contact_sheet(rows: Sequence[Sequence[Callable[[], Picture]]], labels: Sequence[Sequence[str]] = ()) -> Picture:
-    """Small copies of pictures, a row for each of `rows`, in sRGB on white; a single row is broken into a square.
-
-    rows: what reads each picture; one at a time is in memory. labels: what is written below each picture, default nothing.
+    """Thumbnails, a row for each of `rows`, in sRGB on white; a single row is broken into a square. rows: functions that read the
+    pictures, one in memory at a time. labels: text below each picture, default none.
     """
     if len(rows) == 1:
         columns = ceil(len(rows[0]) ** 0.5)
@@ -75,7 +73,7 @@ def contact_sheet(rows: Sequence[Sequence[Callable[[], Picture]]], labels: Seque
     height, width = (max(tile.shape[axis] for row in tiles for tile in row) for axis in (0, 1))
     sheet = np.full((down * (height + GAP) - GAP, across * (width + GAP) - GAP, 3), 255, np.uint8)
     for top, row in zip(range(0, sheet.shape[0], height + GAP), tiles, strict=True):
-        for left, tile in zip(range(0, sheet.shape[1], width + GAP), row, strict=False):  # a row may be shorter than another
+        for left, tile in zip(range(0, sheet.shape[1], width + GAP), row, strict=False):  # rows may differ in length
             below, beside = (height - tile.shape[0]) // 2, (width - tile.shape[1]) // 2
             sheet[top + below : top + below + tile.shape[0], left + beside : left + beside + tile.shape[1]] = tile
     return Picture(sheet)
@@ -87,7 +85,7 @@ def _middle(side: int, most: int) -> slice:
 
 
 def _as_high(panel: np.ndarray, height: int) -> np.ndarray:
-    """A panel at a height, or, where that would make it longer than PANEL, smaller on white."""
+    """A panel scaled to a height or, if that would make it longer than PANEL, smaller on white."""
     scale = min(height / panel.shape[0], PANEL / panel.shape[1])
     size = (max(round(panel.shape[1] * scale), 1), max(round(panel.shape[0] * scale), 1))
     panel = cv2.resize(panel, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
@@ -96,7 +94,7 @@ def _as_high(panel: np.ndarray, height: int) -> np.ndarray:
 
 
 def _labelled(tile: np.ndarray, text: str) -> np.ndarray:
-    """A tile with a line of text below it, as wide as either needs."""
+    """A tile with a line of text below it, as wide as the wider of both."""
     font = ImageFont.load_default(LETTER)
     strip = Image.new("RGB", (max(tile.shape[1], ceil(font.getlength(text))), 2 * LETTER), "white")
     ImageDraw.Draw(strip).text((strip.width / 2, LETTER), text, "black", font, "mm")
@@ -113,18 +111,17 @@ def draw_field(
     *,
     arrows: bool = False,
 ) -> Picture:
-    """The field over the dimmed picture, at its size and place, with its legend in a strip below; every source lies over the
-    picture, as if of its size.
+    """Draws the field over the dimmed picture, with a legend in a strip below. Sources are scaled to the picture.
 
-    Hue is the direction to the source, saturation the distance: white is near, full colour the distance that only 5 % pass.
+    Hue is the direction to the source, saturation the distance: white is near, full colour is the 95th percentile.
 
     Args:
-        nnf: int32 [2, h, w], row and column in the source, -1 where there is none, at the size that was searched; the legend
-            counts the picture's own pixels.
+        nnf: int32 [2, h, w], row and column in the source, -1 where there is none, at the size that was searched; the legend is
+            in pixels of the picture.
         sizes: (height, width) of each source.
-        picture: what is below, dimmed.
-        which: int32 [h, w], the number of each pixel's source, default 0.
-        arrows: from some of the pixels to where they come from, in these colours on the picture, in place of the colours of all.
+        picture: the background, dimmed.
+        which: int32 [h, w], the index of each pixel's source, default 0.
+        arrows: draw arrows in these colours from some pixels to their sources, instead of colouring all pixels.
     """
     height, width = nnf.shape[1:]
     scale = np.array([height, width]) / np.array(sizes)
@@ -146,8 +143,8 @@ def draw_field(
 def _wheel(
     moved: Callable[[slice], tuple[np.ndarray, np.ndarray]], size: tuple[int, int], picture: Picture, unit: float, arrows: bool
 ) -> Picture:
-    """See `draw_field`. moved: of some rows, the pixels that have an offset, int64 [n, 2], and these, [n, 2]: what is made of
-    them on the way takes a multiple of the picture. unit: so many pixels of the user's picture is a pixel here."""
+    """Colours of `draw_field`. moved: for some rows, the pixels with an offset, int64 [n, 2], and the offsets, [n, 2]; in chunks,
+    because temporaries take a multiple of the picture. unit: pixels of the user's picture per pixel here."""
     height, width = size
     cell = max(max(size) // ARROWS, 1)
     step = cell if arrows else BAND
@@ -172,7 +169,7 @@ def _wheel(
 
 
 def _one_a_cell(places: np.ndarray, offset: np.ndarray, cell: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of a row of cells, the pixel of each, of those there are, that is nearest to its middle."""
+    """For a row of cells, the given pixel nearest to the middle of each."""
     number = places[:, 1] // cell
     from_middle = np.hypot(*(places % cell - cell // 2).T)
     order = np.lexsort((from_middle, number))
@@ -181,8 +178,8 @@ def _one_a_cell(places: np.ndarray, offset: np.ndarray, cell: int) -> tuple[np.n
 
 
 def _draw_arrows(canvas: np.ndarray, arrows: list[tuple[np.ndarray, np.ndarray]], far: float) -> None:
-    """arrows: places and offsets, many at a time."""
-    part = np.ascontiguousarray(canvas)  # OpenCV draws on whole arrays
+    """arrows: positions and offsets, in chunks."""
+    part = np.ascontiguousarray(canvas)  # OpenCV draws on contiguous arrays
     thick = max(round(max(canvas.shape[:2]) / 800), 1)
     for places, offset in arrows:
         for place, step, colour in zip(places, offset, _colours(offset, far), strict=True):
@@ -193,7 +190,7 @@ def _draw_arrows(canvas: np.ndarray, arrows: list[tuple[np.ndarray, np.ndarray]]
 
 
 def share_map(share: np.ndarray, size: tuple[int, int]) -> Picture:
-    """A grey picture of (width, height): float32 [h, w] from 0, black, to 1, white."""
+    """A grey picture of (width, height) from float32 [h, w], 0 black to 1 white."""
     grey = np.rint(share.clip(0, 1) * 255).astype(np.uint8)
     return Picture(cv2.resize(grey, size, interpolation=cv2.INTER_LINEAR)[..., None])
 
@@ -201,14 +198,14 @@ def share_map(share: np.ndarray, size: tuple[int, int]) -> Picture:
 def _colours(offset: np.ndarray, far: float) -> np.ndarray:
     """[N, 2] (row, column) -> uint8 [N, 3]."""
     offset = offset.astype(np.float32)
-    hue = np.degrees(np.arctan2(-offset[:, 0], offset[:, 1])) % 360  # right is red, counted upwards
+    hue = np.degrees(np.arctan2(-offset[:, 0], offset[:, 1])) % 360  # hue 0 (red) points right, angles count counterclockwise
     saturation = np.minimum(np.hypot(offset[:, 0], offset[:, 1]) / far, 1)
     hsv = np.stack([hue, saturation, np.ones_like(hue)], 1)[None]
     return np.asarray((cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0] * 255).round(), np.uint8)
 
 
 def _legend(side: int, far: float) -> np.ndarray:
-    """The wheel: the colour at a place means that the source lies in that direction, as far as it says."""
+    """The colour wheel: each position shows the colour of an offset in that direction."""
     centred = np.indices((side, side)).reshape(2, -1).T - (side - 1) / 2
     inside = np.hypot(centred[:, 0], centred[:, 1]) <= side / 2
     wheel = np.zeros((side * side, 3), np.uint8)
@@ -233,9 +230,9 @@ def _flat(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
 
 
 def _panel(picture: Picture, icc: bytes | None, longest: int = PANEL) -> np.ndarray:
-    """uint8 [H, W, 3]: the picture on white, shrunk, in the colours of a profile if that is its own, else in sRGB."""
+    """uint8 [H, W, 3]: the picture on white, reduced, in its own profile if that is `profile`, else in sRGB."""
     pixels, alpha = _shrunk(picture.pixels, longest), None if picture.alpha is None else _shrunk(picture.alpha, longest)
-    pixels = pixels.reshape(*pixels.shape[:2], -1)  # OpenCV drops the channel of a grey picture
+    pixels = pixels.reshape(*pixels.shape[:2], -1)  # OpenCV drops the channel axis of a grey picture
     if picture.metadata.icc != icc:
         pixels, alpha = plain(pixels, picture.metadata.icc), None if alpha is None else rounded(alpha)
     return _flat(pixels, alpha)

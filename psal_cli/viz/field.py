@@ -1,4 +1,4 @@
-"""The match field of a verb: where what is at each pixel of a result comes from; as numbers, as a picture, as a file."""
+"""The match field of a verb, where each pixel of a result comes from: as arrays, as a picture, as a file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ class Field:
     """Where each pixel of a result comes from.
 
     Attributes:
-        sources: int32 [k, 2, H, W], absolute (row, column) in the source, best first; -1 where a pixel has none. H and W are the
-            size that was searched, which may be smaller than the result.
-        source_size: (height, width) of each source, in the pixels that `sources` counts. A picture that was searched reduced by
-            an odd factor has a size with a fraction.
-        source_index: int32 [H, W], the number of each pixel's source; None where there is one source.
-        score: float32 [k, H, W], how similar each match is, larger is closer; None where the verb keeps none.
-        pixelwise: offsets are counted pixel for pixel even if the source has another size than the field. Otherwise the source is
-            taken to lie over the field, as large.
+        sources: int32 [k, 2, H, W], absolute (row, column) in the source, best first; -1 where a pixel has none. H, W is the size
+            that was searched, which may be smaller than the result.
+        source_size: (height, width) of each source, in the units of `sources`; fractional if a picture was searched at a fraction
+            of its size.
+        source_index: int32 [H, W], the index of each pixel's source; None if there is only one.
+        score: float32 [k, H, W], similarity of each match, larger is closer; None if the verb does not keep it.
+        pixelwise: count offsets in pixels even if the source has another size than the field. Otherwise the source is scaled to
+            the size of the field.
 
     Example:
         >>> import numpy as np
@@ -48,38 +48,38 @@ class Field:
 
     @property
     def _laid_over(self) -> tuple[tuple[float, float], ...]:
-        """The sizes by which sources are scaled to the field."""
+        """The sizes that are scaled to the field: those of the sources or, if `pixelwise`, its own."""
         return (self.sources.shape[2:],) * len(self.source_size) if self.pixelwise else self.source_size
 
     def offsets(self) -> npt.NDArray[np.int32]:
-        """int32 [k, 2, H, W], rows and columns from each pixel to its match, in pixels of the source; 0 where there is none.
+        """int32 [k, 2, H, W], (rows, columns) from each pixel to its match, in pixels of the source; 0 where there is none.
 
-        Unless `pixelwise`, a source of another size than the field lies over it, as large: a pixel that matches the same place
-        has offset 0. Of several sources the number is a third plane, [k, 3, H, W].
+        Unless `pixelwise`, a source of another size is scaled to the field, so a pixel that matches the same relative position
+        has offset 0. With several sources, a third plane holds their index, [k, 3, H, W].
         """
         offsets = between(self.sources, self._laid_over, self.source_index)
         offsets[:, :2][np.broadcast_to(self.sources[:, :1] < 0, self.sources.shape)] = 0
         return offsets
 
     def draw(self, over: Over = None, *, arrows: bool = False) -> npt.NDArray[np.uint8]:
-        """The best matches as colours, uint8 [h, w, 3], with a legend in a strip below.
+        """Draws the best matches as colours, uint8 [h, w, 3], with a legend in a strip below.
 
         Hue is the direction to the source, saturation the distance: white is near, full colour the distance that only 5 % pass.
 
         Args:
-            over: the picture that the field belongs to, dimmed below the colours; its size fixes the unit of the legend. An
-                array as the verbs take it, or a `psal_cli.image.Picture`. Default black.
+            over: the picture of the field, dimmed below the colours; its size sets the unit of the legend. An array as the verbs
+                take it, or a `psal_cli.image.Picture`. Default black.
             arrows: draw some arrows from pixels to their sources instead of colouring all pixels.
 
         Raises:
-            InvalidValueError: what is not a picture.
+            InvalidValueError: `over` is not a picture.
         """
         return np.asarray(self._drawn(over, arrows).pixels, np.uint8)
 
     def save(self, path: str | PathLike[str], over: Over = None, *, arrows: bool = False, force: bool = False) -> None:
         """Writes the field, by the extension of the path.
 
-        `.npy`: the offsets, see `offsets`. `.npz`: all attributes, for `load`. Any extension of a picture: the drawing.
+        `.npy`: the offsets, see `offsets`. `.npz`: all attributes, for `load`. A picture's extension: the drawing.
 
         Args:
             over, arrows: see `draw`.
@@ -87,7 +87,7 @@ class Field:
 
         Raises:
             InputError: another extension, or the file exists.
-            WriteError: the file cannot be written; an older one is then whole.
+            WriteError: the file cannot be written; an existing one is left intact.
         """
         path = as_path(path)
         suffix = path.suffix.lower()
@@ -107,7 +107,7 @@ class Field:
 
     @staticmethod
     def load(path: str | PathLike[str]) -> "Field":
-        """Reads what `save` wrote as `.npz`. Raises OSError, and ValueError for another file."""
+        """Reads a field that `save` wrote as `.npz`. Raises OSError, and ValueError for any other file."""
         with np.load(Path(path), allow_pickle=False) as parts:
             if "sources" not in parts:
                 raise InvalidValueError("path", path, "a field that was saved as .npz")
@@ -116,7 +116,7 @@ class Field:
             return Field(parts["sources"], sizes, index, score, bool(parts["pixelwise"]))
 
     def _repr_png_(self) -> bytes:
-        """What a notebook shows."""
+        """The drawing as a PNG file, for notebooks."""
         return png_of(self.draw())
 
     def _drawn(self, over: Over, arrows: bool) -> Picture:
@@ -138,7 +138,7 @@ def _below(over: Over, size: tuple[int, ...]) -> Picture:
 def between(
     nnf: npt.NDArray[np.int32], sizes: Sequence[tuple[float, float]], which: npt.NDArray[np.int32] | None = None
 ) -> npt.NDArray[np.int32]:
-    """int32 [k, 2 or 3, h, w]: see `Field.offsets`; sizes, which: source_size and source_index."""
+    """int32 [k, 2 or 3, h, w], see `Field.offsets`; sizes, which: source_size and source_index."""
     number: npt.NDArray[np.int32] | int = 0 if which is None else which
     out = np.empty((nnf.shape[0], 2 + (len(sizes) > 1), *nnf.shape[2:]), np.int32)
     for axis, places in enumerate(np.ogrid[: nnf.shape[2], : nnf.shape[3]]):

@@ -1,4 +1,4 @@
-"""How notebooks show a result: as a PNG file of at most 1024 pixels a side."""
+"""Shows results in notebooks, as PNG files of at most 1024 pixels a side."""
 
 from io import BytesIO
 from typing import Protocol
@@ -21,16 +21,15 @@ class HasImage(Protocol):
 
 
 class Shown:
-    """A result that Jupyter shows as its picture."""
+    """Mixin for results that Jupyter shows as their picture."""
 
     def _repr_png_(self: HasImage) -> bytes:
         return png_of(self.image)
 
 
 def png_of(image: np.ndarray) -> bytes:
-    """A PNG file of a picture as the library returns it, with 8 bits, reduced where it is longer than 1024 pixels.
-
-    Colours are taken as they are: arrays have no profile.
+    """An 8-bit PNG file of an array as the library returns it, reduced to at most 1024 pixels a side. Colours are not converted:
+    arrays have no profile.
     """
     height, width = image.shape[:2]
     scale = LONGEST / max(height, width)

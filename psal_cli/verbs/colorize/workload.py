@@ -7,7 +7,6 @@ JUDGE = 2200.0  # a pixel of the picture: cues, and the network that judges the 
 PRIOR = 120e6  # the colour prior: once, at the size of the coarse level
 APPLY = 165.0  # a pixel of the result
 SEMANTIC = 4000.0  # a pixel of both at the coarse level: semantic features, and searching by them
-SPREAD = 400.0  # a pixel at the search size: spreading painted colours
 PAPER = {"full": 20000.0, "full_dot": 20000.0, "local": 30000.0}  # a pixel of both: the paper's network, by its layer
 PAPER_PSAL, PAPER_ROUND = 2500.0, 700.0  # with PSAL: without its search, and for each of its rounds
 
