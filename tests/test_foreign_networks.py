@@ -35,9 +35,9 @@ def loaded(tmp_path):
 @pytest.mark.parametrize("name", MADE)
 def test_every_architecture_is_recognised_and_gives_what_spandrel_gives(loaded, name):
     found = loaded(name)
-    assert isinstance(found, ForeignNetwork) and (found.about.architecture, found.scale) == (name, MADE[name][2])
+    assert isinstance(found, ForeignNetwork) and (found.info.architecture, found.scale) == (name, MADE[name][2])
     own = architecture(name)
-    assert found.about.parameters == sum(x.numel() for x in own.parameters())
+    assert found.info.parameters == sum(x.numel() for x in own.parameters())
     image = noise(48, 40)
     with spandrel_files._imported(name) as spandrel, torch.no_grad():
         expected = spandrel.ModelLoader().load_from_state_dict(own.state_dict())(image.clone())
@@ -145,7 +145,7 @@ def test_what_was_measured_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(traits, "_measured", lambda network: pytest.fail("it is measured again"))
     again = network_of(path.rename(tmp_path / "renamed.pth")).traits
     assert again == first
-    (kept,) = [x for x in traits.cache_folder().iterdir() if x.stem == network_of(tmp_path / "renamed.pth").about.sha256]
+    (kept,) = [x for x in traits.cache_folder().iterdir() if x.stem == network_of(tmp_path / "renamed.pth").info.sha256]
     kept.write_text("{}")
     with pytest.raises(pytest.fail.Exception, match="measured again"):
         network_of(tmp_path / "renamed.pth", attention="full").traits  # noqa: B018
@@ -234,7 +234,7 @@ REFUSED = {
     "an unknown architecture": (
         "net.safetensors",
         lambda path: save_file({"fc.weight": torch.zeros(2, 2)}, path),
-        "net.safetensors is not a network for super-resolution that psal or spandrel knows: give another file, or export it as ONNX",
+        "net.safetensors is not a network for super-resolution that psal or spandrel knows: give another file, or export it",
     ),
     "NaN": (
         "net.pth",

@@ -46,9 +46,9 @@ def test_what_a_file_says_of_itself_is_told(tmp_path):
     entry = model.metadata_props.add()
     entry.key, entry.value = "license", "CC0-1.0"
     onnx.save(model, path)
-    about = network_of(path).about
-    assert about.licence == "CC0-1.0" and about.scale == 2 and "licence CC0-1.0" in about.text
-    assert about.parameters == parameters(path.read_bytes()) == sum(x.numel() for x in module.parameters())
+    info = network_of(path).info
+    assert info.licence == "CC0-1.0" and info.scale == 2 and "licence CC0-1.0" in info.text
+    assert info.parameters == parameters(path.read_bytes()) == sum(x.numel() for x in module.parameters())
 
 
 def test_grey_networks_draw_the_colours_apart(tmp_path):

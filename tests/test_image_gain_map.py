@@ -10,7 +10,7 @@ from PIL import Image, MpoImagePlugin
 
 from psal_cli.commands import main
 from psal_cli.image import Picture, read_picture, write_picture
-from psal_cli.image.isobmff import read_about
+from psal_cli.image.isobmff import read_boxes
 from psal_cli.image.jxl import CONTAINER
 
 from .pictures import TURNED
@@ -151,4 +151,4 @@ def test_a_gain_map_of_avif_is_seen(kind):
     items = [box(b"infe", struct.pack(">IHH4sB", 2 << 24, at, 0, name, 0)) for at, name in ((1, b"av01"), (2, kind.encode()))]
     meta = bytes(4) + box(b"pitm", bytes(5) + b"\1") + box(b"iinf", bytes(4) + struct.pack(">H", 2) + b"".join(items))
     file = io.BytesIO(box(b"ftyp", b"avif\0\0\0\0avifmif1") + box(b"meta", meta))
-    assert read_about(file).gain_map is (kind == "tmap")
+    assert read_boxes(file).gain_map is (kind == "tmap")

@@ -104,10 +104,10 @@ PARSERS = {  # name -> (what is parsed, of a size; the parser; the smallest size
     "JPEG pictures": (lambda n: b"\xff\xd8\xff\xd9" * (n // 4), jpeg.pictures_in, 1_000_000),
     "JPEG segments": (lambda n: b"\xff\xd8" + b"\xff\xe1\0\2" * (n // 4), jpeg.segments_of, 100_000),
     "JPEG XL boxes": (jxl_file, jxl.read_head, 100_000),
-    "AVIF boxes": (lambda n: io.BytesIO(box(b"meta", bytes(4) + box(b"free", b"") * (n // 8))), isobmff.read_about, 100_000),
+    "AVIF boxes": (lambda n: io.BytesIO(box(b"meta", bytes(4) + box(b"free", b"") * (n // 8))), isobmff.read_boxes, 100_000),
     "AVIF items": (
         lambda n: io.BytesIO(box(b"meta", bytes(4) + box(b"iinf", bytes(6) + box(b"infe", b"\2" + bytes(12)) * (n // 21)))),
-        isobmff.read_about,
+        isobmff.read_boxes,
         100_000,
     ),
 }

@@ -186,7 +186,7 @@ def test_options_that_do_not_fit_a_painter_are_refused(tmp_path, photo, mask):
 
 
 def test_a_network_that_spandrel_calls_one_for_masks_is_given_the_mask(tmp_path, photo, mask, monkeypatch):
-    from psal_cli.foreign.about import ENLARGES, INPAINTS, About
+    from psal_cli.foreign.info import ENLARGES, INPAINTS, NetworkInfo
     from psal_cli.foreign.network import Sizes
 
     path = tmp_path / "lama.safetensors"
@@ -194,7 +194,7 @@ def test_a_network_that_spandrel_calls_one_for_masks_is_given_the_mask(tmp_path,
     monkeypatch.setattr(painters.stored, "load_file", lambda path: {})
     task = INPAINTS
     monkeypatch.setattr(
-        painters.spandrel_files, "load", lambda *given: (Lama(), About("lama", "LaMa", task, 1, 9), Sizes(16, 16), 3)
+        painters.spandrel_files, "load", lambda *given: (Lama(), NetworkInfo("lama", "LaMa", task, 1, 9), Sizes(16, 16), 3)
     )
     result = psal_cli.inpaint(photo, mask, engine="network", painter=str(path))
     np.testing.assert_allclose(result.image[mask] / 255, np.broadcast_to(PINK, (320, 3)), atol=0.02)

@@ -164,10 +164,10 @@ def _files(texts: Iterable[str]) -> list[Path]:
     paths: dict[Path, None] = {}
     for text in texts:
         path = as_path(text)
-        found = sorted(path.glob("*.jsonl")) if is_folder(path) else [path]
-        if not found:
+        reports = sorted(path.glob("*.jsonl")) if is_folder(path) else [path]
+        if not reports:
             raise InputError(f"{path}: no file in this folder ends in .jsonl")
-        paths |= dict.fromkeys(found)
+        paths |= dict.fromkeys(reports)
     return list(paths)
 
 

@@ -126,7 +126,7 @@ class Result:
 
 class Colorize(Verb[ColorizeArguments, Loaded, Result]):
     beside = "_colorized"
-    partners = ("ref", "hints")
+    sidecar_options = ("ref", "hints")
     listed = ("ref",)
     outputs = ("confidence", "save_offsets", "compare")
     flags: ClassVar[Mapping[str, str]] = {

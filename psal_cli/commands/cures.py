@@ -65,7 +65,7 @@ PLANNED = (
 
 def with_cure(error: Failure, verb: AnyVerb) -> Failure | PsalError:
     """The error with the command's cure, or the error itself if the library's wording suffices."""
-    options = {name: f"--{name.replace('_', '-')}" for name in (*PLANNED, *verb.partners, *verb.outputs, *verb.sheets)}
+    options = {name: f"--{name.replace('_', '-')}" for name in (*PLANNED, *verb.sidecar_options, *verb.outputs, *verb.sheets)}
     if isinstance(error, InvalidValueError):
         return _with_flag(error, {**options, **verb.flags})
     if isinstance(error, MemoryLimitError) and error.needed is not None and error.allowed is not None:

@@ -113,7 +113,7 @@ class Result:
 
 class Generate(Verb[GenerateArguments, Loaded, Result], WithSheets):
     beside = "_generated"
-    partners = ("keep",)
+    sidecar_options = ("keep",)
     outputs = ("save_offsets",)
     sheets = ("sheet",)
     flags: ClassVar[Mapping[str, str]] = {

@@ -89,7 +89,7 @@ class Result:
 
 class Inpaint(Verb[InpaintArguments, Loaded, Result], WithSheets):
     beside = "_inpainted"
-    partners: ClassVar[tuple[str, ...]] = ("mask", "source_mask", "strokes", "polygon_file")
+    sidecar_options: ClassVar[tuple[str, ...]] = ("mask", "source_mask", "strokes", "polygon_file")
     outputs = ("save_offsets", "compare")
     sheets = ("sheet",)
     flags: ClassVar[Mapping[str, str]] = {

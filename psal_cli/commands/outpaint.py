@@ -66,4 +66,4 @@ def outpaint(arguments: InpaintArguments) -> None:
 
 class Outpaint(Inpaint):
     beside = "_outpainted"
-    partners: ClassVar[tuple[str, ...]] = ("source_mask",)
+    sidecar_options: ClassVar[tuple[str, ...]] = ("source_mask",)

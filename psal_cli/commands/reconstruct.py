@@ -105,7 +105,7 @@ class Result:
 
 class Reconstruct(Verb[ReconstructArguments, Loaded, Result]):
     beside = "_rebuilt"
-    partners = ("from",)
+    sidecar_options = ("from",)
     outputs = ("save_offsets",)
     attributes: ClassVar[Mapping[str, str]] = {"from": "source"}
     flags: ClassVar[Mapping[str, str]] = {

@@ -113,7 +113,7 @@ class Result:
 
 class Upscale(Verb[UpscaleArguments, Loaded, Result]):
     outputs = ("save_offsets", "compare")
-    partners = ()
+    sidecar_options = ()
     flags: ClassVar[Mapping[str, str]] = {
         **{"scale": "--scale", "width": "--width", "height": "--height", "long_side": "--long-side"},
         **{"megapixels": "--megapixels", "strength": "--strength", "weights": "--weights", "device": "--device"},
@@ -138,7 +138,7 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
                 given = click.get_current_context().get_parameter_source
                 if given("attention") is click.core.ParameterSource.COMMANDLINE:
                     raise InputError("--attention is of psal's own networks and CSNLN: leave it out, or take other weights")
-                self.console.detail(f"{self.arguments.weights}: {network.about.text}; {network.traits.text}")
+                self.console.detail(f"{self.arguments.weights}: {network.info.text}; {network.traits.text}")
         if self.arguments.save_offsets and not any(isinstance(layer, Pasting) for layer in networks[0].modules()):
             cure = "leave --save-offsets out, or take other weights"
             raise InputError(f"{self.arguments.weights} has no attention, there are no offsets to write: {cure}")

@@ -48,10 +48,10 @@ class AnyVerb(ABC):
     """What all verbs share, independent of the types of their steps."""
 
     beside: ClassVar[str]  # suffix of a result beside its picture
-    partners: ClassVar[tuple[str, ...]]  # options for a sidecar of each picture: a file, a folder or a pattern
+    sidecar_options: ClassVar[tuple[str, ...]]  # options for a sidecar of each picture: a file, a folder or a pattern
     outputs: ClassVar[tuple[str, ...]]  # options for files written in addition to the result
     sheets: ClassVar[tuple[str, ...]] = ()  # options for one file about all results
-    listed: ClassVar[tuple[str, ...]] = ()  # those of the partners that are repeatable
+    listed: ClassVar[tuple[str, ...]] = ()  # the sidecar options that are repeatable
     attributes: ClassVar[Mapping[str, str]] = {}  # option -> attribute of the arguments, if that has another name
     flags: ClassVar[Mapping[str, str]] = {}  # the library's name of an argument -> option, for errors
     less: ClassVar[str] = "--max-memory{} picks a smaller plan"  # the cure if memory is short; {}: the amount, if known
@@ -87,8 +87,8 @@ class AnyVerb(ABC):
         return value
 
     def patterns(self) -> dict[str, tuple[str, ...]]:
-        """option -> files, folders or patterns, for each given option in `partners`."""
-        texts = {name: getattr(self.arguments, self.attributes.get(name, name)) for name in self.partners}
+        """option -> files, folders or patterns, for each given option in `sidecar_options`."""
+        texts = {name: getattr(self.arguments, self.attributes.get(name, name)) for name in self.sidecar_options}
         return {name: x if isinstance(x, tuple) else (x,) for name, x in texts.items() if x}
 
     def use_device(self) -> str:

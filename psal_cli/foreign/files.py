@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from psal_cli.errors import InputError, InvalidValueError
 from psal_cli.foreign import onnx_files, spandrel_files
-from psal_cli.foreign.about import ENLARGES, About
+from psal_cli.foreign.info import ENLARGES, NetworkInfo
 from psal_cli.foreign.network import ForeignNetwork, Sizes
 
 CHANNELS = (1, 3)
@@ -27,15 +27,15 @@ def enlarging(path: Path, state: dict[str, Tensor] | None, name: str) -> Foreign
     Raises:
         InputError: it cannot be read, or is for another task.
     """
-    run, about, sizes, channels = loaded(path, state, name)
-    if about.task != ENLARGES or about.scale < 2:
-        raise InputError(f"{name} is a network ({about.architecture}) for {about.task}: expected one for {ENLARGES}")
+    run, info, sizes, channels = loaded(path, state, name)
+    if info.task != ENLARGES or info.scale < 2:
+        raise InputError(f"{name} is a network ({info.architecture}) for {info.task}: expected one for {ENLARGES}")
     if channels not in CHANNELS:
-        raise InputError(f"{name} ({about.architecture}) is not of 3 channels, red, green and blue: give another file")
-    return ForeignNetwork(run, about, sizes, channels)
+        raise InputError(f"{name} ({info.architecture}) is not of 3 channels, red, green and blue: give another file")
+    return ForeignNetwork(run, info, sizes, channels)
 
 
-def loaded(path: Path, state: dict[str, Tensor] | None, name: str) -> tuple[nn.Module, About, Sizes, int]:
+def loaded(path: Path, state: dict[str, Tensor] | None, name: str) -> tuple[nn.Module, NetworkInfo, Sizes, int]:
     """(network, facts, the sizes that it accepts, its channels), for any task; see `enlarging`."""
     return onnx_files.load(path, name) if state is None else spandrel_files.load(path, state, name)
 
@@ -65,4 +65,4 @@ def of_module(module: nn.Module) -> ForeignNetwork:
         made = list(out.shape) if isinstance(out, Tensor) else type(out).__name__
         raise InvalidValueError("weights", f"{name}, which makes {made} of {list(image.shape)}", expected)
     parameters = sum(x.numel() for x in module.parameters())
-    return ForeignNetwork(module, About(name, name, ENLARGES, scale, parameters))
+    return ForeignNetwork(module, NetworkInfo(name, name, ENLARGES, scale, parameters))

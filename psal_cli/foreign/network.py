@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from psal_cli import memory
-from psal_cli.foreign.about import About
+from psal_cli.foreign.info import NetworkInfo
 from psal_cli.foreign.tiling import Tiling, ramps, tiling
 from psal_cli.foreign.traits import Traits, traits_of
 
@@ -44,13 +44,13 @@ class ForeignNetwork(nn.Module):
 
     ratio = 1  # no cross-scale attention whose field could be drawn
 
-    def __init__(self, run: nn.Module, about: About, sizes: Sizes = Sizes(), channels: int = 3):
+    def __init__(self, run: nn.Module, info: NetworkInfo, sizes: Sizes = Sizes(), channels: int = 3):
         """Args:
-        run: [B, channels, H, W] in [0, 1] -> the same, `about.scale` times as large.
+        run: [B, channels, H, W] in [0, 1] -> the same, `info.scale` times as large.
         sizes: of accepted pictures. channels: 1 or 3.
         """
         super().__init__()
-        self.run, self.about, self.sizes, self.channels, self.scale = run, about, sizes, channels, about.scale
+        self.run, self.info, self.sizes, self.channels, self.scale = run, info, sizes, channels, info.scale
 
     @cached_property
     def traits(self) -> Traits:

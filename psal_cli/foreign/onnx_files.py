@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from psal_cli.errors import InputError, is_out_of_memory
-from psal_cli.foreign.about import ENLARGES, About, digest, licence_in
+from psal_cli.foreign.info import ENLARGES, NetworkInfo, digest, licence_in
 from psal_cli.foreign.network import Sizes
 from psal_cli.foreign.protobuf import parameters
 
@@ -51,7 +51,7 @@ class Graph(nn.Module):
         return torch.from_numpy(np.asarray(made, np.float32))
 
 
-def load(path: Path, name: str) -> tuple[nn.Module, About, Sizes, int]:
+def load(path: Path, name: str) -> tuple[nn.Module, NetworkInfo, Sizes, int]:
     """Loads a graph with one picture as input and output; see `spandrel_files.load`.
 
     Raises:
@@ -63,7 +63,7 @@ def load(path: Path, name: str) -> tuple[nn.Module, About, Sizes, int]:
     scale = _scale(graph, channels, fixed, name)
     meta = session.get_modelmeta()
     architecture = meta.graph_name if meta.graph_name not in ("", "main_graph", "torch_jit", "torch-jit-export") else ""
-    about = About(
+    info = NetworkInfo(
         source=name,
         architecture=f"ONNX {architecture}".strip(),
         task=ENLARGES if scale > 1 else "the restoration of pictures at their own size",
@@ -73,7 +73,7 @@ def load(path: Path, name: str) -> tuple[nn.Module, About, Sizes, int]:
         licence=licence_in(meta.custom_metadata_map),
         sha256=digest(path),
     )
-    return graph, about, Sizes(fixed=fixed), channels
+    return graph, info, Sizes(fixed=fixed), channels
 
 
 def session_of(path: Path, name: str) -> onnxruntime.InferenceSession:

@@ -17,7 +17,7 @@ from torch import Tensor
 from psal_cli import weights as stored
 from psal_cli.errors import InputError, is_out_of_memory
 from psal_cli.foreign import onnx_files, spandrel_files
-from psal_cli.foreign.about import INPAINTS, About, digest
+from psal_cli.foreign.info import INPAINTS, NetworkInfo, digest
 from psal_cli.foreign.network import Sizes, continued
 from psal_cli.foreign.protobuf import parameters
 
@@ -74,21 +74,21 @@ def _loaded(path: Path, sha256: str) -> ForeignPainter:
         return _onnx(path)
     if _is_torchscript(path):
         return _torchscript(path)
-    network, about, sizes, _ = spandrel_files.load(path, stored.load_file(path), str(path))
-    if about.task != INPAINTS:
-        raise InputError(f"{path} is a network ({about.architecture}) for {about.task}: expected one for {INPAINTS}")
+    network, info, sizes, _ = spandrel_files.load(path, stored.load_file(path), str(path))
+    if info.task != INPAINTS:
+        raise InputError(f"{path} is a network ({info.architecture}) for {info.task}: expected one for {INPAINTS}")
     return ForeignPainter(network, str(path), sizes)
 
 
-def about_of(path: Path) -> About | None:
+def info_of(path: Path) -> NetworkInfo | None:
     """Facts about a file that no other loader accepts, without running it; None if it is not a painter."""
     if path.suffix.lower() == ".onnx":
         try:
             Graph(path)
         except InputError:
             return None
-        return About(str(path), "ONNX", INPAINTS, 1, parameters(path.read_bytes()), sha256=digest(path))
-    return About(str(path), "TorchScript", INPAINTS, 1, 0, sha256=digest(path)) if _is_torchscript(path) else None
+        return NetworkInfo(str(path), "ONNX", INPAINTS, 1, parameters(path.read_bytes()), sha256=digest(path))
+    return NetworkInfo(str(path), "TorchScript", INPAINTS, 1, 0, sha256=digest(path)) if _is_torchscript(path) else None
 
 
 def _is_torchscript(path: Path) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from psal_cli.errors import InputError, is_out_of_memory
-from psal_cli.foreign.about import ENLARGES, INPAINTS, About, digest, licence_in, safetensors_metadata
+from psal_cli.foreign.info import ENLARGES, INPAINTS, NetworkInfo, digest, licence_in, safetensors_metadata
 from psal_cli.foreign.network import Sizes
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Described(nn.Module):
         return self.call(self.model, *images)
 
 
-def load(path: Path, state: dict[str, Tensor], name: str) -> tuple[nn.Module, About, Sizes, int]:
+def load(path: Path, state: dict[str, Tensor], name: str) -> tuple[nn.Module, NetworkInfo, Sizes, int]:
     """Loads a network: (network, facts, accepted sizes, channels).
 
     Args:
@@ -71,7 +71,7 @@ def load(path: Path, state: dict[str, Tensor], name: str) -> tuple[nn.Module, Ab
     model = descriptor.model.float().eval().requires_grad_(False)
     if bad := [key for key, x in model.state_dict().items() if not x.isfinite().all()]:
         raise InputError(f"{name} contains NaN or infinity in {bad[0]}: it was saved from a failed training")
-    about = About(
+    info = NetworkInfo(
         source=name,
         architecture=descriptor.architecture.name,
         task=TASKS.get(descriptor.purpose, descriptor.purpose),
@@ -84,7 +84,7 @@ def load(path: Path, state: dict[str, Tensor], name: str) -> tuple[nn.Module, Ab
     needs = descriptor.size_requirements
     sizes = Sizes(max(needs.minimum, 1), needs.multiple_of, needs.square)
     channels = descriptor.input_channels if descriptor.input_channels == descriptor.output_channels else 0
-    return Described(model, descriptor._call_fn), about, sizes, channels
+    return Described(model, descriptor._call_fn), info, sizes, channels
 
 
 @contextmanager

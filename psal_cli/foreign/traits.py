@@ -71,7 +71,7 @@ class Traits:
 
 def traits_of(network: "ForeignNetwork") -> Traits:
     """The traits of the network's file, from an earlier run or else measured now and saved."""
-    sha256 = network.about.sha256
+    sha256 = network.info.sha256
     with _lock:  # concurrent measurements would count each other's memory
         known = _load(sha256) if sha256 else None
         if known is None:

@@ -8,7 +8,7 @@ MOST_BOXES = 4096
 LONGEST = 1 << 24  # bytes of EXIF
 
 
-class About(NamedTuple):
+class Boxes(NamedTuple):
     """nclx: primaries, transfer function and matrix of the first picture, None if unspecified; exif: the block, from its byte
     order on; gain_map: whether the file has one."""
 
@@ -17,7 +17,7 @@ class About(NamedTuple):
     gain_map: bool
 
 
-def read_about(file: IO[bytes]) -> About:
+def read_boxes(file: IO[bytes]) -> Boxes:
     """Reads the boxes of a file. Raises ValueError, IndexError or OverflowError if they are damaged."""
     file.seek(0)
     brands = meta = b""
@@ -36,7 +36,7 @@ def read_about(file: IO[bytes]) -> About:
     gain_map = b"tmap" in kinds.values() or b"hdrgainmap" in meta or b"tmap" in brands
     exif = next((item for item, kind in kinds.items() if kind == b"Exif"), None)
     block = _item(file, boxes.get(b"iloc", b""), exif, boxes.get(b"idat", b"")) if exif is not None else None
-    return About(_nclx(boxes.get(b"iprp", b""), primary), _without_offset(block), gain_map)
+    return Boxes(_nclx(boxes.get(b"iprp", b""), primary), _without_offset(block), gain_map)
 
 
 def _without_offset(block: bytes | None) -> bytes | None:

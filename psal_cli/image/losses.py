@@ -10,7 +10,7 @@ from psal_cli.image import chunks as png
 from psal_cli.image import jxl
 from psal_cli.image.exif import DESCRIPTIVE, EXIF_IFD, GPS_IFD
 from psal_cli.image.gain_map import gain_map_of
-from psal_cli.image.isobmff import read_about
+from psal_cli.image.isobmff import read_boxes
 from psal_cli.image.jpeg import GAIN_MAP, GAIN_MAP_WORDS, behind_the_end, lost_segments, pictures_in
 
 MOST_NAMED = 8
@@ -37,7 +37,7 @@ def left_behind(image: Image.Image, file: IO[bytes]) -> list[str]:
         return png.lost_chunks(file)
     if image.format in ("AVIF", "HEIF"):
         try:
-            return [GAIN_MAP_WORDS] if read_about(file).gain_map else []
+            return [GAIN_MAP_WORDS] if read_boxes(file).gain_map else []
         except (ValueError, IndexError, OverflowError):
             return []
     return _of_jpeg(image, file) if image.format in ("JPEG", "MPO") else []

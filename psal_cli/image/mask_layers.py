@@ -35,7 +35,7 @@ class Placed(Protocol):
     def topil(self) -> Image.Image | None: ...
 
 
-class Found(NamedTuple):
+class MaskLayer(NamedTuple):
     """A layer that may be a mask. name: its name; size: width and height as stored, known before decoding."""
 
     name: str
@@ -80,27 +80,27 @@ def read_layer(path: Path, name: str | None, size: tuple[int, int], max_pixels: 
         return layer.read()
 
 
-def _chosen(found: list[Found], name: str | None, path: Path) -> Found:
-    names = ", ".join(each.name or "(no name)" for each in found) or "none"
+def _chosen(layers: list[MaskLayer], name: str | None, path: Path) -> MaskLayer:
+    names = ", ".join(each.name or "(no name)" for each in layers) or "none"
     if name is None:
-        if not found:
+        if not layers:
             raise InputError(f"{path} has no layer that can be a mask; its layers: {names}")
-        if len(found) > 1:
-            raise InputError(f"{path} has {len(found)} layers that can be a mask: say which ({names})")
-        return found[0]
-    alike = [n for n, each in enumerate(found) if each.name.lower() == name.lower()]
-    same = [n for n in alike if found[n].name == name] or alike
+        if len(layers) > 1:
+            raise InputError(f"{path} has {len(layers)} layers that can be a mask: say which ({names})")
+        return layers[0]
+    alike = [n for n, each in enumerate(layers) if each.name.lower() == name.lower()]
+    same = [n for n in alike if layers[n].name == name] or alike
     if len(same) > 1:
         numbers = ", ".join(str(n + 1) for n in same)
         raise InputError(f"{path} has {len(same)} layers called {name}: give the number of one ({numbers}); its layers: {names}")
     if same:
-        return found[same[0]]
-    if name.isdecimal() and 0 < int(name) <= len(found):
-        return found[int(name) - 1]
+        return layers[same[0]]
+    if name.isdecimal() and 0 < int(name) <= len(layers):
+        return layers[int(name) - 1]
     raise InputError(f"{path} has no layer called {name}; its layers: {names}")
 
 
-def _of_tiff(file: IO[bytes]) -> Iterator[Found]:
+def _of_tiff(file: IO[bytes]) -> Iterator[MaskLayer]:
     """The pages that are not thumbnails. They are read from the file, which must stay open."""
     image = Image.open(file, formats=["TIFF"])
     assert isinstance(image, TiffImagePlugin.TiffImageFile)
@@ -108,7 +108,7 @@ def _of_tiff(file: IO[bytes]) -> Iterator[Found]:
         image.seek(page)
         if not int(image.tag_v2.get(SUBFILE, 0)) & REDUCED:
             label = str(image.tag_v2.get(PAGE_NAME, "")).strip("\0 ")
-            yield Found(label, image.size, partial(_page, image, page))
+            yield MaskLayer(label, image.size, partial(_page, image, page))
 
 
 def _page(image: Image.Image, page: int) -> Pixels:
@@ -127,7 +127,7 @@ def _split(image: Image.Image) -> Pixels:
     return np.asarray(image.convert("L"))[..., None], None
 
 
-def _of_psd(file: IO[bytes], path: Path) -> Iterator[Found]:
+def _of_psd(file: IO[bytes], path: Path) -> Iterator[MaskLayer]:
     """Layer masks, layers without a mask, and the channels of saved selections."""
     try:
         from psd_tools import PSDImage
@@ -137,12 +137,12 @@ def _of_psd(file: IO[bytes], path: Path) -> Iterator[Found]:
     size = psd.width, psd.height
     for layer in psd.descendants():
         if (mask := layer.mask) is not None:
-            yield Found(layer.name, _extent(mask), partial(_layer_mask, size, mask, mask.background_color))
+            yield MaskLayer(layer.name, _extent(mask), partial(_layer_mask, size, mask, mask.background_color))
         elif layer.name.lower().startswith("mask"):
-            yield Found(layer.name, _extent(layer), partial(_painted, size, layer))
+            yield MaskLayer(layer.name, _extent(layer), partial(_painted, size, layer))
     names = list(psd.image_resources.get_data(SELECTIONS[0]) or psd.image_resources.get_data(SELECTIONS[1]) or [])
     for number, name in enumerate(names):
-        yield Found(str(name).rstrip("\0"), size, partial(_channel, psd, number - len(names)))
+        yield MaskLayer(str(name).rstrip("\0"), size, partial(_channel, psd, number - len(names)))
 
 
 def _extent(layer: Placed) -> tuple[int, int]:

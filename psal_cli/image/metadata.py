@@ -24,7 +24,7 @@ from psal_cli.image.exif import (
     without_lost_values,
 )
 from psal_cli.image.gain_map import GainMap, gain_map_of
-from psal_cli.image.isobmff import About, read_about
+from psal_cli.image.isobmff import Boxes, read_boxes
 from psal_cli.image.jpeg import GAIN_MAP, Segments, behind_the_end, unknown_segments
 from psal_cli.image.photoshop import START, in_order, iptc_in, others_in, without_preview
 from psal_cli.image.png import late_exif
@@ -152,12 +152,12 @@ def _hidden_xmp(image: Image.Image, name: str, chunks: list[png.Chunk]) -> bytes
     return head.xmp
 
 
-def _boxes(name: str) -> About:
+def _boxes(name: str) -> Boxes:
     with open_input(as_path(name)) as file:
-        return read_about(file)
+        return read_boxes(file)
 
 
-def _exif_block(image: Image.Image, name: str, chunks: list[png.Chunk], boxes: About | None) -> bytes | None:
+def _exif_block(image: Image.Image, name: str, chunks: list[png.Chunk], boxes: Boxes | None) -> bytes | None:
     """The EXIF block as it stands in the file, starting with b"Exif\0\0" or the byte order; of a TIFF, what describes it."""
     if image.format == "TIFF":
         with open_input(as_path(name)) as file:
@@ -232,7 +232,7 @@ def _dpi(image: Image.Image, orientation: int, exif: bytes | None) -> tuple[floa
     return None
 
 
-def _cicp(image: Image.Image, chunks: list[png.Chunk], boxes: About | None) -> bytes | None:
+def _cicp(image: Image.Image, chunks: list[png.Chunk], boxes: Boxes | None) -> bytes | None:
     """The cICP of a HEIC or AVIF file, only if it has no profile; with a profile it describes the encoding."""
     info = image.info
     nclx = info.get("nclx_profile")

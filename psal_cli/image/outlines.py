@@ -27,7 +27,7 @@ LARGEST_SHIFT = 60  # bits of a packed number before its last group: enough for 
 _PARSING = threading.Lock()
 
 
-class Marked(NamedTuple):
+class Annotation(NamedTuple):
     """One annotation. names: its label, category and number, as text; segmentation: of COCO, or a shape of labelme."""
 
     names: tuple[str, ...]
@@ -48,10 +48,10 @@ def read_outlines(path: str | Path, size: tuple[int, int], picture: str | None =
     """
     path = as_path(path)
     try:
-        found = list(_found(_content(path), size, picture, path))
-        chosen = [each for each in found if not labels or set(labels) & set(each.names)]
+        annotations = list(_annotations(_content(path), size, picture, path))
+        chosen = [each for each in annotations if not labels or set(labels) & set(each.names)]
         if labels and not chosen:
-            known = ", ".join(list(dict.fromkeys(name for each in found for name in each.names[:1]))[:20]) or "nothing"
+            known = ", ".join(list(dict.fromkeys(name for each in annotations for name in each.names[:1]))[:20]) or "nothing"
             raise InputError(f"{path} has nothing called {' or '.join(labels)}, only {known}")
         out = np.zeros((size[1], size[0]), bool)
         for each in chosen:
@@ -92,13 +92,13 @@ def _parsed(path: Path) -> object:
     return json.loads(text)
 
 
-def _found(content: object, size: tuple[int, int], picture: str | None, path: Path) -> Iterator[Marked]:
+def _annotations(content: object, size: tuple[int, int], picture: str | None, path: Path) -> Iterator[Annotation]:
     """All annotations of the picture."""
     if isinstance(content, list):  # the output of Segment Anything's mask generator
         yield from (_annotation(each, {}) for each in content)
     elif isinstance(content, dict) and "shapes" in content:
         _check_size(content.get("imageWidth"), content.get("imageHeight"), size, path)
-        yield from (Marked((str(shape["label"]),), shape) for shape in content["shapes"])
+        yield from (Annotation((str(shape["label"]),), shape) for shape in content["shapes"])
     elif isinstance(content, dict) and "annotations" in content:
         pictures = content.get("images") or [content.get("image") or {}]  # a single picture: a file of SA-1B
         own = _own(pictures, picture, path)
@@ -126,10 +126,10 @@ def _own(pictures: Sequence[Record], picture: str | None, path: Path) -> Record:
     return named[0]
 
 
-def _annotation(record: Record, categories: Mapping[object, str]) -> Marked:
+def _annotation(record: Record, categories: Mapping[object, str]) -> Annotation:
     category = record.get("category_id")
     names = [categories[category]] if category in categories else []
-    return Marked((*names, str(record.get("id", ""))), record["segmentation"])
+    return Annotation((*names, str(record.get("id", ""))), record["segmentation"])
 
 
 def _shape(record: Record, path: Path) -> Shape:

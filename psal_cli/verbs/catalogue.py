@@ -10,7 +10,7 @@ from pathlib import Path
 from psal_cli import weights as stored
 from psal_cli.errors import InputError, PsalError
 from psal_cli.foreign import folder
-from psal_cli.foreign.about import ENLARGES, About, digest, licence_in, safetensors_metadata
+from psal_cli.foreign.info import ENLARGES, NetworkInfo, digest, licence_in, safetensors_metadata
 
 LICENCE = "MIT"  # psal's own, which its weights share
 VERBS = {"inpaint": "inpainting", "colorize": "colour", "upscale": ENLARGES}
@@ -58,16 +58,16 @@ def own() -> Iterator[Entry]:
     """The networks in the user's folders, in lookup order. Each one is loaded."""
     for path in folder.listed():
         try:
-            about = _about(path)
+            info = _info(path)
         except (PsalError, OSError) as error:
             yield Entry(path.name, path, False, problem=str(error))
             continue
-        scale = about.scale if about.task == ENLARGES else None
-        licence, sha256 = about.licence, digest(path)
-        yield Entry(path.name, path, False, about.task, about.architecture, scale, about.parameters or None, licence, sha256)
+        scale = info.scale if info.task == ENLARGES else None
+        licence, sha256 = info.licence, digest(path)
+        yield Entry(path.name, path, False, info.task, info.architecture, scale, info.parameters or None, licence, sha256)
 
 
-def _about(path: Path) -> About:
+def _info(path: Path) -> NetworkInfo:
     """What can be told about a file, whatever its task."""
     from psal_cli.foreign import files, painters
     from psal_cli.foreign.network import ForeignNetwork
@@ -76,8 +76,8 @@ def _about(path: Path) -> About:
     try:
         network = network_of(path)
     except InputError as error:
-        if about := painters.about_of(path):
-            return about
+        if info := painters.info_of(path):
+            return info
         if files.is_onnx(path):
             raise
         try:
@@ -85,10 +85,10 @@ def _about(path: Path) -> About:
         except InputError:
             raise error from None
     if isinstance(network, ForeignNetwork):
-        return network.about
+        return network.info
     count = sum(x.numel() for x in network.parameters())
     licence = licence_in(safetensors_metadata(path)) if path.suffix == ".safetensors" else None
-    return About(str(path), type(network).__name__, ENLARGES, network.scale, count, licence=licence)
+    return NetworkInfo(str(path), type(network).__name__, ENLARGES, network.scale, count, licence=licence)
 
 
 def _count(path: Path) -> int:

@@ -128,7 +128,7 @@ TARGETS: list[Callable[[bytes], object]] = [
     read_png,
     read_jpeg,
     lambda data: jxl.read_head(io.BytesIO(data)),
-    lambda data: isobmff.read_about(io.BytesIO(data)),
+    lambda data: isobmff.read_boxes(io.BytesIO(data)),
     read_photoshop,
     read_xmp,
     lambda data: tiff_exif.moved_note(data, "<", 100, 5000),

@@ -46,14 +46,14 @@ def photograph(pixels: np.ndarray) -> npt.NDArray[np.bool_] | None:
     return np.asarray(large == 255)
 
 
-def emptied(found: ChromaEstimate) -> ChromaEstimate:
+def emptied(estimate: ChromaEstimate) -> ChromaEstimate:
     """Removes the colours of the border from an estimate and makes it certain there."""
-    outside = np.ones(found.light.shape, bool)
-    outside[inside(found.light)] = False
+    outside = np.ones(estimate.light.shape, bool)
+    outside[inside(estimate.light)] = False
     if not outside.any():
-        return found
-    confidence = None if found.confidence is None else np.where(outside, np.float32(1), found.confidence)
-    return replace(found, chroma=np.where(outside[..., None], np.float32(0), found.chroma), confidence=confidence)
+        return estimate
+    confidence = None if estimate.confidence is None else np.where(outside, np.float32(1), estimate.confidence)
+    return replace(estimate, chroma=np.where(outside[..., None], np.float32(0), estimate.chroma), confidence=confidence)
 
 
 def _depth(side: npt.NDArray[np.float32], level: float, widest: int) -> int:

@@ -17,7 +17,7 @@ WINDOW = 15  # pixels, over which the flow is smoothed
 Floats = npt.NDArray[np.float32]
 
 
-def carried(found: ChromaEstimate, previous: np.ndarray, strength: float = 1.0) -> ChromaEstimate:
+def carried(estimate: ChromaEstimate, previous: np.ndarray, strength: float = 1.0) -> ChromaEstimate:
     """Mixes the estimate for a frame with the colours of the previous frame, where both show the same.
 
     Optical flow (Farneback 2003) tells where each pixel was. It is trusted where the backward flow returns to the pixel and the
@@ -28,18 +28,18 @@ def carried(found: ChromaEstimate, previous: np.ndarray, strength: float = 1.0) 
         strength: of the colours, that of the previous frame and of this one; with 0 nothing is carried.
     """
     if strength == 0:
-        return found
-    before = lab(resized_picture(previous, found.light.shape))
+        return estimate
+    before = lab(resized_picture(previous, estimate.light.shape))
     light = np.ascontiguousarray(before[..., 0])
     chroma = np.ascontiguousarray(before[..., 1:] / np.float32(strength), np.float32)
-    back = flow(found.light, light)
-    there = sampled(flow(light, found.light), back)
+    back = flow(estimate.light, light)
+    there = sampled(flow(light, estimate.light), back)
     astray = np.linalg.norm(back + there, axis=2)
-    unlike = np.abs(sampled(light, back) - found.light)
+    unlike = np.abs(sampled(light, back) - estimate.light)
     share = CARRIED * np.exp(-((astray / ASTRAY) ** 2) - (unlike / UNLIKE) ** 2)
-    mixed = share[..., None] * sampled(chroma, back) + (1 - share[..., None]) * found.chroma
-    confidence = None if found.confidence is None else np.maximum(found.confidence, share)
-    return replace(found, chroma=mixed.astype(np.float32), confidence=confidence)
+    mixed = share[..., None] * sampled(chroma, back) + (1 - share[..., None]) * estimate.chroma
+    confidence = None if estimate.confidence is None else np.maximum(estimate.confidence, share)
+    return replace(estimate, chroma=mixed.astype(np.float32), confidence=confidence)
 
 
 def flow(light: Floats, other: Floats) -> Floats:

@@ -177,7 +177,7 @@ def _say_if_blended(network: ForeignNetwork, height: int, width: int, largest: i
     if plan.blended:
         side = f"{plan.columns[0].last - plan.columns[0].first}x{plan.rows[0].last - plan.rows[0].first}"
         why = "takes pictures of one size" if network.sizes.fixed else "looks at the whole picture, which takes more memory"
-        log.warning("%s %s: drawn in overlapping tiles of %s and blended", network.about.source, why, side)
+        log.warning("%s %s: drawn in overlapping tiles of %s and blended", network.info.source, why, side)
 
 
 def _add_excess(pixels: np.ndarray, given: np.ndarray, times: int) -> None:

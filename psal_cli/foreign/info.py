@@ -1,4 +1,4 @@
-"""Facts about a network file."""
+"""Facts about network files."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ LICENCES = ("modelspec.license", "license", "licence")
 
 
 @dataclass(frozen=True)
-class About:
+class NetworkInfo:
     """What is known about a network file.
 
     Attributes:
