@@ -1,1 +1,1 @@
-"""The recipes that made weights/: data, loss and loop, one file a task, run with python -m psal_cli.training.<task>."""
+"""The recipes that made weights/: data, loss and loop, one file per task, run with python -m psal_cli.training.<task>."""

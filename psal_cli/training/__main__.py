@@ -1,4 +1,4 @@
-"""Trains the networks of the queue, or says how far they are: `python -m psal_cli.training`."""
+"""Trains the networks of the queue, or prints their progress: `python -m psal_cli.training`."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What takes a recipe minutes to prepare is kept in a file, so that a run resumes at once."""
+"""Caches data that take minutes to prepare, so that a run resumes at once."""
 
 import hashlib
 import os
@@ -12,11 +12,11 @@ Made = TypeVar("Made")
 
 
 def cached(folder: Path | None, name: str, files: Iterable[Path], settings: object, make: Callable[[], Made]) -> Made:
-    """What `make` returns, tensors in lists, tuples and dicts; kept in the folder, if any, until files or settings change.
+    """The result of `make` (tensors in lists, tuples and dicts), cached in the folder, if any, until files or settings change.
 
     Args:
-        name: of the file. files: what it is made from; another name or size of one counts as a change.
-        settings: what else it depends on; compared by its `repr`.
+        name: of the file. files: its sources; a change of a name or size invalidates it.
+        settings: everything else that it depends on, compared by `repr`.
     """
     if folder is None:
         return make()

@@ -2,10 +2,10 @@
 
     python -m psal_cli.training.colorization aggregation --data ../shared/data --output out/training
 
-As in the paper: 256x256 pairs, batch 1, Adam, mean squared error inside a frame of 7 pixels. Unlike it: the error of a step is
-taken in one window of the target, at a place drawn anew, so that 20,000 steps take an hour on one core where whole pictures
-took a day (full attention: a week); the reference is always whole. Pair, window and random search depend on the number of the
-step alone: every layer sees the same.
+As in the paper: 256x256 pairs, batch 1, Adam, mean squared error inside a frame of 7 pixels. Unlike the paper, the error of a
+step is taken in one random window of the target, so that 20,000 steps take an hour on one core; whole pictures took a day (full
+attention: a week). The reference is always whole. Pair, window and random search depend only on the number of the step, so every
+layer sees the same.
 """
 
 from pathlib import Path
@@ -21,18 +21,18 @@ from psal_cli.training import loop
 from psal_cli.training.pairs import Pair, Pairs
 from psal_cli.verbs.colorize.paper import LAYERS, PATCH, layer, network_of, reseed
 
-FRAME = 7  # pixels at the border that no error is taken of
+FRAME = 7  # pixels at the border that are excluded from the error
 SIDE = 256
 
 
 def tensors(pair: Pair) -> tuple[Tensor, Tensor]:
-    """target and reference as [1, 3, H, W]."""
+    """Target and reference as [1, 3, H, W]."""
     target, reference = (torch.from_numpy(np.ascontiguousarray(x)).permute(2, 0, 1)[None] for x in pair)
     return target, reference
 
 
 def window_error(network: nn.Module, pair: Pair, side: int, random: np.random.Generator, device: str) -> Tensor:
-    """Mean squared error of RGB in a window of side x side at a random place inside the frame; 0 = all inside the frame."""
+    """Mean squared error of RGB in a random window of side x side inside the frame; 0 = everything inside the frame."""
     target, reference = (x.to(device) for x in tensors(pair))
     height, width = target.shape[2:]
     if side:
@@ -48,7 +48,7 @@ def window_error(network: nn.Module, pair: Pair, side: int, random: np.random.Ge
 
 
 def validation_error(network: ColorizationNetwork, pairs: list[Pair], device: str) -> float:
-    """Mean of `window_error` over pairs, in windows of 96 x 96 that stay the same."""
+    """Mean of `window_error` over pairs, in fixed windows of 96 x 96."""
     random = np.random.default_rng(0)
     reseed(network, 0)
     return float(np.mean([float(window_error(network, pair, 96, random, device)) for pair in pairs]))
@@ -70,8 +70,8 @@ def main(
     name: str, data: Path, output: Path, steps: int, minutes: float | None, rate: float, seed: int, threads: int, window: int,
     gradients: str, cycles: int, start: str | None, device: str,
 ) -> None:  # fmt: skip
-    """Trains with LAYER. Checkpoint and log are OUTPUT/colorization_LAYER.pt and .jsonl, or colorization_LAYER_from_START; a run
-    that was stopped goes on."""
+    """Trains with LAYER. Checkpoint and log are OUTPUT/colorization_LAYER.pt and .jsonl, or colorization_LAYER_from_START; a
+    stopped run resumes."""
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     network = ColorizationNetwork(layer(name))
@@ -82,7 +82,7 @@ def main(
     held_out = pairs.validation(12)
 
     def errors(step: int, _: float) -> tuple[Tensor, float]:
-        reseed(network, step)  # another search in each step
+        reseed(network, step)  # another random search in each step
         error = window_error(network, pairs.pair(step), window, np.random.default_rng([seed, step, 1]), device)
         return error, error.item()
 

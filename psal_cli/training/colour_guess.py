@@ -1,9 +1,9 @@
-"""Trains what is to guess colours without a reference: p(a*, b* | grey).
+"""Trains the network that guesses colours without a reference: p(a*, b* | grey).
 
     python -m psal_cli.training.colour_guess --data ../shared/data --output out/training --hours 15
 
 The loss is the cross entropy of the colours of crops of photographs and scenes. Rare colours count more, by the inverse of a
-mixture of how common they are and an even share (Zhang et al. 2016): else all is guessed to be grey.
+mixture of their frequency and a uniform distribution (Zhang et al. 2016); otherwise everything would be guessed grey.
 """
 
 from pathlib import Path
@@ -22,10 +22,10 @@ from psal_cli.training import loop
 from psal_cli.training.scene_crops import FAR, SceneCrops
 
 SIDE = 192  # pixels of a crop
-COUNTED = 200  # crops by which it is told how common a colour is
-EVEN = 0.5  # share of the even distribution in what rare colours are weighed by
+COUNTED = 200  # crops that measure the frequency of colours
+EVEN = 0.5  # share of the uniform distribution in that mixture
 HELD_OUT = 64  # crops
-DECAY = 0.999  # of the running mean of the weights
+DECAY = 0.999  # decay of the running mean of the weights
 
 
 def sample(crops: SceneCrops, first: int, count: int) -> tuple[Tensor, Tensor]:
@@ -35,14 +35,14 @@ def sample(crops: SceneCrops, first: int, count: int) -> tuple[Tensor, Tensor]:
 
 
 def balance(crops: SceneCrops) -> Tensor:
-    """float32 [COLOURS]: the weight of each colour, 1 in the mean over the places of crops."""
+    """float32 [COLOURS]: the weight of each colour, with mean 1 over the pixels of crops."""
     common = torch.stack([shares(sample(crops, number, 1)[1]).mean((0, 2, 3)) for number in range(COUNTED)]).mean(0)
     weight = 1 / ((1 - EVEN) * common + EVEN / COLOURS)
     return weight / (weight * common).sum()
 
 
 def cross_entropy(logits: Tensor, chroma: Tensor, weight: Tensor) -> Tensor:
-    """The mean over all places of a batch, in nats; each counts as its colours are weighed."""
+    """The weighted mean over all pixels of a batch, in nats."""
     right = shares(chroma)
     counted = (right * weight[:, None, None]).sum(1)
     return (counted * F.cross_entropy(logits, right, reduction="none")).sum() / counted.sum()

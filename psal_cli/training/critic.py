@@ -1,4 +1,4 @@
-"""The critic of the inpainting network: tells patches of photographs from patches that were drawn."""
+"""The critic of the inpainting network: distinguishes patches of photographs from drawn ones."""
 
 from itertools import pairwise
 
@@ -20,7 +20,7 @@ class Critic(nn.Module):
         )
 
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
-        """[B, 3, H, W] in [-1, 1] and [B, 1, H, W], 1 = hole -> [B, 1, H / 16, W / 16], the larger the more like a photograph."""
+        """[B, 3, H, W] in [-1, 1] and [B, 1, H, W], 1 = hole -> [B, 1, H / 16, W / 16], larger for photographs."""
         x = torch.cat([image, mask], 1)
         *layers, last = self.layers
         for layer in layers:

@@ -1,4 +1,4 @@
-"""How far the runs of the queue are: a table and a picture of their validation curves."""
+"""The progress of the runs of the queue: a table, and a plot of their validation curves."""
 
 import io
 from datetime import datetime, timedelta
@@ -11,9 +11,9 @@ SHOWN = 4  # validation errors in the table, evenly spaced over the run
 
 
 def table(runs: list[Run], folder: Path, threads: int = 1, now: datetime | None = None) -> str:
-    """A table for the terminal: state, CPU hours done of those wanted, steps, validation over time, best, expected end.
+    """A table for the terminal: state, CPU hours done and planned, steps, validation over time, best, expected end.
 
-    The end is that of a run which uses `threads` cores all the time, after the runs before it.
+    The end assumes that the run uses `threads` cores all the time, after the runs before it.
     """
     from rich.console import Console
     from rich.table import Table
@@ -43,7 +43,8 @@ def table(runs: list[Run], folder: Path, threads: int = 1, now: datetime | None 
 
 
 def plot(runs: list[Run], folder: Path, path: Path) -> None:
-    """Draws validation error over CPU hours, a panel a run. Raises InputError without the `plot` extra, or without a curve."""
+    """Draws validation error over CPU hours, one panel per run. Raises InputError without the `plot` extra, or without a
+    curve."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure

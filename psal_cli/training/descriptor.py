@@ -1,8 +1,8 @@
-"""The projection of `psal colorize`'s descriptors: principal components of what is measured in photographs.
+"""The projection of `psal colorize`'s descriptors: principal components of the measures of photographs.
 
     python -m psal_cli.training.descriptor --data ../shared/data --output out/training
 
-Nearest neighbours of the projected measures are those of the measures themselves, nearly, at half the cost.
+Nearest neighbours in the projection are nearly those of the full measures, at half the cost.
 """
 
 from pathlib import Path

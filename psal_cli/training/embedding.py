@@ -1,9 +1,9 @@
-"""Trains the embedding of `psal colorize`: end to end through attention over a reference, by the colours that come out.
+"""Trains the embedding of `psal colorize`: end to end, through attention over a reference to the predicted colours.
 
     python -m psal_cli.training.embedding --data ../shared/data --output out/training
 
-Each step takes a pair of the same kind of scene, some places of the target, and all of the reference, beside it at times a
-picture that has nothing to do with either. The loss is the L1 error of the mean chroma under softmax(-distance).
+Each step takes a pair of similar scenes, some pixels of the target and all of the reference, sometimes together with an unrelated
+picture. The loss is the L1 error of the mean chroma under softmax(-distance).
 """
 
 from pathlib import Path
@@ -23,11 +23,11 @@ from psal_cli.verbs.colorize.prior import pooled
 SIZE = (240, 424)
 PLACES = 1_000  # of the target, in a step
 PARTS, CROPS, STRANGERS = 0.4, 0.35, 0.08  # of the steps: see `Pairs.mixed`
-BESIDE = 0.25  # of the steps: a reference of another scene is there too
+BESIDE = 0.25  # of the steps: with an unrelated reference too
 HELD_OUT = 24
 
 
-View = tuple[Tensor, Tensor, Tensor]  # lightness [1, 1, H, W], and at a quarter of the size values and what counts
+View = tuple[Tensor, Tensor, Tensor]  # lightness [1, 1, H, W]; at a quarter of the size, values and valid pixels
 
 
 def views(pair: Pair, device: str = "cpu") -> list[View]:
@@ -43,7 +43,7 @@ def views(pair: Pair, device: str = "cpu") -> list[View]:
 
 
 def sample(pairs: Pairs, number: int) -> Pair:
-    """A training pair; either side may be mirrored by itself."""
+    """A training pair; each side may be mirrored independently."""
     random = np.random.default_rng([pairs.seed, number, 4])
     pair = pairs.mixed(number, random.random(), PARTS, CROPS, STRANGERS)
     return Pair(*(side[:, :: -1 if random.random() < 0.5 else 1] for side in pair))
@@ -52,7 +52,7 @@ def sample(pairs: Pairs, number: int) -> Pair:
 @click.command()
 @loop.options(steps=8_000)
 def main(data: Path, output: Path, steps: int, minutes: float | None, rate: float, seed: int, threads: int, device: str) -> None:
-    """Checkpoint and log are OUTPUT/embedding.pt and .jsonl; a run that was stopped goes on."""
+    """Checkpoint and log are OUTPUT/embedding.pt and .jsonl; a stopped run resumes."""
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     pairs, network = Pairs(data, SIZE, seed), EmbeddingNetwork().to(device)
@@ -60,7 +60,7 @@ def main(data: Path, output: Path, steps: int, minutes: float | None, rate: floa
     kept: dict[int, list[View]] = {}
 
     def both(number: int) -> list[View]:
-        if number not in kept:  # each pair serves twice, in both directions, and once more as a stranger
+        if number not in kept:  # each pair is used in both directions, and once more as an unrelated reference
             kept[number] = views(sample(pairs, number), device)
             kept.pop(number - 2, None)
         return kept[number]

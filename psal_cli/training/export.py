@@ -1,4 +1,4 @@
-"""Turns a checkpoint into a file of weights/ and enters it in the manifest.
+"""Exports a checkpoint to a file in weights/ and registers it in the manifest.
 
 python -m psal_cli.training.export out/training/descriptor.pt colorize-descriptor
 """
@@ -26,7 +26,7 @@ LOGS = ROOT / "tests/bench/results/training"
 @click.argument("name")
 @click.option("--half", is_flag=True, help="Store float16.")
 def main(checkpoint: Path, name: str, half: bool) -> None:
-    """Write weights/NAME.safetensors from CHECKPOINT, with what made it, and its line of the manifest."""
+    """Write weights/NAME.safetensors from CHECKPOINT, with its recipe, and its entry of the manifest."""
     export(checkpoint, name, half)
 
 
@@ -51,9 +51,8 @@ def export(checkpoint: Path, name: str, half: bool) -> Path:
 
 
 def from_queue(run: Run, folder: Path) -> str:
-    """Exports the best weights of a run of the queue, in float16, and its log. Returns what was written, for the user.
-
-    Raises InputError if the run has no weights yet, or none are wanted of it.
+    """Exports the best weights of a run of the queue, in float16, and its log. Returns a message for the user. Raises InputError
+    if the run has no weights yet, or should not be exported.
     """
     best = folder / f"{run.name}.best.pt"
     if run.weights is None:

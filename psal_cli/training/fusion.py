@@ -1,10 +1,10 @@
-"""Trains what `psal colorize` makes of its matches: which to believe, and what to fill the rest with.
+"""Trains the network of `psal colorize` that weights matches and fills the rest.
 
     python -m psal_cli.training.fusion --data ../shared/data --output out/training
 
-The matches of all pairs are found once, and kept in a file of OUTPUT (3 MB a pair); each step takes one of them. What is likely
-is looked up as the embedding was trained to, for it has seen these pictures. The loss is the L1 error of chroma and the
-likelihood of the error that the network expects (Laplace).
+The matches of all pairs are computed once and cached in OUTPUT (3 MB per pair); each step takes one pair. The colour prior uses
+the embedding's temperature of training, because it has seen these pictures. The loss is the L1 error of chroma plus the
+likelihood of the error that the network predicts (Laplace).
 """
 
 from pathlib import Path
@@ -25,14 +25,14 @@ from psal_cli.weights import manifest
 
 SIZE = (240, 424)
 PARTS, CROPS, STRANGERS = 0.3, 0.25, 0.05  # of the pairs: see `Pairs.mixed`
-BESIDE = 0.25  # of the pairs: a reference of another scene is there too,
-FAR = 1 << 20  # that of the pair of another number
+BESIDE = 0.25  # of the pairs: with an unrelated reference too,
+FAR = 1 << 20  # which is that of another pair
 CROP = (192, 320)
 HELD_OUT, HELD_OUT_PARTS = 24, 12
 
 
 def prepared(target: np.ndarray, references: list[np.ndarray], seed: int) -> np.ndarray:
-    """float16 [CUES + 2, H, W]: cues, and the chroma that is right. target, references: float32 [H, W, 3], RGB in [0, 1]."""
+    """float16 [CUES + 2, H, W]: cues and true chroma. target, references: float32 [H, W, 3], RGB in [0, 1]."""
     target, *others = (lab(np.rint(x * 255).astype(np.uint8)) for x in (target, *references))
     atlas, light = canvas([(x, None) for x in others]), np.ascontiguousarray(target[..., 0])
     inputs = cues(light, atlas, match(light, atlas, seed), likely(light, atlas, temperature=1).at(light))
@@ -40,7 +40,7 @@ def prepared(target: np.ndarray, references: list[np.ndarray], seed: int) -> np.
 
 
 def prepare(path: Path, pairs: Pairs, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The prepared pairs, (held out, of training); goes on where an earlier run stopped. -1 in the first cue: not there yet."""
+    """The prepared pairs, (held out, training); resumes an earlier run. -1 in the first cue marks a missing pair."""
     first = HELD_OUT + HELD_OUT_PARTS
     shape = (first + count, CUES + 2, *SIZE)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +88,7 @@ def crop(stored: np.ndarray, random: np.random.Generator) -> np.ndarray:
 def main(
     data: Path, output: Path, steps: int, minutes: float | None, rate: float, seed: int, threads: int, count: int, device: str
 ) -> None:
-    """Checkpoint and log are OUTPUT/fusion.pt and .jsonl; a run that was stopped goes on."""
+    """Checkpoint and log are OUTPUT/fusion.pt and .jsonl; a stopped run resumes."""
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     made_with = "_".join(manifest()[f"colorize-{name}"]["sha256"][:8] for name in ("descriptor", "embedding"))  # other cues

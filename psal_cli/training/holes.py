@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 
 AREA = 0.04, 0.25  # of the picture
-FREE = 32  # pixels: so large a square stays free, to copy from
+FREE = 32  # pixels: side of a square that stays free, to copy from
 KINDS = ("strokes", "rectangles", "blobs")
 
 
 def hole(random: np.random.Generator, side: int) -> np.ndarray:
-    """bool [side, side], True = hole, of one of the kinds."""
+    """bool [side, side], True = hole, of a random kind."""
     while True:
         draw = {"strokes": _strokes, "rectangles": _rectangles, "blobs": _blobs}[random.choice(KINDS)]
         mask = draw(random, side, random.uniform(*AREA)).astype(bool)
@@ -18,7 +18,7 @@ def hole(random: np.random.Generator, side: int) -> np.ndarray:
 
 
 def _strokes(random: np.random.Generator, side: int, area: float) -> np.ndarray:
-    """Yu et al. 2019, algorithm 1: lines that turn this way and that, round at their ends."""
+    """Yu et al. 2019, algorithm 1: brush strokes with random turns and round ends."""
     canvas = np.zeros((side, side), np.uint8)
     while canvas.mean() < area:
         at, angle, width = random.uniform(0, side, 2), random.uniform(0, 2 * np.pi), int(random.uniform(0.04, 0.14) * side)

@@ -2,9 +2,9 @@
 
     python -m psal_cli.training.inpainting psal --data ../shared/data --output out/training
 
-A step takes crops of photographs and of everyday scenes, and a hole in each. The loss is the spatially discounted L1 error in
-the hole of what both generators draw (Yu et al. 2018, section 3), of pixels and of the means of larger squares; with
---adversarial also the hinge loss of a patch critic (Yu et al. 2019).
+A step takes crops of photographs and of everyday scenes, and a hole in each. The loss is the spatially discounted L1 error of
+both generators in the hole (Yu et al. 2018, section 3), on pixels and on means of larger squares; with --adversarial also the
+hinge loss of a patch critic (Yu et al. 2019).
 """
 
 from pathlib import Path
@@ -24,19 +24,19 @@ from psal_cli.training.photographs import SIDE
 from psal_cli.verbs.inpaint.options import ATTENTIONS
 from psal_cli.verbs.inpaint.painter import attention_of, network_of
 
-DISCOUNT = 0.97  # of the error, for each pixel from the hole's edge: what is deep inside may be many things
-BLOCKS = 1, 4, 8  # sides of the squares whose means are compared: the gradient of single pixels is mostly that of their texture
+DISCOUNT = 0.97  # of the error, per pixel from the hole's edge: deep inside, many contents are possible
+BLOCKS = 1, 4, 8  # sides of the squares whose means are compared: the gradient of single pixels is dominated by texture
 HELD_OUT = 48  # crops for validation
 
 
 def discounts(holes: Tensor) -> Tensor:
-    """float32 [B, 1, H, W]: what an error at each place counts, of holes [B, 1, H, W], 1 = hole; 0 outside."""
+    """float32 [B, 1, H, W]: the weight of errors at each pixel of holes [B, 1, H, W], 1 = hole; 0 outside."""
     weights = [DISCOUNT ** depth(x) * x for x in holes[:, 0].numpy() > 0]
     return torch.from_numpy(np.stack(weights).astype(np.float32))[:, None]
 
 
 def discounted(drawn: Tensor, image: Tensor, discount: Tensor, blocks: tuple[int, ...] = (1,)) -> Tensor:
-    """The weighted mean of the absolute differences of [B, 3, H, W], and of those of the means of larger blocks, added up."""
+    """The sum of weighted mean absolute differences of [B, 3, H, W] and of the means of larger blocks."""
     gap = (drawn - image) * discount
     return sum(F.avg_pool2d(gap, size).abs().sum() * size**2 for size in blocks) / (3 * discount.sum())
 
@@ -118,7 +118,7 @@ def main(
 
 
 def _start_near_input(network: InpaintingNetwork) -> None:
-    """Makes the residual of both generators small, so that at first the network returns about what it is given."""
+    """Makes the residuals of both generators small, so that the network initially returns approximately its input."""
     for generator, last in ((network.coarse_generator, "conv17"), (network.fine_generator, "allconv17")):
         getattr(generator, last).conv.weight.data.mul_(0.02)
         getattr(generator, last).conv.bias.data.zero_()

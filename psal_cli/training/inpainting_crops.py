@@ -1,4 +1,4 @@
-"""What the recipes of `psal inpaint` learn from: crops of photographs and synthetic scenes, each with a hole."""
+"""Training data of `psal inpaint`: crops of photographs and synthetic scenes, each with a hole."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from psal_cli.training.cache import cached
 from psal_cli.training.holes import hole
 from psal_cli.training.photographs import EVERY, SIDE, files_of, read, scenes_of
 
-SYNTHETIC = 0.4  # share of the crops for training
+SYNTHETIC = 0.4  # share of the training crops
 FAR = 1 << 40  # the numbers of the held-out crops
 
 
@@ -22,10 +22,10 @@ class Crops:
     def __init__(self, data: Path, side: int, seed: int, *, cache: Path | None = None, synthetic: float = SYNTHETIC):
         """Args:
             data: the folder with photos/ and scenes/; one file in twelve of each is held out.
-            side: of the crops. cache: a folder in which the reduced photographs are kept.
-            synthetic: share of the crops for training that are synthetic scenes.
+            side: of the crops. cache: a folder for the reduced photographs.
+            synthetic: share of synthetic scenes among the training crops.
 
-        Raises FileNotFoundError when the folder has no photographs.
+        Raises FileNotFoundError if the folder has no photographs.
         """
         files = [files_of(data), scenes_of(data)]
         if not files[0]:
@@ -38,9 +38,9 @@ class Crops:
         self.side, self.seed, self.synthetic = side, seed, synthetic
 
     def crop(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """uint8 [side, side, 3] and bool [side, side], True = hole. From FAR on of held-out photographs."""
+        """uint8 [side, side, 3] and bool [side, side], True = hole. Numbers from FAR on are crops of held-out photographs."""
         held_out = number >= FAR
-        random = np.random.default_rng([0 if held_out else self.seed, number])  # all runs are validated alike
+        random = np.random.default_rng([0 if held_out else self.seed, number])  # all runs have the same validation crops
         if not held_out and random.uniform() < self.synthetic:
             picture = synthetic.scene(random, self.side, lambda: self._photograph(random, self.training))
         else:
@@ -54,7 +54,7 @@ class Crops:
         return images, torch.from_numpy(np.stack(holes).astype(np.float32))[:, None]
 
     def _photograph(self, random: np.random.Generator, photos: list[Tensor]) -> np.ndarray:
-        """A crop of a photograph, as large as the crop or larger and reduced."""
+        """A crop of a photograph, at full size or larger and reduced."""
         photo = photos[random.integers(len(photos))].numpy()
         largest = min(photo.shape[:2])
         cut = min(int(self.side * (largest / self.side) ** random.uniform()), largest)

@@ -3,8 +3,8 @@
     python -m psal_cli.training.learned_copying --data ../shared/data --hours 50
 
 A step takes crops with a hole. The loss is the negative log likelihood of the hidden colours under a Laplace distribution, and
-the expected error of copying: hidden places choose among known ones by the distance of their features, and each choice costs
-what the patch there differs from the hidden truth.
+the expected error of copying: hidden pixels choose among known ones by the distance of their features, and the cost of a choice
+is the difference of the patch there from the hidden truth.
 """
 
 from pathlib import Path
@@ -20,17 +20,19 @@ from psal_cli.networks.learned_copying import CopyingNetwork
 from psal_cli.training import loop, precision
 from psal_cli.training.inpainting_crops import FAR, Crops
 
-PATCH = 7  # side of the patches that are copied
+PATCH = 7  # side of the copied patches
 QUERIES, KEYS = 192, 1024  # of each crop, in a step
-# Of the roughness of a patch beside its colours. Two patches of one texture differ in colour by twice its variance, a patch of it
-# and a smooth one by once: without this smooth places would be the best to copy from wherever a texture cannot be predicted.
+# Weight of the roughness of a patch relative to its colours. Two patches of one texture differ in colour by twice its variance, a
+# patch of it and a smooth one by once: without this term, smooth patches would be the best sources wherever a texture cannot be
+# predicted.
 TEXTURE = 6.0
 ROUGHNESS = 5  # pixels: side of the squares whose mean gradient is compared
-# Of the softmax over squared distances. The search takes the nearest patch, not a mean over near ones; with 1 the bound of the
-# features (networks.learned_copying) keeps the choice too soft: sharper, the same features have an expected error 4 % lower.
+# Factor of the softmax over squared distances. The search takes the nearest patch, not a mean over near ones; with 1, the bound
+# of the features (networks.learned_copying) keeps the choice too soft. With a sharper softmax, the same features have an expected
+# error 4 % lower.
 SHARPNESS = 4.0
-LIKELIHOOD = 0.2  # of the likelihood beside the expected error
-DECAY = 0.999  # of the running mean of the weights
+LIKELIHOOD = 0.2  # weight of the likelihood relative to the expected error
+DECAY = 0.999  # decay of the running mean of the weights
 EVERY = 1_000  # steps between validations
 HELD_OUT = 128  # crops
 
@@ -38,11 +40,11 @@ HELD_OUT = 128  # crops
 def copy_errors(
     features: Tensor, truth: Tensor, mask: Tensor, random: np.random.Generator, keys: int = KEYS, queries: int = QUERIES
 ) -> Tensor:
-    """The expected error of copying, and that of copying at random: [B, 2], of the patches of each picture.
+    """[B, 2]: the expected error of copying, and that of copying at random, for the patches of each picture.
 
     Args:
         features: [B, F, H, W]. truth: [B, 3, H, W] in [0, 1]. mask: [B, 1, H, W], 1 = hole.
-        keys, queries: so many are drawn of the places whose patch is known, and of those in the hole.
+        keys, queries: numbers of random pixels whose patch is known, and of pixels in the hole.
     """
     errors = []
     maps = torch.cat([truth, TEXTURE * _roughness(truth)], 1)
@@ -71,7 +73,7 @@ def _roughness(image: Tensor) -> Tensor:
 
 
 def _drawn(where: Tensor, count: int, random: np.random.Generator) -> Tensor:
-    """int64 [n, 2]: at most so many of the places where [H, W] is 1."""
+    """int64 [n, 2]: up to this many random pixels where [H, W] is 1."""
     places = where.nonzero()
     if len(places) <= count:
         return places
@@ -82,7 +84,7 @@ def _patches(maps: Tensor, places: Tensor) -> Tensor:
     """[C, H, W] -> [n, PATCH^2 * C]: the patches around the places."""
     step = torch.arange(PATCH, device=maps.device) - PATCH // 2
     rows, columns = places[:, 0, None, None] + step[:, None], places[:, 1, None, None] + step
-    pixels = maps.flatten(1).T.contiguous()  # a pixel's channels side by side: four times as fast to gather
+    pixels = maps.flatten(1).T.contiguous()  # channels last: four times as fast to gather
     return pixels.index_select(0, (rows * maps.shape[2] + columns).flatten()).view(len(places), -1)
 
 
@@ -146,7 +148,7 @@ def main(
         return loss, relative.item()
 
     def validation() -> float:
-        """The expected error of copying relative to copying at random, of photographs held out."""
+        """The expected error of copying relative to copying at random, on held-out photographs."""
         losses = [loss_of(average, FAR + first, setting)[1].item() for first in range(0, HELD_OUT, batch)]
         return float(np.mean(losses))
 

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 FINAL_RATE = 0.01  # the learning rate of the last step, relative to the full one
-COOLDOWN = 0.2  # share of a run of so many hours in which the learning rate falls
+COOLDOWN = 0.2  # the last share of a run by hours, in which the learning rate falls
 SAVED_EVERY = 300  # seconds between checkpoints
-DIVERGED = 3.0  # times the lowest training error so far: a run with a larger one is stopped
+DIVERGED = 3.0  # times the lowest training error so far: above it, a run is stopped
 EXIT_DIVERGED = 3  # exit code of a recipe whose run diverged
 
 Recipe = dict[str, str | int | float | bool | list[str] | None]
@@ -106,15 +106,15 @@ def train(
     Args:
         path: of the run, without a suffix. A row of the log has the step, the mean training error since the row before,
             the validation error and the CPU seconds of the whole run.
-        recipe: everything that determines the result; "steps" and "rate" among it. A checkpoint of another recipe is refused.
+        recipe: everything that determines the result, including "steps" and "rate". A checkpoint of another recipe is refused.
         errors: (step, share of the run that is done) -> (loss, error to log).
         validation: the error on held-out data; called with gradients off.
-        hours: CPU hours of all threads, earlier runs included; recipe["steps"] then does not count.
-        minutes: stop early, after so many minutes of this process.
+        hours: CPU hours of all threads, earlier runs included; recipe["steps"] is then ignored.
+        minutes: stop early, after this many minutes of this process.
         every: steps between two rows of the log. warmup: steps until the full rate. clip: largest norm of the gradient.
-        cycles: so many times as many steps; the rate rises again at the start of each cycle (Loshchilov & Hutter 2017).
+        cycles: multiplies the steps; the rate rises again at the start of each cycle (Loshchilov & Hutter 2017).
         best: also keep the weights of the smallest validation error, as path.best.pt.
-        beside: what else belongs to the checkpoint, by name.
+        beside: further state of the checkpoint, by name.
         betas: of Adam. average: a running mean of the network's weights; path.best.pt then holds that mean.
         gradients: torch's precision of float32 products in the backward pass; the forward pass always uses "highest".
         resume: exported weights of the same recipe, from which to resume if path.pt does not exist.
@@ -156,7 +156,7 @@ def train(
             if reported:
                 _report(path, network if average is None else average.module, recipe, step, seconds, seen, validation, best)
                 seen = []
-                cpu_started = time.process_time()  # validation does not count
+                cpu_started = time.process_time()  # without the time of validation
             if ends:
                 break
 
@@ -182,7 +182,7 @@ def _report(
     validation: Callable[[], float],
     best: bool,
 ) -> None:
-    """Writes a row of the log, and the best weights where these are. Raises DivergedError."""
+    """Writes a row of the log, and the weights if they are the best so far. Raises DivergedError."""
     log = path.with_suffix(".jsonl")
     before = rows(log)
     training = float(np.mean(seen))
@@ -227,7 +227,7 @@ def _revision() -> str:
 
 @contextmanager
 def _terminated() -> Iterator[Callable[[], bool]]:
-    """Yields whether SIGTERM has arrived, which is held back meanwhile; signals reach the main thread only."""
+    """Yields a function that tells whether SIGTERM has arrived; it is deferred meanwhile. Signals reach the main thread only."""
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
@@ -245,13 +245,13 @@ def _share(step: int, seconds: float, last: int | None, hours: float | None) -> 
 
 
 def _cosine(step: int, steps: int, warmup: int) -> float:
-    """The learning rate relative to the full one, of a run of so many steps."""
+    """The learning rate relative to the full one, for a run by steps."""
     cosine = 0.5 * (1 + math.cos(math.pi * (step % steps) / steps))
     return min(1.0, (step + 1) / max(warmup, 1)) * (FINAL_RATE + (1 - FINAL_RATE) * cosine)
 
 
 def _trapezoid(step: int, share: float, warmup: int) -> float:
-    """The same of a run of so many hours, of which a share is done. step: since the optimizer's state was new."""
+    """As `_cosine`, for a run by hours, given the share that is done. step: since the optimizer's state was reset."""
     fall = min(1.0, max(0.0, 1 - share) / COOLDOWN)
     return min(1.0, (step + 1) / max(warmup, 1)) * (FINAL_RATE + (1 - FINAL_RATE) * fall)
 
@@ -277,7 +277,7 @@ def _restore(path: Path, parts: Mapping[str, Stateful], recipe: Recipe, resume: 
 
 
 def _resumed(weights: Path, parts: Mapping[str, Stateful], recipe: Recipe) -> tuple[int, float]:
-    """Loads exported weights if they are of the same recipe. The optimizer starts anew, the running mean from the weights."""
+    """Loads exported weights if their recipe is the same. The optimizer is reset; the running mean starts from the weights."""
     with safe_open(weights, "pt") as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
@@ -292,7 +292,7 @@ def _resumed(weights: Path, parts: Mapping[str, Stateful], recipe: Recipe) -> tu
 
 
 def _save(path: Path, parts: Mapping[str, Stateful], recipe: Recipe, step: int, seconds: float) -> None:
-    """Writes a checkpoint atomically: a run that is killed meanwhile keeps the last one."""
+    """Writes a checkpoint atomically: if the run is killed, the previous one survives."""
     states = {name: part.state_dict() for name, part in parts.items()}
     state = states | made(type(parts["model"]).__name__, recipe, step, states["model"], seconds)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Pairs of pictures of the same scene: two frames of a clip, a photograph and its warped, relit self, two parts of one."""
+"""Pairs of pictures of the same scene: two frames of a clip, a photograph and its warped and relit copy, or two parts of one."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -11,8 +11,8 @@ from psal_cli.training.photographs import EVERY, decoded, files_of, read
 FARTHEST = 4  # stored frames between the two of a pair; clips store every 3rd to 20th frame
 HELD_OUT = ("aot_1007", "asl_help", "bedroom", "dog")  # clips kept for validation
 PHOTO_SHARE = 0.25  # of the pairs
-PART = 0.5, 0.6  # of a photograph's width: how wide are two parts of it that show the same kind of place
-CROP = 0.4, 0.8  # of a photograph's width: how wide is a crop of it
+PART = 0.5, 0.6  # of a photograph's width: width of two parts with similar scenes
+CROP = 0.4, 0.8  # of a photograph's width: width of a crop
 
 
 class Pair(NamedTuple):
@@ -23,12 +23,12 @@ class Pair(NamedTuple):
 
 
 class Pairs:
-    """Numbered pairs: the same folder, seed and number give the same pair, whatever was asked before."""
+    """Numbered pairs: the same folder, seed and number give the same pair, in any order."""
 
     def __init__(self, data: Path, size: tuple[int, int] = (256, 256), seed: int = 0):
         """data: a folder with video/<clip>/*.webp and photos/*.webp. size: (H, W) of the pairs; frames are resized to it.
 
-        Raises FileNotFoundError when the folder has no clips.
+        Raises FileNotFoundError if the folder has no clips.
         """
         self.size, self.seed = size, seed
         clips = {clip.name: sorted(clip.glob("*.webp")) for clip in sorted((data / "video").iterdir()) if clip.is_dir()}
@@ -39,7 +39,7 @@ class Pairs:
         self.photos = [read(photo) for photo in self.files]
         self.training = [name for name in self.clips if name not in HELD_OUT]
         frames = np.array([len(self.clips[name]) for name in self.training], float)
-        self.chances = np.sqrt(frames) / np.sqrt(frames).sum()  # between a clip's share of the frames and an equal one
+        self.chances = np.sqrt(frames) / np.sqrt(frames).sum()  # between a clip's share of the frames and an equal share
 
     def pair(self, number: int) -> Pair:
         """A training pair."""
@@ -58,7 +58,7 @@ class Pairs:
         return Pair(*(_floats(clip[random.integers(len(clip))]) for clip in frames))
 
     def parts(self, number: int, held_out: bool = False) -> Pair:
-        """The left and the right of a photograph, one of them relit: the same kind of place, and hardly a thing in both."""
+        """The left and right of a photograph, one of them relit: similar scenes with hardly any object in common."""
         random = np.random.default_rng([self.seed, number, 3])
         photo, (height, width) = self._photo(random, held_out), self.size
         share = min(random.uniform(*PART), photo.shape[0] / photo.shape[1] * width / height)
@@ -71,7 +71,7 @@ class Pairs:
         return Pair(target, _relit(reference, random))
 
     def crops(self, number: int) -> Pair:
-        """Two parts of a photograph, of other sizes and anywhere in it: they may show the same, or nothing in common."""
+        """Two random crops of a photograph, of different sizes: they may overlap or have nothing in common."""
         random = np.random.default_rng([self.seed, number, 6])
         photo, (height, width) = self._photo(random), self.size
         parts = []
@@ -83,7 +83,7 @@ class Pairs:
         return Pair(_floats(parts[0]), _relit(_floats(parts[1]), random))
 
     def mixed(self, number: int, kind: float, parts: float, crops: float, strangers: float) -> Pair:
-        """A training pair. kind: a number in [0, 1), of which so large shares stand for each kind, and the rest for `pair`."""
+        """A training pair of a kind chosen by `kind` in [0, 1): each kind has its share, the rest is `pair`."""
         if kind < parts:
             return self.parts(number)
         if kind < parts + crops:
@@ -91,12 +91,12 @@ class Pairs:
         return (self.stranger(number) if kind < parts + crops + strangers else None) or self.pair(number)
 
     def validation(self, count: int) -> list[Pair]:
-        """Pairs of the clips held out, the same for every seed."""
+        """Pairs of held-out clips, the same for every seed."""
         names = [name for name in HELD_OUT if name in self.clips]
         return [self._of_clip(names[i % len(names)], np.random.default_rng([1 << 20, i])) for i in range(count)]
 
     def _photo(self, random: np.random.Generator, held_out: bool = False) -> np.ndarray:
-        """One as it is stored, uint8 [H, W, 3]."""
+        """A photograph at its stored size, uint8 [H, W, 3]."""
         files = [file for i, file in enumerate(self.files) if (i % EVERY == 0) == held_out]
         return decoded(files[random.integers(len(files))])
 
@@ -119,7 +119,7 @@ def _floats(picture: np.ndarray) -> np.ndarray:
 
 
 def _warped(photo: np.ndarray, size: tuple[int, int], random: np.random.Generator) -> np.ndarray:
-    """A crop seen from elsewhere: turned, scaled, sheared and bent a little."""
+    """A crop from a simulated other viewpoint: rotated, scaled, sheared and bent a little."""
     height, width = size
     angle, scale, shear = random.normal(0, 0.06), np.exp(random.normal(0, 0.1)), random.normal(0, 0.05, 2)
     turn = (
@@ -137,7 +137,7 @@ def _warped(photo: np.ndarray, size: tuple[int, int], random: np.random.Generato
 
 
 def _relit(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Another exposure and contrast, and a soft shade over the picture; the hue stays."""
+    """Changes exposure and contrast and adds a soft shade; hue is kept."""
     gain, gamma = np.exp(random.normal(0, 0.08)), np.exp(random.normal(0, 0.08))
     shade = np.exp(random.normal(0, 0.06, (3, 3)).astype(np.float32))
     shade = cv2.resize(shade, picture.shape[1::-1], interpolation=cv2.INTER_CUBIC)[..., None]

@@ -7,8 +7,8 @@ import numpy as np
 
 from psal_cli.errors import InputError
 
-SIDE = 384  # photographs are kept with this short side
-EVERY = 12  # one photograph in so many is for validation
+SIDE = 384  # photographs are stored with this short side
+EVERY = 12  # every twelfth photograph is for validation
 
 
 def files_of(data: Path) -> list[Path]:

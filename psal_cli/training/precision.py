@@ -1,4 +1,4 @@
-"""Which precision and memory format train fastest on this machine: it differs between processors by a factor of two."""
+"""Finds the precision and memory format that train fastest on this machine; processors differ by a factor of two."""
 
 import contextlib
 import json
@@ -42,7 +42,7 @@ def fastest(
 
     Args:
         loss: network -> the loss of one batch. cache: a JSON file, read and written.
-        seconds: of measuring, in all.
+        seconds: total time of measuring.
     """
     machine = facts("torch")["machine"]
     key = f"{machine['processor']}, {torch.get_num_threads()} threads, torch {torch.__version__}, {device}"
@@ -62,7 +62,7 @@ def fastest(
 def _seconds_of_a_step(
     setting: Setting, network: nn.Module, loss: Callable[[nn.Module], Tensor], device: str, seconds: float
 ) -> float:
-    """The shortest time of a step: other programs only ever make one longer."""
+    """The shortest time of a step: other load only makes steps longer."""
     copy = setting.place(deepcopy(network), device)
     times: list[float] = []
     end = time.monotonic() + seconds

@@ -1,4 +1,4 @@
-"""The queue of training runs: which there are, and how far each has come."""
+"""The queue of training runs and their progress."""
 
 import json
 import tomllib
@@ -9,7 +9,7 @@ from psal_cli.errors import InputError
 from psal_cli.training.loop import rows
 
 QUEUE = Path(__file__).with_name("queue.toml")
-FLAT = 0.2  # share of a run without a better validation error after which it is called flat
+FLAT = 0.2  # share of a run without a better validation error after which it counts as flat
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run has come. hours: CPU hours done; validation: of each row of its log, in order; best: the smallest."""
+    """The progress of a run. hours: CPU hours done; validation: of each row of its log, in order; best: the smallest."""
 
     state: str  # "waiting", "begun", "flat", "finished" or "diverged"
     hours: float
@@ -39,7 +39,7 @@ class Progress:
 
 
 def load(path: Path = QUEUE) -> list[Run]:
-    """The runs of a queue file. Raises InputError with the entry and what is wrong with it."""
+    """The runs of a queue file. Raises InputError with the entry and its mistake."""
     try:
         entries = tomllib.loads(path.read_text()).get("run", [])
     except OSError as error:
@@ -66,7 +66,7 @@ def load(path: Path = QUEUE) -> list[Run]:
 
 
 def progress(run: Run, folder: Path) -> Progress:
-    """How far a run has come by its log in the folder."""
+    """The progress of a run, from its log in the folder."""
     logged = rows(folder / f"{run.name}.jsonl")
     curve = [(row["seconds"] / 3600, row["validation"]) for row in logged]
     hours, steps = (curve[-1][0], int(logged[-1]["step"])) if logged else (0.0, 0)
@@ -85,12 +85,12 @@ def _state(run: Run, folder: Path, curve: list[tuple[float, float]], hours: floa
 
 
 def next_run(runs: list[Run], folder: Path) -> Run | None:
-    """The first run that still wants hours and has not diverged."""
+    """The first run that has hours left and has not diverged."""
     return next((run for run in runs if progress(run, folder).state not in ("finished", "diverged")), None)
 
 
 def resumable(run: Run, weights: Path) -> Path | None:
-    """The exported weights of a run, if they are those of that run: a new machine has no checkpoint of it."""
+    """The exported weights of a run, if they came from that run, for machines that have no checkpoint of it."""
     from safetensors import safe_open
 
     path = weights / f"{run.weights}.safetensors"

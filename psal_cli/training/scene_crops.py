@@ -1,4 +1,4 @@
-"""Crops of photographs and everyday scenes, for the networks that see for `psal colorize`."""
+"""Crops of photographs and everyday scenes, for the networks of `psal colorize`."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from psal_cli.training.photographs import EVERY, files_of, read, scenes_of
 
-SCALE = 0.6, 1.6  # how much a crop is enlarged
+SCALE = 0.6, 1.6  # factors by which crops are enlarged
 FAR = 1 << 40  # the numbers of the held-out crops
 MEASURED = (  # numbers of the scenes of tests/bench/colour_pairs.toml
     3, 17, 24, 51, 62, 67, 69, 71, 75, 87, 105, 131, 136, 142, 145, 156, 171, 178, 201, 219, 256, 277, 326, 347, 354, 359, 381,
@@ -17,11 +17,11 @@ MEASURED = (  # numbers of the scenes of tests/bench/colour_pairs.toml
 
 
 class SceneCrops:
-    """Numbered crops: the same files, seed and number give the same one. One file in twelve is held out, and the scenes that the
-    bench measures by are left out."""
+    """Numbered crops: the same files, seed and number give the same one. One file in twelve is held out, and the scenes of the
+    benchmark are excluded."""
 
     def __init__(self, data: Path, side: int, seed: int):
-        """side: of the crops. Raises FileNotFoundError when the folder has no pictures."""
+        """side: of the crops. Raises FileNotFoundError if the folder has no pictures."""
         measured = {f"{number:04}" for number in MEASURED}
         files = [*files_of(data), *(path for path in scenes_of(data) if path.stem not in measured)]
         if not files:
@@ -30,7 +30,7 @@ class SceneCrops:
         self.training = [path for number, path in enumerate(files) if number % EVERY] or files
 
     def crop(self, number: int) -> npt.NDArray[np.uint8]:
-        """[side, side, 3], RGB. From FAR on of held-out pictures, the same for every seed."""
+        """[side, side, 3], RGB. Numbers from FAR on are crops of held-out pictures, the same for every seed."""
         held_out = number >= FAR
         random = np.random.default_rng([0 if held_out else self.seed, number])
         files = self.held_out if held_out else self.training

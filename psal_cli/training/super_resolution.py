@@ -2,8 +2,8 @@
 
     python -m psal_cli.training.super_resolution 4 --data ../shared/data --hours 40
 
-A step takes crops of photographs and the same reduced by the antialiased cubic kernel. The loss is the L1 error and, at the end
-of a run, the L2 error, which is what PSNR measures. The kept weights are a running mean.
+A step takes crops of photographs, and the same crops reduced with the antialiased cubic kernel. The loss is the L1 error and, at
+the end of a run, the L2 error, which PSNR measures. The kept weights are a running mean.
 """
 
 from pathlib import Path
@@ -20,21 +20,21 @@ from psal_cli.networks.residual_psal import ResidualPSAL
 from psal_cli.training import loop, precision
 from psal_cli.training.upscaling_crops import Crops, luminance
 
-DECAY = 0.999  # of the running mean of the weights
+DECAY = 0.999  # decay of the running mean of the weights
 EVERY = 2_000  # steps between validations
 L2_FROM = 0.9  # share of the run after which the loss is the L2 error
-L2_WEIGHT = 20.0  # of the L2 error, so that its gradients are about as large as those of L1
+L2_WEIGHT = 20.0  # weight of the L2 error, so that its gradients are about as large as those of L1
 
 
 def start(network: ResidualPSAL) -> None:
-    """Initial weights: the network adds little to the bicubic enlargement, a block little to its input, the attention little."""
+    """Initial weights: small residuals of the network, of each block and of the attention."""
     with torch.no_grad():
         network.tail.weight.mul_(0.1)
         for block in network.body:
             getattr(block, "second").weight.mul_(0.3)  # noqa: B009  # torch types it as a module
         if network.cross:
             network.cross.out.weight.mul_(0.1)
-            network.cross.to_key.load_state_dict(network.cross.to_query.state_dict())  # what looks alike is alike at first
+            network.cross.to_key.load_state_dict(network.cross.to_query.state_dict())  # similar patches have similar features
         for module in network.modules():
             if isinstance(module, nn.Conv2d):
                 assert module.bias is not None

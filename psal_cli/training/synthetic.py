@@ -1,7 +1,7 @@
-"""Synthetic scenes for inpainting: leaves, polygons and planes in perspective, filled with texture of photographs.
+"""Synthetic scenes for inpainting: leaves, polygons and planes in perspective, filled with textures from photographs.
 
-A few thousand photographs teach little geometry: that edges go on straight, meet in corners and converge in a vanishing point.
-Dead leaves (Lee et al. 2001) have statistics close to those of photographs.
+A few thousand photographs teach little geometry: that edges are straight, meet in corners and converge in a vanishing point. Dead
+leaves (Lee et al. 2001) have statistics close to those of photographs.
 """
 
 from collections.abc import Callable
@@ -13,15 +13,15 @@ import numpy.typing as npt
 Picture = npt.NDArray[np.uint8]  # [side, side, 3]
 Texture = Callable[[], Picture]  # a crop of a photograph
 
-OVERSAMPLED = 2  # scenes are drawn so many times larger, so that edges are antialiased
+OVERSAMPLED = 2  # supersampling of scenes, for antialiased edges
 LEAVES = 8, 40
 SMALLEST_LEAF = 0.06  # radius, of the side
-FLAT, GRADIENT = 0.35, 0.25  # shares of the fills that are one colour, or change evenly; the others are texture
-NATURAL = 0.75  # share of the colours that are taken from a photograph
+FLAT, GRADIENT = 0.35, 0.25  # shares of fills with one colour or a gradient; the others are textures
+NATURAL = 0.75  # share of colours taken from a photograph
 
 
 def scene(random: np.random.Generator, side: int, texture: Texture) -> Picture:
-    """uint8 [side, side, 3], one of the kinds of scenes."""
+    """uint8 [side, side, 3], a scene of a random kind."""
     draw = (_leaves, _planes, _perspective)[random.integers(3)]
     large = draw(random, OVERSAMPLED * side, texture)
     return cv2.resize(large, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8)
@@ -41,7 +41,7 @@ def _leaves(random: np.random.Generator, side: int, texture: Texture) -> Picture
 
 
 def _planes(random: np.random.Generator, side: int, texture: Texture) -> Picture:
-    """Regions between straight lines right across the picture, some of the lines drawn."""
+    """Regions between straight lines across the whole picture, some of the lines drawn."""
     canvas = _fill(random, side, texture)
     for _ in range(random.integers(2, 6)):
         through, angle = (
@@ -87,9 +87,9 @@ def _paint(canvas: Picture, points: Picture, fill: Picture) -> None:
 
 
 def _fill(random: np.random.Generator, side: int, texture: Texture) -> Picture:
-    """uint8 [side, side, 3]: one colour, an even gradient, or texture in another colour."""
+    """uint8 [side, side, 3]: one colour, a linear gradient, or a tinted texture."""
     kind, source = random.uniform(), texture()
-    # Mostly colours that occur in photographs: random ones are all garish.
+    # Mostly colours that occur in photographs: random ones are garish.
     natural = source[tuple(random.integers(source.shape[:2]))].astype(float)
     colour = natural if random.uniform() < NATURAL else random.uniform(0, 255, 3)
     if kind < FLAT:

@@ -1,4 +1,4 @@
-"""What the recipe of `psal upscale` learns from: crops of reduced photographs, and the same reduced by the scale."""
+"""Training data of `psal upscale`: crops of reduced photographs, and the same reduced by the scale."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,14 +12,14 @@ from psal_cli.networks.upscaling import reduced
 from psal_cli.training.cache import cached
 from psal_cli.training.photographs import EVERY, decoded, files_of
 
-REDUCTIONS = (2, 3, 4)  # of the photographs, which are compressed: reduced, they keep no trace of it
-SIZES = ((48, 8), (64, 4), (96, 2))  # side of the reduced crops and how many make a batch; attention needs the large ones
+REDUCTIONS = (2, 3, 4)  # reductions of the photographs, which removes traces of their compression
+SIZES = ((48, 8), (64, 4), (96, 2))  # side of the reduced crops and batch size; attention needs the large ones
 BSDS = "BSDS500/BSDS500/data/images"  # in the folder of public repositories: BIDS/BSDS500; its `val` is B100, never used
 T91 = "dcscn-super-resolution/data/yang91"  # jiny2001/dcscn-super-resolution
 LEFT_OUT = {"302003"}  # of BSDS500 train: Set5's woman
 HELD_OUT_SIDE = 96  # of the held-out crops
-FLAT = 2 / 255  # mean step between neighbouring pixels below which a crop is drawn again,
-DRAWS = 4  # at most so often
+FLAT = 2 / 255  # mean step between neighbouring pixels below which another crop is drawn,
+DRAWS = 4  # at most this many times
 FILTERED, NOISY, COMPRESSED = 0.6, 0.5, 0.85  # shares of the degraded crops
 WIDTHS, AMOUNTS = (0.5, 1.2), (-0.6, 1.2)  # of the blur that is subtracted, in pixels, and how much of it
 MOST_NOISE = 8  # standard deviation, of 255
@@ -44,12 +44,12 @@ class Crops:
     ):
         """Args:
             data: the folder with photos/; one in twelve photographs is held out.
-            public: the folder of public repositories (BSDS, T91); what it lacks is not used.
-            cache: a folder in which the reduced pictures are kept, since making them takes a minute.
-            degraded: crops are noisy and compressed, see `degraded`.
-            sizes: (side of the reduced crops, how many make a batch), each equally often.
+            public: the folder of public repositories (BSDS, T91); missing ones are not used.
+            cache: a folder for the reduced pictures, since computing them takes a minute.
+            degraded: make crops noisy and compressed, see `degraded`.
+            sizes: (side of the reduced crops, batch size), each equally often.
 
-        Raises FileNotFoundError when the folder has no photographs.
+        Raises FileNotFoundError if the folder has no photographs.
         """
         self.scale, self.seed, self.degraded, self.sizes = scale, seed, degraded, sizes
         files = list(_files(data, public))
@@ -77,7 +77,7 @@ class Crops:
         return [number for number, (small, _) in enumerate(self.training) if min(small.shape[1:]) >= side]
 
     def _crop(self, random: np.random.Generator, side: int) -> Pair:
-        """Turned and mirrored."""
+        """A random crop, rotated and mirrored."""
         choice = self.of_side[side]
         for _ in range(DRAWS):
             small, large = self.training[choice[random.integers(len(choice))]]
@@ -102,13 +102,14 @@ class Crops:
 
 
 def smaller(photo: Tensor, factor: int) -> Tensor:
-    """uint8 [3, H, W] -> [3, H // factor, W // factor] by the antialiased cubic kernel of a = -1/2, as for published sets."""
+    """uint8 [3, H, W] -> [3, H // factor, W // factor] with the antialiased cubic kernel of a = -1/2, as for published sets."""
     height, width = (size // factor * factor for size in photo.shape[1:])
     return reduced(photo[None, :, :height, :width].float(), factor)[0].round_().clamp_(0, 255).byte()
 
 
 def degraded(crop: Tensor, random: np.random.Generator) -> Tensor:
-    """uint8 [3, H, W] like photographs on the web: sharpened or slightly blurred, noisy, compressed; some stay as they are."""
+    """uint8 [3, H, W] degraded like photographs on the web: sharpened or slightly blurred, noisy, compressed; some are
+    unchanged."""
     picture = crop.permute(1, 2, 0).numpy()
     if random.random() < FILTERED:
         soft = cv2.GaussianBlur(picture, (0, 0), random.uniform(*WIDTHS)).astype(np.float32)
@@ -117,7 +118,7 @@ def degraded(crop: Tensor, random: np.random.Generator) -> Tensor:
     if random.random() < NOISY:
         noise = random.normal(0, random.uniform(0, MOST_NOISE), picture.shape)
         if random.random() < 0.5:
-            noise = noise[..., :1]  # of all channels alike, as cameras leave it
+            noise = noise[..., :1]  # the same in all channels, as from cameras
         picture = np.rint(picture + noise).clip(0, 255).astype(np.uint8)
     if random.random() < COMPRESSED:
         quality = int(random.integers(*QUALITIES))
@@ -134,7 +135,7 @@ def luminance(image: Tensor) -> Tensor:
 
 
 def _files(data: Path, public: Path | None) -> Iterator[tuple[Path, int, bool]]:
-    """(picture, by how much it is reduced first, whether it is held out)."""
+    """(picture, initial reduction, whether it is held out)."""
     photos = files_of(data)
     if not photos:
         raise FileNotFoundError(f"{data}/photos has no photographs: expected .webp")

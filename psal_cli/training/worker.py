@@ -1,4 +1,4 @@
-"""Trains the runs of a queue one after another, in a clone and an environment that edits of the working tree do not touch."""
+"""Trains the runs of a queue one after another, in a clone and an environment that are independent of the working tree."""
 
 import shutil
 import signal
@@ -18,12 +18,12 @@ Say = Callable[[str], None]
 
 
 def default_folder() -> Path:
-    """Where clone, checkpoints and logs are kept: on Linux $XDG_STATE_HOME/psal/training."""
+    """The folder of the clone, checkpoints and logs: $XDG_STATE_HOME/psal/training on Linux."""
     return state_folder() / "training"
 
 
 def freeze(folder: Path, say: Say, refresh: bool = False) -> Path:
-    """The frozen clone in the folder, with its environment; made from the last commit if missing or to be refreshed.
+    """The frozen clone in the folder, with its environment; created from the last commit if missing or to be refreshed.
 
     Raises InputError if psal was not run from a git checkout, or the environment cannot be made.
     """
@@ -73,7 +73,7 @@ def work(folder: Path, data: Path, public: Path, threads: int, refresh: bool, sa
 
 
 def command(run: queue.Run, folder: Path, code: Path, data: Path, public: Path, threads: int) -> list[str]:
-    """What trains a run."""
+    """The command that trains a run."""
     words = [str(code / ".venv/bin/python"), "-m", f"psal_cli.training.{run.recipe}", *run.options]
     words += ["--data", str(data), "--public", str(public), "--output", str(folder / "runs"), "--name", run.name]
     words += ["--hours", str(run.hours), "--threads", str(threads)]
@@ -86,7 +86,7 @@ def _train(run: queue.Run, folder: Path, code: Path, data: Path, public: Path, t
     runs = folder / "runs"
     runs.mkdir(parents=True, exist_ok=True)
     with (runs / f"{run.name}.log").open("a") as log:
-        # In a session of its own, so that Ctrl-C reaches this process only, which then asks the run to stop.
+        # In its own session, so that Ctrl-C reaches only this process, which then asks the run to stop.
         process = subprocess.Popen(
             [*GENTLY, *command(run, folder, code, data, public, threads)],
             stdout=log, stderr=subprocess.STDOUT, cwd=runs, start_new_session=True,
@@ -110,7 +110,7 @@ def _train(run: queue.Run, folder: Path, code: Path, data: Path, public: Path, t
 def _locked(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as file:
-        with suppress(ImportError):  # on Windows nobody watches
+        with suppress(ImportError):  # no lock on Windows
             import fcntl
 
             try:
