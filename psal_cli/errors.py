@@ -51,6 +51,11 @@ class PsalError(Exception):
         problem: the text without the cure.
         cure: how to fix it, None where that is obvious.
         details: the values that fill the {} of the cure.
+
+    Example:
+        >>> error = PsalError("photo.jpg exists", Cure.OTHER_FILE)
+        >>> error.problem, error.cure.name
+        ('photo.jpg exists', 'OTHER_FILE')
     """
 
     exit_code = 1
@@ -61,7 +66,12 @@ class PsalError(Exception):
 
 
 class InputError(PsalError):
-    """An option or an input file that psal cannot use."""
+    """An option or an input file that psal cannot use.
+
+    Example:
+        >>> str(InputError("photo.jpg: no such file"))
+        'photo.jpg: no such file'
+    """
 
     exit_code = 2
 
@@ -73,6 +83,13 @@ class InvalidValueError(InputError, ValueError):
         what: the name of the argument, as in the function's signature or in its options.
         value: the value that was passed.
         expected: the values that are allowed, in words.
+
+    Example:
+        >>> error = InvalidValueError("scale", 50, "above 1, at most 16")
+        >>> error.what, error.value
+        ('scale', 50)
+        >>> print(error)
+        scale is 50, expected above 1, at most 16
     """
 
     def __init__(self, what: str, value: object, expected: str):
@@ -81,7 +98,12 @@ class InvalidValueError(InputError, ValueError):
 
 
 class CancelledError(PsalError):
-    """Raised after the caller's cancel hook returned True."""
+    """Raised after the caller's cancel hook returned True.
+
+    Example:
+        >>> print(CancelledError())
+        cancelled
+    """
 
     exit_code = INTERRUPTED
 
@@ -105,6 +127,11 @@ class MemoryLimitError(PsalError):
     Attributes:
         needed: bytes that the smallest plan needs, None if unknown.
         allowed: bytes that may be used.
+
+    Example:
+        >>> error = MemoryLimitError("it takes 2.00 GB, 1.00 GB are allowed", needed=2_000_000_000, allowed=1_000_000_000)
+        >>> error.needed > error.allowed
+        True
     """
 
     exit_code = 4

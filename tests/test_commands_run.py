@@ -178,7 +178,7 @@ def test_refusals_come_before_any_work(photos):
         "photos/000.png -o out.png --compare -": "--compare -: only the picture itself goes to stdout",
         "photos/000.png -o - --json": "--json and the picture would both go to stdout",
         "- --json": "would both go to stdout",
-        "photos -o out --max-pixels none": "no number of pixels",
+        "photos -o out --max-pixels none": "is not a number of pixels",
         "photos -o out --jobs 0": "not in the range",
         "photos -o out --format gif": "'gif' is not one of",
         "--from-file none.txt -o out": "none.txt: the list of files cannot be read",

@@ -176,10 +176,10 @@ def test_doctor_says_which_instructions_the_processor_lacks(monkeypatch):
 @pytest.mark.subprocess
 def test_doctor_names_a_library_that_does_not_load(monkeypatch):
     def fail():
-        raise ImportError("libpsal.so does not load (libgomp.so.1: cannot open shared object file): install psal anew")
+        raise ImportError("libpsal.so does not load (libgomp.so.1: cannot open shared object file): reinstall psal")
 
     monkeypatch.setattr(native, "library", fail)
     done = psal("doctor", "--json")
     assert done.exit_code == 1
     assert json.loads(done.stdout)["cpu_kernels"] is None
-    assert "libgomp" in done.stderr and "install psal anew" in done.stderr and done.stderr.count("\n") == 1
+    assert "libgomp" in done.stderr and "reinstall psal" in done.stderr and done.stderr.count("\n") == 1

@@ -147,7 +147,7 @@ def test_outputs_that_cannot_be_are_found_before_any_work(tmp_path, monkeypatch)
     os.mkfifo(tmp_path / "pipe.png")
     refusals = {
         tmp_path: "is a folder",
-        tmp_path / "pipe.png": "no regular file",
+        tmp_path / "pipe.png": "not a regular file",
         tmp_path / "none" / "out.png": "does not exist: create it",
         tmp_path / "pipe.png" / "out.png": "pipe.png is a file, where a folder is needed",
     }
@@ -437,7 +437,7 @@ def test_the_owner_of_what_is_overwritten_stays(tmp_path):
 
 
 def test_a_name_that_is_too_long_has_a_cure(tmp_path):
-    with pytest.raises(WriteError, match="File name too long: give a shorter one"):
+    with pytest.raises(WriteError, match="File name too long: use a shorter name"):
         write_picture(picture(), tmp_path / ("x" * 300 + ".png"))
 
 

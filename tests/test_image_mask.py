@@ -141,7 +141,7 @@ def test_refusals(tmp_path):
         ),
         (small, {}, "is 41x30, the picture is 40x30: give a mask of the same size"),
         (turned, {}, r"is 30x40, the picture is 40x30 \(turned by 90 degrees it would fit\)"),
-        (text, {}, "no picture that psal reads"),
+        (text, {}, "is not a picture that psal reads"),
         (tmp_path / "none.png", {}, "no such file"),
     ]
     for path, arguments, words in refusals:

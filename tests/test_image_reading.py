@@ -154,11 +154,11 @@ def unreadable(tmp_path):
         "cut.png": "damaged or cut off",
         "cut.tif": "damaged or cut off",
         "cut.webp": "cut",  # libwebp may refuse it as no picture at all
-        "text.png": "no picture that psal reads",
+        "text.png": "is not a picture that psal reads",
         "empty.png": "is empty, expected a picture",
         "moving.gif": "is a GIF file",
         "folder.png": "a folder",
-        "pipe.png": "no regular file",
+        "pipe.png": "not a regular file",
         "missing.png": "no such file",
         "x" * 300: "cannot be read: File name too long",
     }

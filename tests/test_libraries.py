@@ -70,13 +70,13 @@ def test_a_library_that_is_cut_off_is_named(package, part):
     (package / "libpsal.so").write_bytes(whole[: int(part * len(whole)) if 0 < part < 1 else part])
     words = refusal()
     assert any(reason in words for reason in ("is cut off", "is not a library, or damaged (", "does not load ("))
-    assert words.startswith(str(package)) and words.endswith(": install psal anew")
+    assert words.startswith(str(package)) and words.endswith(": reinstall psal")
 
 
 def test_a_library_of_another_version_is_refused_by_name(package, monkeypatch):
     shutil.copy(native.library()._name, package / "libpsal.so")
     monkeypatch.setattr(libraries, "__version__", "9.1.0")
-    assert refusal().endswith(f"libpsal.so is of psal {psal_cli.__version__}, this is psal 9.1.0: install psal anew")
+    assert refusal().endswith(f"libpsal.so is of psal {psal_cli.__version__}, this is psal 9.1.0: reinstall psal")
 
 
 def test_a_library_that_tells_no_version_is_an_older_one(package):

@@ -78,7 +78,7 @@ def test_code_in_a_file_is_not_run(tmp_path, capsys):
     [
         ("none.pt", None, "none.pt cannot be read: No such file"),
         ("x.bin", b"x", "expected .safetensors, .pt or .pth"),
-        ("x.safetensors", b"x", "no safetensors file"),
+        ("x.safetensors", b"x", "is not a safetensors file"),
         ("x.pt", b"", "damaged"),
     ],
 )

@@ -35,8 +35,8 @@ def ps_attention(
     seed: int = 0,
     return_field: bool = False,
 ) -> Tensor | tuple[Tensor, Field]:
-    """Attention over the k nearest patches: the mean of their values, weighted by softmax(similarity / temperature) (equations 4,
-    5, 9 and 10).
+    """Attention over the k nearest patches: the mean of their values, weighted by softmax(similarity / temperature)
+    (Cherel et al., arXiv 2202.03163, equations 4, 5, 9 and 10).
 
     Differentiable in value, and for k >= 2 or with aggregation in query and key (equations 6, 7 and 8): the gradient is that of
     the softmax over the matches found. With k = 1 and no aggregation the weights are constantly 1, so the gradients of query and
@@ -84,15 +84,16 @@ def ps_attention(
 
 
 class PSAttention(nn.Module):
-    """`ps_attention` with its arguments stored; no parameters, no buffers.
+    """The attention layer of Cherel et al. (arXiv 2202.03163): `ps_attention` with stored arguments. No parameters or buffers.
 
     Args: the keyword arguments of `ps_attention` (patch_size, k, iterations, aggregation, similarity, temperature, value_scale,
         schedule, seed). Calls raise as `ps_attention` does.
 
     Example:
-        >>> layer = PSAttention(patch_size=7, k=3, aggregation=True)
-        >>> layer(query, key, value).shape  # [B, C, H, W], [B, C, Hk, Wk], [B, Cv, Hk, Wk]
-        torch.Size([B, Cv, H, W])
+        >>> attend = PSAttention(patch_size=7, k=3, aggregation=True)
+        >>> query, key = torch.rand(1, 16, 32, 40), torch.rand(1, 16, 24, 48)
+        >>> attend(query, key, torch.rand(1, 3, 24, 48)).shape  # value: [B, Cv, Hk, Wk]
+        torch.Size([1, 3, 32, 40])
     """
 
     def __init__(

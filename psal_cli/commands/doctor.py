@@ -55,7 +55,7 @@ def examine() -> tuple[dict[str, object], PsalError | None]:
                 versions[name] = importlib.import_module(module).__version__
         except ImportError as error:
             versions[name] = None
-            problem = problem or PsalError(f"{name} does not load ({error}): install psal anew with `pip install .`")
+            problem = problem or PsalError(f"{name} does not load ({error}): reinstall psal with `pip install .`")
     if problem is None:
         try:
             facts["device"], facts["reason"] = devices.choose_device("auto")

@@ -163,7 +163,7 @@ def opened(path: Path, layered: bool = False) -> Iterator[tuple[IO[bytes], str]]
     name = None
     try:
         if path != STDIO and not isinstance(path, Url) and path.exists() and not path.is_file():
-            kind = "a folder, expected a picture" if path.is_dir() else "no regular file: give what comes from a pipe as -"
+            kind = "a folder, expected a picture" if path.is_dir() else "not a regular file: give what comes from a pipe as -"
             raise InputError(f"{path} is {kind}")
         with open_input(path) as file:
             head = file.read(64)

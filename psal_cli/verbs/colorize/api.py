@@ -27,6 +27,11 @@ class ColorizeResult(Shown):
             reference. None with engine "paper".
         confidence: float32 [h, w] at the same size, 1 = taken from a reference or a hint, 0 = guessed. None with engine "paper".
         overruled: the share of the hints that contradict the references; None without hints.
+
+    Example:
+        >>> import numpy as np
+        >>> ColorizeResult(np.zeros((1, 2, 3), np.uint8), None, np.array([[1, 0.2]], np.float32)).guessed
+        0.5
     """
 
     image: Pixels
@@ -62,7 +67,8 @@ def colorize(
 ) -> ColorizeResult:
     """Colours a grey picture from references of a similar scene, from painted hints, or from both.
 
-    The luminance is kept, except for rounding.
+    The luminance is kept, except for rounding. Engine "psal" matches patches in both directions with PatchMatch (Barnes et al.
+    2009) and fuses the matches with a network; engine "paper" is that of Cherel et al. (arXiv 2202.03163, section 4.3).
 
     Args:
         image: [H, W], [H, W, 3] or [H, W, 4], uint8, uint16 or float32, sRGB; or anything that `np.asarray` turns into such an

@@ -23,6 +23,13 @@ class GenerateResult(Shown):
     Attributes:
         image: the sample, with the channels and the dtype of the reference.
         field: where in the reference each pixel comes from.
+
+    Example:
+        >>> import numpy as np
+        >>> tiles = np.indices((24, 24)).sum(0).astype(np.uint8) % 4 * 60
+        >>> result = generate(tiles, patch_size=5, method="psin")
+        >>> result.image.dtype, result.field.sources.shape
+        (dtype('uint8'), (1, 2, 24, 24))
     """
 
     image: Pixels

@@ -35,6 +35,12 @@ class InpaintResult(Shown):
             engine "network".
         reach: pixels around each hole that patches were copied from; None for the whole picture.
         device: where the network ran; "cpu" if a GPU had too little memory for it, and if there is no network.
+
+    Example:
+        >>> import numpy as np
+        >>> filled, origins = np.array([[True, False, False]]), np.array([[0, 2]], np.int32)
+        >>> InpaintResult(np.zeros((1, 3), np.uint8), filled, origins, None).field.sources.tolist()  # rows, columns
+        [[[[0, -1, -1]], [[2, -1, -1]]]]
     """
 
     image: Pixels

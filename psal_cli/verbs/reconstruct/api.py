@@ -22,6 +22,13 @@ class ReconstructResult(Shown):
         image: with the size, dtype and alpha of the picture and the colour channels of the reference.
         field: the k matches of each pixel in the reference, best first. None with full attention.
         psnr: decibels of the colours against the picture's, infinite if they are equal; None if only one of the two is grey.
+
+    Example:
+        >>> import numpy as np
+        >>> picture = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
+        >>> result = reconstruct(picture, picture, attention="full", patch_size=1, temperature=1e-4)
+        >>> result.psnr > 40, result.field is None
+        (True, True)
     """
 
     image: Pixels

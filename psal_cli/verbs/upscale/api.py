@@ -27,6 +27,12 @@ class UpscaleResult(Shown):
             weights without attention. For a blend it is that of the clean model.
         model: "clean", "photo", or "blend" with a strength between 0 and 1; None with other weights.
         device: where the network ran; "cpu" if a GPU had too little memory for it.
+
+    Example:
+        >>> import numpy as np
+        >>> result = upscale(np.zeros((12, 16, 3), np.uint8), 2, model="photo")
+        >>> result.model, result.device
+        ('photo', 'cpu')
     """
 
     image: Pixels
