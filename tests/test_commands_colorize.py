@@ -230,7 +230,7 @@ def test_a_limit_of_memory_that_costs_detail_is_said():
     limit = str(record["memory_bytes"] - 1)
     for more in ((), ("--dry-run",)):
         done = psal("colorize", "large.png", "--ref", "ref.png", "-o", "out.png", "--max-memory", limit, "--force", *more)
-        words = f"--max-memory lets colours be looked for at up to {2 * colorize_costs.COARSE} pixels"
+        words = f"--max-memory limits the search for colours to {2 * colorize_costs.COARSE} pixels"
         assert done.exit_code == 0 and done.stderr.count(words) == 1, done.stderr
 
 

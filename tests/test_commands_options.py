@@ -149,7 +149,7 @@ def test_memory_that_is_not_there_is_found_before_decoding(photos, monkeypatch):
         assert psal("inpaint", "cut.jpg", "--mask", "mask.png").exit_code == code
     monkeypatch.setattr(memory, "available", lambda: 3 << 20)
     refused = psal("inpaint", "cut.jpg", "--mask", "mask.png").stderr
-    assert "of memory at least, 4194304 bytes can be had: close other programs, or give a smaller picture" in refused
+    assert "of memory at least, 4194304 bytes are available: close other programs, or give a smaller picture" in refused
     assert psal("inpaint", "photos/000.png", "--mask", "mask.png", "--max-memory", "4G").exit_code == 0  # who says so knows
     memory.check_available(4 << 20)  # what is held counts
     with pytest.raises(memory.MemoryLimitError):

@@ -125,7 +125,7 @@ def bench() -> None:
     type=Finite(0, min_open=True),
     default=3.0,
     show_default=True,
-    help="Measure what would take longer with some of its queries only, or, if that says nothing, not at all.",
+    help="Time budget of a case. Slower cases run on a part of their queries, or are skipped.",
 )
 @bench_options
 def memory(sizes: tuple[int, ...], layers: tuple[str, ...], seconds: float, **shared: Unpack[BenchOptions]) -> None:

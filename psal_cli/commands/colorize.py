@@ -55,7 +55,9 @@ PSAL, PAPER = "Only with --engine psal.", "Only with --engine paper."
     help="For the frames of a film, in their order: carry colours from each frame to the next, so that they do not flicker.",
 )
 @click.option(
-    "--ignore-color", is_flag=True, help="Say nothing of an IMAGE that has colours, such as a faded one: its luminance counts."
+    "--ignore-color",
+    is_flag=True,
+    help="Do not warn about an IMAGE that has colours, such as a faded one. Only its luminance is used.",
 )
 @options.output_options
 @options.batch_options
@@ -192,7 +194,7 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
         )
         memory_plan = self.planned(item, within(limit=self.arguments.max_memory), within)
         if memory_plan.lowered:
-            self.console.say(f"{item.input}: --max-memory lets colours be looked for at up to {memory_plan.longest} pixels")
+            self.console.say(f"{item.input}: --max-memory limits the search for colours to {memory_plan.longest} pixels")
         return memory_plan
 
     def _reference(self, path: Path) -> Picture:
@@ -268,7 +270,9 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
         self.facts[item] = {"guessed": round(share, 3)}
         if share > MANY:
             cure = "--confidence shows where, another --ref may help"
-            self.console.say(f"{item.input}: the colours of {share:.0%} of it are guesses, for want of anything alike: {cure}")
+            self.console.say(
+                f"{item.input}: the colours of {share:.0%} of it are guesses, as the references show nothing similar: {cure}"
+            )
 
     def write(self, item: Item, result: Result) -> str:
         from psal_cli.image import write_picture

@@ -180,7 +180,7 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result], WithSheets):
             empty = "--expand adds nothing"
             if item.sidecar_files:
                 empty = f"{item.sidecar_files[0]} marks nothing to fill (white = fill)"
-            how = "copied byte for byte" if self._is_kept(item, picture) else "written anew with its own pixels"
+            how = "copied byte for byte" if self._is_kept(item, picture) else "rewritten with unchanged pixels"
             self.console.say(f"{empty}: {item.input} is {how}, no offsets or comparison are written")
             return Result(picture, mask, None)
         size = f"{picture.size[0]}x{picture.size[1]}"

@@ -43,11 +43,11 @@ LONGEST = 1_000_000  # pixels of a side of a result
     "their scale.",
 )
 @click.option(
-    "--width", type=IntRange(1, LONGEST), metavar="PX", help="Make the result so wide; with --height, fit it into both."
+    "--width", type=IntRange(1, LONGEST), metavar="PX", help="Width of the result; with --height, the result fits into both."
 )
-@click.option("--height", type=IntRange(1, LONGEST), metavar="PX", help="Make the result so high.")
-@click.option("--long-side", type=IntRange(1, LONGEST), metavar="PX", help="Make the longer side of the result so long.")
-@click.option("--megapixels", type=Finite(0, min_open=True), metavar="N", help="Make the result N million pixels large.")
+@click.option("--height", type=IntRange(1, LONGEST), metavar="PX", help="Height of the result.")
+@click.option("--long-side", type=IntRange(1, LONGEST), metavar="PX", help="Longer side of the result.")
+@click.option("--megapixels", type=Finite(0, min_open=True), metavar="N", help="Size of the result in million pixels.")
 @options.output_options
 @options.batch_options
 @click.option(

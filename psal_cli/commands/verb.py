@@ -138,7 +138,7 @@ class AnyVerb(ABC):
         except MemoryLimitError as error:
             if error.needed is None:
                 raise
-            least = f"it takes {memory.in_words(error.needed)} of memory at least, {memory.at_most(allowed)} can be had"
+            least = f"it takes {memory.in_words(error.needed)} of memory at least, {memory.at_most(allowed)} are available"
             raise MemoryLimitError(f"{least}: close other programs, or {self.smaller}") from error
 
     def seconds(self, cost: Cost) -> float | None:

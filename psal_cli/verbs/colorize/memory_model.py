@@ -75,7 +75,7 @@ def plan(
             working = max(working, FIXED + SEMANTIC * COARSE**2 * (1 + len(references)))
         most = libraries + streams + _most(target, [*references, *beside], formats, query, working)
         if limit is None or most <= limit:
-            text = f"{memory.in_words(most)}, colours looked for at up to {longest} pixels"
+            text = f"{memory.in_words(most)}, colours searched at up to {longest} pixels"
             return Plan(most, longest, longest < choices[0], text)
     allowed = memory.at_most(limit or 0)
     raise MemoryLimitError(f"it takes {memory.in_words(most)} at least, {allowed} are allowed", most, limit)
