@@ -1,4 +1,4 @@
-"""Hands the pictures of a batch to the workers of a Dask cluster, one task each, and follows them to their end."""
+"""Hands out the pictures of a batch to the workers of a Dask cluster, one task each, and collects the outcomes."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ Answer = TypeVar("Answer")  # what a task returns
 RETRIES = 3  # after errors of Dask itself; after the death of a worker Dask has its own count, of three too
 POLL = 0.5  # seconds between looks at the cluster while nothing ends
 FETCHING = 10.0  # seconds for an answer of a few hundred bytes
-FRESH = 2.0  # seconds for which what the workers offer is taken for known
+FRESH = 2.0  # seconds for which the workers' offer is cached
 AHEAD = 8  # pictures whose memory is planned before a worker is free
 READERS = 4  # threads that plan
-PATIENCE = 30.0  # seconds for a worker with enough memory to come back, as one does that is started anew
+PATIENCE = 30.0  # seconds for a worker with enough memory to come back after a restart
 
 
 class Task(Protocol[Answer]):
-    """How one picture is handed out and what its answer means."""
+    """How a picture is submitted and its answer is interpreted."""
 
     def submit(self, item: Item, key: str, resources: dict[str, float], since: float | None) -> Future[Answer]:
         """since: when an earlier attempt began, which may have written some of the results; None for the first."""
 
     def settle(self, item: Item, answer: Answer, begun: int) -> Outcome[str] | None:
-        """begun: how many times a worker has begun this task. None where it must be done again."""
+        """begun: how many times a worker has begun this task. None if it must be repeated."""
 
 
 @dataclass(eq=False)
@@ -49,8 +49,8 @@ class _Attempt:
 
 
 class Dispatch(Generic[Answer]):
-    """One run over the pictures. As many are handed out as workers are free, so that a worker that dies takes no other picture
-    with it than the one it is at."""
+    """One run over the pictures. Only as many are handed out as there are free workers, so that a dying worker costs only its
+    current picture."""
 
     def __init__(
         self,
@@ -73,13 +73,13 @@ class Dispatch(Generic[Answer]):
         self.waiting = deque(items)
         self.planned: deque[tuple[Item, Planned[int] | None]] = deque()
         self.running: dict[Future[Answer], _Attempt] = {}
-        self.suspects: deque[Item] = deque()  # whose workers died too often; perhaps by another picture's fault
-        self.alone = False  # whether a suspect is at work, alone
+        self.suspects: deque[Item] = deque()  # suspects: their workers died too often, perhaps because of another picture
+        self.alone = False  # whether a suspect is running, alone
         self.ended: SimpleQueue[Future[Answer]] = SimpleQueue()
-        self.lost: set[Future[Answer]] = set()  # whose answers are being made again
-        self.unfit: dict[Future[Answer], float] = {}  # for which no worker has the memory, and since when
+        self.lost: set[Future[Answer]] = set()  # tasks whose answers are being recomputed
+        self.unfit: dict[Future[Answer], float] = {}  # tasks for which no worker has enough memory, and since when
         self.begun = Counter[str]()
-        self.workers: dict[str, set[str]] = {}  # key -> those that have begun it
+        self.workers: dict[str, set[str]] = {}  # key -> workers that have begun it
         self.first: dict[Item, float] = {}  # when it was first handed out
         self.tries = Counter[Item]()
         self.resources: dict[Item, dict[str, float]] = {}
@@ -88,8 +88,8 @@ class Dispatch(Generic[Answer]):
         self.asked = time.monotonic()
 
     def outcomes(self) -> Iterator[Outcome[str]]:
-        """What became of each picture, as they end. A picture that a signal stopped has the error KeyboardInterrupt, those that
-        were not reached have no outcome. Raises ClusterError where the scheduler is lost."""
+        """Yields the outcome of each picture as it ends. A picture that a signal stopped has the error KeyboardInterrupt, those
+        that were not reached have no outcome. Raises ClusterError where the scheduler is lost."""
         self.client.subscribe_topic(self.name, self._hear)
         going = True
         with ThreadPoolExecutor(READERS, "psal-plans") as self.pool:
@@ -133,7 +133,7 @@ class Dispatch(Generic[Answer]):
         return self._settled(future) if future in self.running else None
 
     def _look(self, always: bool = True) -> None:
-        """Asks what the workers offer, if that was long ago. Raises ClusterError."""
+        """Refreshes the workers' offer if it is old. Raises ClusterError."""
         if self.client.status not in ("running", "newly-created"):
             raise self._lost()
         if always or time.monotonic() - self.asked > FRESH:
@@ -149,7 +149,7 @@ class Dispatch(Generic[Answer]):
         return ClusterError(f"the scheduler has gone, {left} pictures are not done")
 
     def _fill(self) -> Outcome[str] | None:
-        """Hands out pictures while workers are free; returns what became of one that cannot be handed out."""
+        """Hands out pictures while workers are free; returns the outcome of one that cannot be handed out."""
         self._look(always=False)
         if self.alone:
             return None
@@ -188,11 +188,11 @@ class Dispatch(Generic[Answer]):
         future.add_done_callback(self.ended.put)
 
     def _settled(self, future: Future[Answer]) -> Outcome[str] | None:
-        """What became of a task that has ended, None where it is tried again."""
+        """The outcome of a finished task, None if it is retried."""
         from distributed import KilledWorker
 
         item, key = (attempt := self.running[future]).item, attempt.key
-        if future.status in ("lost", "pending"):  # the worker died with the answer before it was fetched: it is made again
+        if future.status in ("lost", "pending"):  # the worker died with the answer before it was fetched: it is recomputed
             self.lost.add(future)  # a callback would come at once
             return None
         try:
@@ -223,8 +223,8 @@ class Dispatch(Generic[Answer]):
         return outcome
 
     def _killed(self, future: Future[Answer], item: Item) -> Outcome[str] | None:
-        """A picture at which several workers died is tried once more when all others are done, alone: another one that they had
-        at the same time may have killed them."""
+        """A picture at which several workers died is retried alone after all others: another picture on the same workers may have
+        killed them."""
         if not self.alone:
             self._drop(future)
             self.suspects.append(item)
@@ -233,7 +233,7 @@ class Dispatch(Generic[Answer]):
         return Outcome(item, error=PsalError(f"{item.input}: each worker that was given it died, it is left out"))
 
     def _guilty(self) -> Outcome[str] | None:
-        """A suspect at which, alone, another worker died."""
+        """A suspect at which another worker died while it ran alone."""
         if not self.alone or len(self.running) != 1:
             return None
         (future, attempt), *_ = self.running.items()
@@ -243,7 +243,7 @@ class Dispatch(Generic[Answer]):
         return self._killed(future, attempt.item)
 
     def _unfit(self) -> Outcome[str] | None:
-        """A picture that waits for more memory than any worker has, since those that had it left."""
+        """A picture that needs more memory than any remaining worker has."""
         if not self.offer.slots:
             return None
         now, most = time.monotonic(), self.offer.memory or 0

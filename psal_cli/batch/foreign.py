@@ -1,4 +1,4 @@
-"""Results that links would carry out of the folder that the user named; found before any work."""
+"""Finds, before any work, results that links would lead out of the folder that the user named."""
 
 import functools
 import os
@@ -12,7 +12,8 @@ from psal_cli.storage import Url
 
 
 def check_own_places(items: list[Item], wanted: Mapping[str, str | None]) -> None:
-    """Refuses results that a symbolic link leads to a folder that the user has not named. A file that is named is his own choice.
+    """Refuses results that a symbolic link would lead to a folder that the user has not named. A file named by the user is
+    allowed.
 
     wanted: as for `plan.place`. Raises InputError.
     """

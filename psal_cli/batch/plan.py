@@ -1,4 +1,4 @@
-"""Where the results of a batch go; all settled before any work."""
+"""Plans where the results of a batch go, before any work."""
 
 import functools
 import logging
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class _Named:
-    """What the texts of options name: looked up once, though it is asked about for each picture."""
+    """Caches what the values of options name, because every picture asks."""
 
     def __init__(self) -> None:
         self.is_folder = functools.cache(lambda text: is_folder(as_path(text)))
@@ -28,7 +28,7 @@ class _Named:
 def place(
     items: list[Item], wanted: dict[str, str | None], several: bool, suffix: str | None, beside: str, extension: str | None
 ) -> list[Item]:
-    """Gives each picture its outputs; returns the items less those that are results of others.
+    """Gives each picture its outputs; returns the items without those that are results of others.
 
     wanted: option -> a file (one picture), a folder, below which the tree is kept, "-", or None for none; "output" is beside
     the picture for None. suffix: between name and extension; default none in a folder and `beside` beside the picture.
@@ -82,8 +82,8 @@ def _target(
 
 
 def settle(items: list[Item], folders: bool, force: bool, skip_existing: bool, shard: Shard = ALL) -> list[Item]:
-    """Refuses what could not be written, before any work; marks items whose output is there as skipped where asked for.
-    Returns the items of the shard; those of others may be written meanwhile, so only their names are looked at.
+    """Refuses outputs that could not be written, before any work; optionally marks items whose output exists as skipped. Returns
+    the items of the shard; those of others may be written meanwhile, so only their names are looked at.
 
     folders: folders that are missing will be made. Raises InputError: two results in one place, a result in the place of
     another input, an output that exists without `force`; WriteError: no permission.
@@ -151,7 +151,7 @@ def _collision(path: Path, first: Item, second: Item) -> InputError:
 
 
 def _check(path: Path, folders: bool, force: bool) -> list[Path]:
-    """Raises what `check_output` does, with `folders` as if those of the path were there; returns what exists unforced."""
+    """Raises as `check_output` does, assuming that `folders` exist; returns the error if the output exists without `force`."""
     if folders and path != STDIO:
         if is_file(path) and not force:
             return [path]

@@ -1,4 +1,4 @@
-"""Runs a batch: one picture after another through the work, reading the next ones and writing the last ones beside it."""
+"""Runs a batch: processes one picture after another, reading the next ones and writing the previous ones in the background."""
 
 import os
 import signal
@@ -18,9 +18,9 @@ from psal_cli.batch.inputs import Item
 from psal_cli.errors import INTERRUPTED
 from psal_cli.files import remove_parts
 
-Loaded = TypeVar("Loaded")  # what `read` hands to `work`
-Result = TypeVar("Result")  # what `work` hands to `write`
-Written = TypeVar("Written")  # what `write` returns
+Loaded = TypeVar("Loaded")  # result of `read`
+Result = TypeVar("Result")  # result of `work`
+Written = TypeVar("Written")  # result of `write`
 Value = TypeVar("Value")
 Parameters = ParamSpec("Parameters")
 
@@ -30,9 +30,8 @@ SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if 
 
 @dataclass
 class Outcome(Generic[Written]):
-    """What became of an item. result: what `write` returned, or None; error: what stopped it; seconds: of its own steps;
-    peak: bytes that the process held at most meanwhile, None where that cannot be told; digest: SHA-256 of the result, where
-    another process has taken it."""
+    """The outcome of an item. result: of `write`, or None; error: that ended it; seconds: of its own steps; peak: peak bytes of
+    the process meanwhile, None if unknown; digest: SHA-256 of the result, where another process has taken it."""
 
     item: Item
     result: Written | None = None
@@ -43,8 +42,8 @@ class Outcome(Generic[Written]):
 
 
 class Stop:
-    """SIGINT, SIGTERM and SIGHUP while entered: the first one stops reading and work at once and lets a write at hand end; a
-    second one leaves without delay, temporary files removed. A signal that was ignored before stays so (nohup)."""
+    """SIGINT, SIGTERM and SIGHUP while entered: the first one stops reading and work at once and lets a current write finish; a
+    second one exits immediately after removing temporary files. A signal that was ignored before stays so (nohup)."""
 
     def __init__(self) -> None:
         self.asked = self.held = False
@@ -89,7 +88,7 @@ class Stop:
 
     @contextmanager
     def hold(self, held: bool = True) -> Iterator[None]:
-        """What is done in here is done to its end: the first signal only sets `asked`. held=False: it stops again."""
+        """Inside, work is completed: the first signal only sets `asked`. held=False: signals stop it again."""
         before, self.held = self.held, held
         try:
             if self.asked and not held:
@@ -101,7 +100,7 @@ class Stop:
 
 @contextmanager
 def deferred_signals() -> Iterator[None]:
-    """Signals that come in here are acted on at its end: an import of torch that is cut off aborts the process."""
+    """Defers signals to the end of the block: an interrupted import of torch aborts the process."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -119,13 +118,13 @@ def deferred_signals() -> Iterator[None]:
 
 
 def import_torch() -> None:
-    """For all that comes before the first use of torch in a command."""
+    """Imports torch safely, before its first use in a command."""
     with deferred_signals():
         import torch  # noqa: F401
 
 
 class _AtOnce(Executor):
-    """Runs what is submitted in the caller, who is never left with something under way."""
+    """An executor that runs tasks in the caller at once."""
 
     def submit(self, run: Callable[Parameters, Value], /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Future[Value]:
         future: Future[Value] = Future()
@@ -191,7 +190,8 @@ def run(
 
 
 def _forget(error: BaseException | None) -> None:
-    """Cuts what led to an error: its frames hold the picture, in a cycle that Python may find only many pictures later."""
+    """Drops the traceback of an error: its frames hold the picture in a cycle, which Python may collect only many pictures
+    later."""
     while error is not None:
         error.__traceback__, error = None, error.__cause__ or error.__context__
 

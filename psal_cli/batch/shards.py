@@ -1,4 +1,4 @@
-"""Shards: one list of pictures split over many machines, which agree on the split without talking to each other."""
+"""Shards: one list of pictures split over many machines, which agree on the split without communicating."""
 
 import hashlib
 import re
@@ -23,15 +23,15 @@ class Shard:
 
     @property
     def name(self) -> str:
-        """For names of files, which sort as the numbers do: "03of12"."""
+        """For file names that sort like the numbers: "03of12"."""
         return f"{self.number:0{len(str(self.count))}}of{self.count}"
 
     def has(self, item: Item) -> bool:
-        """Whether a picture falls to this shard; each falls to exactly one. Only its path below the folder that was given
-        counts, and for several results of one picture their mark, so all machines agree wherever the folder lies there."""
+        """Whether a picture belongs to this shard; each belongs to exactly one. Only its path below the given folder counts, and
+        the mark of several results of one picture, so all machines agree wherever the folder is mounted."""
         if self.count == 1:
             return True
-        name = unicodedata.normalize("NFC", f"{item.tree.as_posix()}{item.mark}")  # macOS may list names decomposed
+        name = unicodedata.normalize("NFC", f"{item.tree.as_posix()}{item.mark}")  # macOS may list names in decomposed form
         digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
         return int.from_bytes(digest[:8], "big") % self.count == self.number - 1
 

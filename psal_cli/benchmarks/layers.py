@@ -1,4 +1,4 @@
-"""The layers of the paper's comparison, and what each costs: counted before it is run."""
+"""The layers of the paper's comparison, and their costs, counted before they run."""
 
 import math
 from collections.abc import Callable
@@ -56,7 +56,7 @@ class Case:
 
 
 class Work(NamedTuple):
-    """flop: floating-point operations, a multiply-add being two; bytes: the most that is held beside query, key and value.
+    """flop: floating-point operations, two per multiply-add; bytes: peak memory besides query, key and value.
 
     Each as (forward, forward and backward).
     """
@@ -69,7 +69,8 @@ class Work(NamedTuple):
 class Layer:
     """title: as in the paper. make(temperature, seed): the layer. work: what it costs. paper: gigabytes in table 1 by side.
 
-    partial: whether its time is that of its queries, so that a share of them tells it. trains_on_cpu: False for no gradient.
+    partial: whether its time is proportional to the queries, so that a part of them suffices. trains_on_cpu: False for no
+        gradient.
     compiles: whether it is compiled for each size at its first run.
     """
 

@@ -1,4 +1,4 @@
-"""Where and with what something was measured."""
+"""The machine and versions of a measurement."""
 
 import os
 import platform
@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 def facts(*packages: str, device: str | None = None) -> dict:
-    """{"date", "machine", "versions"}: what every file of results begins with. device: the GPU that is meant, of several."""
+    """{"date", "machine", "versions"}: the head of every result file. device: the GPU, if there are several."""
     return {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "machine": machine(device), "versions": versions(*packages)}
 
 
 def machine(device: str | None = None) -> dict:
-    """{"processor", "cores", "memory_gb", "gpu"}: what a reader needs to judge a time; nothing that names the computer."""
+    """{"processor", "cores", "memory_gb", "gpu"}: what a reader needs to judge a time, without the computer's name."""
     import torch
 
     meant = device if device and device.startswith("cuda") else None

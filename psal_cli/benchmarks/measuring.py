@@ -11,7 +11,7 @@ from psal_cli import memory
 
 
 def growth(run: Callable[[], object], device: str) -> int | None:
-    """Bytes by which run() raises the most memory in use at a time; None where the system does not say.
+    """Bytes by which run() raises peak memory; None if the system does not report it.
 
     On Linux the high-water mark of the resident set since it was reset, minus the resident set before; on CUDA torch's own
     peak, because the engine allocates through torch there.
@@ -25,7 +25,7 @@ def growth(run: Callable[[], object], device: str) -> int | None:
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - allocated
     try:
-        ctypes.CDLL(None).malloc_trim(0)  # what was freed before goes back, or it would hide what run() takes
+        ctypes.CDLL(None).malloc_trim(0)  # return freed memory first, or it would hide what run() takes
     except (OSError, AttributeError, TypeError):  # no glibc
         run()
         return None

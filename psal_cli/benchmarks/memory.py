@@ -20,7 +20,7 @@ from psal_cli.benchmarks.measuring import growth, timed
 SIZES = (64, 128, 256, 512)
 SECONDS = 3.0
 WARM = 32  # side of the maps that a layer is warmed up with
-SHORT, REPEATS = 0.5, 3  # runs that take less seconds are repeated so often, and the median counts
+SHORT, REPEATS = 0.5, 3  # shorter runs are repeated this often, and the median counts
 LEAST = 1024  # queries of a part
 MODES = ("forward", "forward + backward")
 
@@ -37,9 +37,9 @@ def measure(
 ) -> dict:
     """Runs every layer at every size, without gradient and with, and returns the rows and where they were measured.
 
-    Each layer runs in a process of its own, maps are normal noise by the seed. What would not fit into the memory that is free
-    is not begun: its row says what it takes. What would take more than so many seconds is done for a part of its queries where
-    its time is that of its queries (share < 1), and not at all elsewhere.
+    Each layer runs in a process of its own, maps are normal noise by the seed. Cases that do not fit into free memory are not
+    started: their row holds the memory needed. Cases that would take more than `seconds` run on a part of their queries, if their
+    time is proportional to them (share < 1), or not at all.
 
     Returns:
         {"date", "machine", "versions", "device", "threads", "rows": [...], "growth": {...}}. A row: layer, title, size, mode,
@@ -60,10 +60,10 @@ def measure(
 
 
 def _in_process(job: dict) -> Iterator[dict]:
-    """`run_layer` in a process of its own: what another layer has left behind does not count, and a kill takes only one."""
-    # It has the machine for itself: threads that sleep between steps, as those of `psal` do, would cost it time.
+    """Runs `run_layer` in its own process, so that leftovers of other layers do not count and a kill ends only one."""
+    # It has the machine to itself: threads that sleep between steps, as in the command, would cost time.
     environment = {**os.environ, "OMP_WAIT_POLICY": "active"}
-    # -P: this very package, not one that happens to lie in the folder at hand.
+    # -P: this package, not one in the working directory.
     command = [sys.executable, "-P", "-m", "psal_cli.benchmarks.memory", json.dumps(job)]
     left = [(side, mode) for side in job["sizes"] for mode in MODES]
     with (
@@ -85,7 +85,7 @@ def _in_process(job: dict) -> Iterator[dict]:
 
 
 def _line(row: dict) -> str:
-    """What became of a row, for whoever waits."""
+    """A progress line about a finished row."""
     why = {"memory": f"takes {memory.in_words(row['need_bytes'])}", "seconds": f"would take {row['expected_seconds'] or 0:.0f} s"}
     seconds = f"{row['seconds']:.2g} s" if row["seconds"] else why.get(row["status"], row["status"])
     return f"{row['title']}, {row['size']}x{row['size']}, {row['mode']}: {seconds}"
@@ -157,14 +157,14 @@ def _measured(row: dict, layer: Layer, case: Case, mode: str, seconds: float, de
     row["seconds"] = statistics.median(times) / row["share"]
     row["status"] = "measured" if asked is None else "memory" if short else "part"
     if asked is not None and mode == MODES[1]:
-        row["peak_bytes"] = None  # what is kept for the gradient of a part is not what the whole takes
+        row["peak_bytes"] = None  # memory for the gradient of a part is not that of the whole
     return row
 
 
 def room(device: str) -> float:
-    """Bytes that may be taken."""
+    """Bytes that may be used."""
     if device.startswith("cuda"):
-        torch.cuda.empty_cache()  # what torch keeps for later is free too
+        torch.cuda.empty_cache()  # memory cached by torch is free too
         return torch.cuda.mem_get_info(device)[0]
     free = memory.available()
     return math.inf if free is None else 0.9 * free
@@ -188,7 +188,7 @@ def part(case: Case, share: float, device: str) -> torch.Tensor:
 
 
 def run(layer: Layer, maps: list[torch.Tensor], mode: str, seed: int = 0, query_mask: torch.Tensor | None = None) -> None:
-    """Once through the layer, and with its gradients back."""
+    """Runs the layer forward and, with gradients, backward."""
     masked = {} if query_mask is None else {"query_mask": query_mask}
     out = layer.make(1.0, seed)(*maps, **masked)
     if mode == MODES[1]:

@@ -60,8 +60,8 @@ def measure(
     """The mean squared error, seconds and memory of each layer at each size, over the pairs of a folder (`pairs`).
 
     Query and key are the two frames, RGB in [0, 1] resized to the size, values the key's own pixels; of frames that are numbered
-    those APART from each other, as in the paper. wanted: of NAMES. A layer that would take more than so many seconds a pair is
-    left out.
+    those APART from each other, as in the paper. wanted: of NAMES. Layers that would take more than `seconds` per pair are
+    skipped.
 
     Returns:
         {"date", "machine", "versions", "device", "seed", "temperature", "pairs", "rows", "ratios"}. A row: layer, title, size,
@@ -78,7 +78,7 @@ def measure(
         case = Case(side, channels=3, value_channels=3)
         return [_rebuilt(*named, case, frames, rates, seconds, temperature, device, seed) for named in chosen.items()]
 
-    rebuilt(WARM, [next(pairs(folder, (WARM, WARM), distances=(APART,)))])  # to know how fast each layer is
+    rebuilt(WARM, [next(pairs(folder, (WARM, WARM), distances=(APART,)))])  # measures the speed of each layer
     rows, count = [], 0
     for side in sizes:
         frames = list(pairs(folder, (side, side), distances=(APART,)))

@@ -1,4 +1,4 @@
-"""Fills of copied pixels, on pictures as numpy arrays, on the CPU: where their seams lie (ext/cpu/seams.cpp), and how these go
+"""Fills of copied pixels, on numpy arrays, on the CPU: moving their seams (ext/cpu/seams.cpp) and removing them
 (ext/cpu/compose.cpp)."""
 
 import numpy as np
@@ -33,9 +33,9 @@ def place_seams(
         barred: bool [H, W], pixels that may not be copied from.
         unknown: bool [h, w], the pixels to be filled, of the box with this corner (row, column).
         nnf: int32 [2, h, w], the (row, column) that the patch around each place matches, row -1 where it matches none.
-        weight: float32 [h, w], at least 0, how much each patch has to say.
+        weight: float32 [h, w], at least 0, the weight of each patch.
         origin: int32 [n, 2], the (row, column) that each of the n unknown pixels is copied from at first, in raster order.
-        patch_size: of the patches, odd; of larger ones than 7x7 only those centred within 3 pixels have a say.
+        patch_size: of the patches, odd; above 7x7, only patches centred within 3 pixels count.
         doubt, length: see above, at least 0.
         sweeps: at most 127; fewer where nothing changes any more.
 
@@ -77,7 +77,7 @@ def compose(
     steps: int,
     tolerance: float,
 ) -> np.ndarray:
-    """What the unknown pixels of a box become when the seams between copied pixels are removed.
+    """Computes the unknown pixels of a box with the seams between copied pixels removed.
 
     Minimises `sum w |grad u - g|^2 + fidelity * sum |u - copy|^2` over the unknown pixels, the known ones fixed (Perez et al.
     2003, "Poisson image editing"). `g` is the step between the copies where their sources are neighbours. At a seam it is, of
@@ -87,14 +87,14 @@ def compose(
 
     Args:
         pixels: [H, W, C], uint8, uint16 or float32 in any memory layout; C 1 to 4.
-        barred: bool [H, W], pixels that may not be copied from: no step of theirs is looked at.
+        barred: bool [H, W], pixels that may not be copied from: their gradients are not used.
         unknown: bool [h, w], the pixels to be filled, of the box with this corner (row, column).
         origin: int32 [n, 2], the (row, column) that each of the n unknown pixels is copied from, in raster order.
         fidelity: weight of the copies' own colours, above 0.
-        steps: of conjugate gradients, at most; tolerance: where they end, of the residual's norm beside that of the right side.
+        steps: the most steps of conjugate gradients; tolerance: of the residual's norm relative to the right-hand side.
 
     Returns:
-        float32 [n, C], about 0 to 1, not clipped: of integers what they are beside their largest value.
+        float32 [n, C], about 0 to 1, not clipped; integers are divided by their largest value.
 
     Raises:
         ValueError: shapes that do not fit, an unknown dtype, an origin outside the picture, fidelity not above 0.

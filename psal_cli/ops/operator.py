@@ -11,7 +11,7 @@ Kernel = TypeVar("Kernel", bound=Callable[..., object])
 
 
 class Context(Protocol):
-    """What torch hands to the two functions of a gradient: what the first saves in it, the second finds there."""
+    """The context that torch passes to both functions of a gradient; the first saves in it what the second needs."""
 
     @property
     def saved_tensors(self) -> tuple[Tensor, ...]: ...

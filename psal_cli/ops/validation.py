@@ -1,4 +1,4 @@
-"""What the operations refuse, with the offending value and the expected one. Each function raises ValueError."""
+"""Checks of arguments. Each function raises ValueError with the offending value and the expected one."""
 
 from collections.abc import Sequence
 
@@ -90,7 +90,7 @@ def nnf(query: Tensor, field: Tensor) -> None:
 
 
 def inside_key(field: Tensor, key_size: Sequence[int]) -> None:
-    """Of a field on CUDA; on the CPU the library checks it."""
+    """Checks a field on CUDA; on the CPU the library does."""
     row, column = field.unbind(2)
     height, width = key_size
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
@@ -133,7 +133,7 @@ def aggregate(value: Tensor, field: Tensor, weight: Tensor, patch_size: int, val
 def dense_attention(
     query: Tensor, key: Tensor, value: Tensor, patch_size: int, similarity: str = "dot", temperature: float = 1.0
 ) -> None:
-    """What the layers that PSAL is compared with refuse."""
+    """Checks the arguments of the layers that PSAL is compared with."""
     features(query, key)
     patch(patch_size, similarity)
     _require(str(query.dtype) in ("torch.float32", "torch.float64"), f"query is {query.dtype}, expected float32 or float64")

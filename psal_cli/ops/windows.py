@@ -48,12 +48,12 @@ def _call(
 
 
 def _gathered(query: Tensor, nnf: Tensor) -> Tensor:
-    """Room for a number of each match: [B, k, H, W]."""
+    """An empty tensor for a value per match: [B, k, H, W]."""
     return query.new_empty((*nnf.shape[:2], *nnf.shape[3:]), dtype=term(query.dtype))
 
 
 def _vectors(like: Tensor, height: int, width: int) -> Tensor:
-    """Room for a vector of each pixel, with the batch, channels and dtype of `like`: [B, H, W, C]."""
+    """An empty tensor for a vector per pixel, with the batch, channels and dtype of `like`: [B, H, W, C]."""
     return like.new_empty((like.shape[0], height, width, like.shape[1]))
 
 
@@ -194,10 +194,9 @@ def aggregate(
     """Weighted sum of the values at each query's matches, over its own matches or over those of its whole patch.
 
     With patch_size 1 each query takes the centre value of its own k matches: PSAL-k, equation 5 with `weight` the
-    softmax of the similarities. With a larger patch_size each query also takes what the matches of the queries around it
-    paste at its place: with softmax=True and `weight` the similarities / temperature this is the spatial aggregation of
-    section 3.4.3, equation 10. Fused: no [C, k * patch_size^2, H, W] tensor is ever built. Differentiable in value and
-    weight.
+    softmax of the similarities. With a larger patch_size each query also takes the values that the matches of surrounding queries
+    paste at its position: with softmax=True and `weight` the similarities / temperature this is the spatial aggregation of
+    section 3.4.3, equation 10. Fused: no [C, k * patch_size^2, H, W] tensor is ever built. Differentiable in value and weight.
 
     Args:
         value: [B, Cv, s * Hk, s * Wk], s = value_scale; any dtype of `search`.
@@ -222,7 +221,7 @@ def aggregate(
 
 
 def _log_totals(nnf: Tensor, weight: Tensor, softmax: bool) -> Tensor:
-    """Room for the softmax's denominators: [B, H, W], or nothing."""
+    """An empty tensor for the softmax's denominators: [B, H, W], or an empty one."""
     return weight.new_empty((nnf.shape[0], *nnf.shape[3:]) if softmax else (0,))
 
 

@@ -1,1 +1,1 @@
-"""`psal paint`: a page in the browser to paint what should go. A server on this machine holds the pictures."""
+"""`psal paint`: a page in the browser to paint masks and fill them. A server on this machine holds the pictures."""

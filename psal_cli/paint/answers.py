@@ -1,4 +1,4 @@
-"""What the page asks of an open picture and is answered at once, and what it is told of it."""
+"""Requests about an open picture that are answered at once, and its description for the page."""
 
 from collections.abc import Mapping
 
@@ -31,7 +31,7 @@ def move(opened: Opened, record: Record) -> Record:
 
 
 def outline(opened: Opened, record: Record) -> Record:
-    """What the first `at` strokes mark, as rectangles: for strokes that the page cannot draw by itself."""
+    """The region of the first `at` strokes as rectangles, for strokes that the page cannot draw itself."""
     layer, at = record.get("layer"), _whole(record, "at")
     if layer not in LAYERS:
         raise InvalidValueError("layer", repr(layer), f"one of {', '.join(LAYERS)}")
@@ -64,7 +64,7 @@ def cancel(opened: Opened, record: Record) -> Record:
 
 
 def described(opened: Opened) -> dict[str, object]:
-    """All that the page shows of a picture."""
+    """Everything that the page shows about a picture."""
     width, height = opened.size
     with opened.lock:
         return {
@@ -92,8 +92,8 @@ def document_record(opened: Opened) -> dict[str, object]:
 
 
 def changed(opened: Opened, boxes: list[Box]) -> dict[str, object]:
-    """What a change came to. changed: left, top, width, height of the parts of the picture that look different;
-    count: of steps."""
+    """The result of a change. changed: left, top, width, height of the parts of the picture that look different; count: of
+    steps."""
     document = opened.document
     return {
         "revision": document.revision,

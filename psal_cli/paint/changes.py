@@ -1,4 +1,4 @@
-"""What a run changed of a picture, as files of the state folder, so that going back and forth holds nothing in memory."""
+"""The changes of a run to a picture, stored in the state folder, so that undo and redo hold nothing in memory."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,10 @@ Box = tuple[int, int, int, int]  # left, top, width, height
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """Pixels that have other values than before.
+    """Pixels with changed values.
 
     Attributes:
-        box: of the picture, all that changed lies in it.
+        box: the part of the picture that contains all changes.
         marked: bool [h, w] of the box.
         before, after: [n, C], the values of the n marked pixels in raster order.
     """
@@ -38,13 +38,13 @@ class Change:
         return cls((left, top, width, height), marked, pixels[inside][marked], result[inside][marked])
 
     def apply(self, pixels: Pixels, back: bool = False) -> Pixels:
-        """Sets the pixels [H, W, C] of the picture; back: to what they were. Returns them."""
+        """Sets the pixels [H, W, C] of the picture, or resets them with `back`. Returns them."""
         left, top, width, height = self.box
         pixels[top : top + height, left : left + width][self.marked] = self.before if back else self.after
         return pixels
 
     def undone(self, crop: Pixels, box: Box) -> Pixels:
-        """A crop with those pixels as they were. box: of the crop, which is changed."""
+        """Resets those pixels in a crop, in place. box: of the crop."""
         left, top = max(box[0], self.box[0]), max(box[1], self.box[1])
         right = min(box[0] + box[2], self.box[0] + self.box[2])
         bottom = min(box[1] + box[3], self.box[1] + self.box[3])
@@ -77,7 +77,7 @@ class Change:
 
 @dataclass(frozen=True, eq=False)
 class Whole:
-    """All pixels have other values, and there may be more channels: the picture was coloured.
+    """A change of all pixels, possibly with more channels: the picture was coloured.
 
     Attributes:
         box: the whole picture.
@@ -89,17 +89,17 @@ class Whole:
     after: Pixels
 
     def apply(self, pixels: Pixels, back: bool = False) -> Pixels:
-        """The pixels of the picture, in memory; back: as they were."""
+        """The pixels of the picture, in memory; with `back` the previous ones."""
         return (self.before if back else self.after).copy()
 
     def undone(self, crop: Pixels, box: Box) -> Pixels:
-        """A part of the picture as it was. box: of the part."""
+        """A part of the previous picture. box: of the part."""
         left, top, width, height = box
         return self.before[top : top + height, left : left + width].copy()
 
     @staticmethod
     def save(path: Path, before: Pixels, after: Pixels) -> None:
-        """path: of the one with the pixels after; those before lie beside it."""
+        """path: of the file with the new pixels; the old ones are beside it."""
         np.save(_before(path), before)
         np.save(path, after)
 

@@ -1,7 +1,7 @@
-"""What stands before every request: who asks, from which page, and how much they send.
+"""Checks every request: its origin, its secret and its size.
 
-Any page in the browser, and any program on this machine, can send requests to a server on it. So the name it was called by, the
-page that sent the request and a secret are checked, in this order; answers can be read by this server's own page only.
+Any page in the browser, and any program on this machine, can send requests to a server on it. So Host, Origin and a secret are
+checked, in this order; only this server's own page can read answers.
 """
 
 import ipaddress
@@ -30,12 +30,12 @@ HEADERS = {
 
 
 class Guard:
-    """Passes on what comes from this server's own page.
+    """Lets through requests from this server's own page only.
 
     Args:
         port: that the server listens on. token: the secret.
-        anywhere: whether other machines may ask too, by any address or this machine's name; a name that someone else's page
-            made up for this machine's address is still refused.
+        anywhere: whether other machines may connect too, by any address or this machine's name; other names for this machine's
+            address (DNS rebinding) are still refused.
     """
 
     def __init__(self, inner: ASGIApp, port: int, token: str, anywhere: bool = False):

@@ -11,7 +11,7 @@ from psal_cli.errors import CancelledError, PsalError, is_out_of_memory
 
 class Job:
     """state: "waiting", "running", "done", "failed" or "cancelled"; share: of the work that is done, 0 to 1; text: what is being
-    done; error: why it failed, in words for the user; found: what it came to, for the page."""
+    done; error: why it failed, in words for the user; found: its result, for the page."""
 
     def __init__(self, kind: str, work: Callable[["Job"], Mapping[str, object]]):
         """work: is called in another thread, and returns `found`."""
@@ -22,11 +22,11 @@ class Job:
         self._cancelled, self._over = threading.Event(), threading.Event()
 
     def start(self) -> None:
-        """Puts it behind the jobs that wait."""
+        """Queues the job."""
         _waiting().put(self)
 
     def wait(self, seconds: float) -> None:
-        """Until it is over, at most so long."""
+        """Waits until the job is over, with a timeout."""
         self._over.wait(seconds)
 
     @property
@@ -37,7 +37,7 @@ class Job:
         self.share, self.text = share, text
 
     def cancel(self) -> None:
-        """Stops the work where it next looks up, at once where it has not begun."""
+        """Stops the work at its next check, or at once if it has not begun."""
         self._cancelled.set()
         with self._lock:
             if self.state == "waiting":
@@ -48,7 +48,7 @@ class Job:
         return self._cancelled.is_set()
 
     def report(self) -> dict[str, object]:
-        """What the page shows. left: seconds until it is done, None where that cannot be told yet."""
+        """The report for the page. left: seconds until it is done, None if unknown."""
         spent = (time.monotonic() if self.running else self.ended) - self.started
         left = spent * (1 - self.share) / self.share if self.running and self.share > 0.03 and spent > 0.3 else None
         return {
@@ -63,7 +63,7 @@ class Job:
         }
 
     def run(self) -> None:
-        """Does the work, in the caller's thread, unless it was cancelled meanwhile."""
+        """Does the work in the caller's thread, unless it was cancelled."""
         with self._lock:
             if self.state != "waiting":
                 return
@@ -76,13 +76,13 @@ class Job:
         except Exception as error:
             state, self.error = "failed", in_words(error)
         self.ended, self.share = time.monotonic(), 1.0
-        self.state = state  # last: whoever sees it sees the rest
+        self.state = state  # last: whoever sees it also sees the other fields
         self._over.set()
 
 
 @cache
 def _waiting() -> "queue.SimpleQueue[Job]":
-    """The jobs that wait. One thread does them one after another, always the same: the memory of one serves the next."""
+    """The queue of jobs. A single thread runs them one after another, so that memory is reused."""
     jobs = queue.SimpleQueue[Job]()
 
     def work() -> None:
@@ -94,7 +94,7 @@ def _waiting() -> "queue.SimpleQueue[Job]":
 
 
 def in_words(error: Exception) -> str:
-    """What went wrong, for the user."""
+    """The error, in words for the user."""
     if isinstance(error, PsalError):
         return str(error)
     if is_out_of_memory(error):

@@ -1,4 +1,4 @@
-"""Pictures that were dropped on the page to lend their colours: files of the server's own, by number, until it ends."""
+"""Reference pictures dropped on the page: temporary files of the server, by number."""
 
 import shutil
 import tempfile
@@ -12,12 +12,12 @@ from psal_cli.errors import InvalidValueError
 from psal_cli.image import Picture, read_header, read_picture
 from psal_cli.paint.tiles import Shown, halved, shown
 
-MOST = 8  # at a time; one more takes the place of the oldest
+MOST = 8  # at a time; another one replaces the oldest
 THUMBNAIL = 320  # pixels, about its longer side
 
 
 class References:
-    """The pictures that were dropped. They are decoded when they are used, not kept in memory."""
+    """The dropped pictures. They are decoded on use, not kept in memory."""
 
     def __init__(self, max_pixels: int):
         self.max_pixels, self.folder = max_pixels, Path(tempfile.mkdtemp(prefix="psal-paint-"))
@@ -25,7 +25,7 @@ class References:
         self.next, self.lock = 0, threading.Lock()
 
     def add(self, content: bytes) -> int:
-        """The number of a picture, the bytes of its file. Raises PsalError where psal cannot read it."""
+        """Adds a picture from the bytes of its file and returns its number. Raises PsalError if psal cannot read it."""
         with self.lock:
             number, self.next = self.next, self.next + 1
         path = self.folder / f"reference{number}"

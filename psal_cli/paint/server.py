@@ -22,7 +22,7 @@ LOCAL = "127.0.0.1"
 
 
 class Server(uvicorn.Server):
-    """uvicorn's, but a signal that ends it is not raised again: that is how it is meant to end."""
+    """uvicorn's server, except that a signal that ends it is not raised again, since that is the normal end."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -51,11 +51,11 @@ def serve(
     Args:
         items: the pictures, with their outputs.
         address, port: where to listen; port 0 takes a free one. token: the secret that each request has to carry.
-        device: is asked which device the networks run on.
-        say: is told the page's address once it can be opened; browser: whether to open it.
+        device: returns the device of the networks.
+        say: called with the page's address once it can be opened; browser: whether to open it.
 
     Raises:
-        InputError: there is nowhere to listen.
+        InputError: the address or port is not available.
     """
     listener = _listener(address, port)
     port = listener.getsockname()[1]
@@ -90,7 +90,7 @@ def _listener(address: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address, port))
-        listener.listen()  # now: whoever is told the address may come before the server runs
+        listener.listen()  # listen now: the page may be requested before the server runs
     except (OSError, OverflowError) as error:
         listener.close()
         raise InputError(f"cannot listen on {address}, port {port}: {error}") from error
@@ -98,12 +98,12 @@ def _listener(address: str, port: int) -> socket.socket:
 
 
 def _has_screen() -> bool:
-    """Whether a browser could show itself. Without a screen Python would start one that takes the terminal."""
+    """Whether a graphical browser could open. Without a screen Python would start one in the terminal."""
     return sys.platform in ("win32", "darwin") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def _called(address: str) -> str:
-    """How the browser calls it."""
+    """The address as the browser writes it."""
     if address in ("0.0.0.0", "::"):
         return socket.gethostname()
     return f"[{address}]" if ":" in address else address

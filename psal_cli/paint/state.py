@@ -1,5 +1,5 @@
-"""The state folder: for each picture a journal of what was painted and the changes that runs made, kept until the picture is
-saved and closed, so that a crash of browser or server loses nothing."""
+"""The state folder: for each picture a journal of strokes and the changes of runs, kept until the picture is saved and closed, so
+that a crash of browser or server loses nothing."""
 
 import hashlib
 import json
@@ -16,11 +16,11 @@ from psal_cli.errors import InputError
 from psal_cli.paint.document import Event
 
 JOURNAL = "journal.jsonl"
-STALE = 30 * 86400  # seconds after which what nobody came back to is removed
+STALE = 30 * 86400  # seconds after which abandoned state is removed
 
 
 def state_folder() -> Path:
-    """Where this user's state is kept, as the system has it."""
+    """The user's state folder, by the system's conventions."""
     return user_folders.state_folder() / "paint"
 
 
