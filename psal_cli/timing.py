@@ -19,7 +19,7 @@ DEEP = 1.5  # factor for 16 bits
 DRAW = 60  # nanoseconds per pixel of a field or a comparison, without writing its file
 OPENED = 0.01  # seconds per picture, whatever its size
 MASK = 4  # nanoseconds per pixel of a mask
-PROBE = 0.0054  # seconds that the probe takes on the reference machine
+PROBE = 0.0043  # seconds that the probe takes on the reference machine
 SHARED = 0.8  # cores that each thread after the first adds
 
 

@@ -7,9 +7,9 @@ from psal_cli.image import Header
 from psal_cli.verbs.reconstruct.options import ReconstructOptions
 
 PREPARE = 40.0  # nanoseconds a pixel of both: features and tables
-SEARCH = 3.0  # a pixel, neighbour, round, pixel of a patch and channel
-COMPARE = 3.0  # the same, without rounds: the similarities of the matches
-MEAN = 60.0  # a pixel and neighbour: the weighted mean; with aggregation for each pixel of a patch
+SEARCH = 0.7  # a pixel, neighbour, round, pixel of a patch and channel
+COMPARE = 2.5  # the same, without rounds: the similarities of the matches
+MEAN = 25.0  # a pixel and neighbour: the weighted mean; with aggregation for each pixel of a patch
 PAIR = 0.12  # a pair of pixels, pixel of a patch and channel, with full attention
 
 
