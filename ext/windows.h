@@ -19,6 +19,20 @@ namespace psal {
 template <class T> struct TermOf { using type = float; };
 template <> struct TermOf<double> { using type = double; };
 
+// n / divisor for many n, by a multiplication (Robison 2005). Exact for all 32-bit numbers.
+struct Divisor {
+  uint64_t share;
+
+  static HOST_DEVICE Divisor of(uint32_t divisor) { return {UINT64_MAX / divisor}; }
+  HOST_DEVICE uint32_t quotient(uint32_t n) const {
+#if defined(__CUDACC__)
+    return (uint32_t)__umul64hi(share, (uint64_t)n + 1);
+#else
+    return (uint32_t)((unsigned __int128)share * ((uint64_t)n + 1) >> 64);
+#endif
+  }
+};
+
 template <class T>
 struct Windows {
   using Term = typename TermOf<T>::type;
@@ -111,16 +125,19 @@ struct Windows {
   template <class Add>
   HOST_DEVICE void scatter(int row, int column, Add& add) const {
     const Window w = clip(row, column, key_height, key_width, radius);
+    const uint32_t pixels = (uint32_t)queries(), width = (uint32_t)query_width;
+    const Divisor by_pixels = Divisor::of(pixels), by_width = Divisor::of(width);
+    const bool narrow = queries() * k <= UINT32_MAX;
     for (int dr = w.row_low; dr < w.row_high; ++dr)
       for (int dc = w.column_low; dc < w.column_high; ++dc) {
         const int64_t position = (int64_t)(row + dr) * key_width + column + dc;
         for (int64_t i = first[position]; i < first[position + 1]; ++i) {
-          const int neighbour = (int)(order[i] / queries());
-          const uint32_t pixel = (uint32_t)(order[i] % queries()), width = (uint32_t)query_width;
-          const int from_row = (int)(pixel / width) - dr, from_column = (int)(pixel % width) - dc;
+          const uint32_t neighbour = narrow ? by_pixels.quotient((uint32_t)order[i]) : (uint32_t)(order[i] / pixels);
+          const uint32_t pixel = (uint32_t)(order[i] - (int64_t)neighbour * pixels), line = by_width.quotient(pixel);
+          const int from_row = (int)line - dr, from_column = (int)(pixel - line * width) - dc;
           if (!inside_query(from_row, from_column)) continue;
           const int64_t from = (int64_t)from_row * query_width + from_column;
-          add(seen_from(neighbour, pixel, from), query + from * channels);
+          add(seen_from((int)neighbour, pixel, from), query + from * channels);
         }
       }
   }
