@@ -1,4 +1,4 @@
-"""The device that --device asks for, and the number of CPU threads."""
+"""Chooses the device for --device and sets the number of CPU threads."""
 
 import warnings
 
@@ -8,7 +8,7 @@ from psal_cli.errors import InputError, PsalError
 def choose_device(name: str) -> tuple[str, str]:
     """The torch device for an option's value ("cpu" or "cuda:N") and why.
 
-    Raises InputError when it cannot be had, PsalError when psal's own library does not load.
+    Raises InputError if it is not available, PsalError if psal's own library does not load.
     """
     from psal_cli import native
 
@@ -37,7 +37,7 @@ def numbered(name: str) -> str:
 
 
 def _why_no_cuda() -> str:
-    """What keeps psal or torch from using CUDA, or an empty string."""
+    """Why psal or torch cannot use CUDA; empty if they can."""
     from psal_cli import libraries, native
 
     try:
@@ -49,13 +49,13 @@ def _why_no_cuda() -> str:
 
 
 def why_no_gpu() -> str:
-    """What keeps torch from using CUDA, or an empty string."""
+    """Why torch cannot use CUDA; empty if it can."""
     import torch
 
     if torch.version.cuda is None:
         return f"torch {torch.__version__} was built without CUDA"
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a missing driver: said in our line
+        warnings.simplefilter("ignore")  # about a missing driver, which our message covers
         available = torch.cuda.is_available()
     return "" if available else "torch sees no CUDA device"
 
