@@ -72,6 +72,7 @@ struct Vector {
   static constexpr int kWidth = 16;
   __m512 v;
   static Vector zero() { return {_mm512_setzero_ps()}; }
+  static Vector all(float x) { return {_mm512_set1_ps(x)}; }
   static Vector load(const float* p) { return {_mm512_loadu_ps(p)}; }
   static Vector load(const Half* p) { return {_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p))}; }
   static Vector load(const Brain* p) { return widen(_mm256_loadu_si256((const __m256i*)p)); }
@@ -94,6 +95,7 @@ struct Vector {
   static constexpr int kWidth = 8;
   __m256 v;
   static Vector zero() { return {_mm256_setzero_ps()}; }
+  static Vector all(float x) { return {_mm256_set1_ps(x)}; }
   static Vector load(const float* p) { return {_mm256_loadu_ps(p)}; }
   static Vector load(const Half* p) { return {_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p))}; }
   static Vector load(const Brain* p) { return widen(_mm_loadu_si128((const __m128i*)p)); }
@@ -124,6 +126,7 @@ struct Vector {
   static constexpr int kWidth = 4;
   __m128 v;
   static Vector zero() { return {_mm_setzero_ps()}; }
+  static Vector all(float x) { return {_mm_set1_ps(x)}; }
   static Vector load(const float* p) { return {_mm_loadu_ps(p)}; }
   template <class T> static Vector load(const T* p) {
     return {_mm_setr_ps(to_float(p[0]), to_float(p[1]), to_float(p[2]), to_float(p[3]))};
@@ -148,6 +151,7 @@ struct Vector {
   static constexpr int kWidth = 4;
   float32x4_t v;
   static Vector zero() { return {vdupq_n_f32(0)}; }
+  static Vector all(float x) { return {vdupq_n_f32(x)}; }
   static Vector load(const float* p) { return {vld1q_f32(p)}; }
   static Vector load(const Half* p) { return {vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16((const uint16_t*)p)))}; }
   static Vector load(const Brain* p) { return {vreinterpretq_f32_u32(vshll_n_u16(vld1_u16((const uint16_t*)p), 16))}; }
@@ -170,7 +174,8 @@ struct Vector {
 struct Vector {  // any processor
   static constexpr int kWidth = 4;
   float v[4];
-  static Vector zero() { return {{0, 0, 0, 0}}; }
+  static Vector zero() { return all(0); }
+  static Vector all(float x) { return {{x, x, x, x}}; }
   template <class T> static Vector load(const T* p) { return {{to_float(p[0]), to_float(p[1]), to_float(p[2]), to_float(p[3])}}; }
   template <class T> static Vector load(const T* p, int n) {
     Vector out = zero();
