@@ -134,8 +134,8 @@ def _operators(device: str, size: int, seed: int) -> Iterator[Row]:
 
 
 def _similarity_gradients(query: Tensor, key: Tensor, nnf: Tensor) -> None:
-    maps = [x.detach().requires_grad_() for x in (query, key)]
-    torch.autograd.grad(ops.similarity_at(*maps, nnf, PATCH).sum(), maps)
+    maps = query.detach().requires_grad_(), key.detach().requires_grad_()
+    torch.autograd.grad(ops.similarity_at(maps[0], maps[1], nnf, PATCH).sum(), maps)
 
 
 def _aggregate_gradients(value: Tensor, nnf: Tensor, similarity: Tensor) -> None:
