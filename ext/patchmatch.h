@@ -83,12 +83,17 @@ HOST_DEVICE Problem<T> problem_of(const psal_search_args& a, int64_t image) {
           mix(a.seed + 0x632be59bd9b4e019ull * (uint64_t)(image + 1))};
 }
 
+// The iteration in which a match entered its list, modulo 256. A match that is taken for younger than it is, 256 iterations
+// later, is only offered, or looked around, once more where that was of no use before.
+using Born = uint8_t;
+HOST_DEVICE int age(Born born, int iteration) { return (Born)(iteration - born); }
+
 // The matches of one query, best first, in the caller's memory: the field itself. cuda/search.cu has another list of the
 // same interface, which lives in the registers of a group of lanes.
 struct Neighbours {
   uint32_t* position;
   float* similarity;
-  uint16_t* born;  // iteration in which each match entered the list
+  Born* born;  // when each match entered the list
   int k;
 
   HOST_DEVICE float worst() const { return similarity[k - 1]; }
@@ -110,7 +115,7 @@ struct Neighbours {
     }
     similarity[i] = value;
     position[i] = candidate;
-    born[i] = (uint16_t)iteration;
+    born[i] = (Born)iteration;
   }
 };
 
@@ -221,10 +226,10 @@ struct Query {
     return {row, column};
   }
 
-  // All k matches of another query, moved by the displacement between the two, that are not older than `since`.
-  HOST_DEVICE void propagate(int from_row, int from_column, const uint32_t* field, const uint16_t* born, int since, int iteration) {
+  // All k matches of another query that are not older than `oldest` iterations, moved by the displacement between the two.
+  HOST_DEVICE void propagate(int from_row, int from_column, const uint32_t* field, const Born* born, int oldest, int iteration) {
     for (int i = 0; i < list.k; ++i) {
-      if (born[i] < since) continue;  // offered before, and the worst match has only improved since
+      if (age(born[i], iteration) > oldest) continue;  // offered before, and the worst match has only improved since
       const Position match = unpack(field[i]);
       consider(match.row + row - from_row, match.column + column - from_column, iteration);
     }
@@ -249,7 +254,7 @@ struct Query {
   // The four keys beside each match that has just been found: what is next to a good key is often good.
   HOST_DEVICE void look_around(int iteration) {
     for (int i = 0; i < list.k; ++i) {
-      if (list.born[i] != (uint16_t)iteration) continue;
+      if (age(list.born[i], iteration) != 0) continue;
       const Position match = unpack(list.at(i));
       consider(match.row - 1, match.column, iteration);
       consider(match.row + 1, match.column, iteration);
@@ -258,17 +263,18 @@ struct Query {
     }
   }
 
-  // One iteration of Algorithm 1, with all k neighbours propagated: reads the previous field from row `first` on, fills the list.
-  HOST_DEVICE void jump_flood(const uint32_t* field, const uint16_t* born, int first, int iteration) {
+  // One iteration of Algorithm 1, with all k neighbours propagated: fills the list from the previous field, of which
+  // position_of(row) and born_of(row) point to the first entry of a row.
+  template <class PositionOf, class BornOf>
+  HOST_DEVICE void jump_flood(PositionOf position_of, BornOf born_of, int iteration) {
     for (int jump = 1; jump <= 8; jump *= 2) {
       for (int side = 0; side < 4; ++side) {
         const int from_row = row + (side == 0 ? -jump : side == 1 ? jump : 0);
         const int from_column = column + (side == 2 ? -jump : side == 3 ? jump : 0);
         if (from_row < 0 || from_row >= problem.query_height || from_column < 0 || from_column >= problem.query_width) continue;
-        const int64_t from = (int64_t)from_row * problem.query_width + from_column;
-        if (!problem.searched(from)) continue;
-        const int64_t entry = (from - (int64_t)first * problem.query_width) * list.k;
-        propagate(from_row, from_column, field + entry, born + entry, iteration - 1, iteration);
+        if (!problem.searched((int64_t)from_row * problem.query_width + from_column)) continue;
+        const int64_t entry = (int64_t)from_column * list.k;
+        propagate(from_row, from_column, position_of(from_row) + entry, born_of(from_row) + entry, 1, iteration);
       }
     }
     random_search(iteration);

@@ -60,9 +60,13 @@ struct Windows {
     return (uint32_t)m.row - (uint32_t)dr < (uint32_t)key_height && (uint32_t)m.column - (uint32_t)dc < (uint32_t)key_width;
   }
   HOST_DEVICE bool is_match(Position m) const { return inside_key(m, 0, 0); }
-  HOST_DEVICE Term seen_from(int neighbour, int64_t pixel, int64_t target) const {
+  HOST_DEVICE Term exponent(int neighbour, int64_t pixel, int64_t target) const {
     const Term w = weight[(int64_t)neighbour * queries() + pixel];
-    return log_total ? exp(w - log_total[target]) : w;
+    return log_total ? w - log_total[target] : w;
+  }
+  HOST_DEVICE Term seen_from(int neighbour, int64_t pixel, int64_t target) const {
+    const Term w = exponent(neighbour, pixel, target);
+    return log_total ? exp(w) : w;
   }
   // Offsets for which both query p + o and key m + o exist.
   HOST_DEVICE Window overlap(int row, int column, Position m) const {
@@ -93,7 +97,8 @@ struct Windows {
     return dot || baseline ? total : -total;
   }
 
-  template <class Add>
+  // kExponents: `add` gets weights that are still to be passed to exp.
+  template <bool kExponents = false, class Add>
   HOST_DEVICE void spread(int row, int column, Add& add) const {
     const int64_t target = (int64_t)row * query_width + column;
     const Window w = clip(row, column, query_height, query_width, radius);
@@ -103,12 +108,13 @@ struct Windows {
         for (int i = 0; i < k; ++i) {
           const Position m = match(i, from);
           if (!is_match(m) || !inside_key(m, dr, dc)) continue;
-          add(seen_from(i, from, target), key + ((int64_t)(m.row - dr) * key_width + m.column - dc) * channels);
+          add(kExponents ? exponent(i, from, target) : seen_from(i, from, target),
+              key + ((int64_t)(m.row - dr) * key_width + m.column - dc) * channels);
         }
       }
   }
 
-  template <class Add>
+  template <bool kExponents = false, class Add>
   HOST_DEVICE void scatter(int row, int column, Add& add) const {
     const Window w = clip(row, column, key_height, key_width, radius);
     for (int dr = w.row_low; dr < w.row_high; ++dr)
@@ -120,29 +126,34 @@ struct Windows {
           const int from_row = (int)(pixel / width) - dr, from_column = (int)(pixel % width) - dc;
           if (!inside_query(from_row, from_column)) continue;
           const int64_t from = (int64_t)from_row * query_width + from_column;
-          add(seen_from(neighbour, pixel, from), query + from * channels);
+          add(kExponents ? exponent(neighbour, pixel, from) : seen_from(neighbour, pixel, from), query + from * channels);
         }
       }
   }
 
-  HOST_DEVICE Term log_total_of(int row, int column) const {
+  // Calls visit(weight) for all that `spread` would add up.
+  template <class Visit>
+  HOST_DEVICE void each_weight(int row, int column, Visit visit) const {
     const Window w = clip(row, column, query_height, query_width, radius);
-    Term highest = (Term)kNoMatch, total = 0;
     for (int dr = w.row_low; dr < w.row_high; ++dr)
       for (int dc = w.column_low; dc < w.column_high; ++dc) {
         const int64_t from = (int64_t)(row + dr) * query_width + column + dc;
         for (int i = 0; i < k; ++i) {
           const Position m = match(i, from);
-          if (!is_match(m) || !inside_key(m, dr, dc)) continue;
-          const Term w_i = weight[(int64_t)i * queries() + from];
-          if (w_i > highest) {
-            total = total * exp(highest - w_i) + 1;
-            highest = w_i;
-          } else if (w_i > (Term)kNoMatch) {
-            total += exp(w_i - highest);
-          }
+          if (is_match(m) && inside_key(m, dr, dc)) visit(weight[(int64_t)i * queries() + from]);
         }
       }
+  }
+  HOST_DEVICE Term log_total_of(int row, int column) const {
+    Term highest = (Term)kNoMatch, total = 0;
+    each_weight(row, column, [&](Term w_i) {
+      if (w_i > highest) {
+        total = total * exp(highest - w_i) + 1;
+        highest = w_i;
+      } else if (w_i > (Term)kNoMatch) {
+        total += exp(w_i - highest);
+      }
+    });
     return highest + log(total);  // no match at all: -inf
   }
 };

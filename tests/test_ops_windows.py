@@ -244,3 +244,14 @@ def test_aggregation_takes_far_less_memory_than_its_patches():
     run = subprocess.run([sys.executable, "-P", "-c", MEMORY], capture_output=True, text=True, check=True)
     kilobytes = 4 * 64 * 3 * 7**2 * 128**2 / 1024  # [C, k * patch_size^2, H, W] in float32: 602 MB
     assert int(run.stdout) < kilobytes / 10
+
+
+@pytest.mark.parametrize("channels", [16, 5])
+def test_weights_of_any_size_are_normalised_as_in_float64(channels):
+    """exp is the engine's own on the CPU: weights far apart, and far from zero, must not show it."""
+    value, nnf = torch.rand(1, channels, 9, 8), torch.randint(0, 8, (1, 3, 2, 9, 8), dtype=torch.int32)
+    for spread, shift in ((1, 0), (40, 0), (300, -5000), (1e-3, 1e4)):
+        weight = torch.randn(1, 3, 9, 8) * spread + shift
+        out = ops.aggregate(value, nnf, weight, 3, softmax=True)
+        expected = reference.aggregate(value.double(), nnf, weight.double(), 3, True)
+        torch.testing.assert_close(out.double(), expected, rtol=2e-3 if shift else 1e-5, atol=1e-6)

@@ -46,7 +46,7 @@ struct Band {
   std::vector<float> value, worst;                 // [rows, W, kept], [rows, W] and a vector
   int stride;                                      // of the rows below: a margin of a radius, blocks of columns, room to read on
   std::vector<float> history, newer, running;      // [kAtOnce, patch_size + 1, stride], [kAtOnce, stride] twice
-  std::vector<uint16_t> born;                      // of no use here, but a list has it
+  std::vector<Born> born;                          // of no use here, but a list has it
 
   Band(const Problem<T>& problem, const Planes& q, const Planes& k, int band, int kept_)
       : p(problem), query(q), key(k), top(band * kSweepRows), rows(at_most(kSweepRows, p.query_height - top)), kept(kept_),

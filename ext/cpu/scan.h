@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "field.h"
 #include "hashing.h"
 #include "kernels.h"
 
@@ -13,20 +14,8 @@ namespace psal {
 namespace PSAL_ISA {
 
 constexpr int kBandRows = 32;
+constexpr int kAnyAge = 255;
 constexpr int kTileColumns = 256;  // a band runs tile by tile: the features around a row of a tile stay in the cache
-
-// The field of one image: k matches a query, and the iteration in which each entered its list.
-struct Field {
-  uint32_t* position;
-  float* similarity;
-  uint16_t* born;
-  int width, k;
-  int64_t at(int row, int column) const { return ((int64_t)row * width + column) * k; }
-  Neighbours list(int row, int column) const {
-    const int64_t i = at(row, column);
-    return {position + i, similarity + i, born + i, k};
-  }
-};
 
 template <class T>
 using FilteredQuery = Query<T, VectorLanes, Neighbours, SketchFilter>;
@@ -75,12 +64,12 @@ class Scan {
 
   void run(int iterations) {
     const int bands = (p.query_height + kBandRows - 1) / kBandRows;
-    const int64_t queries = (int64_t)p.query_height * p.query_width, keys = (int64_t)p.key_height * p.key_width;
     edge_position.resize((size_t)bands * p.query_width * p.k);
     edge_born.resize(edge_position.size());
     // Sketches cost a pass over the key, which a few queries in a large key would not earn back.
+    const int64_t queries = (int64_t)p.query_height * p.query_width, keys = (int64_t)p.key_height * p.key_width;
     if (!p.dot && iterations > 0 && queries * 4 >= keys) sketches.emplace(p, threads);
-    const bool hashed = sketches && sketches->step > 0;
+    const bool hashed = sketches && sketches->tell();
     for (int iteration = 1; iteration <= iterations; ++iteration) {
       save_edges(bands, iteration);
       std::optional<Buckets<T>> buckets;
@@ -95,7 +84,7 @@ class Scan {
   const int threads;
   std::optional<Sketches<T>> sketches;
   std::vector<uint32_t> edge_position;
-  std::vector<uint16_t> edge_born;
+  std::vector<Born> edge_born;
 
   Field edge() { return {edge_position.data(), nullptr, edge_born.data(), p.query_width, p.k}; }
 
@@ -106,7 +95,7 @@ class Scan {
       const int row = iteration % 2 ? band * kBandRows - 1 : (band + 1) * kBandRows;
       if (row < 0 || row >= p.query_height) continue;
       memcpy(edge().position + edge().at(band, 0), field.position + field.at(row, 0), entries * sizeof(uint32_t));
-      memcpy(edge().born + edge().at(band, 0), field.born + field.at(row, 0), entries * sizeof(uint16_t));
+      memcpy(edge().born + edge().at(band, 0), field.born + field.at(row, 0), entries * sizeof(Born));
     }
   }
 
@@ -114,25 +103,30 @@ class Scan {
     const bool forward = iteration % 2;
     const int top = band * kBandRows, bottom = at_most(top + kBandRows, p.query_height);
     const int tiles = (p.query_width + kTileColumns - 1) / kTileColumns;
+    std::optional<QuerySketches<T>> own;
+    if (buckets) own.emplace(*sketches);
     for (int i = 0; i < tiles; ++i) {
       const int left = (forward ? i : tiles - 1 - i) * kTileColumns, right = at_most(left + kTileColumns, p.query_width);
-      for (int y = 0; y < bottom - top; ++y) run_row(band, forward ? top + y : bottom - 1 - y, left, right, buckets, iteration);
+      if (own) own->make({top, bottom, left, right});
+      for (int y = 0; y < bottom - top; ++y)
+        run_row(band, forward ? top + y : bottom - 1 - y, left, right, buckets, own ? &*own : nullptr, iteration);
     }
   }
 
-  void run_row(int band, int row, int left, int right, const Buckets<T>* buckets, int iteration) {
+  // own: with buckets, sketches of the row's queries.
+  void run_row(int band, int row, int left, int right, const Buckets<T>* buckets, const QuerySketches<T>* own, int iteration) {
     const int step = iteration % 2 ? 1 : -1, count = right - left;
     uint32_t codes[kTileColumns];
     if (buckets)
       for (int x = 0; x < count; ++x)
-        if (sketches->has(row, left + x)) codes[x] = buckets->code(sketches->query[(int64_t)row * p.query_width + left + x]);
+        if (own->has(row, left + x)) codes[x] = buckets->code(own->at(row, left + x));
     for (int i = 0; i < count; ++i) {
       const int x = step > 0 ? i : count - 1 - i, ahead = x + 2 * step;
       if (!p.searched((int64_t)row * p.query_width + left + x)) continue;
-      if (buckets && ahead >= 0 && ahead < count && sketches->has(row, left + ahead)) buckets->prefetch(codes[ahead]);
+      if (buckets && ahead >= 0 && ahead < count && own->has(row, left + ahead)) buckets->prefetch(codes[ahead]);
       const Neighbours list = field.list(row, left + x);
       FilteredQuery<T> query(p, row, left + x, list,
-                             sketches ? sketches->filter(row, left + x, list.worst()) : SketchFilter());
+                             own ? own->filter(row, left + x, list.worst()) : SketchFilter());
       propagate(query, band, step, iteration);
       // Where sketches find good keys every second query draws: the next iteration carries what it has found to its neighbours.
       if (!query.filter.keys) query.random_search(iteration);
@@ -144,16 +138,16 @@ class Scan {
   void propagate(FilteredQuery<T>& query, int band, int step, int iteration) {
     const int row = query.row, column = query.column, previous = column - step, above = row - step;
     // A match is offered once per direction: what was there two iterations ago has been tried.
-    const int since = iteration <= 2 ? 0 : iteration - 1;
+    const int oldest = iteration <= 2 ? kAnyAge : 1;
     if (previous >= 0 && previous < p.query_width && p.searched((int64_t)row * p.query_width + previous)) {
       const int64_t from = field.at(row, previous);
-      query.propagate(row, previous, field.position + from, field.born + from, since, iteration);
+      query.propagate(row, previous, field.position + from, field.born + from, oldest, iteration);
     }
     if (above < 0 || above >= p.query_height || !p.searched((int64_t)above * p.query_width + column)) return;
     const bool inside = above / kBandRows == band;
     const Field source = inside ? field : edge();
     const int64_t from = inside ? field.at(above, column) : source.at(band, column);
-    query.propagate(above, column, source.position + from, source.born + from, inside || since == 0 ? since : since - 1, iteration);
+    query.propagate(above, column, source.position + from, source.born + from, inside || iteration <= 2 ? oldest : oldest + 1, iteration);
   }
 
   // Keys of the query's cell, and one draw in each of some windows around the best match. The draws wait for memory while the

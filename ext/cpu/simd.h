@@ -72,6 +72,7 @@ struct Vector {
   static constexpr int kWidth = 16;
   __m512 v;
   static Vector zero() { return {_mm512_setzero_ps()}; }
+  static Vector all(float x) { return {_mm512_set1_ps(x)}; }
   static Vector load(const float* p) { return {_mm512_loadu_ps(p)}; }
   static Vector load(const Half* p) { return {_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p))}; }
   static Vector load(const Brain* p) { return widen(_mm256_loadu_si256((const __m256i*)p)); }
@@ -94,6 +95,7 @@ struct Vector {
   static constexpr int kWidth = 8;
   __m256 v;
   static Vector zero() { return {_mm256_setzero_ps()}; }
+  static Vector all(float x) { return {_mm256_set1_ps(x)}; }
   static Vector load(const float* p) { return {_mm256_loadu_ps(p)}; }
   static Vector load(const Half* p) { return {_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p))}; }
   static Vector load(const Brain* p) { return widen(_mm_loadu_si128((const __m128i*)p)); }
@@ -124,6 +126,7 @@ struct Vector {
   static constexpr int kWidth = 4;
   __m128 v;
   static Vector zero() { return {_mm_setzero_ps()}; }
+  static Vector all(float x) { return {_mm_set1_ps(x)}; }
   static Vector load(const float* p) { return {_mm_loadu_ps(p)}; }
   template <class T> static Vector load(const T* p) {
     return {_mm_setr_ps(to_float(p[0]), to_float(p[1]), to_float(p[2]), to_float(p[3]))};
@@ -148,6 +151,7 @@ struct Vector {
   static constexpr int kWidth = 4;
   float32x4_t v;
   static Vector zero() { return {vdupq_n_f32(0)}; }
+  static Vector all(float x) { return {vdupq_n_f32(x)}; }
   static Vector load(const float* p) { return {vld1q_f32(p)}; }
   static Vector load(const Half* p) { return {vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16((const uint16_t*)p)))}; }
   static Vector load(const Brain* p) { return {vreinterpretq_f32_u32(vshll_n_u16(vld1_u16((const uint16_t*)p), 16))}; }
@@ -170,7 +174,8 @@ struct Vector {
 struct Vector {  // any processor
   static constexpr int kWidth = 4;
   float v[4];
-  static Vector zero() { return {{0, 0, 0, 0}}; }
+  static Vector zero() { return all(0); }
+  static Vector all(float x) { return {{x, x, x, x}}; }
   template <class T> static Vector load(const T* p) { return {{to_float(p[0]), to_float(p[1]), to_float(p[2]), to_float(p[3])}}; }
   template <class T> static Vector load(const T* p, int n) {
     Vector out = zero();
@@ -187,42 +192,6 @@ struct Vector {  // any processor
 };
 
 #endif
-
-// The sum of the squared differences of 16 bytes each. By hand: compilers see a loop, and take it apart.
-inline int squared_distance(const uint8_t* a, const uint8_t* b) {
-#if defined(__SSE2__)
-  const __m128i x = _mm_loadu_si128((const __m128i*)a), y = _mm_loadu_si128((const __m128i*)b), zero = _mm_setzero_si128();
-  const __m128i apart = _mm_or_si128(_mm_subs_epu8(x, y), _mm_subs_epu8(y, x));
-  const __m128i low = _mm_unpacklo_epi8(apart, zero), high = _mm_unpackhi_epi8(apart, zero);
-  __m128i sum = _mm_add_epi32(_mm_madd_epi16(low, low), _mm_madd_epi16(high, high));
-  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
-  return _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1)));
-#elif defined(__ARM_NEON)
-  const uint8x16_t apart = vabdq_u8(vld1q_u8(a), vld1q_u8(b));
-  const uint16x8_t low = vmull_u8(vget_low_u8(apart), vget_low_u8(apart)), high = vmull_high_u8(apart, apart);
-  return (int)vaddvq_u32(vaddq_u32(vpaddlq_u16(low), vpaddlq_u16(high)));
-#else
-  int total = 0;
-  for (int i = 0; i < 16; ++i) total += ((int)a[i] - b[i]) * ((int)a[i] - b[i]);
-  return total;
-#endif
-}
-
-// The sum of 16 bytes times as many weights.
-inline int weighted_sum(const uint8_t* a, const int16_t* weights) {
-#if defined(__SSE2__)
-  const __m128i x = _mm_loadu_si128((const __m128i*)a), zero = _mm_setzero_si128();
-  const __m128i low = _mm_madd_epi16(_mm_unpacklo_epi8(x, zero), _mm_loadu_si128((const __m128i*)weights));
-  const __m128i high = _mm_madd_epi16(_mm_unpackhi_epi8(x, zero), _mm_loadu_si128((const __m128i*)(weights + 8)));
-  __m128i sum = _mm_add_epi32(low, high);
-  sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
-  return _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1)));
-#else
-  int total = 0;
-  for (int i = 0; i < 16; ++i) total += (int)a[i] * weights[i];
-  return total;
-#endif
-}
 
 // Sixteen partial sums in as many registers as they take. Their total adds the upper half of the lanes to the lower one until
 // one is left. A lane beyond the end of a row gets no number, or zeros: both leave it as it is.

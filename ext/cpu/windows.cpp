@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels.h"
+#include "sums.h"
 
 namespace psal {
 namespace PSAL_ISA {
@@ -21,9 +22,6 @@ inline void store(float v, Half* out) {
   const _Float16 half = (_Float16)v;  // a conversion only: no instruction set lacks it
   memcpy(&out->bits, &half, 2);
 }
-inline double value_of(double v) { return v; }
-template <class T> inline float value_of(T v) { return to_float(v); }
-
 struct OneLane {
   template <class Term>
   static double products(const double* a, const double* b, int channels, bool dot) {
@@ -37,24 +35,6 @@ struct OneLane {
   }
   template <class Term> static Term share(Term v) { return v; }
   template <class Term> static Term all(Term v) { return v; }
-};
-
-// Adds weighted channel vectors, or their differences from the target's own.
-template <class T>
-struct Sum {
-  using Term = typename TermOf<T>::type;
-  Term* total;
-  const T* own;  // NULL unless centred
-  int channels;
-  inline void operator()(Term weight, const T* from) {
-    Term* __restrict sums = total;
-    const T *__restrict other = from, *__restrict centre = own;
-    const int count = channels;
-    if (centre)
-      for (int c = 0; c < count; ++c) sums[c] = multiply_add(weight, (Term)value_of(other[c]) - (Term)value_of(centre[c]), sums[c]);
-    else
-      for (int c = 0; c < count; ++c) sums[c] = multiply_add(weight, (Term)value_of(other[c]), sums[c]);
-  }
 };
 
 // Whether any match of the queries in a row lies neither in the key nor is -1, -1.
@@ -125,12 +105,13 @@ void vectors(const psal_window_args& a) {
     T* out = (T*)a.out + image * height * width * a.channels;
     const auto sums_of = [&](int row) {
       std::vector<Term> total(a.channels);
+      Sum<T> add(a.channels, w.log_total != nullptr);
       for (int column = 0; column < width; ++column) {
         const int64_t at = ((int64_t)row * width + column) * a.channels;
-        std::fill(total.begin(), total.end(), (Term)0);
-        Sum<T> add = {total.data(), w.centred ? (kToKey ? w.key : w.query) + at : nullptr, a.channels};
-        if (kToKey) w.scatter(row, column, add);
-        else w.spread(row, column, add);
+        add.begin(total.data(), w.centred ? (kToKey ? w.key : w.query) + at : nullptr);
+        if (kToKey) w.template scatter<true>(row, column, add);
+        else w.template spread<true>(row, column, add);
+        add.end();
         for (int c = 0; c < a.channels; ++c) store(total[c], out + at + c);
       }
     };
@@ -143,6 +124,23 @@ void vectors(const psal_window_args& a) {
   }
 }
 
+// As Windows::log_total_of, with the exponentials side by side. weights: room for all of a target.
+template <class T, class Term>
+Term log_total_of(const Windows<T>& w, int row, int column, Term* weights) {
+  int count = 0;
+  Term highest = (Term)kNoMatch, total = 0;
+  w.each_weight(row, column, [&](Term weight) {
+    if (!(weight > (Term)kNoMatch)) return;  // NaN too
+    weights[count++] = weight;
+    highest = weight > highest ? weight : highest;
+  });
+  if (count == 0) return highest;  // no match at all: -inf
+  for (int i = 0; i < count; ++i) weights[i] = weights[i] == highest ? 0 : weights[i] - highest;  // infinity too
+  exponentials(weights, count);
+  for (int i = 0; i < count; ++i) total += weights[i];
+  return highest + log(total);
+}
+
 template <class T>
 void log_total_images(const psal_window_args& a) {
   using Term = typename TermOf<T>::type;
@@ -150,8 +148,9 @@ void log_total_images(const psal_window_args& a) {
     const Windows<T> w = Windows<T>::of(a, image);
     Term* out = (Term*)a.out + image * w.queries();
     each_row(a.query_height, a.place.threads, [&](int row) {
+      std::vector<Term> weights((size_t)a.k * a.patch_size * a.patch_size);
       for (int column = 0, width = a.query_width; column < width; ++column)
-        out[(int64_t)row * width + column] = w.log_total_of(row, column);
+        out[(int64_t)row * width + column] = log_total_of(w, row, column, weights.data());
     });
   }
 }

@@ -13,7 +13,7 @@ namespace {
 // A field in memory: k matches a query, and the iteration in which each entered its list.
 struct Field {
   uint32_t* position;
-  uint16_t* born;
+  Born* born;
 };
 
 // The list of one query (see Neighbours), held by its group: entry i is in lane i % kLanes, register i / kLanes.
@@ -87,7 +87,7 @@ struct GroupList {
     for (int slot = 0; slot < kSlots; ++slot) position[slot] = kNoPosition, similarity[slot] = kNoMatch, born[slot] = 0;
   }
   // `first`: the query's entry 0. The pointers that are NULL are left out.
-  __device__ __forceinline__ void read(const uint32_t* from_position, const float* from_best, const uint16_t* from_born,
+  __device__ __forceinline__ void read(const uint32_t* from_position, const float* from_best, const Born* from_born,
                                        int64_t first) {
 #pragma unroll
     for (int slot = 0; slot < kSlots; ++slot) {
@@ -98,13 +98,13 @@ struct GroupList {
     }
     lowest = entry(similarity, k - 1);
   }
-  __device__ __forceinline__ void write(uint32_t* to_position, float* to_best, uint16_t* to_born, int64_t first) const {
+  __device__ __forceinline__ void write(uint32_t* to_position, float* to_best, Born* to_born, int64_t first) const {
 #pragma unroll
     for (int slot = 0; slot < kSlots; ++slot) {
       if (index(slot) >= k) continue;
       to_position[first + index(slot)] = position[slot];
       to_best[first + index(slot)] = similarity[slot];
-      if (to_born) to_born[first + index(slot)] = (uint16_t)born[slot];
+      if (to_born) to_born[first + index(slot)] = (Born)born[slot];
     }
   }
 };
@@ -152,7 +152,10 @@ __global__ void __launch_bounds__(kThreads, kResident<kSlots>)
 jump_flood_kernel(psal_search_args args, Field from, Field to, int iteration, int first_image) {
   each_query<T, G, kSlots>(args, first_image, [&](auto& query, int64_t entry, int64_t image_entry) {
     query.list.read(from.position, args.best, from.born, entry);
-    query.jump_flood(from.position + image_entry, from.born + image_entry, 0, iteration);
+    const int64_t row_entries = (int64_t)query.problem.query_width * query.problem.k;
+    const auto position_of = [&](int row) { return from.position + image_entry + row * row_entries; };
+    const auto born_of = [&](int row) { return from.born + image_entry + row * row_entries; };
+    query.jump_flood(position_of, born_of, iteration);
     query.list.write(to.position, args.best, to.born, entry);
   });
 }
@@ -175,7 +178,7 @@ template <class T, class G, int kSlots>
 void jump_flood(const psal_search_args& a) {
   const unsigned blocks = Tile<G>::blocks(a.query_height, a.query_width);
   uint32_t* spare = (uint32_t*)a.scratch;
-  uint16_t* born = (uint16_t*)(spare + entries(a));
+  Born* born = (Born*)(spare + entries(a));
   const Field fields[2] = {{a.field, born}, {spare, born + entries(a)}};
   // The last iteration writes fields[0], which is the result.
   launch("initialise", a.place, blocks, a.batch, 1, initialise_kernel<T, G, kSlots>, a, fields[a.iterations % 2]);
@@ -238,7 +241,7 @@ const char* psal_search_cuda(const psal_search_args* args) {
 // The other field, and for both the iteration in which each match was born.
 int64_t psal_search_scratch_cuda(const psal_search_args* args) {
   if (args->schedule != PSAL_JUMP_FLOOD) return 0;
-  return entries(*args) * (int64_t)(sizeof(uint32_t) + 2 * sizeof(uint16_t));
+  return entries(*args) * (int64_t)(sizeof(uint32_t) + 2 * sizeof(Born));
 }
 
 const char* psal_architectures_cuda(void) { return PSAL_CUDA_ARCHITECTURES; }

@@ -151,7 +151,32 @@ def _swap_table(results: dict) -> Table:
     return Table(f"Colorization, {_counted(results)} (tables 4, 5 and 8)", columns, rows, [])
 
 
+def _device_table(results: dict) -> Table:
+    columns = ["", "size", "s", "GB", "GB counted", ""]
+    rows = []
+    for row in results["rows"]:
+        more = f"recall {row['recall']:.3f}" if "recall" in row else row.get("error", "")
+        if row["status"] == "seconds":
+            more = "left out: too long"
+        if row.get("fill_device") == "cpu":
+            more = "ran on the CPU"
+        size = f"{row['size']}x{row['size']}"
+        held, counted = _number(row["peak_bytes"], GIGA), _number(row["counted_bytes"], GIGA)
+        rows.append([row["name"], size, _number(row["seconds"]), held, counted, more])
+    tests, built = results["tests"], results["build_seconds"]
+    notes = [] if built is None else [f"ext/cuda was compiled in {built:.0f} s."]
+    if tests is None:
+        notes.append("Tests: none here, they run in a checkout with pytest.")
+    elif "passed" in tests:
+        first = f", first {tests['first_failure']}" if tests["first_failure"] else ""
+        notes.append(f"Tests: {tests['passed']} passed, {tests['failed']} failed{first}, {tests['skipped']} skipped.")
+    else:
+        notes.append("Tests: not done in time.")
+    return Table("psal on a CUDA device, 16 channels, patches of 7x7, k = 3", columns, rows, notes)
+
+
 TABLES: dict[str, Callable[[dict], Table]] = {
+    "device": _device_table,
     "memory": _memory_table,
     "reconstruct": _reconstruct_table,
     "swap": _swap_table,

@@ -14,7 +14,7 @@ from psal_cli.commands.command import Group
 from psal_cli.commands.console import Console
 from psal_cli.commands.cures import flagged
 from psal_cli.commands.ranges import Finite, IntRange
-from psal_cli.errors import WriteError
+from psal_cli.errors import InputError, WriteError
 from psal_cli.files import atomic_file, check_output
 
 LAYERS = ("full", "local", "linear", "performer", "reformer", "psal3", "aggregation", "sdpa", "flex")
@@ -199,6 +199,47 @@ def swap(table: str, pairs: str | None, **shared: Unpack[BenchOptions]) -> None:
         return measure(folder, wanted=tuple(TABLE_8 if table == "8" else PAPER), say=say, seed=seed, device=device)
 
     _run(measured, **shared)
+
+
+@bench.command(
+    short_help="All figures of a CUDA device.",
+    epilog="\b\nExample:\n  psal bench device -o device.json",
+)
+@click.option("-o", "--output", type=parameters.RESULT, help="Also write the figures as JSON, anew after each row.")
+@click.option("--device", type=parameters.CudaDevice(), default="cuda", show_default=True, help="cuda or cuda:N.")
+@click.option("--tests/--no-tests", default=True, show_default=True, help="Run psal's tests on the device, in a checkout.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
+@options.seed_option
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+@click.option("-v", "--verbose", count=True, help="-vv adds a traceback when something fails.")
+def device(
+    output: str | None, device: str, tests: bool, as_json: bool, seed: int, force: bool, quiet: bool, verbose: int
+) -> None:
+    """Measure a CUDA device in under five minutes: search, exact search, gradients, a fill of 3300x3300 pixels and memory.
+
+    Quick measurements come first. Then psal's tests run on the device, if psal runs from a checkout. There, the CUDA library is
+    compiled if it is missing and nvcc and cmake are on the PATH. Without a CUDA device the command says so and exits with 2.
+    """
+    path = None if output is None else as_path(output)
+    with Console(quiet, verbose, as_json) as console, flagged({"output": "--output"}):
+        if path is not None:
+            check_output(path, force)
+        import_torch()
+        if missing := devices.why_no_gpu():
+            raise InputError(f"psal bench device needs a CUDA device: {missing}")
+        from psal_cli.benchmarks import device as bench_device
+        from psal_cli.benchmarks import output as shown
+
+        def keep(results: dict) -> None:
+            if path is not None:
+                with atomic_file(path, True) as file:
+                    file.write(json.dumps(results, indent=1).encode())
+
+        results = bench_device.measure(devices.numbered(device), tests=tests, seed=seed, say=console.say, keep=keep)
+        console.data(json.dumps(results) if as_json else shown.text(results))
+        if console.lost:
+            raise WriteError("the table could not be written to stdout")
 
 
 def _run(

@@ -23,18 +23,21 @@ def choose_device(name: str) -> tuple[str, str]:
         return ("cpu", missing) if missing else ("cuda:0", "the first CUDA device")
     if missing:
         raise InputError(f"--device {name}: {missing}; --device cpu works everywhere")
+    return numbered(name), "asked for"
+
+
+def numbered(name: str) -> str:
+    """ "cuda:N" for "cuda" or "cuda:N". Raises InputError where torch sees fewer devices."""
     import torch
 
     index, count = int(name.partition(":")[2] or 0), torch.cuda.device_count()
     if index >= count:
         raise InputError(f"--device {name}: there are {count} CUDA devices, numbered from 0; --device cuda takes the first")
-    return f"cuda:{index}", "asked for"
+    return f"cuda:{index}"
 
 
 def _why_no_cuda() -> str:
     """Why psal or torch cannot use CUDA; empty if they can."""
-    import torch
-
     from psal_cli import libraries, native
 
     try:
@@ -42,6 +45,13 @@ def _why_no_cuda() -> str:
             return libraries.NO_CUDA
     except ImportError as error:
         return str(error)
+    return why_no_gpu()
+
+
+def why_no_gpu() -> str:
+    """Why torch cannot use CUDA; empty if it can."""
+    import torch
+
     if torch.version.cuda is None:
         return f"torch {torch.__version__} was built without CUDA"
     with warnings.catch_warnings():

@@ -14,7 +14,7 @@ from psal_cli.ops.layout import term
 
 MATCH = 8  # bytes: row and column of a match in an nnf
 PACKED = 4  # a match as the kernels hold it, and as much for its similarity
-SCRATCH = 8  # of a match: the other field of jump flooding, and for both when each match was found
+SCRATCH = 6  # of a match: the other field of jump flooding, and for both when each match was found
 UNPACKING = MATCH + 4 * PACKED  # of a match: the nnf, the packed field, its similarity, and two intermediate results
 INDEX = 8  # int64
 SORTING = 24  # of a match: what torch's sort holds beside its input and results; 16 measured on the CPU, not yet on CUDA

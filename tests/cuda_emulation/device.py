@@ -126,7 +126,7 @@ class EmulatedDevice:
                     self.library.emulation_upload(memory, host, size)
                 setattr(there, buffer.name, memory)
             if name == "search":
-                scratch = self.allocate("scratch", self.search_scratch(args, torch.device("cpu")), 2)
+                scratch = self.allocate("scratch", self.search_scratch(args, torch.device("cpu")), 1)  # ages are bytes
                 there.scratch = scratch
             yield copies
         finally:
