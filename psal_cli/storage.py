@@ -134,7 +134,11 @@ def problem(text: str, written: bool = False, local: bool = False) -> str | None
 def _filesystem(scheme: str) -> AbstractFileSystem:
     import fsspec
 
-    options: dict[str, object] = {"config_kwargs": S3} if scheme == "s3" else web.options() if scheme in READ_ONLY else {}
+    options: dict[str, object] = {"config_kwargs": S3} if scheme == "s3" else {}
+    if scheme in READ_ONLY:
+        options = {"client_kwargs": {"timeout": web.patience()}}
+    elif scheme == "gs":
+        options = {"requests_timeout": web.patience()}
     # With its cache, the listings of the plan would hide what others write later.
     return fsspec.filesystem(scheme, use_listings_cache=False, **options)
 

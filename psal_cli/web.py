@@ -9,7 +9,7 @@ from ssl import SSLCertVerificationError
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from aiohttp import ClientResponse
+    from aiohttp import ClientResponse, ClientTimeout
     from fsspec.asyn import AsyncFileSystem
 
 Value = TypeVar("Value")
@@ -24,11 +24,11 @@ GONE = (404, 410)
 BUSY = (408, 425, 429)  # what a server answers that will take the same request later
 
 
-def options() -> dict[str, object]:
-    """Of fsspec's file system: a server may take any time for a large object, as long as some of it comes."""
+def patience() -> ClientTimeout:
+    """A server may take any time for a large object, as long as some of it comes."""
     from aiohttp import ClientTimeout
 
-    return {"client_kwargs": {"timeout": ClientTimeout(total=None, **WAITS)}}
+    return ClientTimeout(total=None, **WAITS)
 
 
 def downloaded(system: AsyncFileSystem, url: str) -> bytes:

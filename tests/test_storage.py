@@ -1,6 +1,7 @@
 """Pictures on the network: URLs where files may be given. tests/bench/bench_storage.py tries more of them, and failures."""
 
 import json
+import logging
 import threading
 from collections import Counter
 from pathlib import Path
@@ -206,6 +207,18 @@ def test_what_the_storage_says_is_one_line(pictures, monkeypatch, error, words):
     assert done.exit_code == 2 and words in done.stderr and len(done.stderr.splitlines()) == 1
     with pytest.raises(WriteError, match=words), atomic_file(as_path("memory://bucket/b"), force=True) as file:
         file.write(b"data")
+
+
+def test_what_the_clients_of_storages_log_is_not_said(pictures, monkeypatch):
+    def broken(self, *_, **__):
+        logging.getLogger("gcsfs").warning("out of retries", exc_info=ValueError("a traceback"))
+        raise ValueError("once")
+
+    name = next(name for name in objects(pictures, "photos") if name.endswith(".png"))
+    monkeypatch.setattr(logging.root, "handlers", [])  # pytest's, which a shell does not have
+    monkeypatch.setattr(type(pictures), "cat_file", broken)
+    done = psal(*RUN, f"memory://bucket/photos/{name}", "--mask", "mask.png", "-o", "a.png")
+    assert done.exit_code == 2 and "once" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
