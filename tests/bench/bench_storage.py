@@ -1,5 +1,7 @@
 """500 pictures in a bucket on this machine (moto speaks S3's protocol): plain, with a server that fails, with killed uploads.
 
+    nice python tests/bench/bench_storage.py --write-readme
+
 After each trial every result must be there, the same bytes as on disk, and nothing else.
 """
 
@@ -17,6 +19,10 @@ from pathlib import Path
 
 import s3fs
 from cluster_faults import PSAL, files_in, make_inputs
+from report import header, write_json, write_readme
+
+from psal_cli.benchmarks.machine import where
+from psal_cli.benchmarks.output import markdown_table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -89,11 +95,29 @@ def killed(
     return {**finished(run(folder, "killed", "--skip-existing"), whole, lambda: results(system, "killed")), "killed": kills}
 
 
+WORDS = {
+    "plain": "{many} requests a picture; again with `--skip-existing`: {few} requests in all, exit code {again[code]}",
+    "failing": "every seventh request refused with 503, one in two hundred late by a second: {refused} refused",
+    "killed": "SIGKILL in the middle of an upload, {killed} times, then the rest with `--skip-existing`",
+}
+
+
+def markdown(results: dict) -> str:
+    rows = []
+    for name, facts in results["trials"].items():
+        many = ", ".join(f"{count} {method}" for method, count in facts.get("requests a picture", {}).items())
+        few = ", ".join(f"{count} {method}" for method, count in facts.get("again", {}).get("requests", {}).items())
+        rows.append([name, facts["done"], WORDS[name].format(**facts, many=many, few=few), facts["wall"]])
+    return f"{markdown_table(['trial', 'done', '', 'wall s'], rows)}\n\n{where(results)} Other programs ran beside it."
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--write-readme", action="store_true", help="also put the table into README.md")
     arguments = parser.parse_args()
+    trials: dict[str, dict[str, object]] = {}
     with tempfile.TemporaryDirectory() as name, serving() as (address, faults):
         folder = Path(name)
         make_inputs(folder, arguments.pictures)
@@ -109,7 +133,12 @@ def main() -> None:
             faults.reset()
             started = time.monotonic()
             facts = trial(folder, faults, system, whole, *more)
-            print(json.dumps({"trial": trial.__name__, **facts, "wall": round(time.monotonic() - started)}), flush=True)
+            trials[trial.__name__] = facts | {"wall": round(time.monotonic() - started)}
+            print(trial.__name__, json.dumps(trials[trial.__name__]), flush=True)
+    results = header("psal", "s3fs", "moto") | {"pictures": arguments.pictures, "trials": trials}
+    if arguments.write_readme:
+        write_json("storage", results)
+        write_readme("storage", markdown(results))
 
 
 if __name__ == "__main__":
