@@ -102,7 +102,7 @@ def kills(folder: Path, whole: dict[str, str], rng: random.Random, pairs: int) -
                 for worker in rng.sample(workers, 2):
                     worker.kill()
                     killed += 1
-                due = done + rng.randint(1, 2 * len(whole) // pairs - 2)  # workers take seconds to come back
+                due = done + rng.randint(1, 2 * len(whole) // pairs - 5)  # workers take seconds to come back
         code = process.wait(10)
     records = [json.loads(line) for line in (folder / "kills.out").read_text().splitlines()]
     return {"killed": killed, "code": code, **checked(folder, "kills", whole, records)}
@@ -229,7 +229,7 @@ def links(folder: Path, whole: dict[str, str]) -> dict[str, object]:
 
 
 WORDS = {
-    "kills": "SIGKILL to two of 4 local workers, {pairs} times: {killed} killed, exit code {code}",
+    "kills": "SIGKILL to two of 4 local workers, again and again: {killed} killed, exit code {code}",
     "crash": "one picture kills each of 4 local workers that opens it: it is named, exit code {code}",
     "memory": "one picture takes all memory of a control group: the kernel killed {killed} workers, it is named, "
     "exit code {code}",
