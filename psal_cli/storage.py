@@ -13,13 +13,14 @@ import importlib.util
 import os
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from ssl import SSLError
 from typing import IO, TYPE_CHECKING, TypeVar
 
+from psal_cli import web
 from psal_cli.errors import InputError, without_secrets
 
 if TYPE_CHECKING:
@@ -34,12 +35,11 @@ Listing = tuple[list[str], list[str]]  # names of objects, and of folders
 
 URL = re.compile(r"([a-z][a-z0-9+.-]+)://(.*)", re.IGNORECASE | re.DOTALL)
 NEEDS = {"s3": "s3fs", "gs": "gcsfs", "https": "aiohttp", "http": "aiohttp", "memory": "fsspec"}  # scheme -> its package
-READ_ONLY = ("https", "http")
+READ_ONLY = web.SCHEMES
+FOR_TESTS = "memory", "PSAL_MEMORY_URLS"  # a scheme without a use outside of one process, and the variable that allows it
 BLOCK = 1 << 16  # bytes that are fetched at once where only the header of a picture is read
-MOST = 4 << 30  # bytes of an object over HTTP
+MOST_KEPT = 1 << 30  # bytes of the objects inside `kept`
 RECENT = 256  # objects just written whose digests are kept
-ATTEMPTS = 4  # over HTTP; the clients of S3 and Google have retries of their own
-PAUSE = 0.5  # seconds before the second attempt, doubled each time
 S3 = {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 5, "mode": "standard"}}
 UNSIGNED = ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError", "CredentialRetrievalError")
 _KEPT = threading.local()
@@ -64,10 +64,12 @@ class Url(LocalPath):
         return self.parts[0][:-1]
 
     def exists(self, *, follow_symlinks: bool = True) -> bool:
+        if self.scheme in READ_ONLY:
+            return _told(lambda: web.is_served(_system(self), str(self)))
         return _told(lambda: bool(_system(self).exists(str(self))))
 
     def is_file(self, *, follow_symlinks: bool = True) -> bool:
-        return _told(lambda: bool(_system(self).isfile(str(self))))
+        return self.exists() if self.scheme in READ_ONLY else _told(lambda: bool(_system(self).isfile(str(self))))
 
     def is_dir(self, *, follow_symlinks: bool = True) -> bool:
         return self.scheme not in READ_ONLY and _told(lambda: bool(_system(self).isdir(str(self))))
@@ -113,7 +115,7 @@ def problem(text: str, written: bool = False, local: bool = False) -> str | None
     scheme, rest, text = match[1].lower(), match[2], without_secrets(text)
     if scheme == "file":
         return f"{text} is a URL: give the path alone, {rest.removeprefix('localhost')}"
-    if scheme not in NEEDS:
+    if scheme not in NEEDS or (scheme == FOR_TESTS[0] and not os.environ.get(FOR_TESTS[1])):
         return f"{text}: psal knows no {scheme}:// but s3://, gs:// and https://: copy it to a file or to one of these"
     if local:
         return f"{text} is a URL, only a local file can be given here: download it first"
@@ -132,7 +134,11 @@ def problem(text: str, written: bool = False, local: bool = False) -> str | None
 def _filesystem(scheme: str) -> AbstractFileSystem:
     import fsspec
 
-    options = {"config_kwargs": S3} if scheme == "s3" else {}
+    options: dict[str, object] = {"config_kwargs": S3} if scheme == "s3" else {}
+    if scheme in READ_ONLY:
+        options = {"client_kwargs": {"timeout": web.patience()}}
+    elif scheme == "gs":
+        options = {"requests_timeout": web.patience()}
     # With its cache, the listings of the plan would hide what others write later.
     return fsspec.filesystem(scheme, use_listings_cache=False, **options)
 
@@ -154,35 +160,23 @@ def _told(call: Callable[[], Value]) -> Value:
             words = "no credentials for this storage: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or (gs) "
             raise OSError(errno.EIO, f"{words}GOOGLE_APPLICATION_CREDENTIALS") from error
         words = " ".join(str(getattr(error, "strerror", None) or error).split())
-        raise OSError(getattr(error, "errno", None) or errno.EIO, words or type(error).__name__) from error
-
-
-def _repeated(url: Url, call: Callable[[], Value]) -> Value:
-    """`call`, over HTTP again after a failure that may pass."""
-    attempts = ATTEMPTS if url.scheme in READ_ONLY else 1
-    for attempt in range(1, attempts):
-        try:
-            return call()
-        except (FileNotFoundError, PermissionError):
-            raise
-        except Exception as error:
-            if 400 <= (getattr(error, "status", None) or 500) < 500:  # the server will not change its mind
-                raise
-            time.sleep(PAUSE * 2 ** (attempt - 1))
-    return call()
+        number = None if isinstance(error, SSLError) else getattr(error, "errno", None)  # OpenSSL counts its own
+        raise OSError(number or errno.EIO, words or type(error).__name__) from error
 
 
 def read(url: Url) -> bytes:
     """The whole object. Raises OSError."""
     objects: dict[str, bytes] = getattr(_KEPT, "objects", {})
-    if str(url) not in objects:
-        objects[str(url)] = _told(lambda: _repeated(url, lambda: _fetched(url)))
-    return objects[str(url)]
+    if (data := objects.get(str(url))) is None:
+        data = objects[str(url)] = _told(lambda: _fetched(url))
+        while len(objects) > 1 and sum(map(len, objects.values())) > MOST_KEPT:
+            del objects[next(iter(objects))]
+    return data
 
 
 def _fetched(url: Url) -> bytes:
-    if url.scheme in READ_ONLY and (_system(url).size(str(url)) or 0) > MOST:  # anybody may serve anything there
-        raise OSError(errno.EFBIG, f"it has more than {MOST >> 30} GiB")
+    if url.scheme in READ_ONLY:
+        return web.downloaded(_system(url), str(url))
     return bytes(_system(url).cat_file(str(url)))
 
 
@@ -231,6 +225,14 @@ def write(url: Url, data: bytes, force: bool) -> None:
 def digest(url: Url) -> str:
     """SHA-256 of an object; of one that this process has just written without fetching it."""
     return _DIGESTS.pop(str(url), None) or hashlib.sha256(read(url)).hexdigest()
+
+
+def stamp(path: Path) -> tuple[object, ...]:
+    """What changes when a file or an object does; nothing over HTTP, where a server need not tell. Raises OSError."""
+    if not isinstance(path, Url):
+        status = path.stat()
+        return status.st_size, status.st_mtime_ns
+    return () if path.scheme in READ_ONLY else (_told(lambda: str(_system(path).ukey(str(path)))),)
 
 
 def modified(path: Path) -> float:

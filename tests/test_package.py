@@ -29,7 +29,7 @@ FLOORS = [
     {"image", "patchmatch", "attention", "timing"},
     {"files", "weights", "memory", "ops", "strips"},
     {"storage"},
-    {"errors", "leftovers", "native", "memory_fallback", "user_folders"},
+    {"errors", "leftovers", "native", "web", "memory_fallback", "user_folders"},
     {"libraries"},
 ]
 FLOOR = {name: number for number, floor in enumerate(FLOORS) for name in floor}

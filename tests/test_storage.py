@@ -1,7 +1,9 @@
 """Pictures on the network: URLs where files may be given. tests/bench/bench_storage.py tries more of them, and failures."""
 
 import json
+import logging
 import threading
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,11 @@ from .photos import SIZE, lines, psal, texture, tree
 fsspec = pytest.importorskip("fsspec", reason="URLs need psal[remote]")
 
 RUN = ("inpaint", "--engine", "patch")
+
+
+@pytest.fixture(autouse=True)
+def allowed(monkeypatch):
+    monkeypatch.setenv(storage.FOR_TESTS[1], "1")
 
 
 @pytest.fixture
@@ -202,6 +209,18 @@ def test_what_the_storage_says_is_one_line(pictures, monkeypatch, error, words):
         file.write(b"data")
 
 
+def test_what_the_clients_of_storages_log_is_not_said(pictures, monkeypatch):
+    def broken(self, *_, **__):
+        logging.getLogger("gcsfs").warning("out of retries", exc_info=ValueError("a traceback"))
+        raise ValueError("once")
+
+    name = next(name for name in objects(pictures, "photos") if name.endswith(".png"))
+    monkeypatch.setattr(logging.root, "handlers", [])  # pytest's, which a shell does not have
+    monkeypatch.setattr(type(pictures), "cat_file", broken)
+    done = psal(*RUN, f"memory://bucket/photos/{name}", "--mask", "mask.png", "-o", "a.png")
+    assert done.exit_code == 2 and "once" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("option", "text", "words"),
     [
@@ -306,25 +325,59 @@ def test_urls_that_a_path_would_change_are_refused(photos, url):
     assert done.exit_code == 2 and "a URL with //" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
-def test_objects_over_http_are_fetched_once_for_a_preview_and_refused_when_too_large(photos, monkeypatch):
+def test_a_storage_of_one_process_is_for_tests(photos, memory, monkeypatch):
     photos(1)
-    fetched, data = [], min(Path("photos").rglob("*.png")).read_bytes()
+    memory.pipe_file("/bucket/a.png", min(Path("photos").rglob("*.png")).read_bytes())
+    run = (*RUN, "memory://bucket/a.png", "--mask", "mask.png", "-o", "out.png")
+    assert psal(*run).exit_code == 0
+    monkeypatch.delenv(storage.FOR_TESTS[1])
+    done = psal(*run, "--force")
+    assert done.exit_code == 2 and "knows no memory:// but s3://" in done.stderr and len(done.stderr.splitlines()) == 1
 
-    class Web:
-        def size(self, url):
-            return len(data)
 
-        def cat_file(self, url):
-            fetched.append(url)
-            return data
+def counted(monkeypatch, system):
+    """The names of objects that are fetched whole, as they are."""
+    fetched, cat = [], type(system).cat_file
+    monkeypatch.setattr(type(system), "cat_file", lambda self, path, **more: fetched.append(path) or cat(self, path, **more))
+    return fetched
 
-    monkeypatch.setattr(storage, "_filesystem", lambda scheme: Web())
-    run = (*RUN, "https://a.org/b.png", "--mask", "mask.png", "-o", "out.png")
-    assert psal(*run, "--dry-run").exit_code == 0 and len(fetched) == 1
-    monkeypatch.setattr(storage, "MOST", len(data) - 1)
-    monkeypatch.setattr(storage, "PAUSE", 0.0)
-    done = psal(*run)
-    assert done.exit_code == 2 and "it has more than" in done.stderr and len(fetched) == 1
+
+def test_a_sheet_fetches_each_object_once(pictures, monkeypatch):
+    name = next(name for name in objects(pictures, "photos") if name.endswith(".png"))
+    run = (*RUN, f"memory://bucket/photos/{name}", "--mask", "memory://bucket/mask.png", "-n", 2, "-o")
+    assert psal(*run, "memory://bucket/alone/").exit_code == 0
+    fetched = counted(monkeypatch, pictures)
+    assert psal(*run, "memory://bucket/fills/").exit_code == 0
+    alone = Counter(fetched)
+    fetched.clear()
+    assert psal(*run, "memory://bucket/more/", "--sheet", "sheet.png").exit_code == 0
+    more = Counter(path.replace("/more/", "/fills/") for path in fetched) - alone
+    assert len(more) == 4 and set(more.values()) == {1}  # the picture, its mask and two fills
+
+
+def test_what_is_kept_has_a_limit(memory, monkeypatch):
+    monkeypatch.setattr(storage, "MOST_KEPT", 10)
+    for name in "abc":
+        memory.pipe_file(f"/bucket/{name}", name.encode() * 6)
+    fetched = counted(monkeypatch, memory)
+    with storage.kept():
+        for name in "aabbab":
+            assert storage.read(as_path(f"memory://bucket/{name}")) == name.encode() * 6
+    assert [path[-1] for path in fetched] == list("abab")
+
+
+def test_outlines_on_the_network_are_parsed_once_until_they_change(pictures, monkeypatch):
+    outlines = {"shapes": [{"label": "hole", "points": [[10, 8], [20, 8], [20, 16], [10, 16]]}]}
+    pictures.pipe_file("/bucket/outlines.json", json.dumps(outlines).encode())
+    fetched = counted(monkeypatch, pictures)
+    run = ("inpaint", "photos", "-r", "--polygon-file", "memory://bucket/outlines.json", "--engine", "patch", "-o")
+    done = psal(*run, "out")
+    assert done.exit_code == 0, done.stderr
+    assert len(tree("out")) == 5 and len(fetched) == 1
+    outlines["shapes"][0]["points"][2:] = [[30, 20], [10, 20]]
+    pictures.pipe_file("/bucket/outlines.json", json.dumps(outlines).encode())
+    assert psal(*run, "wider").exit_code == 0 and len(fetched) == 2
+    assert tree("wider") != tree("out")
 
 
 def test_digests_that_nobody_asks_for_do_not_pile_up(memory, monkeypatch):

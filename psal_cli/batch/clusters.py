@@ -15,13 +15,21 @@ from psal_cli import memory
 from psal_cli.errors import InputError, PsalError
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, LocalCluster
 
 LOCAL = re.compile(r"local:(\d{1,3})")
 ADDRESS = re.compile(r"((tcp|tls|ws|wss|ucx)://)?[\w.\[\]:-]+:\d{1,5}")
 MEMORY, GPU = "MEMORY", "GPU"  # resources of workers, named as in Dask's documentation
 CONNECTING = 10  # seconds
 JOINING = 60  # seconds until the first worker is there: a cluster may be starting
+FRUGAL = {  # of the processes of a local cluster
+    # Dask has workers give back each block of memory at once: pages that the next step asks for again take half of all CPU time.
+    "distributed.nanny.pre-spawn-environ": dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), 1),
+    # Its watch over itself is for a dashboard, and takes 4 % of a core.
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.admin.tick.interval": "1s",
+}
 
 
 class ClusterError(PsalError):
@@ -65,6 +73,7 @@ def connected(address: str) -> Iterator[Client]:
     Raises InputError: distributed is not installed, or nothing answers.
     """
     try:
+        import dask
         import distributed
     except ImportError as error:
         raise InputError("a cluster needs Dask's distributed: pip install 'psal[cluster]'") from error
@@ -77,18 +86,23 @@ def connected(address: str) -> Iterator[Client]:
             with _remote(address) as client:
                 yield client
             return
-        here = distributed.LocalCluster(
-            n_workers=count,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address=None,
-            silence_logs=logging.CRITICAL,
-            memory_limit=0,  # a plan is kept to; Dask's own limit would kill a worker in the middle of a picture
-            resources={MEMORY: (memory.available() or 2**33) // count},
-        )
-        with here, distributed.Client(here, set_as_default=False) as client:
+        with dask.config.set(FRUGAL), _local(count) as here, distributed.Client(here, set_as_default=False) as client:
             yield client
+
+
+def _local(count: int) -> LocalCluster:
+    from distributed import LocalCluster
+
+    return LocalCluster(
+        n_workers=count,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address=None,
+        silence_logs=logging.CRITICAL,
+        memory_limit=0,  # a plan is kept to; Dask's own limit would kill a worker in the middle of a picture
+        resources={MEMORY: (memory.available() or 2**33) // count},
+    )
 
 
 @contextmanager

@@ -90,6 +90,12 @@ def unlisted(path: Path, error: OSError) -> InputError:
 
 
 def is_file(path: Path) -> bool:
+    """False too for names that the system cannot look up. Raises InputError for a storage on the network that does not answer."""
+    if isinstance(path, Url):
+        try:
+            return path.is_file()
+        except OSError as error:
+            raise InputError(f"{path} cannot be looked up: {error.strerror or error}") from error
     try:
         return path.is_file()
     except (OSError, ValueError):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from psal_cli import storage
+from psal_cli.batch.inputs import is_file
 from psal_cli.errors import InputError
 from psal_cli.storage import Url
 
@@ -110,16 +111,13 @@ class Places:
         return name in folder.files or folded(name) in folder.names
 
     def is_file(self, path: Path) -> bool:
-        """False too for names that the system cannot look up."""
+        """As `inputs.is_file`, from one listing of each folder where that tells."""
         folder, name = self._folder(path)
         if name in folder.files:
             return True
         if isinstance(path, Url) and path.scheme not in storage.READ_ONLY:
             return False
-        try:
-            return self.may_exist(path) and path.is_file()
-        except (OSError, ValueError):
-            return False
+        return self.may_exist(path) and is_file(path)
 
     def are_same(self, first: str, second: str) -> bool:
         """Whether two spots are one file: the same, or names that their file system does not tell apart."""

@@ -67,7 +67,7 @@ def pair(items: list[Item], wanted: Mapping[str, Sequence[str]], readable: froze
 
 
 def _is_there(path: Path) -> bool:
-    return path.is_file() or is_folder(path) if isinstance(path, Url) else os.path.lexists(path)
+    return is_file(path) or is_folder(path) if isinstance(path, Url) else os.path.lexists(path)
 
 
 def _by_stem(folder: Path, readable: frozenset[str]) -> dict[str, list[Path]]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
 Progress = Callable[[float, str], None]
+CLIENTS = ("gcsfs", "s3fs", "fsspec", "aiobotocore", "botocore", "google", "aiohttp", "asyncio")  # what they log, our lines say
 
 
 class Console:
@@ -33,7 +34,7 @@ class Console:
         self.quiet, self.verbose, self.as_json = quiet, verbose > 0 and not quiet, as_json
         self.traceback = verbose > 1
         self.level = logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING
-        self.handler = _Handler(self)
+        self.handler, self.silence = _Handler(self), logging.NullHandler()
         self.live: Bar | None = None
         self.lost = False
         self.report: Writer | None = None
@@ -45,6 +46,8 @@ class Console:
         log.addHandler(self.handler)
         log.setLevel(self.level)
         log.propagate = False
+        for name in CLIENTS:
+            logging.getLogger(name).addHandler(self.silence)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -52,6 +55,8 @@ class Console:
         log.removeHandler(self.handler)
         log.setLevel(self.before[0])
         log.propagate = self.before[1]
+        for name in CLIENTS:
+            logging.getLogger(name).removeHandler(self.silence)
 
     def line(self, text: str) -> None:
         """Prints a line on stderr, above the bar if there is one."""

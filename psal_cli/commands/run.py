@@ -184,7 +184,8 @@ def _finish(verb: AnyVerb, items: list[Item]) -> list[int]:
     sheets = [text for name in verb.sheets if (text := verb.value(name))]
     try:
         if items and sheets and isinstance(verb, WithSheets):
-            verb.finish(items)
+            with storage.kept():
+                verb.finish(items)
     except Exception as error:
         return [verb.console.failure(with_cure(error, verb), ", ".join(sheets))[0]]
     return []

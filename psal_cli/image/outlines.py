@@ -17,7 +17,7 @@ import numpy.typing as npt
 from psal_cli.errors import InputError, InvalidValueError
 from psal_cli.files import STDIO, open_input
 from psal_cli.image.shapes import Box, Polygon, Shape, inside, shapes_region
-from psal_cli.storage import Url, as_path
+from psal_cli.storage import as_path, stamp
 
 Region = npt.NDArray[np.bool_]
 Record = Mapping[str, object]
@@ -70,17 +70,16 @@ def read_outlines(path: str | Path, size: tuple[int, int], picture: str | None =
 
 
 def _content(path: Path) -> object:
-    """The parsed file. A local one is parsed once and cached: a batch asks for each picture, and data sets are large."""
-    if path == STDIO or isinstance(path, Url):
+    """The parsed file. It is parsed once and cached: a batch asks for each picture, and data sets are large."""
+    if path == STDIO:
         return _parsed(path)
-    status = path.stat()
     with _PARSING:  # concurrent threads wait for the first
-        return _kept(path, status.st_size, status.st_mtime_ns)
+        return _kept(path, stamp(path))
 
 
 @lru_cache(maxsize=1)
-def _kept(path: Path, size: int, changed: int) -> object:
-    """The content of the file with this size and modification time."""
+def _kept(path: Path, version: tuple[object, ...]) -> object:
+    """The content of the file with this stamp."""
     return _parsed(path)
 
 

@@ -1,5 +1,7 @@
 """500 pictures in a bucket on this machine (moto speaks S3's protocol): plain, with a server that fails, with killed uploads.
 
+    nice python tests/bench/bench_storage.py --write-readme
+
 After each trial every result must be there, the same bytes as on disk, and nothing else.
 """
 
@@ -17,6 +19,10 @@ from pathlib import Path
 
 import s3fs
 from cluster_faults import PSAL, files_in, make_inputs
+from report import RESULTS, header, write_json, write_readme
+
+from psal_cli.benchmarks.machine import where
+from psal_cli.benchmarks.output import markdown_table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -46,7 +52,7 @@ def finished(process: subprocess.Popen, whole: dict[str, str], there: Callable[[
     return {"done": len(whole)}
 
 
-def plain(folder: Path, faults: Faults, system: s3fs.S3FileSystem, whole: dict[str, str]) -> dict[str, object]:
+def plain(folder: Path, faults: Faults, system: s3fs.S3FileSystem, whole: dict[str, str], _: random.Random) -> dict[str, object]:
     facts = finished(run(folder, "plain"), whole, lambda: results(system, "plain"))
     requests = {method: round(count / len(whole), 2) for method, count in faults.requests.items()}
     faults.reset()
@@ -55,7 +61,9 @@ def plain(folder: Path, faults: Faults, system: s3fs.S3FileSystem, whole: dict[s
     return {**facts, "requests a picture": requests, "again": {"code": again.returncode, "requests": dict(faults.requests)}}
 
 
-def failing(folder: Path, faults: Faults, system: s3fs.S3FileSystem, whole: dict[str, str]) -> dict[str, object]:
+def failing(
+    folder: Path, faults: Faults, system: s3fs.S3FileSystem, whole: dict[str, str], _: random.Random
+) -> dict[str, object]:
     """One request in seven is refused, one in two hundred hangs for a second."""
     faults.refuse = lambda method, path, number: number % 7 == 0
     faults.stall = lambda method, path, number: 1.0 if number % 200 == 0 else 0.0
@@ -89,10 +97,33 @@ def killed(
     return {**finished(run(folder, "killed", "--skip-existing"), whole, lambda: results(system, "killed")), "killed": kills}
 
 
+WORDS = {
+    "plain": "{many} requests a picture; again with `--skip-existing`: {few} requests in all, exit code {again[code]}",
+    "failing": "every seventh request refused with 503, one in two hundred late by a second: {refused} refused",
+    "killed": "SIGKILL in the middle of an upload, {killed} times, then the rest with `--skip-existing`",
+}
+
+
+TRIALS = {"plain": plain, "failing": failing, "killed": killed}
+
+
+def markdown(results: dict[str, dict]) -> str:
+    rows = []
+    for name in filter(results.get, WORDS):
+        facts = results[name]
+        many = ", ".join(f"{count} {method}" for method, count in facts.get("requests a picture", {}).items())
+        few = ", ".join(f"{count} {method}" for method, count in facts.get("again", {}).get("requests", {}).items())
+        rows.append([name, facts["done"], WORDS[name].format(**facts, many=many, few=few), facts["wall"]])
+    table = markdown_table(["trial", "done", "", "wall s"], rows)
+    return f"{table}\n\n{where(next(iter(results.values())))} Other programs ran beside it."
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("trials", nargs="*", choices=list(WORDS), default=list(WORDS))
     parser.add_argument("--pictures", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--write-readme", action="store_true", help="also put the table into README.md")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, serving() as (address, faults):
         folder = Path(name)
@@ -105,11 +136,17 @@ def main() -> None:
         system.mkdir("bucket")
         system.put(str(folder / "photos"), "bucket/photos", recursive=True)
         system.put(str(folder / "mask.png"), "bucket/mask.png")
-        for trial, more in ((plain, ()), (failing, ()), (killed, (random.Random(arguments.seed),))):
+        for name in arguments.trials:
             faults.reset()
             started = time.monotonic()
-            facts = trial(folder, faults, system, whole, *more)
-            print(json.dumps({"trial": trial.__name__, **facts, "wall": round(time.monotonic() - started)}), flush=True)
+            facts = TRIALS[name](folder, faults, system, whole, random.Random(arguments.seed))
+            facts = header("psal", "s3fs", "moto") | facts | {"wall": round(time.monotonic() - started)}
+            print(name, json.dumps(facts), flush=True)
+            if arguments.write_readme:
+                kept = RESULTS / "storage.json"
+                results = (json.loads(kept.read_text()) if kept.exists() else {}) | {name: facts}
+                write_json("storage", results)
+                write_readme("storage", markdown(results))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ nothing else may lie in the folder.
 
 kills: SIGKILL to two of four local workers at random moments, twenty times while the batch runs.
 crash: one picture kills each worker that is given it; all others must be done and that one named.
+memory: one picture takes memory without end in a control group (as root), where the kernel kills the worker that has most.
 scheduler: SIGKILL to the scheduler; the command must end with one line, and a second one with --skip-existing complete the batch.
 links: three hosts as network namespaces (as root): a scheduler, two workers, 50 ms of latency, one link cut and mended.
 """
@@ -27,16 +28,24 @@ import numpy as np
 import psutil
 from hosts import Hosts
 from PIL import Image
+from report import RESULTS, header, write_json, write_readme
+
+from psal_cli.benchmarks.machine import where
+from psal_cli.benchmarks.output import markdown_table
 
 PSAL = [sys.executable, "-c", "import sys; from psal_cli.commands import main; sys.argv[0] = 'psal'; main()"]
-CRASH = """import builtins, multiprocessing, os
+DEADLY = """import builtins, multiprocessing, os
 real = open
 def deadly(file, *rest, **more):
     if multiprocessing.current_process().name != "MainProcess" and str(file).endswith("007.png"):
-        os.kill(os.getpid(), 9)
+        {}
     return real(file, *rest, **more)
 builtins.open = deadly
-"""  # a sitecustomize: the picture 007.png kills the worker that opens it
+"""  # a sitecustomize: what a worker does that opens the picture 007.png
+DIE = "os.kill(os.getpid(), 9)"
+EAT = "eaten = [bytearray(os.urandom(1 << 20) * 16) for _ in range(1 << 20)]"
+GROUPS = Path("/sys/fs/cgroup/memory")  # of version 1
+ROOM = 2 << 30  # bytes of the control group
 SIZE = (80, 60)
 PATIENCE = 1800  # seconds that a run may take
 
@@ -93,28 +102,44 @@ def kills(folder: Path, whole: dict[str, str], rng: random.Random, pairs: int) -
                 for worker in rng.sample(workers, 2):
                     worker.kill()
                     killed += 1
-                due = done + rng.randint(1, 2 * len(whole) // pairs - 2)  # workers take seconds to come back
+                due = done + rng.randint(1, 2 * len(whole) // pairs - 5)  # workers take seconds to come back
         code = process.wait(10)
     records = [json.loads(line) for line in (folder / "kills.out").read_text().splitlines()]
     return {"killed": killed, "code": code, **checked(folder, "kills", whole, records)}
 
 
-def crash(folder: Path, whole: dict[str, str]) -> dict[str, object]:
-    (folder / "deadly").mkdir()
-    (folder / "deadly" / "sitecustomize.py").write_text(CRASH)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder / "deadly"), os.environ.get("PYTHONPATH", "")])}
+def crash(
+    folder: Path, whole: dict[str, str], name: str = "crash", deed: str = DIE, group: Path | None = None
+) -> dict[str, object]:
+    (folder / name).mkdir()
+    site = folder / f"{name}_site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(DEADLY.format(deed))
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])}
+    prefix = ["sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(group)] if group else []
     done = subprocess.run(
-        command("crash", "--cluster", "local:4"), cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE
+        [*prefix, *command(name, "--cluster", "local:2" if group else "local:4")],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
     )
     records = [json.loads(line) for line in done.stdout.splitlines()]
     failed = [record["error"] for record in records if record["status"] == "failed"]
-    (folder / "crash.err").write_text(done.stderr)
-    return {
-        "code": done.returncode,
-        "failed": failed,
-        "last": done.stderr.splitlines()[-2:],
-        **checked(folder, "crash", whole, records),
-    }
+    return {"code": done.returncode, "failed": failed, **checked(folder, name, whole, records)}
+
+
+def memory(folder: Path, whole: dict[str, str]) -> dict[str, object]:
+    group = GROUPS / f"psal{os.getpid()}"
+    group.mkdir()
+    try:
+        (group / "memory.limit_in_bytes").write_text(str(ROOM))
+        facts = crash(folder, whole, "memory", EAT, group)
+        control = dict(line.split() for line in (group / "memory.oom_control").read_text().splitlines())
+        return facts | {"killed": int(control.get("oom_kill", 0))}
+    finally:
+        group.rmdir()
 
 
 @contextmanager
@@ -157,12 +182,23 @@ def scheduler(folder: Path, whole: dict[str, str]) -> dict[str, object]:
 
 def links(folder: Path, whole: dict[str, str]) -> dict[str, object]:
     """The command and the scheduler on the first host, a worker on each of the two others; all see one folder."""
-    with Hosts(3, latency="50ms") as hosts, ExitStack() as stack:
+    with Hosts(3, latency=0.05) as hosts, ExitStack() as stack:
         address = f"tcp://{hosts.address(0)}:8786"
         arguments = ("scheduler", "--host", address, "--no-dashboard")
         stack.enter_context(started(*arguments, folder=folder, prefix=hosts.prefix(0)))
         for host in (1, 2):
-            more = ("worker", address, "--nthreads", "1", "--no-dashboard", "--host", hosts.address(host))
+            to, own = hosts.reached(host, 0, 8786), hosts.own(host, 9000)
+            more = (
+                "worker",
+                f"tcp://{to}",
+                "--nthreads",
+                "1",
+                "--no-dashboard",
+                "--no-nanny",
+                "--listen-address",
+                f"tcp://{own}",
+            )
+            more += ("--contact-address", f"tcp://{hosts.address(host)}:9000")
             stack.enter_context(started(*more, folder=folder, prefix=hosts.prefix(host)))
         process = subprocess.Popen(
             [*hosts.prefix(0), *command("links", "--cluster", address)],
@@ -180,24 +216,51 @@ def links(folder: Path, whole: dict[str, str]) -> dict[str, object]:
             time.sleep(hosts.seconds)
             hosts.mend(2)
         out, err = process.communicate(timeout=PATIENCE)
-    records = [json.loads(line) for line in out.splitlines()]
-    facts = {
-        "code": process.returncode,
-        "cut": bool(cut),
-        "seconds": hosts.seconds,
-        "delayed": hosts.delayed,
-        **checked(folder, "links", whole, records),
-    }
+        records = [json.loads(line) for line in out.splitlines()]
+        facts = {
+            "code": process.returncode,
+            "cut": bool(cut),
+            "seconds": hosts.seconds,
+            "delayed": hosts.delay,
+            "round_trip": hosts.round_trip(),
+            **checked(folder, "links", whole, records),
+        }
     return facts | ({"stderr": err.splitlines()[-3:]} if process.returncode else {})
+
+
+WORDS = {
+    "kills": "SIGKILL to two of 4 local workers, again and again: {killed} killed, exit code {code}",
+    "crash": "one picture kills each of 4 local workers that opens it: it is named, exit code {code}",
+    "memory": "one picture takes all memory of a control group: the kernel killed {killed} workers, it is named, "
+    "exit code {code}",
+    "scheduler": "SIGKILL after a quarter: exit code {broken[code]}, {lines} line; then --skip-existing on a new cluster did the "
+    "rest, exit code {resumed[code]}",
+    "links": "three network namespaces, one worker's link cut for {seconds} s, {delayed}, {round_trip:.0f} ms there and back: "
+    "exit code {code}",
+}
+
+
+def markdown(results: dict[str, dict]) -> str:
+    rows = []
+    for name, words in WORDS.items():
+        if facts := results.get(name):
+            last = facts.get("broken", facts)
+            lines = len(last.get("line", ()))
+            rows.append([name, facts["pictures"], last["done"], last["named"], words.format(**facts, lines=lines), facts["wall"]])
+    table = markdown_table(["trial", "pictures", "done", "named", "", "wall s"], rows)
+    return f"{table}\n\n{where(next(iter(results.values())))} Other programs ran beside them."
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("trials", nargs="+", choices=["kills", "crash", "scheduler", "links"])
+    parser.add_argument("trials", nargs="+", choices=list(WORDS))
     parser.add_argument("--pictures", type=int, default=400)
     parser.add_argument("--pairs", type=int, default=20, help="of workers that are killed")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--write-readme", action="store_true", help="also keep the figures, and put the table into README.md")
     arguments = parser.parse_args()
+    kept = RESULTS / "cluster_faults.json"
+    results = json.loads(kept.read_text()) if kept.exists() else {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_inputs(folder, arguments.pictures)
@@ -208,8 +271,13 @@ def main() -> None:
             if trial == "kills":
                 facts = kills(folder, whole, random.Random(arguments.seed), arguments.pairs)
             else:
-                facts = {"crash": crash, "scheduler": scheduler, "links": links}[trial](folder, whole)
-            print(json.dumps({"trial": trial, **facts, "wall": round(time.monotonic() - begun)}), flush=True)
+                facts = {"crash": crash, "memory": memory, "scheduler": scheduler, "links": links}[trial](folder, whole)
+            facts |= {"pictures": arguments.pictures, "pairs": arguments.pairs, "wall": round(time.monotonic() - begun)}
+            print(json.dumps({"trial": trial, **facts}), flush=True)
+            results[trial] = header("psal", "distributed") | facts
+            if arguments.write_readme:
+                write_json("cluster_faults", results)
+                write_readme("cluster-faults", markdown(results))
 
 
 if __name__ == "__main__":

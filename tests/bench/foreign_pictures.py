@@ -106,6 +106,8 @@ CHANGED += (
     "PhotoshopThumbnail",
     "OriginalDecisionDataOffset",
 )
+# JPEG inside of TIFF, as TIFF 6.0 first had it.
+CHANGED += ("JPEGProc", "JPEGInterchange", "JPEGRestart", "JPEGLossless", "JPEGPoint", "JPEGQ", "JPEGDC", "JPEGAC", "OtherImage")
 
 
 def gather(clones: list[Path], to: Path) -> int:
