@@ -29,7 +29,7 @@ def region(strokes: Sequence[Stroke], layer: str, size: tuple[int, int]) -> Regi
 
     Args:
         strokes: in the order they were painted. Those of other layers do not count.
-        layer: "mask" or "source".
+        layer: one of `psal_cli.image.strokes.LAYERS`.
         size: (width, height) of the picture. What lies outside is cut off.
 
     Example:
