@@ -11,7 +11,7 @@ from psal_cli.image.painting import region
 from psal_cli.image.strokes import read_strokes
 
 from . import browsing
-from .browsing import SIZE, TIMES, texture, use_patches
+from .browsing import TIMES, texture, use_patches
 
 # isort: split
 # Only now: what is imported above skips all tests here where selenium is not installed.

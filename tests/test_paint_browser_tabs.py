@@ -37,7 +37,8 @@ def swatch(browser, name):
 def shown_colour(browser, x, y):
     """Red, green, blue of the picture below what is painted."""
     script = """
-        const [x, y] = arguments, canvas = document.querySelector("#viewer canvas"), data = document.getElementById("overlay").dataset;
+        const [x, y] = arguments, canvas = document.querySelector("#viewer canvas");
+        const data = document.getElementById("overlay").dataset;
         const at = [Number(data.left) + x * data.scale, Number(data.top) + y * data.scale].map(Math.round);
         return [...canvas.getContext("2d").getImageData(...at, 1, 1).data].slice(0, 3);
     """
