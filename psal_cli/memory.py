@@ -14,11 +14,11 @@ from psal_cli.errors import InputError, MemoryLimitError
 UNITS = {"": 1, **{letter: 1024**power for power, letter in enumerate("KMGT", 1)}}
 UNITS |= {f"{letter}IB": UNITS[letter] for letter in "KMGT"} | {f"{letter}B": 1000**n for n, letter in enumerate("KMGT", 1)}
 # What the libraries hold beside the pixels that they hand over or are given: bytes a pixel, measured.
-DECODING = {"WEBP": 9, "AVIF": 5, "HEIF": 4, "JXL": 5}
-ENCODING = {"WEBP": 8, "AVIF": 38, "HEIF": 30, "JXL": 19, "NPY": 8}
+DECODING = {"WEBP": 9, "AVIF": 5, "HEIF": 4, "JXL": 5, "EXR": 26}
+ENCODING = {"WEBP": 8, "AVIF": 38, "HEIF": 30, "JXL": 19, "EXR": 54, "NPY": 8}
 EXACT_WEBP = 16  # more, without loss or with alpha
 STREAMED = ("PNG", "TIFF")  # written a band of rows at a time
-LOSSLESS = ("PNG", "TIFF", "BMP")  # what comes from these is written without loss, unless a quality is given
+LOSSLESS = ("PNG", "TIFF", "EXR", "BMP")  # what comes from these is written without loss, unless a quality is given
 FIELD = 20  # bytes a pixel while a field is drawn, or its offsets are made, beside the offsets
 GRAIN = 60_000_000  # bytes: the libraries are counted in such steps
 UNKNOWN = 400_000_000  # bytes of the libraries, where the system does not tell

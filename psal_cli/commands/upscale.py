@@ -91,7 +91,7 @@ def upscale(arguments: UpscaleArguments) -> None:
     """Enlarge each IMAGE, a file or a folder, as a whole. Patterns that repeat anywhere in it, at any size, add detail.
 
     Give -x, a size, or --weights. A picture that is larger than the size is reduced to it. Writes IMAGE_xFACTOR, or IMAGE with
-    the size, beside IMAGE, or OUTPUT. Orientation, ICC profile, metadata, alpha, 16 bits and floating-point TIFF are kept.
+    the size, beside IMAGE, or OUTPUT. Orientation, ICC profile, metadata, alpha, 16 bits and floating-point numbers are kept.
     """
     run_verb(arguments, Upscale)
 

@@ -25,10 +25,20 @@ WRITES = {
     ".heif": "HEIF",
     ".hif": "HEIF",
     ".jxl": "JXL",
+    ".exr": "EXR",
 }
 READABLE = frozenset(WRITES)
-WORDS = {"WEBP": "WebP", "HEIF": "HEIC", "JXL": "JPEG XL"}  # where Pillow's name of a format is not what people say
-PLUGINS = {"HEIF": ("pillow_heif", "heif"), "JXL": ("pillow_jxl", "jxl")}  # module, extra that installs it
+WORDS = {
+    "WEBP": "WebP",
+    "HEIF": "HEIC",
+    "JXL": "JPEG XL",
+    "EXR": "OpenEXR",
+}  # where Pillow's name of a format is not what people say
+PLUGINS = {
+    "HEIF": ("pillow_heif", "heif"),
+    "JXL": ("pillow_jxl", "jxl"),
+    "EXR": ("OpenEXR", "exr"),
+}  # module, extra that installs it
 
 DEEP = ("PNG", "TIFF")
 NO_ALPHA = ("JPEG", "BMP")
@@ -43,8 +53,8 @@ RAW = {
     ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr", ".iiq", ".k25", ".kdc", ".mef", ".mos",
     ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f",
 }  # fmt: skip
-FLOATS = {"EXR": "OpenEXR", "HDR": "Radiance HDR", "PFM": "PFM"}  # formats of floating-point numbers
-FLOAT_SUFFIXES = {".exr": "EXR", ".hdr": "HDR", ".pfm": "PFM"}
+FLOATS = {"HDR": "Radiance HDR", "PFM": "PFM"}  # formats of floating-point numbers
+FLOAT_SUFFIXES = {".hdr": "HDR", ".pfm": "PFM"}
 
 AVIF_BRANDS = {b"avif", b"avis"}
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
@@ -99,7 +109,7 @@ def foreign(path: Path, head: bytes) -> str | None:
 def floating_point(path: Path, what: str) -> str:
     """The refusal of a file of floating-point numbers. what: its format and kind."""
     cure = "export it as a TIFF file, of floats or of 16 bits"
-    return f"{path} has floating-point numbers ({what}), which psal reads from TIFF files of grey or RGB only: {cure}"
+    return f"{path} has floating-point numbers ({what}), which psal reads from TIFF and OpenEXR only: {cure}"
 
 
 def readable() -> str:
@@ -118,7 +128,7 @@ def detect(head: bytes) -> str | None:
 
 
 def load_plugin(name: str, path: Path) -> None:
-    """Makes Pillow read and write `name`; only now, because these imports are slow. InputError when it is not installed."""
+    """Loads what reads and writes `name`; only now, because these imports are slow. InputError when it is not installed."""
     if name not in PLUGINS:
         return
     module, extra = PLUGINS[name]

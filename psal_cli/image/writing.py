@@ -13,6 +13,7 @@ from psal_cli.errors import Cure, InputError, WriteError, is_out_of_memory
 from psal_cli.files import atomic_file
 from psal_cli.image.colour import parse_colour
 from psal_cli.image.decoding import prepare_pillow
+from psal_cli.image.exr import write_exr
 from psal_cli.image.fitting import fitted
 from psal_cli.image.formats import LONG, LONGEST_SIDE, MOST_PIXELS, NARROW, NO_ALPHA, check_format, word
 from psal_cli.image.gain_map import with_gain_map
@@ -32,9 +33,9 @@ QUALITY = 95
 class Encoding:
     """How a picture is written.
 
-    quality: 1 to 100 of the lossy formats (default 95; see `write_picture`); compression: 0 (none) to 9, of PNG and TIFF;
-    background: a CSS colour that shows through where the format holds no alpha; strip_metadata: drop all of Metadata;
-    format: an extension without its dot, which counts instead of the path's.
+    quality: 1 to 100 of the lossy formats (default 95; see `write_picture`); compression: 0 (none) to 9, of PNG and TIFF; OpenEXR
+    knows 0 only; background: a CSS colour that shows through where the format holds no alpha; strip_metadata: drop all of
+    Metadata; format: an extension without its dot, which counts instead of the path's.
     """
 
     quality: int | None = None
@@ -66,8 +67,8 @@ def check_size(size: tuple[int, int], path: Path, encoding: Encoding = Encoding(
 def write_picture(picture: Picture, path: str | Path, force: bool = False, encoding: Encoding = Encoding()) -> None:
     """Writes a picture in the format of the path's extension, atomically, with its metadata.
 
-    PNG, TIFF and BMP are lossless. WebP, HEIC and JPEG XL are where the picture came from a lossless format and no quality
-    is given, HEIC of very narrow pictures always is; AVIF then has its best quality, which Pillow cannot make lossless.
+    PNG, TIFF, OpenEXR and BMP are lossless. WebP, HEIC and JPEG XL are where the picture came from a lossless format and no
+    quality is given, HEIC of very narrow pictures always is; AVIF then has its best quality, which Pillow cannot make lossless.
     Lossy files have quality 95 and full colour resolution (4:4:4; lossy WebP has none to give).
     What the format cannot hold is logged as a warning.
     Raises InputError: unknown extension, alpha or size that the format cannot hold, the file exists and not `force`;
@@ -81,6 +82,8 @@ def write_picture(picture: Picture, path: str | Path, force: bool = False, encod
         try:
             if name == "TIFF":
                 write_tiff(file, picture.pixels, picture.alpha, picture.metadata, encoding.compression)
+            elif name == "EXR":
+                write_exr(file, picture.pixels, picture.alpha, picture.metadata.exr, encoding.compression)
             elif name == "PNG":
                 write_png(file, picture.pixels, picture.alpha, png_chunks(picture.metadata), encoding.compression)
             else:
