@@ -1,7 +1,7 @@
-"""The `psal` command's entry: `psal` and `python -m psal_cli`."""
+"""Entry point of `psal` and `python -m psal_cli`."""
 
 import os
-import signal  # and little else: what is imported before the handler is set is not covered by it
+import signal  # and little else: the handler does not cover earlier imports
 import sys
 
 
@@ -20,9 +20,9 @@ def _leave(number: int, frame: object) -> None:
 def main() -> None:
     """Runs the command. Ctrl-C ends it with one line wherever Python would print a traceback.
 
-    That is while modules are imported, in the moments before and after a verb, which has handlers of its own, and at the end.
+    It covers imports, the moments before and after a verb (verbs have handlers of their own) and the exit.
     """
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not so under nohup, or in a test
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not under nohup, or in a test
         signal.signal(signal.SIGINT, _leave)
     from psal_cli.commands import main as command
 

@@ -1,7 +1,7 @@
-"""What stops psal, and the exit code of the command: 1 failed, 2 unusable input, 3 nothing to do, 4 out of memory, 130
+"""All errors of psal, with the exit codes of the command: 1 failed, 2 unusable input, 3 nothing to do, 4 out of memory, 130
 interrupted.
 
-Library errors carry data and name no option of the command, which puts cures in its own words (psal_cli.commands.cures).
+Library errors carry data and never name an option of the command. The command adds its own cures (psal_cli.commands.cures).
 """
 
 import re
@@ -12,7 +12,7 @@ INTERRUPTED = 130
 
 
 class Cure(Enum):
-    """What would help, in words for callers of the library. Each {} is one of the error's `details`."""
+    """How to fix an error, worded for callers of the library. Each {} is one of the error's `details`."""
 
     ELSEWHERE = "write elsewhere"
     FREE_SPACE = "free space, or write to another disk"
@@ -22,7 +22,7 @@ class Cure(Enum):
     NAME_LINK = "write to another folder, or name {} and the suffix {} yourself"
     REMOVE_LINK = "remove the link, or write to another folder"
     SIZE_LIMIT = "raise it, or write elsewhere"
-    SHORTER = "give a shorter one"
+    SHORTER = "use a shorter name"
     MAKE_FOLDER = "create it, or give another"
     OTHER_FOLDER = "give another"
     OTHER_FILE = "name another"
@@ -45,12 +45,12 @@ class Cure(Enum):
 
 
 class PsalError(Exception):
-    """Anything psal refuses or fails at; its text is one line that names the file or value.
+    """Base class of psal's errors. The text is one line that names the file or value.
 
     Attributes:
         problem: the text without the cure.
-        cure: what would help, None where that goes without saying.
-        details: what the words of the cure name.
+        cure: how to fix it, None where that is obvious.
+        details: the values that fill the {} of the cure.
     """
 
     exit_code = 1
@@ -71,8 +71,8 @@ class InvalidValueError(InputError, ValueError):
 
     Attributes:
         what: the name of the argument, as in the function's signature or in its options.
-        value: what was given.
-        expected: what would do, in words.
+        value: the value that was passed.
+        expected: the values that are allowed, in words.
     """
 
     def __init__(self, what: str, value: object, expected: str):
@@ -81,7 +81,7 @@ class InvalidValueError(InputError, ValueError):
 
 
 class CancelledError(PsalError):
-    """The caller's cancel hook returned True."""
+    """Raised after the caller's cancel hook returned True."""
 
     exit_code = INTERRUPTED
 
@@ -96,15 +96,15 @@ class NothingToDoError(PsalError):
 
 
 class WriteError(PsalError):
-    """An output file that could not be written; the old one, if any, is whole."""
+    """An output file could not be written. An existing file is left intact."""
 
 
 class MemoryLimitError(PsalError):
-    """A picture that cannot be worked on within the memory that it may take.
+    """A picture needs more memory than it may take.
 
     Attributes:
-        needed: bytes of the smallest plan, None where that is not known.
-        allowed: bytes that may be taken.
+        needed: bytes that the smallest plan needs, None if unknown.
+        allowed: bytes that may be used.
     """
 
     exit_code = 4
@@ -120,7 +120,7 @@ SECRETS = re.compile(
 
 
 def without_secrets(text: str) -> str:
-    """The text with the URLs in it less user names, passwords and queries, which may hold signatures and tokens."""
+    """Removes user names, passwords and queries from the URLs in a text: they may hold signatures and tokens."""
     if "://" not in text:
         return text
     for _ in range(2):  # a URL may have both
@@ -129,14 +129,13 @@ def without_secrets(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The text on one line and harmless to a terminal: what cannot be printed, in names of files, is escaped. Without the secrets
-    of URLs."""
+    """Makes a text safe to print: one line, unprintable characters escaped, secrets removed from URLs."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in without_secrets(text))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """True for what Python, numpy, torch (CPU and CUDA) and OpenCV raise when memory is short."""
-    torch = sys.modules.get("torch")  # not imported: then the error is not its own
+    """Whether Python, numpy, torch (CPU and CUDA) or OpenCV raised an error because memory ran out."""
+    torch = sys.modules.get("torch")  # None if torch was not imported: then the error is not from torch
     if isinstance(error, MemoryError) or (torch and isinstance(error, torch.OutOfMemoryError)):
         return True
     words = "can.?t allocate memory|cannot allocate memory|not enough memory|bad_alloc|out of memory|insufficient memory"

@@ -1,4 +1,5 @@
-"""Files in and out: what can be written is found out before any work, and a target changes only when its content is whole."""
+"""Reading and writing files. Whether a file can be written is checked before any work; a target changes only once its content is
+complete."""
 
 import errno
 import functools
@@ -28,14 +29,15 @@ REASONS: dict[int, tuple[str, Cure | None]] = {
     errno.EPIPE: ("the program that was to read it has ended", None),
     errno.ENAMETOOLONG: ("File name too long", Cure.SHORTER),
 }
-UNNAMED = getattr(os, "O_TMPFILE", 0)  # Linux: a file without a name, which vanishes with the process that writes it
+UNNAMED = getattr(os, "O_TMPFILE", 0)  # Linux: a file without a name, which disappears with its process
 _PARTS: set[Path] = set()
 _STDIN = threading.Lock()
 
 
 @contextmanager
 def open_input(path: Path) -> Iterator[IO[bytes]]:
-    """A seekable binary file to read. `STDIO` is stdin, read once and kept: it can be opened again. Raises OSError.
+    """Opens a file for binary reading, seekable. `STDIO` is stdin, read once and kept so that it can be opened again. Raises
+    OSError.
 
     Raises InputError where stdin is a terminal or closed.
     """
@@ -48,7 +50,7 @@ def open_input(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _stdin() -> bytes:
-    with _STDIN:  # two threads that ask at once get the same
+    with _STDIN:  # two threads that call at once get the same bytes
         return _read_stdin()
 
 
@@ -60,9 +62,9 @@ def _read_stdin() -> bytes:
 
 
 def check_output(path: Path, force: bool) -> None:
-    """Raises InputError or WriteError when `path` could not be written, as far as can be seen without writing.
+    """Raises InputError or WriteError if `path` cannot be written, as far as can be told without writing.
 
-    A target without permission to write is refused with `force` too: whoever took it away meant to keep the file.
+    A write-protected target is refused even with `force`: somebody meant to protect it.
     """
     if path == STDIO:
         return _check_stdout()
@@ -72,13 +74,13 @@ def check_output(path: Path, force: bool) -> None:
                 raise InputError(f"{path} exists", Cure.OVERWRITE)
         return
     with _named(path):
-        target = Path(os.path.realpath(path))  # a link stays, what it points to is written
+        target = Path(os.path.realpath(path))  # a symbolic link is kept, its target is written
         _check_target(path, target, force)
         check_folder(path, target.parent)
 
 
 def check_folder(path: Path, folder: Path) -> None:
-    """Raises InputError or WriteError when nothing could be written in `folder`, where `path` or its own folder will lie."""
+    """Raises InputError or WriteError if nothing can be written in `folder`, which will hold `path` or its folder."""
     if not folder.exists():
         raise InputError(f"{path}: the folder {folder} does not exist", Cure.MAKE_FOLDER)
     if not folder.is_dir():
@@ -88,7 +90,7 @@ def check_folder(path: Path, folder: Path) -> None:
 
 
 def _closed(path: Path, folder: Path) -> WriteError:
-    """Why nothing can be written in a folder, and what the user can change about it."""
+    """Why nothing can be written in a folder, and the cure."""
     if hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY:
         return WriteError(f"{path}: {folder} is on a read-only file system", Cure.ANOTHER_PLACE)
     if hasattr(os, "geteuid") and folder.stat().st_uid != os.geteuid():
@@ -105,7 +107,7 @@ def _check_stdout() -> None:
 
 
 def _check_target(path: Path, target: Path, force: bool) -> os.stat_result | None:
-    """Owner and permissions of the file that is to be overwritten, None where there is none."""
+    """The stat of the file that will be overwritten, None if there is none."""
     try:
         status = target.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -113,7 +115,7 @@ def _check_target(path: Path, target: Path, force: bool) -> os.stat_result | Non
     if stat.S_ISDIR(status.st_mode):
         raise InputError(f"{path} is a folder: name a file in it, e.g. {path / 'picture.png'}")
     if not stat.S_ISREG(status.st_mode):
-        raise InputError(f"{path} is no regular file", Cure.OTHER_FILE)
+        raise InputError(f"{path} is not a regular file", Cure.OTHER_FILE)
     if not force:
         raise InputError(f"{path} exists", Cure.OVERWRITE)
     if not os.access(target, os.W_OK):
@@ -123,15 +125,14 @@ def _check_target(path: Path, target: Path, force: bool) -> os.stat_result | Non
 
 @contextmanager
 def atomic_file(path: Path, force: bool) -> Iterator[IO[bytes]]:
-    """A binary file to write, which takes the place of `path` when the block ends well and vanishes when it does not.
+    """Opens a binary file that replaces `path` when the block succeeds and disappears when it fails.
 
-    Written in the target's folder, synced to the disk and only then given its name, so that a crash at any moment leaves
-    the old file or the new one, whole. Keeps an existing target's mode, and its owner where that is permitted, and is never
-    readable by more users than it meanwhile; follows a symbolic link. Where the system has files without a name (Linux, on
-    most disks), a kill or a power cut leaves nothing else behind either; where not, the file is called `.psal-*.part` until
-    it is whole, and the next process that writes into the folder removes it. `STDIO` is stdout, and a URL an object, written
-    when the block ends well.
-    Raises InputError when the target exists without `force`, WriteError when it cannot be written.
+    The file is written in the target's folder, synced to disk and only then given its name, so a crash at any moment leaves
+    either the old file or the new one, complete. An existing target's mode is kept, and its owner where permitted; until then the
+    file is never readable by more users than the target. Symbolic links are followed. Where the system has files without a name
+    (Linux, on most disks), a kill or a power cut leaves nothing behind; elsewhere the file is called `.psal-*.part` until it is
+    complete, and the next process that writes into the folder removes it. `STDIO` is stdout and a URL an object; both are written
+    when the block succeeds. Raises InputError if the target exists and `force` is not set, WriteError if it cannot be written.
     """
     if isinstance(path, Url):
         with _object(path, force) as file:
@@ -152,13 +153,13 @@ def atomic_file(path: Path, force: bool) -> Iterator[IO[bytes]]:
             with open(handle, "wb") as file:
                 yield file
                 file.flush()
-                if old := _check_target(path, target, force):  # it may have appeared or gone since
+                if old := _check_target(path, target, force):  # it may have appeared or gone in the meantime
                     _take_over(handle, old)
                 os.fsync(handle)
                 done = unnamed and _linked(handle, target)
                 if unnamed and not done:
                     _link(handle, part)
-            if not done:  # when the file is closed: Windows renames none that is open
+            if not done:  # after the file is closed: Windows cannot rename an open file
                 _check_target(path, target, force)
                 os.replace(part, target)
     finally:
@@ -169,7 +170,7 @@ def atomic_file(path: Path, force: bool) -> Iterator[IO[bytes]]:
 
 
 def _take_over(handle: int, old: os.stat_result) -> None:
-    """Gives a file the permissions of the one that it replaces, and its owner and group as far as the system permits."""
+    """Copies permissions from the file that is replaced, and owner and group as far as the system permits."""
     new = os.stat(handle)
     if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid) and hasattr(os, "chown"):
         for owner in (old.st_uid, -1):
@@ -177,13 +178,14 @@ def _take_over(handle: int, old: os.stat_result) -> None:
                 os.chown(handle, owner, old.st_gid)
                 break
     if os.chmod in os.supports_fd:  # not on Windows, where permissions belong to the folder
-        with suppress(OSError):  # some disks and network folders have no permissions to change; ours are narrower
+        with suppress(OSError):  # some disks and network folders have no permissions; ours are narrower
             os.chmod(handle, stat.S_IMODE(old.st_mode))
 
 
 def _open_part(part: Path, mode: int) -> tuple[int, bool]:
-    """A descriptor to write to, and whether its file has no name yet; if it has one, that is `part`. mode: less the umask."""
-    with suppress(OSError):  # no such files on this system or disk; or something is wrong, which the other way finds too
+    """Opens the file to write: (descriptor, whether it has no name yet). If it has one, that is `part`. mode: before the
+    umask."""
+    with suppress(OSError):  # unsupported here, or an error that the fallback will report
         handle = os.open(part.parent, os.O_WRONLY | UNNAMED, mode)
         if os.path.exists(_name_of(handle)):
             return handle, True
@@ -200,7 +202,7 @@ def _link(handle: int, path: Path) -> None:
 
 
 def _linked(handle: int, path: Path) -> bool:
-    """Gives an unnamed file its name, unless there is one of that name: False."""
+    """Gives an unnamed file its name. Returns False if that name exists."""
     try:
         _link(handle, path)
     except FileExistsError:
@@ -209,9 +211,9 @@ def _linked(handle: int, path: Path) -> bool:
 
 
 def remove_parts() -> None:
-    """Removes the temporary files of all threads, for a process that is about to end at once.
+    """Removes the temporary files of all threads; for a process that is about to exit.
 
-    Without a lock: a signal handler would wait for ever for the thread that it interrupted.
+    Takes no lock: a signal handler would wait forever for the thread that it interrupted.
     """
     for part in list(_PARTS):
         with suppress(OSError):
@@ -244,13 +246,14 @@ def _stdout() -> Iterator[IO[bytes]]:
 
 
 def give_up_stdout() -> None:
-    """After a failed write: what Python flushes when it ends goes nowhere, instead of into a second error."""
-    with suppress(OSError, ValueError, AttributeError):  # None where the shell has closed it
+    """Redirects stdout to nowhere after a failed write, so that Python's flush at exit does not fail again."""
+    with suppress(OSError, ValueError, AttributeError):  # None if the shell closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _sync_folder(folder: Path) -> None:
-    """Makes the rename itself last. Where folders cannot be synced (Windows, some network disks), the content still is."""
+    """Syncs a folder, so that the rename survives a power cut. Where folders cannot be synced (Windows, some network disks), only
+    the content is safe."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -276,7 +279,7 @@ def copy_file(source: Path, path: Path, force: bool) -> None:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Turns the system's errors into one line about `path`."""
+    """Turns OSErrors into one line about `path`."""
     try:
         yield
     except OSError as error:
@@ -284,9 +287,9 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def unwritten(path: Path, error: OSError) -> WriteError:
-    """The system's error as one line about `path`."""
+    """An OSError as one line about `path`."""
     number = error.errno
-    if number is None and "requested and" in str(error):  # numpy's word for a disk that is full
+    if number is None and "requested and" in str(error):  # how numpy reports a full disk
         number = errno.ENOSPC
     reason, cure = REASONS.get(number or 0, (error.strerror or str(error), None))
     return WriteError(f"cannot write {'stdout' if path == STDIO else path}: {reason}", cure)

@@ -1,4 +1,4 @@
-"""What a killed process left where files cannot be written without a name: the next process in that folder removes it."""
+"""Removes temporary files of killed processes, on systems where every file needs a name."""
 
 import functools
 import hashlib
@@ -10,19 +10,19 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-PART = re.compile(r"\.psal-(\d+)-([0-9a-f]{8})-[0-9a-f]{8}\.part")  # of a process on a system since it was started
-STALE = 86_400  # seconds: no file takes a day to write
+PART = re.compile(r"\.psal-(\d+)-([0-9a-f]{8})-[0-9a-f]{8}\.part")  # one name per process and boot
+STALE = 86_400  # seconds; no file takes a day to write
 _SWEPT: set[Path] = set()
 
 
 def name() -> str:
-    """Of a file that this process writes: nobody else has it."""
+    """A name for a temporary file that no other process uses."""
     return f".psal-{os.getpid()}-{_system()}-{secrets.token_hex(4)}.part"
 
 
 @functools.cache
 def _system() -> str:
-    """Eight digits that are the same for processes that see each other's numbers: of one system, since it was started."""
+    """Eight hex digits shared by processes that see each other's process ids: one boot of one system (or container)."""
     identity = [socket.gethostname()]
     with suppress(OSError):
         identity.append(Path("/proc/sys/kernel/random/boot_id").read_text())
@@ -32,7 +32,7 @@ def _system() -> str:
 
 
 def remove(folder: Path) -> None:
-    """Removes what processes that were killed left in a folder; looks into each folder once."""
+    """Removes what killed processes left in a folder. Each folder is searched once."""
     if folder in _SWEPT:
         return
     _SWEPT.add(folder)
@@ -44,8 +44,8 @@ def remove(folder: Path) -> None:
 
 
 def _is_left_over(part: Path, process: int, system: str) -> bool:
-    """Whether nobody writes a file any more: its process has ended, or it is one of another system and a day old."""
-    if system == _system() and os.name == "posix":  # on Windows, to ask after a process is to end it
+    """Whether a temporary file is abandoned: its process has ended, or it belongs to another system and is a day old."""
+    if system == _system() and os.name == "posix":  # on Windows, os.kill(pid, 0) would end the process
         try:
             os.kill(process, 0)
         except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""The files of psal's native library: finds them, loads them, and says in words why one cannot be used."""
+"""Finds and loads the files of psal's native library, and explains why one cannot be used."""
 
 import ctypes
 import hashlib
@@ -12,7 +12,7 @@ from pathlib import Path
 from psal_cli import __version__
 
 NO_CUDA = "psal was installed without its CUDA library"
-NEW_INSTALL = "install psal anew"
+NEW_INSTALL = "reinstall psal"
 FROM_SOURCE = "build it here with `pip install .`"
 ELF = {3: "i386", 40: "arm", 62: "x86-64", 183: "aarch64", 243: "riscv64"}
 MACH_O = {0x01000007: "x86-64", 0x0100000C: "arm64"}
@@ -20,7 +20,7 @@ PE = {0x014C: "i386", 0x8664: "x86-64", 0xAA64: "arm64"}
 
 
 def base() -> Path:
-    """libpsal beside the package's modules, or where psal is installed. Raises ImportError where there is none."""
+    """The path of libpsal: beside the package's modules, or where psal is installed. Raises ImportError if there is none."""
     package = Path(__file__).parent
     path = _in(package, "psal") or _installed("psal")
     if path is None:
@@ -29,17 +29,17 @@ def base() -> Path:
 
 
 def beside(lib: ctypes.CDLL, name: str) -> Path | None:
-    """The file of another library in the folder of one that is loaded."""
+    """The path of another library in the folder of a loaded one."""
     return _in(Path(lib._name).parent, name)
 
 
 def load(path: Path, like: ctypes.CDLL | None = None) -> ctypes.CDLL:
-    """Loads a library of psal.
+    """Loads one of psal's libraries.
 
-    like: a library that must come from the same sources.
+    like: a loaded library that must come from the same sources.
 
-    Raises ImportError, with both names and the cure, for one for another machine, of another version of psal, or of other
-    sources than those of this checkout or of `like`; and when it does not load.
+    Raises ImportError, with what was expected, what was found and the cure, if the library is for another machine, belongs to
+    another version of psal, was built from other sources than this checkout or `like`, or does not load.
     """
     if _is_cut_off(path):
         raise ImportError(f"{path} is cut off: {NEW_INSTALL}")
@@ -67,7 +67,7 @@ def _in(folder: Path, name: str) -> Path | None:
 
 
 def _installed(name: str) -> Path | None:
-    """A library of the installed psal, which a checkout uses when it comes first on the path, and an editable install."""
+    """A library of the installed psal, for a checkout that shadows it on the path, and for an editable install."""
     from importlib.metadata import PackageNotFoundError, distribution
 
     try:
@@ -77,7 +77,7 @@ def _installed(name: str) -> Path | None:
 
 
 def source_digest(sources: Path) -> str:
-    """The digest of a folder ext/ as its CMakeLists.txt computes it: SHA-256 of one line for each source."""
+    """The digest of an ext/ folder, computed as in its CMakeLists.txt: SHA-256 over one line per source."""
     kinds = {".h", ".cuh", ".cpp", ".cu"}
     paths = [path for path in sources.rglob("*") if path.suffix in kinds or path.name == "CMakeLists.txt"]
     named = sorted((path.relative_to(sources).as_posix(), path) for path in paths)
@@ -86,7 +86,7 @@ def source_digest(sources: Path) -> str:
 
 
 def _said_by(lib: ctypes.CDLL, name: str) -> str:
-    """What a function of the library without arguments returns; empty where it has none of that name."""
+    """Calls a function of the library that takes no arguments and returns text; empty if there is no such function."""
     try:
         function = getattr(lib, name)
     except AttributeError:
@@ -97,10 +97,10 @@ def _said_by(lib: ctypes.CDLL, name: str) -> str:
 
 
 def _is_cut_off(path: Path) -> bool:
-    """Whether the end of a Linux library is missing. To load one ends the process by a signal where a page of it is not there."""
+    """Whether a Linux library is truncated. Loading one would kill the process with a signal."""
     with suppress(OSError, struct.error), open(path, "rb") as file:
         head = file.read(64)
-        if head[:6] == b"\x7fELF\x02\x01":  # the table of sections is the last thing in the file
+        if head[:6] == b"\x7fELF\x02\x01":  # the section table comes last in the file
             (start,), (size, count) = struct.unpack_from("<Q", head, 40), struct.unpack_from("<HH", head, 58)
             return file.seek(0, os.SEEK_END) < int(start) + int(size) * int(count)
     return False
@@ -113,7 +113,7 @@ def _why_not_loaded(path: Path, reason: str) -> str:
         return f"{path} cannot be read ({error.strerror}): {NEW_INSTALL}"
     here = this_machine()
     if built_for is None:
-        return f"{path} is no library, or damaged ({reason}): {NEW_INSTALL}"
+        return f"{path} is not a library, or damaged ({reason}): {NEW_INSTALL}"
     if built_for != here:
         return f"{path} is for {built_for}, this is {here}: install psal's wheel for this machine, or {FROM_SOURCE}"
     if "GLIBC" in reason:
@@ -122,7 +122,7 @@ def _why_not_loaded(path: Path, reason: str) -> str:
 
 
 def machine_of(path: Path) -> str | None:
-    """The system and processor that a library is built for, e.g. "Linux on aarch64"; None for a file that is no library."""
+    """The system and processor that a library was built for, e.g. "Linux on aarch64"; None if the file is not a library."""
     with open(path, "rb") as file:
         head = file.read(4096)
     try:
@@ -142,7 +142,7 @@ def machine_of(path: Path) -> str | None:
 
 
 def this_machine() -> str:
-    """The same of the running system."""
+    """As `machine_of`, for the running system."""
     system, processor = platform.system(), platform.machine().lower()
     names = {"amd64": "x86-64", "x86_64": "x86-64", "i686": "i386"}
     return f"{'macOS' if system == 'Darwin' else system} on {names.get(processor, processor)}"

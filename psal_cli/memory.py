@@ -1,4 +1,4 @@
-"""How much memory there is, how much this process has held, and how much a picture will take."""
+"""Available memory, memory of this process, and estimates for reading and writing pictures."""
 
 import math
 import re
@@ -13,15 +13,16 @@ from psal_cli.errors import InputError, MemoryLimitError
 
 UNITS = {"": 1, **{letter: 1024**power for power, letter in enumerate("KMGT", 1)}}
 UNITS |= {f"{letter}IB": UNITS[letter] for letter in "KMGT"} | {f"{letter}B": 1000**n for n, letter in enumerate("KMGT", 1)}
-# What the libraries hold beside the pixels that they hand over or are given: bytes a pixel, measured.
+# Memory of the codecs besides the pixels they return or receive: bytes per pixel, measured. (tests/bench/bench_memory.py compares
+# the estimates with measurements.)
 DECODING = {"WEBP": 9, "AVIF": 5, "HEIF": 4, "JXL": 5, "EXR": 26}
 ENCODING = {"WEBP": 8, "AVIF": 38, "HEIF": 30, "JXL": 19, "EXR": 54, "NPY": 8}
-EXACT_WEBP = 16  # more, without loss or with alpha
+EXACT_WEBP = 16  # lossless or with alpha takes more
 STREAMED = ("PNG", "TIFF")  # written a band of rows at a time
-LOSSLESS = ("PNG", "TIFF", "EXR", "BMP")  # what comes from these is written without loss, unless a quality is given
-FIELD = 20  # bytes a pixel while a field is drawn, or its offsets are made, beside the offsets
-GRAIN = 60_000_000  # bytes: the libraries are counted in such steps
-UNKNOWN = 400_000_000  # bytes of the libraries, where the system does not tell
+LOSSLESS = ("PNG", "TIFF", "EXR", "BMP")  # inputs in these formats are written losslessly, unless a quality is given
+FIELD = 20  # bytes per pixel while a field is drawn or its offsets are computed, besides the offsets
+GRAIN = 60_000_000  # bytes; the size of the libraries is rounded up to multiples
+UNKNOWN = 400_000_000  # bytes of the libraries, if the system does not report it
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
 
@@ -45,8 +46,8 @@ class Sized(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """How a picture will be worked on. bytes: the most memory that the process will hold; reach: None for the whole picture
-    at once, else how many pixels around each hole are looked at; text: both in words, for the user."""
+    """How a picture will be processed. bytes: peak memory of the process; reach: pixels around each hole that are used, None for
+    the whole picture; text: both in words, for the user."""
 
     bytes: int
     reach: int | None
@@ -54,7 +55,7 @@ class Plan:
 
 
 def whole_plan(most: int, limit: int | None) -> Plan:
-    """The plan of what can only be worked on as a whole. Raises MemoryLimitError where the limit allows less."""
+    """The plan for a picture that cannot be split. Raises MemoryLimitError if the limit is lower."""
     if limit is not None and most > limit:
         raise MemoryLimitError(f"it takes {in_words(most)}, {at_most(limit)} are allowed", most, limit)
     return Plan(most, None, in_words(most))
@@ -66,12 +67,12 @@ def parse_size(text: str) -> int:
     unit = UNITS.get(match[2].upper()) if match else None
     size = int(float(match[1]) * unit) if match and unit is not None else 0
     if size <= 0:
-        raise InputError(f"{text!r} is no amount of memory: write it like 4G, 500M or 1.5GiB, or in bytes")
+        raise InputError(f"{text!r} is not an amount of memory: write it like 4G, 500M or 1.5GiB, or in bytes")
     return size
 
 
 def in_words(size: int) -> str:
-    """Needed bytes as text, "1.65 GB", rounded up so that a limit of that much suffices."""
+    """Required bytes as text, e.g. "1.65 GB", rounded up so that a limit of that size suffices."""
     return f"{math.ceil(size / 1e7) / 100:.2f} GB"
 
 
@@ -81,17 +82,16 @@ def at_most(size: int) -> str:
 
 
 def reading(pixels: int, channels: int, itemsize: int, alpha: bool, format: str) -> int:
-    """The most bytes held while a file of so many pixels is decoded, the picture itself among them.
+    """Peak bytes while a file is decoded, including the picture itself.
 
-    channels of colour, without alpha; itemsize: bytes a channel; format: as Pillow names it.
+    channels: colour channels, without alpha; itemsize: bytes per channel; format: Pillow's name.
     """
     stored = itemsize if channels == 1 and not alpha else 4 * itemsize  # Pillow: grey, or four bytes for red, green, blue
     return pixels * (itemsize * (channels + alpha) + stored + DECODING.get(format, 0))
 
 
 def reading_all(headers: Iterable[Sized]) -> tuple[int, int]:
-    """(the most bytes held while files are decoded one after another, bytes of all their pictures). headers: what the files say
-    of them."""
+    """(peak bytes while the files are decoded one after another, bytes of all pictures). headers: of the files."""
     most = kept = 0
     for head in headers:
         area, itemsize = head.width * head.height, head.bits // 8
@@ -101,42 +101,42 @@ def reading_all(headers: Iterable[Sized]) -> tuple[int, int]:
 
 
 def writing(pixels: int, channels: int, itemsize: int, alpha: bool, format: str, lossless: bool = False) -> int:
-    """The most bytes held while a picture is encoded, the picture itself not among them."""
+    """Peak bytes while a picture is encoded, without the picture itself."""
     if format in STREAMED:
         return 0
     rounded = channels + alpha if itemsize > 1 else 0
-    stored = 0 if channels == 1 and not alpha else 9 if alpha else 4  # with alpha: without it, with it, and it alone
+    stored = 0 if channels == 1 and not alpha else 9 if alpha else 4  # with alpha: RGB, RGBA and the alpha alone
     exact = EXACT_WEBP if format == "WEBP" and (lossless or alpha) else 0
     return pixels * (rounded + stored + ENCODING.get(format, 0) + exact)
 
 
 def drawing(pixels: int, format: str, k: int = 1) -> int:
-    """The most bytes held while the field of so many pixels and k neighbours is drawn and encoded, or its offsets are written."""
+    """Peak bytes while a field with k neighbours per pixel is drawn and encoded, or its offsets are written."""
     return FIELD * pixels + (8 * k * pixels if format == "NPY" else 3 * pixels + writing(pixels, 3, 1, False, format))
 
 
 def writing_result(pixels: int, channels: int, source: Sized, formats: Mapping[str, str], k: int = 1) -> int:
-    """The most bytes held while a result of so many pixels is encoded, or its field of k neighbours drawn.
+    """Peak bytes while a result is encoded, or its field with k neighbours per pixel is drawn.
 
-    channels: of its colours; source: the header of the picture that it was made from; formats: "output", and "save_offsets"
-    where there is one.
+    channels: colour channels of the result; source: the header of the input picture; formats: "output" and optionally
+        "save_offsets" -> Pillow's name of the format.
     """
     written = writing(pixels, channels, source.bits // 8, source.alpha, formats["output"], source.format in LOSSLESS)
     return max(written, drawing(pixels, formats["save_offsets"], k)) if "save_offsets" in formats else written
 
 
 def available() -> int | None:
-    """Bytes that this process can still take before the system swaps or kills it; None where that is unknown.
+    """Bytes that this process can still allocate before the system swaps or kills it; None if unknown.
 
-    What Linux says of itself (MemAvailable), or what the control groups around this process leave of their limits (v1
-    and v2: containers, batch systems), whichever is less.
+    The lesser of Linux's MemAvailable and what the limits of this process's control groups leave (v1 and v2: containers, batch
+    systems).
     """
     left = [room for room in (_field(PROC / "meminfo", "MemAvailable"), *_rooms()) if room is not None]
     return max(min(left), 0) if left else None
 
 
 def check_available(needed: int) -> None:
-    """Raises MemoryLimitError when this process cannot come to hold so many bytes, before the system kills it for trying."""
+    """Raises MemoryLimitError if this process cannot grow to so many bytes, before the system kills it for trying."""
     room = available()
     most = None if room is None else room + (resident() or 0)
     if room is not None and most is not None and needed > most:
@@ -144,7 +144,7 @@ def check_available(needed: int) -> None:
 
 
 def _rooms() -> Iterator[int]:
-    """What is left below the limit of each control group that this process is in, from its own up to the root."""
+    """The bytes left below the limit of each control group of this process, from its own up to the root."""
     for line in _text(PROC / "self/cgroup").splitlines():
         _, controllers, place = line.split(":", 2)
         if controllers and "memory" not in controllers.split(","):
@@ -163,17 +163,17 @@ def _rooms() -> Iterator[int]:
 
 
 def libraries(held: int) -> int:
-    """Bytes that a process held before any picture, rounded up, so that one limit always gives one plan."""
+    """Bytes of the process before any picture is loaded, rounded up so that the same limit always gives the same plan."""
     return -(-held // GRAIN) * GRAIN
 
 
 def resident() -> int | None:
-    """Bytes that this process holds in memory now; None off Linux."""
+    """Resident bytes of this process; None if not on Linux."""
     return _field(PROC / "self/status", "VmRSS")
 
 
 def held() -> int:
-    """As `resident`, and a guess where the system does not tell: what a verb's libraries hold once they have run."""
+    """As `resident`, or else an estimate of what a verb's libraries hold after a first run."""
     return resident() or UNKNOWN
 
 
@@ -184,7 +184,7 @@ def reset_peak() -> None:
 
 
 def peak() -> int | None:
-    """The most bytes that this process has held in memory since `reset_peak`; None where the system does not tell (Windows)."""
+    """Peak resident bytes of this process since `reset_peak`; None if the system does not report it (Windows)."""
     most = _field(PROC / "self/status", "VmHWM")
     if most is not None:
         return most
@@ -197,8 +197,7 @@ def peak() -> int | None:
 
 
 def give_back() -> None:
-    """Gives back to the system what the process has freed and its C library keeps between what is in use; no effect without
-    glibc."""
+    """Returns freed memory that the C library still holds to the system (malloc_trim); no effect without glibc."""
     if sys.platform == "linux":
         import ctypes
 
@@ -207,7 +206,7 @@ def give_back() -> None:
 
 
 def _field(file: Path, name: str) -> int | None:
-    """Bytes that a line "name: 123 kB" of a file in /proc states."""
+    """The bytes in a line "name: 123 kB" of a file in /proc."""
     match = re.search(rf"^{name}:\s+(\d+) kB$", _text(file), re.MULTILINE)
     return int(match[1]) * 1024 if match else None
 

@@ -1,4 +1,4 @@
-"""How a network is run, and what to try next when a GPU runs out of memory."""
+"""How to run a network, and what to try next when a GPU runs out of memory."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -10,7 +10,7 @@ Result = TypeVar("Result")
 
 
 class RunMode(NamedTuple):
-    """Device, whether in half precision, and how many pixels are worked on at a time (`largest`)."""
+    """How a network runs: device, half precision or not, and pixels processed at a time (`largest`)."""
 
     device: str
     half: bool
@@ -31,7 +31,7 @@ def first_that_fits(
 ) -> tuple[Result, RunMode]:
     """Returns the result of `work` in the first mode that has enough memory, and that mode.
 
-    say: told of each further mode that is tried.
+    say: called with a message for each further mode that is tried.
 
     Raises:
         torch.OutOfMemoryError: no mode has enough.

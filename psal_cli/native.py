@@ -1,4 +1,4 @@
-"""libpsal and libpsal_cuda through ctypes: mirrors the structs of ext/psal.h, turns messages into errors.
+"""libpsal and libpsal_cuda through ctypes: mirrors the structs of ext/psal.h and turns messages into errors.
 
 Only raw pointers and sizes cross this border, so one build of the library serves every version of torch and Python.
 """
@@ -69,7 +69,7 @@ class SeamArgs(ctypes.Structure):
 
 @cache
 def library() -> ctypes.CDLL:
-    """The loaded libpsal. Raises ImportError with the cure when it is missing, or cannot be used (`libraries.load`)."""
+    """Loads libpsal. Raises ImportError with the cure if it is missing or unusable (`libraries.load`)."""
     lib = libraries.load(libraries.base())
     declare(lib, "cpu")
     _declare(lib, "psal_cpu_isa", [], c_char_p)
@@ -79,9 +79,9 @@ def library() -> ctypes.CDLL:
 
 @cache
 def cuda_library() -> ctypes.CDLL | None:
-    """The loaded libpsal_cuda, None where psal was installed without it.
+    """Loads libpsal_cuda; None if psal was installed without it.
 
-    Raises ImportError with the cure when it cannot be used, or was built from other sources than libpsal.
+    Raises ImportError with the cure if it is unusable or was built from other sources than libpsal.
     """
     path = libraries.beside(library(), "psal_cuda")
     if path is None:
@@ -92,7 +92,7 @@ def cuda_library() -> ctypes.CDLL | None:
 
 
 def declare(lib: ctypes.CDLL, device: str) -> None:
-    """Gives the functions of ext/psal.h for one device ("cpu" or "cuda") their C types, in a library that has them."""
+    """Declares the C types of the functions of ext/psal.h for one device ("cpu" or "cuda") in a loaded library."""
     for name in ("gather", "spread", "scatter", "log_total"):
         _declare_kernel(lib, f"psal_{name}_{device}", WindowArgs)
     _declare_kernel(lib, f"psal_search_{device}", SearchArgs)
@@ -115,8 +115,7 @@ def _declare_kernel(lib: ctypes.CDLL, name: str, args: type[ctypes.Structure]) -
 
 
 def _raise_message(message: bytes | None, function: Callable[..., bytes | None], _: object) -> None:
-    """Checks a kernel's result for ctypes: raises ValueError with a message about a field, RuntimeError with any other
-    message."""
+    """Errcheck of ctypes for kernels: raises ValueError for a message about a field, RuntimeError for any other message."""
     if message and message.startswith(b"nnf holds"):
         raise ValueError(message.decode())
     if message:
@@ -131,9 +130,9 @@ def cpu_isa() -> str:
 
 
 def use_cpu_isa(name: str) -> None:
-    """Makes all later calls run on one instruction set, a name that `cpu_isa` may return; at first it is the widest one.
+    """Makes all later calls use one instruction set, by a name that `cpu_isa` may return. The default is the widest one.
 
-    Raises ValueError when the processor does not have it, or the library was not built for it.
+    Raises ValueError if the processor lacks it, or the library was not built for it.
     """
     message: bytes | None = library().psal_use_cpu_isa(name.encode())
     if message:
@@ -141,13 +140,13 @@ def use_cpu_isa(name: str) -> None:
 
 
 def missing_instructions() -> str:
-    """What an x86-64 processor lacks for the fast kernels, "AVX2 and FMA"; empty where nothing is missing."""
+    """What this x86-64 processor lacks for the fast kernels, e.g. "AVX2 and FMA"; empty if nothing is missing."""
     slow = cpu_isa() == "baseline" and libraries.this_machine().endswith("x86-64")
     return "AVX2 and FMA" if slow else ""
 
 
 def cuda_architectures() -> str:
-    """The CUDA architectures in libpsal_cuda, e.g. "75-real 80-real"; empty where psal was installed without it.
+    """The CUDA architectures in libpsal_cuda, e.g. "75-real 80-real"; empty if psal was installed without it.
 
     Raises what `cuda_library` raises.
     """
@@ -157,7 +156,7 @@ def cuda_architectures() -> str:
 
 
 def search_scratch(args: SearchArgs, device: torch.device) -> int:
-    """Bytes that a search needs on the device beside its inputs and its field; on the CPU it takes them itself."""
+    """Bytes of scratch memory that a search needs on the device; 0 on the CPU, where the kernel allocates them itself."""
     if device.type == "cpu":
         return 0
     size: int = _library_of("search", device).psal_search_scratch_cuda(ctypes.byref(args))
@@ -165,16 +164,16 @@ def search_scratch(args: SearchArgs, device: torch.device) -> int:
 
 
 def place(device: torch.device) -> Place:
-    """Where a kernel runs: on torch's threads on the CPU, in torch's current stream on CUDA."""
+    """Where a kernel runs: on as many threads as torch uses (CPU), or in torch's current stream (CUDA)."""
     if device.type == "cuda":
         return Place(0, device.index, torch.cuda.current_stream(device).cuda_stream)
     return Place(torch.get_num_threads(), 0, None)
 
 
 def kernel(name: str, device: torch.device) -> Callable[[ctypes.Structure], None]:
-    """The C function psal_<name> for a device. Called with its struct, it raises what went wrong (`_raise_message`).
+    """The C function psal_<name> for a device. Called with its struct, it raises an error if the kernel fails (`_raise_message`).
 
-    Raises RuntimeError for CUDA where psal was installed without it.
+    Raises RuntimeError for CUDA if psal was installed without it.
     """
     function: Callable[[ctypes.Structure], None] = getattr(_library_of(name, device), f"psal_{name}_{device.type}")
     return function

@@ -1,7 +1,7 @@
-"""The oracle: the operations and the layer once more in plain torch, slow and obvious, in any dtype (use float64).
+"""The oracle: the operations and the layer again, in plain torch, slow and obvious, in any dtype (use float64).
 
-Names and arguments are those of ops.py and attention/psal.py; nothing is shared with them, so that a test which compares
-the two compares two readings of the paper. Only for pictures of a few thousand pixels.
+Names and arguments are those of ops/ and attention/psal.py, but no code is shared, so a test that compares the two compares two
+readings of the paper. For pictures of a few thousand pixels only.
 """
 
 import math
@@ -25,7 +25,7 @@ def offsets(patch_size: int) -> Iterator[tuple[int, int]]:
 
 
 def moved(x: Tensor, row: int, column: int) -> Tensor:
-    """[..., H, W] -> the same picture seen from (row, column) further on; zero (False) outside."""
+    """[..., H, W] -> the same picture shifted by (row, column); zero (False) outside."""
     height, width = x.shape[-2:]
     reach = max(abs(row), abs(column))
     padded = F.pad(x, (reach, reach, reach, reach))
@@ -42,7 +42,7 @@ def inverse_norm(x: Tensor, patch_size: int) -> Tensor:
 
 
 def all_similarities(query: Tensor, key: Tensor, patch_size: int, similarity: str) -> Tensor:
-    """[B, H * W, Hk * Wk]: every query patch with every key patch; what lies outside the query picture is left out."""
+    """[B, H * W, Hk * Wk]: every query patch with every key patch. Pixels outside the query picture are skipped."""
     total = 0
     for offset in offsets(patch_size):
         q = moved(query, *offset).flatten(2).transpose(1, 2)  # [B, H * W, C]
@@ -81,7 +81,7 @@ def search(
     schedule: str | None = None,
     seed: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    """The exact k nearest of all keys; equal ones in raster order. `iterations`, `init`, `schedule`, `seed` change nothing.
+    """The exact k nearest of all keys, ties in raster order. `iterations`, `init`, `schedule` and `seed` have no effect.
 
     Returns: nnf int32 [B, k, 2, H, W], similarity [B, k, H, W] of the features' dtype. The memory is B * H * W * Hk * Wk.
     """
@@ -103,7 +103,7 @@ def patchmatch(
 ) -> tuple[Tensor, Tensor]:
     """PatchMatch with jump flooding (Algorithm 1 of the paper, all k neighbours propagated) as loops over Python lists.
 
-    Looks its similarities up in `all_similarities`: for reading, and for comparing quality on tiny pictures.
+    Similarities come from `all_similarities`, so this is for reading and for comparing quality on tiny pictures.
     """
     generator = torch.Generator().manual_seed(seed)
     batch, _, height, width = query.shape
@@ -192,7 +192,7 @@ def aggregate(
 
     The candidates of pixel t are, for every neighbour p of t in its patch, what the matches of p paste at t.
     """
-    if value_scale > 1:  # of the s * s pixels of a larger key pixel, each is pasted at its own place
+    if value_scale > 1:  # each of the s * s value pixels of a key pixel is pasted at its own place
         height, width = nnf.shape[3] * value_scale, nnf.shape[4] * value_scale
         out = value.new_empty((*value.shape[:2], height, width))
         for row, column in ((r, c) for r in range(value_scale) for c in range(value_scale)):

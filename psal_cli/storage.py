@@ -1,4 +1,4 @@
-"""Files on the network: paths that are URLs, read and written as whole objects through fsspec.
+"""Paths that are URLs: objects on the network, read and written as a whole through fsspec.
 
 An object appears under its name only when all of it is there: S3 and Google Cloud Storage show no part of an upload, and one
 that fails is aborted.

@@ -1,4 +1,4 @@
-"""Pictures in strips of rows, each with a halo: the rows around it on which its result depends."""
+"""Strips of rows of a picture, each with a halo: the rows around it that its result depends on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Strip(NamedTuple):
-    """Rows top to bottom of a picture; with the halo, rows first to last."""
+    """Rows `top` to `bottom` of a picture; with the halo, rows `first` to `last`."""
 
     top: int
     bottom: int
@@ -19,7 +19,7 @@ class Strip(NamedTuple):
 
     @property
     def rows(self) -> slice:
-        """Of an array [H, ...]."""
+        """The strip's rows of an array [H, ...], without the halo."""
         return slice(self.top, self.bottom)
 
     def seen(self, x: Tensor) -> Tensor:
@@ -27,22 +27,22 @@ class Strip(NamedTuple):
         return x[..., self.first : self.last, :]
 
     def kept(self, x: Tensor, scale: int = 1) -> Tensor:
-        """Cuts the halo off what was made of `seen`, which may be `scale` times as large."""
+        """Cuts the halo off a result computed from `seen`, which may be `scale` times as large."""
         return x[..., (self.top - self.first) * scale : (self.bottom - self.first) * scale, :]
 
 
 def strip(top: int, bottom: int, height: int, halo: int) -> Strip:
-    """Some rows of a picture with `halo` more on both sides, as far as the picture goes."""
+    """Rows of a picture with `halo` more on both sides, clipped to the picture."""
     return Strip(top, bottom, max(top - halo, 0), min(bottom + halo, height))
 
 
 def strips(height: int, rows: int | None, halo: int = 0) -> Iterator[Strip]:
-    """All rows of a picture in strips of so many, None: in one."""
+    """Splits a picture into strips of `rows` rows; None: one strip."""
     rows = rows or height
     for top in range(0, height, rows):
         yield strip(top, min(top + rows, height), height, halo)
 
 
 def rows_within(most: int, width: int, multiple: int = 1) -> int:
-    """How many rows of `width` pixels (or bytes) are at most so many; at least one, or a multiple of more."""
+    """How many rows of `width` pixels (or bytes) fit into `most`; at least one, or `multiple`."""
     return max(most // width // multiple, 1) * multiple

@@ -1,6 +1,6 @@
-"""How long a picture will take: costs are seconds of one core of the machine they were measured on, scaled to this machine.
+"""Estimates of time. Costs are seconds of one core of the reference machine, scaled to this machine.
 
-Figures are those of an AMD EPYC (family 26, avx512f). `tests/bench/bench_time.py` compares estimates with what is measured.
+The reference machine is an AMD EPYC (family 26, avx512f). `tests/bench/bench_time.py` compares estimates with measurements.
 """
 
 import os
@@ -15,17 +15,17 @@ from psal_cli.memory import LOSSLESS, Sized
 READ = {"JPEG": 13, "PNG": 24, "TIFF": 20, "WEBP": 19, "BMP": 10, "AVIF": 22, "HEIF": 60, "JXL": 20}
 WRITE = {"JPEG": 8, "PNG": 60, "TIFF": 86, "WEBP": 92, "BMP": 5, "AVIF": 650, "HEIF": 1850, "JXL": 260, "NPY": 10}
 LOSSLESS_WEBP = 900
-DEEP = 1.5  # times as much for 16 bits
-DRAW = 60  # nanoseconds a pixel of a field or of a comparison, beside its file
-OPENED = 0.01  # seconds a picture: all that does not grow with it
-MASK = 4  # nanoseconds a pixel of a mask
-PROBE = 0.0054  # seconds that `_probe` takes on that machine
-SHARED = 0.8  # of a core: what each thread after the first adds
+DEEP = 1.5  # factor for 16 bits
+DRAW = 60  # nanoseconds per pixel of a field or a comparison, without writing its file
+OPENED = 0.01  # seconds per picture, whatever its size
+MASK = 4  # nanoseconds per pixel of a mask
+PROBE = 0.0054  # seconds that the probe takes on the reference machine
+SHARED = 0.8  # cores that each thread after the first adds
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of one core. serial: of work that one thread does; parallel: of work that all threads share."""
+    """Seconds of one core of the reference machine. serial: work of one thread; parallel: work that all threads share."""
 
     serial: float = 0.0
     parallel: float = 0.0
@@ -35,15 +35,15 @@ class Cost:
 
 
 def seconds(cost: Cost, threads: int) -> float:
-    """Of this machine, while nothing else runs on it, with so many threads."""
+    """Seconds on this machine with so many threads, if nothing else runs on it."""
     cores = min(threads, os.cpu_count() or 1)
     return slowness() * (cost.serial + cost.parallel / (1 + SHARED * (cores - 1)))
 
 
 @cache
 def slowness() -> float:
-    """How much longer one core takes than on the machine of the figures, by a small search of some hundredths of a second. It is
-    the best of a few CPU times, so that other processes do not count.
+    """How much slower one core is than on the reference machine, measured by a search of some hundredths of a second. The best of
+    a few CPU times counts, so other processes do not.
     """
     import torch
 
@@ -68,7 +68,7 @@ def _probe(seed: int, clock: Callable[[], float] = time.process_time) -> float:
 
 
 def reading(head: Sized) -> Cost:
-    """A picture whose file says this of it."""
+    """The cost of reading the picture with this header."""
     return Cost(OPENED + 1e-9 * head.width * head.height * READ.get(head.format, 30) * _depth(head.channels, head))
 
 
@@ -77,8 +77,7 @@ def reading_mask(head: Sized) -> Cost:
 
 
 def writing(pixels: int, channels: int, source: Sized, formats: Mapping[str, str]) -> Cost:
-    """All files of a result of so many pixels and channels. source: what the file of the picture that it was made from says;
-    formats: option -> the format of each, "output" the result."""
+    """The cost of writing all files of a result. source: the header of the input; formats: option -> format of its file."""
     total = 0.0
     for option, format in formats.items():
         exact = format == "WEBP" and (source.format in LOSSLESS or source.alpha)
@@ -89,7 +88,7 @@ def writing(pixels: int, channels: int, source: Sized, formats: Mapping[str, str
 
 
 def _depth(channels: int, head: Sized) -> float:
-    """How much there is of a pixel, beside three channels of 8 bits."""
+    """The size of a pixel relative to three channels of 8 bits."""
     return (channels + head.alpha) / 3 * (DEEP if head.bits > 8 else 1)
 
 

@@ -1,4 +1,4 @@
-"""Where the system keeps a user's files of psal. The folders need not exist; RuntimeError where the user has no home."""
+"""The user's folders for psal, where the system wants them. They need not exist. RuntimeError if the user has no home folder."""
 
 import os
 import sys
@@ -6,17 +6,17 @@ from pathlib import Path
 
 
 def data_folder() -> Path:
-    """What the user put there."""
+    """For files that the user puts there, such as models."""
     return _folder("XDG_DATA_HOME", ".local/share", "Application Support")
 
 
 def state_folder() -> Path:
-    """What goes on from one run to the next."""
+    """For state that is kept between runs."""
     return _folder("XDG_STATE_HOME", ".local/state", "Application Support")
 
 
 def cache_folder() -> Path:
-    """What can be made again."""
+    """For what can be recomputed."""
     return _folder("XDG_CACHE_HOME", ".cache", "Caches")
 
 

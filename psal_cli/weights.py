@@ -1,4 +1,4 @@
-"""Weights: those that ship with psal, checked against their manifest, and files that users bring."""
+"""Weights: the shipped ones, checked against their manifest, and the user's files."""
 
 import copy
 import hashlib
@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from psal_cli.errors import InputError
 
 Network = TypeVar("Network", bound=nn.Module)
-Recipe = dict[str, object]  # what a file's metadata say about how it was made, any JSON
+Recipe = dict[str, object]  # how the weights were made, from the file's metadata; any JSON
 Entry = TypeVar("Entry", int, str, bool)
 
 # Where checkpoints keep their tensors, the preferred ones first.
 NESTED = ("state_dict", "model_state_dict", "params_ema", "params-ema", "params", "model", "net")
-CODE = re.compile(r"GLOBAL ([\w.]+)")  # in what torch says of a file that would run code
+CODE = re.compile(r"GLOBAL ([\w.]+)")  # in torch's error about a file that would run code
 
 PACKAGE = Path(__file__).parent
 FOLDER = PACKAGE / "shipped" if (PACKAGE / "shipped").exists() else PACKAGE.parent / "weights"  # installed, or a checkout
@@ -28,19 +28,19 @@ FOLDER = PACKAGE / "shipped" if (PACKAGE / "shipped").exists() else PACKAGE.pare
 
 @cache
 def manifest() -> dict[str, dict[str, str]]:
-    """name -> file, sha256 and what else weights/manifest.toml says of it."""
+    """name -> file, sha256 and the other entries of weights/manifest.toml."""
     return tomllib.loads((FOLDER / "manifest.toml").read_text())
 
 
 def shipped(name: str) -> dict[str, Tensor]:
-    """The tensors of weights of the manifest. Raises InputError when the file is missing or not the one that was shipped."""
+    """The tensors of shipped weights, by name. Raises InputError if the file is missing or its checksum differs."""
     return _safetensors(_shipped_bytes(name), FOLDER / manifest()[name]["file"])
 
 
 def load_file(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a file of the user's: .safetensors, or .pt and .pth without any code in them.
+    """The tensors of a user's file: .safetensors, or .pt and .pth that contain no code.
 
-    Raises InputError when it cannot be read, or holds anything but named tensors.
+    Raises InputError if it cannot be read or holds anything but named tensors.
     """
     path = Path(path)
     if path.suffix == ".safetensors":
@@ -49,12 +49,12 @@ def load_file(path: str | Path) -> dict[str, Tensor]:
 
 
 def resolve(source: str, file: Path | None = None) -> tuple[dict[str, Tensor], Recipe]:
-    """The tensors of weights that ship, by name, or of a file, and the recipe that made them, as far as the file tells.
+    """The tensors of shipped weights, by name, or of a file, and the recipe that made them if the file has it.
 
-    file: where the source is found, None for weights that ship, and a source that is a path itself.
+    file: the path that the name `source` stands for; None for shipped weights and for a source that is a path.
 
-    A file is read once: the tensors and the recipe are of the bytes that were verified. Raises InputError, see `shipped` and
-    `load_file`.
+    A file is read once: tensors and recipe come from the bytes that were verified. Raises InputError as `shipped` and `load_file`
+    do.
     """
     if file is None and source in manifest():
         path, content = FOLDER / manifest()[source]["file"], _shipped_bytes(source)
@@ -83,7 +83,7 @@ def _shipped_bytes(name: str) -> bytes:
 
 
 def existing(path: Path) -> Path:
-    """The path, where a file is that can be read. Raises InputError elsewhere."""
+    """The path of a readable file. Raises InputError otherwise."""
     try:
         path.open("rb").close()
     except OSError as error:
@@ -108,15 +108,15 @@ def _safetensors(content: bytes, path: Path) -> dict[str, Tensor]:
         raise
     except Exception as error:  # names and dtypes of any kind
         what = str(error) if isinstance(error, SafetensorError) else type(error).__name__
-        raise InputError(f"{path} is no safetensors file: {what}") from error
-    except BaseException as error:  # where memory is short its Rust code panics, with what is no Exception
+        raise InputError(f"{path} is not a safetensors file: {what}") from error
+    except BaseException as error:  # its Rust code panics when memory is short, which is not an Exception
         if type(error).__name__ != "PanicException":
             raise
         raise MemoryError from error
 
 
 def entry(recipe: Recipe, name: str, default: Entry) -> Entry:
-    """What a recipe says under a name, `default` where it says nothing. Raises InputError for a value of another type."""
+    """An entry of a recipe, or `default` if it has none. Raises InputError for a value of another type."""
     value = recipe.get(name, default)
     if not isinstance(value, type(default)):
         raise InputError(f"the recipe of the weights has {name} = {value!r}, expected {type(default).__name__}")
@@ -124,7 +124,7 @@ def entry(recipe: Recipe, name: str, default: Entry) -> Entry:
 
 
 def _recipe(content: bytes) -> Recipe:
-    """What the metadata of a safetensors file say under "recipe"; empty where another program wrote them."""
+    """The "recipe" in the metadata of a safetensors file; empty if another program wrote the file."""
     length = int.from_bytes(content[:8], "little")
     try:
         recipe = json.loads(json.loads(content[8 : 8 + length]).get("__metadata__", {}).get("recipe", "{}"))
@@ -135,7 +135,7 @@ def _recipe(content: bytes) -> Recipe:
 
 def _named_tensors(state: object, path: Path) -> dict[str, Tensor]:
     if not (isinstance(state, dict) and state and all(isinstance(x, Tensor) for x in state.values())):
-        raise InputError(f"{path} is no state_dict, named tensors: save model.state_dict(), not the model")
+        raise InputError(f"{path} is not a state_dict, named tensors: save model.state_dict(), not the model")
     return state
 
 
@@ -143,7 +143,7 @@ def _pickled(path: Path) -> dict[str, Tensor]:
     import torch
 
     if path.suffix not in (".pt", ".pth"):
-        raise InputError(f"{path} is no file of weights: expected .safetensors, .pt or .pth")
+        raise InputError(f"{path} is not a file of weights: expected .safetensors, .pt or .pth")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of how the file was pickled
@@ -163,7 +163,7 @@ def _pickled(path: Path) -> dict[str, Tensor]:
 
 
 def _innermost(state: object) -> object:
-    """The tensors of a checkpoint that has more: its training's step, and often an average of the weights, which is preferred."""
+    """The tensors inside a checkpoint, which may hold more, such as the optimizer. An average of the weights is preferred."""
     for name in NESTED:
         if isinstance(state, dict) and isinstance(state.get(name), dict):
             state = state[name]
@@ -171,9 +171,10 @@ def _innermost(state: object) -> object:
 
 
 def load_strict(network: Network, state: dict[str, Tensor], source: str) -> Network:
-    """Puts tensors into a network, every name and shape as it expects; ready for inference.
+    """Loads tensors into a network strictly (all names and shapes must match) and prepares it for inference.
 
-    Raises InputError with the names that are missing, too many, of another shape or not finite. source: what to call them in it.
+    Raises InputError with the names that are missing, unexpected, of another shape or not finite. source: their name in the
+    message.
     """
     expected = network.state_dict()
     missing, odd = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
@@ -198,7 +199,7 @@ def load_strict(network: Network, state: dict[str, Tensor], source: str) -> Netw
 
 
 def private_copy(network: Network) -> Network:
-    """A copy of a network that shares its weights: what a caller sets on its layers, a seed for instance, no other caller sees.
+    """A copy of a network that shares its weights. What a caller sets on its layers, such as a seed, is not seen by others.
 
     Networks with weights are cached and shared between threads; they must never be changed themselves.
     """
@@ -207,7 +208,7 @@ def private_copy(network: Network) -> Network:
 
 
 def placed(network: Network, device: str) -> Network:
-    """A network that nobody shares yet, moved to a device, its convolutions in the layout in which they are fastest."""
+    """Moves a network that is not shared yet to a device, with its convolutions in the fastest memory layout."""
     import torch
 
     network = network.to(device)
@@ -218,11 +219,11 @@ def placed(network: Network, device: str) -> Network:
 
 
 def on_device(network: Network, device: str) -> Network:
-    """The network on a device: itself, or a copy, since moving it would move the weights that it shares."""
+    """The network on a device: itself, or a copy, because moving it would move the shared weights."""
     import torch
 
     first, wanted = next(network.parameters(), None), torch.device(device)
-    if first is None:  # it has nothing that could be moved
+    if first is None:  # it has no parameters or buffers
         return network
     here = first.device
     if here.type == wanted.type and wanted.index in (None, here.index):

@@ -157,7 +157,7 @@ def test_masks_for_all_by_folder_and_by_pattern(tree):
     }
     Path("a_mask.png").rename("photos/a_mask.png")
     Path("c_mask.png").rename("photos/deep/c_mask.png")
-    paired = masks("{stem}_mask.png")  # a mask is no picture to work on
+    paired = masks("{stem}_mask.png")  # a mask is not a picture to work on
     assert paired.pop("photos/b.jpg").startswith("photos/b.jpg: no photos/b_mask.png: each picture needs its mask")
     assert paired == {"photos/a.jpg": "photos/a_mask.png", "photos/deep/c.png": "photos/deep/c_mask.png"}
     assert masks("{dir}/{stem}_mask.png", False)["photos/a.jpg"] == "photos/a_mask.png"

@@ -198,7 +198,7 @@ def test_a_file_that_is_no_report_stays_as_it_is(tmp_path, text):
     path = tmp_path / "notes.txt"
     path.write_text(text)
     for step in (lambda: check(path), lambda: Writer(path, ALL, 1)):
-        with pytest.raises(InputError, match="is no report of psal"):
+        with pytest.raises(InputError, match="is not a report of psal"):
             step()
     assert path.read_text() == text
 

@@ -198,7 +198,7 @@ def test_what_holds_no_pairs_is_refused_in_one_line(tmp_path):
     (tmp_path / "far" / "a" / "+01.png").write_text("no picture")
     done = psal("bench", "reconstruct", "--sizes", 16, "--pairs", "far")
     assert done.exit_code == 2
-    with pytest.raises(InputError, match=r"\+01.png is no picture"):
+    with pytest.raises(InputError, match=r"\+01.png is not a picture"):
         list(pairs(tmp_path / "far"))
 
 
@@ -325,8 +325,8 @@ def test_the_command_prints_the_table_and_talks_on_stderr(monkeypatch):
     [
         (["memory", "--json", "--csv"], "--json and --csv"),
         (["memory", "--sizes", "8"], "sides from 16 to 8192"),
-        (["memory", "--sizes", "64;128"], "is no list of sides"),
-        (["memory", "--layers", "full,softmax"], "'softmax' is no layer: full, local, linear"),
+        (["memory", "--sizes", "64;128"], "is not a list of sides"),
+        (["memory", "--layers", "full,softmax"], "'softmax' is not a layer: full, local, linear"),
         (["memory", "--seconds", "0"], "0"),
         (["memory", "--plot", "there.png"], "there.png exists: --force"),
         (["memory", "--plot", "p.xyz"], "--plot is p.xyz, expected a name that ends in one that matplotlib writes"),

@@ -65,7 +65,7 @@ def test_what_failed_is_listed_once_and_no_more_when_a_shard_was_repeated(photos
     assert codes == [1 if number == where else 0 for number in (1, 2, 3)]
     merged = psal("batch", "merge", *sorted(Path("reports").iterdir()))
     assert merged.exit_code == 1 and merged.stdout.splitlines()[-2].split()[:5] == ["total", "8", "0", "1", "0"]
-    assert merged.stdout.splitlines()[-1].startswith(f"failed: {bad} is no picture that psal reads")
+    assert merged.stdout.splitlines()[-1].startswith(f"failed: {bad} is not a picture that psal reads")
     bad.write_bytes(whole)
     assert shard(where, 3, "--skip-existing").exit_code == 0
     merged = psal("batch", "merge", "reports")
@@ -126,7 +126,7 @@ def test_merge_refuses_what_is_no_report(photos):
     Path("empty").mkdir()
     for args, code, words in (
         (("nothing.jsonl",), 2, "nothing.jsonl: the report cannot be read: No such file"),
-        (("mask.png",), 2, "mask.png is no report of psal"),
+        (("mask.png",), 2, "mask.png is not a report of psal"),
         (("empty",), 2, "no file in this folder ends in .jsonl"),
     ):
         done = psal("batch", "merge", *args)
@@ -187,14 +187,14 @@ def test_every_verb_takes_a_shard_and_reports(photos, verb):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--shard", "5/4"), "'5/4' is no shard: I/N with I from 1 to N"),
-        (("--shard", "0/4"), "'0/4' is no shard"),
+        (("--shard", "5/4"), "'5/4' is not a shard: I/N with I from 1 to N"),
+        (("--shard", "0/4"), "'0/4' is not a shard"),
         (("--shard", "auto"), "no scheduler started this: give --shard I/N"),
         (("--shard", "1/4", "--report", "r.jsonl"), "put {shard} into its name, e.g. r_{shard}.jsonl"),
         (("--shard", "1/4", "--failed-list", "f.txt"), "--failed-list f.txt would be written by each of 4 shards"),
         (("--report", "mask.png"), "--report is mask.png, expected a file of its own"),
         (("--report", "-"), "--report is -, expected a file of its own"),
-        (("--report", "notes.txt"), "notes.txt exists and is no report of psal"),
+        (("--report", "notes.txt"), "notes.txt exists and is not a report of psal"),
         (("--report", "r.txt", "--failed-list", "./r.txt"), "--report and --failed-list are both r.txt"),
         (("--report", "no_{shard}/"), "no_1of1"),
     ],
@@ -240,7 +240,7 @@ def test_the_script_keeps_what_is_given():
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        (("paint", "a.jpg"), "'paint' is no verb that takes batches"),
+        (("paint", "a.jpg"), "'paint' is not a verb that takes batches"),
         (("inpaint", "a.jpg", "--maks", "m.png"), "No such option '--maks'"),
         (("inpaint", "--mask", "m.png"), "Missing argument 'IMAGE...'"),
         (("inpaint", "-", "--mask", "m.png"), "- is stdin"),

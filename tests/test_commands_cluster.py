@@ -119,6 +119,7 @@ def test_a_worker_sees_which_files_and_folders_it_does_not_share(tmp_path):
     assert cluster_worker.look({}, str(tmp_path), "another mark").unwritable == str(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_does_not_answer_is_one_line(photos, monkeypatch):
     photos(1)
     monkeypatch.setattr(clusters, "CONNECTING", 0.5)
@@ -133,7 +134,7 @@ def test_a_scheduler_that_does_not_answer_is_one_line(photos, monkeypatch):
 def test_what_is_no_address_is_refused(photos, address):
     photos(1)
     done = psal(*RUN, "-o", "out", "--cluster", address)
-    assert done.exit_code == 2 and "is no cluster" in done.stderr
+    assert done.exit_code == 2 and "is not a cluster" in done.stderr
 
 
 @pytest.mark.parametrize("more", [("--jobs", 2), ("-o", "-")])

@@ -349,7 +349,7 @@ REFUSED = {
         "--confidence requires --engine psal",
     ),
     "too strong": (["--ref", "ref.png", "--strength", "3"], "3"),
-    "no strength": (["--ref", "ref.png", "--strength", "nan"], "nan is no number"),
+    "no strength": (["--ref", "ref.png", "--strength", "nan"], "nan is not a number"),
     "weights that are none": (["--ref", "ref.png", "--engine", "paper", "--weights", "grey.png"], "expected .safetensors"),
     "weights that do not fit": (
         ["--ref", "ref.png", "--engine", "paper", "--weights", "odd.safetensors"],

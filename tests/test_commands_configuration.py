@@ -113,7 +113,7 @@ def test_a_name_may_begin_with_the_home_folder(own, monkeypatch):
         ("[common]\nsede = 1", "[common] sede = 1: not all commands have this option: it is unknown. Did you mean 'seed'?"),
         ("[common]\npatch-size = 9", "[common] patch-size = 9: not all commands have this option: put it below [inpaint]."),
         ("[common]\njobs = 0", "[common] jobs = 0: 0 is not in the range 1 to 64."),
-        ("[inpiant]\nseed = 1", "[inpiant] is no command of psal. Did you mean 'inpaint'?"),
+        ("[inpiant]\nseed = 1", "[inpiant] is not a command of psal. Did you mean 'inpaint'?"),
         ("seed = 1", "seed = 1: options belong below the name of a command, such as [inpaint], or below [common]."),
         ("common = 1", "common = 1: expected a table."),
         ("[inpaint\nseed = 1", "the configuration file is not valid TOML:"),
@@ -217,7 +217,7 @@ def test_commands_below_bench_have_tables_and_variables(own, monkeypatch):
     monkeypatch.setenv("PSAL_BENCH_MEMORY_SIZES", "24")
     assert {row["size"] for row in json.loads(psal("bench", "memory", *small).stdout)["rows"]} == {24}
     own.write_text("[bench.memry]\nseed = 1\n")
-    assert "[bench.memry] is no command of psal. Did you mean 'memory'?" in psal("bench", "memory").stderr
+    assert "[bench.memry] is not a command of psal. Did you mean 'memory'?" in psal("bench", "memory").stderr
 
 
 @pytest.mark.subprocess

@@ -182,7 +182,7 @@ REFUSED = [
     ),
     (["--patch-size", 31], 2, "in.png: image is 40x30, expected at least a patch of 31x31"),
     (["--size", "9x90"], 2, "in.png: --size is 9x90, expected at least a patch of 11x11"),
-    (["--size", "90"], 2, "'90' is no size: width x height in pixels, e.g. 1024x512"),
+    (["--size", "90"], 2, "'90' is not a size: width x height in pixels, e.g. 1024x512"),
     (["--size", "70000x100"], 2, "each at most 65535"),
     (["--size", "60000x60000"], 4, "in.png: it takes"),
     (["--size", "6000x6000", "--max-memory", "1G"], 4, "are allowed: allow more with --max-memory, or make a smaller picture"),

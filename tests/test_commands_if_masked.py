@@ -84,7 +84,7 @@ def test_what_else_is_wrong_still_fails(folder):
     Path("masks/deep/002.png").write_text("no picture")
     done = psal(*ARGS, "photos/none.png", "--if-masked")
     assert done.exit_code == 1
-    for words in ("both fit", "is no picture that psal reads", "photos/none.png: no such file or folder"):
+    for words in ("both fit", "is not a picture that psal reads", "photos/none.png: no such file or folder"):
         assert words in done.stderr
     assert "0 done, 3 failed, 2 skipped (2 without a mask)" in done.stderr
 

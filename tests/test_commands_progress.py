@@ -54,6 +54,7 @@ def test_verbose_has_a_line_for_each_step_and_quiet_has_none(verb):
     assert psal(verb, "photo.png", *VERBS[verb], "-o", "2.png", "-q").output == ""
 
 
+@pytest.mark.slow
 def test_done_in_counts_reading_work_and_writing(monkeypatch):
     from psal_cli import image
 

@@ -98,7 +98,7 @@ def test_names_that_the_system_cannot_look_up(photos):
         assert done.exit_code == 2 and f"{name} is a picture: --from-file takes a list of file names" in done.stderr
     Path("long.txt").write_text("y" * 5000)
     done = psal("--from-file", "long.txt", "--mask", "mask.png", "-o", "out")
-    assert done.exit_code == 2 and "long.txt is no list of file names" in done.stderr
+    assert done.exit_code == 2 and "long.txt is not a list of file names" in done.stderr
 
 
 def test_folders_that_cannot_be_made(photos):
@@ -135,7 +135,7 @@ def test_strange_names_are_shown_on_one_line_and_fed_back(photos, name):
     done = psal("photos", "--mask", "mask.png", "-o", "out", "--failed-list", "failed.txt")
     assert done.exit_code == 1 and "2 done, 1 failed" in done.stderr
     lines = done.stderr.split("\n")
-    assert f"psal: photos/{printable(name)} is no picture" in done.stderr and len(lines) == 5 and "\x1b" not in done.stderr
+    assert f"psal: photos/{printable(name)} is not a picture" in done.stderr and len(lines) == 5 and "\x1b" not in done.stderr
     Path("photos/a.png").rename(Path("photos", name))
     again = psal("--from-file", "failed.txt", "--mask", "mask.png", "-o", "out", "--dry-run")
     assert again.exit_code == 0 and again.stdout.split("\n")[0].startswith(f"do: photos/{printable(name)} -> out/")

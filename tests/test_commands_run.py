@@ -56,13 +56,13 @@ def test_the_same_file_gives_the_same_pixels_anywhere_in_a_batch(photos):
 
 BAD = {
     "truncated": "is damaged or cut off",
-    "text": "is no picture that psal reads",
+    "text": "is not a picture that psal reads",
     "empty": "is empty, expected a picture",
     "huge": "more than the limit",
     "wrong_mask": "the picture is 40x30",
     "no_mask": "each picture needs its --mask",
     "full_mask": "covers the whole picture",
-    "text_mask": "is no picture that psal reads",
+    "text_mask": "is not a picture that psal reads",
     "forbidden": "no permission to read it",
     "corrupt": "is damaged or cut off",
 }
@@ -206,7 +206,7 @@ def test_dry_run_tells_and_does_nothing(photos):
     assert done.stdout.splitlines()[0].startswith("do: photos/000.png -> out/000.png (40x30, ")
     assert re.search(r" GB, about \S+ s, mask mask.png\)$", done.stdout.splitlines()[0])
     assert done.stdout.splitlines()[1] == "refuse: photos/001.png -> out/001.png (mask mask.png)"
-    assert "photos/001.png is no picture" in done.stderr
+    assert "photos/001.png is not a picture" in done.stderr
     assert re.fullmatch(r"psal: dry run: 2 to do, about \S+ s, 0 skipped, 1 refused", done.stderr.splitlines()[-1])
     alone = process(*run, "--json", stdout=subprocess.PIPE, text=True)  # what this process holds of other tests would count
     record = json.loads(alone.communicate()[0].splitlines()[0])
@@ -268,6 +268,7 @@ def test_what_another_process_writes_meanwhile_is_skipped(photos, stopped):
     assert [name.read_bytes() == b"another's" for name in names] == [True, True, False]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
 def test_a_long_batch_keeps_no_descriptors_and_no_pictures(photos, monkeypatch):
     """tests/bench/bench_leaks.py does the same with 300 pictures, and looks at the memory of the process."""

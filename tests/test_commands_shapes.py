@@ -118,15 +118,15 @@ def test_a_batch_fails_where_the_shape_misses_and_its_plan_says_so():
 
 REFUSED = {
     "no shape and no mask": ([], "Missing option '--mask', '--box' or '--polygon': say what to fill, e.g. --box 100,80,50,40"),
-    "three numbers": (["--box", "1,2,3"], "'1,2,3' is no rectangle: left, top, width and height in pixels, e.g. 100,80,50,40"),
-    "words": (["--box", "a,b,c,d"], "'a,b,c,d' is no rectangle"),
+    "three numbers": (["--box", "1,2,3"], "'1,2,3' is not a rectangle: left, top, width and height in pixels, e.g. 100,80,50,40"),
+    "words": (["--box", "a,b,c,d"], "'a,b,c,d' is not a rectangle"),
     "no width": (["--box", "1,2,0,5"], "'1,2,0,5' holds no pixel: give a width and a height above 0"),
     "outside": (["--box", "40,2,9,5"], "--box is '40,2,9,5', expected a shape with a pixel of the picture in it, which is 40x30"),
     "two corners": (
         ["--polygon", "1,2 3,4"],
-        "'1,2 3,4' is no polygon: give at least 3 corners, not 2, e.g. '10,10 90,20 50,80'",
+        "'1,2 3,4' is not a polygon: give at least 3 corners, not 2, e.g. '10,10 90,20 50,80'",
     ),
-    "unquoted": (["--polygon", "1,2,3,4,5,6"], "'1,2,3,4,5,6' is no polygon: pairs X,Y of pixels with blanks between them"),
+    "unquoted": (["--polygon", "1,2,3,4,5,6"], "'1,2,3,4,5,6' is not a polygon: pairs X,Y of pixels with blanks between them"),
     "a line": (["--polygon", "1,1 9,9 5,5"], "--polygon is '1,1 9,9 5,5', expected a shape with a pixel of the picture in it"),
     "everything": (["--box", "0,0,99,99"], "the shapes cover the whole picture, nothing is left to fill from: give smaller ones"),
     "a box as a mask": (["--mask", "1,2,3,4"], "--mask 1,2,3,4: there is no such file; a rectangle is --box 1,2,3,4"),

@@ -128,7 +128,7 @@ def test_a_task_that_failed_is_repeated_alone(photos, daemons, shell_psal):
     env = daemons | shell_psal | {"SLURM_CONF": daemons["SLURM_CONF"]}
     assert sorted(run_array(env)) == ["COMPLETED", "COMPLETED", "FAILED"]
     merged = psal("batch", "merge", *Path().glob("report_*.jsonl"))
-    assert merged.exit_code == 1 and "photos/000.png is no picture" in merged.stdout
+    assert merged.exit_code == 1 and "photos/000.png is not a picture" in merged.stdout
     bad.write_bytes(whole)
     failed = next(path.stem[7] for path in Path().glob("report_*.jsonl") if '"failed"' in path.read_text())
     assert run_array(env, f"--array={failed}") == ["COMPLETED"]

@@ -299,7 +299,7 @@ def test_find_and_xargs(shell, tmp_path):
 def test_parallel_keeps_the_tree_and_collects_failures(shell, tmp_path):
     (tmp_path / "photos" / "b.jpg").write_text("no picture")
     done = shell(RECIPES[2].replace("-N 20", "-N 1").replace("cat", "true; cat"))
-    assert done.returncode == 1 and "photos/b.jpg is no picture" in done.stderr  # parallel counts the failed processes
+    assert done.returncode == 1 and "photos/b.jpg is not a picture" in done.stderr  # parallel counts the failed processes
     assert results(tmp_path) == ["a.jpg", "deep/c.jpg"]
     assert shell(RECIPES[2].split("\n")[-2]).returncode == 0
     assert (tmp_path / "failed.txt").read_text() == "photos/./b.jpg\n"

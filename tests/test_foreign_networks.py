@@ -234,7 +234,7 @@ REFUSED = {
     "an unknown architecture": (
         "net.safetensors",
         lambda path: save_file({"fc.weight": torch.zeros(2, 2)}, path),
-        "net.safetensors is no network for super-resolution that psal or spandrel knows: give another file, or export it as ONNX",
+        "net.safetensors is not a network for super-resolution that psal or spandrel knows: give another file, or export it as ONNX",
     ),
     "NaN": (
         "net.pth",
@@ -244,7 +244,7 @@ REFUSED = {
     "half a network": (
         "net.pth",
         lambda path: torch.save({k: x for k, x in architecture("SAFMN").state_dict().items() if "to_img" not in k}, path),
-        "net.pth (is no network|does not fit)",
+        "net.pth (is not a network|does not fit)",
     ),
     "no file": ("other.pth", lambda path: None, "net.pth: no such file"),
 }

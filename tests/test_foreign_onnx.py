@@ -95,7 +95,7 @@ class Denoising(nn.Module):
 
 REFUSED = {
     "four channels": (Shuffled(4), [(1, 4, 64, 64)], True, r"takes \[1, 4, any, any\], 4 channels: export it with \[1, 3,"),
-    "a detector": (Detector(), [FREE], False, r"makes \[1, 64, 6\] of a picture .* it is no network for super-resolution"),
+    "a detector": (Detector(), [FREE], False, r"makes \[1, 64, 6\] of a picture .* it is not a network for super-resolution"),
     "an inpainting network": (
         Inpainting(),
         [FREE, (1, 1, 64, 64)],

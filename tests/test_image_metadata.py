@@ -343,6 +343,7 @@ any_metadata = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(wanted=any_metadata)
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp", "avif", "heic", "jxl", "bmp"])

@@ -115,6 +115,7 @@ def test_forms_of_the_option_lead_to_the_same_canvas():
         np.testing.assert_array_equal(pixels_of("out.png"), expected)
 
 
+@pytest.mark.slow
 def test_outpaint_is_the_same_without_a_mask():
     for options in (("--expand", "0,11,0,10"), ("--expand", "0,11,0,10", "-n", 2, "--seed", 3, "--sheet", "sheet.png")):
         assert psal("outpaint", "photo.png", *options, *PATCH, "-o", "a/", "--force").exit_code == 0
@@ -147,8 +148,8 @@ def test_a_canvas_as_large_as_the_picture_is_a_copy():
 def test_refusals_name_the_option():
     for options, text in (
         (("--expand", "60x40"), "--expand is 60x40, expected at least the size of the picture, 64x48"),
-        (("--expand", "0,0,0,0"), "is no larger canvas"),
-        (("--expand", "16:0"), "is no larger canvas"),
+        (("--expand", "0,0,0,0"), "is not a larger canvas"),
+        (("--expand", "16:0"), "is not a larger canvas"),
         (("--expand", "0,99999,0,0"), "65535"),
         (("--expand", "4000x4000", "--max-pixels", "1M"), "--max-pixels"),
         (("--expand", "17000x48", "-o", "out.webp"), "out.webp"),

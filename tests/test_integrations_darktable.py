@@ -117,4 +117,4 @@ def test_what_has_no_mask_or_fails_is_said_and_stops_no_other(export):
     said = run("none", "wrong")
     assert "imported" not in said and said["shown"][-1] == "psal: 0 done"
     assert sorted(line.partition(":")[0] for line in said["error"]) == ["none.nef", "wrong.nef"]
-    assert any("there is no mask" in line for line in said["error"]) and any("psal failed" in line for line in said["error"])
+    assert any("there is not a mask" in line for line in said["error"]) and any("psal failed" in line for line in said["error"])

@@ -69,7 +69,7 @@ def test_a_library_that_is_cut_off_is_named(package, part):
     whole = Path(native.library()._name).read_bytes()
     (package / "libpsal.so").write_bytes(whole[: int(part * len(whole)) if 0 < part < 1 else part])
     words = refusal()
-    assert any(reason in words for reason in ("is cut off", "is no library, or damaged (", "does not load ("))
+    assert any(reason in words for reason in ("is cut off", "is not a library, or damaged (", "does not load ("))
     assert words.startswith(str(package)) and words.endswith(": install psal anew")
 
 

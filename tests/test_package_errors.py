@@ -18,7 +18,7 @@ FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+|(?<=\s)-[a-z]{1,2}(?![\w-])")
 
 
 def texts(tree):
-    """(line, text) of each string that is no docstring, those with values in them too."""
+    """(line, text) of each string that is not a docstring, those with values in them too."""
     docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:

@@ -16,7 +16,7 @@ s3fs = pytest.importorskip("s3fs", reason="s3:// needs psal[remote]")
 pytest.importorskip("moto", reason="the server of these tests is moto")
 
 RUN = ("inpaint", "-r", "--engine", "patch", "--mask", "s3://bucket/mask.png")
-pytestmark = pytest.mark.filterwarnings("ignore")  # of botocore and moto about themselves
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # of botocore and moto about themselves
 
 
 @pytest.fixture(scope="module")

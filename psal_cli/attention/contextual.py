@@ -1,4 +1,4 @@
-"""Attention that fills the hole of a feature map from the rest of it: what a network for inpainting plugs in."""
+"""Attention that fills the hole of a feature map from the rest of it, for networks for inpainting."""
 
 import torch
 import torch.nn.functional as F
@@ -7,14 +7,15 @@ from torch import Tensor, nn
 from psal_cli.ops.search import valid_keys
 
 NORMALISATIONS = ("sum", "maximum")
-FLOOR = 1e-4  # of the norm of a key
+FLOOR = 1e-4  # lower bound of a key's norm
 
 
 class HoleAttention(nn.Module):
-    """A layer of psal_cli.attention, with its `patch_size`: its queries are the places of the hole, its keys the patches outside.
+    """Fills a hole with a layer of psal_cli.attention that has a `patch_size`: queries are the pixels of the hole, keys the
+    patches outside.
 
-    Places outside the hole keep their features, and cost nothing: they would find themselves. So do all of an image with fewer
-    keys than the layer needs. No parameters.
+    Features outside the hole are kept and cost nothing, as they would match themselves. Images with fewer keys than the layer
+    needs are returned unchanged. No parameters.
     """
 
     def __init__(self, layer: nn.Module):
@@ -22,14 +23,14 @@ class HoleAttention(nn.Module):
         self.layer = layer
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
-        """[B, C, h, w], the features with those in the hole attended to.
+        """[B, C, h, w]: the features, with the hole replaced by the result of attention.
 
         Args:
-            features: [B, C, h, w]. mask: float [B, 1, s * h, s * w], 1 = hole; a feature any of whose s x s pixels is in it is
-                in it too.
+            features: [B, C, h, w]. mask: float [B, 1, s * h, s * w], 1 = hole; a feature belongs to the hole if any of its s x s
+                pixels does.
 
         Raises:
-            ValueError: what the layer refuses.
+            ValueError: as the layer raises.
         """
         hole, patch_size = covered(mask, features), int(getattr(self.layer, "patch_size"))  # noqa: B009  # torch types it as a module
         if min(features.shape[2:]) < patch_size:
@@ -43,7 +44,7 @@ class HoleAttention(nn.Module):
 
 
 def covered(mask: Tensor, features: Tensor) -> Tensor:
-    """bool [B, h, w]: the features [B, C, h, w] that see any of a mask [B, 1, s * h, s * w] in the pixels that they stand for."""
+    """bool [B, h, w]: which features [B, C, h, w] have any of a mask [B, 1, s * h, s * w] among their s x s pixels."""
     return F.max_pool2d(mask, mask.shape[2] // features.shape[2])[:, 0] > 0
 
 
@@ -51,18 +52,18 @@ class ContextualAttention(nn.Module):
     """The attention of Yu et al. 2018 ("Generative image inpainting with contextual attention"), section 3.2. No parameters.
 
     Each 3x3 patch of the features reduced by 2 is compared with all others (dot product with keys of unit norm), scores are
-    fused along diagonals, so that neighbours choose neighbours, and 4x4 patches of the features themselves are pasted with
-    the softmax of 10 times the scores. Time and memory grow with (h * w / 4)^2.
+    summed along diagonals for coherence, and 4x4 patches of the features themselves are pasted with the softmax of 10 times the
+    scores. Time and memory grow with (h * w / 4)^2.
 
-    What is odd in it is kept, for weights were trained with it: keys that touch the hole have the score 0, not minus
-    infinity, and lose their weight after the softmax; where none is left the result is 0.
+    Its peculiarities are kept, because weights were trained with them: keys that touch the hole have score 0, not minus infinity,
+    and lose their weight after the softmax; if no key is left, the result is 0.
     """
 
     def __init__(self, normalisation: str = "maximum", *, fuse: bool = True, scale: float = 10.0):
         """normalisation: of a key w, by max(|w|, 1e-4), "maximum", as in the original and in the port when its published
         checkpoint was trained; or by sqrt(sum(w^2 + 1e-4)), "sum", as in the port since July 2020.
 
-        Raises ValueError for another one.
+        Raises ValueError for any other.
         """
         super().__init__()
         if normalisation not in NORMALISATIONS:
@@ -90,10 +91,10 @@ class ContextualAttention(nn.Module):
         return F.fold(torch.stack(images), (height, width), 4, padding=1, stride=2) / 4
 
     def _attended(self, queries: Tensor, values: Tensor, usable: Tensor, grid: tuple[int, int]) -> Tensor:
-        """[16 C, n]: what is pasted at each query."""
+        """[16 C, n]: the patch pasted at each query."""
         scores = (queries / self._norm(queries)).T @ queries  # [keys, queries]
         if self.fuse:
-            for _ in range(2):  # along rows, then along columns: transposed twice, the plane is as it was
+            for _ in range(2):  # along rows, then along columns; the second transposition restores the order
                 scores = _transposed(_along_diagonals(scores), grid)
                 grid = grid[::-1]
         weight = (scores * usable[:, None] * self.scale).softmax(0) * usable[:, None]
@@ -108,7 +109,7 @@ class ContextualAttention(nn.Module):
 
 
 def _along_diagonals(plane: Tensor) -> Tensor:
-    """[n, n]: each score and those of the key and the query one place before and one after, in raster order, added up."""
+    """[n, n]: the sum of each score with those of the preceding and following (key, query) in raster order."""
     out = plane.clone()
     out[1:, 1:] += plane[:-1, :-1]
     out[:-1, :-1] += plane[1:, 1:]
@@ -116,5 +117,5 @@ def _along_diagonals(plane: Tensor) -> Tensor:
 
 
 def _transposed(plane: Tensor, grid: tuple[int, int]) -> Tensor:
-    """[n, n]: keys and queries, each of a grid, in the order of its columns."""
+    """[n, n]: reorders keys and queries, each on a grid, to column-major order."""
     return plane.view(*grid, *grid).permute(1, 0, 3, 2).reshape(plane.shape)

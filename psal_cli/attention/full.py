@@ -23,12 +23,11 @@ def full_attention(
     query_mask: Tensor | None = None,
     key_mask: Tensor | None = None,
 ) -> Tensor:
-    """Softmax(similarity / temperature) weighted mean of the values of all keys, or of each stride-th in both directions.
+    """Mean of the values of all keys, or of every stride-th in both directions, weighted by softmax(similarity / temperature).
 
-    Keys and query patches at the border are those of `ops.search`; a value is the centre pixel of its patch. The time
-    grows with H * W * Hk * Wk / stride^2. Without gradient the memory is that of the key's patches and of a chunk of
-    queries; the gradient keeps the weights, H * W * Hk * Wk / stride^2 numbers.
-    Differentiable in query, key and value.
+    Keys, and query patches at the border, are as in `ops.search`; a value is the centre pixel of its patch. The time grows with H
+    * W * Hk * Wk / stride^2. Without gradient the memory is that of the key's patches and of a chunk of queries; the gradient
+    keeps the weights, H * W * Hk * Wk / stride^2 numbers. Differentiable in query, key and value.
 
     Args:
         query: [B, C, H, W]; key: [B, C, Hk, Wk], value: [B, Cv, Hk, Wk]; float32 or float64, one dtype for all.
@@ -69,9 +68,9 @@ class _WeightedContext(Context, Protocol):
 
 
 class Weighted(torch.autograd.Function):
-    """softmax(queries @ keys^T / temperature) @ values, which keeps the weights and passes over them as seldom as it can.
+    """softmax(queries @ keys^T / temperature) @ values. It keeps the weights for the gradient and makes few passes over them.
 
-    Where `torch.get_float32_matmul_precision()` is "medium" during the backward pass, its large products are of bfloat16.
+    If `torch.get_float32_matmul_precision()` is "medium" during the backward pass, its large products use bfloat16.
     """
 
     @staticmethod
@@ -103,13 +102,13 @@ class Weighted(torch.autograd.Function):
         grad = grad / total
         logits = (grad @ values.T).sub_((grad * out).sum(1, keepdim=True)).mul_(weight)
         values_grad = weight.T @ grad
-        if torch.get_float32_matmul_precision() == "medium":  # torch itself rounds so slowly on a CPU that little is won
+        if torch.get_float32_matmul_precision() == "medium":  # torch's own conversion is so slow on a CPU that little is gained
             logits, queries, keys = (x.bfloat16() for x in (logits, queries, keys))
         return (logits @ keys).to(grad) / ctx.temperature, (queries.T @ logits).T.to(grad), values_grad, None, None
 
 
 def weighted(queries: Tensor, keys: Tensor, values: Tensor, temperature: float, absent: Tensor | None) -> Tensor:
-    """`Weighted`, with types, which torch has none of for `apply`."""
+    """A typed call of `Weighted.apply`, which torch leaves untyped."""
     out: Tensor = Weighted.apply(queries, keys, values, temperature, absent)  # type: ignore[no-untyped-call]
     return out
 

@@ -1,4 +1,4 @@
-"""Full and local attention through what torch itself has: scaled_dot_product_attention, and flex_attention."""
+"""Full and local attention with torch's own scaled_dot_product_attention and flex_attention."""
 
 import math
 import warnings
@@ -24,7 +24,7 @@ from psal_cli.attention.patches import (
 from psal_cli.ops import validation
 
 MULTIPLE = 8
-TILE = 8, 16  # rows and columns of the places that are neighbours in a block of flex_attention
+TILE = 8, 16  # rows and columns of a block of flex_attention
 
 
 def sdpa_attention(
@@ -40,9 +40,9 @@ def sdpa_attention(
 ) -> Tensor:
     """`full_attention` by torch.nn.functional.scaled_dot_product_attention: no weights are kept, not even for the gradient.
 
-    All vectors are padded with zeros to one length, D = C * patch_size^2 and a few more: torch's kernels that keep no weights
-    want values as long as keys (on the CPU), and multiples of 8 (on CUDA). The memory is that of two times the key's patches.
-    Differentiable in query, key and value.
+    All vectors are zero-padded to one length, a little more than D = C * patch_size^2: torch's kernels that keep no weights
+    require values as long as keys (CPU) and multiples of 8 (CUDA). Memory is twice that of the key's patches. Differentiable in
+    query, key and value.
 
     Args, returns, raises: those of `full_attention`, without stride; ValueError for more than D channels of value.
     """
@@ -79,12 +79,12 @@ def flex_local_attention(
     similarity: str = "l2",
     temperature: float = 1.0,
 ) -> Tensor:
-    """`local_attention` by torch's flex_attention, compiled: blocks of 8x16 places that no window joins are left out.
+    """`local_attention` by torch's flex_attention, compiled: blocks of 8x16 pixels that no window connects are skipped.
 
     Compiled at the first call, which takes seconds and a C++ compiler. All patches of query and key are in memory, n * D
-    numbers each. Differentiable on CUDA alone: torch has no gradient of it for the CPU.
+    numbers each. Differentiable on CUDA only: torch has no gradient for the CPU.
 
-    Args, returns, raises: those of `local_attention`, without masks; RuntimeError where torch cannot compile it.
+    Args, returns, raises: those of `local_attention`, without masks; RuntimeError if torch cannot compile it.
     """
     validation.dense_attention(query, key, value, patch_size, similarity, temperature)
     validation.same_size(query, key)
@@ -100,7 +100,7 @@ def flex_local_attention(
         )
         values = values_at(value[image], order)[None, None]
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the compiler, about itself
+            warnings.simplefilter("ignore")  # the compiler's own warnings
             out = _compiled()(query_patches, key_patches, values, block_mask=blocks, scale=1 / temperature)
         images.append(spread(out[0, 0], order, query.shape[2:]))
     return torch.stack(images)
@@ -113,7 +113,7 @@ def _compiled() -> Callable[..., Tensor]:
 
 
 def _tiled(height: int, width: int) -> Tensor:
-    """int64 [height * width]: all places, row * width + column, tile by tile."""
+    """int64 [height * width]: all pixels, row * width + column, tile by tile."""
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     across = math.ceil(width / TILE[1])
     tile = (rows // TILE[0]) * across + columns // TILE[1]
@@ -121,7 +121,7 @@ def _tiled(height: int, width: int) -> Tensor:
 
 
 def _windows(height: int, width: int, radius: int, reach: int, device: torch.device) -> BlockMask:
-    """Which keys, those whose patch lies inside, are at most so many places away from a query, in the order of `_tiled`."""
+    """The block mask of keys with whole patches inside the window of each query, in the order of `_tiled`."""
     order = _tiled(height, width).to(device)
     rows, columns = order // width, order % width
     block = TILE[0] * TILE[1]

@@ -19,9 +19,9 @@ def linear_attention(
 ) -> Tensor:
     """f(q_i) sum_j f(k_j) v_j / f(q_i) sum_j f(k_j), f(x) = elu(x) + 1 (equations 5 to 7): no softmax, no temperature.
 
-    Vectors are whole patches, D = C * patch_size^2 numbers, those of a query zero outside the picture. Time grows with
-    (H * W + Hk * Wk) * D * Cv; patches are cut out a chunk at a time, and again for the gradient: memory is that of a chunk,
-    of D * Cv numbers and of a few maps. Differentiable in query, key and value.
+    Vectors are whole patches, D = C * patch_size^2 values, zero outside the picture for queries. Time grows with (H * W + Hk *
+    Wk) * D * Cv. Patches are extracted in chunks, and again for the gradient: memory is that of a chunk, of D * Cv values and of
+    a few maps. Differentiable in query, key and value.
 
     Args:
         query: [B, C, H, W]; key: [B, C, Hk, Wk], value: [B, Cv, Hk, Wk]; float32 or float64, one dtype for all.

@@ -8,7 +8,7 @@ from psal_cli.attention.patches import all_patches, inner, padded, pixel_vectors
 from psal_cli.ops import validation
 from psal_cli.ops.search import valid_keys
 
-BLOCK = 21  # side of the blocks of queries whose windows are looked at together
+BLOCK = 21  # side of the blocks of queries that are processed together
 
 
 def local_attention(
@@ -23,11 +23,11 @@ def local_attention(
     query_mask: Tensor | None = None,
     key_mask: Tensor | None = None,
 ) -> Tensor:
-    """Softmax(similarity / temperature) weighted mean of the values of the keys at most window // 2 pixels away.
+    """Mean of the values of the keys at most window // 2 pixels away, weighted by softmax(similarity / temperature).
 
-    Keys and query patches at the border are those of `ops.search`; a value is the centre pixel of its patch. The window
-    slides with the query, where Parmar et al. share one among a block of queries: no seams between blocks. Time grows with
-    H * W * window^2, and so does the memory of the gradient. Differentiable in query, key and value.
+    Keys, and query patches at the border, are as in `ops.search`; a value is the centre pixel of its patch. The window slides
+    with the query, whereas Parmar et al. share one among a block of queries: no seams between blocks. Time grows with H * W *
+    window^2, and so does the memory of the gradient. Differentiable in query, key and value.
 
     Args:
         query: [B, C, H, W]; key: [B, C, H, W], value: [B, Cv, H, W]; float32 or float64, one dtype for all.
@@ -57,7 +57,7 @@ def local_attention(
     for image in range(query.shape[0]):
         if not searched[image].any():
             continue
-        # Only what the windows reach: slices of a whole picture, one for each block, would have gradients of its size.
+        # Only what the windows reach: slices of a whole picture would each have a gradient of its size.
         (top, bottom), (left, right) = (_extent(searched[image].any(axis)) for axis in (1, 0))
         near = slice(max(top - margin, 0), bottom + margin), slice(max(left - margin, 0), right + margin)
         near_query, near_key, values, keyed = (x[image][(..., *near)] for x in (queries, keys, value, usable))
@@ -90,7 +90,7 @@ def _attend(
     height, width = keys.shape[:2]
     radius, reach = patch_size // 2, window // 2
     y, x = (torch.arange(side.start, side.stop, device=queries.device) for side in box)
-    # All keys of the windows of the box lie in one region; its margin of a radius holds only pixels of their patches.
+    # All keys of the box's windows lie in one region, whose margin of one radius holds only pixels of their patches.
     rows, columns = (
         torch.arange(max(side.start - reach, radius), min(side.stop + reach, size - radius), device=queries.device)
         for side, size in zip(box, (height, width), strict=True)

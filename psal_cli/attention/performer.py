@@ -19,7 +19,7 @@ from psal_cli.attention.patches import (
 )
 from psal_cli.ops import validation
 
-FLOOR = 1e-4  # of a feature, as in the authors' code: where queries and keys meet in none, the result is a mean of all values
+FLOOR = 1e-4  # added to features, as in the authors' code: if a query shares none with the keys, the result is the mean of all values
 
 
 def performer_attention(
@@ -35,13 +35,13 @@ def performer_attention(
     key_mask: Tensor | None = None,
     seed: int = 0,
 ) -> Tensor:
-    """f(q_i) sum_j f(k_j) v_j / f(q_i) sum_j f(k_j), where f(q_i) f(k_j) has the softmax's weight for its expectation: FAVOR+.
+    """f(q_i) sum_j f(k_j) v_j / f(q_i) sum_j f(k_j), where the expectation of f(q_i) f(k_j) is the softmax's weight: FAVOR+.
 
     f(x) = exp(w x - |x|^2 / 2) / sqrt(M) for M orthogonal Gaussian w (lemma 1 and section 2.4), x a whole patch divided by the
-    square root of the temperature: E[f(x) f(y)] = exp(x y / temperature). Of |x| larger than 2 or so the variance, which
-    grows with exp(|x + y|^2), leaves little of it. "l2" takes `pixel_vectors` for patches. Time grows with
-    (H * W + Hk * Wk) * M * (D + Cv), D = C * patch_size^2 (l2: of a channel more); patches are cut out a chunk at a time, and
-    again for the gradient. Differentiable in query, key and value.
+    square root of the temperature: E[f(x) f(y)] = exp(x y / temperature). For |x| above about 2, the variance, which grows with
+    exp(|x + y|^2), dominates. "l2" takes `pixel_vectors` for patches. Time grows with (H * W + Hk * Wk) * M * (D + Cv), D = C *
+    patch_size^2 (l2: of a channel more); patches are extracted in chunks, and again for the gradient. Differentiable in query,
+    key and value.
 
     Args:
         query: [B, C, H, W]; key: [B, C, Hk, Wk], value: [B, Cv, Hk, Wk]; float32 or float64, one dtype for all.
@@ -73,7 +73,7 @@ def performer_attention(
         return patches @ directions.T - patches.square().sum(1, keepdim=True) / 2
 
     def gathered(total: Tensor, largest: Tensor, keys: Tensor, values: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
-        """The sums so far, over exp(largest), with those of more keys."""
+        """Adds more keys to the sums, which are relative to exp(largest)."""
         power = exponents(keys, place)
         larger = torch.maximum(largest, power.max())
         ones = torch.ones_like(place, dtype=values.dtype)[:, None]
@@ -101,14 +101,15 @@ def performer_attention(
 
 
 def _balanced(query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
-    """The same products of vectors whose channels are as large in query as in key: the variance grows with their lengths."""
+    """Rescales channels so that query and key have equal magnitude, with the same products: the variance grows with their
+    norms."""
     query_power, key_power = (x.square().mean((1, 2), keepdim=True) + torch.finfo(x.dtype).tiny for x in (query, key))
     ratio = (key_power / query_power) ** 0.25
     return query * ratio, key / ratio
 
 
 def default_features(numbers: int) -> int:
-    """M = d log d for vectors of d numbers."""
+    """M = d log d for vectors of length d."""
     return max(round(numbers * math.log(numbers)), 1)
 
 

@@ -10,7 +10,7 @@ from psal_cli.ops import validation
 
 
 class Field(NamedTuple):
-    """What a search found. nnf: int32 [B, k, 2, H, W], absolute (row, column), best first; similarity: [B, k, H, W]."""
+    """The result of a search. nnf: int32 [B, k, 2, H, W], absolute (row, column), best first; similarity: [B, k, H, W]."""
 
     nnf: Tensor
     similarity: Tensor
@@ -35,22 +35,23 @@ def ps_attention(
     seed: int = 0,
     return_field: bool = False,
 ) -> Tensor | tuple[Tensor, Field]:
-    """Attention over the k nearest patches: softmax(similarity / temperature) weighted values (equations 4, 5, 9 and 10).
+    """Attention over the k nearest patches: the mean of their values, weighted by softmax(similarity / temperature) (equations 4,
+    5, 9 and 10).
 
-    Differentiable in value, and for k >= 2 or with aggregation in query and key (equations 6, 7 and 8): the gradient is
-    that of the softmax over the matches found. With k = 1 and no aggregation the weights are constant 1, so query and
-    key receive no gradient but zero.
+    Differentiable in value, and for k >= 2 or with aggregation in query and key (equations 6, 7 and 8): the gradient is that of
+    the softmax over the matches found. With k = 1 and no aggregation the weights are constantly 1, so the gradients of query and
+    key are zero.
 
     Args:
         query: [B, C, H, W]; key: [B, C, Hk, Wk], same dtype (under autocast the two are promoted to one).
         value: [B, Cv, s * Hk, s * Wk], s = value_scale.
         patch_size: odd, 1 to 31; at most Hk and Wk.
-        k: 1 to 64 neighbours a query (PSAL-k).
-        iterations: of propagation and random search, 0 to 1000.
-        aggregation: also use what the matches of the queries of the same patch paste here (section 3.4.3).
+        k: neighbours per query (PSAL-k), 1 to 64.
+        iterations: rounds of propagation and random search, 0 to 1000.
+        aggregation: also use the matches of all queries whose patches contain the pixel (section 3.4.3).
         similarity: "l2", "dot", "cosine" or "key_cosine", see `ops.search`.
-        temperature: > 0, divides the similarity before the softmax.
-        value_scale: 1 to 4, values so many times larger than keys; the result is as much larger than the query.
+        temperature: divisor of the similarity before the softmax, > 0.
+        value_scale: 1 to 4, size of the value relative to the key, and of the result relative to the query.
         query_mask: bool [B, H, W], True = attend; the result is zero elsewhere (with aggregation: where no query of
             the patch is True).
         key_mask: bool [B, Hk, Wk], True = may be matched.
@@ -85,8 +86,8 @@ def ps_attention(
 class PSAttention(nn.Module):
     """`ps_attention` with its arguments stored; no parameters, no buffers.
 
-    Args: those of `ps_attention` by keyword (patch_size, k, iterations, aggregation, similarity, temperature,
-    value_scale, schedule, seed). Raises what `ps_attention` raises, when called.
+    Args: the keyword arguments of `ps_attention` (patch_size, k, iterations, aggregation, similarity, temperature, value_scale,
+        schedule, seed). Calls raise as `ps_attention` does.
 
     Example:
         >>> layer = PSAttention(patch_size=7, k=3, aggregation=True)

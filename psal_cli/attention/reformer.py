@@ -1,4 +1,4 @@
-"""Reformer over patches: attention among those that locality-sensitive hashing brings together (Kitaev et al., ICLR 2020)."""
+"""Reformer over patches: attention within buckets of locality-sensitive hashing (Kitaev et al., ICLR 2020)."""
 
 import math
 
@@ -34,22 +34,21 @@ def reformer_attention(
     key_mask: Tensor | None = None,
     seed: int = 0,
 ) -> Tensor:
-    """Softmax(similarity / temperature) weighted mean of the values of the keys that are sorted beside each query by hashes.
+    """Mean of the values of the keys next to each query in the order of hashes, weighted by softmax(similarity / temperature).
 
-    A hash is the nearest of random directions, argmax([x R, -x R]) (section 2, angular LSH), of the patch less the mean colour
-    of the key for "l2": a pair of hashes that together have two codes for each `chunk_size` keys. Queries and keys are
-    sorted by it; a chunk of `chunk_size` queries attends to the 2 * chunk_size keys that lie in the order where it lies, and
-    the rounds are weighed by their sums of exponentials (equation 4). Kitaev et al. hash one set, queries that are keys; here
-    a query of a bucket is given the place among its keys that it has among its queries, and of a bucket that has no keys the
-    nearest ones in the order. One bucket, chunk_size >= 2 * Hk * Wk: full attention. Time grows with H * W * chunk_size *
-    rounds * D, D = C * patch_size^2; patches are cut out a few chunks at a time, and again for the gradient. Differentiable in
-    query, key and value.
+    A hash is the nearest of random directions, argmax([x R, -x R]) (section 2, angular LSH), of the patch (for "l2" minus the
+    mean colour of the key). Two hashes form a code, with two codes per `chunk_size` keys. Queries and keys are sorted by code; a
+    chunk of `chunk_size` queries attends to the 2 * chunk_size keys at the same position in the order, and the rounds are
+    weighted by their sums of exponentials (equation 4). Kitaev et al. hash one set, with queries equal to keys. Here queries are
+    aligned with the keys of their bucket by rank, or with the nearest keys in the order if the bucket has none. One bucket,
+    chunk_size >= 2 * Hk * Wk: full attention. Time grows with H * W * chunk_size * rounds * D, D = C * patch_size^2; patches are
+    extracted in chunks, and again for the gradient. Differentiable in query, key and value.
 
     Args:
         query: [B, C, H, W]; key: [B, C, Hk, Wk], value: [B, Cv, Hk, Wk]; float32 or float64, one dtype for all.
         patch_size: odd, 1 to 31, at most Hk and Wk.
-        chunk_size: >= 1, twice as many keys as share a hash on average.
-        rounds: >= 1 of hashing; with more, what one separates is missed less often.
+        chunk_size: >= 1, twice the average number of keys per code.
+        rounds: of hashing, >= 1; more rounds miss fewer neighbours that one separates.
         similarity: "l2" or "dot", see `ops.search`.
         temperature: > 0.
         query_mask, key_mask: see `full_attention`.
@@ -73,7 +72,7 @@ def reformer_attention(
         if not len(query_index):
             images.append(torch.zeros_like(value[image, :, :1, :1]).expand(-1, *query.shape[2:]))
             continue
-        generator = torch.Generator().manual_seed(seed)  # the same for each: no image depends on those beside it
+        generator = torch.Generator().manual_seed(seed)  # the same seed for each image: none depends on the others of a batch
         maps = padded(queries[image], patch_size), padded(keys[image], patch_size)
         hashed = [x[..., : query.shape[1]].detach().contiguous() for x in maps]  # l2: without the squares
         attended = []
@@ -93,7 +92,7 @@ def reformer_attention(
 
 
 def _directions(buckets: int, numbers: int, generator: torch.Generator) -> Tensor:
-    """[numbers, 2, half]: for two hashes of 2 * half codes each; half = 0 for one bucket."""
+    """[numbers, 2, half]: directions of two hashes with 2 * half values each; half = 0 for one bucket."""
     half = 0 if buckets == 1 else math.ceil(buckets**0.5 / 2)
     return torch.randn(numbers, 2, half, generator=generator)
 
@@ -123,12 +122,12 @@ def _attended(
     chunk_size: int,
     temperature: float,
 ) -> tuple[Tensor, Tensor]:
-    """[m, Cv] and [m], the mean of one round and the logarithm of its sum of exponentials, in the order of `query_index`."""
+    """[m, Cv] and [m]: the mean of one round and the logarithm of its sum of exponentials, in the order of `query_index`."""
     order, centre = _aligned(query_codes, key_codes)
     sorted_keys = key_index[key_codes.sort(stable=True).indices]
     sorted_queries = query_index[order]
     chunk, width = min(chunk_size, len(query_index)), min(2 * chunk_size, len(key_index))
-    sorted_queries = F.pad(sorted_queries, (0, -len(query_index) % chunk)).view(-1, chunk)  # what fills up is left out below
+    sorted_queries = F.pad(sorted_queries, (0, -len(query_index) % chunk)).view(-1, chunk)  # padding, which is ignored below
     middle = centre[chunk // 2 :: chunk]
     middle = torch.cat([middle, centre[-1:]])[: len(sorted_queries)]  # the last chunk may have no middle
     first = (middle - width // 2).clamp(0, len(key_index) - width)
@@ -148,8 +147,7 @@ def _attended(
 
 
 def _aligned(query_codes: Tensor, key_codes: Tensor) -> tuple[Tensor, Tensor]:
-    """[m] twice: queries sorted by their codes, and for each place in that order one in that of the keys: as far in the
-    bucket's keys as it is in the bucket's queries."""
+    """[m] twice: queries sorted by code, and for each the position in the order of keys with the same rank within the bucket."""
     codes, order = query_codes.sort(stable=True)
     keys = key_codes.sort().values
     first, last, start, end = (torch.searchsorted(x, codes, right=side) for x in (codes, keys) for side in (False, True))
@@ -159,7 +157,7 @@ def _aligned(query_codes: Tensor, key_codes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _patches(x: Tensor, place: Tensor, patch_size: int) -> Tensor:
-    """At places [chunks, n] of a `padded` map: [chunks, n, patch_size^2 * D]."""
+    """Patches at positions [chunks, n] of a `padded` map: [chunks, n, patch_size^2 * D]."""
     return patches_at(x, place.flatten(), patch_size).unflatten(0, place.shape)
 
 

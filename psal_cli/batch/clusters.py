@@ -49,7 +49,7 @@ def check_address(text: str) -> str | None:
         return None
     if ADDRESS.fullmatch(text) and not text.startswith("local:"):
         return None
-    return f"{text!r} is no cluster: the address of a Dask scheduler, e.g. tcp://host:8786, or local:N for N processes here"
+    return f"{text!r} is not a cluster: the address of a Dask scheduler, e.g. tcp://host:8786, or local:N for N processes here"
 
 
 def local_workers(address: str) -> int | None:

@@ -153,7 +153,7 @@ def _lines(name: str) -> list[str]:
     data = data.removeprefix(codecs.BOM_UTF8)
     lines = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
     if any(len(line) > LONGEST for line in lines):
-        raise InputError(f"{name} is no list of file names, one a line: give pictures as arguments")
+        raise InputError(f"{name} is not a list of file names, one a line: give pictures as arguments")
     return [os.fsdecode(line) for line in lines if line.strip()]
 
 

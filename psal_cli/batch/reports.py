@@ -27,7 +27,7 @@ DONE = ("done", "copied")  # statuses of pictures whose result this batch has ma
 
 
 class Writer:
-    """Writes a report; a crash at any moment leaves whole lines. Raises WriteError, InputError where the file is no report."""
+    """Writes a report; a crash at any moment leaves whole lines. Raises WriteError, InputError where the file is not a report."""
 
     def __init__(self, path: Path, shard: Shard, pictures: int):
         """pictures: how many fall to the shard."""
@@ -68,7 +68,7 @@ class Writer:
 
 
 def check(path: Path) -> None:
-    """Raises InputError where there is a file that is no report."""
+    """Raises InputError where there is a file that is not a report."""
     try:
         with path.open("rb") as file:
             first = file.readline(LONGEST)
@@ -76,7 +76,7 @@ def check(path: Path) -> None:
         return
     whole = first.endswith(b"\n")
     if not (_is_header(_parsed(first)) if whole else BEGIN.startswith(first[: len(BEGIN)])):
-        raise InputError(f"{path} exists and is no report of psal: give another name")
+        raise InputError(f"{path} exists and is not a report of psal: give another name")
 
 
 @dataclass
@@ -102,7 +102,7 @@ class Batch:
                 self.announced[shard] = int(str(record["pictures"]))
             elif record is None or not isinstance(record.get("input"), str) or not isinstance(record.get("status"), str):
                 if number == 1:
-                    raise InputError(f"{path} is no report of psal")
+                    raise InputError(f"{path} is not a report of psal")
                 log.warning("%s: line %d is damaged: left out", path, number)
             else:
                 key = (str(record["input"]), str(record.get("output")))

@@ -35,7 +35,7 @@ def pairs(
     are there.
 
     Raises:
-        InvalidValueError: no pair there. InputError: a file that is no picture.
+        InvalidValueError: no pair there. InputError: a file that is not a picture.
     """
     folder = folder or BUNDLED
     if not folder.is_dir():
@@ -72,7 +72,7 @@ def _pictures(folder: Path) -> dict[str, Path]:
 
 
 def frame(path: Path, size: tuple[int, int] | None) -> np.ndarray:
-    """uint8 [H, W, 3], as sRGB. Raises InputError for what is no picture."""
+    """uint8 [H, W, 3], as sRGB. Raises InputError for what is not a picture."""
     picture = read_picture(path)
     pixels = plain(picture.pixels, picture.metadata.icc)
     pixels = pixels.repeat(3, 2) if pixels.shape[2] == 1 else pixels

@@ -1,4 +1,4 @@
-"""The `psal` command: finds a verb's module when the verb is used, and turns whatever stops it into one line."""
+"""The `psal` command: imports a verb's module on use, and turns any error into one line."""
 
 import importlib
 import os
@@ -19,16 +19,16 @@ COMMANDS = (
     *("inpaint", "outpaint", "colorize", "upscale", "generate", "reconstruct", "paint"),
     *("batch", "models", "bench", "doctor", "help", "completion"),
 )
-# Threads that have nothing to do sleep instead of spinning: several psal beside each other are many times faster for it.
+# Idle threads sleep instead of spinning, which makes several psal processes side by side many times faster.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-VERBOSITY = "psal_cli.verbosity"  # where -v leaves its count, in the context that all commands share
+VERBOSITY = "psal_cli.verbosity"  # key of the -v count in the context that all commands share
 
 
 class Verbs(Group):
     """A group whose commands are the modules of this package; each holds a command of its own name."""
 
     def __call__(self, *args: object, **kwargs: object) -> None:
-        """The process's own entry. After a signal it ends at once: a second one would meet libraries that are taken down."""
+        """Entry of the process. After a signal it exits at once: a second signal would hit libraries that are shutting down."""
         try:
             super().__call__(*args, **kwargs)
         except SystemExit as end:
@@ -64,7 +64,7 @@ class Verbs(Group):
     def main(  # type: ignore[override]  # click has overloads by `standalone_mode`, the last of which returns Any
         self, args: Sequence[str] | None = None, prog_name: str | None = None, *, standalone_mode: bool = True, **kwargs: object
     ) -> object:
-        """Like click's, but prints one line for an error and exits with 130 when interrupted."""
+        """As click's main, but prints one line for an error and exits with 130 when interrupted."""
         if not standalone_mode:
             return super().main(args, prog_name, standalone_mode=False, **kwargs)  # type: ignore[call-overload]
         try:
@@ -77,7 +77,7 @@ class Verbs(Group):
         except click.Abort:
             click.echo("psal: interrupted", err=True)
             code = INTERRUPTED
-        except OSError as error:  # of what --help, doctor and the like print
+        except OSError as error:  # of what --help, doctor and others print
             give_up_stdout()
             with suppress(OSError):
                 click.echo(f"psal: {unwritten(STDIO, error)}", err=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """What all verbs that edit pictures have in common; see psal_cli.commands.options for what each means."""
+    """The options that all verbs for pictures share; psal_cli.commands.options explains them."""
 
     images: tuple[str, ...]
     recursive: bool
@@ -140,7 +140,7 @@ Made = TypeVar("Made", bound=Arguments)
 
 
 def into(make: Callable[..., Made]) -> Callable[[Callable[[Made], None]], Callable[..., None]]:
-    """Decorates the function of a command that takes one argument: click's values as `make` puts them together."""
+    """Decorator for a command's function that passes click's values as one argument, built by `make`."""
 
     def decorate(command: Callable[[Made], None]) -> Callable[..., None]:
         @wraps(command)

@@ -1,4 +1,4 @@
-"""The bar on a terminal: what is worked on, its share, the time since the start and the time that is left."""
+"""The progress bar on a terminal: current picture and step, share, elapsed and remaining time."""
 
 import time
 
@@ -10,11 +10,11 @@ LEAST = 0.02  # share of the work after which the remaining time is estimated
 
 
 class RemainingColumn(ProgressColumn):
-    """The time that is left, extrapolated from the share that is done. It counts down during long steps that report nothing."""
+    """The remaining time, extrapolated from the share that is done. It counts down during long steps that report nothing."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.share, self.ends = 0.0, 0.0  # what was last told; when the work would then end
+        self.share, self.ends = 0.0, 0.0  # the last share; the estimated end
 
     def render(self, task: Task) -> Text:
         share, elapsed = (task.completed / task.total if task.total else 0.0), task.elapsed or 0.0
@@ -30,7 +30,7 @@ class RemainingColumn(ProgressColumn):
 
 
 def make_bar() -> Progress:
-    """On stderr; it vanishes when it ends. rich obeys NO_COLOR."""
+    """A bar on stderr that disappears when it ends. rich obeys NO_COLOR."""
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), RemainingColumn()
     return Progress(
         *columns,

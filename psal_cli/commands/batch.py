@@ -1,4 +1,4 @@
-"""`psal batch`: what goes around a batch on many machines, a script for SLURM before it and the merged reports after it."""
+"""`psal batch`: tools for a batch on many machines, a SLURM script before it and merged reports after it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ exec psal {command}
 
 
 class Line(Text):
-    """A text that is written into a script."""
+    """A text for one line of a script."""
 
     name = "text"
 
@@ -92,7 +92,7 @@ def slurm(
     report = str(values.get("report") or REPORT)
     if MARK not in report and shards > 1:
         raise click.UsageError(f"--report {report}: put {MARK} into its name, as each task writes one")
-    words = [command[0]]  # ours come first: what the user gives may end with names behind a --
+    words = [command[0]]  # ours come first: the user's arguments may end with names after --
     words += [] if values.get("shard") else ["--shard", schedulers.AUTO]
     words += [] if values.get("skip_existing") or values.get("force") else ["--skip-existing"]
     words += [] if values.get("report") else ["--report", shlex.quote(report)]
@@ -110,10 +110,10 @@ def slurm(
 
 
 def _checked(ctx: click.Context, command: Sequence[str]) -> dict[str, object]:
-    """The values of the options of a command of psal. Raises UsageError for what it does not take."""
+    """Parses a psal command and returns the values of its options. Raises UsageError if it is not valid."""
     name, *words = command
     if name not in VERBS:
-        raise click.UsageError(f"{name!r} is no verb that takes batches: {', '.join(VERBS)}")
+        raise click.UsageError(f"{name!r} is not a verb that takes batches: {', '.join(VERBS)}")
     root = ctx.find_root()
     assert isinstance(root.command, click.Group)
     verb = root.command.get_command(root, name)
@@ -134,7 +134,7 @@ def merge(ctx: click.Context, reports: tuple[str, ...], as_json: bool) -> None:
     """Print one table and one list of what failed, from the files of --report; a folder stands for its *.jsonl files.
 
     A picture that was reported several times counts once, as it was reported last. Exit codes: 0 all results are there; 1 some
-    pictures failed or were not reached, or a shard has no whole report; 2 a file is no report; 3 no picture was reported; 4
+    pictures failed or were not reached, or a shard has no whole report; 2 a file is not a report; 3 no picture was reported; 4
     pictures failed for want of memory only.
     """
     with Console(quiet=False, verbose=0, as_json=as_json) as console:
@@ -160,7 +160,7 @@ def merge(ctx: click.Context, reports: tuple[str, ...], as_json: bool) -> None:
 
 
 def _files(texts: Iterable[str]) -> list[Path]:
-    """The reports that are named, each once, those of a folder sorted. Raises InputError for a folder without any."""
+    """The named reports, each once, those of a folder sorted. Raises InputError for a folder without reports."""
     paths: dict[Path, None] = {}
     for text in texts:
         path = as_path(text)
@@ -177,7 +177,7 @@ def _column(record: Record) -> str:
 
 
 def _table(merged: Batch) -> list[str]:
-    """A line for each shard and one for all of them, below a heading."""
+    """A line for each shard and one for the total, below a heading."""
     rows: list[tuple[str, ...]] = [("shard", *COLUMNS, "seconds")]
     gaps = merged.gaps()
     shards = sorted(merged.reported.keys() | merged.announced.keys() | gaps.keys(), key=lambda shard: (shard.count, shard.number))
@@ -199,7 +199,7 @@ def _row(name: str, records: Iterable[Record], unreported: int) -> tuple[str, ..
 
 
 def _undone(records: Iterable[Record]) -> list[str]:
-    """What failed, with the message that says why, and what was not reached."""
+    """The pictures that failed, with their messages, and those that were not reached."""
     undone = [record for record in records if _column(record) in ("failed", "not done")]
     return [f"{record['status']}: {record.get('error') or record['input']}" for record in undone]
 

@@ -28,7 +28,7 @@ else:
 
 
 class BenchOptions(TypedDict):
-    """What all commands of `psal bench` take."""
+    """The options that all commands of `psal bench` share."""
 
     seed: int
     device: str
@@ -42,7 +42,7 @@ class BenchOptions(TypedDict):
 
 
 class Measurement(Protocol):
-    """Measures; say: is told what is done. Returns what is printed, see psal_cli.benchmarks."""
+    """A benchmark. say: called with the current step. Returns the table to print, see psal_cli.benchmarks."""
 
     def __call__(self, say: Callable[[str], None], *, seed: int, device: str, threads: int | None) -> dict: ...
 
@@ -55,7 +55,7 @@ class Sizes(SizesType):
             return value
         text = str(value)
         if not re.fullmatch(r"\d{1,5}(,\d{1,5})*", text):
-            self.fail(f"{value!r} is no list of sides in pixels: e.g. 64,128,256", param, ctx)
+            self.fail(f"{value!r} is not a list of sides in pixels: e.g. 64,128,256", param, ctx)
         sizes = tuple(sorted({int(side) for side in text.split(",")}))
         if sizes[0] < 16 or sizes[-1] > 8192:
             self.fail(f"{value}: sides from 16 to 8192 are measured", param, ctx)
@@ -70,7 +70,7 @@ class Names(NamesType):
             return value
         names = tuple(str(value).split(","))
         if unknown := [name for name in names if name not in LAYERS]:
-            self.fail(f"{unknown[0]!r} is no layer: {', '.join(LAYERS)}", param, ctx)
+            self.fail(f"{unknown[0]!r} is not a layer: {', '.join(LAYERS)}", param, ctx)
         return names
 
 
@@ -205,7 +205,7 @@ def _run(
     measure: Measurement, *, seed: int, device: str, threads: int | None, as_json: bool, as_csv: bool, plot: str | None,
     force: bool, quiet: bool, verbose: int,
 ) -> None:  # fmt: skip
-    """Measures and prints; a plot that could not be written is refused before."""
+    """Measures and prints. A plot that cannot be written is refused first."""
     if as_json and as_csv:
         raise click.UsageError("--json and --csv would both go to stdout: give one of the two")
     path = None if plot is None else as_path(plot)

@@ -36,7 +36,7 @@ choice_options = group(
 
 
 def check_choices(arguments: InpaintArguments) -> None:
-    """Raises click.UsageError where the seeds would end, InputError where a sheet could not read the results."""
+    """Raises click.UsageError if there are not enough seeds, InputError if a sheet could not read the results."""
     if arguments.seed + arguments.results > 2**32:
         many = f"{arguments.results} fills need as many seeds, which end at 2^32 - 1"
         raise click.UsageError(f"--seed {arguments.seed}: {many}")
@@ -51,9 +51,9 @@ def write_sheet(
     hole: Callable[[Item], npt.NDArray[np.bool_]],
     seed: Callable[[Item], int],
 ) -> None:
-    """Writes --sheet: a row for each picture, first as it was, then its fills. Raises PsalError.
+    """Writes --sheet: a row for each picture, the original first, then its fills. Raises PsalError.
 
-    before: reads the picture of an item, as large as its result; hole: what was filled of it, bool [H, W]; seed: of its fill.
+    before: reads the picture of an item at the size of its result; hole: its filled pixels, bool [H, W]; seed: of its fill.
     """
     from psal_cli.image import read_picture, write_picture
     from psal_cli.viz.cutouts import around

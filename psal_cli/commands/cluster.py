@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
     from psal_cli.commands.cluster_worker import Answer, Job, Sight
 
-SAMPLE = 3  # pictures whose files the workers are asked for before the run
-OWN_FILES = ("weights", "painter")  # options that name one file for all pictures, which is read when the verb starts
+SAMPLE = 3  # pictures whose files are checked on the workers before the run
+OWN_FILES = ("weights", "painter")  # options for one file for all pictures, read when the verb starts
 
 
 class RemoteError(PsalError):
-    """What stopped a picture on a worker, in the command's words already."""
+    """An error of a picture on a worker, already in the command's words."""
 
     def __init__(self, answer: Answer, line: str):
         super().__init__(line)
@@ -45,7 +45,7 @@ class RemoteError(PsalError):
 
 @contextmanager
 def opened(verb: AnyVerb, items: list[Item], stop: Stop) -> Iterator[Iterator[Outcome[str]]]:
-    """Connects to the cluster, checks that its workers can do the batch, and yields what becomes of each picture.
+    """Connects to the cluster, checks that its workers can do the batch, and yields the outcome of each picture.
 
     Raises InputError: no cluster there, other versions, files that workers do not see.
     """
@@ -62,7 +62,7 @@ def opened(verb: AnyVerb, items: list[Item], stop: Stop) -> Iterator[Iterator[Ou
         console.detail(f"cluster {address}: {len(offer.addresses)} workers, {offer.slots} pictures at once")
         job = _job(verb, offer.memory is not None)
         if offer.memory is not None:
-            verb.checks_memory, verb.device = False, "cpu"  # plans are made here, to be kept there
+            verb.checks_memory, verb.device = False, "cpu"  # plans are made here and followed there
             verb.start()
         room = Room(job)
         client.register_plugin(room, name=job.name)
@@ -86,7 +86,7 @@ def _job(verb: AnyVerb, together: bool) -> Job:
     files: dict[str, str | tuple[str, ...]] = {
         name: os.path.abspath(text)
         for name in OWN_FILES
-        if (text := getattr(arguments, name, None)) and os.path.exists(text)  # weights may be a name in the model folder
+        if (text := getattr(arguments, name, None)) and os.path.exists(text)  # weights may name a file in the model folder
     }
     if references := getattr(arguments, "ref", ()):
         files["ref"] = tuple(str(_absolute(as_path(text))) for text in references)
@@ -117,7 +117,7 @@ class _Task:
         return self.client.submit(edit, self.job.name, sent, key, since, key=key, resources=resources or None, pure=False)
 
     def settle(self, item: Item, answer: Answer, begun: int) -> Outcome[str] | None:
-        if answer.exists and begun > 1:  # an earlier attempt wrote it and was lost before it could say so
+        if answer.exists and begun > 1:  # an earlier attempt wrote it and was lost before it could report
             return None
         for line in answer.lines:
             self.verb.console.line(_as_given(item, line))
@@ -139,27 +139,27 @@ def _absolute(path: Path) -> Path:
 
 
 def _sent(item: Item) -> Item:
-    """The item with absolute paths, for a process with another working directory."""
+    """The item with absolute paths, since the worker has another working directory."""
     sidecars = {option: tuple(map(_absolute, paths)) for option, paths in item.sidecars.items()}
     outputs = {option: _absolute(path) for option, path in item.outputs.items()}
     return replace(item, input=_absolute(item.input), sidecars=sidecars, outputs=outputs)
 
 
 def _as_given(item: Item, line: str) -> str:
-    """A worker's line with the paths as the user gave them."""
+    """A worker's message with the paths as the user typed them."""
     for path in (*item.outputs.values(), *item.sidecar_files, item.input):
         line = line.replace(str(_absolute(path)), str(path))
     return line
 
 
 def _check(client: Client, address: str, items: list[Item]) -> None:
-    """Raises InputError where a worker has another psal or Python, or does not see the files of the batch."""
+    """Raises InputError if a worker has another psal or Python, or does not see the files of the batch."""
     from psal_cli.commands.cluster_worker import look, new_mark
 
     files = {}
     for item in [item for item in items if not item.problem][:SAMPLE]:
         for path in (item.input, *item.sidecar_files):
-            with suppress(OSError):  # said when it is read
+            with suppress(OSError):  # reported when it is read
                 files[str(_absolute(path))] = -1 if isinstance(path, Url) else path.stat().st_size
     folder = _existing(_absolute(items[0].output).parent) if items else None
     mark = None
@@ -210,7 +210,7 @@ def _problem(where: str, sight: Sight | BaseException) -> str | None:
 
 
 def _existing(folder: Path) -> str | None:
-    """The folder, or the one above it that exists; None on the network, where there is nothing to share."""
+    """The folder or its nearest existing parent; None for URLs, which need no shared folder."""
     if isinstance(folder, Url):
         return None
     while not folder.exists() and folder != folder.parent:

@@ -1,4 +1,4 @@
-"""What a worker of a Dask cluster does: the steps of a verb, with networks that are loaded once for all pictures of a batch."""
+"""The work of a Dask worker: the steps of a verb, with networks that are loaded once per batch."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ from psal_cli.storage import as_path
 if TYPE_CHECKING:
     from distributed import Worker
 
-CLOCKS = 2.0  # seconds by which those of a storage and of this run may differ; S3 tells whole seconds
-OneVerb = Verb[Arguments, object, object]  # whatever it reads and makes
+CLOCKS = 2.0  # seconds by which the clocks of a storage and of this run may differ; S3 reports whole seconds
+OneVerb = Verb[Arguments, object, object]  # whatever it reads and returns
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A batch, as it is sent to each worker once.
+    """A batch, sent to each worker once.
 
     Attributes:
         name: of the run.
         make: the class of the verb.
-        arguments: with the files that they name as absolute paths.
-        sources: where the value of each option came from, as click tells.
-        digests: whether the results' SHA-256 is asked for.
-        threads: CPU threads of a picture, None for those of the worker.
+        arguments: of the command, with absolute paths.
+        sources: where the value of each option came from (click's ParameterSource).
+        digests: whether to compute the SHA-256 of results.
+        threads: CPU threads per picture, None for those of the worker.
         own: whether the worker was started for this batch.
-        together: whether a worker takes several pictures at once, as its memory allows.
+        together: whether a worker may process several pictures at once, as memory allows.
     """
 
     name: str
@@ -69,10 +69,10 @@ class Job:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What became of a picture on its worker: the fields of Outcome and of the verb's notes, as what can be sent.
+    """The outcome of a picture on its worker: the fields of Outcome and of the verb's notes, serializable.
 
-    code, line, trace: the exit code, the line and the traceback of its error; exists: the error is that a result is there;
-    lines: what was said of it meanwhile.
+    code, line, trace: exit code, message and traceback of its error; exists: the error is that the result exists; lines: messages
+        about it.
     """
 
     status: str = ""
@@ -89,7 +89,7 @@ class Answer:
 
 
 class _Collector(Console):
-    """Keeps what is said of a picture for the client; each thread has its own."""
+    """Collects the messages about a picture for the client; each thread has its own."""
 
     def __init__(self, arguments: Arguments):
         super().__init__(arguments.quiet, arguments.verbose, as_json=False)
@@ -110,7 +110,7 @@ class _Collector(Console):
 
 
 class Room(WorkerPlugin):
-    """One batch in one worker process: its verb, ready to work, until the batch ends."""
+    """One batch in one worker process: holds its verb, ready to work, until the batch ends."""
 
     def __init__(self, job: Job):
         self.job = job
@@ -121,7 +121,7 @@ class Room(WorkerPlugin):
         self.lock, self.turn = threading.Lock(), nullcontext() if self.job.together else threading.Lock()
         self.verb: OneVerb | None = None
         if self.job.own and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all processes; the client ends this one
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of the terminal; the client ends this one
 
     def teardown(self, worker: Worker) -> None:
         if self.verb is not None:
@@ -129,7 +129,7 @@ class Room(WorkerPlugin):
             self.verb = None
 
     def _ready(self) -> OneVerb:
-        """The verb with its networks, loaded by the first picture."""
+        """The verb with its networks, which the first picture loads."""
         with self.lock:
             if self.verb is None:
                 if self.job.version != __version__:
@@ -164,7 +164,7 @@ class Room(WorkerPlugin):
 
     def _edited(self, verb: OneVerb, item: Item, key: str, since: float | None) -> Answer:
         arguments = verb.arguments
-        if since is not None and _are_newer(item, since):  # what an earlier attempt wrote is made anew, the same
+        if since is not None and _are_newer(item, since):  # the result of an earlier attempt is made again, identically
             verb = _copied(verb, replace(arguments, force=True))
 
         def check(share: float = 0.0, text: str = "") -> None:
@@ -181,7 +181,7 @@ class Room(WorkerPlugin):
             if not arguments.skip_existing:
                 for path in item.outputs.values():
                     if path.parent.exists():
-                        check_output(path, verb.arguments.force)  # before the work: it may be there since an earlier attempt
+                        check_output(path, verb.arguments.force)  # before the work: an earlier attempt may have written it
             done.result = steps.write(item, steps.work(item, steps.read(item)))
         except Exception as error:
             done.error = error
@@ -201,13 +201,13 @@ class Room(WorkerPlugin):
         return replace(answer, seconds=done.seconds, peak=done.peak, facts=facts, remark=remark)
 
     def _is_cancelled(self, key: str) -> bool:
-        """Whether the client has given the task up, or is lost."""
+        """Whether the client has cancelled the task or is lost."""
         task = self.worker.state.tasks.get(key)
         return task is None or task.state == "cancelled"
 
 
 def _are_newer(item: Item, since: float) -> bool:
-    """Whether all results that are there were written since an attempt began: an older one is of somebody else."""
+    """Whether all existing results were written after the first attempt began: older ones are not ours."""
     times = []
     for path in item.outputs.values():
         with suppress(OSError):
@@ -216,7 +216,7 @@ def _are_newer(item: Item, since: float) -> bool:
 
 
 def _copied(verb: OneVerb, arguments: Arguments) -> OneVerb:
-    """The verb with other arguments and the same networks."""
+    """A copy of the verb with other arguments and the same networks."""
     other = copy.copy(verb)
     other.arguments = arguments
     return other
@@ -229,7 +229,7 @@ def _failed(error: BaseException, cure: str) -> Answer:
 
 
 def edit(name: str, item: Item, key: str, since: float | None) -> Answer:
-    """The task: one picture of the run `name`."""
+    """The task of Dask: one picture of the run `name`."""
     room = get_worker().plugins[name]
     assert isinstance(room, Room)
     return room.edit(item, key, since)
@@ -237,8 +237,8 @@ def edit(name: str, item: Item, key: str, since: float | None) -> Answer:
 
 @dataclass(frozen=True)
 class Sight:
-    """What a worker has and sees. version: of psal; missing: files of which it sees none, or one of another size; unwritable: the
-    folder for results, where it cannot write there; python, host: where it runs."""
+    """What a worker has and sees. version: of psal; missing: files that it does not see, or sees with another size; unwritable:
+    the output folder, if it cannot write there; python, host: where it runs."""
 
     version: str
     python: str
@@ -248,8 +248,8 @@ class Sight:
 
 
 def look(files: Mapping[str, int], folder: str | None, mark: str | None) -> Sight:
-    """What this worker sees. files: path -> bytes, -1 for an object on the network; folder: where results go; mark: a file that
-    the client has just put there."""
+    """Checks what this worker sees. files: path -> size in bytes, -1 for a URL; folder: where results go; mark: a file that the
+    client has just put there."""
     missing = tuple(path for path, size in files.items() if not _has_size(path, size))
     lacks = folder is not None and not (os.access(folder, os.W_OK | os.X_OK) and (mark is None or Path(folder, mark).exists()))
     return Sight(__version__, platform.python_version(), socket.gethostname(), missing, folder if lacks else None)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from psal_cli.verbs.colorize.memory_model import Plan
 
 EXAMPLE = "psal colorize examples/interior_grey.jpg --ref examples/interior_reference.jpg -o interior.jpg"
-MANY = 0.25  # of a picture: guesses that are worth a word
+MANY = 0.25  # of a picture: a share of guesses worth a notice
 PSAL, PAPER = "Only with --engine psal.", "Only with --engine paper."
 
 
@@ -146,14 +146,14 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
             raise click.UsageError("--previous and --cluster are mutually exclusive: each frame waits for the one before")
         self.locks = {path: Lock() for path in map(as_path, arguments.ref)}  # a reference for all pictures is read once
         self.references_read: dict[Path, Picture] = {}
-        self.before: Pixels | None = None  # the frame before in colour, for --previous
+        self.before: Pixels | None = None  # the previous frame in colour, for --previous
         self.refuse_mixtures(dict.fromkeys(("attention", "iterations", "weights"), ("paper",)))
         self.refuse_mixtures(dict.fromkeys(("confidence", "save_offsets", "arrows", "features"), ("psal",)))
 
     def start(self) -> None:
         from psal_cli.verbs.colorize.memory_model import baseline
 
-        baseline()  # before any picture is in memory
+        baseline()  # before any picture is loaded
 
     def read(self, item: Item) -> Loaded:
         from psal_cli.image import check_holds, read_picture
@@ -166,7 +166,7 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
         return Loaded(picture, [self._reference(path) for path in self._references(item)], hints, plan)
 
     def _references(self, item: Item) -> tuple[Path, ...]:
-        """The files that lend colours to a picture. Raises InputError where it is one of them itself."""
+        """The references of a picture. Raises InputError if the picture is one of them."""
         paths = item.sidecars.get("ref", ())
         for path in paths:
             if storage.are_same(path, item.input):
@@ -200,7 +200,7 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
 
         if path not in self.locks:
             return image.read_picture(path, self.arguments.max_pixels)
-        with self.locks[path]:  # pictures may be read beside each other
+        with self.locks[path]:  # pictures may be read in parallel
             if path not in self.references_read:
                 self.references_read[path] = image.read_picture(path, self.arguments.max_pixels)
             return self.references_read[path]
@@ -231,7 +231,7 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
             features=arguments.features if arguments.engine == "psal" else "local",
             attention=arguments.attention,
             iterations=arguments.iterations,
-            weights=arguments.weights if arguments.engine == "paper" else None,  # a default may be there for that engine
+            weights=arguments.weights if arguments.engine == "paper" else None,  # a configuration file may set it for the other engine
             longest_side=longest,
             seed=arguments.seed,
             device=self.device,
@@ -261,7 +261,7 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
             raise InputError(f"{item.input}: {error}") from error
 
     def _frame_before(self, grey: Picture) -> Pixels | None:
-        """The frame before, if there is one of the same size."""
+        """The previous frame, if there is one of the same size."""
         return self.before if self.before is not None and self.before.shape[:2] == grey.pixels.shape[:2] else None
 
     def _tell_guesses(self, item: Item, share: float) -> None:

@@ -1,4 +1,4 @@
-"""What all commands share: grouped help in a short and a full form, suggestions for mistyped names, the user's defaults."""
+"""Base classes of all commands: grouped help in a short and a full form, suggestions for mistyped names, the user's defaults."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def _show_brief(ctx: click.Context, option: click.Parameter, requested: bool) ->
 
 
 def brief_help(ctx: click.Context) -> str:
-    """What -h prints."""
+    """Prints the short help, for -h."""
     formatter = ctx.make_formatter()
     pages.write_brief(ctx.command, ctx, formatter)
     return formatter.getvalue().rstrip("\n")
 
 
 class Command(click.Command):
-    """A command whose options take their defaults from the environment and from configuration files too."""
+    """A command whose options also take defaults from the environment and configuration files."""
 
     @cached_property
     def own_options(self) -> tuple[click.Option, ...]:
-        """The options that every command has. None reads the environment variable that click would derive for it."""
+        """The options of every command. They do not read the environment variables that click would derive."""
         config = click.Option(
             ["--config"],
             is_eager=True,

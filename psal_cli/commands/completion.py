@@ -1,4 +1,4 @@
-"""`psal completion`: what a shell needs to complete psal's verbs and options."""
+"""`psal completion`: scripts with which a shell completes psal's verbs and options."""
 
 import click
 from click.shell_completion import get_completion_class
@@ -25,5 +25,5 @@ def completion(ctx: click.Context, shell: str) -> None:
     """Print the completion script of SHELL."""
     group = ctx.find_root().command
     make = get_completion_class(shell)
-    assert make is not None  # click has one for each of the choices
+    assert make is not None  # click has one for each choice
     click.echo(make(group, {}, "psal", "_PSAL_COMPLETE").source())

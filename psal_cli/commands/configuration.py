@@ -1,7 +1,7 @@
-"""Defaults of options from TOML files: the one that --config names, and the user's own.
+"""Defaults of options from TOML files: the file of --config and the user's own.
 
 A file has a table for each command, such as [inpaint] or [bench.memory], and one for all of them, [common]; keys are the
-names of options. The command line beats the environment, that the file of --config, that the user's own file.
+names of options. Precedence: command line, environment, the file of --config, the user's own file.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from psal_cli.commands.arguments import Arguments
 from psal_cli.commands.spelling import did_you_mean
 from psal_cli.errors import InputError
 
-VARIABLE = "PSAL_CONFIG"  # what may name a file in place of --config
+VARIABLE = "PSAL_CONFIG"  # environment variable in place of --config
 NONE = "none"
 COMMON = "common"
-OF_ONE_RUN = ("from_file",)  # options that make no sense as a default
+OF_ONE_RUN = ("from_file",)  # options that cannot have a default
 MODEL = "inpaint"  # a verb that has all common options
-GIVEN, READ = "psal_cli.configuration.given", "psal_cli.configuration.read"  # in the context that all commands share
+GIVEN, READ = "psal_cli.configuration.given", "psal_cli.configuration.read"  # keys of the context that all commands share
 CURE = f"correct the file, or leave it aside with --config {NONE}"
 
 Value = bool | str | tuple[str, ...]
 
 
 def user_file() -> Path:
-    """Where the user's own file would be."""
+    """The path of the user's own file, which need not exist."""
     return Path(click.get_app_dir("psal")) / "config.toml"
 
 
@@ -41,7 +41,7 @@ def use(ctx: click.Context, option: click.Parameter, text: str | None) -> None:
     if ctx.resilient_parsing:
         return
     typed = ctx.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE
-    if isinstance(ctx.command, click.Group):  # the command below reads it
+    if isinstance(ctx.command, click.Group):  # the subcommand reads it
         ctx.meta[GIVEN] = text if typed else ctx.meta.get(GIVEN)
         return
     ctx.meta[READ] = files(text if typed else ctx.meta.get(GIVEN) or text)
@@ -49,7 +49,7 @@ def use(ctx: click.Context, option: click.Parameter, text: str | None) -> None:
 
 
 def files(text: str | None) -> list[Path]:
-    """The configuration files that are read, the one that wins first."""
+    """The configuration files to read, the one that wins first."""
     if text == NONE:
         return []
     own = user_file()
@@ -63,18 +63,18 @@ def read_files(ctx: click.Context) -> list[Path]:
 
 
 def check(ctx: click.Context, path: Path) -> None:
-    """Looks at the tables of all commands. Raises InputError for the first thing that is wrong."""
+    """Checks the tables of all commands. Raises InputError for the first mistake."""
     for below in _contexts(ctx.find_root().command, ctx.find_root()):
         _defaults(below, path)
 
 
 def key(option: click.Option) -> str:
-    """What an option is called in a file, and, in capitals, in the environment: its long name, else its short one."""
+    """The name of an option in a file and, in capitals, in the environment: its long name, or else its short one."""
     return max(option.opts, key=len).lstrip("-")
 
 
 def _contexts(command: click.Command, ctx: click.Context) -> Iterator[click.Context]:
-    """A context for each command below this one that is no group."""
+    """A context for each subcommand that is not a group."""
     if not isinstance(command, click.Group):
         yield ctx
         return
@@ -84,7 +84,7 @@ def _contexts(command: click.Command, ctx: click.Context) -> Iterator[click.Cont
 
 
 def _defaults(ctx: click.Context, path: Path) -> dict[str, Value]:
-    """parameter -> value, of the context's command as one file has them. Raises InputError."""
+    """parameter -> value, for the context's command in one file. Raises InputError."""
     table = _load(path)
     shared = table.pop(COMMON, {})
     if not isinstance(shared, dict):
@@ -93,7 +93,7 @@ def _defaults(ctx: click.Context, path: Path) -> dict[str, Value]:
     for parent, child in pairwise(chain):
         _check_tables(parent, path, table)
         below = table.get(child.info_name or "", {})
-        table = below if isinstance(below, dict) else {}  # _check_tables has seen to it
+        table = below if isinstance(below, dict) else {}  # checked by _check_tables
     own = options(ctx.command)
     values = _common(ctx, path, shared)
     for name, value in table.items():
@@ -104,7 +104,7 @@ def _defaults(ctx: click.Context, path: Path) -> dict[str, Value]:
 
 
 def _common(ctx: click.Context, path: Path, table: dict[str, object]) -> dict[str, Value]:
-    """What [common] says of the options that the context's command has. Raises InputError."""
+    """The values of [common] for options of the context's command. Raises InputError."""
     root, own, values = ctx.find_root(), options(ctx.command), dict[str, Value]()
     assert isinstance(root.command, click.Group)
     model = root.command.get_command(root, MODEL)
@@ -120,7 +120,7 @@ def _common(ctx: click.Context, path: Path, table: dict[str, object]) -> dict[st
 
 
 def options(command: click.Command) -> dict[str, click.Option]:
-    """The options of a command by their names in a file; of a pair of flags, the first name."""
+    """The options of a command by their names in a file; for a pair of flags, the first name."""
     return {key(param): param for param in command.params if isinstance(param, click.Option) and not param.is_eager}
 
 
@@ -129,7 +129,7 @@ def _dashed(name: str) -> str:
 
 
 def _chain(ctx: click.Context) -> list[click.Context]:
-    """The contexts from that of psal to that of the command."""
+    """The contexts from psal down to the command."""
     return ([] if ctx.parent is None else _chain(ctx.parent)) + [ctx]
 
 
@@ -146,12 +146,12 @@ def _load(path: Path) -> dict[str, object]:
             return tomllib.load(file)
     except OSError as error:
         raise InputError(f"{path}: the configuration file cannot be read: {error.strerror}: name another") from error
-    except ValueError as error:  # no TOML, or no UTF-8
+    except ValueError as error:  # not TOML, or not UTF-8
         raise InputError(f"{path}: the configuration file is not valid TOML: {error}: {CURE}") from error
 
 
 def _check_tables(group: click.Context, path: Path, tables: Mapping[str, object]) -> None:
-    """Raises InputError for what is no table of a command."""
+    """Raises InputError for any entry that is not a table of a command."""
     assert isinstance(group.command, click.Group)
     known, above = group.command.list_commands(group), _table(group)
     for name, value in tables.items():
@@ -159,11 +159,11 @@ def _check_tables(group: click.Context, path: Path, tables: Mapping[str, object]
         if not isinstance(value, dict):
             _refuse(path, full, value, f"options belong below the name of a command, such as [{known[0]}], or below [{COMMON}]")
         if name not in known:
-            raise InputError(f"{path}: [{full}] is no command of psal.{did_you_mean(name, [*known, COMMON])} {CURE.capitalize()}")
+            raise InputError(f"{path}: [{full}] is not a command of psal.{did_you_mean(name, [*known, COMMON])} {CURE.capitalize()}")
 
 
 def _checked(ctx: click.Context, path: Path, table: str, name: str, value: object, option: click.Option) -> Value:
-    """A value as click takes it from a default. Raises InputError for one that the option does not take."""
+    """Converts a value to a default for click. Raises InputError for a value that the option does not accept."""
     where = f"[{table}] {name}"
     if option.name in OF_ONE_RUN:
         _refuse(path, where, value, "it names the pictures of one run: give it on the command line")
@@ -187,6 +187,6 @@ def _text(path: Path, where: str, value: object, option: click.Option) -> str:
 
 
 def _refuse(path: Path, where: str, value: object, why: str) -> NoReturn:
-    """Raises InputError: the file, the key, its value, what is wrong with it and what to do."""
+    """Raises InputError with the file, the key, its value, the mistake and the cure."""
     end = "" if why.endswith("?") else "."
     raise InputError(f"{path}: {where} = {json.dumps(value, default=str)}: {why}{end} {CURE.capitalize()}")

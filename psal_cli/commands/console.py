@@ -1,4 +1,4 @@
-"""What a command says: notices, failures and progress on stderr, lines of JSON on stdout."""
+"""The output of a command: notices, failures and progress on stderr, lines of JSON on stdout."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Progress = Callable[[float, str], None]
 
 
 class Console:
-    """Notices of the library (its log) go to stderr while this is entered: warnings, with -v more, with -q none."""
+    """While entered, sends the library's log to stderr: warnings by default, more with -v, none with -q."""
 
     def __init__(self, quiet: bool, verbose: int, as_json: bool):
         self.quiet, self.verbose, self.as_json = quiet, verbose > 0 and not quiet, as_json
@@ -54,12 +54,12 @@ class Console:
         log.propagate = self.before[1]
 
     def line(self, text: str) -> None:
-        """One line on stderr, above the bar where there is one."""
+        """Prints a line on stderr, above the bar if there is one."""
         text = printable(f"psal: {text}")
         if self.live:
             self.live.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
-            with suppress(OSError):  # a full disk or a closed pipe loses messages, not the work
+            with suppress(OSError):  # a full disk or a closed pipe costs messages, not results
                 click.echo(text, err=True)
 
     def say(self, text: str) -> None:
@@ -71,7 +71,7 @@ class Console:
             self.say(text)
 
     def failure(self, error: BaseException, subject: str = "", cure: str = "") -> tuple[int, str]:
-        """Says what went wrong, on one line that begins with `subject` unless it names it; returns exit code and line."""
+        """Prints an error as one line, which starts with `subject` unless it contains it; returns exit code and line."""
         code, line = outcome(error)
         line = line + cure if printable(subject) in line else f"{printable(subject)}: {line}{cure}"
         if self.traceback:
@@ -81,7 +81,7 @@ class Console:
         return code, line
 
     def data(self, text: str) -> None:
-        """Writes a line to stdout. When that fails, says so once and writes no more there; the pictures go on."""
+        """Writes a line to stdout. If that fails, reports it once and stops writing there; the pictures go on."""
         if self.lost:
             return
         try:
@@ -96,12 +96,12 @@ class Console:
 
     @property
     def has_records(self) -> bool:
-        """Whether records of pictures are asked for."""
+        """Whether records of pictures are requested."""
         return self.as_json or self.report is not None
 
     def record(self, record: dict[str, object]) -> None:
-        """Adds a picture's record to the report and to stdout, where they are asked for. A report that cannot be written is said
-        once and given up; the pictures go on."""
+        """Adds a picture's record to the report and to stdout, as requested. If the report cannot be written, this is reported
+        once and it is abandoned; the pictures go on."""
         record = {name: _without_secrets(value) for name, value in record.items()}
         if self.as_json:
             self.data(json.dumps(record))
@@ -123,7 +123,7 @@ class Console:
 
     @contextmanager
     def bar(self, total: int) -> Iterator[None]:
-        """A bar over `total` pictures while entered, on a terminal only."""
+        """Shows a bar over `total` pictures while entered, on a terminal only."""
         if self.quiet or sys.stderr is None or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
             yield
             return
@@ -137,14 +137,14 @@ class Console:
                 self.live = None
 
     def stage(self, number: int, total: int, name: str, text: str, share: float) -> None:
-        """Says on the bar what is done to picture `number` of `total`, of whose work this share is done."""
+        """Shows on the bar the current step of picture `number` of `total` and the share of its work that is done."""
         if self.live:
             description = printable(f"{_counted(number, total, name)} · {text}")
             self.live.update(self.task, completed=number - 1 + share, description=description)
 
     def progress(self, number: int, total: int, name: str) -> Progress | None:
-        """The progress callback of picture `number` of `total`: it moves the bar. Off a terminal, with -v, it prints a line for
-        each new text."""
+        """The progress callback of picture `number` of `total`: it moves the bar. If stderr is not a terminal, it prints a line
+        for each new step with -v."""
         last = ""
         if not self.live and not self.verbose:
             return None

@@ -1,4 +1,4 @@
-"""The words that the command adds to the library's errors: which option to change, and how."""
+"""The cures that the command adds to the library's errors: which option to change, and how."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Failure = TypeVar("Failure", bound=BaseException)
 
-# A cure that is not listed is worded as in the library. Each {} is one of the error's details.
+# Cures that are not listed keep the library's wording. Each {} is one of the error's details.
 CURES = {
     Cure.ELSEWHERE: "write elsewhere with -o",
     Cure.FREE_SPACE: "free space, or write to another disk with -o",
@@ -60,11 +60,11 @@ PLANNED = (
     "shard",
     "background",
     "format",
-)  # options whose values the library may refuse, of every verb
+)  # options of every verb whose values the library may refuse
 
 
 def with_cure(error: Failure, verb: AnyVerb) -> Failure | PsalError:
-    """The error in the words of the command, or the error itself where the library's words will do."""
+    """The error with the command's cure, or the error itself if the library's wording suffices."""
     options = {name: f"--{name.replace('_', '-')}" for name in (*PLANNED, *verb.partners, *verb.outputs, *verb.sheets)}
     if isinstance(error, InvalidValueError):
         return _with_flag(error, {**options, **verb.flags})
@@ -74,7 +74,7 @@ def with_cure(error: Failure, verb: AnyVerb) -> Failure | PsalError:
 
 
 def outcome(error: BaseException) -> tuple[int, str]:
-    """The exit code and the one line for whatever stopped a command."""
+    """The exit code and the message for an error that ended a command."""
     if isinstance(error, PsalError):
         words = CURES.get(error.cure, error.cure.value).format(*error.details) if error.cure else ""
         return error.exit_code, printable(f"{error.problem}: {words}" if words else str(error))
@@ -89,7 +89,7 @@ def outcome(error: BaseException) -> tuple[int, str]:
 
 @contextmanager
 def flagged(flags: Mapping[str, str]) -> Iterator[None]:
-    """Inside, errors about an argument of the library name the option that gives it. flags: that of each argument."""
+    """Context in which errors about an argument of the library name the option instead. flags: argument -> option."""
     try:
         yield
     except InvalidValueError as error:

@@ -1,4 +1,4 @@
-"""The device that --device asks for, and the number of CPU threads."""
+"""Chooses the device for --device and sets the number of CPU threads."""
 
 import warnings
 
@@ -8,7 +8,7 @@ from psal_cli.errors import InputError, PsalError
 def choose_device(name: str) -> tuple[str, str]:
     """The torch device for an option's value ("cpu" or "cuda:N") and why.
 
-    Raises InputError when it cannot be had, PsalError when psal's own library does not load.
+    Raises InputError if it is not available, PsalError if psal's own library does not load.
     """
     from psal_cli import native
 
@@ -32,7 +32,7 @@ def choose_device(name: str) -> tuple[str, str]:
 
 
 def _why_no_cuda() -> str:
-    """What keeps psal or torch from using CUDA, or an empty string."""
+    """Why psal or torch cannot use CUDA; empty if they can."""
     import torch
 
     from psal_cli import libraries, native
@@ -45,7 +45,7 @@ def _why_no_cuda() -> str:
     if torch.version.cuda is None:
         return f"torch {torch.__version__} was built without CUDA"
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a missing driver: said in our line
+        warnings.simplefilter("ignore")  # about a missing driver, which our message covers
         available = torch.cuda.is_available()
     return "" if available else "torch sees no CUDA device"
 

@@ -1,4 +1,4 @@
-"""`psal doctor`: what is installed, how it was built, and which device would work."""
+"""`psal doctor`: what is installed, how it was built, and which device works."""
 
 import importlib
 import json
@@ -43,7 +43,7 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
 
 
 def examine() -> tuple[dict[str, object], PsalError | None]:
-    """The facts, None where one cannot be had, and what stops psal from working, if anything."""
+    """The facts, None for unavailable ones, and what keeps psal from working, if anything."""
     python = f"{platform.python_version()} ({sys.executable})"
     versions: dict[str, object] = {"psal": __version__, "python": python, "system": platform.platform()}
     names = ("cpu_kernels", "cpu_lacks", "cuda_architectures", "threads", "device", "reason")
@@ -70,7 +70,7 @@ def _build() -> dict[str, object]:
 
     lacks = native.missing_instructions()
     architectures: str | None = None
-    with suppress(ImportError):  # the device's reason tells
+    with suppress(ImportError):  # the reason for the device covers it
         architectures = native.cuda_architectures()
     return {
         "cpu_kernels": native.cpu_isa(),

@@ -1,4 +1,4 @@
-"""Which engine `psal inpaint` uses, and with what network."""
+"""The options of `psal inpaint` that choose its engine and network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from psal_cli.commands.options import group
 from psal_cli.commands.ranges import IntRange
 from psal_cli.verbs.inpaint.options import ATTENTIONS, ENGINES, InpaintOptions
 
-PATCHES, NETWORKS = ("patch", "combined"), ("combined", "network")  # the engines that have them
+PATCHES, NETWORKS = ("patch", "combined"), ("combined", "network")  # the engines that have these options
 
 engine_options = group(
     click.option(
@@ -50,9 +50,9 @@ engine_options = group(
 
 
 def library_options(arguments: InpaintArguments, device: str, reach: int | None, number: int) -> InpaintOptions:
-    """The options of the library, without those of other engines, for which a file of defaults may have values.
+    """The options for the library, without those of other engines (a configuration file may set them).
 
-    device: as torch names it; reach: see `InpaintOptions`; number: of the fill, whose seed is so much larger.
+    device: torch's name; reach: see `InpaintOptions`; number: of the fill, which is added to the seed.
     """
     networked = arguments.engine in NETWORKS
     return InpaintOptions(

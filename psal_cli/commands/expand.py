@@ -1,4 +1,4 @@
-"""--expand: how much larger the canvas of a picture becomes."""
+"""--expand: enlarges the canvas of a picture."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ASPECT = re.compile(r"(\d{1,5}(?:\.\d{1,5})?):(\d{1,5}(?:\.\d{1,5})?)")
 
 @dataclass(frozen=True)
 class Expansion:
-    """What --expand says; one of the three is not None.
+    """The value of --expand; one of the three is not None.
 
     sides: pixels at top, right, bottom and left; size: (width, height) of the canvas; aspect: its width : height.
     """
@@ -34,7 +34,7 @@ class Expansion:
     aspect: Fraction | None = None
 
     def margins(self, size: tuple[int, int]) -> Margins:
-        """Those of a picture of `size` (width, height). Raises InvalidValueError when it is larger than the canvas."""
+        """The margins for a picture of `size` (width, height). Raises InvalidValueError if it is larger than the canvas."""
         from psal_cli.verbs.inpaint.margins import Margins
 
         if self.sides is not None:
@@ -59,7 +59,7 @@ class ExpansionParameter(ExpansionType):
         if (aspect := ASPECT.fullmatch(text)) and Fraction(aspect[1]) and Fraction(aspect[2]):
             return Expansion(aspect=Fraction(aspect[1]) / Fraction(aspect[2]))
         forms = "pixels at top, right, bottom and left, e.g. 0,200,0,200; a size, e.g. 1920x1080; or an aspect ratio, e.g. 16:9"
-        self.fail(f"{value!r} is no larger canvas: {forms}", param, ctx)
+        self.fail(f"{value!r} is not a larger canvas: {forms}", param, ctx)
 
 
 expand_option = click.option(
@@ -71,13 +71,13 @@ expand_option = click.option(
 
 
 def expanded_header(header: Header, margins: Margins) -> Header:
-    """What a file of the canvas would say."""
+    """The header of the picture on its canvas."""
     height, width = margins.applied((header.height, header.width))
     return header._replace(width=width, height=height)
 
 
 def expanded_picture(picture: Picture, margins: Margins) -> Picture:
-    """The picture on its canvas, on white. The alpha continues that of the border; the metadata tell the new size."""
+    """The picture on its canvas, with white around it. Alpha continues that of the border; metadata hold the new size."""
     from psal_cli.image.resizing import resized
 
     alpha = None if picture.alpha is None else margins.around(picture.alpha)

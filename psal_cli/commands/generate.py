@@ -137,7 +137,7 @@ class Generate(Verb[GenerateArguments, Loaded, Result], WithSheets):
     def start(self) -> None:
         from psal_cli.verbs.generate.memory_model import baseline
 
-        baseline()  # before any picture is in memory
+        baseline()  # before any picture is loaded
 
     def read(self, item: Item) -> Loaded:
         from psal_cli.image import check_holds, read_picture
@@ -173,7 +173,7 @@ class Generate(Verb[GenerateArguments, Loaded, Result], WithSheets):
         return self.arguments.size or (header.width, header.height)
 
     def _plan(self, item: Item, header: Header) -> Plan:
-        """Raises InputError for what cannot be made, MemoryLimitError when it cannot fit."""
+        """Raises InputError for an impossible sample, MemoryLimitError if it does not fit into memory."""
         from psal_cli.image import read_header
         from psal_cli.verbs.generate.memory_model import plan
 

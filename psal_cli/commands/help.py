@@ -1,4 +1,4 @@
-"""`psal help`: what `psal VERB --help` says."""
+"""`psal help VERB`: the same as `psal VERB --help`."""
 
 import click
 
@@ -15,6 +15,6 @@ def help(ctx: click.Context, verb: tuple[str, ...]) -> None:
         if not isinstance(context.command, click.Group):
             raise click.UsageError(f"{context.info_name} has no commands: psal help {context.info_name}")
         _, command, _ = context.command.resolve_command(context, [name])
-        assert command is not None  # else an error says so
+        assert command is not None  # otherwise it fails with an error
         context = click.Context(command, parent=context, info_name=name)
     click.echo(context.get_help())

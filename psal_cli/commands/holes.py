@@ -1,4 +1,4 @@
-"""What the options of `psal inpaint` say of one picture: which pixels are filled, and which may be copied from."""
+"""The hole of each picture of `psal inpaint`: which pixels to fill, and which may be copied from, by its options."""
 
 from __future__ import annotations
 
@@ -21,43 +21,42 @@ if TYPE_CHECKING:
 
 
 class Holes:
-    """Reads the masks, shapes and strokes of pictures, and lays them on the canvas that --expand asks for.
-
-    Sizes are (width, height), of the pictures as they are.
+    """Reads the masks, shapes and strokes of pictures, and places them on the canvas of --expand. Sizes are (width, height) of
+    the original pictures.
     """
 
     def __init__(self, arguments: InpaintArguments):
         self.arguments, self.typed = arguments, typed_options()
-        self._read = lru_cache(maxsize=4)(_read)  # of each picture the strokes are asked for at every step
+        self._read = lru_cache(maxsize=4)(_read)  # every step of a picture asks for its strokes
 
     def arguments_for(self, item: Item) -> InpaintArguments:
-        """The arguments, with those of the run that the item's strokes were saved with where none were typed."""
+        """The arguments, with those saved in the item's strokes unless they were typed."""
         strokes = self._strokes(item)
         return self.arguments if strokes is None else repeated(self.arguments, strokes, self.typed)
 
     def margins(self, size: tuple[int, int]) -> Margins:
-        """By how much the canvas of a picture grows. Raises InvalidValueError when it is larger than what --expand says."""
+        """The margins of a picture's canvas. Raises InvalidValueError if the picture is larger than --expand allows."""
         from psal_cli.verbs.inpaint.margins import Margins
 
         return self.arguments.expand.margins(size) if self.arguments.expand else Margins()
 
     def files(self, item: Item) -> list[Path]:
-        """The pictures among the files that belong to it."""
+        """Those of the item's sidecar files that are pictures."""
         return [path for name in ("mask", "source_mask") for path in item.sidecars.get(name, ())]
 
     def decoding(self, item: Item, size: tuple[int, int]) -> int:
-        """Bytes a pixel, at most, while one of the masks is decoded. Raises InputError for one of another size."""
+        """Peak bytes per pixel while one of the masks is decoded. Raises InputError for a mask of another size."""
         from psal_cli import memory
         from psal_cli.image.mask import check_mask_size, mask_header
 
         headers = [mask_header(path, self.arguments.max_pixels) for path in self.files(item)]
         for path, head in zip(self.files(item), headers, strict=True):
-            check_mask_size(head.width, head.height, size, path)  # before the picture, which may be large, is decoded
+            check_mask_size(head.width, head.height, size, path)  # before decoding the picture, which may be large
         decoding = (memory.reading(1, head.channels, head.bits // 8, head.alpha, head.format) for head in headers)
         return max(decoding, default=0)
 
     def mask(self, item: Item, size: tuple[int, int]) -> Mask:
-        """What is filled of the canvas: bool and float32 of its size. Raises InputError."""
+        """The hole on the canvas: bool and float32 of its size. Raises InputError."""
         mask, margins = self._mask(item, size), self.margins(size)
         soft = None if mask.soft is None else margins.around(mask.soft, 1)
         return mask._replace(hole=margins.around(mask.hole, True), soft=soft)
@@ -81,14 +80,14 @@ class Holes:
         )
 
     def _outlines(self, item: Item, size: tuple[int, int]) -> npt.NDArray[np.bool_] | None:
-        """What --polygon-file marks of the picture as it is."""
+        """The region of the original picture that --polygon-file marks."""
         from psal_cli.image.outlines import read_outlines
 
         path = _file(item, "polygon_file")
         return None if path is None else read_outlines(path, size, item.input.name, self.arguments.polygon_label)
 
     def source(self, item: Item, size: tuple[int, int]) -> npt.NDArray[np.bool_] | None:
-        """What of the canvas may be copied from, by --source-mask or strokes; None for all. Raises InputError."""
+        """The part of the canvas that may be copied from, by --source-mask or strokes; None for all. Raises InputError."""
         source = self._source(item, size)
         return None if source is None else self.margins(size).around(source, False)
 

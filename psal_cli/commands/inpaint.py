@@ -79,7 +79,7 @@ class Loaded:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """filled: None where there was nothing to fill; expanded: see `Loaded`."""
+    """filled: None if there was nothing to fill; expanded: see `Loaded`."""
 
     before: Picture
     mask: Mask
@@ -125,17 +125,17 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result], WithSheets):
         if chosen.painter:
             own_painter(chosen)
         network_for(chosen)
-        baseline()  # with the network, before any picture is in memory
+        baseline()  # with the network, before any picture is loaded
 
     def _options(self, arguments: InpaintArguments, reach: int | None = None, number: int = 0) -> InpaintOptions:
-        """number: of the fill, whose seed is so much larger."""
+        """number: of the fill, which is added to the seed."""
         return library_options(arguments, self.device, reach, number)
 
     def read(self, item: Item) -> Loaded:
         from psal_cli.image import check_holds, read_picture
 
         header = self.header(item)
-        self._plan(item, header)  # what cannot fit is not even decoded
+        self._plan(item, header)  # pictures that cannot fit are not even decoded
         before = read_picture(item.input, self.arguments.max_pixels)
         mask, source = self.holes.mask(item, before.size), self.holes.source(item, before.size)
         picture = expanded_picture(before, self.holes.margins(before.size))
@@ -146,7 +146,7 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result], WithSheets):
         return Loaded(picture, mask, source, plan.reach, picture.size != before.size)
 
     def _plan(self, item: Item, header: Header, mask: Mask | None = None, source: bool = False) -> Plan:
-        """mask: None where it is not read yet. Raises MemoryLimitError when it cannot fit."""
+        """mask: None if it is not read yet. Raises MemoryLimitError if it does not fit."""
         from psal_cli.verbs.inpaint.guide import network_for
         from psal_cli.verbs.inpaint.memory_model import plan
 
@@ -167,7 +167,7 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result], WithSheets):
         return self.planned(item, within(limit=self.arguments.max_memory), within)
 
     def _canvas(self, item: Item, header: Header) -> Header:
-        """What is filled, by the header of the picture. Raises InputError for more pixels than are allowed."""
+        """The size of the canvas, from the header of the picture. Raises InputError for more pixels than --max-pixels."""
         canvas = expanded_header(header, self.holes.margins((header.width, header.height)))
         if canvas.width * canvas.height > self.arguments.max_pixels:
             size, most = f"{canvas.width}x{canvas.height}", self.arguments.max_pixels
@@ -209,7 +209,7 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result], WithSheets):
             raise MemoryLimitError(f"{nothing}, {error.reach} pixels around: allow more with --max-memory") from error
         except InvalidValueError:
             raise
-        except ValueError as error:  # from the attention of the network
+        except ValueError as error:  # raised by the attention of the network
             raise InputError(f"{item.input}: {error}") from error
 
     def write(self, item: Item, result: Result) -> str:
@@ -219,7 +219,7 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result], WithSheets):
             self._copy(item, result)
             return "copied"
         done = result.before.with_array(result.filled.image)
-        if not result.expanded:  # else a gain map does not fit, of which the writer tells
+        if not result.expanded:  # otherwise a gain map no longer fits, which the writer reports
             done = done.filled_inside(self._changed(result.mask))
         self._write_extras(item, result, done)
         write_picture(done, item.output, self.arguments.force, self.encoding(item, result.before.format))
@@ -238,11 +238,11 @@ class Inpaint(Verb[InpaintArguments, Loaded, Result], WithSheets):
 
     @staticmethod
     def _changed(mask: Mask) -> npt.NDArray[np.bool_]:
-        """Where pixels may differ from those before."""
+        """Where pixels may differ from the original."""
         return mask.hole if mask.soft is None else mask.soft > 0
 
     def _is_kept(self, item: Item, picture: Picture) -> bool:
-        """Whether a picture that nothing is done to keeps its file: the format stays and no option asks for another one."""
+        """Whether an unchanged picture is copied as a file: the format stays and no option changes the encoding."""
         from psal_cli.image import Encoding, check_format
 
         encoding = self.encoding(item, picture.format)

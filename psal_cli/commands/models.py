@@ -1,4 +1,4 @@
-"""`psal models`: the networks that ship, and those in the user's model folder."""
+"""`psal models`: lists the shipped networks and those in the user's model folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from psal_cli.errors import printable
 if TYPE_CHECKING:
     from psal_cli.verbs.catalogue import Entry
 
-SHOWN = 12  # letters of a checksum; --json has all
+SHOWN = 12  # characters of a checksum; --json prints all
 
 
 @click.command(cls=Command, short_help="The networks that there are.", epilog="\b\nExample:\n  psal models")

@@ -1,4 +1,4 @@
-"""Options that verbs share, each group a decorator, and what they mean."""
+"""Options that verbs share, a decorator for each group."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from psal_cli.files import STDIO
 if TYPE_CHECKING:
     from psal_cli.image import Encoding
 
-Command = Callable[..., object]  # a function that click makes a command of, or the command
+Command = Callable[..., object]  # a function that becomes a click command, or the command
 Decorator = Callable[[Command], Command]
 FORMATS = ("jpg", "png", "webp", "tif", "avif", "bmp", "heic", "jxl", "exr")
 
 
 def group(*options: Decorator) -> Decorator:
     def decorate(command: Command) -> Command:
-        for option in reversed(options):  # the order of the list is that of --help
+        for option in reversed(options):  # in the order of --help
             command = option(command)
         return command
 
@@ -195,8 +195,8 @@ talk_options = group(
 
 
 def encoding(arguments: Arguments, path: Path, source: str) -> Encoding:
-    """How `path`, the result, is written: psal_cli.image.Encoding. Its extension counts; where it has none, --format, and on
-    stdout without that the input's format, `source`."""
+    """How the result `path` is written. The format is that of its extension, or else --format, or else, on stdout, the input's
+    (`source`)."""
     from psal_cli.image import Encoding
 
     name = None if path.suffix else arguments.format or (source.lower() if path == STDIO else None)
@@ -204,8 +204,8 @@ def encoding(arguments: Arguments, path: Path, source: str) -> Encoding:
 
 
 def written_as(option: str, path: Path, format: str | None) -> str:
-    """The format of a file that an option names, as Pillow names it, or, of --save-offsets, "NPY". format: of the result, where
-    it is said. Raises InputError when it is none that psal writes there."""
+    """Pillow's name for the format of a file that an option names, or "NPY" for --save-offsets. format: --format, for the result.
+    Raises InputError for a format that psal does not write there."""
     from psal_cli.image import check_format
 
     if option == "save_offsets" and path.suffix.lower() == ".npy":

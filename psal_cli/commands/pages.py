@@ -12,12 +12,12 @@ from psal_cli.commands.ranges import in_words
 Row = tuple[str, str]
 
 REQUIRED, REST = "Required", "Method"
-ALTERNATIVES = {  # heading -> the options below it, where a command has all of them
+ALTERNATIVES = {  # heading -> options, for commands that have all of them
     "Required, at least one of these": ("mask", "box", "polygon"),
     "Required, one of these or both": ("ref", "hints"),
     "Required, one of these": ("scale", "width", "height", "long_side", "megapixels"),
 }
-SECTIONS = {  # heading -> the options below it, where a command has them; all others are below REST
+SECTIONS = {  # heading -> options, as far as a command has them; all others are below REST
     "Input": {"recursive", "from_file", "max_pixels", "pairs"},
     "Mask": {
         "mask", "mask_layer", "box", "polygon", "polygon_file", "polygon_label", "if_masked", "mask_invert", "dilate", "feather",
@@ -35,17 +35,17 @@ SECTIONS = {  # heading -> the options below it, where a command has them; all o
         "brief", "full",
     },
 }  # fmt: skip
-BRIEF = {  # on the short page, beside those that are required
+BRIEF = {  # on the short page, besides the required ones
     "recursive", "mask", "box", "dilate", "output", "results", "size", "force", "dry_run", "model", "strength", "seed",
     "sizes", "plot", "scale", "width", "ref", "hints",
 }  # fmt: skip
-NARROW, WIDE = 12, 22  # columns: choices that fit so are shown as the value; the names of options, where that is enough
+NARROW, WIDE = 12, 22  # columns: width up to which choices are listed as the value; width of the names of options
 EXAMPLE = "\b\nExample:"
-KEPT = "\N{NO-BREAK SPACE}"  # where a line may not end
+KEPT = "\N{NO-BREAK SPACE}"  # a blank where lines do not break
 
 
 def write_full(command: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-    """All that can be said: usage, what the command does, its commands or its options in groups, an example."""
+    """The full page: usage, what the command does, its subcommands or its options in groups, an example."""
     command.format_usage(ctx, formatter)
     command.format_help_text(ctx, formatter)
     _write_commands(command, ctx, formatter)
@@ -58,7 +58,7 @@ def write_full(command: click.Command, ctx: click.Context, formatter: click.Help
 
 
 def write_brief(command: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-    """What fits on a screen: usage, the purpose, required and most used options, an example."""
+    """The short page, which fits on a screen: usage, the purpose, required and most used options, an example."""
     command.format_usage(ctx, formatter)
     formatter.write_paragraph()
     with formatter.indentation():
@@ -81,7 +81,7 @@ def options_of(command: click.Command, ctx: click.Context) -> list[click.Option]
 
 
 def sections(options: Iterable[click.Option]) -> list[tuple[str, list[Row]]]:
-    """(heading, rows) of the groups that have any option, the required ones first."""
+    """(heading, rows) of the non-empty groups, the required options first."""
     options = list(options)
     rows_by_heading: dict[str, list[Row]] = {heading: [] for heading in (REQUIRED, *ALTERNATIVES, *SECTIONS)}
     there = {option.name for option in options}
@@ -94,7 +94,7 @@ def sections(options: Iterable[click.Option]) -> list[tuple[str, list[Row]]]:
 
 
 def names(option: click.Option) -> str:
-    """What is typed: "-o, --output FILE"."""
+    """An option as it is typed: "-o, --output FILE"."""
     text = ", ".join(sorted(option.opts, key=len))
     if option.secondary_opts:
         text += f" / {', '.join(option.secondary_opts)}"
@@ -102,7 +102,7 @@ def names(option: click.Option) -> str:
 
 
 def _value(option: click.Option) -> str:
-    """What stands for the value of an option."""
+    """The placeholder for the value of an option."""
     kind = option.type
     if option.metavar:
         return option.metavar
@@ -113,7 +113,7 @@ def _value(option: click.Option) -> str:
 
 
 def _text(option: click.Option, brief: bool = False) -> str:
-    """What an option does, then in brackets what it takes and what it is when left out; brief: the first sentence alone."""
+    """What an option does, then in brackets its range and default; brief: only the first sentence."""
     text = option.help or ""
     if brief:
         text = text.partition(". ")[0].rstrip(".") + "."

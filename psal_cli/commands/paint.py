@@ -1,4 +1,4 @@
-"""`psal paint`: paint what should go, in the browser."""
+"""`psal paint`: paint masks in the browser and fill them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from psal_cli.files import STDIO
 
 EXAMPLE = "psal paint examples/dandelions.jpg"
 LOCAL = "127.0.0.1"
-SHORTEST = 16  # characters of a token that others may try to guess
+SHORTEST = 16  # characters of a token, against guessing
 NEEDED = ("starlette", "uvicorn")
 
 

@@ -1,4 +1,4 @@
-"""Types of parameters: what a value may be, and the line that is said where it is none."""
+"""Parameter types: valid values, and the errors for others."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 else:
     Text = Number = Pair = click.ParamType  # older versions of click have no generic one
 
-LONGEST = 65535  # pixels: the longest side that can be searched
+LONGEST = 65535  # pixels: the longest side that the engine can index
 PIXELS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
 class File(Text):
-    """The name of a file or folder. Whether it is one is found out when it is read, in the same words for every file.
+    """The name of a file or folder. Whether it exists is checked on reading, with the same message for every file.
 
-    written: of a file that is written; local: no URL will do.
+    written: a file to write; local: URLs are refused.
     """
 
     name = "file"
-    envvar_list_splitter = os.pathsep  # between several names in one environment variable, as in PATH
+    envvar_list_splitter = os.pathsep  # separator in an environment variable, as in PATH
 
     def __init__(self, written: bool = False, local: bool = False):
         self.written, self.local = written, local
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if not value:  # an unset variable of a script is not this folder
+        if not value:  # an empty variable in a script does not mean this folder
             self.fail("the name is empty", param, ctx)
         if problem := storage.problem(str(value), self.written, self.local):
             self.fail(problem, param, ctx)
@@ -60,7 +60,7 @@ class Suffix(Text):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         text = str(value)
         if os.sep in text or "\0" in text:
-            self.fail(f"{value!r} is no part of a name: it goes between name and extension", param, ctx)
+            self.fail(f"{value!r} is not a part of a name: it goes between name and extension", param, ctx)
         return text
 
 
@@ -70,7 +70,7 @@ class Pixels(Number):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmg]?)", str(value).lower())
         number = round(float(match[1]) * PIXELS[match[2]]) if match else 0
-        return number or self.fail(f"{value!r} is no number of pixels: e.g. 600M", param, ctx)
+        return number or self.fail(f"{value!r} is not a number of pixels: e.g. 600M", param, ctx)
 
 
 class Device(Text):
@@ -79,7 +79,7 @@ class Device(Text):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", text := str(value)):
             return text
-        self.fail(f"{value!r} is no device: auto, cpu, cuda or cuda:N", param, ctx)
+        self.fail(f"{value!r} is not a device: auto, cpu, cuda or cuda:N", param, ctx)
 
 
 class Shards(Text):
@@ -90,7 +90,7 @@ class Shards(Text):
             try:
                 parse(str(value))
             except InvalidValueError as error:
-                self.fail(f"{value!r} is no shard: {error.expected}, or auto", param, ctx)
+                self.fail(f"{value!r} is not a shard: {error.expected}, or auto", param, ctx)
         return str(value)
 
 
@@ -110,7 +110,7 @@ class Size(Pair):
         match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", str(value).lower())
         size = (int(match[1]), int(match[2])) if match else (0, 0)
         if not all(0 < side <= LONGEST for side in size):
-            self.fail(f"{value!r} is no size: width x height in pixels, e.g. 1024x512, each at most {LONGEST}", param, ctx)
+            self.fail(f"{value!r} is not a size: width x height in pixels, e.g. 1024x512, each at most {LONGEST}", param, ctx)
         return size
 
 

@@ -1,4 +1,4 @@
-"""Which pictures a command works on and where each result goes, or why that cannot be; all settled before any work."""
+"""The plan of a command: its pictures and where each result goes, or why that is impossible. All checked before any work."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from psal_cli.storage import Url
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Without Python's collector of cycles: there are none in a plan, and to look for them among 100,000 pictures takes as long
-    as a third of the plan."""
+    """Disables Python's garbage collector: a plan has no cycles, and looking for them among 100,000 pictures takes a third of the
+    time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -42,11 +42,11 @@ def _uncollected() -> Iterator[None]:
 @_uncollected()
 @storage.kept()
 def planned(verb: AnyVerb) -> tuple[list[Item], bool]:
-    """The pictures of the verb's shard with their sidecars and outputs, and whether all shards together may have several.
+    """The pictures of the verb's shard with their sidecars and outputs, and whether there may be several over all shards.
 
     Raises:
-        click.UsageError, InputError: options that contradict each other, or what could not be read or written.
-        NothingToDoError: no picture.
+        click.UsageError, InputError: contradictory options, or files that cannot be read or written.
+        NothingToDoError: there is no picture.
     """
     from psal_cli.image import READABLE
 
@@ -69,7 +69,7 @@ def planned(verb: AnyVerb) -> tuple[list[Item], bool]:
     _check_writable(items)
     _check_formats(arguments, items, several)
     _check_names(arguments, items[0], extension)
-    folder = several or bool(arguments.output and arguments.output.endswith(os.sep))  # then it is made where it is missing
+    folder = several or bool(arguments.output and arguments.output.endswith(os.sep))  # it is then created if missing
     own = plan.settle(items, folder, arguments.force, arguments.skip_existing, verb.shard)
     check_own_places(items, outputs)
     for name, text in sheets.items():
@@ -83,7 +83,7 @@ def planned(verb: AnyVerb) -> tuple[list[Item], bool]:
 
 
 def _choose_shard(verb: AnyVerb) -> None:
-    """Settles the verb's shard, and the names of the files that it writes for itself. Raises InputError."""
+    """Sets the verb's shard and the names of the files that it writes. Raises InputError."""
     if verb.arguments.shard:
         verb.shard = schedulers.resolve(verb.arguments.shard, os.environ)
     names = {}
@@ -147,7 +147,8 @@ def _check_writable(items: list[Item]) -> None:
 
 
 def _check_formats(arguments: Arguments, items: list[Item], several: bool) -> None:
-    """What a name asks for and psal does not write: of one picture an error, of several that picture's problem."""
+    """Checks the formats of the results: an unsupported one is an error for a single picture, and that picture's problem in a
+    batch."""
     for item in items:
         try:
             for option, path in item.outputs.items():

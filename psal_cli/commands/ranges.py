@@ -1,4 +1,4 @@
-"""Numbers within a range, which help and errors tell in words."""
+"""Numbers within a range, described in words in help and errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def in_words(kind: object) -> str | None:
 
 
 class IntRange(click.IntRange):
-    """click's, with errors that a reader of plain English understands."""
+    """click's IntRange with errors in plain English."""
 
     def _describe_range(self) -> str:
         return in_words(self) or ""
@@ -31,7 +31,7 @@ class Finite(click.FloatRange):
 
     def convert(self, value: float, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number = super().convert(value, param, ctx)
-        return number if number == number else self.fail(f"{value} is no number", param, ctx)
+        return number if number == number else self.fail(f"{value} is not a number", param, ctx)
 
 
 class Odd(IntRange):

@@ -124,7 +124,7 @@ class Reconstruct(Verb[ReconstructArguments, Loaded, Result]):
     def start(self) -> None:
         from psal_cli.verbs.reconstruct.memory_model import baseline
 
-        baseline()  # before any picture is in memory
+        baseline()  # before any picture is loaded
 
     def read(self, item: Item) -> Loaded:
         from psal_cli.image import check_holds, read_picture
@@ -136,7 +136,7 @@ class Reconstruct(Verb[ReconstructArguments, Loaded, Result]):
         return Loaded(query, key)
 
     def _plan(self, item: Item, header: Header) -> Plan:
-        """Raises MemoryLimitError when it cannot fit."""
+        """Raises MemoryLimitError if it does not fit."""
         from psal_cli.image import read_header
         from psal_cli.verbs.reconstruct.memory_model import plan
 

@@ -1,4 +1,4 @@
-"""What a command says of its pictures: records of JSON, lines, the summary, the exit code."""
+"""Reports about pictures: JSON records, lines, the summary, the exit code."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def reason(item: Item) -> str:
 
 
 def skipped(items: Sequence[Item]) -> str:
-    """How many pictures are skipped, and of them how many for want of a mask."""
+    """"N skipped", with how many of them have no mask."""
     unmasked = sum(item.unmasked for item in items)
     return f"{sum(item.skipped for item in items)} skipped" + (f" ({unmasked} without a mask)" if unmasked else "")
 
 
 def sidecars(verb: AnyVerb, item: Item) -> dict[str, str | list[str]]:
-    """option -> the file that belongs to the picture; all of them where the option may be given several times."""
+    """option -> the file that belongs to the picture, or a list of them if the option is repeatable."""
     files = {option: list(map(str, paths)) for option, paths in item.sidecars.items()}
     return {option: paths if option in verb.listed else paths[0] for option, paths in files.items()}
 
@@ -71,12 +71,12 @@ def summary(items: Sequence[Item], statuses: Mapping[str, int], missed: int, sec
 
 
 def nothing(items: Sequence[Item]) -> bool:
-    """Whether there was nothing to do: all results exist. That no picture has a mask is no surprise with --if-masked."""
+    """Whether there was nothing to do because all results exist. Pictures without a mask do not count with --if-masked."""
     return all(item.skipped for item in items) and not any(item.unmasked for item in items)
 
 
 def exit_code(codes: list[int], several: bool, nothing: bool) -> int:
-    """That of the picture where one was given; of several 1 when any failed, 4 when only memory was short. nothing: there was
+    """The exit code: of a single picture its own; of several 1 if any failed, 4 if only memory was short. nothing: there was
     nothing to do."""
     if nothing:
         return NothingToDoError.exit_code

@@ -1,4 +1,4 @@
-"""What every verb that edits pictures does around its work: the plan, one file after another, the report, the exit code."""
+"""Runs a verb: the plan, one picture after another, the report, the exit code."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from psal_cli.files import digest
 
 
 def run_verb(arguments: Given, make: Callable[[Given, Console], Verb[Given, Loaded, Result]]) -> None:
-    """Runs a verb as the options of its command say, and leaves with the exit code."""
+    """Runs a verb with the options of its command, and exits with its code."""
     with Console(arguments.quiet, arguments.verbose, arguments.as_json) as console, Stop() as stop:
         for path in configuration.read_files(click.get_current_context()):
             console.detail(f"defaults of options from {path}")
@@ -85,8 +85,8 @@ def _say_shard(verb: AnyVerb, items: list[Item]) -> None:
 
 
 def _is_idle(verb: AnyVerb, items: list[Item]) -> bool:
-    """Whether there was nothing to do. A shard without pictures, and one that was started again and finds all its results, have
-    done their part: a scheduler would take any other exit code for a failure."""
+    """Whether there was nothing to do. An empty shard, or a restarted one whose results all exist, counts as done: a scheduler
+    would take another exit code for a failure."""
     return not verb.arguments.shard and report.nothing(items)
 
 
@@ -94,24 +94,24 @@ def _run(verb: Verb[Given, Loaded, Result], items: list[Item], several: bool, st
     todo = [item for item in items if not item.skipped]
     outcomes: Iterable[Outcome[str]] = ()
     with ExitStack() as cluster:
-        with suppress(KeyboardInterrupt):  # of a signal, which `stop` has seen: then no picture is begun
+        with suppress(KeyboardInterrupt):  # of a signal, which `stop` has seen: no further picture is started
             import_torch()
             if verb.arguments.cluster and todo:
                 outcomes = cluster.enter_context(opened(verb, todo, stop))
             else:
                 outcomes = _here(verb, todo, stop)
-        with stop.hold():  # what is said and listed at the end is so after a signal too
+        with stop.hold():  # the summary and the lists are also correct after a signal
             return _followed(verb, items, todo, outcomes, several, stop)
 
 
 def _here(verb: Verb[Given, Loaded, Result], todo: list[Item], stop: Stop) -> Iterable[Outcome[str]]:
-    """The outcomes of pictures that are worked on in this process."""
+    """The outcomes of pictures that are processed in this process."""
     arguments, console = verb.arguments, verb.console
     numbers = {item: number for number, item in enumerate(todo, 1)}
-    jobs = arguments.jobs if arguments.max_memory is None else 1  # the plan does not count pictures that wait in memory
+    jobs = arguments.jobs if arguments.max_memory is None else 1  # the plan does not count pictures waiting in memory
 
     def stage(item: Item, text: str, share: float) -> None:
-        if jobs == 1:  # else another picture is being worked on
+        if jobs == 1:  # otherwise another picture is being processed
             console.stage(numbers[item], len(todo), item.input.name, text, share)
 
     def progress(item: Item) -> Progress | None:
@@ -127,7 +127,7 @@ def _here(verb: Verb[Given, Loaded, Result], todo: list[Item], stop: Stop) -> It
 def _followed(
     verb: AnyVerb, items: list[Item], todo: list[Item], outcomes: Iterable[Outcome[str]], several: bool, stop: Stop
 ) -> int:
-    """Says and records what becomes of each picture, then what became of all; returns the exit code."""
+    """Reports the outcome of each picture, then the summary; returns the exit code."""
     arguments, console, started = verb.arguments, verb.console, time.perf_counter()
     numbers = {item: number for number, item in enumerate(todo, 1)}
     undone, missed = dict.fromkeys(todo), dict.fromkeys(todo)
@@ -180,7 +180,7 @@ def _start(verb: AnyVerb) -> None:
 
 
 def _finish(verb: AnyVerb, items: list[Item]) -> list[int]:
-    """The verb's sheets about the items whose results are there; exit codes of what failed."""
+    """Writes the verb's sheets for the items whose results exist; returns the exit codes of failures."""
     sheets = [text for name in verb.sheets if (text := verb.value(name))]
     try:
         if items and sheets and isinstance(verb, WithSheets):
@@ -191,7 +191,7 @@ def _finish(verb: AnyVerb, items: list[Item]) -> list[int]:
 
 
 def _report(verb: AnyVerb, done: Outcome[str], count: str) -> int:
-    """One picture's line and record; returns its exit code."""
+    """Prints and records one picture's outcome; returns its exit code."""
     code, status, line, console = 0, done.result or "", None, verb.console
     if done.error is not None:
         error, cure = in_words(verb, done.item, done.error)

@@ -1,4 +1,4 @@
-"""Which shard of a batch a scheduler has started this process for: what `--shard auto` finds in the environment."""
+"""`--shard auto`: the shard for which a scheduler has started this process, from the environment."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from psal_cli.batch.shards import Shard, parse
 from psal_cli.errors import InputError
 
 AUTO = "auto"
-TOTAL = "PSAL_SHARDS"  # how many shards there are, where the scheduler does not say or counts only the tasks it starts again
-KUBERNETES_TOTAL = "JOB_COMPLETIONS"  # Kubernetes tells a pod its index alone: the user sets this one
+TOTAL = "PSAL_SHARDS"  # the number of shards, if the scheduler does not report it or counts only restarted tasks
+KUBERNETES_TOTAL = "JOB_COMPLETIONS"  # Kubernetes tells a pod only its index: the user sets this one
 SLURM, AWS, KUBERNETES = "SLURM_ARRAY_TASK_ID", "AWS_BATCH_JOB_ARRAY_INDEX", "JOB_COMPLETION_INDEX"
 AWS_TOTAL = "AWS_BATCH_JOB_ARRAY_SIZE"
 BY_HAND = "give --shard I/N, e.g. 1/4"
@@ -20,7 +20,7 @@ def resolve(text: str, environment: Mapping[str, str]) -> Shard:
     """The shard that "I/N" names, or for "auto" the one that SLURM (job arrays), AWS Batch (array jobs) or Kubernetes (indexed
     jobs) has started this process for.
 
-    Raises InputError: there is no scheduler, or it does not say which shard this is and of how many.
+    Raises InputError if there is no scheduler, or it does not report the shard and their number.
     """
     if text != AUTO:
         return parse(text)
@@ -37,7 +37,7 @@ def resolve(text: str, environment: Mapping[str, str]) -> Shard:
 
 
 def _slurm(environment: Mapping[str, str], total: int | None) -> Shard:
-    """With `total` the tasks of the array are numbered from 1 to it, and some of them may be started again alone."""
+    """With `total`, the tasks of the array are numbered from 1 to `total`, and some of them may be restarted alone."""
     number = _number(environment, SLURM) or 0
     first, step = _number(environment, "SLURM_ARRAY_TASK_MIN"), _number(environment, "SLURM_ARRAY_TASK_STEP") or 1
     count = _number(environment, "SLURM_ARRAY_TASK_COUNT")
@@ -55,7 +55,7 @@ def _slurm(environment: Mapping[str, str], total: int | None) -> Shard:
 
 
 def _counted(environment: Mapping[str, str], name: str, count: int | None, lacking: str) -> Shard:
-    """The shard of an index from 0. lacking: what is said where the count is not set."""
+    """The shard of an index from 0. lacking: the message if the count is not set."""
     index = _number(environment, name) or 0
     if not count:
         raise InputError(f"--shard auto: {name} is set, but {lacking}, or {BY_HAND}")
@@ -65,7 +65,7 @@ def _counted(environment: Mapping[str, str], name: str, count: int | None, lacki
 
 
 def _number(environment: Mapping[str, str], name: str) -> int | None:
-    """A variable that is a whole number; None where it is not set or empty."""
+    """An environment variable that holds a whole number; None if it is unset or empty."""
     text = environment.get(name, "").strip()
     if text and not re.fullmatch(r"\d{1,9}", text, re.ASCII):
         raise InputError(f"--shard auto: {name} is {text}, expected a whole number")

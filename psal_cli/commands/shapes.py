@@ -1,4 +1,4 @@
-"""Options that mark rectangles and polygons of a picture, beside or instead of a mask file."""
+"""Options that mark rectangles and polygons of a picture, in addition to or instead of a mask file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class BoxParameter(BoxType):
         from psal_cli.image.shapes import Box
 
         if not BOX.fullmatch(text := str(value)):
-            self.fail(f"{value!r} is no rectangle: left, top, width and height in pixels, e.g. 100,80,50,40", param, ctx)
+            self.fail(f"{value!r} is not a rectangle: left, top, width and height in pixels, e.g. 100,80,50,40", param, ctx)
         try:
             return Box(*map(float, text.split(",")))
         except InvalidValueError as error:
@@ -53,15 +53,15 @@ class PolygonParameter(PolygonType):
         example = "e.g. '10,10 90,20 50,80'"
         corners = str(value).split()
         if not all(map(CORNER.fullmatch, corners)):
-            self.fail(f"{value!r} is no polygon: pairs X,Y of pixels with blanks between them, {example}", param, ctx)
+            self.fail(f"{value!r} is not a polygon: pairs X,Y of pixels with blanks between them, {example}", param, ctx)
         try:
             return Polygon(tuple((float(x), float(y)) for x, y in (corner.split(",") for corner in corners)))
         except InvalidValueError as error:
-            self.fail(f"{value!r} is no polygon: give {error.expected}, {example}", param, ctx)
+            self.fail(f"{value!r} is not a polygon: give {error.expected}, {example}", param, ctx)
 
 
 def shape_options(what: str, option: str) -> Decorator:
-    """--box and --polygon. what: is done to the pixels inside, "Fill"; option: the one whose mask they add to."""
+    """--box and --polygon. what: the verb for the pixels inside, e.g. "Fill"; option: the mask option that they add to."""
     return group(
         click.option(
             "--box",
@@ -96,7 +96,7 @@ outline_options = group(
 
 
 def check_marked(arguments: InpaintArguments) -> None:
-    """Raises click.UsageError where nothing says what to fill, or an option needs a mask file that is not given."""
+    """Raises click.UsageError if nothing says what to fill, or an option requires a mask file that is not given."""
     check_file("--mask", arguments.mask)
     if arguments.polygon_label and not arguments.polygon_file:
         raise click.UsageError("--polygon-label requires --polygon-file: leave it out, or give a file")
@@ -111,6 +111,6 @@ def check_marked(arguments: InpaintArguments) -> None:
 
 
 def check_file(option: str, value: str | None) -> None:
-    """Refuses a rectangle that was given for an option that takes a mask file. Raises click.UsageError."""
+    """Raises click.UsageError for a rectangle given to an option that takes a mask file."""
     if value is not None and BOX.fullmatch(value) and not os.path.lexists(as_path(value)):
         raise click.UsageError(f"{option} {value}: there is no such file; a rectangle is --box {value}")

@@ -1,4 +1,4 @@
-"""The steps of one picture as a batch runs them: those of its verb, and around them what is the same for all verbs."""
+"""The steps of one picture in a batch: those of its verb, and what is the same for all verbs."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ SKIPPED = "skipped"
 
 
 class Steps(Generic[Given, Loaded, Result]):
-    """Read, work and write, as `psal_cli.batch.runner.run` takes them. Between them None stands for a picture whose result
-    another process has written meanwhile, with --skip-existing."""
+    """Read, work and write, as `psal_cli.batch.runner.run` takes them. With --skip-existing, None stands for a picture whose
+    result another process has written in the meantime."""
 
     def __init__(
         self,
@@ -28,14 +28,14 @@ class Steps(Generic[Given, Loaded, Result]):
         tell: Callable[[Item, str, float], None],
         progress: Callable[[Item], Progress | None],
     ):
-        """tell: hears which step an item is at, and the share of its work that is done; progress: makes the callback for its
+        """tell: called with the current step of an item and the share of its work done; progress: makes the callback for its
         work."""
         self.verb, self.tell, self.progress = verb, tell, progress
 
     def read(self, item: Item) -> Loaded | None:
         if item.problem:
             raise item.problem
-        if not isinstance(item.output, Url) and has_appeared(self.verb, item):  # what is on the network was listed for the plan
+        if not isinstance(item.output, Url) and has_appeared(self.verb, item):  # the plan has listed URLs already
             return None
         self.tell(item, "reading", 0.0)
         with storage.kept():
@@ -59,12 +59,12 @@ class Steps(Generic[Given, Loaded, Result]):
 
 
 def has_appeared(verb: AnyVerb, item: Item) -> bool:
-    """Whether another process has written the result since the plan was made, with --skip-existing."""
+    """Whether, with --skip-existing, another process has written the result since the plan was made."""
     return bool(verb.arguments.skip_existing and item.output != STDIO and item.output.is_file())
 
 
 def in_words(verb: AnyVerb, item: Item, error: BaseException) -> tuple[BaseException, str]:
-    """What stopped a picture, in the words of the command, and what else would help."""
+    """The error of a picture in the command's words, with a further cure."""
     cure = ""
     if is_out_of_memory(error) and (needed := verb.estimate(item)):
         cure = f" (the estimate was {memory.in_words(needed)}; {verb.less.format('')})"

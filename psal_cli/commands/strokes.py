@@ -25,13 +25,13 @@ NAMES = ("engine", "attention", "painter", "patch_size", "iterations", "no_blend
 
 
 def typed_options() -> frozenset[str]:
-    """Which of the options that strokes are saved with were typed. Of the thread that runs the command."""
+    """The options saved with strokes that were typed. Call it in the thread that runs the command."""
     given = click.get_current_context().get_parameter_source
     return frozenset(name for name in NAMES if given(name) is click.core.ParameterSource.COMMANDLINE)
 
 
 def repeated(arguments: InpaintArguments, strokes: Strokes, typed: frozenset[str]) -> InpaintArguments:
-    """The arguments with the options that were saved with strokes, but for those that were typed. Raises InvalidValueError."""
+    """The arguments with the options that were saved with strokes, except those that were typed. Raises InvalidValueError."""
     from psal_cli.verbs.inpaint.recorded import recorded
 
     own = arguments

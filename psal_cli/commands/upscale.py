@@ -124,7 +124,7 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
         super().__init__(arguments, console)
         self.arguments = arguments = one_of_each(arguments)
         self.beside = _named(arguments)  # type: ignore[misc]  # the one verb whose results are named by an option
-        self.held = 0  # bytes, before the first picture
+        self.held = 0  # bytes of the process before the first picture
         if arguments.save_offsets and arguments.attention == "full":
             raise click.UsageError("--save-offsets requires --attention psal: full compares with everything")
 
@@ -143,10 +143,10 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
         if self.arguments.save_offsets and not any(isinstance(layer, Pasting) for layer in networks[0].modules()):
             cure = "leave --save-offsets out, or take other weights"
             raise InputError(f"{self.arguments.weights} has no attention, there are no offsets to write: {cure}")
-        self.held = baseline(networks)  # before any picture is in memory
+        self.held = baseline(networks)  # before any picture is loaded
 
     def _possible(self) -> tuple[Network, ...]:
-        """The networks of any picture: of those that ship, all models are of one size."""
+        """The networks for any picture; all shipped models have the same size."""
         from psal_cli.verbs.upscale.networks import network_of, networks_for
         from psal_cli.verbs.upscale.sizes import PASSES, check_factor, passes_of
 
@@ -156,13 +156,15 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
             check_factor(given.scale, passes_of(network.scale), given.weights)
             return (network,)
         if given.strength is not None and given.scale in PASSES:
-            networks_for(int(given.scale), "photo", None, given.attention, self.device)  # loaded, so that its weights count
+            networks_for(
+                int(given.scale), "photo", None, given.attention, self.device
+            )  # loaded, so that the memory of its weights counts
         if given.scale in PASSES:
             return networks_for(int(given.scale), "clean", None, given.attention, self.device)
         return tuple(networks_for(scale, "clean", None, given.attention, self.device)[0] for scale in (2, 3, 4))
 
     def _options(self, model: str = "clean", strip_pixels: int | None = None) -> UpscaleOptions:
-        """model: where no strength is given; all are of one size."""
+        """model: if no strength is given; all have the same size."""
         given = self.arguments
         return UpscaleOptions(
             model=model if given.strength is None else "auto",
@@ -190,13 +192,13 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
         return Loaded(picture, plan, size)
 
     def _prepared(self, header: Header) -> tuple[tuple[Network, ...], tuple[int, int]]:
-        """The networks that a plan counts with, and the size of the result."""
+        """The networks that a plan assumes, and the size of the result."""
         from psal_cli.verbs.upscale.networks import prepared
 
         return prepared((header.width, header.height), self.arguments.scale, self._options())
 
     def _plan(self, item: Item, header: Header, networks: tuple[Network, ...], size: tuple[int, int]) -> Plan:
-        """Raises MemoryLimitError: it cannot fit; InputError: the result is too large."""
+        """Raises MemoryLimitError if it does not fit, InputError if the result is too large."""
         from psal_cli.image.writing import check_size
         from psal_cli.verbs.upscale.memory_model import plan
 
@@ -280,7 +282,7 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
 
 
 def _named(arguments: UpscaleArguments) -> str:
-    """What stands between name and extension of results beside their pictures. Raises UsageError for no size, or several."""
+    """The suffix of results beside their pictures. Raises UsageError for no size, or several."""
     scale, width, height = arguments.scale, arguments.width, arguments.height
     given = {
         "-x": scale,
@@ -297,6 +299,6 @@ def _named(arguments: UpscaleArguments) -> str:
 
 
 def _factor(before: tuple[int, int], after: tuple[int, int]) -> float:
-    """By which the longer side grows: a whole number where it is one."""
+    """The factor by which the longer side grows, an int if it is whole."""
     factor = max(after) / max(before)
     return int(factor) if factor.is_integer() else round(factor, 4)

@@ -1,4 +1,4 @@
-"""Which defaults of `psal upscale`, from a configuration file or the environment, give way to what was typed."""
+"""Defaults of `psal upscale` from configuration files or the environment that typed options exclude."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ SIZES = ("scale", "width", "height", "long_side", "megapixels")
 
 
 def one_of_each(arguments: UpscaleArguments) -> UpscaleArguments:
-    """The arguments without defaults that what was typed excludes. Raises UsageError for two that were typed."""
+    """Drops defaults that typed options exclude. Raises UsageError for two typed ones that exclude each other."""
     return _one_size(_one_network(arguments))
 
 
 def _one_network(arguments: UpscaleArguments) -> UpscaleArguments:
-    """The arguments with one of --model, --weights and --strength: defaults give way to what was typed.
+    """Keeps one of --model, --weights and --strength; typed options win over defaults.
 
     Raises UsageError for two that were typed.
     """

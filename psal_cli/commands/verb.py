@@ -1,4 +1,4 @@
-"""What a verb that edits pictures is: the steps that `run_verb` asks of it, and what all verbs share of them."""
+"""The base class of verbs for pictures: the steps that `run_verb` calls, and what all verbs share."""
 
 from __future__ import annotations
 
@@ -24,75 +24,75 @@ if TYPE_CHECKING:
 
 
 class HasBytes(Protocol):
-    """A plan. bytes: the most memory that it takes."""
+    """A plan. bytes: its peak memory."""
 
     @property
     def bytes(self) -> int: ...
 
 
 Given = TypeVar("Given", bound=Arguments)
-Loaded = TypeVar("Loaded")  # what `read` hands to `work`
-Result = TypeVar("Result")  # what `work` hands to `write`
+Loaded = TypeVar("Loaded")  # result of `read`
+Result = TypeVar("Result")  # result of `work`
 Plan = TypeVar("Plan", bound=HasBytes)
 
 
 class WithSheets(ABC):
-    """A verb with options in `sheets`."""
+    """A verb that writes sheets."""
 
     @abstractmethod
     def finish(self, items: list[Item]) -> None:
-        """Writes the sheets that are asked for, about the items whose results are there. Raises PsalError."""
+        """Writes the requested sheets for the items whose results exist. Raises PsalError."""
 
 
 class AnyVerb(ABC):
-    """What all verbs share, whatever they read and make."""
+    """What all verbs share, independent of the types of their steps."""
 
-    beside: ClassVar[str]  # between name and extension of a result beside its picture
-    partners: ClassVar[tuple[str, ...]]  # options that name a file for each picture: a file, a folder or a pattern
-    outputs: ClassVar[tuple[str, ...]]  # options that name what is written beside the result
-    sheets: ClassVar[tuple[str, ...]] = ()  # options that name one file about all results
-    listed: ClassVar[tuple[str, ...]] = ()  # of the partners, those that may be given several times
-    attributes: ClassVar[Mapping[str, str]] = {}  # option -> the attribute of the arguments, where that has another name
-    flags: ClassVar[Mapping[str, str]] = {}  # the library's name of an argument -> the option, where its errors may name one
-    less: ClassVar[str] = "--max-memory{} picks a smaller plan"  # the cure when memory is short; {}: the amount, if known
-    smaller: ClassVar[str] = "give a smaller picture"  # the cure where there is no smaller plan
-    if_masked = False  # whether pictures without a mask are left out
+    beside: ClassVar[str]  # suffix of a result beside its picture
+    partners: ClassVar[tuple[str, ...]]  # options for a sidecar of each picture: a file, a folder or a pattern
+    outputs: ClassVar[tuple[str, ...]]  # options for files written in addition to the result
+    sheets: ClassVar[tuple[str, ...]] = ()  # options for one file about all results
+    listed: ClassVar[tuple[str, ...]] = ()  # those of the partners that are repeatable
+    attributes: ClassVar[Mapping[str, str]] = {}  # option -> attribute of the arguments, if that has another name
+    flags: ClassVar[Mapping[str, str]] = {}  # the library's name of an argument -> option, for errors
+    less: ClassVar[str] = "--max-memory{} picks a smaller plan"  # the cure if memory is short; {}: the amount, if known
+    smaller: ClassVar[str] = "give a smaller picture"  # the cure if there is no smaller plan
+    if_masked = False  # whether pictures without a mask are skipped
     results = 1  # of each picture
     shard = ALL  # of the pictures, those that are worked on
-    checks_memory = True  # whether a plan must fit into what is free here
-    cpu_only: str | None = None  # what runs on the CPU only, in words; None where CUDA can be used
+    checks_memory = True  # whether a plan must fit into the free memory of this machine
+    cpu_only: str | None = None  # what runs on the CPU only, in words; None if CUDA can be used
 
     def __init__(self, arguments: Arguments, console: Console):
         self.arguments, self.console = arguments, console
-        self.device = arguments.device  # as asked for until `use_device`, then that of torch
+        self.device = arguments.device  # as requested until `use_device`, then torch's name
         self.estimates: dict[Item, int] = {}
-        self.facts: dict[Item, dict[str, object]] = {}  # of a result, for its line of --json
-        self.remarks: dict[Item, str] = {}  # the same in words, for the line that says that it is done
+        self.facts: dict[Item, dict[str, object]] = {}  # of a result, for its --json record
+        self.remarks: dict[Item, str] = {}  # the same in words, for the "done" line
 
     @abstractmethod
     def start(self) -> None:
-        """What is to be done once, before the first picture."""
+        """Runs once before the first picture."""
 
     @abstractmethod
     def needed(self, item: Item) -> int:
-        """The most bytes that the work on a picture takes, by the header of its file. Raises PsalError."""
+        """Peak bytes of the work on a picture, from the header of its file. Raises PsalError."""
 
     @abstractmethod
     def preview(self, item: Item) -> dict[str, object]:
-        """What can be told without decoding the picture: size, memory, seconds. Raises PsalError for what would be refused."""
+        """What --dry-run prints, without decoding the picture: size, memory, seconds. Raises PsalError if it would be refused."""
 
     def value(self, option: str) -> str | None:
-        """What was given for an option that names a file."""
+        """The value of an option that names a file."""
         value: str | None = getattr(self.arguments, self.attributes.get(option, option))
         return value
 
     def patterns(self) -> dict[str, tuple[str, ...]]:
-        """Of each option in `partners` that is given, the files, folders or patterns."""
+        """option -> files, folders or patterns, for each given option in `partners`."""
         texts = {name: getattr(self.arguments, self.attributes.get(name, name)) for name in self.partners}
         return {name: x if isinstance(x, tuple) else (x,) for name, x in texts.items() if x}
 
     def use_device(self) -> str:
-        """Settles the device for `--device`; returns why it was chosen. Raises InputError when it cannot be had."""
+        """Chooses the device for `--device` and returns the reason. Raises InputError if it is not available."""
         device = self.arguments.device
         if self.cpu_only and device not in ("auto", "cpu"):
             raise InputError(f"--device {device}: {self.cpu_only} runs on the CPU only: leave --device out")
@@ -100,7 +100,7 @@ class AnyVerb(ABC):
         return f"{self.cpu_only} runs on the CPU only" if self.cpu_only else why
 
     def refuse_mixtures(self, engines: Mapping[str, tuple[str, ...]]) -> None:
-        """Refuses options that the chosen engine does not have. engines: of each option, the engines that have it."""
+        """Refuses options that the chosen engine does not have. engines: option -> engines that have it."""
         source_of = click.get_current_context().get_parameter_source
         engine = getattr(self.arguments, "engine")  # noqa: B009  # of the verbs that have engines
         for name, those in engines.items():
@@ -109,18 +109,17 @@ class AnyVerb(ABC):
                 raise click.UsageError(f"--{option} requires --engine {' or '.join(those)}: leave it out, or change the engine")
 
     def estimate(self, item: Item) -> int | None:
-        """Bytes that the item was expected to need, None when its work had not begun."""
+        """The estimated bytes of an item, None if its work had not begun."""
         return self.estimates.get(item)
 
     def planned(self, item: Item, plan: Plan, within: Callable[..., Plan] | None = None) -> Plan:
-        """A plan, noted. Raises MemoryLimitError when so much is not free.
-
-        within: makes a plan that keeps to `limit`, where there are smaller ones; it raises MemoryLimitError where there is none.
+        """Makes and records a plan. Raises MemoryLimitError if too little memory is free. within: makes a plan within a limit; it
+        raises MemoryLimitError if there is none.
         """
         from psal_cli import memory
 
         self.estimates[item] = plan.bytes
-        if not self.checks_memory or self.arguments.max_memory is not None:  # who names a limit may know more, e.g. of swap
+        if not self.checks_memory or self.arguments.max_memory is not None:  # a user who sets a limit may know more, e.g. about swap
             return plan
         try:
             memory.check_available(plan.bytes)
@@ -131,7 +130,7 @@ class AnyVerb(ABC):
         return plan
 
     def _check_smaller(self, within: Callable[..., Plan], allowed: int) -> None:
-        """Raises MemoryLimitError when the limit that the error would advise is refused too."""
+        """Raises MemoryLimitError if the limit that the error would suggest is refused too."""
         from psal_cli import memory
 
         try:
@@ -143,7 +142,7 @@ class AnyVerb(ABC):
             raise MemoryLimitError(f"{least}: close other programs, or {self.smaller}") from error
 
     def seconds(self, cost: Cost) -> float | None:
-        """The seconds that a picture of this cost takes here; None on a GPU, for which there are no figures."""
+        """The seconds that a picture of this cost takes on this machine; None on a GPU, for which there are no figures."""
         import torch
 
         from psal_cli import timing
@@ -156,17 +155,17 @@ class AnyVerb(ABC):
         return read_header(item.input, self.arguments.max_pixels)
 
     def encoding(self, item: Item, source: str) -> Encoding:
-        """How the result of a picture in the format `source` is written."""
+        """The encoding of the result of a picture in format `source`."""
         return options.encoding(self.arguments, item.output, source)
 
     def formats(self, item: Item, source: str) -> dict[str, str]:
-        """option -> the format, as Pillow names it, of each file that is written; "output" is the result."""
+        """option -> Pillow's name of the format of each file that is written; "output" is the result."""
         encoded = self.encoding(item, source).format
         return {name: options.written_as(name, path, encoded) for name, path in item.outputs.items()}
 
     def streams(self, item: Item, header: Header, channels: int) -> int:
-        """Bytes of stdin and of objects on the network, which are kept to the end, and of stdout and results on the network,
-        which are encoded in memory first: about half of the pixels' bytes.
+        """Bytes of stdin and fetched objects, which are kept until the end, and of stdout and uploaded results, which are encoded
+        in memory first: about half of the pixels' bytes.
 
         channels: of the result.
         """
@@ -176,7 +175,7 @@ class AnyVerb(ABC):
         return out + (size if _is_streamed(item.input) else 0)
 
     def sidecar(self, item: Item, option: str) -> Path | None:
-        """The file of an item for an option that takes one."""
+        """The item's sidecar for an option that takes one."""
         return item.sidecars[option][0] if option in item.sidecars else None
 
 
@@ -185,7 +184,7 @@ def _is_streamed(path: Path) -> bool:
 
 
 class Verb(AnyVerb, Generic[Given, Loaded, Result]):
-    """One verb: how it reads, works and writes. Each step may raise PsalError, which concerns that picture only."""
+    """A verb: how it reads, processes and writes a picture. Each step may raise PsalError, which affects that picture only."""
 
     arguments: Given
 

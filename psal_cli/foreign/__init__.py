@@ -1,1 +1,1 @@
-"""Networks that others have published: loading them without running code of theirs, their reach, their memory, their tiles."""
+"""Networks published by others: loading them without running their code, their receptive field, their memory, their tiles."""

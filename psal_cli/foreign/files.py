@@ -1,4 +1,4 @@
-"""Networks in files that psal has not made: .pth and .safetensors by spandrel, .onnx by onnxruntime."""
+"""Loads networks of others: .pth and .safetensors with spandrel, .onnx with onnxruntime."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from psal_cli.foreign.about import ENLARGES, About
 from psal_cli.foreign.network import ForeignNetwork, Sizes
 
 CHANNELS = (1, 3)
-TRIED = 48  # pixels: side of the picture that tells the scale of a module
+TRIED = 48  # pixels: side of the picture that probes the scale of a module
 
 
 def is_onnx(path: Path) -> bool:
@@ -22,10 +22,10 @@ def enlarging(path: Path, state: dict[str, Tensor] | None, name: str) -> Foreign
     """The network for super-resolution in a file.
 
     Args:
-        path: of the file; state: its tensors, None of an ONNX file; name: what to call it in errors.
+        path: of the file; state: its tensors, None for an ONNX file; name: for errors.
 
     Raises:
-        InputError: none that can be read, or one of another task.
+        InputError: it cannot be read, or is for another task.
     """
     run, about, sizes, channels = loaded(path, state, name)
     if about.task != ENLARGES or about.scale < 2:
@@ -36,12 +36,12 @@ def enlarging(path: Path, state: dict[str, Tensor] | None, name: str) -> Foreign
 
 
 def loaded(path: Path, state: dict[str, Tensor] | None, name: str) -> tuple[nn.Module, About, Sizes, int]:
-    """(network, what is known of it, the sizes that it takes, its channels) of any task; see `enlarging`."""
+    """(network, facts, the sizes that it accepts, its channels), for any task; see `enlarging`."""
     return onnx_files.load(path, name) if state is None else spandrel_files.load(path, state, name)
 
 
 def of_module(module: nn.Module) -> ForeignNetwork:
-    """A module of the caller's, [B, 3, H, W] in [0, 1] -> the same so many times larger, which a small picture tells.
+    """Wraps the caller's module, [B, 3, H, W] in [0, 1] -> [B, 3, s H, s W]; the scale s is probed with a small picture.
 
     Raises:
         InvalidValueError: it does not enlarge RGB by a whole number.

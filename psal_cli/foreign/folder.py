@@ -1,4 +1,4 @@
-"""The user's model folder: networks that lie there are found by their name."""
+"""The user's model folder, where networks are found by name."""
 
 import os
 from collections.abc import Iterator
@@ -12,21 +12,21 @@ SUFFIXES = (".safetensors", ".pth", ".pt", ".onnx")
 
 
 def own_folder() -> Path:
-    """Where the platform keeps a user's data, of psal: it need not exist."""
+    """The model folder in the platform's place for user data; it need not exist."""
     return data_folder() / "models"
 
 
 def folders() -> list[Path]:
-    """Where networks are looked up, in this order."""
+    """The folders in which networks are looked up, in order."""
     named = [Path(text).expanduser() for text in os.environ.get(VARIABLE, "").split(os.pathsep) if text]
     try:
         return [*named, own_folder()]
-    except RuntimeError:  # there is no home
+    except RuntimeError:  # there is no home folder
         return named
 
 
 def listed() -> Iterator[Path]:
-    """The files of all folders whose names end as networks' do; of those with one name only the first, which is found."""
+    """The network files of all folders, by extension; of files with the same name only the first, which `find` returns."""
     seen = set[str]()
     for folder in folders():
         try:
@@ -40,9 +40,9 @@ def listed() -> Iterator[Path]:
 
 
 def find(name: str) -> Path:
-    """The file that a name stands for: itself where there is one, else a file of that name, or that stem, in the folders.
+    """The file that a name stands for: a path that exists, or else a file of that name or stem in the folders.
 
-    Raises InputError where there is none.
+    Raises InputError if there is none.
     """
     path = Path(name)
     if path.exists():

@@ -1,4 +1,4 @@
-"""A network of any architecture as psal runs it: padded to the sizes that it takes, on pieces of a picture."""
+"""Runs a network of any architecture: pads pictures to the sizes that it accepts, and works on pieces."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from psal_cli.foreign.about import About
 from psal_cli.foreign.tiling import Tiling, ramps, tiling
 from psal_cli.foreign.traits import Traits, traits_of
 
-TIDY = 4  # the part of what a piece takes by which the process may grow from piece to piece
-Spend = Callable[[int], None]  # told of each piece: how many pixels were looked at
+TIDY = 4  # of a piece's memory: how much the process may grow from piece to piece
+Spend = Callable[[int], None]  # called after each piece with the number of its pixels
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What pictures a network takes. minimum: of both sides; multiple: of which they must be; square: they must be equal;
-    fixed: (height, width), the only size that it takes."""
+    """The sizes of pictures that a network accepts. minimum: of both sides; multiple: both must be multiples of it; square: they
+    must be equal; fixed: (height, width), the only accepted size."""
 
     minimum: int = 1
     multiple: int = 1
@@ -28,7 +28,7 @@ class Sizes:
     fixed: tuple[int, int] | None = None
 
     def padded(self, height: int, width: int) -> tuple[int, int]:
-        """The smallest size that holds a picture of (height, width). A fixed size is itself."""
+        """The smallest accepted size that holds a picture of (height, width); the fixed size if there is one."""
         if self.fixed:
             return self.fixed
         height, width = (-(-max(side, self.minimum) // self.multiple) * self.multiple for side in (height, width))
@@ -36,25 +36,25 @@ class Sizes:
 
 
 class ForeignNetwork(nn.Module):
-    """Enlarges RGB in [0, 1] by a network of any architecture.
+    """Enlarges RGB in [0, 1] with a network of any architecture.
 
-    The picture is continued to the right and below to a size that the network takes, by reflection. A network of one channel
-    gets the three colours one after another.
+    The picture is padded on the right and bottom by reflection to an accepted size. A one-channel network gets the three colours
+    one after another.
     """
 
-    ratio = 1  # there is no attention across scales whose field could be drawn
+    ratio = 1  # no cross-scale attention whose field could be drawn
 
     def __init__(self, run: nn.Module, about: About, sizes: Sizes = Sizes(), channels: int = 3):
         """Args:
         run: [B, channels, H, W] in [0, 1] -> the same, `about.scale` times as large.
-        sizes: of the pictures that it takes. channels: 1 or 3.
+        sizes: of accepted pictures. channels: 1 or 3.
         """
         super().__init__()
         self.run, self.about, self.sizes, self.channels, self.scale = run, about, sizes, channels, about.scale
 
     @cached_property
     def traits(self) -> Traits:
-        """Its reach and what it takes, measured once."""
+        """Its receptive field, memory and time, measured once."""
         return traits_of(self)
 
     @property
@@ -67,19 +67,19 @@ class ForeignNetwork(nn.Module):
         batch, colours, height, width = image.shape
         x = image if self.channels == 3 else image.reshape(batch * colours, 1, height, width)
         given = continued(x, *self.sizes.padded(height, width))
-        out: Tensor = self.run(given.clone() if given.data_ptr() == image.data_ptr() else given.contiguous())  # some change it
+        out: Tensor = self.run(given.clone() if given.data_ptr() == image.data_ptr() else given.contiguous())  # some networks change their input
         out = out[..., : height * self.scale, : width * self.scale]
         return out if self.channels == 3 else out.reshape(batch, colours, *out.shape[2:])
 
     def tiling(self, height: int, width: int, largest: int) -> Tiling:
-        """How a picture is divided so that at most so many pixels are looked at at a time."""
+        """How a picture is divided into pieces of at most `largest` pixels."""
         return tiling(height, width, largest, self.traits, self.sizes.fixed)
 
     def pieces(self, image: Tensor, largest: int, spend: Spend = lambda pixels: None) -> Iterator[Tensor]:
-        """Yields the rows of the result of [B, 3, H, W] from the top down.
+        """Yields the rows of the result for [B, 3, H, W] from top to bottom.
 
-        With a bounded reach each piece sees all that it depends on, so that the result is that of the whole picture, to rounding.
-        Without one the pieces overlap and are blended.
+        With a bounded reach, each piece sees everything that it depends on, so the result equals that of the whole picture,
+        except for rounding. Otherwise the pieces overlap and are blended.
         """
         plan = self.tiling(image.shape[2], image.shape[3], largest)
         yield from self._blended(image, plan, spend) if plan.blended else self._joined(image, plan, spend)
@@ -98,7 +98,7 @@ class ForeignNetwork(nn.Module):
             yield torch.cat(row, 3) if len(row) > 1 else row[0]
 
     def _blended(self, image: Tensor, plan: Tiling, spend: Spend) -> Iterator[Tensor]:
-        """In a raised cosine, first along the rows, then down: the weights of all pieces at a pixel add up to one."""
+        """Blends pieces with raised cosines, first along rows, then along columns: the weights at each pixel add up to one."""
         tidy = self._tidying(plan)
         across, down = (ramps(spans, self.scale, image) for spans in (plan.columns, plan.rows))
         rest = None
@@ -119,9 +119,8 @@ class ForeignNetwork(nn.Module):
             yield band[:, :, :done]
 
     def _tidying(self, plan: Tiling) -> Callable[[], None]:
-        """What is called after each piece: when the process has grown by a part of what one takes, it gives back what is free.
-
-        Small tensors that stay lie between those that are freed, of which the C library otherwise gives none back.
+        """A callback after each piece that returns freed memory to the system when the process has grown by a share of a piece's
+        memory. Small live tensors lie between freed ones, so the C library does not return any by itself.
         """
         most, base = self.traits.bytes(plan.looked) // TIDY, memory.resident() or 0
 
@@ -135,7 +134,7 @@ class ForeignNetwork(nn.Module):
 
 
 def continued(image: Tensor, height: int, width: int) -> Tensor:
-    """[B, C, h, w] continued to the right and below by reflection, and beyond that by its last row or column."""
+    """Pads [B, C, h, w] on the right and bottom by reflection, and beyond that by repeating its last row or column."""
     for mode, spare in (("reflect", 1), ("replicate", None)):
         below, beside = height - image.shape[2], width - image.shape[3]
         if spare is not None:

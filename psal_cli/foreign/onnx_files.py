@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 EXTRA = "pip install 'psal[onnx]'"
 NUMBERS: dict[str, type[np.floating]] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
-TRIED = 64  # pixels: side of the picture that tells the scale
-SMALLEST = 48  # pixels: of a fixed size; pieces of less are mostly borders
-SILENT = 4  # of onnxruntime: what goes wrong is raised
+TRIED = 64  # pixels: side of the picture that probes the scale
+SMALLEST = 48  # pixels: the smallest fixed size; smaller pieces are mostly border
+SILENT = 4  # of onnxruntime: errors only, which are also raised
 
 
 class Graph(nn.Module):
-    """A graph as a module without parameters: [B, C, H, W] -> [B, C, scale * H, scale * W]. Threads may share it."""
+    """Wraps a graph as a module without parameters: [B, C, H, W] -> [B, C, scale * H, scale * W]. Threads may share it."""
 
     def __init__(self, session: onnxruntime.InferenceSession, dtype: type[np.floating]):
         super().__init__()
@@ -34,12 +34,12 @@ class Graph(nn.Module):
         self.output = session.get_outputs()[0].name
 
     def forward(self, image: Tensor) -> Tensor:
-        """One picture after another: many graphs take one only."""
+        """Runs one picture after another: many graphs accept only a batch of one."""
         made = [self._one(np.ascontiguousarray(each.detach().cpu().numpy())) for each in image.split(1)]
         return torch.cat(made) if len(made) > 1 else made[0]
 
     def __deepcopy__(self, memo: dict[int, object]) -> Graph:
-        return self  # a session cannot be copied, and does not change
+        return self  # a session cannot be copied, and is immutable
 
     def _one(self, picture: np.ndarray) -> Tensor:
         try:
@@ -52,10 +52,10 @@ class Graph(nn.Module):
 
 
 def load(path: Path, name: str) -> tuple[nn.Module, About, Sizes, int]:
-    """A graph that takes one picture and gives one; see `spandrel_files.load`.
+    """Loads a graph with one picture as input and output; see `spandrel_files.load`.
 
     Raises:
-        InputError: no ONNX file, other inputs or outputs, a size that cannot be used; onnxruntime is not installed.
+        InputError: not an ONNX file, other inputs or outputs, an unusable size; onnxruntime is not installed.
     """
     session = session_of(path, name)
     channels, fixed, dtype = _input(session, name)
@@ -77,7 +77,7 @@ def load(path: Path, name: str) -> tuple[nn.Module, About, Sizes, int]:
 
 
 def session_of(path: Path, name: str) -> onnxruntime.InferenceSession:
-    """A graph, ready to run on the CPU. Raises InputError for what is none."""
+    """A session for a graph on the CPU. Raises InputError if the file is not a valid graph."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -85,7 +85,7 @@ def session_of(path: Path, name: str) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = SILENT
     options.intra_op_num_threads = torch.get_num_threads()
-    options.enable_cpu_mem_arena = False  # it would keep what the largest piece took
+    options.enable_cpu_mem_arena = False  # it would keep the memory of the largest piece
     options.enable_mem_pattern = False
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -97,7 +97,7 @@ def session_of(path: Path, name: str) -> onnxruntime.InferenceSession:
 
 
 def _input(session: onnxruntime.InferenceSession, name: str) -> tuple[int, tuple[int, int] | None, type[np.floating]]:
-    """(channels, fixed size if any, dtype) of the one picture that a graph takes."""
+    """(channels, fixed size if any, dtype) of a graph's single input picture."""
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1 or len(outputs) != 1:
         takes = f"inputs {', '.join(x.name for x in inputs)} and outputs {', '.join(x.name for x in outputs)}"
@@ -119,7 +119,7 @@ def _input(session: onnxruntime.InferenceSession, name: str) -> tuple[int, tuple
 
 
 def _scale(graph: Graph, channels: int, fixed: tuple[int, int] | None, name: str) -> int:
-    """By which a graph enlarges, tried on one picture."""
+    """The scale of a graph, probed with a picture."""
     height, width = fixed or (TRIED, TRIED)
     try:
         with torch.no_grad():
@@ -134,7 +134,7 @@ def _scale(graph: Graph, channels: int, fixed: tuple[int, int] | None, name: str
         if scale >= 1 and tuple(out.shape) == (1, channels, scale * height, scale * width):
             return int(scale)
     raise InputError(
-        f"{name} makes {list(out.shape)} of a picture [1, {channels}, {height}, {width}], it is no network for super-resolution: "
+        f"{name} makes {list(out.shape)} of a picture [1, {channels}, {height}, {width}], it is not a network for super-resolution: "
         "give one that enlarges both sides by the same whole number"
     )
 

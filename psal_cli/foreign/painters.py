@@ -1,4 +1,4 @@
-"""Networks of others that fill a picture given a mask: TorchScript, ONNX, and what spandrel reads."""
+"""Networks of others that fill a picture given a mask: TorchScript, ONNX, and formats that spandrel reads."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from psal_cli.foreign.about import INPAINTS, About, digest
 from psal_cli.foreign.network import Sizes, continued
 from psal_cli.foreign.protobuf import parameters
 
-NATIVE = 512  # pixels: the side of the pictures that published networks were trained on
-MULTIPLE = 8  # of the sides that a TorchScript file, which says nothing of them, takes
+NATIVE = 512  # pixels: side of the pictures on which published networks were trained
+MULTIPLE = 8  # multiple of the sides assumed for TorchScript files, which do not state one
 
 log = logging.getLogger(__name__)
 Fill = Callable[[Tensor, Tensor], Tensor]  # [1, 3, H, W] in [0, 1] and [1, 1, H, W], 1 = fill -> [1, 3, H, W]
@@ -30,17 +30,17 @@ Fill = Callable[[Tensor, Tensor], Tensor]  # [1, 3, H, W] in [0, 1] and [1, 1, H
 
 @dataclass(frozen=True)
 class ForeignPainter:
-    """name: for messages; sizes: of the pictures that it takes."""
+    """A network that fills a picture given a mask. name: for messages; sizes: of accepted pictures."""
 
     run: Fill
     name: str
     sizes: Sizes
 
     def __call__(self, image: Tensor, mask: Tensor) -> Tensor:
-        """What it draws, [1, 3, H, W], at the size of the picture, which is continued by reflection to one that it takes.
+        """Its drawing, [1, 3, H, W], at the size of the picture, which is padded by reflection to an accepted size.
 
         Raises:
-            InputError: it fails, or draws something else.
+            InputError: it fails, or returns another shape.
         """
         height, width = image.shape[2:]
         size = self.sizes.padded(height, width)
@@ -54,13 +54,13 @@ class ForeignPainter:
             raise InputError(f"{self.name} fails on a picture of {size[1]}x{size[0]} with a mask: {what}") from error
         if tuple(drawn.shape) != (1, 3, *size):
             raise InputError(
-                f"{self.name} draws {list(drawn.shape)}, expected {[1, 3, *size]}: it is no network that fills masks"
+                f"{self.name} draws {list(drawn.shape)}, expected {[1, 3, *size]}: it is not a network that fills masks"
             )
         return drawn[..., :height, :width]
 
 
 def load_painter(path: Path) -> ForeignPainter:
-    """The network in a file, loaded once. A TorchScript file carries code, of which a warning tells.
+    """Loads the network in a file, once. A TorchScript file contains code, which a warning reports.
 
     Raises:
         InputError: none that can be read, or one of another task.
@@ -81,7 +81,7 @@ def _loaded(path: Path, sha256: str) -> ForeignPainter:
 
 
 def about_of(path: Path) -> About | None:
-    """What is known of a file that no other loader takes, without running what is in it; None where it is no painter."""
+    """Facts about a file that no other loader accepts, without running it; None if it is not a painter."""
     if path.suffix.lower() == ".onnx":
         try:
             Graph(path)
@@ -102,7 +102,7 @@ def _torchscript(path: Path) -> ForeignPainter:
     log.warning("%s is TorchScript: it carries code, which runs as psal does; use files that you trust", path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch, that TorchScript is old
+            warnings.simplefilter("ignore")  # torch warns that TorchScript is deprecated
             module = torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
     except Exception as error:
         if is_out_of_memory(error):
@@ -119,7 +119,8 @@ def _torchscript(path: Path) -> ForeignPainter:
 
 
 class Graph:
-    """An ONNX graph of a picture and a mask. What range its output has and whether 1 or 0 is filled, a first run tells."""
+    """An ONNX graph with a picture and a mask as inputs. A first run tells the range of its output and whether it fills 1 or
+    0."""
 
     KINDS = onnx_files.NUMBERS | {"tensor(uint8)": np.uint8}
 
@@ -135,7 +136,7 @@ class Graph:
         height, width = self.image.shape[2:]
         fixed = (height, width) if isinstance(height, int) and isinstance(width, int) else None
         self.sizes = Sizes(multiple=MULTIPLE, fixed=fixed)
-        self.inverted, self.range = False, (0.0, 1.0)  # whether 0 is filled; what black and white are in its output
+        self.inverted, self.range = False, (0.0, 1.0)  # whether it fills 0; black and white in its output
 
     def __call__(self, image: Tensor, mask: Tensor) -> Tensor:
         low, high = self.range
@@ -151,7 +152,7 @@ class Graph:
         return (value * 255).round().numpy().astype(dtype) if dtype is np.uint8 else value.numpy().astype(dtype)
 
     def learn(self) -> None:
-        """Finds out the range and the polarity: outside the hole a network that fills masks gives the picture back."""
+        """Finds the range and polarity: outside the hole, a network that fills masks returns the picture."""
         height, width = self.sizes.fixed or (NATIVE // 2, NATIVE // 2)
         image = torch.rand((1, 3, height, width), generator=torch.Generator().manual_seed(0))
         mask = torch.zeros((1, 1, height, width))
@@ -175,5 +176,5 @@ def _onnx(path: Path) -> ForeignPainter:
         if is_out_of_memory(error):
             raise
         what = " ".join(str(error).split())[-160:]
-        raise InputError(f"{path} fails on a picture and a mask: it is no network that fills masks ({what})") from error
+        raise InputError(f"{path} fails on a picture and a mask: it is not a network that fills masks ({what})") from error
     return ForeignPainter(graph, str(path), graph.sizes)

@@ -1,14 +1,14 @@
-"""How many numbers an ONNX file holds: read from its protocol buffer, since onnxruntime does not tell."""
+"""Counts the parameters of an ONNX file from its protocol buffer, since onnxruntime does not report them."""
 
 from collections.abc import Iterator
 from math import prod
 
 VARINT, EIGHT, LENGTH, FOUR = 0, 1, 2, 5  # kinds of fields
-GRAPH, INITIALIZER, DIMS = 7, 5, 1  # of a ModelProto, a GraphProto, a TensorProto
+GRAPH, INITIALIZER, DIMS = 7, 5, 1  # field numbers of ModelProto, GraphProto and TensorProto
 
 
 def parameters(content: bytes) -> int:
-    """The numbers of all tensors that a graph is initialised with. content: of a file that onnxruntime has read."""
+    """The number of values in all initializers of a graph. content: of a file that onnxruntime has accepted."""
     tensors = (tensor for graph in _parts(memoryview(content), GRAPH) for tensor in _parts(graph, INITIALIZER))
     return sum(prod(_dims(tensor)) for tensor in tensors)
 
@@ -48,7 +48,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """(number, place behind it)."""
+    """(number, position after it)."""
     number = shift = 0
     while at < len(message):
         byte = message[at]

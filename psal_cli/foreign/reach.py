@@ -1,4 +1,4 @@
-"""How far around a pixel a network looks, and on which grid: probed, since a file does not tell."""
+"""Probes the receptive field of a network and its grid, which files do not state."""
 
 from typing import TYPE_CHECKING
 
@@ -8,25 +8,25 @@ from torch import Tensor
 if TYPE_CHECKING:
     from psal_cli.foreign.network import ForeignNetwork
 
-LENGTHS = (128, 512)  # pixels of the probes, along the axis that is probed
-GRADIENTS = 128  # pixels of the longest probe whose gradients are asked for
-ACROSS = 48  # pixels of the probes, across it: a multiple of all common windows
-BLOCK = 16  # pixels in the middle whose dependence is asked for
-NOTHING = 1e-7  # of a change of all that is farther away from black to white: below the rounding of float32
-EQUAL = 1e-5  # of white: by how much results may differ that are equal but for rounding, two thirds of a step of 16 bits
+LENGTHS = (128, 512)  # pixels: lengths of the probes
+GRADIENTS = 128  # pixels: the longest probe with gradients
+ACROSS = 48  # pixels: width of the probes, a multiple of all common windows
+BLOCK = 16  # pixels in the middle whose dependence is tested
+NOTHING = 1e-7  # effect of changing all farther pixels from black to white; below the rounding of float32
+EQUAL = 1e-5  # of white: tolerance for results that are equal except for rounding, two thirds of a step of 16 bits
 DARKER = 0.1
-WHOLE = -1  # in place of a distance
-FLAT = 0.4  # of what counts beyond half of a probe, beyond three quarters: half of it where all pixels count alike
-MARGIN = 1.25  # times what was probed: other pictures may reach farther
+WHOLE = -1  # in place of a distance: everything counts
+FLAT = 0.4  # share beyond three quarters of a probe, of what counts beyond half of it; one half if all pixels count equally
+MARGIN = 1.25  # factor on the probed distance: other pictures may reach farther
 PERIODS = (1, 2, 4, 8, 16, 32, 64, 3, 6, 12, 24, 48, 96, 5, 10, 20, 40, 7, 14, 28)
 
 
 def reach_of(network: "ForeignNetwork", gradients: bool = True) -> tuple[int | None, int]:
     """(reach, period) as in `Traits`.
 
-    Gradients of a few pixels in the middle of noise tell on what they depend. Changes of what is farther away tell it of an ONNX
-    graph, which has no gradients, at long distances, and without `gradients`, which take a deep network much memory. Two views of
-    the same noise, one moved, must then agree. (None, 1): the whole picture counts, or more than was probed.
+    Gradients of a few pixels in the middle of noise tell what they depend on. For ONNX graphs, which have no gradients, for long
+    distances, and without `gradients` (deep networks need much memory for them), distant pixels are changed instead. Two views of
+    the same noise, one shifted, must then agree. (None, 1): the result depends on the whole picture, or on more than was probed.
     """
     probed = 0
     for axis in (2, 3):
@@ -50,7 +50,7 @@ def _probed(network: "ForeignNetwork", axis: int, gradients: bool) -> int | None
         try:
             changes = not gradients or network.cpu_only or image.shape[axis] > GRADIENTS
             distance = _by_changes(network, image, axis) if changes else _by_gradients(network, image, axis)
-        except RuntimeError as error:  # a network that changes tensors in place has no gradients
+        except RuntimeError as error:  # a network with in-place operations may have no gradients
             if "in-place" not in str(error) and "inplace" not in str(error):
                 raise
             distance = _by_changes(network, image.detach(), axis)
@@ -60,7 +60,7 @@ def _probed(network: "ForeignNetwork", axis: int, gradients: bool) -> int | None
 
 
 def _noise(network: "ForeignNetwork", axis: int, length: int, seed: int = 0) -> Tensor:
-    """[1, 3, H, W], about so long, of a size that the network takes."""
+    """Noise [1, 3, H, W] of about this length, in an accepted size."""
     size = (length, ACROSS) if axis == 2 else (ACROSS, length)
     height, width = network.sizes.padded(*size)
     return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed))
@@ -72,7 +72,7 @@ def _middle(length: int) -> slice:
 
 
 def _by_gradients(network: "ForeignNetwork", image: Tensor, axis: int) -> int | None:
-    """The distance beyond which nothing counts; None where something does to the end of the image, `WHOLE` where all does."""
+    """The distance beyond which no pixel counts; None if some do up to the end of the image, `WHOLE` if all do."""
     block = _middle(image.shape[axis])
     image.requires_grad_(True)
     with torch.enable_grad():
@@ -83,7 +83,7 @@ def _by_gradients(network: "ForeignNetwork", image: Tensor, axis: int) -> int | 
     counts = gradient.abs().double().sum([x for x in range(4) if x != axis])
     if not bool(counts.isfinite().all()):
         return None
-    # beyond[d]: of all rows at a distance of more than d from the block, on either side
+    # beyond[d]: sum over all rows more than d away from the block, on either side
     before, after = counts[: block.start].cumsum(0), counts.flip(0)[: len(counts) - block.stop].cumsum(0)
     room = min(len(before), len(after))
     beyond = (before[len(before) - room :] + after[len(after) - room :]).flip(0)  # [d]: at a distance of more than d
@@ -98,7 +98,7 @@ def _by_gradients(network: "ForeignNetwork", image: Tensor, axis: int) -> int | 
 def _by_changes(network: "ForeignNetwork", image: Tensor, axis: int) -> int | None:
     block = _middle(image.shape[axis])
     wanted = network(image).narrow(axis, block.start * network.scale, BLOCK * network.scale)
-    others = 1 - image, DARKER * image  # the second is of another mean, which networks with pooling see
+    others = 1 - image, DARKER * image  # the second has another mean, which networks with pooling notice
     equal = EQUAL / 2 * max(1.0, float(wanted.abs().max()))
 
     def differs(distance: int) -> bool:
@@ -122,7 +122,7 @@ def _by_changes(network: "ForeignNetwork", image: Tensor, axis: int) -> int | No
 
 @torch.no_grad()
 def _agrees(network: "ForeignNetwork", axis: int, reach: int, period: int) -> bool:
-    """Whether what is seen from a place moved by the period is the same, farther than the reach from all borders."""
+    """Whether results shifted by the period agree, farther than the reach from all borders."""
     if network.sizes.fixed:
         length = network.sizes.fixed[axis - 2]
     else:

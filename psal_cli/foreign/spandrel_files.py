@@ -1,4 +1,4 @@
-"""Networks in .pth and .safetensors files, of whatever architecture spandrel recognises by the tensors."""
+"""Networks in .pth and .safetensors files, of any architecture that spandrel recognises from the tensors."""
 
 import sys
 import types
@@ -31,7 +31,7 @@ _lock = Lock()
 
 
 class Described(nn.Module):
-    """A network with the way to call it that spandrel knows, without its rounding to [0, 1], in which gradients end."""
+    """Calls a network as spandrel does, but without clamping to [0, 1], which would stop gradients."""
 
     def __init__(self, model: nn.Module, call: Callable[..., Tensor]):
         super().__init__()
@@ -42,25 +42,25 @@ class Described(nn.Module):
 
 
 def load(path: Path, state: dict[str, Tensor], name: str) -> tuple[nn.Module, About, Sizes, int]:
-    """A network, what is known of it, and the sizes and channels that it takes.
+    """Loads a network: (network, facts, accepted sizes, channels).
 
     Args:
-        path: of the file; state: its tensors; name: what to call it in errors.
+        path: of the file; state: its tensors; name: for errors.
 
     Raises:
-        InputError: no architecture that spandrel knows, or tensors that do not fit it; spandrel is not installed.
+        InputError: an architecture unknown to spandrel, or tensors that do not fit it; spandrel is not installed.
     """
     with _imported(name) as spandrel, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of how the architectures initialise what is then loaded
+        warnings.simplefilter("ignore")  # warnings about initial values, which are then overwritten
         try:
             descriptor: ModelDescriptor = spandrel.ModelLoader().load_from_state_dict(
                 spandrel.canonicalize_state_dict(dict(state))
             )
         except spandrel.UnsupportedModelError as error:
             raise InputError(
-                f"{name} is no network for super-resolution that psal or spandrel knows: give another file, or export it as ONNX"
+                f"{name} is not a network for super-resolution that psal or spandrel knows: give another file, or export it as ONNX"
             ) from error
-        except Exception as error:  # an architecture that was recognised by a few names may fail in any way on the others
+        except Exception as error:  # an architecture recognised by a few names may fail in any way on the others
             if is_out_of_memory(error):
                 raise
             what = " ".join(str(error).split())[:120]
@@ -88,20 +88,20 @@ def load(path: Path, state: dict[str, Tensor], name: str) -> tuple[nn.Module, Ab
 
 @contextmanager
 def _imported(name: str) -> Iterator[types.ModuleType]:
-    """spandrel, loaded when it is first needed: its import takes seconds.
+    """Imports spandrel on first use, which takes seconds.
 
-    It imports torchvision for three functions of networks that do not enlarge, and with it fails where torchvision is missing or
-    built for another torch. Then it gets empty names in their place, which are taken away again.
+    It imports torchvision for three functions of networks that do not enlarge, and fails if torchvision is missing or built for
+    another torch. In that case, empty modules stand in during the import and are removed afterwards.
     """
     with _lock:
         made = [] if "spandrel" in sys.modules or _has_vision() else _stand_ins()
         try:
             import spandrel
         except ImportError as error:
-            if error.name not in ("spandrel", "einops"):  # another error, inside one of them
+            if error.name not in ("spandrel", "einops"):  # another error inside torchvision
                 raise
             raise InputError(
-                f"{name} is no network for super-resolution that psal itself knows; others need spandrel: {EXTRA}"
+                f"{name} is not a network for super-resolution that psal itself knows; others need spandrel: {EXTRA}"
             ) from error
         finally:
             for module in made:
@@ -112,7 +112,7 @@ def _imported(name: str) -> Iterator[types.ModuleType]:
 def _has_vision() -> bool:
     try:
         import torchvision.transforms.functional  # noqa: F401
-    except Exception:  # one for another torch raises RuntimeError
+    except Exception:  # torchvision for another torch raises RuntimeError
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""How a picture is divided for a network: into pieces that see all that they depend on, or that overlap and are blended."""
+"""Divides a picture for a network: into pieces that see everything they depend on, or that overlap and are blended."""
 
 import math
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ from psal_cli.strips import Strip, strip
 if TYPE_CHECKING:
     from psal_cli.foreign.traits import Traits
 
-OVERLAP = 64  # pixels over which neighbouring pieces are blended, at most
-SHARE = 4  # the part of a piece's side that this may be
-GRID = 16  # pixels: that of common windows, on which pieces begin that are blended
-LEAST = 96  # pixels: side of the smallest pieces that are blended
-CORE = 16  # pixels: the least that is kept of a piece with a bounded reach
+OVERLAP = 64  # pixels: the widest blend between neighbouring pieces
+SHARE = 4  # the blend as a share of a piece's side, at most
+GRID = 16  # pixels: size of common windows; blended pieces start on this grid
+LEAST = 96  # pixels: side of the smallest blended pieces
+CORE = 16  # pixels: the least that is kept of a piece if the reach is bounded
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """The rows and columns of the pieces, and whether they overlap and are blended (then all that is seen is kept)."""
+    """The rows and columns of the pieces, and whether they overlap and are blended (then pieces are kept in full)."""
 
     rows: tuple[Strip, ...]
     columns: tuple[Strip, ...]
@@ -47,7 +47,7 @@ class Tiling:
 def tiling(height: int, width: int, largest: int, traits: "Traits", fixed: tuple[int, int] | None = None) -> Tiling:
     """The cheapest division of a picture into pieces of at most `largest` pixels, or of the fixed size (height, width).
 
-    Pieces are never smaller than makes sense: a network of long reach may look at more.
+    Pieces have a minimum size, so a network with a long reach may exceed `largest`.
     """
     if fixed:
         return _of_fixed_size(height, width, traits, fixed)
@@ -84,7 +84,7 @@ def _exact(height: int, width: int, largest: int, reach: int, period: int) -> Ti
 
 
 def _of_fixed_size(height: int, width: int, traits: "Traits", fixed: tuple[int, int]) -> Tiling:
-    """Pieces that lie evenly. Where the reach leaves something of a piece, it is cut to that."""
+    """Evenly spaced pieces, cut to what the reach leaves of them, if it leaves anything."""
     if height <= fixed[0] and width <= fixed[1]:
         return Tiling((strip(0, height, height, 0),), (strip(0, width, width, 0),))
     bounded = traits.reach is not None and traits.period == 1 and 2 * traits.reach + CORE <= min(fixed)
@@ -99,16 +99,15 @@ def _cut(side: int, core: int, reach: int) -> tuple[Strip, ...]:
 
 
 def _cut_between(spans: Sequence[Strip]) -> tuple[Strip, ...]:
-    """Of pieces that overlap, what is kept of each ends in the middle of the overlap."""
+    """Cuts overlapping pieces in the middle of their overlap."""
     ends = [(before.last + after.first) // 2 for before, after in pairwise(spans)]
     tops, bottoms = [0, *ends], [*ends, spans[-1].last]
     return tuple(Strip(top, bottom, x.first, x.last) for top, bottom, x in zip(tops, bottoms, spans, strict=True))
 
 
 def _spread(side: int, length: int, overlap: int, grid: int = 1) -> tuple[Strip, ...]:
-    """Pieces of `length` that lie evenly and overlap by about as much at least; all of each is kept.
-
-    With a grid they begin on it, and the last one is longer by as much as that takes.
+    """Evenly spaced pieces of `length` that overlap by at least about `overlap`, kept in full. With a grid they start on it, and
+    the last one is longer as necessary.
     """
     if side <= length:
         return (strip(0, side, side, 0),)
@@ -123,7 +122,8 @@ def _overlap(length: int) -> int:
 
 
 def ramps(spans: Sequence[Strip], scale: int, like: Tensor) -> list[Tensor]:
-    """The weights of each piece along one axis of the result, [length * scale]: one, and a raised cosine to its neighbours."""
+    """The weights of each piece along one axis of the result, [length * scale]: one, with a raised cosine towards its
+    neighbours."""
     weights = []
     for number, span in enumerate(spans):
         at = span.first + (torch.arange((span.last - span.first) * scale, device=like.device) + 0.5) / scale
@@ -137,7 +137,7 @@ def ramps(spans: Sequence[Strip], scale: int, like: Tensor) -> list[Tensor]:
 
 
 def _rise(at: Tensor, before: Strip, after: Strip) -> Tensor:
-    """From 0 to 1 in the middle of where two pieces overlap."""
+    """A ramp from 0 to 1 in the middle of an overlap."""
     width = min(before.last - after.first, _overlap(min(before.last - before.first, after.last - after.first)))
     start = (before.last + after.first - width) / 2
     return (1 - torch.cos(math.pi * ((at - start) / max(width, 1)).clamp(0, 1))) / 2

@@ -1,4 +1,4 @@
-"""What has to be known of a network before it sees a large picture, measured once: its reach, its memory, its time."""
+"""Properties of a network that must be known before it runs on a large picture, measured once: receptive field, memory, time."""
 
 import json
 import os
@@ -21,27 +21,27 @@ from psal_cli.foreign.reach import reach_of
 if TYPE_CHECKING:
     from psal_cli.foreign.network import ForeignNetwork
 
-VERSION = 1  # of what is measured and how: others are measured again
-SIDES = (64, 128, 256, 512)  # pixels of the pieces on which memory is measured, until it shows
-SHOWN = 200_000_000  # bytes: less is lost in what the process holds anyway
-LIGHT = 10_000  # bytes a pixel: what takes more keeps ten times as much for its gradients
-SPARE = 1.15  # times what was measured
-UNKNOWN = 40_000  # bytes a pixel, where the system does not tell: those of ESRGAN x4, and a third more
-GLOBAL = 1.25  # the power of the pixels from which on memory is said to grow faster than they do
+VERSION = 1  # version of the measurements; older ones are repeated
+SIDES = (64, 128, 256, 512)  # pixels of the pieces for measuring memory, until it is significant
+SHOWN = 200_000_000  # bytes: less is lost in the noise of the process
+LIGHT = 10_000  # bytes per pixel: a network that takes more would need ten times as much for gradients
+SPARE = 1.15  # safety factor on the measurement
+UNKNOWN = 40_000  # bytes per pixel if the system does not report memory: ESRGAN x4 plus a third
+GLOBAL = 1.25  # the exponent above which memory counts as growing faster than the pixels
 
 _lock = Lock()
 
 
 @dataclass(frozen=True)
 class Traits:
-    """How a network behaves.
+    """Measured properties of a network.
 
     Attributes:
-        reach: pixels around one on which it depends, a multiple of `period`; None where it depends on the whole picture.
-        period: a picture moved by a multiple of so many pixels gives the same result, moved.
-        memory: (pixels, bytes) of pieces, the smallest first: what the process grew by while it looked at one, or a smaller one.
-        power: of the pixels, with which memory grows beyond them: 1, or 2 where each is compared with all.
-        nanoseconds: of a pixel that is looked at, on one core of the machine that psal's other figures are of.
+        reach: radius of the receptive field in pixels, a multiple of `period`; None if it is the whole picture.
+        period: shifting the picture by a multiple of it shifts the result.
+        memory: (pixels, bytes) of pieces, smallest first: growth of the process for a piece of this size or smaller.
+        power: exponent of the growth beyond the largest piece: 1, or 2 if all pixels are compared with each other.
+        nanoseconds: per input pixel, on one core of the reference machine (`psal_cli.timing`).
     """
 
     reach: int | None
@@ -59,9 +59,9 @@ class Traits:
         return f"{looks}, {size / pixels / 1000:.1f} kB a pixel"
 
     def bytes(self, pixels: int) -> int:
-        """What it holds while it looks at a piece of so many pixels.
+        """Peak bytes for a piece of this many pixels.
 
-        Small pieces take more of each pixel: the C library keeps what lies between tensors that are not large.
+        Small pieces take more per pixel: the C library keeps memory between small tensors.
         """
         last, size = self.memory[-1]
         if pixels >= last:
@@ -70,9 +70,9 @@ class Traits:
 
 
 def traits_of(network: "ForeignNetwork") -> Traits:
-    """What is known of the network's file from an earlier run, else what is measured now, and kept for later ones."""
+    """The traits of the network's file, from an earlier run or else measured now and saved."""
     sha256 = network.about.sha256
-    with _lock:  # two measurements at a time would count each other's memory
+    with _lock:  # concurrent measurements would count each other's memory
         known = _load(sha256) if sha256 else None
         if known is None:
             known = _measured(network)
@@ -82,7 +82,7 @@ def traits_of(network: "ForeignNetwork") -> Traits:
 
 
 def cache_folder() -> Path:
-    """Where psal keeps what can be measured again."""
+    """The folder of saved measurements, which can be repeated."""
     return user_folders.cache_folder() / "networks"
 
 
@@ -98,7 +98,7 @@ def _load(sha256: str) -> Traits | None:
 
 
 def _save(sha256: str, traits: Traits) -> None:
-    """Without it nothing is lost but the time of the next measurement."""
+    """Saves the traits. A failure only costs the time of the next measurement."""
     with suppress(OSError, RuntimeError):
         folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
@@ -109,11 +109,11 @@ def _save(sha256: str, traits: Traits) -> None:
 
 def _measured(network: "ForeignNetwork") -> Traits:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the architecture's own code
+        warnings.simplefilter("ignore")  # warnings of the architecture's own code
         points_of_memory, seconds = _memory(network)
         reach, period = reach_of(network, gradients=max(taken / pixels for pixels, taken in points_of_memory[-2:]) < LIGHT)
     memory.give_back()
-    least = 8 * (3 + 3 * network.scale**2)  # bytes of a pixel: what goes in and out, twice
+    least = 8 * (3 + 3 * network.scale**2)  # bytes per pixel: input and output, twice
     sizes = [max(int(SPARE * grown), least * pixels) for pixels, grown in points_of_memory]
     points = tuple(zip((pixels for pixels, _ in points_of_memory), accumulate(sizes, max), strict=True))
     nanoseconds = 1e9 * seconds / points[-1][0] / timing.slowness()
@@ -121,7 +121,7 @@ def _measured(network: "ForeignNetwork") -> Traits:
 
 
 def _power(points: Sequence[tuple[int, int]]) -> float:
-    """With which memory grows, of what the last two pieces took."""
+    """The exponent of memory growth, from the last two pieces."""
     if len(points) < 2 or points[-2][1] < SHOWN // 20:
         return 1.0
     (small, few), (large, many) = points[-2:]
@@ -130,7 +130,7 @@ def _power(points: Sequence[tuple[int, int]]) -> float:
 
 @torch.no_grad()
 def _memory(network: "ForeignNetwork") -> tuple[list[tuple[int, int]], float]:
-    """(pixels, bytes that the process grew by) of pieces, the smallest first; CPU seconds of the last one."""
+    """(pixels, growth of the process in bytes) of pieces, smallest first; CPU seconds of the last one."""
     fixed = network.sizes.fixed
     sizes = [fixed] if fixed else [network.sizes.padded(side, side) for side in SIDES]
     points: list[tuple[int, int]] = []
@@ -141,7 +141,7 @@ def _memory(network: "ForeignNetwork") -> tuple[list[tuple[int, int]], float]:
         memory.reset_peak()
         before, start = memory.resident(), time.process_time()
         network(piece)
-        if not number:  # what libraries set up when they are first used is no piece's
+        if not number:  # the first run also pays for what libraries set up once
             continue
         seconds = time.process_time() - start
         most = memory.peak()

@@ -1,4 +1,4 @@
-"""Pictures: files to arrays and back, with all that belongs to them; masks."""
+"""Pictures: files to arrays and back, with their metadata; masks."""
 
 from psal_cli.image.formats import READABLE, check_format
 from psal_cli.image.header import Header

@@ -1,8 +1,8 @@
-"""Pictures as the library takes them from its caller and gives them back: one numpy array each.
+"""Pictures at the library's boundary: one numpy array each.
 
 An array is `[H, W]` (grey), `[H, W, 2]` (grey and alpha), `[H, W, 3]` or `[H, W, 4]`, uint8, uint16 or float32. White is 255,
-65535 or 1; floats may go beyond it, and below 0. The verbs work on colours `[H, W, C]`, C = 1 or 3, and alpha `[H, W]` apart:
-`split` and `joined` lead from one to the other.
+65535 or 1; floats may lie outside [0, 1]. The verbs work on colours `[H, W, C]`, C = 1 or 3, and alpha `[H, W]` separately;
+`split` and `joined` convert.
 """
 
 from typing import NamedTuple
@@ -20,28 +20,28 @@ Pixels = npt.NDArray[np.generic]  # any of these
 
 
 class Layers(NamedTuple):
-    """pixels: [H, W, C], C = 1 or 3; alpha: [H, W] of the same dtype, or None. Views of what was given."""
+    """pixels: [H, W, C], C = 1 or 3; alpha: [H, W] of the same dtype, or None. Views of the caller's array."""
 
     pixels: np.ndarray
     alpha: np.ndarray | None
 
     @property
     def header(self) -> Header:
-        """What a file of this picture would say of it, as the memory models take it."""
+        """The header that a file of this picture would have, for the memory models."""
         height, width, channels = self.pixels.shape
         return Header("PNG", width, height, channels, 8 * self.pixels.itemsize, self.alpha is not None)
 
     @property
     def visible(self) -> np.ndarray | None:
-        """bool [H, W], the pixels that are more opaque than not; None where all are."""
+        """bool [H, W], the pixels with alpha of at least one half; None if all are."""
         return None if self.alpha is None else self.alpha > half_of(self.alpha.dtype)
 
 
 def split(image: npt.ArrayLike, what: str = "image") -> Layers:
-    """Colours and alpha of a picture.
+    """Splits a picture into colours and alpha.
 
     Args:
-        image: whatever `np.asarray` makes an array of: see above.
+        image: anything that `np.asarray` turns into an array as above.
         what: the name of the argument, for errors.
 
     Raises:
@@ -64,7 +64,7 @@ def split(image: npt.ArrayLike, what: str = "image") -> Layers:
 
 
 def joined(pixels: np.ndarray, alpha: np.ndarray | None = None) -> np.ndarray:
-    """The array of a picture: [H, W] where it is grey, without a copy where it has no alpha."""
+    """The array of a picture: [H, W] if it is grey; not copied if it has no alpha."""
     if alpha is not None:
         return np.concatenate([pixels, alpha[..., None]], 2)
     return pixels[..., 0] if pixels.shape[2] == 1 else pixels
@@ -73,14 +73,15 @@ def joined(pixels: np.ndarray, alpha: np.ndarray | None = None) -> np.ndarray:
 def replaced(
     array: np.ndarray, mask: npt.NDArray[np.bool_], values: npt.NDArray[np.float32], share: np.ndarray | None = None
 ) -> np.ndarray:
-    """A copy of a picture with the colours of the n pixels inside `mask`, in raster order, set to `values`; all else bit for bit.
+    """A copy of a picture with the colours of the n pixels inside `mask`, in raster order, set to `values`; everything else is
+    unchanged, bit for bit.
 
-    Costs time and memory by the size of the mask, beside one copy.
+    Besides the copy, time and memory grow with the size of the mask only.
 
     Args:
-        array: see above; its alpha stays. mask: bool [H, W].
-        values: float32 [n, C], white = 1, rounded and clipped where the array has integers.
-        share: float32 [H, W] in [0, 1], how much of its value a pixel inside the mask takes; default all.
+        array: see above; alpha does not change. mask: bool [H, W].
+        values: float32 [n, C], white = 1, rounded and clipped if the array has integers.
+        share: float32 [H, W] in [0, 1], the opacity of the new values inside the mask; default 1.
 
     Raises:
         ValueError: shapes that do not fit.
@@ -107,7 +108,7 @@ def white_of(dtype: npt.DTypeLike) -> int:
 
 
 def within_white(pixels: np.ndarray) -> np.ndarray:
-    """Pixels with floats beyond black or white clipped; integers without a copy."""
+    """Clips floats to [0, 1]; integers are returned without a copy."""
     return pixels.clip(0, 1) if pixels.dtype.kind == "f" else pixels
 
 
@@ -117,7 +118,7 @@ def half_of(dtype: npt.DTypeLike) -> float:
 
 
 def to_depth(shares: np.ndarray, dtype: npt.DTypeLike) -> np.ndarray:
-    """Shares of white as pixels of a dtype, clipped, and rounded where it has integers."""
+    """Converts values with white = 1 to a dtype, clipped, and rounded for integers."""
     white = white_of(dtype)
     values = shares.clip(0, 1) * np.float32(white)
     return (np.rint(values) if np.dtype(dtype).kind == "u" else values).astype(dtype)

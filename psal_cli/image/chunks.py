@@ -1,4 +1,4 @@
-"""What a PNG file carries beside its pixels: its chunks of colour and of text, blocks that are written as text, and others."""
+"""Chunks of PNG files other than pixels: colour, text, metadata blocks written as text, and others."""
 
 import struct
 import zlib
@@ -9,25 +9,25 @@ from PIL import Image
 COLOUR = (b"mDCV", b"cLLI", b"sRGB", b"gAMA", b"cHRM")
 TEXT = (b"tEXt", b"zTXt", b"iTXt")
 XMP_KEYWORD, RAW_KEYWORD, COMMENT_KEYWORD = b"XML:com.adobe.xmp", b"Raw profile type ", b"Comment"
-SRGB = {  # chunks that say no more than that the colours are sRGB, as a picture without any is read
+SRGB = {  # chunks that only declare sRGB, which is the default
     b"gAMA": [(45455).to_bytes(4)],
     b"cHRM": [b"".join(n.to_bytes(4) for n in (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000))],
-    b"cICP": [bytes([primaries, transfer, 0, 1]) for primaries in (1, 2) for transfer in (1, 2, 6, 13)],  # 2: not said
+    b"cICP": [bytes([primaries, transfer, 0, 1]) for primaries in (1, 2) for transfer in (1, 2, 6, 13)],  # 2: unspecified
 }
 SIGNIFICANT, BACKGROUND, TIME, SUGGESTED, DENSITY, HISTOGRAM = b"sBIT", b"bKGD", b"tIME", b"sPLT", b"pHYs", b"hIST"
-UNSAFE_BUT_KEPT = (SIGNIFICANT, BACKGROUND, TIME, SUGGESTED)  # though their names say that they depend on the pixels
-# Chunks that say how the pixels are stored, or of an animation, which is said; eXIf and iCCP have fields of their own.
+UNSAFE_BUT_KEPT = (SIGNIFICANT, BACKGROUND, TIME, SUGGESTED)  # although their names mark them as dependent on the pixels
+# Chunks about the storage of pixels, or an animation, which is reported; eXIf and iCCP have their own fields.
 LAYOUT = (b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"eXIf", b"iCCP", b"acTL", b"fcTL", b"fdAT", b"iDOT", b"CgBI")
 LONGEST = 1 << 24  # bytes of one chunk
 MOST = 1 << 26  # bytes of all chunks
-MOST_TEXT = 1 << 26  # bytes of all texts that are unpacked for one field
-LONGEST_TEXT = 1 << 24  # bytes of one text when it is unpacked
+MOST_TEXT = 1 << 26  # bytes of all texts decompressed for one field
+LONGEST_TEXT = 1 << 24  # bytes of one decompressed text
 
 Chunk = tuple[bytes, bytes]
 
 
 def read_chunks(file: IO[bytes]) -> list[Chunk]:
-    """The (type, data) of a PNG file's chunks but those of its pixels, texts still packed. Raises ValueError: too long."""
+    """(type, data) of a PNG file's chunks other than pixels, texts still compressed. Raises ValueError if they are too long."""
     chunks: list[Chunk] = []
     left = MOST
     file.seek(8)
@@ -45,13 +45,13 @@ def read_chunks(file: IO[bytes]) -> list[Chunk]:
 
 
 def kept_chunks(chunks: list[Chunk], image: Image.Image, turned: bool) -> list[Chunk]:
-    """The chunks that another PNG file may hold and that no other field of Metadata has, for red, green, blue or grey.
+    """The chunks that may be copied to another PNG file and that no other field of Metadata holds, for RGB or grey.
 
-    image: the picture that they were read with, loaded; turned: whether it is turned by a quarter.
+    image: their picture, loaded; turned: whether it is rotated by 90 degrees.
     """
     out = []
     for kind, data in chunks:
-        if kind == DENSITY and data[8:9] == b"\0":  # a ratio, no resolution
+        if kind == DENSITY and data[8:9] == b"\0":  # an aspect ratio, not a resolution
             out.append((kind, data[4:8] + data[:4] + b"\0" if turned else data))
         elif kind == BACKGROUND and image.mode in ("P", "PA"):
             palette = image.getpalette("RGB") or []
@@ -64,12 +64,12 @@ def kept_chunks(chunks: list[Chunk], image: Image.Image, turned: bool) -> list[C
 
 
 def _is_other(kind: bytes) -> bool:
-    """Whether no field of Metadata but `chunks` holds such a chunk, and the decoder needs none of it."""
+    """Whether such a chunk belongs in `chunks`: no other field of Metadata holds it, and the decoder does not use it."""
     return kind not in (b"cICP", DENSITY, *COLOUR, *TEXT, *LAYOUT) and kind[:1].islower()
 
 
 def lost_chunks(file: IO[bytes]) -> list[str]:
-    """The names of the chunks that no edited picture keeps, each once."""
+    """The names of chunks that are dropped from any edited picture, each once."""
     names: dict[str, None] = {}
     file.seek(8)
     while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
@@ -81,7 +81,7 @@ def lost_chunks(file: IO[bytes]) -> list[str]:
 
 
 def fits(chunk: Chunk, channels: int, alpha: bool, bits: int) -> bool:
-    """Whether a chunk about numbers of a pixel is one about pixels like these."""
+    """Whether a chunk that describes channel values fits these pixels."""
     kind, data = chunk
     if kind == SIGNIFICANT:
         return len(data) == channels + alpha and all(0 < value <= bits for value in data)
@@ -91,13 +91,13 @@ def fits(chunk: Chunk, channels: int, alpha: bool, bits: int) -> bool:
 
 
 def with_alpha(chunk: Chunk, bits: int) -> Chunk:
-    """The significant bits of a picture that got an alpha of its own from a palette or a key."""
+    """The significant bits of a picture whose alpha came from a palette or a transparency key."""
     kind, data = chunk
     return (kind, data + bytes([bits])) if kind == SIGNIFICANT and len(data) in (1, 3) else chunk
 
 
 def keyword(chunk: Chunk) -> bytes:
-    """What a text is called; nothing for a chunk of another kind."""
+    """The keyword of a text chunk; empty for other chunks."""
     return chunk[1][:80].split(b"\0", 1)[0] if chunk[0] in TEXT else b""
 
 
@@ -107,7 +107,7 @@ def is_srgb(chunk: Chunk) -> bool:
 
 
 def text_of(chunk: Chunk) -> bytes:
-    """The text in a chunk, as UTF-8. Raises ValueError or zlib.error when it is damaged or too long."""
+    """The text in a chunk, as UTF-8. Raises ValueError or zlib.error if it is damaged or too long."""
     kind, data = chunk
     _, text = data.split(b"\0", 1)
     if kind == b"iTXt":
@@ -117,7 +117,7 @@ def text_of(chunk: Chunk) -> bytes:
 
 
 def texts_of(chunks: list[Chunk], name: bytes) -> list[bytes]:
-    """All texts of a keyword. Raises ValueError when they are too long together."""
+    """All texts with a keyword. Raises ValueError if they are too long in total."""
     texts: list[bytes] = []
     left = MOST_TEXT
     for chunk in chunks:
@@ -143,7 +143,8 @@ def text_chunk(name: bytes, text: bytes) -> Chunk:
 
 
 def raw_block(chunks: list[Chunk], *kinds: bytes) -> bytes | None:
-    """The first block of one of `kinds` that ImageMagick and ExifTool write as text: name, length and hexadecimal digits."""
+    """The first metadata block of one of `kinds` that ImageMagick or ExifTool wrote as text: name, length and hexadecimal
+    digits."""
     for chunk in chunks:
         if keyword(chunk) in [RAW_KEYWORD + kind for kind in kinds]:
             _, length, digits = text_of(chunk).strip().split(None, 2)

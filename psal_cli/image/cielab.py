@@ -1,4 +1,4 @@
-"""Lightness and chroma: CIE Lab with the white of sRGB, taken from pixels and put together again without a change of light."""
+"""Lightness and chroma: CIE Lab with the white point of sRGB, and the way back with luminance kept."""
 
 from functools import cache
 
@@ -6,17 +6,17 @@ import numpy as np
 
 from psal_cli.image.arrays import to_depth
 
-LIGHT = np.array([0.2126, 0.7152, 0.0722], np.float32)  # of linear red, green and blue (sRGB), their share of luminance
-# Linear RGB to X, Y and Z, each a share of white's.
+LIGHT = np.array([0.2126, 0.7152, 0.0722], np.float32)  # luminance of linear red, green and blue (sRGB)
+# Linear RGB to X, Y and Z relative to white.
 TO_LIGHTS = np.array([[0.4124, 0.3576, 0.1805], LIGHT, [0.0193, 0.1192, 0.9505]], np.float64)
 TO_LIGHTS = (TO_LIGHTS / TO_LIGHTS.sum(1, keepdims=True)).astype(np.float32)
 FROM_LIGHTS = np.linalg.inv(TO_LIGHTS.astype(np.float64)).astype(np.float32)
-BEND = 6 / 29  # of CIE Lab's cube root
+BEND = 6 / 29  # constants of CIE Lab's cube root
 
 
 @cache
 def _decoding(dtype: str) -> np.ndarray:
-    """Linear light of every level of a depth."""
+    """The linear value of every level of a bit depth."""
     white = np.iinfo(dtype).max
     return light_beyond(np.arange(white + 1, dtype=np.float64) / white)
 
@@ -28,7 +28,7 @@ def light_beyond(encoded: np.ndarray) -> np.ndarray:
 
 
 def _linear_light(pixels: np.ndarray) -> np.ndarray:
-    """float32 [H, W, C], each channel without the encoding of sRGB."""
+    """float32 [H, W, C], linear light."""
     return light_beyond(pixels) if pixels.dtype.kind == "f" else _decoding(pixels.dtype.name)[pixels]
 
 
@@ -39,7 +39,7 @@ def luminance(pixels: np.ndarray) -> np.ndarray:
 
 
 def tone(pixels: np.ndarray) -> np.ndarray:
-    """uint8, uint16 or float32 [H, W, 1 or 3], as sRGB -> float32 [H, W] in [0, 1], the grey of sRGB that has its luminance."""
+    """uint8, uint16 or float32 [H, W, 1 or 3], as sRGB -> float32 [H, W] in [0, 1], the sRGB grey of the same luminance."""
     return encoded(luminance(pixels))
 
 
@@ -49,7 +49,7 @@ def lightness(pixels: np.ndarray) -> np.ndarray:
 
 
 def tone_of(lightness: np.ndarray) -> np.ndarray:
-    """float32 [H, W], L* / 100 -> the grey of sRGB that is as light, float32 [H, W] in [0, 1]."""
+    """float32 [H, W], L* / 100 -> the sRGB grey of that lightness, float32 [H, W] in [0, 1]."""
     return np.asarray(encoded(_straight((lightness + np.float32(0.16)) / np.float32(1.16))), np.float32)
 
 
@@ -64,10 +64,10 @@ def lab(pixels: np.ndarray) -> np.ndarray:
 
 
 def coloured(pixels: np.ndarray, chroma: np.ndarray) -> np.ndarray:
-    """The luminance of some pixels with other colours.
+    """Pixels with their own luminance and other colours.
 
-    Colours that the screen cannot show at that luminance are made paler until it can: clipping would change the light. What is
-    beyond black or white has none.
+    Colours outside the sRGB gamut at that luminance are desaturated, because clipping would change the luminance. Pixels outside
+    [0, 1] stay grey.
 
     Args:
         pixels: uint8, uint16 or float32 [H, W, 1 or 3], as sRGB; only its luminance counts.
@@ -85,18 +85,18 @@ def coloured(pixels: np.ndarray, chroma: np.ndarray) -> np.ndarray:
 
 
 def _linear(light: np.ndarray, chroma: np.ndarray) -> np.ndarray:
-    """Linear RGB, perhaps outside [0, 1], of luminance [H, W, 1] and chroma [H, W, 2]."""
+    """Linear RGB, possibly outside [0, 1], from luminance [H, W, 1] and chroma [H, W, 2]."""
     bent = _bent(light[..., 0])
     lights = np.empty((*bent.shape, 3), np.float32)
     lights[..., 0] = _straight(bent + chroma[..., 0] / np.float32(5))
     lights[..., 1] = light[..., 0]
     lights[..., 2] = _straight(bent - chroma[..., 1] / np.float32(2))
     rgb = lights @ FROM_LIGHTS.T
-    return np.asarray(rgb + (light - (rgb @ LIGHT)[..., None]))  # the matrices are rounded, the light is not
+    return np.asarray(rgb + (light - (rgb @ LIGHT)[..., None]))  # corrects the luminance for the rounding of the matrices
 
 
 def _share(light: np.ndarray, rgb: np.ndarray) -> np.ndarray:
-    """[H, W, 1] in [0, 1]: how far one may go from grey to the colour and stay between black and white."""
+    """[H, W, 1] in [0, 1]: the largest step from grey towards the colour that stays inside [0, 1]."""
     with np.errstate(divide="ignore", invalid="ignore"):
         over = np.where(rgb > 1, (1 - light) / (rgb - light), 1)
         under = np.where(rgb < 0, light / (light - rgb), 1)
@@ -104,12 +104,12 @@ def _share(light: np.ndarray, rgb: np.ndarray) -> np.ndarray:
 
 
 def encoded(linear: np.ndarray) -> np.ndarray:
-    """Linear light as sRGB encodes it, both 0 to 1; clipped."""
+    """Linear light encoded as sRGB, both clipped to [0, 1]."""
     return encoded_beyond(linear.clip(0, 1))
 
 
 def encoded_beyond(linear: np.ndarray) -> np.ndarray:
-    """The same, going on beyond both: the opposite of `light_beyond`."""
+    """As `encoded`, extended beyond [0, 1]; the inverse of `light_beyond`."""
     bent = np.float32(1.055) * np.maximum(linear, 0) ** np.float32(1 / 2.4) - np.float32(0.055)
     return np.where(linear <= 0.0031308, linear * np.float32(12.92), bent)
 

@@ -1,4 +1,4 @@
-"""What the numbers of a picture mean: conversions between ICC profiles, and colours that users name."""
+"""Colour management: conversions between ICC profiles, and colours given by name."""
 
 import logging
 from dataclasses import replace
@@ -17,7 +17,7 @@ from psal_cli.strips import rows_within, strips
 log = logging.getLogger(__name__)
 
 BAND = 1 << 20  # pixels
-ALIKE = 2  # of 255: profiles that differ by no more mean the same
+ALIKE = 2  # of 255: profiles that differ by no more are equivalent
 ENCODED = ("L", "RGB")  # Pillow's modes of 1 and 3 channels
 
 
@@ -27,7 +27,7 @@ def _srgb() -> ImageCms.ImageCmsProfile:
 
 
 class Inks:
-    """Turns crops of a CMYK image into sRGB. Raises InputError where its profile is missing or unusable."""
+    """Converts crops of a CMYK image to sRGB. Raises InputError if its profile is missing or unusable."""
 
     def __init__(self, icc: bytes | None, path: Path):
         if not icc:
@@ -48,7 +48,7 @@ class Inks:
 
 
 def _transform(icc: bytes, channels: int, back: bool = False) -> ImageCms.ImageCmsTransform | None:
-    """From a profile to sRGB, or `back`; None when the profile cannot be used for so many channels."""
+    """The transform from a profile to sRGB, or `back`; None if the profile is unusable for this number of channels."""
     try:
         profile = ImageCms.ImageCmsProfile(BytesIO(icc))
         if back:
@@ -58,9 +58,9 @@ def _transform(icc: bytes, channels: int, back: bool = False) -> ImageCms.ImageC
         return None
 
 
-@lru_cache(maxsize=8)  # asked several times of each picture, and a transform is made for it
+@lru_cache(maxsize=8)  # called several times per picture, and creates a transform
 def meaning_of(icc: bytes, channels: int) -> str:
-    """ "sRGB" where colours mean in this profile what they mean without one, else "other"; or "unusable"."""
+    """ "sRGB" if the profile is equivalent to sRGB, "other", or "unusable"."""
     transform = _transform(icc, channels)
     if transform is None:
         return "unusable"
@@ -80,7 +80,7 @@ def to_srgb(pixels: np.ndarray, icc: bytes) -> np.ndarray:
 
 
 def srgb_tones(icc: bytes, channels: int) -> np.ndarray:
-    """float32 [256]: for each grey level of a usable profile, 0 to 1, the level that means it in sRGB."""
+    """float32 [256]: for each grey level of a usable profile, 0 to 1, the equivalent level in sRGB."""
     ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], channels, 2)
     return np.asarray(to_srgb(ramp, icc)[0].mean(1, dtype=np.float32) / 255)
 
@@ -101,7 +101,7 @@ def parse_colour(text: str) -> tuple[int, int, int]:
 
 
 def in_profile(colour: tuple[int, int, int], icc: bytes | None, channels: int) -> np.ndarray:
-    """uint8 [C]: the numbers that mean an sRGB colour in a profile (None: sRGB), of grey its lightness."""
+    """uint8 [C]: an sRGB colour converted to a profile (None: sRGB); its lightness for grey."""
     pixel = Image.new("RGB", (1, 1), colour)
     transform = _transform(icc, channels, back=True) if icc else None
     pixel = transform.apply(pixel) if transform else pixel.convert(ENCODED[channels > 1])

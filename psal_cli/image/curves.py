@@ -1,17 +1,18 @@
-"""The tone curve and the primaries of an ICC profile, read from itself: Pillow's colour management knows 8 bits only."""
+"""The tone curve and primaries of an ICC profile, read from the profile itself: Pillow's colour management has 8 bits only."""
 
 import struct
 
 import numpy as np
 
-COUNT, FIRST, ENTRY = 128, 132, 12  # bytes: where the table of tags is, and how long an entry
-PARAMETERS = (1, 3, 4, 5, 7)  # of each type of a parametric curve
+COUNT, FIRST, ENTRY = 128, 132, 12  # bytes: offset of the tag table, size of an entry
+PARAMETERS = (1, 3, 4, 5, 7)  # number of parameters by type of parametric curve
 
 
 def tone_curve(icc: bytes, levels: np.ndarray) -> np.ndarray | None:
-    """Luminance (white = 1) of greys of a profile, float64 like `levels`, 0 to 1; None where the profile has no plain curve.
+    """The luminance (white = 1) of grey levels in a profile, float64 like `levels`, 0 to 1; None if the profile has no plain
+    curve.
 
-    Of RGB profiles that of green: the three are one in every common profile. (ICC.1:2022, 10.6 and 10.18)
+    RGB profiles use the curve of green: common profiles have the same for all channels. (ICC.1:2022, 10.6 and 10.18)
     """
     try:
         tags = _tags(icc)

@@ -1,8 +1,7 @@
-"""Decoded files as arrays: upright, 8 or 16 bits, the alpha apart, a band of rows at a time.
+"""Converts decoded files to arrays: upright, 8 or 16 bits, alpha separate, in bands of rows.
 
-Pillow opens 16-bit colour as 8-bit. Its decoders can be told which byte of each number to hand over, so the file is
-decoded twice, for the high and for the low bytes. OpenCV reads 16 bits at once, but not grey with alpha, not planes, and
-what it finds wrong with a file it prints.
+Pillow opens 16-bit colour as 8-bit. Its decoders can be told which byte of each value to return, so the file is decoded twice,
+for the high and the low bytes. OpenCV reads 16 bits at once, but neither grey with alpha nor planes, and it prints its warnings.
 """
 
 import ctypes
@@ -25,9 +24,9 @@ PALETTES = ("P", "PA")
 DEEP_GREY = ("I;16", "I;16L", "I;16B")
 BAND = 1 << 20  # pixels
 SIGNED = 2  # of a TIFF's sample formats
-ASSOCIATED = 1  # of a TIFF's extra samples: alpha that the colours are multiplied by
+ASSOCIATED = 1  # of a TIFF's extra samples: premultiplied alpha
 BITS, PHOTOMETRIC, SAMPLES, PLANAR, EXTRA_SAMPLES, SAMPLE_FORMAT = 258, 262, 277, 284, 338, 339
-UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # a view of the upright array in which the pixels lie as stored
+UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # a view of the upright array in stored orientation
     1: lambda a: a,
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
@@ -41,17 +40,17 @@ UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # a view of the upri
 
 @cache
 def prepare_pillow() -> None:
-    """Sets what Pillow has for the whole process as psal's reader needs it: before the first file, never on import."""
-    Image.MAX_IMAGE_PIXELS = None  # `reading` checks a limit of its own; Pillow's refuses honest panoramas (179 megapixels)
-    # Bytes of a profile or text in a PNG file, unpacked: its own limits refuse pictures with large profiles.
+    """Changes Pillow's process-wide settings for psal's reader: before the first file, never on import."""
+    Image.MAX_IMAGE_PIXELS = None  # `reading` has its own limit; Pillow's refuses legitimate panoramas (179 megapixels)
+    # Bytes of a decompressed profile or text in a PNG file: Pillow's limits refuse pictures with large profiles.
     PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = 1 << 25, 1 << 26
-    # What Pillow and libtiff find odd in a file: what matters is raised too. Once for all, since threads read side by side.
+    # Warnings of Pillow and libtiff about files: what matters is also raised. Set once for all, since threads read in parallel.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     logging.getLogger("PIL").setLevel(logging.CRITICAL + 1)
-    with suppress(AttributeError, OSError):  # where libtiff is not a library of its own (Windows), it prints
+    with suppress(AttributeError, OSError):  # if libtiff is not a separate library (Windows), it prints
         for handler in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
             getattr(ctypes.CDLL(Image.core.__file__), handler)(None)
-    # TIFF files of 16 bits that Pillow does not know: grey with alpha is taken byte for byte, as four channels of 8 bits.
+    # 16-bit TIFF files that Pillow does not know: grey with alpha is read as four 8-bit channels.
     for order, grey in ((b"II", "I;16"), (b"MM", "I;16B")):
         TiffImagePlugin.OPEN_INFO.setdefault((order, 0, (1,), 1, (16,), ()), (grey, grey))
         for extra in (0, 1, 2):
@@ -61,9 +60,9 @@ def prepare_pillow() -> None:
 class Layout(NamedTuple):
     """How the pixels of an opened file become arrays.
 
-    channels of colour: 1 or 3; bits: 8 or 16 of the arrays; raw: Pillow's name of how they lie in the file. Of 16 bits:
-    pairs: grey with alpha, which Pillow hands over as four bytes; inverted: white is zero; divided: the colours are
-    multiplied by alpha; key: the colour that is transparent.
+    channels: colour channels, 1 or 3; bits: of the arrays, 8 or 16; raw: Pillow's name of the layout in the file. For 16 bits:
+        pairs: grey with alpha, which Pillow returns as four bytes; inverted: white is zero; divided: colours are premultiplied;
+        key: the transparent colour.
     """
 
     channels: int
@@ -77,7 +76,7 @@ class Layout(NamedTuple):
 
 
 def layout_of(image: Image.Image) -> Layout | None:
-    """The layout of an image that is opened and not loaded yet; None for one that psal does not read, see `refusal`."""
+    """The layout of an image that is opened but not loaded; None if psal does not read it, see `refusal`."""
     raw, tags = _raw(image), image.tag_v2 if image.format == "TIFF" else {}
     bits, extra = _bits(image), tags.get(EXTRA_SAMPLES, ())
     pairs = bits == 16 and (raw == "LA;16B" or (image.format == "TIFF" and raw == "RGBA"))
@@ -96,7 +95,7 @@ def layout_of(image: Image.Image) -> Layout | None:
 
 
 def refusal(image: Image.Image) -> str | None:
-    """What an opened image is that psal does not read, None when it reads it."""
+    """Why psal does not read an opened image, None if it does."""
     bits, tags = _bits(image), image.tag_v2 if image.format == "TIFF" else {}
     if image.mode == "F":
         return "has floating-point numbers"
@@ -125,7 +124,7 @@ def _bits(image: Image.Image) -> int:
 
 
 def load(image: Image.Image, layout: Layout) -> None:
-    """Decodes an opened image; of 16-bit colour, the high bytes."""
+    """Decodes an opened image; for 16-bit colour, the high bytes."""
     if _raw(image) in ("L;2", "L;4") and isinstance(key := image.info.get("transparency"), int):
         image.info["transparency"] = key * (0xFF // (2 ** int(_raw(image)[-1]) - 1))  # Pillow widens the pixels, not the key
     if layout.pairs:
@@ -140,10 +139,10 @@ def _set_raw(image: Image.Image, raw: str) -> None:
 
 
 def _raw_bytes(raw: str, high: bool) -> str:
-    """The name under which Pillow hands over the high (or low) bytes of `raw`, e.g. "RGB;16B"; N is the machine's own order."""
+    """Pillow's raw mode for the high (or low) bytes of `raw`, e.g. "RGB;16B"; N is native byte order."""
     own = "L" if sys.byteorder == "little" else "B"
     order = raw[-1].replace("N", own)
-    stem = raw[:-1].replace("a", "A")  # multiplied by alpha: Pillow's division has 8 bits, ours is below
+    stem = raw[:-1].replace("a", "A")  # premultiplied: Pillow's division has 8 bits, ours is below
     return stem + (order if high else "LB"[order == "L"])
 
 
@@ -152,7 +151,7 @@ def arrays(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """(pixels [H, W, C], alpha [H, W] or None) of a loaded image, upright, uint8 or uint16.
 
-    file: what the image was read from; inks: turns a band of CMYK into one of RGB.
+    file: of the image; inks: converts a band of CMYK to RGB.
     """
     channels = layout.channels
     width, height = image.size if orientation < 5 else image.size[::-1]
@@ -216,7 +215,7 @@ def _little(image: Image.Image) -> bool:
 
 
 def _divided(band: np.ndarray) -> np.ndarray:
-    """Colours that were multiplied by alpha, the last channel, without that; black where it is zero."""
+    """Divides premultiplied colours by alpha, the last channel; black where alpha is zero."""
     alpha = np.maximum(band[..., -1:], 1).astype(np.uint32)
     out = np.minimum((band.astype(np.uint32) * 65535 + alpha // 2) // alpha, 65535).astype(np.uint16)  # fits 32 bits
     out[..., -1:] = band[..., -1:]

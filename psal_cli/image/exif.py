@@ -1,6 +1,6 @@
-"""EXIF blocks, rewritten for pixels that were turned upright and edited.
+"""Rewrites EXIF blocks for pixels that were turned upright and edited.
 
-Rewritten in place, not parsed and composed again: camera makers' notes hold offsets that must stay true.
+They are changed in place, not parsed and rebuilt, because makers' notes contain offsets that must stay valid.
 """
 
 import re
@@ -10,29 +10,29 @@ from collections.abc import Callable, Iterator
 ORIENTATION, EXIF_IFD, GPS_IFD = 0x0112, 0x8769, 0x8825
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 SHORT, RATIONAL = 3, 5
-HEAD = 8  # bytes: the byte order and where the first directory lies
+HEAD = 8  # bytes: the byte order and the offset of the first directory
 ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 INCHES = {2: 1, 3: 1 / 2.54}  # in a unit of resolution
 SIZES = {1: 1, 2: 1, SHORT: 2, 4: 4, RATIONAL: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes, by type
 THUMBNAIL_AT, THUMBNAIL_LENGTH = 0x0201, 0x0202
 WIDTH_TAGS, HEIGHT_TAGS = (0x0100, 0xA002), (0x0101, 0xA003)
-# The tags of a TIFF's first directory that describe the picture; the others say how its pixels are stored.
+# The tags of a TIFF's first directory that describe the picture; the others describe the storage of its pixels.
 DESCRIPTIVE = {
     *(269, 270, 271, 272, 282, 283, 285, 296, 297, 301, 305, 306, 315, 316, 318, 319),
     *(18246, 18249, 33432, 33434, 33437, *range(36864, 37530), *range(40091, 40096), 50341),
-    # What belongs into the EXIF directory, and some programs write into the first.
+    # Tags that belong in the EXIF directory but that some programs write into the first.
     *(34850, 34852, 34855, 34856, 34858, 34859, *range(34864, 34870), *range(41483, 41996), *range(42016, 42038), 42240),
 }
 
 
 def orientation_in(block: bytes) -> int | None:
-    """The orientation that an EXIF block tells, None where it tells none. Raises ValueError or struct.error: it is no EXIF."""
+    """The orientation in an EXIF block, None if it has none. Raises ValueError or struct.error if it is not EXIF."""
     data = _Block(block)
     return next((data.number(kind, where) for tag, kind, where in data.directory(data.number(4, 4)) if tag == ORIENTATION), None)
 
 
 def first_tags(block: bytes) -> list[int]:
-    """The tags of the first directory; none of a damaged block."""
+    """The tags of the first directory; empty for a damaged block."""
     try:
         data = _Block(block)
         return [tag for tag, _, _ in data.directory(data.number(4, 4))]
@@ -41,7 +41,7 @@ def first_tags(block: bytes) -> list[int]:
 
 
 def resolution_in(block: bytes) -> tuple[float, float] | None:
-    """Dots an inch across and down that a sound EXIF block tells, None where it tells none."""
+    """The resolution in a valid EXIF block, horizontal and vertical dots per inch; None if it has none."""
     data = _Block(block)
     entries = {tag: (kind, where) for tag, kind, where in data.directory(data.number(4, 4))}
     across, down = entries.get(X_RESOLUTION, (0, 0)), entries.get(Y_RESOLUTION, (0, 0))
@@ -52,7 +52,7 @@ def resolution_in(block: bytes) -> tuple[float, float] | None:
 
 
 def resolution_block(dpi: tuple[float, float]) -> bytes:
-    """An EXIF block that tells dots an inch across and down, and nothing else."""
+    """An EXIF block with a horizontal and vertical resolution in dots per inch, and nothing else."""
     entries = ((X_RESOLUTION, RATIONAL, 1, 50), (Y_RESOLUTION, RATIONAL, 1, 58), (RESOLUTION_UNIT, SHORT, 1, 2))
     directory = b"".join(struct.pack("<HHII", *entry) for entry in entries)
     values = struct.pack("<IIII", round(dpi[0] * 1000), 1000, round(dpi[1] * 1000), 1000)
@@ -60,9 +60,9 @@ def resolution_block(dpi: tuple[float, float]) -> bytes:
 
 
 def upright_exif(block: bytes, size: tuple[int, int]) -> bytes:
-    """The EXIF block with orientation 1, the picture's size (width, height) and no thumbnail; all else byte for byte.
+    """The EXIF block with orientation 1, the picture's size (width, height) and no thumbnail; everything else is unchanged.
 
-    Pictures in makers' notes are overwritten with zeros. Raises ValueError or struct.error when the block is no EXIF.
+    Previews in makers' notes are overwritten with zeros. Raises ValueError or struct.error if the block is not EXIF.
     """
     data = _Block(block)
     first = data.number(4, 4)
@@ -71,7 +71,7 @@ def upright_exif(block: bytes, size: tuple[int, int]) -> bytes:
         raise ValueError("a directory that contains itself")
     for at in (first, *below):
         for tag, kind, where in data.directory(at):
-            if tag == ORIENTATION:  # whatever its type was
+            if tag == ORIENTATION:  # whatever its type
                 struct.pack_into(data.order + "HIHH", data.data, where - 6, SHORT, 1, 1, 0)
             elif tag in WIDTH_TAGS or tag in HEIGHT_TAGS:
                 data.put(kind, where, size[tag in HEIGHT_TAGS])
@@ -84,9 +84,9 @@ def upright_exif(block: bytes, size: tuple[int, int]) -> bytes:
 
 
 def without_orientation(block: bytes) -> bytes:
-    """The EXIF block, from its byte order on, without the tag of orientation, which means upright.
+    """The EXIF block, from its byte order on, without the orientation tag, which means upright.
 
-    For writers that compose the block anew where the tag is in it.
+    For writers that rebuild the block if it contains that tag.
     """
     data = _Block(block)
     data.drop(data.number(4, 4), lambda tag, where: tag == ORIENTATION)
@@ -94,9 +94,9 @@ def without_orientation(block: bytes) -> bytes:
 
 
 def without_lost_values(block: bytes) -> bytes:
-    """The EXIF block without entries whose values, or directories, should lie behind its end.
+    """The EXIF block without entries whose values or directories would lie beyond its end.
 
-    Raises ValueError or struct.error when what is left is no EXIF.
+    Raises ValueError or struct.error if the rest is not EXIF.
     """
     data = _Block(block)
     head, first = data.data[:HEAD], data.number(4, 4)
@@ -105,13 +105,13 @@ def without_lost_values(block: bytes) -> bytes:
     for tag in (EXIF_IFD, GPS_IFD):
         if tag in below:
             data.drop(below[tag], data.is_lost)
-    if data.data[:HEAD] != head or data.end(first) > len(data.data):  # a TIFF file that begins with it would be none
+    if data.data[:HEAD] != head or data.end(first) > len(data.data):  # a TIFF file could not begin with it
         raise ValueError("its directories lie over each other")
     return b"Exif\0\0" + bytes(data.data)
 
 
 class _Block:
-    """The bytes of an EXIF block, from the byte order on, read and changed in place."""
+    """The bytes of an EXIF block, from the byte order on, read and edited in place."""
 
     def __init__(self, block: bytes):
         self.data = bytearray(re.sub(rb"^(Exif\0\0)+", b"", block))
@@ -121,19 +121,19 @@ class _Block:
         self.order = ORDERS[start]
 
     def end(self, at: int) -> int:
-        """Where the offset of the next directory lies."""
+        """Position of the offset of the next directory."""
         return at + 2 + 12 * int(struct.unpack_from(self.order + "H", self.data, at)[0])
 
     def directory(self, at: int) -> Iterator[tuple[int, int, int]]:
-        """Yields (tag, type, where its value lies)."""
+        """Yields (tag, type, position of its value)."""
         for entry in range(at + 2, self.end(at), 12):
             tag, kind = struct.unpack_from(self.order + "HH", self.data, entry)
             yield tag, kind, entry + 8
 
     def drop(self, at: int, unwanted: Callable[[int, int], bool]) -> None:
-        """Removes the entries of a directory of which unwanted(tag, where its value lies) is true; the others move up."""
+        """Removes the entries of a directory for which unwanted(tag, position of its value) is true; the others move up."""
         kept = [self.data[where - 8 : where + 4] for tag, _, where in self.directory(at) if not unwanted(tag, where)]
-        after = self.end(at) + 4  # with the offset of the next directory
+        after = self.end(at) + 4  # including the offset of the next directory
         body = struct.pack(self.order + "H", len(kept)) + b"".join(kept) + self.data[after - 4 : after]
         self.data[at:after] = body.ljust(min(after, len(self.data)) - at, b"\0")
 
@@ -149,7 +149,7 @@ class _Block:
         return int(struct.unpack_from(self.order + ("H" if kind == 3 else "I"), self.data, at)[0])
 
     def fraction(self, at: int) -> float:
-        """The rational number whose place lies at `at`; 0 for those without a value."""
+        """The rational number whose offset is at `at`; 0 if it is undefined."""
         above, below = struct.unpack_from(self.order + "II", self.data, self.number(4, at))
         return float(above / below) if below else 0.0
 
@@ -164,7 +164,7 @@ class _Block:
             self.data[start:end] = b"" if end == len(self.data) else bytes(end - start)
 
     def clear_previews(self) -> None:
-        """Overwrites the JPEG pictures that makers' notes hold with zeros."""
+        """Overwrites the JPEG pictures inside makers' notes with zeros."""
         at, seen = 0, set[int]()
         while (start := self.data.find(b"\xff\xd8\xff", at)) >= 0:
             at = self._end_of_jpeg(start, seen)
@@ -172,9 +172,9 @@ class _Block:
             at = max(at, start + 1)
 
     def _end_of_jpeg(self, start: int, seen: set[int]) -> int:
-        """Where the JPEG picture ends that may begin at `start`; `start` where none does.
+        """The end of the JPEG picture that may begin at `start`; `start` if none does.
 
-        seen: where earlier segments began that led to no picture, so that no segment is walked through twice.
+        seen: starts of segments that led to no picture, so that no segment is walked twice.
         """
         at = start + 2
         while at not in seen and self.data[at : at + 1] == b"\xff" and self.data[at + 1 : at + 2] >= b"\xc0":

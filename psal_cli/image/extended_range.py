@@ -1,14 +1,14 @@
-"""Floats beyond black and white: where patches are compared, and colours mixed, large values are compressed.
+"""Floats outside [0, 1]: their range is compressed for comparing patches and mixing colours.
 
-A lamp may be a thousand times as bright as white. In a sum of squared differences it would outweigh all else of its patch, and
-its share in a mean would be white by itself. Above 1 the logarithm counts, as it does for the eye; below 0 the same mirrored.
+A lamp may be a thousand times brighter than white. It would dominate the sum of squared differences of its patch, and any mean.
+Above 1 the logarithm is used, as the eye does; below 0 its mirror image.
 """
 
 import numpy as np
 
 
 def compressed(pixels: np.ndarray) -> np.ndarray:
-    """Pixels with what is above 1 as 1 + log(x), and what is below 0 as -log(1 - x); without a copy where nothing is.
+    """Maps values x above 1 to 1 + log(x) and below 0 to -log(1 - x); returns the input if there are none.
 
     Args:
         pixels: uint8, uint16 or float32, any shape, finite.
@@ -28,7 +28,7 @@ def compressed(pixels: np.ndarray) -> np.ndarray:
 
 
 def expanded(values: np.ndarray) -> np.ndarray:
-    """The opposite of `compressed`, to rounding; without a copy where nothing is beyond black and white."""
+    """The inverse of `compressed`, except for rounding; returns the input if all values are in [0, 1]."""
     if not is_extended(values):
         return values
     out = values.copy()
@@ -39,12 +39,12 @@ def expanded(values: np.ndarray) -> np.ndarray:
 
 
 def is_extended(pixels: np.ndarray) -> bool:
-    """Whether any are floats below 0 or above 1."""
+    """Whether there are floats below 0 or above 1."""
     return pixels.dtype.kind == "f" and pixels.size > 0 and bool(pixels.min() < 0 or pixels.max() > 1)
 
 
 def limits(pixels: np.ndarray) -> tuple[float, float]:
-    """What a mix of some pixels is clipped to, white = 1: black and white, or how far the pixels go beyond."""
+    """The range that a mix of pixels is clipped to, white = 1: [0, 1], extended to the range of the pixels."""
     if not is_extended(pixels):
         return 0.0, 1.0
     return min(float(pixels.min()), 0.0), max(float(pixels.max()), 1.0)

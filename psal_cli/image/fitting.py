@@ -1,4 +1,4 @@
-"""A picture made to fit a format: without alpha, with 8 bits, with three channels, in sRGB, each with a notice."""
+"""Converts a picture to what a format can hold: no alpha, 8 bits, three channels, sRGB; each loss is logged."""
 
 import logging
 from dataclasses import replace
@@ -24,7 +24,7 @@ BAND = 1 << 20  # pixels
 
 
 def fitted(picture: Picture, name: str, path: Path, background: str | None, strip_metadata: bool) -> Picture:
-    """What of the picture the format `name` holds; all that is lost but alpha that is opaque is logged as a warning."""
+    """Fits the picture to the format `name`; every loss except opaque alpha is logged as a warning."""
     if name == "EXR":
         picture = linear(picture, path)
     elif picture.pixels.dtype == np.float32 and name != "TIFF":
@@ -47,7 +47,7 @@ def fitted(picture: Picture, name: str, path: Path, background: str | None, stri
 
 
 def _of_integers(picture: Picture, dtype: type[np.unsignedinteger], name: str, path: Path) -> Picture:
-    """A picture of floats rounded to integers, what is beyond black and white clipped; from OpenEXR as sRGB encodes it."""
+    """Rounds a float picture to integers, clipped to [0, 1]; linear light from OpenEXR is encoded as sRGB first."""
     least, most = float(picture.pixels.min()), float(picture.pixels.max())
     clipped = f" and clipped to 0 and 1 (its values go from {least:.3g} to {most:.3g})" if least < 0 or most > 1 else ""
     bits = 8 * np.dtype(dtype).itemsize
@@ -63,7 +63,7 @@ def _of_integers(picture: Picture, dtype: type[np.unsignedinteger], name: str, p
 
 
 def _about_these_pixels(picture: Picture, path: Path) -> Metadata:
-    """The metadata without what describes pixels of another kind or number than the picture has now."""
+    """Drops metadata that describe pixels of another kind or number than the picture has."""
     metadata, bits = picture.metadata, 8 * picture.pixels.itemsize
     if metadata.segments and metadata.segments.size != picture.size:
         others = listed(metadata.segments.parts)
@@ -91,13 +91,13 @@ def _flattened(picture: Picture, path: Path, background: str | None) -> Picture:
 
 
 def plain(pixels: np.ndarray, icc: bytes | None) -> np.ndarray:
-    """uint8 [H, W, C] of pixels in a profile: in sRGB (then three channels) where it means something else."""
+    """uint8 [H, W, C] of pixels in a profile, converted to sRGB (three channels) if the profile is another one."""
     pixels = rounded(pixels)
     return to_srgb(pixels, icc) if icc is not None and meaning_of(icc, pixels.shape[2]) == "other" else pixels
 
 
 def rounded(values: np.ndarray) -> np.ndarray:
-    """uint16 or float32 -> uint8, to the nearest; uint8 stays as it is."""
+    """uint16 or float32 -> uint8, rounded to nearest; uint8 is returned as it is."""
     if values.dtype == np.uint8:
         return values
     if values.dtype == np.float32:
@@ -109,7 +109,7 @@ def rounded(values: np.ndarray) -> np.ndarray:
 
 
 def _without_profile(picture: Picture, name: str, path: Path, strip_metadata: bool) -> Picture:
-    """In sRGB where the profile cannot come along: the format holds none, or none for grey that becomes RGB."""
+    """Converts to sRGB if the profile cannot be kept: the format holds none, or grey becomes RGB."""
     icc, channels = picture.metadata.icc, picture.pixels.shape[2]
     if icc is None:
         return picture

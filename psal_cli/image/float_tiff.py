@@ -1,7 +1,7 @@
-"""Reads TIFF files of floating-point numbers.
+"""Reads floating-point TIFF files.
 
-Pillow opens grey ones only. It decodes the bytes of all: their directory is written anew as that of a grey picture of 8 bits, so
-many times as wide, without the predictor and the orientation, which are undone here.
+Pillow opens only grey ones, but decodes the bytes of all: the directory is rewritten as that of an 8-bit grey picture that is as
+many times wider as a pixel has bytes. Predictor and orientation are undone here.
 """
 
 import logging
@@ -31,19 +31,19 @@ STRIPS, ROWS_PER_STRIP, STRIP_LENGTHS = 273, 278, 279
 TILE_WIDTH, TILE_HEIGHT, TILES, TILE_LENGTHS = 322, 323, 324, 325
 NONE, HORIZONTAL, FLOATING = 1, 2, 3  # predictors
 SHORT, LONG, LONG8 = 3, 4, 16
-TYPE_SIZES = {1: 1, 2: 1, SHORT: 2, LONG: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes; others have one
+TYPE_SIZES = {1: 1, 2: 1, SHORT: 2, LONG: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes per value; other types have one
 NOT_COPIED = {WIDTH, BITS, PHOTOMETRIC, ORIENTATION, SAMPLES, PLANAR, PREDICTOR, TILE_WIDTH, EXTRA_SAMPLES, SAMPLE_FORMAT}
 GREY, RGB = 1, 2
 ASSOCIATED, UNASSOCIATED = 1, 2  # of the extra samples
 DTYPES = {16: "f2", 32: "f4", 64: "f8"}
-CLASSIC = 42  # of the header, beside 43 of BigTIFF
-BAND = 1 << 22  # numbers that are worked on at a time
-LIMIT = 1 << 32  # bytes that the offsets of the new directory reach
+CLASSIC = 42  # of the header; 43 is BigTIFF
+BAND = 1 << 22  # values processed at a time
+LIMIT = 1 << 32  # bytes that offsets of the new directory can address
 
 
 @dataclass(frozen=True)
 class FloatTiff:
-    """What the first directory of a file of floats says: width, height as stored; channels of colour; bits of a number."""
+    """The first directory of a floating-point file: width, height as stored; colour channels; bits of a value."""
 
     width: int
     height: int
@@ -67,7 +67,7 @@ class FloatTiff:
 
     @property
     def header(self) -> Header:
-        """What it says of its picture."""
+        """The header of its picture."""
         return Header("TIFF", *self.size, self.channels, 32, self.alpha)
 
     @property
@@ -76,7 +76,7 @@ class FloatTiff:
 
 
 def float_tiff(file: IO[bytes]) -> FloatTiff | None:
-    """What a TIFF file of floats is; None for one of integers, or of a kind that is not read (colour space, planes, bits)."""
+    """Inspects a TIFF file; None if it has integers, or floats of an unsupported kind (colour space, planes, bits)."""
     file.seek(0)
     try:
         head = file.read(8)
@@ -100,7 +100,7 @@ def float_tiff(file: IO[bytes]) -> FloatTiff | None:
             tile=int(tags[TILE_WIDTH]) if TILE_WIDTH in tags else None,
             directory=tags,
         )
-    except Exception:  # a damaged directory, of which Pillow's words are as good
+    except Exception:  # a damaged directory, which Pillow reports as well
         return None
     planes = tags.get(PLANAR, 1) != 1 and samples > 1
     fits = channels and channels <= samples <= channels + len(extra) and len(bits) == 1 and layout.bits in DTYPES
@@ -109,7 +109,7 @@ def float_tiff(file: IO[bytes]) -> FloatTiff | None:
 
 
 def picture(tiff: FloatTiff, file: IO[bytes], path: Path) -> Picture:
-    """The picture of a file; what is not kept is logged. Raises InputError for NaN and infinity."""
+    """The picture of a file; losses are logged. Raises InputError for NaN and infinity."""
     if tiff.samples > tiff.channels + tiff.alpha:
         log.warning("%s has a channel beside its colours that it does not explain: it is not kept", path)
     with opened(tiff, file) as image:
@@ -120,7 +120,7 @@ def picture(tiff: FloatTiff, file: IO[bytes], path: Path) -> Picture:
 
 
 def opened(tiff: FloatTiff, file: IO[bytes]) -> Image.Image:
-    """An image of the file's bytes, as if they were grey values, with the file's metadata."""
+    """An image of the file's bytes as grey values, with the file's metadata."""
     file.seek(0)
     content = BytesIO()
     copyfileobj(file, content)
@@ -141,7 +141,7 @@ def opened(tiff: FloatTiff, file: IO[bytes]) -> Image.Image:
 
 
 def _add_directory(out: BytesIO, entries: dict[int, tuple[int, bytes]], order: Literal["<", ">"]) -> None:
-    """Gives a file a first directory of these entries, type and bytes of each tag; offsets keep their meaning."""
+    """Gives a file a new first directory (tag -> type and bytes); all offsets stay valid."""
     out.write(bytes(out.tell() % 2))
     body = b""
     for tag, (kind, data) in sorted(entries.items()):
@@ -185,7 +185,7 @@ def arrays(tiff: FloatTiff, image: Image.Image, path: Path) -> tuple[np.ndarray,
 
 
 def _numbers(tiff: FloatTiff, rows: np.ndarray) -> np.ndarray:
-    """Numbers [N, W, samples] of rows of bytes [N, W * samples * bytes of a number]: the predictor undone, tile by tile."""
+    """Values [N, W, samples] from rows of bytes [N, W * samples * bytes per value], with the predictor undone tile by tile."""
     across, size = tiff.tile or tiff.width, tiff.bits // 8
     length = across * tiff.samples
     if tiff.predictor == FLOATING:

@@ -1,4 +1,4 @@
-"""The file formats: how each is recognised, which extension asks for which, what each holds, and who decodes it."""
+"""File formats: signatures, extensions, capabilities and decoders."""
 
 import importlib
 from pathlib import Path
@@ -28,26 +28,18 @@ WRITES = {
     ".exr": "EXR",
 }
 READABLE = frozenset(WRITES)
-WORDS = {
-    "WEBP": "WebP",
-    "HEIF": "HEIC",
-    "JXL": "JPEG XL",
-    "EXR": "OpenEXR",
-}  # where Pillow's name of a format is not what people say
-PLUGINS = {
-    "HEIF": ("pillow_heif", "heif"),
-    "JXL": ("pillow_jxl", "jxl"),
-    "EXR": ("OpenEXR", "exr"),
-}  # module, extra that installs it
+WORDS = {"WEBP": "WebP", "HEIF": "HEIC", "JXL": "JPEG XL", "EXR": "OpenEXR"}  # names for users, if Pillow's differ
+# module, extra that installs it
+PLUGINS = {"HEIF": ("pillow_heif", "heif"), "JXL": ("pillow_jxl", "jxl"), "EXR": ("OpenEXR", "exr")}
 
 DEEP = ("PNG", "TIFF")
 NO_ALPHA = ("JPEG", "BMP")
 NO_GREY = ("WEBP",) if int(PIL.__version__.split(".")[0]) >= 13 else ("WEBP", "AVIF")  # Pillow 13 writes grey AVIF
 NO_GREY_WITH_ALPHA = ("WEBP", "AVIF", "HEIF")
-NO_PROFILE = ("BMP", "JXL")  # JPEG XL itself holds one, its Pillow plugin writes none
-MOST_PIXELS = {"AVIF": 1 << 28}  # that decoders take
+NO_PROFILE = ("BMP", "JXL")  # JPEG XL can hold one, but its Pillow plugin does not write it
+MOST_PIXELS = {"AVIF": 1 << 28}  # that decoders accept
 LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383, "AVIF": 32_768, "HEIF": 16_384}
-NARROW, LONG = 32, 4096  # sides: x265, which writes HEIC, refuses lossy pictures with one below and the other above
+NARROW, LONG = 32, 4096  # sides: x265, which encodes HEIC, refuses lossy pictures with one side below and the other above
 
 RAW = {
     ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr", ".iiq", ".k25", ".kdc", ".mef", ".mos",
@@ -79,7 +71,7 @@ STARTS = {
 
 
 def word(name: str) -> str:
-    """What people call the format that Pillow calls `name`."""
+    """The user's name of the format that Pillow calls `name`."""
     return WORDS.get(name, name)
 
 
@@ -88,14 +80,14 @@ def holds_grey(name: str, alpha: bool) -> bool:
 
 
 def kind(suffix: str) -> str:
-    """What all suffixes of one format have in common: Pillow's name of it; of an unknown one, itself."""
+    """Pillow's name of the format of a suffix; the suffix itself if it is unknown."""
     return WRITES.get(suffix.lower(), suffix.lower())
 
 
 def foreign(path: Path, head: bytes) -> str | None:
-    """What is wrong with a camera RAW file or one of floating-point numbers, and the cure; None for any other file.
+    """The error and cure for camera RAW files and floating-point formats; None for any other file.
 
-    head: its first bytes. Most RAW files are TIFF files by their content, in which a decoder would find a small preview.
+    head: its first bytes. Most RAW files are TIFF files by content, in which a decoder would find a small preview.
     """
     suffix, name = path.suffix.lower(), detect(head)
     if suffix in RAW and name in (None, "TIFF"):
@@ -107,7 +99,7 @@ def foreign(path: Path, head: bytes) -> str | None:
 
 
 def floating_point(path: Path, what: str) -> str:
-    """The refusal of a file of floating-point numbers. what: its format and kind."""
+    """The error for a floating-point file. what: its format and kind."""
     cure = "export it as a TIFF file, of floats or of 16 bits"
     return f"{path} has floating-point numbers ({what}), which psal reads from TIFF and OpenEXR only: {cure}"
 
@@ -117,7 +109,7 @@ def readable() -> str:
 
 
 def detect(head: bytes) -> str | None:
-    """The format of a file that begins with `head` (64 bytes or more), as Pillow names it; None for none known here."""
+    """Pillow's name of the format of a file that begins with `head` (64 bytes or more); None if unknown."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WEBP"
     if head[4:8] == b"ftyp":
@@ -128,7 +120,7 @@ def detect(head: bytes) -> str | None:
 
 
 def load_plugin(name: str, path: Path) -> None:
-    """Loads what reads and writes `name`; only now, because these imports are slow. InputError when it is not installed."""
+    """Loads the package for `name`, late because the import is slow. Raises InputError if it is not installed."""
     if name not in PLUGINS:
         return
     module, extra = PLUGINS[name]
@@ -141,9 +133,9 @@ def load_plugin(name: str, path: Path) -> None:
 
 
 def check_format(path: Path, format: str | None = None) -> str:
-    """The format to write, as Pillow names it: the one given (an extension without its dot), else what the extension says.
+    """Pillow's name of the format to write: the given one (an extension without its dot), or else that of the path's extension.
 
-    Raises InputError when it is none that psal writes, or its plugin is not installed.
+    Raises InputError if psal does not write it, or its plugin is not installed.
     """
     name = WRITES.get(f".{format.lower()}" if format else path.suffix.lower())
     known = ", ".join(WRITES) if not format else ", ".join(suffix[1:] for suffix in WRITES)

@@ -1,7 +1,7 @@
-"""Gain maps of JPEG files (Ultra HDR, ISO 21496-1, Apple): how much brighter a screen with more range shows each place.
+"""Gain maps of JPEG files (Ultra HDR, ISO 21496-1, Apple): how much brighter an HDR screen shows each pixel.
 
-The map is a small JPEG picture of its own behind the end of the picture; an index (MPF, by CIPA DC-007), XMP or a segment of the
-ISO's says so. Where a picture is filled the map is filled too, smoothly from around the hole.
+The map is a small JPEG picture after the end of the main one, announced by an index (MPF, CIPA DC-007), XMP or an ISO segment. If
+a picture is filled, its map is filled too, smoothly from around the hole.
 """
 
 import re
@@ -18,11 +18,11 @@ from psal_cli.image.decoding import UPRIGHT
 from psal_cli.image.jpeg import GAIN_MAP, ISO_GAIN_MAP, Segment, as_bytes, end_of, pictures_in, segments_of
 
 QUALITY = 95
-LARGEST = 4  # times the pixels of the picture; maps have fewer as a rule
-RADIUS = 3  # pixels of the map that a filled one is a mean of
+LARGEST = 4  # pixels of the map relative to the picture; maps are smaller as a rule
+RADIUS = 3  # pixels: radius of the inpainting
 IN_XMP = re.compile(rb"hdrgm:Version")
 RDF_END = b"</rdf:RDF>"
-# What the map's own file gets anew, or must not say.
+# Segments of the map's own file that are rewritten or dropped.
 OWN = (("APP0", b"JFIF\0"), ("APP1", b"Exif\0\0"), ("APP2", b"MPF\0"), ("APP14", b"Adobe"), ("COM", b""))
 DIRECTORY = (
     b'<rdf:Description rdf:about="" xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/"'
@@ -38,9 +38,9 @@ PACKET = (
 
 
 class GainMap(NamedTuple):
-    """jpeg: the map's file; orientation: by which it is still to be turned; iso: the segment of the picture that announces it by
-    ISO 21496-1, None where there is none; in_xmp: whether the picture's XMP announces it; fits: whether it describes the pixels
-    as they are, which only a verb that knows what it changed can say."""
+    """jpeg: the map's file; orientation: still to be applied; iso: the ISO 21496-1 segment of the picture that announces it, None
+    if there is none; in_xmp: whether the picture's XMP announces it; fits: whether it matches the current pixels, which only the
+    verb that changed them knows."""
 
     jpeg: bytes
     orientation: int
@@ -50,7 +50,7 @@ class GainMap(NamedTuple):
 
 
 def gain_map_of(segments: Iterable[Segment], trailer: bytes, orientation: int) -> GainMap | None:
-    """The gain map in what lies behind the end of a JPEG picture with these segments; None where there is none."""
+    """The gain map in the data after the end of a JPEG picture with these segments; None if there is none."""
     jpeg = next((picture for picture in pictures_in(trailer)[0] if _is_gain_map(picture)), None)
     if jpeg is None:
         return None
@@ -64,10 +64,10 @@ def _is_gain_map(jpeg: bytes) -> bool:
 
 
 def filled(gain_map: GainMap, hole: npt.NDArray[np.bool_]) -> GainMap:
-    """The map, upright, of a picture that was filled inside `hole`, bool [H, W], and is as before elsewhere.
+    """The upright map of a picture that was filled inside `hole`, bool [H, W], and is unchanged elsewhere.
 
-    Inside the hole, and a pixel of the map around it, the map becomes a smooth continuation of what is around (Telea 2004): the
-    light of what was removed is gone, that of copied highlights is not copied. Raises OSError or ValueError for a damaged map.
+    Inside the hole, and one map pixel around it, the map continues its surroundings smoothly (Telea 2004): highlights that were
+    removed disappear, highlights that were copied are not added. Raises OSError or ValueError for a damaged map.
     """
     import cv2
 
@@ -96,23 +96,23 @@ def filled(gain_map: GainMap, hole: npt.NDArray[np.bool_]) -> GainMap:
 
 
 def announced(xmp: bytes | None, gain_map: GainMap) -> bytes:
-    """The picture's XMP packet with the directory that says where the map lies."""
+    """The picture's XMP packet with the directory that locates the map."""
     packet = xmp or PACKET
     at = packet.rfind(RDF_END)
     return packet if at < 0 else packet[:at] + DIRECTORY % len(gain_map.jpeg) + packet[at:]
 
 
 def with_gain_map(data: bytes, gain_map: GainMap) -> bytes:
-    """A JPEG file followed by the map, with the index of both and the ISO's segment behind its own segments."""
+    """A JPEG file followed by the map, with the index of both and the ISO segment after its own segments."""
     at = end_of(segments_of(data))
     iso = as_bytes(("APP2", gain_map.iso)) if gain_map.iso else b""
-    start = at + len(iso) + 8  # from here the index counts
+    start = at + len(iso) + 8  # origin of the offsets in the index
     size = len(data) + len(iso) + len(_index(0, 0, 0))
     return data[:at] + iso + _index(size, len(gain_map.jpeg), size - start) + data[at:] + gain_map.jpeg
 
 
 def _index(size: int, map_size: int, map_at: int) -> bytes:
-    """The segment that lists two pictures: the first, the whole one, and the map."""
+    """The MPF segment that lists both pictures, the main one and the map."""
     entries = struct.pack(">IIIHH", 0x030000, size, 0, 0, 0) + struct.pack(">IIIHH", 0, map_size, map_at, 0, 0)
     fields = struct.pack(">HHI4s", 0xB000, 7, 4, b"0100") + struct.pack(">HHII", 0xB001, 4, 1, 2)
     fields += struct.pack(">HHII", 0xB002, 7, len(entries), 8 + 2 + 3 * 12 + 4)

@@ -1,11 +1,11 @@
-"""What a file says of its picture before it is decoded."""
+"""The header of a picture, known before it is decoded."""
 
 from typing import NamedTuple
 
 
 class Header(NamedTuple):
-    """What a file says before it is decoded: format as Pillow names it; width, height of the upright picture; channels of
-    colour (1 or 3), bits (8 or 16) and alpha of the picture that psal makes of it."""
+    """A picture's header. format: Pillow's name; width, height: of the upright picture; channels: of colour (1 or 3); bits (8 or
+    16, 32 for floats) and alpha as psal reads it."""
 
     format: str
     width: int

@@ -1,17 +1,17 @@
-"""What the boxes of an AVIF or HEIC file say beside its pixels: the colours, the EXIF block, whether there is a gain map."""
+"""Metadata in the boxes of an AVIF or HEIC file: colours, the EXIF block, whether there is a gain map."""
 
 from collections.abc import Iterator
 from typing import IO, NamedTuple
 
-MOST = 1 << 22  # bytes of the box about the picture that are looked at
+MOST = 1 << 22  # bytes of the meta box that are read
 MOST_BOXES = 4096
 UNSPECIFIED = 2  # of primaries and transfer functions
 LONGEST = 1 << 24  # bytes of EXIF
 
 
 class About(NamedTuple):
-    """nclx: primaries, transfer function and matrix of the first picture, None where it tells none; exif: the block, from its
-    byte order on; gain_map: whether the file has one."""
+    """nclx: primaries, transfer function and matrix of the first picture, None if unspecified; exif: the block, from its byte
+    order on; gain_map: whether the file has one."""
 
     nclx: tuple[int, int, int] | None
     exif: bytes | None
@@ -19,7 +19,7 @@ class About(NamedTuple):
 
 
 def read_about(file: IO[bytes]) -> About:
-    """Raises ValueError, IndexError or OverflowError when the boxes are damaged."""
+    """Reads the boxes of a file. Raises ValueError, IndexError or OverflowError if they are damaged."""
     file.seek(0)
     brands = meta = b""
     for kind, at, length in _top(file):
@@ -41,14 +41,14 @@ def read_about(file: IO[bytes]) -> About:
 
 
 def _without_offset(block: bytes | None) -> bytes | None:
-    """The block behind the number that says where its byte order is."""
+    """The EXIF block without the leading offset of its byte order."""
     if not block or len(block) < 8:
         return None
     return block[4 + int.from_bytes(block[:4]) :] or None
 
 
 def _top(file: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
-    """Yields (kind, where its content begins, its length) of the file's own boxes."""
+    """Yields (kind, start of the content, length) of the top-level boxes."""
     end, at = file.seek(0, 2), 0
     for _ in range(MOST_BOXES):
         file.seek(at)
@@ -66,7 +66,7 @@ def _top(file: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yields (kind, content) of the boxes in another's content."""
+    """Yields (kind, content) of the boxes inside a box's content."""
     at = 0
     for _ in range(MOST_BOXES):
         length = int.from_bytes(data[at : at + 4])
@@ -87,7 +87,7 @@ def _items(iinf: bytes) -> dict[int, bytes]:
 
 
 def _nclx(iprp: bytes, primary: int) -> tuple[int, int, int] | None:
-    """Of the properties that belong to the primary item, the colours; of the first there are, where none is said to belong."""
+    """The nclx colours among the properties of the primary item, or the first ones in the file if none is associated."""
     boxes = dict(_boxes(iprp))
     properties = list(_boxes(boxes.get(b"ipco", b"")))
     mine = _associated(boxes.get(b"ipma", b""), primary)
@@ -99,7 +99,7 @@ def _nclx(iprp: bytes, primary: int) -> tuple[int, int, int] | None:
 
 
 def _associated(ipma: bytes, item: int) -> set[int]:
-    """The numbers of the properties of an item."""
+    """The indices of the properties of an item."""
     if len(ipma) < 8:
         return set()
     wide, large = 2 if ipma[0] == 0 else 4, ipma[3] & 1
@@ -115,7 +115,7 @@ def _associated(ipma: bytes, item: int) -> set[int]:
 
 
 def _item(file: IO[bytes], iloc: bytes, item: int, idat: bytes) -> bytes | None:
-    """The content of an item, None where its place is not told in a way that psal knows."""
+    """The content of an item, None if its location is of an unsupported kind."""
     if len(iloc) < 8:
         return None
     version, sizes, more = iloc[0], iloc[4], iloc[5]
@@ -149,9 +149,9 @@ def _item(file: IO[bytes], iloc: bytes, item: int, idat: bytes) -> bytes | None:
 
 
 def with_colours(data: bytes, cicp: bytes) -> bytes:
-    """An AVIF file that says that its colours have other primaries and another transfer function; its numbers stay.
+    """Changes the primaries and transfer function that an AVIF file declares, without changing its pixels.
 
-    cicp: primaries, transfer function first. Raises ValueError when the file says nothing of its colours.
+    cicp: primaries, transfer function first. Raises ValueError if the file declares no colours.
     """
     at = data.index(b"colrnclx") + 8
     return data[:at] + bytes([0, cicp[0], 0, cicp[1]]) + data[at + 4 :]

@@ -1,24 +1,24 @@
-"""What a JPEG file carries in its APP segments and behind its end, beside what other modules know."""
+"""APP segments of JPEG files that other modules do not handle, and data after the end of the picture."""
 
 import re
 from collections.abc import Iterable
 from typing import IO, NamedTuple
 
-JPEG_SEGMENT = 65_533  # bytes that one segment holds
-# Segments that another field of Metadata holds, or that only say how the pixels are stored.
+JPEG_SEGMENT = 65_533  # the most bytes of one segment
+# Segments that another field of Metadata holds, or that only describe the storage of pixels.
 KNOWN = (
     ("APP0", b"JFIF\0"),
     ("APP1", b"Exif\0\0"),
     ("APP1", b"http://ns.adobe.com/xap/1.0/\0"),
     ("APP2", b"ICC_PROFILE\0"),
-    ("APP2", b"MPF\0"),  # where further pictures lie in the file: that there are several is said
+    ("APP2", b"MPF\0"),  # the index of further pictures, which are reported separately
     ("APP13", b"Photoshop 3.0\0"),
     ("APP14", b"Adobe"),
     ("COM", b""),
 )
 GAIN_MAP_WORDS = "gain map (HDR)"
 ISO_GAIN_MAP = b"urn:iso:std:iso:ts:21496:-1\0"
-# What an edited picture cannot keep, in words: signatures, thumbnails, what continues elsewhere.
+# Segments that an edited picture cannot keep, with their names: signatures, thumbnails, continued data.
 LOST = (
     ("APP0", b"JFXX\0", "JFXX thumbnail"),
     ("APP1", b"http://ns.adobe.com/xmp/extension/\0", "extended XMP"),
@@ -28,26 +28,26 @@ LOST = (
 GAIN_MAP = re.compile(rb"hdrgm:|hdrgainmap|HDRGainMap|urn:iso:std:iso:ts:21496")
 PREVIEW = b"\xff\xd8\xff"
 PADDING = b"\0\r\n "
-MOST_PICTURES = 8  # that are looked for behind the end
-MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # in the pixels: anything but a stuffed 0 and a restart
+MOST_PICTURES = 8  # the most pictures after the end
+MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # inside the pixels: anything except a stuffed 0 and restart markers
 
 Segment = tuple[str, bytes]  # APPn, its data
 
 
 class Segments(NamedTuple):
-    """Segments that psal does not know, and the size (width, height) of the picture that they describe."""
+    """Segments unknown to psal, and the size (width, height) of the picture that they describe."""
 
     size: tuple[int, int]
     parts: tuple[Segment, ...]
 
 
 def unknown_segments(segments: Iterable[Segment]) -> tuple[Segment, ...]:
-    """Those that a picture of the same size may keep as they are."""
+    """The unknown segments, which a picture of the same size keeps unchanged."""
     return tuple(segment for segment in segments if not _is_known(segment) and not _loss(segment) and PREVIEW not in segment[1])
 
 
 def lost_segments(segments: Iterable[Segment]) -> list[str]:
-    """What of a file's segments no edited picture keeps, in words, each once."""
+    """The names of a file's segments that no edited picture keeps, each once."""
     names: dict[str, None] = {}
     for segment in segments:
         words = _loss(segment)
@@ -59,7 +59,7 @@ def lost_segments(segments: Iterable[Segment]) -> list[str]:
 
 
 def label(segment: Segment) -> str:
-    """What people call a segment: its number, and the name that it begins with."""
+    """The label of a segment: its number, and the name that it begins with."""
     name = re.match(rb"[A-Za-z][\w .:/-]{1,30}", segment[1])
     return f"{segment[0]} {name[0].decode('ascii', 'replace').strip()}" if name else segment[0]
 
@@ -70,13 +70,13 @@ def listed(segments: Iterable[Segment]) -> str:
 
 
 def as_bytes(segment: Segment) -> bytes:
-    """A segment as it stands in a file."""
+    """The bytes of a segment in a file."""
     marker = 0xE0 + int(segment[0].removeprefix("APP"))
     return bytes([0xFF, marker]) + (len(segment[1]) + 2).to_bytes(2) + segment[1]
 
 
 def segments_of(data: bytes) -> list[Segment]:
-    """The APP segments and comments in front of the pixels of a JPEG file; ends where it is damaged."""
+    """The APP segments and comments before the pixels of a JPEG file; stops at damage."""
     segments: list[Segment] = []
     at = 2
     while data[at : at + 1] == b"\xff" and (0xE0 <= data[at + 1] <= 0xEF or data[at + 1] == 0xFE):
@@ -89,12 +89,12 @@ def segments_of(data: bytes) -> list[Segment]:
 
 
 def end_of(segments: Iterable[Segment]) -> int:
-    """Where segments end in the JPEG file that begins with them."""
+    """The end of the leading segments of a JPEG file."""
     return 2 + sum(4 + len(data) for _, data in segments)
 
 
 def behind_the_end(file: IO[bytes]) -> bytes:
-    """What follows the end of the first picture in a JPEG file, without padding."""
+    """The data after the first picture in a JPEG file, without padding."""
     file.seek(0)
     data = file.read()
     behind = data[_end_of_picture(data) :].strip(PADDING)
@@ -102,7 +102,7 @@ def behind_the_end(file: IO[bytes]) -> bytes:
 
 
 def pictures_in(trailer: bytes) -> tuple[list[bytes], bytes]:
-    """The JPEG pictures, one behind the other, that what follows a picture begins with, and the rest."""
+    """The consecutive JPEG pictures at the start of a trailer, and the rest."""
     pictures: list[bytes] = []
     while trailer.startswith(PREVIEW) and len(pictures) < MOST_PICTURES:
         end = _end_of_picture(trailer)
@@ -112,10 +112,10 @@ def pictures_in(trailer: bytes) -> tuple[list[bytes], bytes]:
 
 
 def _end_of_picture(data: bytes) -> int:
-    """Behind the end of the JPEG picture that `data` begins with; its length where that has none."""
+    """The end of the JPEG picture at the start of `data`; the length of `data` if it has none."""
     at = 2
     while at + 4 <= len(data):
-        if data[at] != 0xFF:  # damaged: the decoder skips to the next marker
+        if data[at] != 0xFF:  # damaged: decoders skip to the next marker
             following = MARKER.search(data, at)
             if not following:
                 return len(data)

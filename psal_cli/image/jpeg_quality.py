@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-# The sum of the luminance table that the standard (ITU-T T.81, annex K) gives as an example; libjpeg scales that table.
+# The sum of the example luminance table in the standard (ITU-T T.81, annex K), which libjpeg scales.
 EXAMPLE = 3685
 
 
 def quality_of(tables: Mapping[int, Sequence[int]]) -> int | None:
-    """The quality, 1 to 100, at which libjpeg's luminance table is as coarse; None without tables.
+    """The quality, 1 to 100, for which libjpeg's luminance table is equally coarse; None without tables.
 
     Example:
         >>> quality_of({0: [16] * 64}) > quality_of({0: [40] * 64})

@@ -1,4 +1,4 @@
-"""What the header of a JPEG XL file says, read without decoding: its Pillow plugin decodes the picture when it opens it."""
+"""Reads the header of a JPEG XL file without decoding: its Pillow plugin decodes the picture on opening."""
 
 from typing import IO, NamedTuple
 
@@ -7,14 +7,15 @@ RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # width : 
 SIZES = ((9, 1), (13, 1), (18, 1), (30, 1))
 ENUM = ((0, 0), (0, 1), (4, 2), (6, 18))
 GREY = 1  # of the colour spaces
-HEADER = 4096  # bytes of the codestream that are looked at
+HEADER = 4096  # bytes of the codestream that are read
 LONGEST = 1 << 24  # bytes of XMP
 BLOCKS = {b"Exif": "EXIF", b"xml ": "XMP"}
 ALPHA, SPOT, CFA = 0, 2, 5  # of the kinds of extra channels
 
 
 class Head(NamedTuple):
-    """width and height are of the upright picture; xmp: the packet; packed: which of EXIF and XMP are compressed with Brotli."""
+    """The header. width, height: of the upright picture; xmp: the packet; packed: which of EXIF and XMP are compressed with
+    Brotli."""
 
     width: int
     height: int
@@ -30,7 +31,7 @@ class Head(NamedTuple):
 
 
 class _Bits:
-    """Numbers from a codestream, each from its lowest bit on."""
+    """Reads numbers from a codestream, least significant bit first."""
 
     def __init__(self, data: bytes):
         self.number, self.left = int.from_bytes(data, "little"), 8 * len(data)
@@ -44,26 +45,26 @@ class _Bits:
         return value
 
     def choose(self, *codes: tuple[int, int]) -> int:
-        """One of four ways, named by two bits: (bits to read, number to add)."""
+        """Reads a number coded in one of four ways, selected by two bits: (bits to read, offset to add)."""
         count, base = codes[self.take(2)]
         return base + self.take(count)
 
 
 def read_head(file: IO[bytes]) -> Head:
-    """Raises ValueError when the header is damaged."""
+    """Reads the header. Raises ValueError if it is damaged."""
     codestream, xmp, packed, gain_map = _boxes(file)
     if codestream[:2] != b"\xff\x0a":
         raise ValueError("it holds no picture")
     bits = _Bits(codestream[2:])
     width, height = _size(bits)
     animated = False
-    if bits.take(1):  # all of what follows is as usual: 8 bits, red, green, blue
+    if bits.take(1):  # everything else has its default: 8 bits, RGB
         return Head(width, height, 8, False, False, False, animated, True, xmp, packed, gain_map)
     if bits.take(1):
         if bits.take(3) >= 4:  # orientation, counted from 0
             width, height = height, width
         if bits.take(1):
-            _size(bits)  # at which it is meant to be shown
+            _size(bits)  # the intended display size
         if bits.take(1):
             _preview(bits)
         animated = bool(bits.take(1))
@@ -72,15 +73,15 @@ def read_head(file: IO[bytes]) -> Head:
     depth, is_float = _depth(bits)
     bits.take(1)
     channels = [_extra(bits) for _ in range(bits.choose((0, 0), (0, 1), (4, 2), (12, 1)))]
-    lossy, grey = bool(bits.take(1)), False  # XYB, a colour space that only lossy pictures use
-    if not bits.take(1):  # the colour space is not as usual, sRGB
+    lossy, grey = bool(bits.take(1)), False  # XYB, a colour space of lossy pictures only
+    if not bits.take(1):  # the colour space is not the default, sRGB
         bits.take(1)
         grey = bits.choose(*ENUM) == GREY
     return Head(width, height, depth, is_float, grey, ALPHA in channels, animated, lossy, xmp, packed, gain_map)
 
 
 def _boxes(file: IO[bytes]) -> tuple[bytes, bytes | None, tuple[str, ...], bool]:
-    """The beginning of the codestream, the XMP packet, the names of blocks that are compressed, whether there is a gain map."""
+    """The start of the codestream, the XMP packet, the names of compressed blocks, whether there is a gain map."""
     file.seek(0)
     start = file.read(len(CONTAINER))
     if start != CONTAINER:
@@ -92,7 +93,7 @@ def _boxes(file: IO[bytes]) -> tuple[bytes, bytes | None, tuple[str, ...], bool]
         if length == 1:
             length, body = int.from_bytes(file.read(8)), 16
         if kind in (b"jxlc", b"jxlp") and len(codestream) < HEADER:
-            file.seek(4 * (kind == b"jxlp"), 1)  # the number of the part
+            file.seek(4 * (kind == b"jxlp"), 1)  # the index of the part
             inside = length - body - 4 * (kind == b"jxlp") if length else HEADER
             codestream += file.read(min(max(inside, 0), HEADER))
         elif kind == b"xml " and xmp is None:
@@ -102,14 +103,14 @@ def _boxes(file: IO[bytes]) -> tuple[bytes, bytes | None, tuple[str, ...], bool]
         elif kind == b"jhgm":
             gain_map = True
         at += length
-        if length < body:  # 0: it reaches to the end of the file
+        if length < body:  # 0: up to the end of the file
             break
         file.seek(at)
     return codestream, xmp, tuple(packed), gain_map
 
 
 def _size(bits: _Bits) -> tuple[int, int]:
-    """(width, height), each a small number of eights or any number."""
+    """(width, height), each a small multiple of 8 or an arbitrary number."""
     small = bits.take(1)
 
     def side() -> int:
@@ -139,7 +140,7 @@ def _animation(bits: _Bits) -> None:
 
 
 def _depth(bits: _Bits) -> tuple[int, bool]:
-    """(bits a channel, whether they are floating-point numbers)."""
+    """(bits per channel, whether they are floating-point)."""
     if not bits.take(1):
         return bits.choose((0, 8), (0, 10), (0, 12), (6, 1)), False
     depth = bits.choose((0, 32), (0, 16), (0, 24), (6, 1))

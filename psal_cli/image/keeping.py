@@ -1,4 +1,4 @@
-"""What a file format keeps of a picture's metadata, in the form that its writer takes; what it cannot hold is logged."""
+"""Selects the metadata that a file format can hold, in the form that its writer takes; losses are logged."""
 
 import logging
 import math
@@ -17,8 +17,8 @@ from psal_cli.image.photoshop import START, as_block
 
 log = logging.getLogger(__name__)
 
-XMP_HEAD = 29  # bytes in front of a packet in its segment
-# What each format holds; `colour` is what a PNG file says about its colours where it has no profile.
+XMP_HEAD = 29  # bytes before a packet in its segment
+# Fields of Metadata that each format holds; `colour` is a PNG file's description of its colours without a profile.
 HOLDS = {
     "JPEG": {"icc", "exif", "xmp", "iptc", "photoshop", "comment", "dpi", "segments", "gain_map"},
     "PNG": {"icc", "exif", "xmp", "iptc", "photoshop", "comment", "cicp", "dpi", "texts", "colour", "chunks"},
@@ -44,7 +44,7 @@ WORDS = {
 
 
 def held(metadata: Metadata, target_format: str, name: str) -> Metadata:
-    """What `target_format` holds of the metadata; what it does not is logged as one warning about the file `name`."""
+    """The metadata that `target_format` can hold; the rest is logged as one warning about the file `name`."""
     most = MOST.get(target_format, {})
     metadata = _with_room(_without_old_map(metadata, target_format, name), target_format)
     lost, long, dropped = [], [], {}
@@ -79,7 +79,7 @@ def held(metadata: Metadata, target_format: str, name: str) -> Metadata:
 
 
 def _without_old_map(metadata: Metadata, target_format: str, name: str) -> Metadata:
-    """Without a gain map of other pixels, with a warning where the format could hold one."""
+    """Drops a gain map that does not fit the pixels, with a warning if the format could hold one."""
     if not metadata.gain_map or metadata.gain_map.fits or "gain_map" not in HOLDS[target_format]:
         return metadata
     log.warning("%s: its %s describes the picture before: not kept", name, GAIN_MAP_WORDS)
@@ -87,7 +87,7 @@ def _without_old_map(metadata: Metadata, target_format: str, name: str) -> Metad
 
 
 def _with_room(metadata: Metadata, target_format: str) -> Metadata:
-    """With what announces the gain map in XMP only where the packet has room for it; readers then have the index alone."""
+    """Announces the gain map in XMP only if the packet has room; otherwise readers have the index alone."""
     room = MOST.get(target_format, {}).get("xmp", math.inf) - len(DIRECTORY) - 16
     if not metadata.gain_map or not metadata.gain_map.in_xmp or len(metadata.xmp or b"") <= room:
         return metadata
@@ -95,13 +95,13 @@ def _with_room(metadata: Metadata, target_format: str) -> Metadata:
 
 
 def _colours_said(metadata: Metadata, field: str) -> list[str]:
-    """The chunks of a PNG file in "cicp" or "colour" that say that the colours are not sRGB, if no profile does."""
+    """The field ("cicp" or "colour") of a PNG file that declares colours other than sRGB, if there is no profile."""
     chunks = metadata.colour if field == "colour" else [(b"cICP", metadata.cicp)] if metadata.cicp else []
     return [] if metadata.icc or all(map(png.is_srgb, chunks)) else [kind.decode() for kind, _ in chunks]
 
 
 def stripped(metadata: Metadata, name: str) -> Metadata:
-    """No metadata; that colours lose their meaning with it is logged as a warning about the file `name`."""
+    """Empty metadata; if the colours are not sRGB, a warning about the file `name` is logged."""
     if said := _colours_said(metadata, "cicp") + _colours_said(metadata, "colour"):
         log.warning("%s: its %s is dropped and is not sRGB: the colours will look different", name, " and ".join(said))
     if metadata.gain_map:
@@ -110,8 +110,8 @@ def stripped(metadata: Metadata, name: str) -> Metadata:
 
 
 def png_chunks(metadata: Metadata) -> list[png.Chunk]:
-    """The (type, data) of the chunks that keep `metadata` in a PNG file, to be written before the pixels."""
-    colour = {b"cICP": metadata.cicp} if metadata.cicp else {}  # counts before the profile
+    """(type, data) of the chunks that hold `metadata` in a PNG file, to be written before the pixels."""
+    colour = {b"cICP": metadata.cicp} if metadata.cicp else {}  # takes precedence over the profile
     colour |= {b"iCCP": b"ICC Profile\0\0" + zlib.compress(metadata.icc)} if metadata.icc else dict(metadata.colour)
     out = list(colour.items())
     if metadata.dpi:
@@ -128,7 +128,7 @@ def png_chunks(metadata: Metadata) -> list[png.Chunk]:
 
 
 def _utf8(text: bytes) -> bytes:
-    """A comment does not say how it is encoded: UTF-8 or else Latin-1."""
+    """Decodes a comment, which does not state its encoding: UTF-8 or else Latin-1."""
     try:
         return text.decode().encode()
     except UnicodeDecodeError:
@@ -136,7 +136,7 @@ def _utf8(text: bytes) -> bytes:
 
 
 def save_arguments(metadata: Metadata, target_format: str) -> dict[str, object]:
-    """The arguments of Pillow's save() that keep what `held` gives (PNG and TIFF have their own writers)."""
+    """Arguments of Pillow's save() for the result of `held` (PNG and TIFF have their own writers)."""
     arguments: dict[str, object] = {"dpi": metadata.dpi, "icc_profile": metadata.icc, "exif": metadata.exif, "xmp": metadata.xmp}
     if target_format == "JPEG":
         arguments["comment"] = metadata.comment
@@ -144,20 +144,20 @@ def save_arguments(metadata: Metadata, target_format: str) -> dict[str, object]:
         if metadata.gain_map and metadata.gain_map.in_xmp:
             arguments["xmp"] = announced(metadata.xmp, metadata.gain_map)
     if target_format == "BMP":
-        arguments["dpi"] = metadata.dpi or (0, 0)  # else Pillow makes one up
+        arguments["dpi"] = metadata.dpi or (0, 0)  # otherwise Pillow makes one up
     if target_format == "AVIF" and metadata.exif:
-        arguments["exif"] = without_orientation(metadata.exif)  # else Pillow composes the block anew
+        arguments["exif"] = without_orientation(metadata.exif)  # otherwise Pillow rebuilds the block
     if target_format == "HEIF" and metadata.cicp:
         primaries, transfer, *_ = metadata.cicp
         arguments |= {"color_primaries": primaries, "transfer_characteristics": transfer, "matrix_coefficients": 6}
         arguments["full_range_flag"] = 1
     if target_format == "JXL" and metadata.exif:
-        arguments["exif"] = bytes(4) + metadata.exif.removeprefix(b"Exif\0\0")  # its plugin forgets where TIFF begins
+        arguments["exif"] = bytes(4) + metadata.exif.removeprefix(b"Exif\0\0")  # its plugin forgets the offset of the TIFF header
     return {key: value for key, value in arguments.items() if value}
 
 
 def _segments(metadata: Metadata) -> bytes:
-    """A JPEG file's segments of Photoshop's resources, as many as it takes, and of other programs."""
+    """The segments of a JPEG file for Photoshop's resources, as many as needed, and of other programs."""
     block = as_block(metadata.iptc, metadata.photoshop)
     step = JPEG_SEGMENT - len(START)
     parts = [as_bytes(("APP13", START + block[at : at + step])) for at in range(0, len(block), step)]

@@ -1,4 +1,4 @@
-"""What a picture file holds beside its picture that psal does not keep, in words."""
+"""Lists what psal does not keep of a picture file, in words."""
 
 from collections.abc import Iterable
 from typing import IO
@@ -14,7 +14,7 @@ from psal_cli.image.isobmff import read_about
 from psal_cli.image.jpeg import GAIN_MAP, GAIN_MAP_WORDS, behind_the_end, lost_segments, pictures_in
 
 MOST_NAMED = 8
-# Tags of a TIFF's first directory that say how its pixels are stored, or that Metadata holds.
+# Tags of a TIFF's first directory that describe the storage of pixels, or that Metadata holds.
 LAYOUT = {
     *range(254, 267),
     *(273, 274, 277, 278, 279, 280, 281, 284, *range(288, 294), 317, 320, 321, *range(322, 326), 332, 336, *range(338, 348)),
@@ -30,7 +30,7 @@ TIFF_WORDS = {
 
 
 def left_behind(image: Image.Image, file: IO[bytes]) -> list[str]:
-    """What an opened file has that `Metadata` has no place for. Reads JPEG files to their end."""
+    """The contents of an opened file that `Metadata` cannot hold. Reads JPEG files to their end."""
     if isinstance(image, TiffImageFile):
         return tag_words(image.tag_v2)
     if image.format == "PNG":
@@ -54,7 +54,7 @@ def holds_gain_map(image: Image.Image, file: IO[bytes]) -> bool:
 
 
 def tag_words(tags: Iterable[int]) -> list[str]:
-    """The names of a first directory's tags that psal writes into no TIFF file though they do not say how pixels are stored."""
+    """The names of a first directory's tags that psal drops although they do not describe the storage of pixels."""
     names: dict[str, None] = {}
     for tag in tags:
         if tag not in LAYOUT and tag not in DESCRIPTIVE:
@@ -67,8 +67,8 @@ def _of_jpeg(image: Image.Image, file: IO[bytes]) -> list[str]:
     segments = getattr(image, "applist", [])
     losses, trailer = lost_segments(segments), behind_the_end(file)
     packets = (data for name, data in segments if name == "APP1")
-    several = getattr(image, "n_frames", 1) > 1  # which is said, and lies there
-    if gain_map := gain_map_of(segments, trailer, 1):  # which Metadata holds
+    several = getattr(image, "n_frames", 1) > 1  # further pictures are reported separately
+    if gain_map := gain_map_of(segments, trailer, 1):  # held by Metadata
         losses = [loss for loss in losses if loss != GAIN_MAP_WORDS]
         pictures, rest = pictures_in(trailer)
         trailer = b"".join(picture for picture in pictures if picture != gain_map.jpeg) + rest

@@ -1,4 +1,4 @@
-"""Mask files: which pixels to fill, grown and feathered."""
+"""Reads mask files: which pixels to fill, dilated and feathered."""
 
 import logging
 from collections.abc import Sequence
@@ -21,13 +21,13 @@ from psal_cli.strips import rows_within, strips
 log = logging.getLogger(__name__)
 
 HALF = 128
-LUMA = (19595, 38470, 7471)  # of red, green, blue, of 65536 together: ITU-R 601, as Pillow rounds it
+LUMA = (19595, 38470, 7471)  # weights of red, green, blue / 65536: ITU-R 601, as Pillow rounds it
 BAND = 1 << 20  # pixels
-GREY_SHARE = 0.1  # with more pixels than that between black and white, a mask is probably not one
+GREY_SHARE = 0.1  # with a larger share of grey pixels, a picture is probably not a mask
 
 
 class Mask(NamedTuple):
-    """hole: bool [H, W], True = fill; soft: None or float32 [H, W] in [0, 1], how much of the fill each pixel takes."""
+    """hole: bool [H, W], True = fill; soft: None or float32 [H, W] in [0, 1], the opacity of the fill."""
 
     hole: np.ndarray
     soft: np.ndarray | None
@@ -47,12 +47,12 @@ def read_mask(
 ) -> Mask:
     """Reads a mask for a picture of `size` (width, height): white = fill, see `read_region`.
 
-    path: None where there are shapes or strokes only; layer: see `read_region`. invert: black = fill. shapes, strokes of layer
-    "mask", marked (bool [H, W]): are filled too.
-    dilate: the hole grows by so many pixels all around (Euclidean distance).
-    feather: the hole grows by so many pixels more, over which the fill fades into the original. These pixels are the only
-    ones outside the mask that change.
-    An empty mask is an empty hole. Raises InputError: what `read_region` and `shapes_region` raise; nothing left outside it.
+    path: None for shapes or strokes alone; layer: see `read_region`. invert: black = fill. shapes, strokes of layer "mask" and
+        marked (bool [H, W]) are added to the hole.
+    dilate: pixels by which the hole grows (Euclidean distance).
+    feather: further pixels by which the hole grows, over which the fill fades into the original. Only these pixels outside the
+    mask change. An empty mask gives an empty hole. Raises InputError as `read_region` and `shapes_region` do, and if nothing is
+    left outside the mask.
     """
     hole = marked_region(path, size, max_pixels, shapes, invert, layer)
     if marked is not None:
@@ -80,9 +80,9 @@ def marked_region(
     invert: bool = False,
     layer: str | None = None,
 ) -> np.ndarray:
-    """What a mask file (`read_region`, with `invert` its opposite) or one of some shapes (`shapes_region`) marks of a picture of
-    `size` (width, height): bool [H, W]. path: None for shapes alone."""
-    marked = shapes_region(shapes, size)  # first: what is wrong with them needs no file to be read
+    """The region that a mask file (`read_region`; inverted with `invert`) or any of some shapes (`shapes_region`) marks in a
+    picture of `size` (width, height): bool [H, W]. path: None for shapes alone."""
+    marked = shapes_region(shapes, size)  # first: their errors need no file
     if path is not None:
         read = read_region(path, size, max_pixels, layer)
         marked |= ~read if invert else read
@@ -92,10 +92,10 @@ def marked_region(
 def read_region(path: str | Path, size: tuple[int, int], max_pixels: int = MAX_PIXELS, layer: str | None = None) -> np.ndarray:
     """Reads a black-and-white picture of `size` (width, height) as bool [H, W], True where it is white (128 of 255 or more).
 
-    layer: the name of a layer of a PSD or TIFF file (see `mask_layers`); of a PSD file without one, the only mask in it.
-    The orientation tag is applied. Where it has transparency, what is not painted is black; when all that is painted has
-    one colour, whichever, it is a layer painted over the picture, and the opaque pixels count as white.
-    Raises InputError: no such file, no picture, another size (checked before decoding), a colour mode that is no mask.
+    layer: the name of a layer of a PSD or TIFF file (see `mask_layers`); None takes the only mask of a PSD file. The orientation
+    tag is applied. Transparent pixels are black. If all opaque pixels have the same colour, the file is taken for a painted
+    layer, and opaque pixels count as white. Raises InputError if there is no such file, or it is not a picture, has another size
+    (checked before decoding) or an unsupported colour mode.
     """
     path = as_path(path)
     header = mask_header(path, max_pixels)
@@ -111,19 +111,19 @@ def read_region(path: str | Path, size: tuple[int, int], max_pixels: int = MAX_P
 
 
 def mask_header(path: Path, max_pixels: int = MAX_PIXELS) -> Header:
-    """What the file of a mask says, as `read_header`; of PSD files too."""
+    """The header of a mask file, as `read_header`; also for PSD files."""
     return psd_header(path) or read_header(path, max_pixels, profiles=False)
 
 
 def check_mask_size(width: int, height: int, size: tuple[int, int], path: Path) -> None:
-    """Raises InputError when a mask of width and height is none for a picture of `size` (width, height)."""
+    """Raises InputError if a mask of width and height does not fit a picture of `size` (width, height)."""
     if (width, height) != tuple(size):
         turned = " (turned by 90 degrees it would fit)" if (height, width) == tuple(size) else ""
         raise InputError(f"{path} is {width}x{height}, the picture is {size[0]}x{size[1]}{turned}: give a mask of the same size")
 
 
 def _values(pixels: np.ndarray, alpha: np.ndarray | None, path: Path, quiet: bool) -> np.ndarray:
-    """uint8 [H, W], 255 = white. quiet: nothing is said of alpha, which layers are expected to have."""
+    """uint8 [H, W], 255 = white. quiet: log nothing about alpha, which layers are expected to have."""
     varies = alpha is not None and alpha.min() < alpha.max()
     layer = alpha is not None and _is_layer(pixels, alpha, varies)
     if layer and varies and not quiet:
@@ -138,7 +138,7 @@ def _values(pixels: np.ndarray, alpha: np.ndarray | None, path: Path, quiet: boo
 
 
 def _is_layer(pixels: np.ndarray, alpha: np.ndarray, varies: bool) -> bool:
-    """Whether all that is opaque has one colour, or nothing is."""
+    """Whether all opaque pixels have the same colour, or there are none."""
     if not varies:
         return bool(_high(alpha[:1, :1]) < HALF)
     colour = None
@@ -152,7 +152,7 @@ def _is_layer(pixels: np.ndarray, alpha: np.ndarray, varies: bool) -> bool:
 
 
 def _high(values: np.ndarray) -> np.ndarray:
-    """uint8: the high bytes of uint16, floats rounded."""
+    """Converts to uint8: the high bytes of uint16, floats rounded."""
     if values.dtype.kind == "f":
         return to_depth(values, np.uint8)
     return values if values.dtype == np.uint8 else (values >> 8).astype(np.uint8)
@@ -164,7 +164,7 @@ def _light(pixels: np.ndarray) -> np.ndarray:
 
 
 def feathered(hole: np.ndarray, dilate: int, feather: int) -> Mask:
-    """A hole, bool [H, W] and not empty, dilated and feathered as `read_mask` says."""
+    """Dilates and feathers a hole, bool [H, W] and not empty, as described in `read_mask`."""
     import cv2
 
     reach = dilate + feather
@@ -177,5 +177,5 @@ def feathered(hole: np.ndarray, dilate: int, feather: int) -> Mask:
         return Mask(grown, None)
     soft = np.zeros(hole.shape, np.float32)
     fade = np.clip((reach + 1 - distance) / (feather + 1), 0, 1)
-    soft[box] = np.where(distance <= reach, fade * fade * (3 - 2 * fade), 0)  # smoothstep: no visible start nor end
+    soft[box] = np.where(distance <= reach, fade * fade * (3 - 2 * fade), 0)  # smoothstep: no visible start or end
     return Mask(grown, soft)

@@ -18,12 +18,12 @@ from psal_cli.image.reading import MAX_PIXELS, opened
 if TYPE_CHECKING:
     from psd_tools import PSDImage
 
-Pixels = tuple[np.ndarray, np.ndarray | None]  # uint8 [H, W, C] and alpha [H, W], of the size of the whole picture
+Pixels = tuple[np.ndarray, np.ndarray | None]  # uint8 [H, W, C] and alpha [H, W], of the whole picture's size
 PAGE_NAME = 285  # a tag of TIFF
 PSD_HEAD = struct.Struct(">4sH6xHIIHH")
-SELECTIONS = (1045, 1006)  # of the image resources: names of the channels beside the colours, in Unicode and older ones
-REDUCED = 1  # of the bits that say what a page of a TIFF file is: a thumbnail
-SUBFILE = 254  # the tag of these bits
+SELECTIONS = (1045, 1006)  # image resources: names of the alpha channels, in Unicode and in the older form
+REDUCED = 1  # the bit of a TIFF page that marks a thumbnail
+SUBFILE = 254  # the tag of that bit
 
 
 class Placed(Protocol):
@@ -36,7 +36,7 @@ class Placed(Protocol):
 
 
 class Found(NamedTuple):
-    """A layer that may be a mask. name: what it is called; size: width and height as stored, before it is decoded."""
+    """A layer that may be a mask. name: its name; size: width and height as stored, known before decoding."""
 
     name: str
     size: tuple[int, int]
@@ -44,7 +44,7 @@ class Found(NamedTuple):
 
 
 def psd_header(path: Path) -> Header | None:
-    """What a PSD file says of its picture; None for a file of another format. Raises InputError as `read_header` does."""
+    """The header of a PSD file; None for a file of another format. Raises InputError as `read_header` does."""
     with opened(path, layered=True) as (file, name):
         if name != "PSD":
             return None
@@ -53,19 +53,19 @@ def psd_header(path: Path) -> Header | None:
 
 
 def read_layer(path: Path, name: str | None, size: tuple[int, int], max_pixels: int = MAX_PIXELS) -> Pixels:
-    """The layer of a PSD or TIFF file that a name tells, or, of a PSD file, the only one that can be a mask.
+    """Reads a layer of a PSD or TIFF file by name, or the only layer of a PSD file that can be a mask.
 
-    Capitals matter only between names that are the same without them. Layers have numbers too, the first is 1.
+    Case matters only between names that differ in nothing else. Layers also have numbers, from 1.
 
     Args:
         path: a file, a URL, or - for stdin.
         name: the name or number of the layer.
         size: (width, height) of the picture, which a page of a TIFF file must have.
-        max_pixels: how large a layer of a PSD file may be, which may reach beyond the picture.
+        max_pixels: the largest layer of a PSD file; layers may extend beyond the picture.
 
     Raises:
-        InputError: a file of another format, or damaged; no such layer, or several; without a name, none or several; one that is
-            too large or has another size, which is found out before it is decoded.
+        InputError: a file of another format, or damaged; no such layer, or several; without a name, none or several; a layer that
+            is too large or has another size (checked before decoding).
     """
     with opened(path, layered=True) as (file, kind):
         if kind not in ("PSD", "TIFF"):
@@ -101,7 +101,7 @@ def _chosen(found: list[Found], name: str | None, path: Path) -> Found:
 
 
 def _of_tiff(file: IO[bytes]) -> Iterator[Found]:
-    """The pages that are no thumbnails. They are read from the file, which has to stay open."""
+    """The pages that are not thumbnails. They are read from the file, which must stay open."""
     image = Image.open(file, formats=["TIFF"])
     assert isinstance(image, TiffImagePlugin.TiffImageFile)
     for page in range(image.n_frames):
@@ -128,7 +128,7 @@ def _split(image: Image.Image) -> Pixels:
 
 
 def _of_psd(file: IO[bytes], path: Path) -> Iterator[Found]:
-    """Layer masks, the layers that have none, and the channels that selections are saved in."""
+    """Layer masks, layers without a mask, and the channels of saved selections."""
     try:
         from psd_tools import PSDImage
     except ImportError as error:
@@ -158,7 +158,7 @@ def _layer_mask(size: tuple[int, int], mask: Placed, around: int) -> Pixels:
 
 
 def _painted(size: tuple[int, int], layer: Placed) -> Pixels:
-    """What is painted on a layer, transparent where it does not reach."""
+    """The pixels of a layer on the whole picture, transparent outside the layer."""
     out = np.zeros((size[1], size[0], 4), np.uint8)
     if (image := layer.topil()) is not None:
         _place(np.asarray(image.convert("RGBA")), layer, out)
@@ -166,7 +166,7 @@ def _painted(size: tuple[int, int], layer: Placed) -> Pixels:
 
 
 def _place(part: np.ndarray, layer: Placed, out: np.ndarray) -> None:
-    """Lays what is inside the picture of a layer [h, w, C] on a plane [H, W, C] of its size."""
+    """Copies the part of a layer [h, w, C] inside the picture to a plane [H, W, C]."""
     left, top, right, bottom = layer.bbox
     rows, columns = slice(max(top, 0), min(bottom, out.shape[0])), slice(max(left, 0), min(right, out.shape[1]))
     if rows.start < rows.stop and columns.start < columns.stop:
@@ -174,6 +174,6 @@ def _place(part: np.ndarray, layer: Placed, out: np.ndarray) -> None:
 
 
 def _channel(psd: PSDImage, number: int) -> Pixels:
-    """A channel of the merged picture, counted from the last."""
+    """A channel of the merged picture, counted from the end."""
     planes = psd.numpy()
     return np.asarray(np.rint(planes[..., number, None].clip(0, 1) * 255), np.uint8), None

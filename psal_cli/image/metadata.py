@@ -1,7 +1,7 @@
-"""What a picture carries beside its pixels: profile, EXIF, XMP, IPTC, texts and resolution, from file to file.
+"""Metadata of pictures: profile, EXIF, XMP, IPTC, texts and resolution, carried from file to file.
 
-The pixels are turned upright when read, so EXIF and XMP are rewritten to say so. Embedded thumbnails and previews are
-dropped: they show the picture before it was edited.
+Pixels are turned upright on reading, so EXIF and XMP are rewritten to match. Embedded thumbnails and previews are dropped,
+because they show the unedited picture.
 """
 
 import logging
@@ -39,18 +39,18 @@ Arguments = ParamSpec("Arguments")
 Value = TypeVar("Value")
 
 XMP_TAG, IPTC_TAG, PHOTOSHOP_TAG = 700, 33723, 34377
-MOST_DPI = 65_535  # that a JPEG file holds; what is more is damage
+MOST_DPI = 65_535  # the most that a JPEG file can hold; anything above is damage
 
 
 @dataclass(frozen=True)
 class Metadata:
     """icc, exif (starting with b"Exif\\0\\0", orientation 1), xmp, iptc (records of IIM), comment (a JPEG file's): bytes.
 
-    photoshop: Photoshop's resources without IPTC and thumbnails; cicp: what a PNG's cICP chunk says about colour, primaries and
-    transfer function first; dpi: dots an inch across and down; texts, colour, chunks: other chunks of a PNG file (type, data),
-    colour only counts without icc; segments: those of a JPEG file that psal does not know, for a JPEG file of the same size;
-    gain_map: of a JPEG file, for a JPEG file of the same pixels but for those that it was `filled` for; exr: of an OpenEXR file,
-    whose numbers are those of a picture whose icc is `linear_profile` of its chromaticities.
+    photoshop: Photoshop's resources without IPTC and thumbnails; cicp: the content of a PNG's cICP chunk, primaries and transfer
+        function first; dpi: horizontal and vertical dots per inch; texts, colour, chunks: other chunks of a PNG file (type,
+        data), colour applies only without icc; segments: of a JPEG file, unknown to psal, for a JPEG file of the same size;
+        gain_map: of a JPEG file, for a JPEG file with the same pixels except those that it was `filled` for; exr: attributes of
+        an OpenEXR file, whose numbers a picture has as long as its icc is the `linear_profile` of their chromaticities.
     """
 
     icc: bytes | None = None
@@ -72,13 +72,13 @@ class Metadata:
 def read_metadata(image: Image.Image, orientation: int, size: tuple[int, int], name: str) -> Metadata:
     """The metadata of a decoded Pillow image, rewritten for pixels turned upright, of `size` (width, height).
 
-    What is damaged is not kept, with a warning about the file `name`; no metadata stops a picture.
+    Damaged parts are dropped with a warning about the file `name`; they never prevent reading the picture.
     """
 
     def usable(what: str, read: Callable[Arguments, Value], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Value | None:
         try:
             return read(*args, **kwargs)
-        except Exception as error:  # whatever a damaged block provokes: the picture itself is sound
+        except Exception as error:  # any error in a damaged block: the picture itself is fine
             log.warning("%s: its %s unusable and not kept (%s)", name, what, error)
             return None
 
@@ -109,15 +109,15 @@ def read_metadata(image: Image.Image, orientation: int, size: tuple[int, int], n
 
 
 def orientation_of(image: Image.Image) -> int:
-    """1 to 8, as the picture is still to be turned (Pillow turns TIFF files itself when it decodes them).
+    """1 to 8, the orientation that is still to be applied (Pillow applies that of TIFF files on decoding).
 
-    1 where the EXIF block is damaged, of which `read_metadata` warns.
+    1 if the EXIF block is damaged, which `read_metadata` reports.
     """
     block, xmp = image.info.get("exif"), image.info.get("xmp") or b""
     try:
         if block:
             orientation = orientation_in(block) or (1 if image.format == "AVIF" else xmp_orientation(xmp))
-        else:  # a TIFF, a PNG's text form, XMP alone
+        else:  # a TIFF, EXIF in PNG text, or XMP alone
             orientation = 1 if image.format == "AVIF" else image.getexif().get(ORIENTATION, 1)
     except Exception:
         return 1
@@ -125,9 +125,9 @@ def orientation_of(image: Image.Image) -> int:
 
 
 def complete_png(image: Image.Image, file: IO[bytes]) -> None:
-    """Gives an opened PNG file the EXIF and XMP that Pillow does not look for: behind the pixels, or written as text.
+    """Gives an opened PNG file the EXIF and XMP that Pillow misses: after the pixels, or written as text.
 
-    So that the orientation is the same before the picture is decoded and after.
+    This makes the orientation the same before and after decoding.
     """
     if not image.info.get("exif"):
         image.info["exif"] = late_exif(file)
@@ -135,7 +135,7 @@ def complete_png(image: Image.Image, file: IO[bytes]) -> None:
         chunks = png.read_chunks(file)
         image.info["exif"] = image.info["exif"] or png.raw_block(chunks, b"exif", b"APP1")
         image.info["xmp"] = image.info.get("xmp") or png.xmp_block(chunks)
-    except (ValueError, LookupError, zlib.error):  # of which `read_metadata` warns
+    except (ValueError, LookupError, zlib.error):  # reported by `read_metadata`
         return
 
 
@@ -145,7 +145,7 @@ def _png_chunks(name: str) -> list[png.Chunk]:
 
 
 def _hidden_xmp(image: Image.Image, name: str, chunks: list[png.Chunk]) -> bytes | None:
-    """The XMP packet where Pillow has not looked."""
+    """The XMP packet that Pillow has missed."""
     if image.format != "JXL" or getattr(image, "jpeg", False):
         return png.xmp_block(chunks)
     with open_input(as_path(name)) as file:
@@ -165,7 +165,7 @@ def _exif_block(image: Image.Image, name: str, chunks: list[png.Chunk], boxes: A
     if image.format == "TIFF":
         with open_input(as_path(name)) as file:
             return tiff_exif(file)
-    if image.format == "AVIF" and boxes and boxes.exif:  # Pillow composes it anew where the container turns the picture
+    if image.format == "AVIF" and boxes and boxes.exif:  # Pillow rebuilds it if the container rotates the picture
         return boxes.exif
     return image.info.get("exif") or png.raw_block(chunks, b"exif", b"APP1")
 
@@ -179,12 +179,12 @@ def _whole_exif(block: bytes, size: tuple[int, int], name: str) -> bytes:
 
 
 def _has_a_place(chunk: png.Chunk) -> bool:
-    """Whether what the text says is in another field of Metadata, or is the profile in a second form."""
+    """Whether the content of a text is in another field of Metadata, or is a second form of the profile."""
     return png.keyword(chunk) in (png.XMP_KEYWORD, png.COMMENT_KEYWORD) or png.keyword(chunk).startswith(png.RAW_KEYWORD)
 
 
 def _resources(image: Image.Image, chunks: list[png.Chunk]) -> bytes | None:
-    """Photoshop's resources, of a JPEG file those of all its segments."""
+    """Photoshop's resources; for a JPEG file, those of all its segments."""
     if image.format == "TIFF":
         return _tag(image, PHOTOSHOP_TAG)
     if image.format == "PNG":
@@ -195,7 +195,7 @@ def _resources(image: Image.Image, chunks: list[png.Chunk]) -> bytes | None:
 
 
 def _tag(image: Image.Image, tag: int) -> bytes | None:
-    """The bytes of a TIFF's tag; tag_v2 itself gives one number of many."""
+    """The bytes of a TIFF tag; tag_v2 itself returns only one of many numbers."""
     value = image.tag_v2._tagdata.get(tag) if isinstance(image, TiffImageFile) else None
     return bytes(value) if value else None
 
@@ -226,7 +226,7 @@ def _gain_map(image: Image.Image, name: str, orientation: int) -> GainMap | None
 
 def _dpi(image: Image.Image, orientation: int, exif: bytes | None) -> tuple[float, float] | None:
     info = image.info
-    made_up = info.get("dpi") == (72, 72) and info.get("jfif_unit") not in (1, 2)  # by Pillow, of a JPEG file that tells none
+    made_up = info.get("dpi") == (72, 72) and info.get("jfif_unit") not in (1, 2)  # Pillow's default for a JPEG file without one
     stated = () if made_up else tuple(map(float, info.get("dpi", ())))
     for dpi in (stated, resolution_in(exif) if exif else ()):
         if dpi and all(1 < value <= MOST_DPI for value in dpi):  # Pillow says 1 for "unknown"
@@ -236,7 +236,7 @@ def _dpi(image: Image.Image, orientation: int, exif: bytes | None) -> tuple[floa
 
 
 def _cicp(image: Image.Image, chunks: list[png.Chunk], boxes: About | None) -> bytes | None:
-    """Of a HEIC or AVIF file only where it has no profile, beside which it tells how the colours were encoded."""
+    """The cICP of a HEIC or AVIF file, only if it has no profile; with a profile it describes the encoding."""
     info = image.info
     nclx = info.get("nclx_profile")
     colour_codes = (

@@ -1,7 +1,7 @@
 """Masks that other programs have written as JSON: COCO data sets, Segment Anything's masks, labelme's shapes.
 
-COCO (https://cocodataset.org/#format-data) has polygons, or runs of pixels (RLE) as a list or packed into text; Segment Anything
-writes the latter. What is marked several times is marked.
+COCO (https://cocodataset.org/#format-data) has polygons, or run lengths (RLE) as a list or packed into text; Segment Anything
+writes the latter. The region is the union of all shapes.
 """
 
 import json
@@ -23,28 +23,28 @@ Region = npt.NDArray[np.bool_]
 Record = Mapping[str, object]
 MOST_BYTES = 1 << 30  # of a file
 KINDS = "a COCO data set, masks of Segment Anything or a file of labelme"
-LARGEST_SHIFT = 60  # bits of a packed number before its last group: more than any picture has pixels
+LARGEST_SHIFT = 60  # bits of a packed number before its last group: enough for the pixels of any picture
 _PARSING = threading.Lock()
 
 
 class Marked(NamedTuple):
-    """One thing that is marked. names: its label, category and number, as text; segmentation: of COCO, or a shape of labelme."""
+    """One annotation. names: its label, category and number, as text; segmentation: of COCO, or a shape of labelme."""
 
     names: tuple[str, ...]
     segmentation: object
 
 
 def read_outlines(path: str | Path, size: tuple[int, int], picture: str | None = None, labels: Sequence[str] = ()) -> Region:
-    """What a file marks of a picture of `size` (width, height): bool [H, W].
+    """Reads the region that a file marks in a picture of `size` (width, height): bool [H, W].
 
     Args:
         path: JSON, see above.
-        picture: the name of the picture's file, by which a data set of several pictures finds it.
-        labels: of all that is marked, only what has one of these as its label, category, or number.
+        picture: the file name of the picture, which selects it in a data set of several.
+        labels: use only annotations with one of these as label, category or number.
 
     Raises:
-        InputError: no such file, or none of these; a picture that it does not have, or has with another size; a label that
-            nothing has.
+        InputError: no such file, or another kind of file; a picture that it does not contain, or with another size; an unknown
+            label.
     """
     path = as_path(path)
     try:
@@ -70,17 +70,17 @@ def read_outlines(path: str | Path, size: tuple[int, int], picture: str | None =
 
 
 def _content(path: Path) -> object:
-    """What the file says. A local one is parsed once and kept: a batch asks for each picture, and data sets are large."""
+    """The parsed file. A local one is parsed once and cached: a batch asks for each picture, and data sets are large."""
     if path == STDIO or isinstance(path, Url):
         return _parsed(path)
     status = path.stat()
-    with _PARSING:  # threads that ask at once wait for the first
+    with _PARSING:  # concurrent threads wait for the first
         return _kept(path, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=1)
 def _kept(path: Path, size: int, changed: int) -> object:
-    """The content of the file as it is with this size and time of its last change."""
+    """The content of the file with this size and modification time."""
     return _parsed(path)
 
 
@@ -93,14 +93,14 @@ def _parsed(path: Path) -> object:
 
 
 def _found(content: object, size: tuple[int, int], picture: str | None, path: Path) -> Iterator[Marked]:
-    """All that is marked of the picture."""
-    if isinstance(content, list):  # what Segment Anything's generator of masks returns
+    """All annotations of the picture."""
+    if isinstance(content, list):  # the output of Segment Anything's mask generator
         yield from (_annotation(each, {}) for each in content)
     elif isinstance(content, dict) and "shapes" in content:
         _check_size(content.get("imageWidth"), content.get("imageHeight"), size, path)
         yield from (Marked((str(shape["label"]),), shape) for shape in content["shapes"])
     elif isinstance(content, dict) and "annotations" in content:
-        pictures = content.get("images") or [content.get("image") or {}]  # one picture: a file of SA-1B
+        pictures = content.get("images") or [content.get("image") or {}]  # a single picture: a file of SA-1B
         own = _own(pictures, picture, path)
         _check_size(own.get("width"), own.get("height"), size, path)
         categories = {each["id"]: str(each["name"]) for each in content.get("categories", ())}
@@ -147,7 +147,7 @@ def _shape(record: Record, path: Path) -> Shape:
 
 
 def _region(segmentation: object, size: tuple[int, int], path: Path) -> Region:
-    """What one thing covers: bool [H, W]."""
+    """The region of one annotation: bool [H, W]."""
     if isinstance(segmentation, dict) and "points" in segmentation:
         return shapes_region([_shape(segmentation, path)], size)
     if isinstance(segmentation, dict):
@@ -161,7 +161,7 @@ def _region(segmentation: object, size: tuple[int, int], path: Path) -> Region:
 
 
 def _polygons(parts: Sequence[Sequence[float]], size: tuple[int, int]) -> Region:
-    """The polygons of one thing in COCO: bool [H, W]. Parts without the centre of a pixel mark nothing: data sets have many."""
+    """The region of COCO polygons: bool [H, W]. Polygons that contain no pixel centre are ignored; data sets have many."""
     out = np.zeros((size[1], size[0]), bool)
     for part in parts:
         corners = tuple(zip(part[::2], part[1::2], strict=True))
@@ -172,23 +172,24 @@ def _polygons(parts: Sequence[Sequence[float]], size: tuple[int, int]) -> Region
 
 
 def from_runs(counts: Sequence[int], size: tuple[int, int]) -> Region:
-    """Lengths of runs, unmarked and marked in turn, down each column from the left: bool [H, W] of `size` (width, height).
+    """Decodes run lengths, alternately unmarked and marked, in column-major order: bool [H, W] of `size` (width, height).
 
     Raises:
-        ValueError: they are not those of so many pixels.
+        ValueError: they do not add up to the number of pixels.
     """
     lengths, pixels = np.asarray(counts, np.int64), size[0] * size[1]
-    if ((lengths < 0) | (lengths > pixels)).any() or lengths.sum() != pixels:  # first each one: their sum could wrap around
+    if ((lengths < 0) | (lengths > pixels)).any() or lengths.sum() != pixels:  # each one first, because their sum could overflow
         raise ValueError
     marked = np.arange(len(lengths)) % 2 == 1
     return np.ascontiguousarray(np.repeat(marked, lengths).reshape(size).T)
 
 
 def unpacked(text: str) -> list[int]:
-    """The lengths of runs that COCO packs into text.
+    """Decodes the run lengths that COCO packs into text.
 
-    Each number is in groups of five bits, the lowest first, as characters from "0" on; a sixth bit says that more follow, and the
-    highest of the last group is the sign. From the fourth on, it is the difference to the one two before.
+    Each number is stored in groups of five bits, lowest first, as characters from "0" on; a sixth bit announces further groups,
+    and the highest bit of the last group is the sign. From the fourth number on, the difference to the number two before is
+    stored.
     """
     counts: list[int] = []
     value = shift = 0
@@ -208,6 +209,6 @@ def unpacked(text: str) -> list[int]:
 
 
 def _check_size(width: object, height: object, size: tuple[int, int], path: Path) -> None:
-    """Raises InputError where a file says another size than the picture's; None where it says none."""
+    """Raises InputError if the size in a file differs from the picture's. None: the file has none."""
     if None not in (width, height) and (width, height) != size:
         raise InputError(f"{path} is about a picture of {width}x{height}, this one is {size[0]}x{size[1]}")

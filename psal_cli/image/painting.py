@@ -1,4 +1,4 @@
-"""Strokes as regions of a picture, exact to the pixel: a pixel is marked when its centre is inside."""
+"""Rasterizes strokes exactly: a pixel is marked if its centre is inside."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -12,12 +12,12 @@ from psal_cli.strips import rows_within, strips
 
 Values = npt.NDArray[np.float64]
 
-BAND = 1 << 20  # pixels that are painted at a time
-CHUNK = 1 << 18  # rows of segments that are looked at at a time
+BAND = 1 << 20  # pixels painted at a time
+CHUNK = 1 << 18  # rows of segments processed at a time
 
 
 class Part(NamedTuple):
-    """A part of a picture and what of it is marked: bool [h, w]. All else of the picture is not."""
+    """A part of a picture and its marked pixels: bool [h, w]. The rest of the picture is unmarked."""
 
     top: int
     left: int
@@ -25,12 +25,12 @@ class Part(NamedTuple):
 
 
 def region(strokes: Sequence[Stroke], layer: str, size: tuple[int, int]) -> Region:
-    """What strokes mark of a picture: bool [H, W].
+    """The region that strokes mark in a picture: bool [H, W].
 
     Args:
-        strokes: in the order they were painted. Those of other layers do not count.
+        strokes: in the order in which they were painted. Those of other layers are ignored.
         layer: one of `psal_cli.image.strokes.LAYERS`.
-        size: (width, height) of the picture. What lies outside is cut off.
+        size: (width, height) of the picture. Strokes are clipped to it.
 
     Example:
         >>> dot = Brush("mask", ((2.0, 1.0, 1.0),))
@@ -47,13 +47,13 @@ def region(strokes: Sequence[Stroke], layer: str, size: tuple[int, int]) -> Regi
 
 
 def source_region(strokes: Sequence[Stroke], size: tuple[int, int]) -> Region | None:
-    """bool [H, W], what strokes say may be copied from; None where they say nothing of it."""
+    """bool [H, W], the region that strokes allow to copy from; None if they do not restrict it."""
     marked = region(strokes, "source", size) if any(stroke.layer == "source" for stroke in strokes) else None
     return marked if marked is not None and marked.any() else None
 
 
 def painted(strokes: Iterable[Stroke], layer: str, size: tuple[int, int]) -> Part:
-    """The same as `region`, of the part of the picture that the strokes reach only."""
+    """As `region`, for the part of the picture that the strokes reach."""
     own = [stroke for stroke in strokes if stroke.layer == layer]
     cleared = [number for number, stroke in enumerate(own) if isinstance(stroke, Clear)]
     own = own[cleared[-1] + 1 :] if cleared else own
@@ -75,12 +75,12 @@ def painted(strokes: Iterable[Stroke], layer: str, size: tuple[int, int]) -> Par
 
 
 def rectangles(part: Part) -> list[int]:
-    """What is marked as rectangles that share no pixel: left, top, width, height of each, one after another."""
+    """The marked region as disjoint rectangles: left, top, width, height of each, in a flat list."""
     padded = np.pad(part.marked, ((0, 0), (1, 1))).astype(np.int8)
     edges = np.diff(padded, axis=1)
     rows, starts = np.nonzero(edges == 1)
     stops = np.nonzero(edges == -1)[1]
-    open_runs: dict[tuple[int, int], int] = {}  # (start, stop) of runs of the row above -> the row where they begin
+    open_runs: dict[tuple[int, int], int] = {}  # (start, stop) of runs in the row above -> the row where the rectangle begins
     numbers: list[int] = []
     at = 0
 
@@ -100,7 +100,7 @@ def rectangles(part: Part) -> list[int]:
 
 
 def _reached(strokes: Sequence[Stroke], size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """top, bottom, left, right of all that may be marked, and a pixel more all around where the picture goes on."""
+    """top, bottom, left, right of the area that may be marked, plus a margin of one pixel inside the picture."""
     boxes: list[tuple[float, float, float, float]] = []
     growth = 0
     for stroke in strokes:
@@ -151,7 +151,7 @@ def _put(marked: Region, seen: Region, erase: bool) -> None:
 def _fill(part: Part) -> None:
     import cv2
 
-    around = np.pad(part.marked.astype(np.uint8), 1)  # what lies outside the part is one with what surrounds it
+    around = np.pad(part.marked.astype(np.uint8), 1)  # the area outside the part belongs to its surroundings
     cv2.floodFill(around, None, (0, 0), 2)
     part.marked[:] = around[1:-1, 1:-1] != 2
 
@@ -167,7 +167,8 @@ def _grow(part: Part, pixels: int) -> None:
 
 
 class _Segments(NamedTuple):
-    """Each from a disc to the next one: [n] each. tangents: (x, y, x, y) of the two lines that touch both discs, NaN for none."""
+    """Segments from one disc to the next, arrays [n]. tangents: (x, y, x, y) of the two lines that touch both discs, NaN if there
+    are none."""
 
     x: tuple[Values, Values]
     y: tuple[Values, Values]
@@ -200,7 +201,7 @@ def _brush(part: Part, stroke: Brush) -> None:
 
 
 def _rows(first: npt.NDArray[np.int64], last: npt.NDArray[np.int64]) -> Iterator[tuple[npt.NDArray[np.int64], ...]]:
-    """(number of the segment, row) of all rows of all segments, some thousands at a time."""
+    """(index of the segment, row) for all rows of all segments, some thousands at a time."""
     counts = np.maximum(last - first, 0)
     ends = np.cumsum(counts)
     for begin in range(0, int(ends[-1]), CHUNK):
@@ -215,7 +216,7 @@ def _segments(points: Values) -> _Segments:
     (x0, y0, r0), (x1, y1, r1) = points[:-1].T, points[1:].T
     across, down = x1 - x0, y1 - y0
     length = np.sqrt(across * across + down * down)
-    with np.errstate(divide="ignore", invalid="ignore"):  # discs that hold each other have no tangents: NaN
+    with np.errstate(divide="ignore", invalid="ignore"):  # nested discs have no common tangents: NaN
         sine = np.where(length > np.abs(r0 - r1), (r0 - r1) / length, np.nan)
         cosine = np.sqrt(1 - sine * sine)
         ux, uy = across / length, down / length
@@ -227,8 +228,8 @@ def _segments(points: Values) -> _Segments:
 
 
 def _covered(segments: _Segments, number: npt.NDArray[np.int64], y: Values) -> tuple[npt.NDArray[np.int64], ...]:
-    """The first column that a segment covers in a row with its centre at y, and the one behind its last. Discs and what lies
-    between them are convex: each row is one run."""
+    """The first column that a segment covers in a row with centre y, and the one after its last. Two discs with their tangents
+    are convex, so each row is one run."""
     left, right = np.full(len(y), np.inf), np.full(len(y), -np.inf)
     for x, middle, radius in zip(segments.x, segments.y, segments.radius, strict=True):
         off = y - middle[number]
@@ -248,5 +249,5 @@ def _covered(segments: _Segments, number: npt.NDArray[np.int64], y: Values) -> t
 
 
 def _first(place: Values) -> npt.NDArray[np.int64]:
-    """The first row or column whose centre is at this place or behind it."""
+    """The first row or column whose centre is at this position or after it."""
     return np.ceil(place - 0.5).astype(np.int64)

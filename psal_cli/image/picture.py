@@ -1,4 +1,4 @@
-"""A picture in memory, and its pixels as the library takes them and back."""
+"""A picture in memory, and its conversion to and from the library's arrays."""
 
 from dataclasses import dataclass, field, replace
 
@@ -12,12 +12,11 @@ from psal_cli.image.metadata import Metadata
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as it is looked at: upright.
+    """A picture, upright.
 
-    pixels: uint8, uint16 or float32 [H, W, C], C = 1 (grey) or 3 (red, green, blue, not multiplied by alpha); alpha: None or the
-    same dtype [H, W].
-    format: of the file it came from, as Pillow names it; lossless: whether that format keeps pixels exactly.
-    quality: of a JPEG file, 1 to 100, by its quantization tables; None of others.
+    pixels: uint8, uint16 or float32 [H, W, C], C = 1 (grey) or 3 (RGB, not premultiplied); alpha: None or the same dtype [H, W].
+    format: Pillow's name of the format of its file; lossless: whether that format keeps pixels exactly.
+    quality: of a JPEG file, 1 to 100, from its quantization tables; None for others.
     """
 
     pixels: np.ndarray
@@ -38,17 +37,17 @@ class Picture:
         return white_of(self.pixels.dtype)
 
     def array(self) -> np.ndarray:
-        """The picture as the library takes it, see `psal_cli.image.arrays`: with alpha a copy, else the pixels themselves."""
+        """The picture as an array for the library, see `psal_cli.image.arrays`: a copy with alpha, else the pixels themselves."""
         return joined(self.pixels, self.alpha)
 
     def with_array(self, array: np.ndarray) -> "Picture":
-        """This picture with the pixels, and the alpha, of an array as the library returns it. Views, no copies."""
+        """This picture with the pixels and alpha of an array that the library returned. Views, not copies."""
         return replace(self, **split(array)._asdict())
 
     def filled_inside(self, hole: npt.NDArray[np.bool_]) -> "Picture":
-        """This picture, which only inside `hole`, bool [H, W], differs from the file it came from: its gain map is filled there.
+        """This picture with its gain map filled inside `hole`, bool [H, W], the only place where it differs from its file.
 
-        A damaged gain map is left as it was, and the writer says that it is not kept.
+        A damaged gain map is not changed; the writer then reports that it is dropped.
         """
         if self.metadata.gain_map is None:
             return self

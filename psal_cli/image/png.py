@@ -1,4 +1,4 @@
-"""Writes PNG files of 8 and 16 bits (Pillow writes no 16-bit colour, OpenCV no grey with alpha), and looks into others."""
+"""Writes PNG files of 8 and 16 bits (Pillow writes no 16-bit colour, OpenCV no grey with alpha), and inspects others."""
 
 import struct
 import zlib
@@ -12,14 +12,14 @@ from psal_cli.strips import rows_within, strips
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COLOUR_TYPES = {(1, False): 0, (1, True): 4, (3, False): 2, (3, True): 6}
-LEVEL = 4  # of deflate: 5 % larger than the usual 6, in less than half of its time
+LEVEL = 4  # deflate level: files are 5 % larger than with the usual 6, in less than half the time
 BAND = 1 << 20  # bytes before compression
-PIECE = 1 << 16  # bytes of packed pixels that are unpacked at a time
+PIECE = 1 << 16  # bytes of compressed pixels read at a time
 SUB, UP, AVERAGE = 1, 2, 3
 SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
-PLAIN = ((0, 0, 1, 1),)  # row, column and steps of each pass
+PLAIN = ((0, 0, 1, 1),)  # first row and column, and steps, of each pass
 ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
-MOST = 1032  # bytes that deflate packs into one
+MOST = 1032  # the largest compression ratio of deflate
 
 
 def write_png(
@@ -28,7 +28,7 @@ def write_png(
     """Writes one picture.
 
     pixels: uint8 or uint16 [H, W, C], C = 1 or 3; alpha: None or the same dtype [H, W]; chunks: (name, data), written before
-    the pixels; level: 0 (not compressed) to 9, of deflate.
+    the pixels; level: of deflate, 0 (not compressed) to 9.
     """
     height, width, channels = pixels.shape
     head = struct.pack(">IIBBBBB", width, height, 8 * pixels.itemsize, COLOUR_TYPES[channels, alpha is not None], 0, 0, 0)
@@ -48,14 +48,14 @@ def write_png(
 
 
 def _filtered(lines: np.ndarray, above: np.ndarray, pixel: int) -> np.ndarray:
-    """uint8 [N, 1 + bytes]: each line by the filter that leaves the smallest differences, its number in front.
+    """uint8 [N, 1 + bytes]: each line, filtered with the smallest differences, after the number of its filter.
 
-    above: the line before the first; pixel: bytes a pixel.
+    above: the line before the first; pixel: bytes per pixel.
     """
     up = np.concatenate([above, lines[:-1]])
     left = np.zeros_like(lines)
     left[:, pixel:] = lines[:, :-pixel]
-    middle = (left & up) + ((left ^ up) >> 1)  # half of their sum, without the ninth bit that it would need
+    middle = (left & up) + ((left ^ up) >> 1)  # half of their sum without a ninth bit
     out, least = np.empty((len(lines), 1 + lines.shape[1]), np.uint8), None
     for number, guess in ((UP, up), (SUB, left), (AVERAGE, middle)):
         difference = lines - guess
@@ -78,18 +78,18 @@ def _write_chunk(file: IO[bytes], name: bytes, data: bytes) -> None:
 
 
 def late_exif(file: IO[bytes]) -> bytes | None:
-    """The EXIF block of a PNG file, wherever it lies in it: behind the pixels too, where Pillow looks only once it decodes."""
+    """The EXIF block of a PNG file, also after the pixels, which Pillow reads only on decoding."""
     return next((b"Exif\0\0" + file.read(length) for kind, length in _chunks(file) if kind == b"eXIf"), None)
 
 
 def is_too_short(file: IO[bytes]) -> bool:
-    """Whether a PNG file is too short for the rows that its header promises, however well they are packed."""
+    """Whether a PNG file is too short for the rows in its header, at any compression ratio."""
     rows = _length_of_rows(file)
     return rows > MOST * file.seek(0, 2)
 
 
 def lacks_rows(image: Image.Image, file: IO[bytes]) -> bool:
-    """Whether the pixels of a PNG file end before its last row; Pillow says nothing and leaves the rest zero."""
+    """Whether the pixels of a PNG file end before its last row, which Pillow silently fills with zeros."""
     width, height = image.size
     if not image.info.get("interlace") and np.asarray(image.crop((0, height - 1, width, height))).any():
         return False
@@ -104,7 +104,7 @@ def lacks_rows(image: Image.Image, file: IO[bytes]) -> bool:
 
 
 def _length_of_rows(file: IO[bytes]) -> int:
-    """Bytes of all rows that the header promises, each with the number of its filter, before compression."""
+    """Uncompressed bytes of all rows in the header, including the filter bytes."""
     head = next(file.read(13) for kind, _ in _chunks(file) if kind == b"IHDR")
     width, height, bits, colour, _, _, interlaced = struct.unpack(">IIBBBBB", head)
     total = 0
@@ -116,7 +116,7 @@ def _length_of_rows(file: IO[bytes]) -> int:
 
 
 def _chunks(file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
-    """Yields (type, length) of each chunk, the file being at its data."""
+    """Yields (type, length) of each chunk, with the file positioned at its data."""
     at = len(SIGNATURE)
     file.seek(at)
     while len(head := file.read(8)) == 8 and head[4:] != b"IEND":

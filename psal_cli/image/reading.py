@@ -1,4 +1,4 @@
-"""Picture files to arrays: what a file is, whether psal reads it, and its picture, upright, with its metadata."""
+"""Reads picture files: format, header, and the upright picture with its metadata."""
 
 import logging
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ from psal_cli.storage import Url, as_path
 log = logging.getLogger(__name__)
 
 MAX_PIXELS = 600_000_000
-HEAD = 1 << 16  # bytes in which an AVIF file's own header ends
+HEAD = 1 << 16  # bytes that contain an AVIF file's header
 FLOATING = " floating-point"
 NUMBERS = {2: " signed", 3: FLOATING}
 PHOTOMETRICS = {
@@ -56,9 +56,9 @@ CURE = "save it as RGB or grey with 8 or 16 bits"
 
 
 def read_header(path: str | Path, max_pixels: int = MAX_PIXELS, profiles: bool = True) -> Header:
-    """Reads what a file says of its picture, without decoding it. Raises InputError for all that shows there.
+    """Reads the header of a file without decoding it. Raises InputError for every defect visible there.
 
-    profiles: CMYK needs one that can be used.
+    profiles: whether CMYK requires a usable profile.
     """
     path = as_path(path)
     with opened(path) as (file, name):
@@ -72,13 +72,13 @@ def read_header(path: str | Path, max_pixels: int = MAX_PIXELS, profiles: bool =
 
 
 def read_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Reads a JPEG, PNG, TIFF, WebP, AVIF, BMP, HEIC or JPEG XL file, 8 or 16 bits, grey or colour, with or without alpha; of
-    TIFF files also floating-point numbers, as float32 with white = 1, values beyond it as they are; OpenEXR files likewise.
+    """Reads a JPEG, PNG, TIFF, WebP, AVIF, BMP, HEIC or JPEG XL file, 8 or 16 bits, grey or colour, with or without alpha;
+    floating-point TIFF and OpenEXR files as float32 with white = 1, not clipped.
 
-    The orientation tag is applied and reset. A palette becomes red, green, blue (and alpha); CMYK is converted to sRGB
-    through its ICC profile. What is not kept (further frames, bits) is logged as a warning.
-    Raises InputError: no such file, no picture, damaged, more than `max_pixels` (checked before decoding), other numbers than
-    these, CMYK without a profile, another colour space, a plugin that is not installed.
+    The orientation tag is applied and reset. Palettes become RGB (and alpha); CMYK is converted to sRGB through its ICC profile.
+    Losses (further frames, bits) are logged as warnings. Raises InputError if there is no such file, or it is not a picture, is
+    damaged, has more than `max_pixels` (checked before decoding), an unsupported bit depth or colour space, or CMYK without a
+    profile, or needs a plugin that is not installed.
     """
     path = as_path(path)
     with opened(path) as (file, name):
@@ -99,7 +99,7 @@ def read_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Picture:
 
 
 def read_plain(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, np.ndarray | None]:
-    """The upright pixels and alpha as `read_picture` reads them, of CMYK without a profile too; for masks."""
+    """The upright pixels and alpha as `read_picture` reads them, but also for CMYK without a profile; for masks."""
     with opened(path) as (file, name):
         if name == "TIFF" and (tiff := float_tiff.float_tiff(file)):
             _check_size(*tiff.size, path, max_pixels)
@@ -114,7 +114,7 @@ def read_plain(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, np
 
 
 def _warn_of_losses(file: IO[bytes], name: str, path: Path) -> None:
-    """Says what of the file will not be in the picture."""
+    """Logs what will be lost of the file."""
     frames: int | str = 1
     bits, extra, others = 8, (), list[str]()
     if name == "JXL":
@@ -142,20 +142,20 @@ def _warn_of_losses(file: IO[bytes], name: str, path: Path) -> None:
 def decoded(
     image: Image.Image, header: Header, file: IO[bytes], path: Path, inks: Inks | None = None
 ) -> tuple[np.ndarray, np.ndarray | None, Metadata]:
-    """The upright pixels [H, W, C], alpha [H, W] or None (uint8 or uint16), and the metadata, which says upright.
+    """The upright pixels [H, W, C], alpha [H, W] or None (uint8 or uint16), and metadata to match.
 
-    inks: turns a crop of CMYK into RGB; without it, the conversion that needs no profile.
+    inks: converts a crop of CMYK to RGB; None for the conversion without a profile.
     """
     layout = _layout(image, path)
     load(image, layout)
-    if sorted(image.size) != sorted((header.width, header.height)):  # JPEG XL's header is upright, its picture may lie
+    if sorted(image.size) != sorted((header.width, header.height)):  # JPEG XL's header is upright, its pixels may be rotated
         size = f"{image.size[0]}x{image.size[1]}"
         raise InputError(f"{path} is damaged: its header says {header.width}x{header.height}, its pixels are {size}")
     if image.format == "PNG" and lacks_rows(image, file):
         raise InputError(f"{path} is damaged or cut off: its pixels end before the last of its {image.size[1]} rows")
     if image.format == "PNG":
         complete_png(image, file)
-    turned = image.format == "JXL" and not getattr(image, "jpeg", False)  # its decoder turns it, whatever its EXIF says
+    turned = image.format == "JXL" and not getattr(image, "jpeg", False)  # its decoder rotates it, regardless of EXIF
     orientation = 1 if turned else orientation_of(image)
     pixels, alpha = arrays(image, file, layout, orientation, inks or (lambda crop: crop.convert("RGB")))
     return pixels, alpha, read_metadata(image, orientation, (pixels.shape[1], pixels.shape[0]), str(path))
@@ -163,9 +163,9 @@ def decoded(
 
 @contextmanager
 def opened(path: Path, layered: bool = False) -> Iterator[tuple[IO[bytes], str]]:
-    """The file, and its format as its first bytes tell; what a decoder stumbles over in the block is an InputError.
+    """Opens a file and detects its format; errors of decoders inside the block become InputErrors.
 
-    layered: PSD files are taken too.
+    layered: also accept PSD files.
     """
     prepare_pillow()
     name = None
@@ -184,7 +184,7 @@ def opened(path: Path, layered: bool = False) -> Iterator[tuple[IO[bytes], str]]
             if name == "GIF" or (name == "PSD" and not layered):
                 raise InputError(f"{path} is a {name} file, psal reads {readable()}: save it as one of these")
             if name is None:
-                raise InputError(f"{path} is no picture that psal reads ({readable()})")
+                raise InputError(f"{path} is not a picture that psal reads ({readable()})")
             load_plugin(name, path)
             yield file, name
     except (PsalError, MemoryError):
@@ -197,14 +197,14 @@ def opened(path: Path, layered: bool = False) -> Iterator[tuple[IO[bytes], str]]
         raise InputError(
             f"{path} is damaged or cut off, or a {word(name or 'picture')} file of a kind that psal does not read"
         ) from error
-    except BaseException as error:  # decoders raise anything on damaged files, that of JPEG XL what is no Exception
+    except BaseException as error:  # decoders raise anything on damaged files, JPEG XL's even a BaseException
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         if is_out_of_memory(error):
             raise MemoryError from error
-        if isinstance(error, OSError) and error.strerror:  # the system's, a decoder's OSError has none
+        if isinstance(error, OSError) and error.strerror:  # an error of the system; OSErrors of decoders have no errno
             raise InputError(f"{path} cannot be read: {error.strerror}") from error
-        words = "" if name == "JXL" else f" ({' '.join(str(error).split())})"  # that of JPEG XL speaks of how it was built
+        words = "" if name == "JXL" else f" ({' '.join(str(error).split())})"  # JPEG XL's message is about its build
         raise InputError(f"{path} is damaged or cut off{words}") from error
 
 
@@ -220,8 +220,9 @@ def _exr_header(file: IO[bytes], path: Path, max_pixels: int) -> Header:
 
 
 def _header(file: IO[bytes], name: str, path: Path, max_pixels: int, profiles: bool = True) -> Header:
-    """The header, its width and height as stored. Refuses what psal does not read; with `profiles`, CMYK without one too."""
-    if name == "JXL":  # opening would decode it
+    """The header, with width and height as stored. Refuses files that psal does not read, and with `profiles` CMYK without
+    one."""
+    if name == "JXL":  # opening it would decode it
         head = jxl.read_head(file)
         _check_size(head.width, head.height, path, max_pixels)
         if head.float:
@@ -247,8 +248,8 @@ def _header(file: IO[bytes], name: str, path: Path, max_pixels: int, profiles: b
 
 
 def _turned(header: Header, file: IO[bytes], path: Path) -> Header:
-    """The header with width and height as the picture is looked at."""
-    if header.format in ("TIFF", "JXL"):  # these come turned
+    """The header with the upright width and height."""
+    if header.format in ("TIFF", "JXL"):  # already upright
         return header
     with _image(file, header.format) as image:
         if header.format == "PNG":
@@ -278,7 +279,7 @@ def _layout(image: Image.Image, path: Path) -> Layout:
 
 
 def _is_lossless(file: IO[bytes], image: Image.Image) -> bool:
-    """Whether the file keeps the pixels it was given. Of HEIC and AVIF it cannot be told: they are taken for lossy."""
+    """Whether the file is lossless. This cannot be told for HEIC and AVIF, which are assumed to be lossy."""
     if image.format == "WEBP":
         return not _webp_is_lossy(file)
     if image.format == "JXL":
@@ -287,13 +288,13 @@ def _is_lossless(file: IO[bytes], image: Image.Image) -> bool:
 
 
 def _webp_is_lossy(file: IO[bytes]) -> bool:
-    """Whether any chunk of pixels in a WebP file (of a frame, where it is animated) is of the lossy kind."""
+    """Whether any chunk of pixels in a WebP file, including those of animation frames, is lossy."""
     file.seek(12)
     while len(head := file.read(8)) == 8:
         if head[:4] == b"VP8 ":
             return True
         length = int.from_bytes(head[4:], "little")
-        # A frame's chunks lie inside it, after 16 bytes about the frame.
+        # A frame contains its chunks after 16 bytes of its own.
         file.seek(16 if head[:4] == b"ANMF" else length + length % 2, 1)
     return False
 
@@ -301,13 +302,13 @@ def _webp_is_lossy(file: IO[bytes]) -> bool:
 def _avif_bits(file: IO[bytes]) -> int:
     file.seek(0)
     head = file.read(HEAD)
-    at = head.find(b"av1C")  # the decoder's configuration: its third byte has the depth
+    at = head.find(b"av1C")  # decoder configuration: its third byte has the bit depth
     flags = head[at + 6] if 0 <= at < len(head) - 6 else 0
     return 8 if not flags & 0x40 else 12 if flags & 0x20 else 10
 
 
 def _tiff_kind(file: IO[bytes]) -> str | None:
-    """What a TIFF file that Pillow does not open is, None when its directory cannot be read."""
+    """The kind of a TIFF file that Pillow does not open, None if its directory cannot be read."""
     file.seek(0)
     try:
         directory = TiffImagePlugin.ImageFileDirectory_v2(file.read(8))

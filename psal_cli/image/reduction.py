@@ -1,20 +1,20 @@
-"""Pictures reduced to any size."""
+"""Reduces pictures to any size."""
 
 import numpy as np
 
 from psal_cli.strips import rows_within, strips
 
-BAND = 1 << 22  # numbers that are worked on at a time
+BAND = 1 << 22  # values processed at a time
 CUBIC = -0.5  # Keys 1981
-REACH = 2.0  # of the kernel, in pixels of the result
+REACH = 2.0  # radius of the kernel, in pixels of the result
 
 
 def reduced_to(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Pixels [H, W, C] reduced to size (width, height) by the cubic kernel, stretched so far that nothing aliases.
+    """Reduces pixels [H, W, C] to size (width, height) with an antialiased cubic kernel.
 
-    uint8, uint16 or float32, and the result the same. A side that stays as long as it is keeps its pixels.
+    uint8, uint16 or float32; the result has the same dtype. A side of unchanged length is not filtered.
 
-    Raises ValueError where a side would grow.
+    Raises ValueError if a side would grow.
     """
     width, height = size
     if width > pixels.shape[1] or height > pixels.shape[0]:
@@ -32,7 +32,7 @@ def reduced_to(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _kernel(before: int, after: int) -> tuple[np.ndarray, np.ndarray]:
-    """(places, weights), [after, taps] each: of which pixels each of the result is the sum, with which weights."""
+    """(positions, weights), [after, taps] each: the input pixels, and their weights, of each output pixel."""
     if before == after:
         return np.arange(after)[:, None], np.ones((after, 1), np.float32)
     step = before / after
@@ -48,7 +48,7 @@ def _kernel(before: int, after: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _applied(pixels: np.ndarray, kernel: tuple[np.ndarray, np.ndarray], rows: slice) -> np.ndarray:
-    """float32: rows of the result of a kernel along the first axis."""
+    """float32: output rows of a kernel along the first axis."""
     places, weights = (x[rows] for x in kernel)
     out = np.zeros((len(places), *pixels.shape[1:]), np.float32)
     for place, weight in zip(places.T, weights.T, strict=True):

@@ -1,4 +1,4 @@
-"""What the metadata of a picture tell of its size."""
+"""The size in a picture's metadata."""
 
 import re
 from dataclasses import replace
@@ -10,7 +10,7 @@ WIDTHS, HEIGHTS = (b"tiff:ImageWidth", b"exif:PixelXDimension"), (b"tiff:ImageLe
 
 
 def resized(metadata: Metadata, size: tuple[int, int]) -> Metadata:
-    """The metadata of a picture that now has another size (width, height): the tags of EXIF and XMP that tell it are set."""
+    """Sets the tags of EXIF and XMP for a new size (width, height)."""
     exif = upright_exif(metadata.exif, size) if metadata.exif else metadata.exif
     xmp = metadata.xmp
     for names, side in zip((WIDTHS, HEIGHTS), size, strict=True):

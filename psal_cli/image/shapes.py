@@ -1,4 +1,4 @@
-"""Rectangles and polygons as regions of a picture, exact to the pixel."""
+"""Rasterizes rectangles and polygons exactly."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,11 +17,12 @@ FARTHEST = 1e9  # pixels
 
 @dataclass(frozen=True)
 class Polygon:
-    """A polygon on a picture. Where it crosses itself, what is enclosed twice is outside (the even-odd rule).
+    """A polygon on a picture. If it crosses itself, areas enclosed twice are outside (the even-odd rule).
 
     Attributes:
         corners: three or more (x, y), in pixels from the upper left corner of the picture: the pixel in column 2 and row 1
-            reaches from (2, 1) to (3, 2), and its centre is at (2.5, 1.5). Fractions and places outside the picture are allowed.
+            extends from (2, 1) to (3, 2), and its centre is at (2.5, 1.5). Fractions and positions outside the picture are
+            allowed.
 
     Raises:
         InvalidValueError: fewer than three corners, or one that is more than 1e9 pixels away.
@@ -40,10 +41,10 @@ class Polygon:
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle on a picture: pixels from the left and upper edge of the picture to its corner, its width and its height.
+    """A rectangle on a picture: left, top, width and height in pixels.
 
     Raises:
-        InvalidValueError: a width or height that is not above 0, or a number of more than 1e9.
+        InvalidValueError: a width or height that is not above 0, or a number beyond 1e9.
     """
 
     left: float
@@ -69,17 +70,17 @@ Shape = Box | Polygon
 
 
 def shapes_region(shapes: Sequence[Shape], size: tuple[int, int]) -> Region:
-    """The pixels whose centres lie inside any of some shapes: bool [H, W].
+    """The union of shapes, the pixels whose centres lie inside any of them: bool [H, W].
 
     A centre on a left or upper edge is inside, one on a right or lower edge is outside, so shapes that share an edge share no
-    pixel. What lies outside the picture is cut off. (OpenCV and Pillow also fill the pixels that an outline touches.)
+    pixel. Shapes are clipped to the picture. (OpenCV and Pillow also fill the pixels that an outline touches.)
 
     Args:
         shapes: any number of them.
         size: (width, height) of the picture.
 
     Raises:
-        InvalidValueError: a shape that holds the centre of no pixel.
+        InvalidValueError: a shape that contains no pixel centre.
 
     Example:
         >>> shapes_region([Box(1, 0, 2, 1), Polygon(((0, 0), (3, 3), (0, 3)))], (4, 3)).astype(int)
@@ -100,13 +101,13 @@ def shapes_region(shapes: Sequence[Shape], size: tuple[int, int]) -> Region:
 
 
 def _check_near(kind: str, shape: Shape) -> None:
-    if not all(abs(place) <= FARTHEST for corner in shape.corners for place in corner):  # NaN neither
+    if not all(abs(place) <= FARTHEST for corner in shape.corners for place in corner):  # also refuses NaN
         raise InvalidValueError(kind, repr(str(shape)), f"numbers from {-FARTHEST:g} to {FARTHEST:g}")
 
 
 def inside(corners: Sequence[Corner], size: tuple[int, int]) -> tuple[int, int, Region] | None:
-    """The pixels of a picture of `size` (width, height) inside a polygon: top and left of the part that it reaches, and bool
-    [h, w] of that part. None where it holds no centre of a pixel."""
+    """The pixels inside a polygon in a picture of `size` (width, height): top and left of its bounding box, and bool [h, w] of
+    it. None if it contains no pixel centre."""
     width, height = size
     top, left = (max(_first(min(c[axis] for c in corners)), 0) for axis in (1, 0))
     bottom, right = (min(_first(max(c[axis] for c in corners)), side) for axis, side in ((1, height), (0, width)))
@@ -116,20 +117,20 @@ def inside(corners: Sequence[Corner], size: tuple[int, int]) -> tuple[int, int, 
     for rows, columns in _crossings(corners, top, bottom):
         start = np.maximum(columns - left, 0)
         seen = start < right - left
-        within[rows[seen] - top, start[seen]] ^= True  # a row once at most: an edge crosses it once
+        within[rows[seen] - top, start[seen]] ^= True  # at most once per row and edge
     np.logical_xor.accumulate(within, 1, out=within)
     return (top, left, within) if within.any() else None
 
 
 def _crossings(corners: Sequence[Corner], top: int, bottom: int) -> Iterator[tuple[Indices, Indices]]:
-    """Of each edge the rows from top to bottom whose centres it crosses, and the first columns whose centres lie right of it."""
+    """For each edge the rows, from top to bottom, whose centres it crosses, and the first column right of it in each."""
     for edge in pairwise([*corners, corners[0]]):
-        (x, y), (end, below) = sorted(edge, key=lambda corner: corner[1])  # so both directions cross at the same place
+        (x, y), (end, below) = sorted(edge, key=lambda corner: corner[1])  # so that both directions cross at the same place
         rows = np.arange(max(_first(y), top), min(_first(below), bottom))
         if len(rows):
             yield rows, np.ceil(x + (rows + 0.5 - y) * (end - x) / (below - y) - 0.5).astype(np.int64)
 
 
 def _first(place: float) -> int:
-    """The first row or column whose centre is at this place or behind it."""
+    """The first row or column whose centre is at this position or after it."""
     return int(np.ceil(place - 0.5))

@@ -1,4 +1,4 @@
-"""Pictures of any profile as sRGB, which is what the verbs take colours to be."""
+"""Converts pictures of any profile to sRGB, which the verbs assume."""
 
 from dataclasses import replace
 
@@ -15,8 +15,8 @@ from psal_cli.image.picture import Picture
 
 
 def as_srgb(picture: Picture) -> np.ndarray:
-    """The pixels [H, W, C] as sRGB: 8 bits and three channels through the profile, integers of 16 bits each channel by its tone
-    curve, floats by curve and primaries; floats of a profile that has tables as they are."""
+    """The pixels [H, W, C] as sRGB: 8-bit RGB through the profile, floats by its curve and primaries, others by the tone curve of
+    each channel. Floats with a profile of tables are returned unchanged."""
     icc, pixels, white = picture.metadata.icc, picture.pixels, picture.white
     if icc is None or meaning_of(icc, pixels.shape[2]) != "other":
         return pixels
@@ -32,29 +32,29 @@ def as_srgb(picture: Picture) -> np.ndarray:
 
 
 def lent_colours(picture: Picture) -> np.ndarray:
-    """A picture as a reference, an array of uint8 in sRGB: of one that only lends its colours more bits would change nothing."""
+    """A picture as a reference for colours: an uint8 array in sRGB. More bits would change nothing."""
     alpha = None if picture.alpha is None else rounded(picture.alpha)
     return joined(plain(picture.pixels, picture.metadata.icc), alpha)
 
 
 def changes_profile(picture: Picture) -> bool:
-    """Whether the profile of a picture cannot be that of its coloured result: a grey one, or one that is not sRGB."""
+    """Whether the coloured result of a picture cannot keep its profile: a grey one, or one that is not sRGB."""
     icc = picture.metadata.icc
     return icc is not None and (picture.pixels.shape[2] == 1 or meaning_of(icc, 3) == "other")
 
 
 def coloured_metadata(picture: Picture) -> Metadata:
-    """The metadata of a picture that gets colours: what had another profile than sRGB becomes sRGB and says so."""
+    """The metadata of a picture that gets colours; any profile other than sRGB is replaced by sRGB."""
     return replace(picture.metadata, icc=srgb_profile()) if changes_profile(picture) else picture.metadata
 
 
 def comparable(query: Picture, key: Picture) -> tuple[np.ndarray, np.ndarray, bytes | None]:
-    """Pixels of two pictures that mean the same by the same numbers, and the profile of what is made of the second's.
+    """Converts the pixels of two pictures to one colour space; also returns the profile of a result made of the second's pixels.
 
-    They are left as they are where both have one profile, and meet in sRGB where they have not.
+    Both are unchanged if they have the same profile, and converted to sRGB otherwise.
     """
     icc = query.metadata.icc
     if icc == key.metadata.icc and query.pixels.shape[2] == key.pixels.shape[2]:
         return query.pixels, key.pixels, icc
     unprofiled = (icc is None and key.metadata.icc is None) or key.pixels.shape[2] == 1
-    return as_srgb(query), as_srgb(key), None if unprofiled else srgb_profile()  # srgb_profile is one for colours
+    return as_srgb(query), as_srgb(key), None if unprofiled else srgb_profile()  # srgb_profile is for RGB

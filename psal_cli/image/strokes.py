@@ -1,7 +1,7 @@
-"""Strokes painted on a picture: what they are, and the JSON files that hold them.
+"""Strokes painted on a picture, and the JSON files that hold them.
 
-A file holds the size of the picture, the strokes in the order they were painted, and the options of the run they were painted
-for. Places are in pixels from the upper left corner of the upright picture, as in `psal_cli.image.shapes`.
+A file holds the size of the picture, the strokes in order, and the options of the run they were painted for. Positions are in
+pixels from the upper left corner of the upright picture, as in `psal_cli.image.shapes`.
 """
 
 import json
@@ -15,7 +15,7 @@ from psal_cli.errors import InputError, InvalidValueError
 from psal_cli.files import open_input
 from psal_cli.storage import as_path
 
-LAYERS = ("mask", "source", "hint")  # what to fill; what may be copied from; colours that are wanted
+LAYERS = ("mask", "source", "hint")  # the hole; the region that may be copied from; colours for colorize
 FORMAT = "psal strokes 1"
 FARTHEST = 1e6  # pixels from the corner of the picture
 WIDEST = 2000.0  # pixels: the largest radius of a brush
@@ -26,7 +26,7 @@ MOST_GROWTH = 1000  # pixels
 
 HEX = re.compile(r"#([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})")
 
-Record = Mapping[str, object]  # one stroke, as JSON holds it
+Record = Mapping[str, object]  # one stroke in JSON
 Colour = tuple[int, int, int]  # red, green, blue in sRGB, 0 to 255
 Point = tuple[float, float, float]  # x, y, radius of the brush
 Corner = tuple[float, float]
@@ -34,9 +34,9 @@ Corner = tuple[float, float]
 
 @dataclass(frozen=True)
 class Brush:
-    """A line drawn with a round brush whose radius may change from point to point.
+    """A line drawn with a round brush whose radius may vary along it.
 
-    erase: it removes instead of marking; colour: of a hint that does not erase, None of all others.
+    erase: unmark instead of marking; colour: of a hint that does not erase, otherwise None.
     """
 
     tool: ClassVar[str] = "brush"
@@ -59,7 +59,7 @@ class Outline:
 
 @dataclass(frozen=True)
 class Fill:
-    """Marks all that is enclosed by what was marked before."""
+    """Marks the areas enclosed by the region marked so far."""
 
     tool: ClassVar[str] = "fill"
     layer: str
@@ -67,7 +67,7 @@ class Fill:
 
 @dataclass(frozen=True)
 class Grow:
-    """What was marked before grows by so many pixels all around; with a negative number it shrinks."""
+    """Grows the region marked so far by a number of pixels; a negative number shrinks it."""
 
     tool: ClassVar[str] = "grow"
     layer: str
@@ -76,7 +76,7 @@ class Grow:
 
 @dataclass(frozen=True)
 class Clear:
-    """Removes all that was marked before."""
+    """Unmarks everything marked so far."""
 
     tool: ClassVar[str] = "clear"
     layer: str
@@ -87,10 +87,10 @@ Stroke = Brush | Outline | Fill | Grow | Clear
 
 @dataclass(frozen=True)
 class Strokes:
-    """What a file of strokes holds.
+    """The content of a stroke file.
 
-    size: (width, height) of the picture; strokes: in the order they were painted; options: of the run that they were painted for,
-    by the names of `InpaintOptions`, and "feather".
+    size: (width, height) of the picture; strokes: in the order in which they were painted; options: of the run that they were
+        painted for, by the names of `InpaintOptions`, and "feather".
     """
 
     size: tuple[int, int]
@@ -99,10 +99,10 @@ class Strokes:
 
 
 def parsed(record: object) -> Stroke:
-    """A stroke from its record.
+    """Converts a JSON record to a stroke.
 
     Raises:
-        InvalidValueError: it is none, or a number in it is out of range.
+        InvalidValueError: it is not a stroke, or a number in it is out of range.
 
     Example:
         >>> parsed({"tool": "brush", "layer": "mask", "points": [1, 2, 8, 5, 2, 8]})
@@ -151,20 +151,20 @@ def record_of(stroke: Stroke) -> dict[str, object]:
 
 
 def encoded(strokes: Strokes) -> bytes:
-    """The content of a file of strokes."""
+    """Encodes the content of a stroke file."""
     width, height = strokes.size
     head = {"format": FORMAT, "width": width, "height": height, "options": dict(strokes.options)}
     return json.dumps(head | {"strokes": [record_of(stroke) for stroke in strokes.strokes]}).encode()
 
 
 def read_strokes(path: str | Path, size: tuple[int, int] | None = None) -> Strokes:
-    """Reads a file of strokes.
+    """Reads a stroke file.
 
     Args:
-        size: (width, height) of the picture that they have to fit.
+        size: (width, height) of the picture that they must fit.
 
     Raises:
-        InputError: no such file, none of strokes, strokes out of range, another size.
+        InputError: no such file, not a stroke file, strokes out of range, another size.
     """
     path = as_path(path)
     try:
@@ -197,12 +197,12 @@ def read_strokes(path: str | Path, size: tuple[int, int] | None = None) -> Strok
 
 
 def _numbers(value: object, each: int, least: int) -> list[float]:
-    """A flat list of places of so many numbers each, at least so many of them."""
+    """Checks a flat list of at least `least` points of `each` numbers."""
     if not isinstance(value, list) or len(value) % each or not least <= len(value) // each <= MOST_POINTS:
         raise InvalidValueError("points", _short(value), f"{least} to {MOST_POINTS} places of {each} numbers")
     if not all(isinstance(x, int | float) and not isinstance(x, bool) for x in value):
         raise InvalidValueError("points", _short(value), "numbers")
-    if not all(abs(x) <= FARTHEST for x in value):  # NaN neither
+    if not all(abs(x) <= FARTHEST for x in value):  # also refuses NaN
         raise InvalidValueError("points", _short(value), f"numbers from {-FARTHEST:g} to {FARTHEST:g}")
     return [float(x) for x in value]
 

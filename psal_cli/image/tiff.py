@@ -1,4 +1,4 @@
-"""Writes TIFF files, compressed without loss and with every EXIF directory; Pillow's compressed TIFF drops those."""
+"""Writes losslessly compressed TIFF files with all EXIF directories, which Pillow drops from compressed files."""
 
 import re
 import struct
@@ -16,8 +16,8 @@ LETTERS = {SHORT: "H", LONG: "I", RATIONAL: "I"}
 ICC_TAG = 34675
 RESOLUTION = {282: (RATIONAL, 1), 283: (RATIONAL, 1), 296: (SHORT, 1)}  # tag -> type and count, the only ones
 STRIP = 1 << 20  # bytes before compression
-LEVEL = 5  # of deflate: 4 % larger than the usual 6, in less than half of its time
-LIMIT = 1 << 32  # bytes that TIFF's offsets reach
+LEVEL = 5  # deflate level: files are 4 % larger than with the usual 6, in less than half the time
+LIMIT = 1 << 32  # bytes that TIFF's offsets can address
 
 
 def write_tiff(
@@ -25,13 +25,12 @@ def write_tiff(
 ) -> None:
     """Writes one picture to a seekable file.
 
-    The file begins with the EXIF block as it is, which is a TIFF file without pixels: its directories and makers' notes
-    keep their places, so their offsets stay true. Behind it come the pixels and a new first directory, with the EXIF's
-    own entries and those for the pixels.
+    The file begins with the unchanged EXIF block, which is a TIFF file without pixels: its directories and makers' notes stay in
+    place, so their offsets remain valid. The pixels follow, then a new first directory with the entries of EXIF and of the
+    pixels.
 
-    pixels: uint8, uint16 or float32 [H, W, C], C = 1 or 3; alpha: None or the same dtype [H, W]; level: 0 (not compressed) to 9,
-    of deflate.
-    Raises OverflowError above 4 GB, which TIFF cannot address.
+    pixels: uint8, uint16 or float32 [H, W, C], C = 1 or 3; alpha: None or the same dtype [H, W]; level: of deflate, 0 (not
+    compressed) to 9. Raises OverflowError above 4 GB, the limit of TIFF.
     """
     out = _Directory(file, re.sub(rb"^(Exif\0\0)+", b"", metadata.exif or b"") or b"II*\0\x08\0\0\0\0\0")
     height, width, channels = pixels.shape
@@ -51,17 +50,17 @@ def write_tiff(
     out.add(277, SHORT, samples)
     out.add(278, LONG, rows)
     out.add(279, LONG, *lengths)
-    out.add(284, SHORT, 1)  # the samples of a pixel lie together
+    out.add(284, SHORT, 1)  # the samples of a pixel are interleaved
     floats = pixels.dtype.kind == "f"
-    out.add(317, SHORT, 3 if floats else 2)  # predictor: each sample, of floats each byte, less that of the pixel to the left
+    out.add(317, SHORT, 3 if floats else 2)  # predictor: differences to the left pixel, per sample, or per byte for floats
     if floats:
         out.add(339, SHORT, *[3] * samples)  # floating-point numbers
     if alpha is not None:
-        out.add(338, SHORT, 2)  # the last sample is alpha, the others are not multiplied by it
+        out.add(338, SHORT, 2)  # the last sample is alpha, the others are not premultiplied
     if metadata.dpi:
         out.add(282, RATIONAL, round(metadata.dpi[0] * 1000), 1000)
         out.add(283, RATIONAL, round(metadata.dpi[1] * 1000), 1000)
-        out.add(296, SHORT, 2)  # dots an inch
+        out.add(296, SHORT, 2)  # dots per inch
     if metadata.xmp:
         out.add_bytes(XMP_TAG, BYTE, metadata.xmp)
     if metadata.iptc:
@@ -83,7 +82,8 @@ def _strip(pixels: np.ndarray, alpha: np.ndarray | None, order: Literal["<", ">"
 
 
 def _predicted(block: np.ndarray) -> np.ndarray:
-    """uint8: of each row of float32 [N, W, C] the highest bytes, then the next, each less that of the pixel to the left."""
+    """The floating-point predictor, uint8: for each row of float32 [N, W, C] the highest bytes, then the next ones, as
+    differences to the left pixel."""
     rows, width, samples = block.shape
     planes = block.astype(">f4").view(np.uint8).reshape(rows, width * samples, 4).swapaxes(1, 2).reshape(rows, -1, samples)
     planes[:, 1:] -= planes[:, :-1].copy()
@@ -91,7 +91,8 @@ def _predicted(block: np.ndarray) -> np.ndarray:
 
 
 class _Directory:
-    """The first directory of a file that begins with `exif`: takes over its entries, places what does not fit in one."""
+    """Builds the first directory of a file that begins with `exif`: copies its entries, and places values too long for an
+    entry."""
 
     def __init__(self, file: IO[bytes], exif: bytes):
         orders: dict[bytes, Literal["<", ">"]] = {b"II": "<", b"MM": ">"}
@@ -102,13 +103,13 @@ class _Directory:
         for start in range(at + 2, at + 2 + 12 * count, 12):
             tag, kind, numbers = struct.unpack_from(self.order + "HHI", exif, start)
             if RESOLUTION.get(tag, (kind, numbers)) != (kind, numbers):
-                continue  # damaged: readers that expect a number would not open the file
+                continue  # damaged: readers that expect a number would reject the file
             if tag in DESCRIPTIVE or tag in (EXIF_IFD, GPS_IFD):
                 self.entries[tag] = exif[start : start + 12]
         file.write(exif)
 
     def place(self, data: bytes) -> int:
-        """Writes data at the next even place, and returns it."""
+        """Writes data at the next even offset, and returns the offset."""
         if self.file.tell() % 2:
             self.file.write(b"\0")
         at = self.file.tell()

@@ -1,8 +1,8 @@
-"""The EXIF block of a TIFF file: its directories copied value by value, makers' notes left at the offset they were written for.
+"""Extracts the EXIF block of a TIFF file: directories are copied value by value, makers' notes keep their offset.
 
-Makers' notes hold offsets, many of them counted from the start of the file. A block that is composed anew moves the note and
-breaks those. So the bytes in front of the pixels are taken as they are where they hold the EXIF alone; where not, the note
-keeps its offset in a new block; and where that would make the block too long, the offsets inside the note are moved with it.
+Makers' notes contain offsets, often relative to the start of the file, which break if a rebuilt block moves the note. So the
+bytes before the pixels are taken unchanged if they hold nothing but EXIF; otherwise the note keeps its offset in a new block; and
+if that would make the block too long, the offsets inside the note are adjusted.
 """
 
 import struct
@@ -12,18 +12,18 @@ from psal_cli.image.exif import DESCRIPTIVE, EXIF_IFD, GPS_IFD, SIZES
 
 INTEROP_IFD, MAKER_NOTE = 0xA005, 0x927C
 STRIPS, STRIP_LENGTHS, TILES, SUB_DIRECTORIES = 273, 279, 324, 330
-FURTHEST = 48 << 10  # a note that lies behind this is moved: a JPEG file holds blocks of 64 kB
+FURTHEST = 48 << 10  # notes beyond this offset are moved: a JPEG file holds blocks of 64 kB
 MOST_ENTRIES = 4096  # of a directory
 LONGEST = 1 << 20  # bytes of a value
 MOST = 1 << 24  # bytes of all values
-NOTE_STARTS = (0, 4, 6, 8, 10, 12, 14, 18, 22, 26)  # where the directory begins in a maker's note, behind its name
+NOTE_STARTS = (0, 4, 6, 8, 10, 12, 14, 18, 22, 26)  # offset of the directory in a maker's note, after its name
 MOST_NOTE_ENTRIES = 1024
 MOST_NOTE_DIRECTORIES = 32
 LONG, UNDEFINED, IFD = 4, 7, 13
 
 
 class Entry(NamedTuple):
-    """An entry of a directory. offset: where its value lies in the file, 0 where it lies in the entry itself."""
+    """An entry of a directory. offset: of its value in the file, 0 if the value is in the entry itself."""
 
     tag: int
     kind: int
@@ -49,7 +49,7 @@ class _Reader:
         return self.file.read(count)
 
     def directory(self, at: int) -> list[Entry]:
-        """The entries whose values lie inside the file; the value of one that is too long is left empty."""
+        """The entries whose values lie inside the file; values that are too long are left empty."""
         count_format, entry_format, inline = ("Q", "HHQ", 8) if self.big else ("H", "HHI", 4)
         start = at + struct.calcsize(self.order + count_format)
         (count,) = struct.unpack(self.order + count_format, self.bytes_at(at, start - at))
@@ -80,9 +80,9 @@ class _Reader:
 
 
 def tiff_exif(file: IO[bytes]) -> bytes | None:
-    """The EXIF block, from its byte order on, of a TIFF file: what describes the picture; None when nothing does.
+    """The EXIF block of a TIFF file, from its byte order on, with the tags that describe the picture; None if there are none.
 
-    Raises ValueError, KeyError or struct.error when the file's directories are damaged.
+    Raises ValueError, KeyError or struct.error if the file's directories are damaged.
     """
     reader = _Reader(file)
     everything = reader.directory(reader.first)
@@ -101,7 +101,7 @@ def tiff_exif(file: IO[bytes]) -> bytes | None:
 
 
 def _read_below(reader: _Reader, pointer: Entry, below: dict[int, list[Entry]], places: dict[int, int]) -> None:
-    """Reads the directory that an entry points to; a damaged one costs itself alone."""
+    """Reads the directory that an entry points to; only a damaged one is dropped."""
     at = reader.number(pointer)
     try:
         below[pointer.tag], places[pointer.tag] = reader.directory(at), at
@@ -112,7 +112,7 @@ def _read_below(reader: _Reader, pointer: Entry, below: dict[int, list[Entry]], 
 def _front(
     reader: _Reader, everything: list[Entry], first: list[Entry], below: dict[int, list[Entry]], places: dict[int, int]
 ) -> bytes | None:
-    """What lies in front of the pixels, with a new first directory behind it, when that is the EXIF and nothing else."""
+    """The bytes before the pixels with a new first directory after them, if they hold EXIF and nothing else."""
     if reader.big or not below:
         return None
     ends = [entry.offset + len(entry.value) for entries in below.values() for entry in entries if entry.offset]
@@ -126,7 +126,7 @@ def _front(
     directory = {}
     for entry in first:
         offset = entry.offset
-        if offset + len(entry.value) > len(block):  # the resolution, which psal writes behind the pixels
+        if offset + len(entry.value) > len(block):  # the resolution, which psal writes after the pixels
             block += bytes(len(block) % 2)
             offset = len(block)
             block += entry.value
@@ -146,7 +146,7 @@ def _packed(order: str, entry: Entry, offset: int) -> bytes:
 
 
 def _composed(order: str, first: list[Entry], below: dict[int, list[Entry]]) -> bytes:
-    """A new block of the directories, with the maker's note at its offset where that is near enough."""
+    """A new block with the directories, and the maker's note at its old offset unless that is too far."""
     note = next((entry for entry in below.get(EXIF_IFD, []) if entry.tag == MAKER_NOTE and entry.offset), None)
     rest = 8 + sum(_room(entries, note) for entries in (first, *below.values()))
     block = bytearray({"<": b"II*\0", ">": b"MM\0*"}[order] + bytes(4))
@@ -172,13 +172,13 @@ def _composed(order: str, first: list[Entry], below: dict[int, list[Entry]]) -> 
 
 
 def _room(entries: list[Entry], note: Entry | None) -> int:
-    """Bytes that a directory takes at most, with its values and two pointers more, without the note."""
+    """Upper bound of the bytes of a directory with its values and two more pointers, without the note."""
     values = sum(len(entry.value) + 1 for entry in entries if entry is not note)
     return 32 + 12 * len(entries) + values
 
 
 def _placed(block: bytearray, order: str, entries: list[Entry], places: dict[int, int], note_at: int) -> int:
-    """Adds a directory with its values behind it, returns its offset. places: those of the directories that it points to."""
+    """Appends a directory and its values, and returns its offset. places: offsets of the directories that it points to."""
     block += bytes(len(block) % 2)
     at = len(block)
     kept = {entry.tag: entry for entry in entries if entry.value and SIZES.get(entry.kind)}
@@ -198,12 +198,12 @@ def _placed(block: bytearray, order: str, entries: list[Entry], places: dict[int
 
 
 def moved_note(note: bytes, order: str, old: int, new: int) -> bytes:
-    """A maker's note for another offset: what it counts from the start of the file, moved by as much.
+    """A maker's note moved to another offset: its offsets from the start of the file are adjusted.
 
-    Unchanged where its offsets count from the note itself, or do not fit it.
+    Unchanged if its offsets are relative to the note, or do not fit it.
     """
     data = bytearray(note)
-    if len(note) > 8 and note[-8:-4] in (b"II*\0", b"MM\0*"):  # Canon's own record of the offset it was written for
+    if len(note) > 8 and note[-8:-4] in (b"II*\0", b"MM\0*"):  # Canon's record of the note's original offset
         footer = "<" if note[-8:-4] == b"II*\0" else ">"
         if struct.unpack_from(footer + "I", note, len(note) - 4) == (old,):
             struct.pack_into(footer + "I", data, len(note) - 4, new)
@@ -216,7 +216,7 @@ def moved_note(note: bytes, order: str, old: int, new: int) -> bytes:
 
 
 def _fits(note: bytes | bytearray, start: int, order: str, old: int) -> bool:
-    """Whether a directory lies at `start` whose offsets, counted from the start of the file, lie in the note."""
+    """Whether there is a directory at `start` whose offsets, from the start of the file, lie inside the note."""
     if start + 2 > len(note):
         return False
     (count,) = struct.unpack_from(order + "H", note, start)
@@ -235,7 +235,7 @@ def _fits(note: bytes | bytearray, start: int, order: str, old: int) -> bool:
 
 
 def _move(data: bytearray, start: int, order: str, old: int, by: int, seen: set[int]) -> None:
-    """Moves the offsets of a directory that fits and of those below it. seen: where directories were looked for."""
+    """Adjusts the offsets of a fitting directory and its subdirectories. seen: offsets already visited."""
     seen.add(start)
     (count,) = struct.unpack_from(order + "H", data, start)
     for place in range(start + 2, start + 2 + 12 * count, 12):

@@ -1,4 +1,4 @@
-"""Pictures to files: in the format of the path's extension, atomically, with their metadata."""
+"""Writes pictures: in the format of the path's extension, atomically, with their metadata."""
 
 import logging
 from collections.abc import Mapping
@@ -33,9 +33,9 @@ QUALITY = 95
 class Encoding:
     """How a picture is written.
 
-    quality: 1 to 100 of the lossy formats (default 95; see `write_picture`); compression: 0 (none) to 9, of PNG and TIFF; OpenEXR
-    knows 0 only; background: a CSS colour that shows through where the format holds no alpha; strip_metadata: drop all of
-    Metadata; format: an extension without its dot, which counts instead of the path's.
+    quality: 1 to 100, of lossy formats (default 95; see `write_picture`); compression: 0 (none) to 9, of PNG and TIFF; of OpenEXR
+        only 0 counts; background: a CSS colour behind transparent pixels if the format has no alpha; strip_metadata: drop all of
+        Metadata; format: an extension without its dot, which overrides the path's.
     """
 
     quality: int | None = None
@@ -46,7 +46,7 @@ class Encoding:
 
 
 def check_holds(picture: Picture, path: Path, encoding: Encoding = Encoding()) -> None:
-    """Raises InputError when the format that is asked for cannot hold the picture: alpha without a background, size."""
+    """Raises InputError if the requested format cannot hold the picture: alpha without a background, size."""
     name = check_format(path, encoding.format)
     if encoding.background is not None:
         parse_colour(encoding.background)
@@ -56,7 +56,7 @@ def check_holds(picture: Picture, path: Path, encoding: Encoding = Encoding()) -
 
 
 def check_size(size: tuple[int, int], path: Path, encoding: Encoding = Encoding(), what: str = "the picture") -> None:
-    """Raises InputError when the format that is asked for holds no picture of `size` (width, height)."""
+    """Raises InputError if the requested format cannot hold a picture of `size` (width, height)."""
     name, (width, height) = check_format(path, encoding.format), size
     longest, most = LONGEST_SIDE.get(name, width + height), MOST_PIXELS.get(name, width * height)
     if max(width, height) > longest or width * height > most:
@@ -67,12 +67,11 @@ def check_size(size: tuple[int, int], path: Path, encoding: Encoding = Encoding(
 def write_picture(picture: Picture, path: str | Path, force: bool = False, encoding: Encoding = Encoding()) -> None:
     """Writes a picture in the format of the path's extension, atomically, with its metadata.
 
-    PNG, TIFF, OpenEXR and BMP are lossless. WebP, HEIC and JPEG XL are where the picture came from a lossless format and no
-    quality is given, HEIC of very narrow pictures always is; AVIF then has its best quality, which Pillow cannot make lossless.
-    Lossy files have quality 95 and full colour resolution (4:4:4; lossy WebP has none to give).
-    What the format cannot hold is logged as a warning.
-    Raises InputError: unknown extension, alpha or size that the format cannot hold, the file exists and not `force`;
-    WriteError: it could not be written (disk full, no permission); the old file is then whole.
+    PNG, TIFF, OpenEXR and BMP are lossless. WebP, HEIC and JPEG XL are lossless if the picture came from a lossless format and no
+    quality is given (HEIC always for very narrow pictures); AVIF then has its best quality, as Pillow cannot write it losslessly.
+    Lossy files have quality 95 and full colour resolution (4:4:4, except WebP, which does not support it). Losses are logged as
+    warnings. Raises InputError for an unknown extension, for alpha or a size that the format cannot hold, and for an existing
+    file without `force`; WriteError if it cannot be written (disk full, no permission), in which case the old file is intact.
     """
     path = as_path(path)
     check_holds(picture, path, encoding)
@@ -106,7 +105,7 @@ def _save(picture: Picture, file: IO[bytes], name: str, quality: int | None) -> 
     if name == "HEIF" and min(picture.size) < NARROW and max(picture.size) > LONG:
         lossless = True
     arguments = save_arguments(picture.metadata, name) | dict(_encoding(name, grey, lossless, quality or QUALITY))
-    if name == "AVIF" and picture.metadata.cicp and not picture.metadata.icc:  # Pillow says sRGB of all without a profile
+    if name == "AVIF" and picture.metadata.cicp and not picture.metadata.icc:  # Pillow declares sRGB if there is no profile
         encoded = BytesIO()
         image.save(encoded, format=name, **arguments)
         file.write(with_colours(encoded.getvalue(), picture.metadata.cicp))
@@ -121,7 +120,7 @@ def _save(picture: Picture, file: IO[bytes], name: str, quality: int | None) -> 
 def _encoding(name: str, grey: bool, lossless: bool, quality: int) -> Mapping[str, int | str]:
     if name == "JPEG":
         return {"quality": quality, "subsampling": 0}
-    if name == "WEBP":  # exact: colours under full transparency too
+    if name == "WEBP":  # exact: keep colours of fully transparent pixels
         return {"exact": True} | ({"lossless": True, "quality": 50} if lossless else {"quality": quality})
     if name == "AVIF":
         return {"quality": 100 if lossless else quality, "subsampling": "4:0:0" if grey else "4:4:4"}
@@ -133,7 +132,7 @@ def _encoding(name: str, grey: bool, lossless: bool, quality: int) -> Mapping[st
 
 
 class _Sink:
-    """A file without a descriptor: Pillow then writes through Python, which sees a disk that fills up in the last block."""
+    """A file without a descriptor: Pillow then writes through Python, which notices a full disk even in the last block."""
 
     def __init__(self, file: IO[bytes]):
         self.write, self.seek, self.tell, self.flush = file.write, file.seek, file.tell, file.flush

@@ -169,7 +169,7 @@ def _search(
 
 
 def _packed(nnf: Tensor) -> Tensor:
-    """[B, k, 2, H, W] -> [B, H, W, k], row << 16 | column; what cannot be packed becomes 0xffffffff, which is no key."""
+    """[B, k, 2, H, W] -> [B, H, W, k], row << 16 | column; what cannot be packed becomes 0xffffffff, which is not a key."""
     row, column = nnf.unbind(2)
     packed = (row << 16) | (column & 0xFFFF)
     outside = (row < 0) | (column < 0) | (row > validation.MAX_SIDE) | (column > validation.MAX_SIDE)

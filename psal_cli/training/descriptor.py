@@ -30,7 +30,7 @@ def main(data: Path, output: Path, seed: int) -> None:
     for path in sorted((data / "photos").glob("*.webp")):
         picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         if picture is None:
-            raise click.ClickException(f"{path} is no picture")
+            raise click.ClickException(f"{path} is not a picture")
         scale = COARSE / max(picture.shape)
         grey = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
         sample = measures(grey).rows(0, len(grey)).T[random.choice(grey.size, SAMPLES, replace=False)].astype(np.float64)

@@ -62,10 +62,8 @@ def main(
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     network = InpaintingNetwork(width, attention_of(attention), fill=fill, residual=residual)
-    if residual:  # starts as what it is given
-        for generator, last in ((network.coarse_generator, "conv17"), (network.fine_generator, "allconv17")):
-            getattr(generator, last).conv.weight.data.mul_(0.02)
-            getattr(generator, last).conv.bias.data.zero_()
+    if residual:
+        _start_near_input(network)
     if start:
         network.load_state_dict(network_of(attention, start).state_dict())
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # which torch does not declare
@@ -117,6 +115,13 @@ def main(
         output / (name or f"inpaint_{attention}"), network, recipe, errors, validation,
         minutes=minutes, warmup=200, clip=1.0, best=True, beside={"critic": critic, "critic_optimizer": critic_optimizer},
     )  # fmt: skip
+
+
+def _start_near_input(network: InpaintingNetwork) -> None:
+    """Makes the residual of both generators small, so that at first the network returns about what it is given."""
+    for generator, last in ((network.coarse_generator, "conv17"), (network.fine_generator, "allconv17")):
+        getattr(generator, last).conv.weight.data.mul_(0.02)
+        getattr(generator, last).conv.bias.data.zero_()
 
 
 if __name__ == "__main__":

@@ -32,5 +32,5 @@ def read(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
 def decoded(path: Path) -> np.ndarray:
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if picture is None:
-        raise InputError(f"{path} is no picture")
+        raise InputError(f"{path} is not a picture")
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)

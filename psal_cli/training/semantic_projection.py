@@ -53,7 +53,7 @@ def _grey(path: Path) -> np.ndarray:
     """Lightness / 100 of a photograph, COARSE pixels long."""
     picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if picture is None:
-        raise InputError(f"{path} is no picture")
+        raise InputError(f"{path} is not a picture")
     scale = COARSE / max(picture.shape)
     return lightness(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)[..., None])
 

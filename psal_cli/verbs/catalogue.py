@@ -1,4 +1,4 @@
-"""The networks that there are: those that ship with psal, and those in the user's model folder."""
+"""Lists the available networks: those that ship with psal and those in the user's model folder."""
 
 import json
 import re
@@ -21,10 +21,10 @@ class Entry:
     """One network.
 
     Attributes:
-        name: by which options take it. path: of its file. ships: with psal.
-        task, architecture: in words; scale: None where it does not enlarge; parameters: how many numbers it has.
-        licence: None where its file states none. sha256: of the file.
-        problem: why it cannot be used, None where it can; what is not known is then None.
+        name: as options take it. path: its file. ships: whether it ships with psal.
+        task, architecture: in words. scale: None if it does not enlarge. parameters: their number.
+        licence: None if its file states none. sha256: of the file.
+        problem: why it cannot be used, None if it can. Unknown attributes are then None.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Entry:
 
 
 def shipped() -> Iterator[Entry]:
-    """Those of the manifest. The problem of a file is that it is not the one that was shipped."""
+    """The networks of the manifest. Their only problem can be a missing or changed file."""
     for name, facts in stored.manifest().items():
         path = stored.FOLDER / facts["file"]
         task = VERBS.get(name.partition("-")[0])
@@ -55,7 +55,7 @@ def shipped() -> Iterator[Entry]:
 
 
 def own() -> Iterator[Entry]:
-    """Those in the user's folders, in the order in which they are looked up. Each is loaded."""
+    """The networks in the user's folders, in lookup order. Each one is loaded."""
     for path in folder.listed():
         try:
             about = _about(path)
@@ -68,7 +68,7 @@ def own() -> Iterator[Entry]:
 
 
 def _about(path: Path) -> About:
-    """What is known of a file of any task."""
+    """What can be told about a file, whatever its task."""
     from psal_cli.foreign import files, painters
     from psal_cli.foreign.network import ForeignNetwork
     from psal_cli.verbs.upscale.networks import network_of
@@ -92,7 +92,7 @@ def _about(path: Path) -> About:
 
 
 def _count(path: Path) -> int:
-    """How many numbers a safetensors file holds, as its header says."""
+    """The number of parameters in a safetensors file, from its header."""
     with path.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     return sum(prod(x["shape"]) for name, x in header.items() if name != "__metadata__")

@@ -1,4 +1,4 @@
-"""What options are checked for, when they are made. Each function raises InvalidValueError."""
+"""Checks of option values, made when the options are created. Each function raises InvalidValueError."""
 
 from collections.abc import Sequence
 
@@ -11,8 +11,8 @@ def one_of(what: str, value: object, allowed: Sequence[object]) -> None:
 
 
 def within(what: str, value: float, low: float, high: float) -> None:
-    """A number from low to high, both included."""
-    if not low <= value <= high:  # NaN neither
+    """Checks for a number from low to high, both included."""
+    if not low <= value <= high:  # also refuses NaN
         raise InvalidValueError(what, value, f"{low} to {high}")
 
 
@@ -31,7 +31,7 @@ def seed(value: int) -> None:
 
 
 def device(value: str) -> None:
-    """A device by its name alone; whether the machine has it shows when it is used."""
+    """Checks the name of a device only; whether the machine has it shows on use."""
     kind, _, number = value.partition(":")
     if not (value == "cpu" or (kind == "cuda" and (number.isdigit() or value == "cuda"))):
         raise InvalidValueError("device", repr(value), "cpu, cuda or cuda:N")

@@ -72,7 +72,7 @@ class Field:
             arrows: draw some arrows from pixels to their sources instead of colouring all pixels.
 
         Raises:
-            InvalidValueError: what is no picture.
+            InvalidValueError: what is not a picture.
         """
         return np.asarray(self._drawn(over, arrows).pixels, np.uint8)
 

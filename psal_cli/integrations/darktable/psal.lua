@@ -117,7 +117,7 @@ end
 function psal.remove(image, exported)
   local mask = psal.mask_of(image, exported)
   if not mask then
-    return nil, "there is no mask: store one in the export, or paint " .. psal.stem(image) .. "_mask.png"
+    return nil, "there is not a mask: store one in the export, or paint " .. psal.stem(image) .. "_mask.png"
   end
   local output = psal.output_for(image)
   if not psal.execute(psal.command_for(exported, mask, output)) or not psal.exists(output) then

@@ -1,4 +1,4 @@
-"""`psal_cli.colorize`: give a grey picture the colours of references."""
+"""`psal_cli.colorize`: gives a grey picture the colours of references."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,12 +22,11 @@ class ColorizeResult(Shown):
     """What `psal_cli.colorize` returns.
 
     Attributes:
-        image: [H, W, 3], or [H, W, 4] where the picture has alpha, of the picture's dtype.
-        field: where in the references each colour was found, at the size that was searched; its `source_index` is the number
-            of the reference. None with engine "paper".
-        confidence: float32 [h, w] at the same size, 1 = borrowed from a reference or painted, 0 = guessed. None with engine
-            "paper".
-        overruled: of what was painted, the share where the references have another colour; None without hints.
+        image: [H, W, 3], or [H, W, 4] if the picture has alpha, with its dtype.
+        field: where in the references each colour was found, at the size that was searched; `source_index` is the number of the
+            reference. None with engine "paper".
+        confidence: float32 [h, w] at the same size, 1 = taken from a reference or a hint, 0 = guessed. None with engine "paper".
+        overruled: the share of the hints that contradict the references; None without hints.
     """
 
     image: Pixels
@@ -37,12 +36,12 @@ class ColorizeResult(Shown):
 
     @property
     def guessed(self) -> float | None:
-        """The share of the picture whose colours are more of a guess than borrowed."""
+        """The share of the picture whose confidence is below one half."""
         return None if self.confidence is None else float((self.confidence < 0.5).mean())
 
 
 class UnusableReferenceError(InvalidValueError):
-    """A reference that has no colours to lend. number: which one, from 0."""
+    """A reference without colours. number: its index, from 0."""
 
     def __init__(self, number: int, value: str):
         super().__init__(f"references[{number}]", value, "a picture with colours")
@@ -61,27 +60,27 @@ def colorize(
     max_memory: int | None = None,
     **changes: Unpack[ColorizeChanges],
 ) -> ColorizeResult:
-    """Gives a grey picture the colours of references of the same kind of scene, painted colours, or both.
+    """Colours a grey picture from references of a similar scene, from painted hints, or from both.
 
-    Its luminance is kept but for rounding.
+    The luminance is kept, except for rounding.
 
     Args:
-        image: [H, W], [H, W, 3] or [H, W, 4], uint8, uint16 or float32, sRGB; whatever `np.asarray` makes such an array of. Only
-            its luminance and alpha count. Floats beyond black (0) and white (1) keep their luminance and stay grey.
-        references: colour pictures, [h, w, 3] or [h, w, 4] each, of any sizes and any of these dtypes. What is more transparent
-            than opaque lends no colours. There may be none where there are hints.
-        hints: strokes of colour on transparency, [H, W, 4] of the picture's size. These colours hold where they are painted, and
-            spread along edges over what looks alike; where references say otherwise the hints win.
-        previous: the frame before of a film, as this function coloured it, [H, W, 3] of the picture's size. Its colours are
-            carried to what is the same in both, so that they do not flicker.
-        options: see `ColorizeOptions`; changes: single options by name, which override it.
-        progress: called with the share of the work that is done, from 0 to 1, and with what is being done, several times a level.
-        cancel: called as often; when it returns True, CancelledError is raised.
-        max_memory: bytes that the process may hold. Colours are then searched at the largest size that fits.
+        image: [H, W], [H, W, 3] or [H, W, 4], uint8, uint16 or float32, sRGB; or anything that `np.asarray` turns into such an
+            array. Only luminance and alpha are used. Floats below 0 or above 1 keep their luminance and stay grey.
+        references: colour pictures, [h, w, 3] or [h, w, 4], of any size and any of these dtypes. Pixels that are mostly
+            transparent are ignored. May be empty if there are hints.
+        hints: strokes of colour on a transparent layer, [H, W, 4], the size of the picture. They keep their colours, spread to
+            similar pixels up to the edges, and override the references.
+        previous: for a film, the previous frame as coloured by this function, [H, W, 3], the size of the picture. Its colours are
+            carried over by optical flow, which prevents flicker.
+        options: see `ColorizeOptions`; changes: single options by name, which override `options`.
+        progress: called several times per level with the share of the work done, 0 to 1, and the name of the current step.
+        cancel: called as often; if it returns True, CancelledError is raised.
+        max_memory: most bytes that the process may use. Colours are then searched at the largest size that fits.
 
     Raises:
         InvalidValueError: a picture or an option that cannot be used, or a reference without colours.
-        InputError: weights that cannot be read or do not fit; the packages of semantic features are not installed.
+        InputError: weights that cannot be read or do not fit; missing packages for semantic features.
         MemoryLimitError: even the smallest size takes more than max_memory.
         CancelledError: `cancel` returned True.
 
@@ -156,7 +155,7 @@ def _check(target: Layers, sources: Sequence[Layers], strokes: Layers | None, op
 
 
 def _cost(target: Layers, sources: Sequence[Layers], options: ColorizeOptions) -> float:
-    """Of finding the colours in references."""
+    """The cost of finding the colours in references."""
     if not sources:
         return 0.0
     if options.engine == "paper":
@@ -168,7 +167,7 @@ def _cost(target: Layers, sources: Sequence[Layers], options: ColorizeOptions) -
 
 
 def _lent(source: Layers) -> npt.NDArray[np.bool_] | None:
-    """bool [H, W], what of a reference lends colours: the opaque pixels, without the border of a scan. None where all do."""
+    """bool [H, W], which pixels of a reference lend colours: opaque ones, without the border of a scan. None if all do."""
     visible, photograph = source.visible, borders.photograph(source.pixels)
     if visible is None or photograph is None or not (visible & photograph).any():
         return photograph if visible is None else visible

@@ -1,4 +1,4 @@
-"""The borders of scans: paper or film around a photograph, which has no colours to get and none to lend."""
+"""Borders of scans: paper or film around a photograph, which neither gets nor lends colours."""
 
 from dataclasses import replace
 
@@ -10,16 +10,16 @@ from psal_cli.image.cielab import lightness
 from psal_cli.verbs.colorize.coarse_to_fine import ChromaEstimate, coarse_size, resized_picture
 
 WHITE, BLACK = 0.85, 0.12  # of lightness / 100: paper is lighter, film darker
-EVEN = 0.04  # of lightness / 100: a border is within so much of its median,
-MOST = 0.97  # but for so small a share: scratches, dust
-LEAST, WIDEST = 0.01, 0.2  # of the shorter side: how wide a border is on each side
+EVEN = 0.04  # of lightness / 100: a border stays this close to its median,
+MOST = 0.97  # except for this share of it: scratches, dust
+LEAST, WIDEST = 0.01, 0.2  # of the shorter side: how wide a border may be
 ALIKE = 0.08  # of lightness / 100: how much the four sides may differ
 
 
 def inside(light: npt.NDArray[np.float32]) -> tuple[slice, slice]:
-    """Rows and columns of the photograph in a scan, float32 [h, w] in [0, 1]; all of them where there is no border.
+    """The rows and columns of the photograph in a scan, float32 [h, w] in [0, 1]; all of them if there is no border.
 
-    Only an even frame of paper or film on all four sides is a border: a white sky or a black corner is not.
+    Only a uniform frame of paper or film on all four sides is a border; a white sky or a black corner is not.
     """
     whole = slice(0, light.shape[0]), slice(0, light.shape[1])
     least, widest = LEAST * min(light.shape), int(WIDEST * min(light.shape))
@@ -35,7 +35,7 @@ def inside(light: npt.NDArray[np.float32]) -> tuple[slice, slice]:
 
 
 def photograph(pixels: np.ndarray) -> npt.NDArray[np.bool_] | None:
-    """bool [H, W], what of a scan [H, W, 1 or 3] is the photograph, whole pixels only; None where there is no border."""
+    """bool [H, W], the photograph inside a scan [H, W, 1 or 3], whole pixels only; None if there is no border."""
     small = lightness(resized_picture(pixels, coarse_size(pixels.shape[:2])))
     part = inside(small)
     marked = np.zeros(small.shape, np.uint8)
@@ -47,7 +47,7 @@ def photograph(pixels: np.ndarray) -> npt.NDArray[np.bool_] | None:
 
 
 def emptied(found: ChromaEstimate) -> ChromaEstimate:
-    """What was found without the colours of a border, which is certain to have none."""
+    """Removes the colours of the border from an estimate and makes it certain there."""
     outside = np.ones(found.light.shape, bool)
     outside[inside(found.light)] = False
     if not outside.any():
@@ -57,6 +57,6 @@ def emptied(found: ChromaEstimate) -> ChromaEstimate:
 
 
 def _depth(side: npt.NDArray[np.float32], level: float, widest: int) -> int:
-    """How many rows from the first belong to a border of that lightness."""
+    """How many rows, from the first one, belong to a border of this lightness."""
     even = (np.abs(side[: widest + 1] - level) < EVEN).mean(1) > MOST
     return len(even) if even.all() else int(np.argmin(even))

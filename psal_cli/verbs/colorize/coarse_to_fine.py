@@ -1,4 +1,4 @@
-"""Engine "psal": matches colours from coarse to fine, lets a network judge the matches, and applies the colours at full
+"""Engine "psal": matches colours from coarse to fine, judges the matches with a network, and applies the colours at full
 resolution."""
 
 from collections.abc import Sequence
@@ -25,18 +25,18 @@ from psal_cli.verbs.colorize.semantics import semantics
 from psal_cli.verbs.colorize.workload import APPLY, level_cost, match_cost
 from psal_cli.verbs.hooks import Meter
 
-MAGNIFIED = 4  # times, at most: of a picture of a few pixels the scales see nothing
+MAGNIFIED = 4  # times, at most: in a picture of a few pixels the scales see nothing
 INVISIBLE = 0.02  # of chroma / 100
 BORROWED = 0.06  # of chroma / 100: above this expected error a colour counts as guessed, not borrowed
 
 
 @dataclass(frozen=True, eq=False)
 class ChromaEstimate:
-    """All at the size that was searched. chroma: float32 [h, w, 2], a* and b* divided by 100;
+    """The estimate, at the size that was searched. chroma: float32 [h, w, 2], a* and b* divided by 100;
     light: float32 [h, w], the lightness / 100 of the picture;
-    confidence: float32 [h, w], 1 = borrowed from the reference, 0 = guessed from what is around;
-    origin: int32 [h, w, 3], number of the reference, row and column in it (of its own pixels).
-    The engine of the paper leaves the last two None."""
+    confidence: float32 [h, w], 1 = taken from the references, 0 = guessed from the surroundings;
+    origin: int32 [h, w, 3], number of the reference, row and column in its own pixels. Engine "paper" leaves the last two
+        None."""
 
     chroma: np.ndarray
     light: np.ndarray
@@ -55,26 +55,25 @@ def colorize(
     semantic: bool = False,
     meter: Meter | None = None,
 ) -> ChromaEstimate:
-    """Colours for a picture from references of the same kind of scene.
+    """Finds colours for a picture in references of a similar scene.
 
-    The matches of each pixel in the references are found by descriptors that see it at six scales, first in the pictures
-    reduced, then finer; what is likely by all places of the references that are alike, by an embedding of them
-    (psal_cli.networks.embedding). A network says which to believe and fills the rest (psal_cli.networks.fusion).
+    Pixels are matched by descriptors at six scales, from coarse to fine. An embedding (psal_cli.networks.embedding) adds a colour
+    prior from all similar places of the references. A network (psal_cli.networks.fusion) decides which of them to trust and fills
+    the rest.
 
     Args:
         pixels: uint8, uint16 or float32 [H, W, 1 or 3], as sRGB; only its luminance counts.
         references: uint8, uint16 or float32 [h, w, 3] each, as sRGB, of any sizes.
-        visible: bool [h, w] of each reference, what may be borrowed from; default all.
+        visible: bool [h, w] for each reference, the pixels that lend colours; default all.
         seed: the same seed gives the same colours for any number of threads.
-        longest: the longer side of what is worked at, at most; colours are then enlarged to the picture's size.
-        device: where it is searched and where the network runs.
-        semantic: what EfficientNet-Lite0 sees counts beside the descriptors and the embedding; see
-            psal_cli.verbs.colorize.semantics.
-        meter: told of each step, whose cost is that of `workload.level_cost`.
+        longest: the most pixels of the longer side at which colours are searched; they are then upsampled to the picture's size.
+        device: where the search and the network run.
+        semantic: also compare features of EfficientNet-Lite0, see psal_cli.verbs.colorize.semantics.
+        meter: counts the steps; their costs are those of `workload.level_cost`.
 
     Raises:
-        ValueError: no reference; nothing of them visible.
-        InputError: semantic features are wanted, and their packages are not installed.
+        ValueError: no reference, or no visible pixel in them.
+        InputError: missing packages for semantic features.
     """
     if not references:
         raise ValueError("there is no reference: at least one is needed")
@@ -105,13 +104,13 @@ def colorize(
 
 
 def meanings_of(light: np.ndarray, atlas: matching.ReferenceAtlas) -> matching.Meanings:
-    """What EfficientNet-Lite0 sees in a picture float32 [h, w] in [0, 1], and in each reference of an atlas of Lab / 100."""
+    """Semantic features of a picture float32 [h, w] in [0, 1], and of each reference on an atlas of Lab / 100."""
     lights = [atlas.colours[:height, left : left + width, 0] for left, width, height in atlas.places]
     return matching.Meanings(semantics(light), [semantics(np.ascontiguousarray(x)) for x in lights])
 
 
 def blank(pixels: np.ndarray, longest: int = COARSE * LARGEST) -> ChromaEstimate:
-    """No colours for a picture [H, W, 1 or 3], at the size at which `colorize` would find them."""
+    """An estimate without colours for a picture [H, W, 1 or 3], at the size that `colorize` would search."""
     factor = levels(pixels.shape[:2], longest)[-1]
     height, width = (factor * side for side in coarse_size(pixels.shape[:2]))
     light = lightness(resized_picture(pixels, (height, width)))
@@ -120,32 +119,32 @@ def blank(pixels: np.ndarray, longest: int = COARSE * LARGEST) -> ChromaEstimate
 
 @cache
 def fusion(device: str) -> FusionNetwork:
-    """The network with its shipped weights on a device. Raises InputError where these cannot be read."""
+    """The network with its shipped weights on a device. Raises InputError if they cannot be read."""
     return weights.load_strict(FusionNetwork(), weights.shipped("colorize-fusion"), "colorize-fusion").to(device)
 
 
 def is_grey(pixels: np.ndarray, visible: np.ndarray | None = None) -> bool:
-    """Whether a picture uint8, uint16 or float32 [H, W, 1 or 3] has no colours: hardly a pixel's chroma can be seen.
+    """Whether a picture uint8, uint16 or float32 [H, W, 1 or 3] has no visible colours, but for a few pixels.
 
-    visible: bool [H, W], which pixels count, one at least; default all.
+    visible: bool [H, W], which pixels count, at least one; default all.
     """
     if pixels.shape[2] == 1:
         return True
     size = tuple(map(min, coarse_size(pixels.shape[:2]), pixels.shape[:2]))
     if visible is not None:
         row, column = visible.nonzero()
-        pixels = np.where(visible[..., None], pixels, pixels[row[0], column[0]])  # a colour that is there anyway
+        pixels = np.where(visible[..., None], pixels, pixels[row[0], column[0]])  # a colour that occurs anyway
     chroma = lab(resized_picture(pixels, size))[..., 1:]
     return float(np.quantile(np.hypot(chroma[..., 0], chroma[..., 1]), 0.999)) < INVISIBLE
 
 
 def applied(pixels: np.ndarray, predicted: ChromaEstimate, strength: float = 1.0, meter: Meter | None = None) -> np.ndarray:
-    """A picture in colour, [H, W, 3] of the pixels' dtype, with its own luminance.
+    """Applies an estimate: [H, W, 3] of the pixels' dtype, with their luminance.
 
     Args:
-        pixels: uint8, uint16 or float32 [H, W, 1 or 3], as sRGB: what the colours were found for.
-        strength: of the colours, 0 to 2; 1 as they were found.
-        meter: told of each strip.
+        pixels: uint8, uint16 or float32 [H, W, 1 or 3], as sRGB: the picture that the colours were found for.
+        strength: of the colours, 0 to 2; 1 leaves them as they were found.
+        meter: counts the strips.
     """
     size = pixels.shape[:2]
     out = np.empty((*size, 3), pixels.dtype)
@@ -161,14 +160,14 @@ def applied(pixels: np.ndarray, predicted: ChromaEstimate, strength: float = 1.0
 
 
 def levels(size: tuple[int, int], longest: int) -> list[int]:
-    """How many times larger than the coarse level each level is; colours of a level serve a picture up to twice as large."""
+    """The scale of each level relative to the coarse one; the colours of a level suffice for a picture up to twice as large."""
     if max(size) <= 2 * COARSE:
         return [1]
     return list(dict.fromkeys([1, max(min(LARGEST, longest // COARSE, max(size) // COARSE), 1)]))
 
 
 def search_cost(size: tuple[int, int], references: Sequence[tuple[int, int]], longest: int, semantic: bool = False) -> float:
-    """What it costs to find colours for a picture of `size` in references, (height, width) each; see `workload`."""
+    """The cost of finding colours for a picture of `size` in references, (height, width) each; see `workload`."""
     total = 0.0
     for number, factor in enumerate(levels(size, longest)):
         sizes = [coarse_size(reference) for reference in references]
@@ -180,13 +179,13 @@ def search_cost(size: tuple[int, int], references: Sequence[tuple[int, int]], lo
 
 def coarse_size(size: tuple[int, int]) -> tuple[int, int]:
     """(height, width) of a picture at the coarse level."""
-    scale = min(COARSE / max(size), MAGNIFIED)  # what is small is enlarged: alike things must be of one size
+    scale = min(COARSE / max(size), MAGNIFIED)  # small pictures are enlarged: similar things must have similar sizes
     height, width = (max(round(side * scale), 1) for side in size)
     return height, width
 
 
 def resized_picture(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Pixels [H, W, C] at (height, width), inside their range."""
+    """Resizes pixels [H, W, C] to (height, width), clipped to their range."""
     return within_white(_resized(within_white(pixels), size))  # the cubic kernel overshoots; OpenCV clips integers itself
 
 
@@ -199,11 +198,11 @@ def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _reduced(reference: np.ndarray, visible: np.ndarray | None, factor: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Lab and what is visible of a reference, `factor` times as large as at the coarse level."""
+    """Lab and visibility of a reference, `factor` times as large as at the coarse level."""
     height, width = (factor * side for side in coarse_size(reference.shape[:2]))
     if visible is None:
         return lab(resized_picture(reference, (height, width))), None
-    # Hidden colours must not be mixed into visible ones; where all is hidden stands the mean of what is not.
+    # Hidden colours must not mix into visible ones; where all pixels are hidden, use the mean of the visible ones.
     share = visible[..., None].astype(np.float32)
     mean = within_white(reference[visible] if visible.any() else reference.reshape(-1, 3)).mean(0)
     less, weight = _resized(np.float32(within_white(reference)) * share, (height, width)), _resized(share, (height, width))
@@ -214,7 +213,7 @@ def _reduced(reference: np.ndarray, visible: np.ndarray | None, factor: int) -> 
 
 
 def _mixed(coarse: tuple[np.ndarray, np.ndarray] | None, fine: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Chroma [h, w, 2] and expected error [h, w, 1] of two levels as one: each counts as the inverse square of its error."""
+    """Combines chroma [h, w, 2] and expected error [h, w, 1] of two levels, weighted by the inverse square of the error."""
     if coarse is None:
         return fine
     size = fine[0].shape[1::-1]
@@ -224,7 +223,7 @@ def _mixed(coarse: tuple[np.ndarray, np.ndarray] | None, fine: tuple[np.ndarray,
 
 
 def _origins(nnf: Tensor, atlas: matching.ReferenceAtlas, references: list[np.ndarray]) -> np.ndarray:
-    """int32 [h, w, 3]: places on the atlas as number of the reference, row and column in its own pixels."""
+    """int32 [h, w, 3]: atlas positions as number of the reference, row and column in its own pixels."""
     row, column = nnf[0, 0].numpy()
     lefts = np.array([left for left, _, _ in atlas.places])
     number = np.searchsorted(lefts, column, side="right") - 1

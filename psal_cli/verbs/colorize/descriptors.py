@@ -1,4 +1,4 @@
-"""Descriptors of the places of a grey picture at six scales, by which `psal colorize` matches it with its references."""
+"""Descriptors of a grey picture at six scales, which `psal colorize` matches with its references."""
 
 from functools import cache
 
@@ -10,17 +10,17 @@ from psal_cli.strips import rows_within, strips
 
 SCALES = (2, 4, 8, 16, 32, 64)  # pixels: of lightness
 TEXTURE_SCALES = (2, 4, 8, 16, 32)  # of its absolute differences down and right
-CONTRAST_SCALES = (2, 4, 8)  # of its deviation from what is around, over the deviation there
+CONTRAST_SCALES = (2, 4, 8)  # of its deviation from the local mean, over the local standard deviation
 TEXTURE, CONTRAST = 6.0, 0.4  # their weights beside lightness
-FLAT = 0.05  # of lightness: a deviation that counts half, so that noise in flat parts is no contrast
-TAPS = ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0))  # of each map: at the place, and a scale's width from it
+FLAT = 0.05  # of lightness: the deviation that counts half, so that noise in flat areas is not contrast
+TAPS = ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0))  # of each map: at the pixel and one scale away from it
 MEASURES = len(TAPS) * (len(SCALES) + 2 * len(TEXTURE_SCALES) + len(CONTRAST_SCALES))
-CHANNELS = 48  # that the measures are projected to: they keep 99.5 % of the variance
+CHANNELS = 48  # after projection: they keep 99.5 % of the variance
 STRIP = 1 << 16  # pixels whose measures are held at a time
 
 
 def measures(lightness: np.ndarray) -> "Measures":
-    """Of a picture float32 [H, W] in [0, 1]."""
+    """The raw measures of a picture float32 [H, W] in [0, 1]."""
     lightness = np.ascontiguousarray(lightness)
     maps = [(_blurred(lightness, 0.5 * s), s) for s in SCALES]
     for down, right in ((0, 1), (1, 0)):
@@ -31,7 +31,7 @@ def measures(lightness: np.ndarray) -> "Measures":
 
 
 class Measures:
-    """The measures of all pixels, made a strip of rows at a time: they are many times larger than the picture."""
+    """Computes the measures of all pixels, a strip of rows at a time: they are many times larger than the picture."""
 
     def __init__(self, maps: list[tuple[np.ndarray, int]], size: tuple[int, int]):
         self.size = size

@@ -1,4 +1,4 @@
-"""Colours carried from one frame of a film to the next, against flicker."""
+"""Carries colours from one frame of a film to the next, against flicker."""
 
 from dataclasses import replace
 
@@ -9,23 +9,23 @@ import numpy.typing as npt
 from psal_cli.image.cielab import lab
 from psal_cli.verbs.colorize.coarse_to_fine import ChromaEstimate, resized_picture
 
-CARRIED = 0.8  # share of the frame before where the same thing is seen in both
-ASTRAY = 1.0  # pixels: a flow there and back that ends so far away counts by 1 / e
-UNLIKE = 0.06  # of lightness / 100: a place that has changed so much counts by 1 / e
-WINDOW = 15  # pixels, over which the flow is even
+CARRIED = 0.8  # weight of the previous frame where both show the same
+ASTRAY = 1.0  # pixels: a forward-backward error this large counts 1 / e
+UNLIKE = 0.06  # of lightness / 100: a pixel that changed this much counts 1 / e
+WINDOW = 15  # pixels, over which the flow is smoothed
 
 Floats = npt.NDArray[np.float32]
 
 
 def carried(found: ChromaEstimate, previous: np.ndarray, strength: float = 1.0) -> ChromaEstimate:
-    """What was found for a frame, mixed with the colours of the frame before where that shows the same.
+    """Mixes the estimate for a frame with the colours of the previous frame, where both show the same.
 
-    Optical flow (Farneback 2003) says where each place was. It is believed where the flow back returns and the lightness is
-    the same.
+    Optical flow (Farneback 2003) tells where each pixel was. It is trusted where the backward flow returns to the pixel and the
+    lightness agrees.
 
     Args:
-        previous: the frame before in colour, uint8, uint16 or float32 [H, W, 3], as sRGB, of any size.
-        strength: that its colours have been given, and that those of this frame will be; with 0 nothing is carried.
+        previous: the previous frame in colour, uint8, uint16 or float32 [H, W, 3], as sRGB, of any size.
+        strength: of the colours, that of the previous frame and of this one; with 0 nothing is carried.
     """
     if strength == 0:
         return found
@@ -43,7 +43,7 @@ def carried(found: ChromaEstimate, previous: np.ndarray, strength: float = 1.0) 
 
 
 def flow(light: Floats, other: Floats) -> Floats:
-    """float32 [h, w, 2], columns and rows from each place of a picture to the same place in another of its size.
+    """float32 [h, w, 2], (columns, rows) from each pixel of a picture to the same point in another picture of its size.
 
     light, other: float32 [h, w] in [0, 1].
     """
@@ -54,7 +54,7 @@ def flow(light: Floats, other: Floats) -> Floats:
 
 
 def sampled(values: Floats, offsets: Floats) -> Floats:
-    """Values [h, w] or [h, w, C] at places that lie by `offsets` [h, w, 2], columns and rows, from each; bilinear."""
+    """Samples values [h, w] or [h, w, C] bilinearly, displaced by `offsets` [h, w, 2], (columns, rows)."""
     row, column = np.indices(offsets.shape[:2], np.float32)
     places = column + offsets[..., 0], row + offsets[..., 1]
     return np.asarray(cv2.remap(values, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))

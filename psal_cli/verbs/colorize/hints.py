@@ -1,4 +1,4 @@
-"""Colours that a user painted on a picture, spread along its edges."""
+"""Spreads colours that a user painted on a picture, up to its edges."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -11,10 +11,10 @@ from psal_cli.image.arrays import Layers, within_white
 from psal_cli.image.cielab import coloured, lab
 from psal_cli.verbs.colorize.coarse_to_fine import ChromaEstimate
 
-REACH = 0.3  # of the longer side: how far colours spread where nothing stops them
+REACH = 0.3  # of the longer side: how far colours spread if no edge stops them
 EDGE = 0.04  # of lightness / 100: a step this large lets a third through
 ROUNDS = 3  # of smoothing along rows and columns
-SMALL = 0.003  # share of an evenly grey area that strokes must cover to take it over from the references
+SMALL = 0.003  # share of a uniform area that strokes must cover to override the references there
 OTHER = 0.2  # of chroma / 100: colours this far apart contradict each other
 
 Floats = npt.NDArray[np.float32]
@@ -28,7 +28,7 @@ class Hints(NamedTuple):
 
 
 def check(hints: Layers, size: tuple[int, int]) -> None:
-    """Raises InvalidValueError unless hints are strokes of colour on transparency over a picture of (height, width) `size`."""
+    """Raises InvalidValueError unless the hints are strokes of colour on a transparent layer of (height, width) `size`."""
     height, width = hints.pixels.shape[:2]
     if (height, width) != size:
         raise InvalidValueError("hints", f"{width}x{height}", f"{size[1]}x{size[0]}, the size of the picture")
@@ -39,9 +39,9 @@ def check(hints: Layers, size: tuple[int, int]) -> None:
 
 
 def hinted(found: ChromaEstimate, strokes: Layers, alone: bool) -> tuple[ChromaEstimate, float]:
-    """What was found with the painted colours in it, and the share of what is painted where another colour had been found.
+    """Adds the painted colours to an estimate; also returns the share of the painted pixels that contradict it.
 
-    strokes: what `check` allows. alone: there are no references; what was found counts for nothing.
+    strokes: as `check` allows. alone: there are no references, so the estimate is ignored.
     """
     hints = hints_of(_three(strokes.pixels), _area(strokes), found.light.shape)
     certainty = np.ones_like(found.light) if found.confidence is None else found.confidence
@@ -54,28 +54,28 @@ def hinted(found: ChromaEstimate, strokes: Layers, alone: bool) -> tuple[ChromaE
 
 
 def held(result: np.ndarray, pixels: np.ndarray, strokes: Layers, strength: float) -> None:
-    """Gives the painted pixels of a result [H, W, 3] the colours that were painted, in place, and those of the picture [H, W, C]
-    their luminance."""
+    """Sets the painted pixels of a result [H, W, 3] to the painted colours, with the luminance of the picture [H, W, C], in
+    place."""
     row, column = _area(strokes).nonzero()
     chroma = lab(_three(strokes.pixels[row, column][None]))[..., 1:] * np.float32(strength)
     result[row, column] = coloured(pixels[row, column][None], chroma)[0]
 
 
 def _area(strokes: Layers) -> npt.NDArray[np.bool_]:
-    """What is painted; all of an opaque picture, which `check` refuses."""
+    """The painted pixels; all of an opaque picture, which `check` refuses."""
     return np.ones(strokes.pixels.shape[:2], bool) if strokes.visible is None else strokes.visible
 
 
 def _three(pixels: np.ndarray) -> np.ndarray:
-    """[H, W, 3] of [H, W, 1 or 3]; floats within black and white."""
+    """[H, W, 1 or 3] -> [H, W, 3]; floats clipped to [0, 1]."""
     return within_white(pixels.repeat(3, 2) if pixels.shape[2] == 1 else pixels)
 
 
 def hints_of(pixels: np.ndarray, visible: npt.NDArray[np.bool_], size: tuple[int, int]) -> Hints:
-    """Strokes at another size. A pixel gets the mean of the colours painted inside it, so that thin strokes survive.
+    """Resizes strokes. A pixel gets the mean of the colours painted inside it, so that thin strokes survive.
 
     Args:
-        pixels: uint8, uint16 or float32 [H, W, 3], as sRGB. visible: bool [H, W], what is painted.
+        pixels: uint8, uint16 or float32 [H, W, 3], as sRGB. visible: bool [H, W], the painted pixels.
         size: (h, w).
     """
     height, width = pixels.shape[:2]
@@ -90,14 +90,14 @@ def hints_of(pixels: np.ndarray, visible: npt.NDArray[np.bool_], size: tuple[int
 
 
 def spread(hints: Hints, light: Floats, chroma: Floats, certainty: Floats) -> tuple[Floats, Floats]:
-    """Colours for a whole picture from strokes and from what was found without them.
+    """Colours for a whole picture from strokes and from an estimate without them.
 
     The strokes are smoothed along rows and columns in turn, less across steps of lightness (fast global smoothing, Min et al.
-    2014); so is the certainty of the rest. Where more arrives from the strokes they win.
+    2014); so is the certainty of the estimate. The strokes win wherever more arrives from them.
 
     Args:
-        light: float32 [h, w], the lightness / 100 of the picture. chroma: float32 [h, w, 2], what was found without strokes.
-        certainty: float32 [h, w], how much it counts, 0 to 1; 0 everywhere: there is only what is painted.
+        light: float32 [h, w], the lightness / 100 of the picture. chroma: float32 [h, w, 2], the estimate without strokes.
+        certainty: float32 [h, w], the weight of the estimate, 0 to 1; 0 everywhere uses the strokes alone.
 
     Returns:
         chroma float32 [h, w, 2], and float32 [h, w], the share of the strokes in it.
@@ -114,12 +114,12 @@ def spread(hints: Hints, light: Floats, chroma: Floats, certainty: Floats) -> tu
 
 
 def smoothed(values: npt.NDArray[np.floating], light: Floats) -> npt.NDArray[np.float64]:
-    """float64 [h, w, C]: values [h, w, C] smoothed over the picture, less across steps of lightness. Sums are kept."""
+    """float64 [h, w, C]: values [h, w, C] smoothed over the picture, less across steps of lightness. Their sum is preserved."""
     strength = (REACH * max(light.shape)) ** 2
     down, right = (np.exp(-np.abs(np.diff(light.astype(np.float64), axis=axis)) / EDGE) for axis in (0, 1))
     out = values.astype(np.float64)
     for number in range(1, ROUNDS + 1):
-        share = 1.5 * 4.0 ** (ROUNDS - number) / (4.0**ROUNDS - 1)  # of the rounds, the later ones less, against streaks
+        share = 1.5 * 4.0 ** (ROUNDS - number) / (4.0**ROUNDS - 1)  # decreases with each round, against streaks
         out = _along(out, down * strength * share)
         out = _along(out.transpose(1, 0, 2), (right * strength * share).T).transpose(1, 0, 2)
     return out

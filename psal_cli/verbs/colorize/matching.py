@@ -1,4 +1,4 @@
-"""Matches between a grey picture and its references: a field from target to references, and one back."""
+"""Matches a grey picture (target) with its references: one field from target to references, one back."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -12,17 +12,17 @@ from psal_cli import ops
 from psal_cli.verbs.colorize.descriptors import CHANNELS, describe
 from psal_cli.verbs.colorize.semantics import Semantics
 
-POSITION = np.array([4, 2], np.float32)  # weights of row and column: ties are broken, and sky is seldom below
+POSITION = np.array([4, 2], np.float32)  # weights of row and column: they break ties, and the sky is rarely at the bottom
 FORWARD, BACKWARD = 8, 6  # iterations of the search: from target to reference, and back
-REFINING = 2  # of both where a coarser field starts them
-FINE, REDUCED = 32, 24  # features of a finer picture, and of it at the coarser level, that are compared there
-SEMANTIC = 2.0  # weight of semantic features beside the descriptors
+REFINING = 2  # of both if they start from a coarser field
+FINE, REDUCED = 32, 24  # features compared at a finer level: its own, and those of the coarser level
+SEMANTIC = 2.0  # weight of semantic features relative to the descriptors
 VOTE = 5  # side of the patches whose matches vote for the colour of a pixel
 
 
 class ReferenceAtlas(NamedTuple):
-    """References side by side. colours: float32 [H, W, 3], as they were given; valid: bool [H, W]; position: float32
-    [H, W, 2] in [0, 1]; places: (left, width, height) of each in pixels of the atlas."""
+    """References side by side. colours: float32 [H, W, 3]; valid: bool [H, W]; position: float32 [H, W, 2] in [0, 1]; places:
+    (left, width, height) of each in pixels of the atlas."""
 
     colours: np.ndarray
     valid: np.ndarray
@@ -46,9 +46,8 @@ class Meanings(NamedTuple):
 
 
 class Matches(NamedTuple):
-    """nnf: int32 [1, 1, 2, h, w], places on the atlas, and back: int32 [1, 1, 2, H, W], places in the target of what is on
-    the atlas; similarity: float32 [1, 1, h, w]; query, key: float32 [1, REDUCED, H, W], the first features of both, for a
-    finer level."""
+    """nnf: int32 [1, 1, 2, h, w], positions on the atlas; back: int32 [1, 1, 2, H, W], positions in the target for each atlas
+    pixel; similarity: float32 [1, 1, h, w]; query, key: float32 [1, REDUCED, H, W], their leading features, for a finer level."""
 
     nnf: Tensor
     back: Tensor
@@ -58,9 +57,9 @@ class Matches(NamedTuple):
 
 
 def atlas_of(references: Sequence[tuple[np.ndarray, np.ndarray | None]]) -> ReferenceAtlas:
-    """References side by side: of each colours, float32 [H, W, 3], any size, and bool [H, W], what may be matched (None = all).
+    """Lays references side by side: colours float32 [H, W, 3] of any size, and bool [H, W], what may be matched (None = all).
 
-    `match` and `cues` want Lab divided by 100.
+    `match` and `cues` expect Lab divided by 100.
     """
     height, width = max(x.shape[0] for x, _ in references), sum(x.shape[1] for x, _ in references)
     out = ReferenceAtlas(
@@ -92,17 +91,17 @@ def match(
     searched: Callable[[], None] | None = None,
     semantic: Meanings | None = None,
 ) -> Matches:
-    """Finds, for each pixel of a grey picture float32 [h, w] in [0, 1], the place on the atlas that looks most like it.
+    """Finds the most similar position on the atlas for each pixel of a grey picture float32 [h, w] in [0, 1].
 
-    coarser: what was found for the same pictures at a smaller size: its features count too, and the search starts there.
-    device: where it is searched. searched: called after each of the two searches. semantic: what is seen in both, which counts
-    beside the descriptors; not in `similarity`, nor at a finer level.
+    coarser: the matches of the same pictures at a smaller size; their features are compared too, and the search starts from them.
+    device: where the search runs. searched: called after each of the two searches. semantic: semantic features of both, compared
+        besides the descriptors; not in `similarity`, nor at a finer level.
     """
     channels, factor = (CHANNELS, 0) if coarser is None else (FINE + REDUCED, lightness.shape[0] // coarser.nnf.shape[3])
     query_features = np.empty((*lightness.shape, channels + 2), np.float32)
     _fill(query_features, lightness, positions(*lightness.shape), None if coarser is None else coarser.query)
     lent = np.zeros((*references.valid.shape, channels + 2), np.float32)
-    for left, width, height in references.places:  # each by itself: its neighbours are strangers
+    for left, width, height in references.places:  # one reference at a time: neighbours on the atlas are unrelated
         part = np.s_[:height, left : left + width]
         small = coarser and coarser.key[..., : height // factor, left // factor : (left + width) // factor]
         _fill(lent[part], references.colours[(*part, 0)], references.position[part], small)
@@ -130,14 +129,14 @@ def match(
 
 
 def _similarity(query: Tensor, key: Tensor, nnf: Tensor) -> Tensor:
-    """float32 [1, 1, h, w], minus the squared distance of each pixel's features and those of its match."""
+    """float32 [1, 1, h, w], minus the squared distance between the features of each pixel and its match."""
     row, column = nnf[0, 0].long()
     similarity: Tensor = -(query[0] - key[0][:, row, column]).square().sum(0)
     return similarity[None, None]
 
 
 def _fill(out: np.ndarray, lightness: np.ndarray, position: np.ndarray, coarse: Tensor | None) -> None:
-    """Fills features [H, W, C] of a picture: descriptors, its place, and the descriptors of it at the coarser level, if any."""
+    """Fills features [H, W, C] of a picture: descriptors, position and, if there is a coarser level, its descriptors."""
     own = out.shape[2] - 2 - (0 if coarse is None else REDUCED)
     describe(lightness, out[..., :own])
     out[..., own : own + 2] = position * POSITION
@@ -147,7 +146,7 @@ def _fill(out: np.ndarray, lightness: np.ndarray, position: np.ndarray, coarse: 
 
 
 def _finer(nnf: Tensor, factor: int) -> Tensor:
-    """A field between pictures `factor` times larger: each pixel keeps its place inside the coarse one."""
+    """Upsamples a field by `factor`: each pixel keeps its position inside the coarse one."""
     fine = nnf.repeat_interleave(factor, 3).repeat_interleave(factor, 4) * factor
     for axis in (3, 4):
         inside = torch.arange(fine.shape[axis], dtype=torch.int32) % factor
@@ -156,7 +155,7 @@ def _finer(nnf: Tensor, factor: int) -> Tensor:
 
 
 def agreement(matches: Matches) -> Tensor:
-    """float32 [h, w], in pixels: the distance from each pixel to the match of its match; small where both searches agree."""
+    """float32 [h, w], forward-backward error in pixels: the distance from each pixel to the match of its match."""
     row, column = matches.nnf[0, 0].long()
     returned = matches.back[0, 0, :, row, column].float()  # [2, h, w]
     here = torch.stack(torch.meshgrid(*(torch.arange(n) for n in row.shape), indexing="ij"))
@@ -165,11 +164,11 @@ def agreement(matches: Matches) -> Tensor:
 
 
 def cues(lightness: np.ndarray, references: ReferenceAtlas, matches: Matches, likely: np.ndarray) -> Tensor:
-    """float32 [1, 12, h, w]: the input of the fusion network, by which it judges a match.
+    """float32 [1, 12, h, w]: the cues by which the fusion network judges a match.
 
-    0 lightness; 1-2 chroma of the match; 3-4 chroma that the matches of the patch around vote for; 5-7 what is likely,
-    float32 [h, w, 3]: the mean chroma of all places that are like this one, and how far they are from it; 8 agreement of
-    both searches; 9 similarity; 10 difference in lightness; 11 how many of the neighbours match neighbours.
+    0 lightness; 1-2 chroma of the match; 3-4 chroma voted by the matches of the surrounding patch; 5-7 the colour prior: mean
+    chroma of all similar places, and its deviation; 8 forward-backward error; 9 similarity; 10 difference in lightness; 11
+    coherence with the neighbours.
     """
     grey = torch.from_numpy(np.ascontiguousarray(lightness))
     row, column = matches.nnf[0, 0].long()
@@ -189,15 +188,15 @@ def cues(lightness: np.ndarray, references: ReferenceAtlas, matches: Matches, li
 
 
 def votes(references: ReferenceAtlas, matches: Matches) -> Tensor:
-    """float32 [1, 2, h, w]: the mean chroma that the matches of the patch around each pixel have for it."""
-    valid = torch.from_numpy(references.valid).float()[None, None]  # what is hidden, or between references, has no vote
+    """float32 [1, 2, h, w]: the mean chroma that the matches of the patch around each pixel vote for."""
+    valid = torch.from_numpy(references.valid).float()[None, None]  # hidden pixels and gaps between references do not vote
     chroma = torch.from_numpy(np.ascontiguousarray(references.colours[..., 1:].transpose(2, 0, 1)))[None] * valid
     even = torch.ones_like(matches.similarity)
     return ops.aggregate(chroma, matches.nnf, even, VOTE) / ops.aggregate(valid, matches.nnf, even, VOTE)
 
 
 def _coherence(nnf: Tensor) -> Tensor:
-    """[h, w]: the share of the eight neighbours whose matches lie, but for 2 pixels, as they do themselves."""
+    """[h, w]: the share of the eight neighbours whose match has the same offset, within 2 pixels."""
     height, width = nnf.shape[3:]
     offset = nnf[0, 0].float() - torch.stack(torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij"))
     around = F.pad(offset[None], (1, 1, 1, 1), "replicate")[0]

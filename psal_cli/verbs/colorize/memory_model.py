@@ -1,4 +1,4 @@
-"""Memory of colorize: bytes at each of its steps, from the headers of its pictures."""
+"""Memory model of colorize: bytes at each step, from the headers of the pictures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ from psal_cli.ops.validation import MAX_SIDE
 from psal_cli.verbs.colorize.coarse_to_fine import coarse_size, colorize, levels
 from psal_cli.verbs.colorize.options import COARSE, LARGEST
 
-# What is looked for takes the larger of the two, and FIXED bytes; bytes a pixel of what is worked at, measured.
+# The search takes the larger of SEARCHED and JUDGED, plus FIXED bytes; bytes per pixel at the size that is searched, measured.
 FIXED = 80_000_000
 MATCHED = 346, 470  # of target and references, while matches are searched by sketches
 FUSED = 945, 40  # of both, while the network judges them
 PAPER = {"full": (170_000_000, 550), "local": (70_000_000, 330)}  # by layer: bytes, and bytes a pixel of target and references
 PAPER_PSAL = 15_000_000, 330
-SEMANTIC = 1800  # of both at the coarsest size, while semantic features are compared
-FOUND = 28  # bytes a pixel of what is worked at: of what was found
-STRIPS = 60_000_000  # of what is made a strip of rows at a time, and of a sheet for --compare
+SEMANTIC = 1800  # of both at the coarse level, while semantic features are compared
+FOUND = 28  # bytes per pixel of the estimate
+STRIPS = 60_000_000  # of strips, and of a sheet for --compare
 
 
 @dataclass(frozen=True)
 class Plan:
-    """bytes: the most memory that the process will hold; longest: the longer side at which colours are searched; lowered: whether
-    the limit made it smaller; text: both in words, for the user."""
+    """bytes: peak memory of the process; longest: the longer side at which colours are searched; lowered: whether the limit
+    reduced it; text: both in words, for the user."""
 
     bytes: int
     longest: int
@@ -47,21 +47,21 @@ def plan(
     limit: int | None = None,
     at_most: int = COARSE * LARGEST,
 ) -> Plan:
-    """The most memory that a process will hold that reads, colours and writes a picture, and the size that keeps to a limit.
+    """Peak memory of reading, colouring and writing a picture, and the largest search size within a limit.
 
     Args:
-        target, references: what their files say of them.
-        formats: of what is written, as Pillow names them: "output", and "confidence" and "save_offsets" where they are.
-        attention: the layer of the paper's network, None for psal's own engine.
-        semantic: whether semantic features count.
-        beside: the same of other pictures of the target's size: painted colours, the frame before.
+        target, references: their headers.
+        formats: option ("output", "confidence", "save_offsets") -> Pillow's name of the format that is written.
+        attention: the layer of the paper's network, None for engine "psal".
+        semantic: whether semantic features are used.
+        beside: headers of other pictures of the target's size: hints, the previous frame.
         streams: bytes that are piped in and out.
-        limit: bytes. The largest `longest` that it allows.
-        at_most: the largest `longest` that is wanted.
+        limit: bytes. `longest` is the largest that it allows.
+        at_most: upper bound of `longest`.
 
     Raises:
-        InvalidValueError: more references, or wider ones, than can lie side by side; sizes that differ where they must not.
-        MemoryLimitError: even the smallest takes more.
+        InvalidValueError: references too wide side by side; sizes that must not differ.
+        MemoryLimitError: even the smallest size takes more.
     """
     libraries = memory.libraries(baseline())
     whole = max(target.width, target.height)
@@ -82,7 +82,7 @@ def plan(
 
 
 def _most(target: Header, references: Sequence[Header], formats: Mapping[str, str], query: int, working: int) -> int:
-    """Bytes at the most expensive of: reading the files, looking for colours (`working`), drawing and writing."""
+    """Bytes at the most expensive step: reading, searching (`working`), drawing or writing."""
     reading, kept = memory.reading_all([target, *references])
     kept += sum(4 * x.width * x.height for x in references if x.alpha)  # colours and alpha as one array
     area, itemsize = target.width * target.height, target.bits // 8
@@ -96,7 +96,7 @@ def _most(target: Header, references: Sequence[Header], formats: Mapping[str, st
 
 
 def _worked_at(target: Header, references: Sequence[Header], longest: int) -> tuple[int, int]:
-    """Pixels of the target, and of the references side by side, at the finest level."""
+    """Pixels of the target and of the references side by side, at the finest level."""
     factor = levels((target.height, target.width), longest)[-1]
     height, width = (factor * side for side in coarse_size((target.height, target.width)))
     if not references:
@@ -106,7 +106,7 @@ def _worked_at(target: Header, references: Sequence[Header], longest: int) -> tu
 
 
 def _full_size(target: Header, references: Sequence[Header], attention: str) -> tuple[int, int]:
-    """As `_worked_at`, for the network of the paper."""
+    """As `_worked_at`, for engine "paper"."""
     sizes = [(head.height, head.width) for head in references]
     if attention == "local" and sizes != [(target.height, target.width)]:
         listed = ", ".join(f"{width}x{height}" for height, width in sizes)
@@ -126,7 +126,7 @@ def _side_by_side(sizes: list[tuple[int, int]]) -> int:
 
 
 def _working(query: int, key: int, attention: str | None) -> int:
-    """Bytes while colours are looked for."""
+    """Bytes while colours are searched."""
     if attention:
         fixed, each = PAPER.get(attention, PAPER_PSAL)
         return fixed + each * (query + key)
@@ -135,7 +135,7 @@ def _working(query: int, key: int, attention: str | None) -> int:
 
 @cache
 def baseline() -> int:
-    """Bytes that the process holds when all has run once and no picture is loaded: to be called before any is."""
-    stripes = np.arange(0, 64, 4, dtype=np.uint8)[None, :, None].repeat(16, 0).repeat(3, 2)  # small: it is done at every start
+    """Bytes of the process after a first run of everything, with no picture loaded; call it before loading any."""
+    stripes = np.arange(0, 64, 4, dtype=np.uint8)[None, :, None].repeat(16, 0).repeat(3, 2)  # small: this runs at every start
     colorize(stripes, [stripes[:, ::-1] * np.array([1, 2, 3], np.uint8)])
     return memory.held()

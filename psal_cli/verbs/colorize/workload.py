@@ -1,25 +1,25 @@
-"""What the steps of colorize cost, for its progress and for estimates of time: nanoseconds of one CPU core, measured.
-
-`tests/bench/bench_time.py` compares what follows from them with what is measured.
+"""Costs of the steps of colorize, for progress and time estimates: nanoseconds of one CPU core, measured.
+`tests/bench/bench_time.py` compares the estimates with measurements.
 """
 
 MATCH = 9500.0, 6000.0  # a pixel of the picture or of the references: searches of the coarse level, and of a finer one
 JUDGE = 2200.0  # a pixel of the picture: cues, and the network that judges the matches
-PRIOR = 120e6  # what is likely, by all places that are alike: once, at the size of the coarse level
+PRIOR = 120e6  # the colour prior: once, at the size of the coarse level
 APPLY = 165.0  # a pixel of the result
-SEMANTIC = 4000.0  # a pixel of both at the coarse level: seeing what is there, and searching by it too
-SPREAD = 400.0  # a pixel of what is worked at: spreading painted colours
+SEMANTIC = 4000.0  # a pixel of both at the coarse level: semantic features, and searching by them
+SPREAD = 400.0  # a pixel at the search size: spreading painted colours
 PAPER = {"full": 20000.0, "full_dot": 20000.0, "local": 30000.0}  # a pixel of both: the paper's network, by its layer
 PAPER_PSAL, PAPER_ROUND = 2500.0, 700.0  # with PSAL: without its search, and for each of its rounds
 
 
 def match_cost(query: int, key: int, fine: bool) -> float:
-    """query, key: pixels of the picture, and of the references side by side; fine: whether a coarser level comes before."""
+    """The cost of matching. query, key: pixels of the picture and of the references side by side; fine: at a level after the
+    coarse one."""
     return MATCH[fine] * (query + key)
 
 
 def level_cost(query: int, key: int, fine: bool, semantic: bool = False) -> float:
-    """Of a level; semantic: whether semantic features count, which is so at the coarse level only."""
+    """The cost of a level. semantic: whether semantic features are used, which they are at the coarse level only."""
     seeing = SEMANTIC * (query + key) * (semantic and not fine)
     return match_cost(query, key, fine) + JUDGE * query + PRIOR * (not fine) + seeing
 

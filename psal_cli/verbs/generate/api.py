@@ -1,4 +1,4 @@
-"""`psal_cli.generate`: new pictures whose patches all look like patches of one picture."""
+"""`psal_cli.generate`: makes pictures whose patches all look like patches of a given one."""
 
 from dataclasses import dataclass, replace
 from typing import Unpack
@@ -22,7 +22,7 @@ class GenerateResult(Shown):
 
     Attributes:
         image: the sample, with the channels and the dtype of the reference.
-        field: where in the reference what is at each pixel comes from.
+        field: where in the reference each pixel comes from.
     """
 
     image: Pixels
@@ -39,20 +39,21 @@ def generate(
     max_memory: int | None = None,
     **changes: Unpack[GenerateChanges],
 ) -> GenerateResult:
-    """Makes a picture whose patches are all like patches of a reference, while the whole is not.
+    """Makes a new picture whose patches all look like patches of a reference.
 
-    PSin and PSinOT, Cherel, Almansa, Gousseau and Newson, "A patch-based algorithm for diverse and high fidelity single image
-    generation", ICIP 2022.
+    The methods are PSin and PSinOT (Cherel, Almansa, Gousseau and Newson, "A patch-based algorithm for diverse and high fidelity
+    single image generation", ICIP 2022).
 
     Args:
-        image: the reference, [H, W], [H, W, 3] or [H, W, 4], uint8, uint16 or float32; whatever `np.asarray` makes such an array
-            of. Alpha is made anew with the colours. Floats beyond black (0) and white (1) are compared and mixed compressed.
-        options: see `GenerateOptions`; changes: single options by name, which override it.
-        keep: bool [H, W], True = hold this pixel of the reference in place. The reference lies in the middle of a sample of
-            another size, its corner on a multiple of 2^(levels - 1) pixels.
-        progress: called with the share of the work that is done, from 0 to 1, and with what is being done, several times a level.
-        cancel: called as often; when it returns True, CancelledError is raised.
-        max_memory: bytes that the process may hold.
+        image: the reference, [H, W], [H, W, 3] or [H, W, 4], uint8, uint16 or float32; or anything that `np.asarray` turns into
+            such an array. Alpha is generated together with the colours. Floats below 0 or above 1 are range-compressed for
+            comparing and mixing.
+        options: see `GenerateOptions`; changes: single options by name, which override `options`.
+        keep: bool [H, W], True = keep this pixel of the reference in place. If the sample has another size, the reference is
+            centred in it, its corner rounded to a multiple of 2^(levels - 1) pixels.
+        progress: called several times per level with the share of the work done, 0 to 1, and the name of the current step.
+        cancel: called as often; if it returns True, CancelledError is raised.
+        max_memory: most bytes that the process may use.
 
     Raises:
         InvalidValueError: a picture or an option that cannot be used; levels that do not fit.

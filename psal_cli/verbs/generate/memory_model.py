@@ -1,4 +1,4 @@
-"""Memory of generate: bytes at each of its steps, from the headers of its pictures."""
+"""Memory model of generate: bytes at each step, from the headers of the pictures."""
 
 from functools import cache
 
@@ -11,11 +11,11 @@ from psal_cli.verbs.generate.options import GenerateOptions
 from psal_cli.verbs.generate.sampling import halved, levels_for, sample, transported
 from psal_cli.verbs.generate.transport import SAMPLE
 
-# Bytes, measured.
-FIELD = 76  # of each pixel of the sample: field, similarities, masks, sketches, and what the field is carried over from
-COHERENCE = 330  # the same: the matches around each
-TABLE = 24  # of each pixel of the reference: its sketch, and the table of sketches
-STRIPS = 40_000_000  # of what is made a strip of rows at a time
+# Bytes, measured (tests/bench/bench_memory.py compares the estimates with measurements).
+FIELD = 76  # per pixel of the sample: field, similarities, masks, sketches and the coarser field
+COHERENCE = 330  # per pixel of the sample: the matches of its neighbours
+TABLE = 24  # per pixel of the reference: its sketch and the table of sketches
+STRIPS = 40_000_000  # of strips
 
 
 def plan(
@@ -31,12 +31,12 @@ def plan(
     streams: int = 0,
     limit: int | None = None,
 ) -> memory.Plan:
-    """The most memory that a process will hold that reads a reference, makes a sample and writes it.
+    """Peak memory of reading a reference, making a sample and writing it.
 
     Args:
-        reference, keep: what their files say of them.
+        reference, keep: their headers.
         size: (height, width) of the sample.
-        formats: of what is written, as Pillow names them: "output", and "save_offsets" where there is one.
+        formats: option ("output", "save_offsets") -> Pillow's name of the format that is written.
         method, levels, patch_size, coherence: see `GenerateOptions`.
         streams: bytes that are piped in and out.
         limit: bytes.
@@ -51,8 +51,8 @@ def plan(
     reading, kept = memory.reading_all([reference] + ([keep] if keep else []))
     channels, itemsize = reference.channels + reference.alpha, reference.bits // 8
     features = 4 * (channels + TEXTURES)
-    floats = (4 + itemsize) * channels * read_pixels * reference.alpha  # with alpha: floats, and colours and alpha as one array
-    floats += 2 * itemsize * channels * read_pixels * (reference.bits == 32)  # compressed beyond white, and what that takes
+    floats = (4 + itemsize) * channels * read_pixels * reference.alpha  # with alpha: floats, RGBA in one array
+    floats += 2 * itemsize * channels * read_pixels * (reference.bits == 32)  # range-compressed, and the temporaries of that
     finest = (features + TABLE) * read_pixels + (2 * features + FIELD + COHERENCE * coherence) * made_pixels
     halves = features * read_pixels // 3 * (levels > 1)
     working = floats + max(finest + halves // 4, halves)
@@ -68,7 +68,7 @@ def plan(
 
 @cache
 def baseline() -> int:
-    """Bytes that the process holds when the engine has run once and no picture is loaded: to be called before any is."""
+    """Bytes of the process after a first run of the engine, with no picture loaded; call it before loading any."""
     pixels = np.arange(0, 192, dtype=np.uint8).reshape(8, 8, 3)
     sample(pixels, options=GenerateOptions(patch_size=3, iterations=2))
     return memory.held()

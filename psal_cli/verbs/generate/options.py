@@ -7,7 +7,7 @@ from psal_cli.errors import InvalidValueError
 from psal_cli.verbs import validation
 
 METHODS = ("psinot", "psin")
-LONGEST = 65535  # pixels: the longest side that the search can count
+LONGEST = 65535  # pixels: the longest side that the engine can index
 
 
 @dataclass(frozen=True)
@@ -16,15 +16,15 @@ class GenerateOptions:
 
     Attributes:
         size: (height, width) of the sample; None for that of the reference.
-        method: "psinot" uses all of the reference, and nothing too often; "psin" is freer.
-        levels: of the pyramid, each half the size of the one before, 1 to 16; with more, larger structures of the reference are
-            kept. None for as many as leave at most 800 patches at the coarsest ("psin") or 400 ("psinot").
+        method: "psinot" uses all parts of the reference about equally often; "psin" is freer.
+        levels: of the pyramid, 1 to 16, each half the size of the one before. More levels keep larger structures of the
+            reference. None: the fewest levels with at most 800 patches at the coarsest ("psin") or 400 ("psinot").
         patch_size: side of the patches, odd, 3 to 31.
-        iterations: of search and vote at each level, at most, 1 to 1000.
-        coherence: prefer matches that continue those around them: larger pieces of the reference, fewer seams.
+        iterations: the most rounds of search and vote per level, 1 to 1000.
+        coherence: prefer matches that continue those of their neighbours: larger pieces of the reference, fewer seams.
         wrap: make a tile that repeats without a seam in both directions.
-        seed: each gives another sample, the same for any number of threads; 0 to 2^32 - 1.
-        device: "cpu", the only one that the method runs on.
+        seed: 0 to 2^32 - 1. Each seed gives another sample, the same for any number of threads.
+        device: only "cpu".
 
     Raises:
         InvalidValueError: a value out of range.
@@ -54,11 +54,11 @@ class GenerateOptions:
         validation.within("iterations", self.iterations, 1, 1000)
         validation.seed(self.seed)
         if self.device != "cpu":
-            raise InvalidValueError("device", self.device, "cpu: the search is many small steps, which no GPU is faster at")
+            raise InvalidValueError("device", self.device, "cpu: the method runs on the CPU only")
 
 
 class GenerateChanges(TypedDict, total=False):
-    """The same as keywords."""
+    """`GenerateOptions` as keywords."""
 
     size: tuple[int, int] | None
     method: str

@@ -1,4 +1,4 @@
-"""The state of a sample at one level of the pyramid, and the part of the reference that is held in place."""
+"""The state of a sample at one level of the pyramid, and the part of the reference that is kept in place."""
 
 from dataclasses import dataclass, field
 
@@ -11,16 +11,16 @@ from psal_cli.patchmatch.pyramid import halve_mask, upsample_field
 from psal_cli.patchmatch.regions import Box
 from psal_cli.patchmatch.synthesis import Estimate, Key, third_quartile
 
-COHERENCE = 1.0  # the distance of a match that no neighbour goes on with counts so much more
+COHERENCE = 1.0  # factor on the distance of a match that does not continue any neighbour's
 AROUND = ((-1, 0), (1, 0), (0, -1), (0, 1))
-LOST = 1 << 20  # pixels: an offset that leads out of every picture
+LOST = 1 << 20  # pixels: an offset that leads outside every picture
 
 
 @dataclass
 class SampleState(Estimate):
-    """A sample at one level. Its queries are the centres of whole patches: clipped ones are like too much, and what begins so at
-    the border spreads. With `wrap` the sample goes on beyond its border as on the opposite side: everything has a margin of half
-    a patch, copied from there."""
+    """A sample at one level. Queries are the centres of whole patches: clipped patches match too easily, and such errors spread
+    from the border. With `wrap`, the sample continues at its border with the opposite side: all maps have a margin of half a
+    patch that is copied from there."""
 
     size: tuple[int, int] = field(kw_only=True)  # (height, width) of the level, without the margin
     radius: int = field(kw_only=True)  # of a patch
@@ -29,13 +29,13 @@ class SampleState(Estimate):
 
     @property
     def box(self) -> Box:
-        """All of it on the level."""
+        """The whole level as a box."""
         beyond = self.radius if self.wrap else 0
         return -beyond, self.size[0] + beyond, -beyond, self.size[1] + beyond
 
     def logits(self) -> Tensor:
-        """exp(-distance / (2 s^2)), s the third quartile of the distances, at least 1 (as in the authors' code): nearly alike, so
-        that seams are blended, and where the patches over a pixel agree nothing is blurred."""
+        """-distance / (2 s^2), where s is the third quartile of the distances, at least 1 (as in the authors' code). The weights
+        are nearly equal: this blends seams, and blurs nothing where the patches over a pixel agree."""
         usual = max(float(third_quartile(-self.at_queries(self.similarity))), 1.0)
         return (self.similarity / (2 * usual**2)).masked_fill_(self.nnf[:, :, 0] < 0, -torch.inf)
 
@@ -49,7 +49,7 @@ class SampleState(Estimate):
         self._close(self.features)
 
     def field_over(self, box: Box, size: tuple[int, int], margin: int, scale: int) -> tuple[Tensor, Tensor]:
-        """Field and similarities carried to a box of a level that is `scale` times finer, see `upsample_field`."""
+        """The field and its similarities for a box of a level that is `scale` times finer, see `upsample_field`."""
         r, (top, bottom, left, right) = self.radius, self.box
         inner = self.nnf[..., r:-r, r:-r], self.similarity[..., r:-r, r:-r]
         return upsample_field(*inner, box, (top + r, bottom - r, left + r, right - r), size, margin, scale)
@@ -63,7 +63,7 @@ class SampleState(Estimate):
         self._close(self.nnf, self.similarity)
 
     def largest_piece(self) -> float:
-        """The largest share of the patches to be made whose matches have one offset; 0 where there are none."""
+        """The largest share of the generated patches whose matches have the same offset; 0 if there are none."""
         rows, columns = (self.queries[0] & self.unknown).nonzero(as_tuple=True)
         down, right = (self.nnf[0, 0, axis, rows, columns] - place for axis, place in enumerate((rows, columns)))
         counts = torch.unique(down * LOST + right, return_counts=True)[1]
@@ -78,12 +78,12 @@ class SampleState(Estimate):
                 side[..., -r:, :] = side[..., r : 2 * r, :]
 
     def _cohere(self, key: Key, patch_size: int) -> None:
-        """Lets each query take a match that continues those of its neighbours, where that is not much less similar (the idea of
-        Hertzmann et al. 2001, "Image Analogies", section 3.2)."""
+        """Replaces a query's match by one that continues a neighbour's, if that is not much less similar (an idea of Hertzmann et
+        al. 2001, "Image Analogies", section 3.2)."""
         here = torch.stack(torch.meshgrid(*(torch.arange(n, dtype=torch.int32) for n in self.unknown.shape), indexing="ij"))
         first = torch.tensor([self.radius] * 2)[:, None, None]
         last = torch.tensor(key.features.shape[2:])[:, None, None] - 1 - self.radius
-        for parity in (0, 1):  # neighbours take turns: both at once would only swap their matches
+        for parity in (0, 1):  # in a checkerboard: neighbours updated at once would only swap their matches
             offset = torch.where(self.queries, self.nnf[0, 0] - here, LOST)
             near = [offset.roll(move, (1, 2)) for move in AROUND]
             choices = torch.stack([offset, *near])
@@ -100,15 +100,16 @@ class SampleState(Estimate):
 
 @dataclass
 class Kept:
-    """What of the reference is held in place. mask: bool [H, W] of the sample; corner: (row, column) of the reference in it."""
+    """The part of the reference that is kept in place. mask: bool [H, W] of the sample; corner: (row, column) of the reference in
+    it."""
 
     mask: np.ndarray
     corner: tuple[int, int]
 
     @staticmethod
     def of(keep: np.ndarray, size: tuple[int, int], levels: int) -> "Kept":
-        """keep: bool [H, W] of the reference; size: (height, width) of the sample, in whose middle it is laid: as near as lets
-        its corner be a pixel's at the coarsest level."""
+        """Centres the reference in a sample of (height, width) `size`, its corner rounded to a pixel of the coarsest level. keep:
+        bool [H, W] of the reference."""
         step = 1 << (levels - 1)
         own = keep.shape[0], keep.shape[1]
         top, left = (step * round((n - side) / 2 / step) for n, side in zip(size, own, strict=True))
@@ -118,7 +119,7 @@ class Kept:
         return Kept(mask, (top, left))
 
     def hold(self, state: SampleState, key: Key, number: int) -> None:
-        """Puts what is kept in its place on a level. A coarse pixel is kept where all of its fine pixels are."""
+        """Puts the kept pixels in their place on a level. A coarse pixel is kept if all of its fine pixels are."""
         changes = ~self.mask
         for _ in range(number):
             changes = halve_mask(changes)
@@ -131,12 +132,12 @@ class Kept:
 
 
 def size_of(key: Key) -> tuple[int, int]:
-    """(height, width) of what a level is made from."""
+    """(height, width) of the features of a level."""
     return key.features.shape[2], key.features.shape[3]
 
 
 def blank(size: tuple[int, int], channels: int, patch_size: int, wrap: bool, coherence: bool) -> SampleState:
-    """A level of a sample, nothing on it yet."""
+    """An empty level of a sample."""
     radius = patch_size // 2
     height, width = (side + 2 * radius * wrap for side in size)
     queries = torch.zeros((1, height, width), dtype=torch.bool)
@@ -149,7 +150,7 @@ def blank(size: tuple[int, int], channels: int, patch_size: int, wrap: bool, coh
 def overlap(
     corner: tuple[int, int], size: tuple[int, int], own: tuple[int, int]
 ) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Slices of a sample and of a reference of these sizes: where they lie over each other with the reference's corner there."""
+    """The slices of a sample and of a reference where they overlap, with the reference's corner at `corner` in the sample."""
 
     def along(axis: int) -> tuple[slice, slice]:
         first = max(corner[axis], 0)

@@ -1,9 +1,9 @@
-"""New pictures from one picture: samples whose patches are all like patches of the reference, from noise, with no training.
+"""Generates samples whose patches all look like patches of a reference, from noise, without training.
 
 PSin and PSinOT (Cherel, Almansa, Gousseau and Newson, "A patch-based algorithm for diverse and high fidelity single image
-generation", ICIP 2022): from the coarsest level of a pyramid to the finest, search and weighted vote in turn (`synthesis`); the
-field is upsampled, not the picture. PSin starts from noise; PSinOT also brings the patches of coarse levels into agreement with
-the reference's by optimal transport (`transport`), so that all of it is used and nothing too often.
+generation", ICIP 2022): from the coarsest level of a pyramid to the finest, search alternates with a weighted vote (`synthesis`);
+the field is upsampled, not the picture. PSin starts from noise; PSinOT also matches the distribution of patches at coarse levels
+to the reference's by optimal transport (`transport`), so that all parts of it are used about equally often.
 """
 
 from dataclasses import dataclass
@@ -25,27 +25,27 @@ from psal_cli.verbs.generate.sample_state import Kept, SampleState, blank, overl
 from psal_cli.verbs.generate.workload import FEATURES, round_cost, settling, transport_cost
 from psal_cli.verbs.hooks import Meter, Progress
 
-# Patches of the reference at the coarsest level, at most, where no levels are asked for: with more the layout is made of smaller
-# pieces; with many fewer it is always the reference's.
+# The most patches of the reference at the coarsest level if no levels are asked for. With more, the layout is made of smaller
+# pieces; with many fewer, it is always the reference's.
 COARSEST = {"psin": 800, "psinot": 400}
-TRANSPORTED = 1200  # patches of the reference at levels that are transported, at most, but for the coarsest
-TRANSPORTABLE = 4096  # the same at the coarsest: the time grows with their number times that of the sample's
-NOISE = 100.0  # standard deviations of the reference: with less all samples start from what is nearest to its mean
-FAINTEST = 65535  # of floats, a share of one in so many is the least alpha that colours are divided by
+TRANSPORTED = 1200  # the most patches of the reference at levels that are transported, except the coarsest
+TRANSPORTABLE = 4096  # the same at the coarsest: the time grows with the product of both numbers of patches
+NOISE = 100.0  # standard deviations of the reference: with less, all samples start from the patches nearest its mean
+FAINTEST = 65535  # for floats, 1 / FAINTEST is the least alpha that colours are divided by
 DEFAULTS = GenerateOptions()
 FIRST = 10  # iterations of the search from noise
-TRANSPORTS, FEWEST = 60, 10  # rounds of transport and vote; where there is much to compare
-COMPARED = 100_000_000  # patches of the sample with patches of the reference, in all rounds
+TRANSPORTS, FEWEST = 60, 10  # rounds of transport and vote; the fewest, for large samples
+COMPARED = 100_000_000  # pairs of patches, of sample and reference, in all rounds
 CAREFUL = 5  # rounds in which the sample still changes as a whole
-FIRST_STEPS, STEPS = 1000, 100  # of ascent, in each of these and of the others
-WHOLE = 0.7  # of a sample's patches: with more of them in one piece transport is on its way to the reference itself,
-TRIES = 5  # and the sample is begun again from other noise, up to so many times in all
+FIRST_STEPS, STEPS = 1000, 100  # of ascent, in each of these rounds and in each later one
+WHOLE = 0.7  # of a sample's patches: if more come from one piece, the transport is about to reproduce the reference,
+TRIES = 5  # so the sample is restarted from other noise, at most this many attempts in all
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """pixels: of the dtype and channels of the reference, [H, W, C]; alpha: [H, W], None where that has none. nnf: int32
-    [1, 2, H, W], the (row, column) in the reference of what is at each pixel."""
+    """pixels: [H, W, C], with the dtype and channels of the reference; alpha: [H, W], None if the reference has none; nnf: int32
+    [1, 2, H, W], the (row, column) in the reference that each pixel comes from."""
 
     pixels: np.ndarray
     alpha: np.ndarray | None
@@ -60,10 +60,10 @@ def sample(
     keep: np.ndarray | None = None,
     progress: Progress | None = None,
 ) -> Sample:
-    """A picture whose patches are all like patches of the reference.
+    """Makes a picture whose patches all look like patches of the reference.
 
     Args:
-        pixels: [H, W, C], uint8, uint16 or float32: the reference; alpha: [H, W], of the same dtype, made anew with the colours.
+        pixels: [H, W, C], uint8, uint16 or float32: the reference; alpha: [H, W], of the same dtype, generated with the colours.
         keep: bool [H, W], see `psal_cli.generate`.
         progress: called after each search, and more often.
 
@@ -82,7 +82,8 @@ def sample(
     meter = Meter(progress, sum(costs))
 
     def attempt(largest: float) -> SampleState | None:
-        """Coarse to fine; None as soon as one piece of the reference makes up more than so much of the sample."""
+        """Runs all levels from coarse to fine; None as soon as one piece of the reference makes up more than WHOLE of the
+        sample."""
         coarser: SampleState | None = None
         for number in reversed(range(levels)):
             features = pyramid.features(number)
@@ -113,15 +114,15 @@ def sample(
 
     attempts = map(attempt, [WHOLE] * (TRIES - 1) + [1.0])
     made = next(state for state in attempts if state is not None)
-    meter.begin(0)  # what the last level had left is done
+    meter.begin(0)  # completes the last level, which may have stopped early
     return _sample(made, pixels, alpha, kept)
 
 
 def levels_for(
     own: tuple[int, int], size: tuple[int, int], patch_size: int, method: str = "psin", levels: int | None = None
 ) -> int:
-    """How many levels a reference and a sample of these sizes, (height, width), get. Raises InvalidValueError when those asked
-    for do not fit, or leave more patches at the coarsest than can be transported."""
+    """The number of levels for a reference and a sample of these sizes, (height, width). Raises InvalidValueError if the
+    requested levels do not fit, or leave more patches at the coarsest one than can be transported."""
     whole, fitting = f"a patch of {patch_size}x{patch_size}", 0
     while min(halved(own, fitting) + halved(size, fitting)) >= patch_size:
         fitting += 1
@@ -142,14 +143,14 @@ def levels_for(
 
 
 def transported(own: tuple[int, int], patch_size: int, levels: int) -> list[int]:
-    """The levels at which psinot transports. Where it could at several, the coarsest only initialises the others: a transport
-    there would reproduce the reference."""
+    """The levels at which psinot transports. If there are several, the coarsest only initialises the others: transporting there
+    would reproduce the reference."""
     able = [number for number in range(levels) if _patches(own, number + 1, patch_size) <= TRANSPORTED] or [levels - 1]
     return able[:-1] or able
 
 
 def _levels_until(own: tuple[int, int], patch_size: int, patches: int) -> int:
-    """The fewest at whose coarsest the reference has no more than so many patches."""
+    """The fewest levels at whose coarsest the reference has at most `patches` patches."""
     levels = 1
     while _patches(own, levels, patch_size) > patches:
         levels += 1
@@ -157,18 +158,19 @@ def _levels_until(own: tuple[int, int], patch_size: int, patches: int) -> int:
 
 
 def _patches(size: tuple[int, int], levels: int, patch_size: int) -> int:
-    """Of the coarsest level."""
+    """The number of patches at the coarsest level."""
     height, width = (max(side - patch_size + 1, 0) for side in halved(size, levels - 1))
     return height * width
 
 
 def halved(size: tuple[int, int], times: int) -> tuple[int, int]:
-    """A size after so many halvings, rounded up."""
+    """The size after `times` halvings, rounded up."""
     return -(-size[0] >> times), -(-size[1] >> times)
 
 
 def _known(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
-    """What is compared and mixed: the pixels, compressed; with alpha float32 [H, W, C + 1], colours multiplied by it, and it."""
+    """The values that are compared and mixed: range-compressed pixels; with alpha float32 [H, W, C + 1], premultiplied colours
+    and alpha."""
     pixels = compressed(pixels)
     if alpha is None:
         return pixels
@@ -183,17 +185,17 @@ def _make_noise(state: SampleState, key: Key, generator: torch.Generator) -> Non
 
 
 def _rounds(queries: int, keys: int) -> list[range]:
-    """The steps of ascent of each round of transport between so many patches."""
+    """The steps of ascent in each round of transport, for these numbers of patches."""
     count = min(max(COMPARED // (queries * keys), FEWEST), TRANSPORTS)
-    careful, later = range(1, 1 + FIRST_STEPS), range(10, 10 + STEPS)  # smaller ones from what is near
+    careful, later = range(1, 1 + FIRST_STEPS), range(10, 10 + STEPS)  # later steps are smaller and start near the solution
     return [careful if number < CAREFUL else later for number in range(count)]
 
 
 def level_cost(
     own: tuple[int, int], size: tuple[int, int], number: int, options: GenerateOptions, moved: list[int], channels: int
 ) -> float:
-    """Of a level, 0 the finest. own, size: (height, width) of reference and sample at the finest; moved: see `transported`;
-    channels: of the picture, with alpha."""
+    """The cost of a level, 0 the finest. own, size: (height, width) of reference and sample at the finest level; moved: see
+    `transported`; channels: of the picture, with alpha."""
     patch_size, queries = options.patch_size, prod(halved(size, number))
     each = round_cost(queries, patch_size, channels, options.coherence)
     if number not in moved:
@@ -203,8 +205,8 @@ def level_cost(
 
 
 def _transport(state: SampleState, key: Key, patch_size: int, generator: torch.Generator, limit: float, meter: Meter) -> bool:
-    """Brings the patches of a level into agreement with the key's: transport and vote in turn. Stops and returns False as soon as
-    more than this share of them come from one piece of the key."""
+    """Matches the distribution of a level's patches to the key's, alternating transport and vote. Stops and returns False as soon
+    as more than WHOLE of them come from one piece of the key."""
     grid = transport.Grid.of(key.features, patch_size)
     goal = transport.Keys.of(grid.patches(key.features, patch_size))
     columns, r = key.features.shape[3] - patch_size + 1, state.radius
@@ -224,7 +226,7 @@ def _transport(state: SampleState, key: Key, patch_size: int, generator: torch.G
 
 
 def _sample(state: SampleState, pixels: np.ndarray, alpha: np.ndarray | None, kept: Kept | None) -> Sample:
-    """What the estimate at the finest level is in the dtype of the reference."""
+    """Converts the estimate at the finest level to the dtype of the reference."""
     height, width = state.size
     top, left = state.box[0], state.box[2]
     made = state.features[0, :, -top : height - top, -left : width - left].permute(1, 2, 0).numpy()

@@ -1,4 +1,4 @@
-"""Time of generate: seconds of its steps, from the header of its picture."""
+"""Time model of generate: seconds of each step, from the header of the picture."""
 
 from collections.abc import Mapping
 
@@ -7,15 +7,15 @@ from psal_cli.image import Header
 from psal_cli.verbs.generate.options import GenerateOptions
 from psal_cli.verbs.generate.sampling import level_cost, levels_for, transported
 
-ATTEMPTS = 1.3  # of "psinot": a sample that is too like the reference is begun again
+ATTEMPTS = 1.3  # of "psinot": a sample that reproduces the reference is restarted
 
 
 def cost(reference: Header, size: tuple[int, int], formats: Mapping[str, str], options: GenerateOptions) -> timing.Cost:
     """The cost of reading a reference, making a sample of `size` (height, width) and writing it.
 
     Args:
-        reference: what its file says of it.
-        formats: of what is written, as Pillow names them: "output", and others where there are any.
+        reference: its header.
+        formats: option -> Pillow's name of the format that is written; "output" is the result.
 
     Raises:
         InvalidValueError: levels that do not fit.

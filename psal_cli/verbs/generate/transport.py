@@ -1,9 +1,9 @@
-"""Optimal transport from the patches of a picture to those of a reference, each of which is to be used as often as any other.
+"""Optimal transport from the patches of a picture to those of a reference, which all have equal weight.
 
 The semi-dual problem (Houdard, Leclaire, Papadakis and Rabin, "A Generative Model for Texture Synthesis based on Optimal
 Transport between Feature Distributions", 2021, section 3): each key patch y_j has a potential b_j; the cost of transport is the
-largest mean over the patches x of min_j (|x - y_j|^2 - b_j), plus the weighted mean of b. It is concave in b. Its gradient is
-what share each key ought to have less the share of the patches that choose it: stochastic ascent takes some patches at a time.
+largest mean over the patches x of min_j (|x - y_j|^2 - b_j), plus the weighted mean of b. It is concave in b. Its gradient is the
+target share of each key minus the share of patches that choose it; stochastic ascent uses a sample of the patches at each step.
 """
 
 from typing import NamedTuple
@@ -12,28 +12,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SAMPLE = 2048  # patches, at most, whose choices make the steps of one ascent; so many are compared at a time
-RATE = 0.03  # of the first step, in mean distances; the t-th is sqrt(t) times smaller
-EXCESS = 8  # times its share: what chooses a key beyond that lowers its potential no further, or one step would lose it
+SAMPLE = 2048  # the most patches whose choices make the steps of an ascent; patches compared at a time
+RATE = 0.03  # the first step, in mean distances; step t is sqrt(t) times smaller
+EXCESS = 8  # times its share: more choices than that do not lower a key's potential further, or one step could lose the key
 
 
 class Grid(NamedTuple):
-    """A quantization of features to integers so small that float32 holds any sum of their products in a patch exactly. The
-    transport is then the same in whatever order, on any number of threads, a matrix product adds them up."""
+    """Quantizes features to integers small enough for float32 to hold any sum of their products over a patch exactly. The
+    transport then does not depend on the order of summation, and so not on the number of threads."""
 
     centre: Tensor  # [1, C, 1, 1]
     step: float
-    steps: int  # from the centre, at most
+    steps: int  # the largest distance from the centre, in steps
 
     @staticmethod
     def of(features: Tensor, patch_size: int) -> "Grid":
-        """The finest for the range of features [1, C, H, W]."""
+        """The finest grid for the range of features [1, C, H, W]."""
         low, high = features.amin((2, 3), keepdim=True), features.amax((2, 3), keepdim=True)
         steps = int((2**24 / (features.shape[1] * patch_size**2)) ** 0.5)
         return Grid((low + high) / 2, max(float((high - low).max()) / 2 / steps, 1e-9), steps)
 
     def patches(self, features: Tensor, patch_size: int) -> Tensor:
-        """[1, C, H, W] -> float32 [n, C * patch_size^2], all whole patches in raster order, in steps."""
+        """[1, C, H, W] -> float32 [n, C * patch_size^2], all whole patches in raster order, in units of the step."""
         whole = ((features - self.centre) / self.step).round_().clamp_(-self.steps, self.steps)
         return F.unfold(whole.contiguous(), patch_size)[0].T.contiguous()
 
@@ -45,11 +45,11 @@ def distances(x: Tensor, y: Tensor) -> Tensor:
 
 
 class Keys(NamedTuple):
-    """The distinct patches of a key: potentials could not choose among equal ones."""
+    """The distinct patches of a key; potentials cannot tell equal ones apart."""
 
     patches: Tensor  # [m, d]
     weight: Tensor  # [m], each one's share of all
-    place: Tensor  # int64 [m], the number of the first of each in raster order
+    place: Tensor  # int64 [m], raster index of the first occurrence of each
 
     @staticmethod
     def of(patches: Tensor) -> "Keys":
@@ -59,13 +59,13 @@ class Keys(NamedTuple):
 
 
 def move(x: Tensor, keys: Keys, potentials: Tensor, steps: range, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """The steps of ascent with these numbers, and the transport that the potentials then say.
+    """Runs the steps of ascent with these numbers, then the transport that the potentials define.
 
     Args:
-        x: patches, [n, d], in the steps of the keys. potentials: [m], to start from.
+        x: patches, [n, d], quantized as the keys. potentials: [m], the start.
 
     Returns:
-        potentials, [m]; for each patch of x the place of the key which it is moved to, int64 [n], and how far, float32 [n].
+        potentials, [m]; for each patch of x the raster index of its key, int64 [n], and the distance, float32 [n].
     """
     order = torch.randperm(len(x), generator=generator)
     place, moved = torch.empty(len(x), dtype=torch.int64), torch.empty(len(x))
@@ -79,13 +79,13 @@ def move(x: Tensor, keys: Keys, potentials: Tensor, steps: range, generator: tor
 
 
 def ascend(cost: Tensor, weight: Tensor, potentials: Tensor, steps: range) -> Tensor:
-    """Potentials [m] after the steps with these numbers, from those given or, where these are worse, from none.
+    """Potentials [m] after the steps with these numbers, from the given ones or, if these are worse, from zero.
 
-    cost: [n, m], squared distances of patches to the keys; weight: [m], the share of the patches that each key ought to have. The
-    gradient is that less the share it has; each key's is divided by its weight, so that all come near in as many steps.
+    cost: [n, m], squared distances of patches to keys; weight: [m], the target share of each key. The gradient is the target
+        minus the actual share, divided by the weight so that all keys converge at the same rate.
     """
     if value(cost, weight, potentials) < value(cost, weight, torch.zeros_like(potentials)):
-        potentials = torch.zeros_like(potentials)  # those of patches that have changed too much
+        potentials = torch.zeros_like(potentials)  # the given potentials belong to patches that have changed too much
     potentials, unit = potentials.clone(), RATE * float(cost.mean(dtype=torch.float64))
     for step in steps:
         chosen = torch.bincount((cost - potentials).argmin(1), minlength=cost.shape[1])
@@ -95,5 +95,6 @@ def ascend(cost: Tensor, weight: Tensor, potentials: Tensor, steps: range) -> Te
 
 
 def value(cost: Tensor, weight: Tensor, potentials: Tensor) -> float:
-    """Of the semi-dual problem: what the potentials, [m], prove that transport at this cost, [n, m], takes at least, a patch."""
+    """The value of the semi-dual problem: a lower bound of the cost of transport per patch, for potentials [m] and costs [n,
+    m]."""
     return float((cost - potentials).min(1).values.double().mean() + (weight * potentials).double().sum())

@@ -1,4 +1,4 @@
-"""`psal_cli.inpaint`: fill the masked part of a picture."""
+"""`psal_cli.inpaint`: fills the masked part of a picture."""
 
 from dataclasses import dataclass, replace
 from typing import Unpack
@@ -29,12 +29,12 @@ class InpaintResult(Shown):
     """What `psal_cli.inpaint` returns.
 
     Attributes:
-        image: the picture, filled, with the shape and the dtype that it had. Pixels outside the mask are its own, bit for bit.
+        image: the filled picture, with the shape and dtype of the input. Pixels outside the mask are unchanged, bit for bit.
         filled: bool [H, W], the n pixels that were filled.
-        origins: int32 [n, 2], the (row, column) that each of them was copied from, in raster order; None with engine
-            "network".
-        reach: pixels around each hole that could be copied from; None for the whole picture.
-        device: where the network ran, "cpu" where a GPU had too little memory for it; without a network "cpu", as all else.
+        origins: int32 [n, 2], the (row, column) that each of the n filled pixels was copied from, in raster order; None with
+            engine "network".
+        reach: pixels around each hole that patches were copied from; None for the whole picture.
+        device: where the network ran; "cpu" if a GPU had too little memory for it, and if there is no network.
     """
 
     image: Pixels
@@ -45,7 +45,7 @@ class InpaintResult(Shown):
 
     @property
     def field(self) -> Field | None:
-        """The origins as a field of the whole picture, -1 outside the mask, made anew; None with engine "network"."""
+        """The origins as a field of the whole picture, -1 outside the mask; None with engine "network". Each call creates it."""
         if self.origins is None:
             return None
         height, width = self.filled.shape
@@ -65,30 +65,29 @@ def inpaint(
     max_memory: int | None = None,
     **changes: Unpack[InpaintChanges],
 ) -> InpaintResult:
-    """Fills the masked part of a picture with what fits from the rest of it, at full resolution.
+    """Fills the masked part of a picture with fitting patches from the rest of it, at full resolution.
 
     Patches are searched and copied from coarse to fine (after Newson et al. 2017, "Non-local patch-based image inpainting",
-    IPOL), guided by learned features of what belongs where (`psal_cli.networks.learned_copying`), and joined in the gradient
-    domain (Perez et al. 2003). Engine "network" is that of Yu et al. 2018, with the attention of Cherel et al. 2022 (arXiv
-    2202.03163).
+    IPOL), guided by learned features (`psal_cli.networks.learned_copying`), and joined in the gradient domain (Perez et al.
+    2003). Engine "network" is the network of Yu et al. 2018 with the attention of Cherel et al. 2022 (arXiv 2202.03163).
 
     Args:
-        image: [H, W], [H, W, 3] or [H, W, 4], uint8, uint16 or float32; whatever `np.asarray` makes such an array of. Alpha stays
-            as it is. Colours under full transparency are not copied. Floats may go beyond black (0) and white (1): patches are
-            compared, and copies joined, with such values compressed; networks see them clipped.
-        mask: bool [H, W], True = fill; any number of holes of any size, also at the border. Or float32 [H, W] in [0, 1], how
-            much of the fill each pixel takes: what is above 0 is filled, and mixed with what was there.
-        options: see `InpaintOptions`; changes: single options by name, which override it.
-        source_mask: bool [H, W], True = may be copied from; default everywhere outside the mask. The network sees all of the
+        image: [H, W], [H, W, 3] or [H, W, 4], uint8, uint16 or float32; or anything that `np.asarray` turns into such an array.
+            Alpha does not change. Fully transparent pixels are not copied. Floats may lie outside [0, 1]: such values are
+            range-compressed for comparing and joining patches, and clipped for networks.
+        mask: bool [H, W], True = fill; any number of holes of any size, also at the border. Or float32 [H, W] in [0, 1], the
+            opacity of the fill: all pixels above 0 are filled and blended with the original.
+        options: see `InpaintOptions`; changes: single options by name, which override `options`.
+        source_mask: bool [H, W], True = may be copied from; default: everywhere outside the mask. The network sees the whole
             picture.
-        progress: called with the share of the work that is done, from 0 to 1, and with what is being done, several times a level.
-        cancel: called as often; when it returns True, CancelledError is raised.
-        max_memory: bytes that the process may hold. Holes are then filled from the largest reach that fits.
+        progress: called several times per level with the share of the work done, 0 to 1, and the name of the current step.
+        cancel: called as often; if it returns True, CancelledError is raised.
+        max_memory: most bytes that the process may use. Holes are then filled from the largest reach that fits.
 
     Raises:
         InvalidValueError: a picture, a mask or an option that cannot be used; an empty mask; nothing left to copy from.
         InputError: weights that cannot be read or do not fit.
-        MemoryLimitError: it takes more than max_memory even with the smallest reach that leaves enough to copy from.
+        MemoryLimitError: even the smallest reach that leaves enough to copy from takes more than max_memory.
         CancelledError: `cancel` returned True.
         torch.OutOfMemoryError: even the CPU has too little memory.
 
@@ -132,7 +131,7 @@ def inpaint(
 
 
 def _reach(layers: Layers, hole: Region, options: InpaintOptions, limit: int, *, source: bool, soft: bool) -> int | None:
-    """The largest reach that a limit of memory allows, at most that of the options."""
+    """The largest reach within a memory limit, at most that of the options."""
     plan = memory_model.plan(
         layers.header,
         {"output": "PNG"},
@@ -149,7 +148,7 @@ def _reach(layers: Layers, hole: Region, options: InpaintOptions, limit: int, *,
 
 
 def _hole(mask: npt.ArrayLike, layers: Layers) -> tuple[Region, npt.NDArray[np.float32] | None]:
-    """What is filled, and the share of the fill that each pixel takes where the mask says so."""
+    """The hole, bool [H, W], and for a float mask the opacity of the fill."""
     array, share = np.asarray(mask), None
     if array.dtype == np.float32:
         if not (array.min(initial=0) >= 0 and array.max(initial=0) <= 1):  # NaN too

@@ -1,11 +1,11 @@
-"""Completion by patches: fills holes so that every patch that touches one looks like a patch outside.
+"""Completion by patches: fills holes so that every patch that touches a hole looks like a patch outside.
 
-Alternates search and weighted voting (see `synthesis`) from coarse to fine, with the texture features and the onion-peel
-start of Newson et al. 2017 ("Non-local patch-based image inpainting", IPOL). Between levels the field is upsampled, not the
-picture. The finest levels do not vote: each pixel is copied from one place, and the copies are joined in the gradient domain
-(`ops.compose`). The result says where each pixel is copied from.
+Search and weighted voting alternate (see `synthesis`) from coarse to fine, with the texture features and the onion-peel
+initialisation of Newson et al. 2017 ("Non-local patch-based image inpainting", IPOL). Between levels the field is upsampled, not
+the picture. The finest levels do not vote: each pixel is copied from one source, and the copies are joined in the gradient domain
+(`ops.compose`). The result is the source of each pixel.
 
-Where a guide describes what belongs in the hole, the coarse levels compare that too.
+If there is a guide, the coarse levels also compare its description of the hole.
 """
 
 from dataclasses import dataclass
@@ -25,18 +25,18 @@ from psal_cli.verbs.inpaint.hole import Hole, peel, start
 from psal_cli.verbs.inpaint.texture import weigh
 from psal_cli.verbs.inpaint.workload import FEATURES, SEARCHED_EXACTLY, rounds_of, workload
 
-COARSEST_RADIUS = 4  # the widest hole's inner radius at the coarsest level, in pixels: a hole one or two patches wide
-NARROW = 8  # a hole with a smaller inner radius, a wire or a scratch, needs no guide: its edges say what belongs there
-COARSEST_SIDE = 32  # smaller than this a picture has too few patches left to tell one thing from another
-COPYING = 3  # the finest levels copy, those above vote: there a search has to mend what does not fit
+COARSEST_RADIUS = 4  # inner radius of the widest hole at the coarsest level, in pixels: one or two patches wide
+NARROW = 8  # holes with a smaller inner radius (wires, scratches) need no guide: their edges suffice
+COARSEST_SIDE = 32  # pixels: smaller levels have too few distinct patches
+COPYING = 3  # how many of the finest levels copy; the coarser ones vote
 
 
 class NothingToCopyError(InvalidValueError):
-    """No whole patch may be copied from.
+    """There is no whole patch to copy from.
 
     Attributes:
         patch_size: side of the patches.
-        reach: pixels around the hole in which none was found; None for the whole picture.
+        reach: pixels around the hole that were searched; None for the whole picture.
     """
 
     def __init__(self, patch_size: int, reach: int | None = None):
@@ -58,13 +58,13 @@ def complete(
     """Finds where each pixel of the hole is copied from.
 
     Args:
-        pixels: [H, W, C], uint8, uint16 or float32. hole: bool [H, W]. barred: bool [H, W], what may not be copied from, the
-            hole among it.
-        guide: what describes the hole beside the colours around it; None: nothing does.
+        pixels: [H, W, C], uint8, uint16 or float32. hole: bool [H, W]. barred: bool [H, W], what may not be copied from,
+            including the hole.
+        guide: describes the hole beyond the colours around it; None for no guide.
         progress: called after each search, and more often.
 
     Returns:
-        for each part of the hole its box and origin, int32 [n, 2], the (row, column) for its n pixels in raster order.
+        for each part of the hole its box and origins, int32 [n, 2], the (row, column) for its n pixels in raster order.
 
     Raises NothingToCopyError.
     """
@@ -98,7 +98,7 @@ def complete(
             peeled = partial(_spend_layer, meter, work.first / np.count_nonzero(holes[number]))
             for part in parts:
                 peel(part, key, patch_size, "exact" if holes[number].size <= SEARCHED_EXACTLY else "scan", seed, peeled)
-            del key.features  # before the next ones are made
+            del key.features  # before allocating the next ones
             key.features = pyramid.features(number)
         meter.spend(FEATURES[number > 0] * holes[number].size)
         for part in parts:
@@ -121,21 +121,21 @@ def _spend_layer(meter: Meter, each: float, pixels: int) -> None:
 
 
 def levels_of(radius: float) -> int:
-    """How many levels a hole of this inner radius needs to become narrow."""
+    """The number of levels after which a hole of this inner radius is narrow."""
     return 1 + max(0, int(np.ceil(np.log2(max(radius, 1) / COARSEST_RADIUS))))
 
 
 def guided_level(radius: float, levels: int, most: float) -> int | None:
-    """The level at which a guide is asked about a hole: the finest one, but for the picture itself, at which its inner radius is
-    at most so many pixels; None for a hole that is narrow from the start."""
+    """The level at which the guide describes a hole: the finest below full resolution at which its inner radius, there `radius`,
+    is at most `most` pixels; None for a hole that is narrow at full resolution."""
     if radius <= NARROW:
         return None
     return min(max(1, int(np.ceil(np.log2(radius / most)))), levels - 1)
 
 
 def _guided_box(holes: list[Region], level: int, reach: int) -> Box:
-    """The box of a level in which a guide of some reach describes places, grown to whole pixels of the coarsest level; all of
-    the finest one, which has no copy that could be cut."""
+    """The box of a level that the guide describes, grown to whole pixels of the coarsest level; the whole of the finest level,
+    which is never cropped."""
     if level == 0:
         return 0, holes[0].shape[0], 0, holes[0].shape[1]
     boxes = np.array(guided_windows(holes[level], reach))
@@ -148,7 +148,7 @@ def _guided_box(holes: list[Region], level: int, reach: int) -> Box:
 
 @dataclass
 class Levels:
-    """Of each level, finest first: the hole and what may not be copied, both bool [H, W], and the valid keys."""
+    """The levels of the pyramid, finest first: the hole and the barred pixels, both bool [H, W], and the valid keys."""
 
     holes: list[Region]
     barred: list[Region]
@@ -156,9 +156,9 @@ class Levels:
 
     @staticmethod
     def of(hole: Region, barred: Region, patch_size: int) -> "Levels":
-        """Levels until the widest hole is narrow, as long as enough of the picture is left to copy from.
+        """Adds levels until the widest hole is narrow, as long as enough of the picture is left to copy from.
 
-        Raises NothingToCopyError when nothing is.
+        Raises NothingToCopyError if nothing is.
         """
         count = levels_of(inner_radius(hole))
         if min(hole.shape) < patch_size or not (key := _keys(barred, patch_size)).rows[0, -1]:
@@ -177,8 +177,8 @@ class Levels:
         return levels
 
     def cut(self, level: int, box: Box, reach: int, patch_size: int) -> bool:
-        """Cuts a level and the coarser ones to a box of it, the holes aside, and bars what lies further than `reach` from its
-        hole. Returns False, and changes nothing, where that would leave too little to copy from."""
+        """Crops a level and the coarser ones, except their holes, to a box, and bars pixels further than `reach` from its hole.
+        Returns False, and changes nothing, if that would leave too little to copy from."""
         other = np.ones(self.holes[level].shape, bool)
         for window in guided_windows(self.holes[level], reach):
             crop(other, window)[:] = False
@@ -207,7 +207,7 @@ def _contains(coarse: Box, fine: Box) -> bool:
 
 
 def _inherit(part: Hole, parent: Hole, key: Key, patch_size: int) -> None:
-    """Starts a level from the field of the coarser one, and pastes the estimate from it."""
+    """Initialises a level with the field of the coarser one and pastes the estimate from it."""
     size = key.features.shape[2], key.features.shape[3]
     part.match(*upsample_field(parent.nnf, parent.similarity, part.box, parent.box, size, patch_size // 2))
     start(part, key.features)

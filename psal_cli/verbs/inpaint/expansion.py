@@ -1,4 +1,4 @@
-"""`psal_cli.outpaint`: the canvas of a picture grows, and what is new is filled."""
+"""`psal_cli.outpaint`: enlarges the canvas of a picture and fills the new area."""
 
 from typing import Unpack
 
@@ -24,22 +24,21 @@ def outpaint(
     max_memory: int | None = None,
     **changes: Unpack[InpaintChanges],
 ) -> InpaintResult:
-    """Makes the canvas of a picture larger and fills what is new, and a mask too, with what fits, as `psal_cli.inpaint` does.
+    """Enlarges the canvas of a picture and fills the new area, and optionally a mask, as `psal_cli.inpaint` does.
 
     Args:
-        image: see `psal_cli.inpaint`. The alpha of what is new continues that of the border.
-        margins: by how much it grows; see `Margins.to_size` and `Margins.to_aspect`.
+        image: see `psal_cli.inpaint`. The alpha of the new area continues that of the border.
+        margins: pixels added at each side; see also `Margins.to_size` and `Margins.to_aspect`.
         options, changes: see `InpaintOptions`.
-        mask: bool [H, W] or float32 [H, W], of the picture as it is, what else is filled; default nothing.
-        source_mask: bool [H, W], of the picture as it is, what may be copied from.
+        mask: bool [H, W] or float32 [H, W], of the original size, what else to fill; default nothing.
+        source_mask: bool [H, W], of the original size, what may be copied from.
         progress, cancel, max_memory: see `psal_cli.inpaint`.
 
     Returns:
-        The result on the canvas, see `InpaintResult`; the pixels of the picture are its own, bit for bit, outside the mask.
+        The result on the new canvas, see `InpaintResult`. The original pixels outside the mask are unchanged, bit for bit.
 
     Raises:
-        InvalidValueError: margins that add nothing, or too much, where there is no mask; what `psal_cli.inpaint` raises, as all
-            other errors.
+        InvalidValueError: margins that add nothing without a mask, or too much. All other errors are those of `psal_cli.inpaint`.
 
     Example:
         >>> import numpy as np

@@ -1,4 +1,4 @@
-"""Filling a hole: each part from its surroundings, by patches that are copied and joined, or by what the network draws."""
+"""Fills a hole, each part from its surroundings, with patches that are copied and joined or with the drawing of a network."""
 
 from dataclasses import dataclass
 
@@ -14,10 +14,10 @@ from psal_cli.verbs.inpaint.completion import NothingToCopyError, complete
 from psal_cli.verbs.inpaint.options import InpaintOptions
 from psal_cli.verbs.inpaint.painter import Draw
 
-# Of the composition: the copies' own colours count enough to keep what differs over tens of pixels, a shadow or a gradient. The
-# residual is left where it is below the steps of 16-bit pixels.
+# Parameters of the composition: the weight of the copies' own colours, enough to keep differences over tens of pixels (shadows,
+# gradients), and the residual, below one step of 16 bits.
 FIDELITY, STEPS, TOLERANCE = 0.001, 200, 1e-4
-JOINING = 0.03  # of the time: this composition
+JOINING = 0.03  # of the time: the composition
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +25,8 @@ class Filled:
     """The result for the n pixels of a hole, in raster order.
 
     Attributes:
-        values: float32 [n, C], within black and white, or as far beyond as the picture goes.
-        origins: int32 [n, 2], the (row, column) that each was copied from; None where a network drew them.
+        values: float32 [n, C], in [0, 1] or within the range of the picture, if that is wider.
+        origins: int32 [n, 2], the (row, column) that each was copied from; None if a network drew them.
     """
 
     values: Floats
@@ -41,19 +41,19 @@ def fill(
     network: Draw | Guide | None = None,
     progress: Progress | None = None,
 ) -> Filled:
-    """Fills a hole with patches of the rest of the picture (see `completion`), by a network, or by both.
+    """Fills a hole with patches of the rest of the picture (see `completion`), with a network, or with both.
 
     Args:
-        pixels: [H, W, C], uint8, uint16 or float32, C 1 or 3, compressed (`psal_cli.image.extended_range`). Of integers nothing
-            larger is kept than they themselves and what is worked on.
+        pixels: [H, W, C], uint8, uint16 or float32, C 1 or 3, range-compressed (`psal_cli.image.extended_range`). Integers are
+            converted to floats only where they are processed.
         hole: bool [H, W], True = fill; any number of parts of any size, also at the border.
-        barred: bool [H, W], what may not be copied from, the hole among it.
+        barred: bool [H, W], what may not be copied from, including the hole.
         options: see `InpaintOptions`.
-        network: with engine "network" what draws, with "combined" what guides the search, with "patch" None.
+        network: the one that draws (engine "network") or guides the search ("combined"); None with "patch".
 
     Raises:
-        NothingToCopyError: no whole patch may be copied from.
-        ValueError: what the attention of the network refuses.
+        NothingToCopyError: there is no whole patch to copy from.
+        ValueError: as the attention of the network raises.
     """
     if options.engine == "network":
         assert network is not None
@@ -93,13 +93,13 @@ def fill(
 
 
 def _places(hole: Region, box: Box, window: Box, width: int) -> npt.NDArray[np.intp]:
-    """Flat positions in the whole picture of the hole's pixels in a box of a window of it."""
+    """Flat indices, in the whole picture, of the hole's pixels inside a box of a window."""
     row, column = np.nonzero(crop(hole, box))
     return (row + (box[0] + window[0])) * width + (column + (box[2] + window[2]))
 
 
 def _joined(pixels: np.ndarray, hole: Region, barred: Region, box: Box, origin: npt.NDArray[np.int32], blend: bool) -> np.ndarray:
-    """float32 [n, C]: what the n pixels of the hole in a box become, in raster order."""
+    """float32 [n, C]: the values of the n hole pixels in a box, in raster order."""
     if not blend:
         return floats(pixels[origin[:, 0], origin[:, 1]])
     unknown = crop(hole, box)

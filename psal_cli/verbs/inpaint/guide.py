@@ -1,4 +1,4 @@
-"""Guides of the patch search: they describe what belongs in a hole (see `psal_cli.patchmatch.pyramid.Guide`)."""
+"""Guides of the patch search, which describe the expected content of a hole (see `psal_cli.patchmatch.pyramid.Guide`)."""
 
 import logging
 from collections.abc import Iterator
@@ -18,23 +18,24 @@ from psal_cli.verbs.inpaint.options import InpaintOptions
 from psal_cli.verbs.inpaint.own_painter import own_painter
 from psal_cli.verbs.inpaint.painter import Draw, Painter, painter_for, painting_network
 
-WEIGHTS = "inpaint-guide"  # what ships
-# Of the learned features beside colours in [0, 1], by the part of bench_inpaint that is for choosing: more prefers smooth
+WEIGHTS = "inpaint-guide"  # the shipped weights
+# Weight of the learned features relative to colours in [0, 1], chosen on the tuning cases of bench_inpaint: more prefers smooth
 # sources, less hardly guides.
 FEATURE_WEIGHT = 0.04
-TILE, MARGIN = 320, 64  # pixels of a level that are described at a time, and seen around them
+TILE, MARGIN = 320, 64  # pixels of a level: side of a tile, and the margin around it
 
 log = logging.getLogger(__name__)
 
 
 class ColourGuide:
-    """Describes a hole by the blurred colours that a painter expects there, and all else by its own colours, equally blurred.
+    """Describes a hole by the blurred colours that a painter draws there, and everything else by its own colours, equally
+    blurred.
 
-    draw: what paints, see `Draw`.
+    draw: the painter, see `Draw`.
     """
 
-    # A painter learnt to fill wider holes, but finer levels would follow its picture's blur where it is unsure, and take patches
-    # of a colour in between.
+    # Painters were trained on wider holes, but finer levels would follow their blur where they are unsure and pick patches of an
+    # in-between colour.
     radius = 12.0
     reach = 512
     features = 3
@@ -46,7 +47,7 @@ class ColourGuide:
     @property
     def device(self) -> str:
         """Where the painter ran."""
-        return self.draw.device if isinstance(self.draw, Painter) else "cpu"  # a painter of the user's, too
+        return self.draw.device if isinstance(self.draw, Painter) else "cpu"  # also of a user's painter
 
     def __call__(self, known: Floats, hole: Region) -> Floats:
         expected = known.copy()
@@ -55,9 +56,9 @@ class ColourGuide:
 
 
 class OwnGuide(ColourGuide):
-    """Describes a hole by what a painter of the user's expects there.
+    """Describes a hole by what a user's painter draws there.
 
-    It is asked where the hole is wider than for the shipped one, since such networks draw more than blurred colours.
+    It is applied to wider holes (finer levels) than the shipped painter, because such networks draw more than blurred colours.
     """
 
     radius = 32.0
@@ -65,7 +66,7 @@ class OwnGuide(ColourGuide):
 
 
 class FeatureGuide:
-    """Describes all places by features that are learnt for copying (`CopyingNetwork`)."""
+    """Describes all pixels by features learned for copying (`CopyingNetwork`)."""
 
     radius = 24.0
     reach = 128
@@ -79,7 +80,7 @@ class FeatureGuide:
         self.device = "cpu"  # where it ran last
 
     def __call__(self, known: Floats, hole: Region) -> Floats:
-        """See `Guide`. Raises torch.OutOfMemoryError when even the CPU has too little memory."""
+        """See `Guide`. Raises torch.OutOfMemoryError if even the CPU has too little memory."""
         image = torch.from_numpy(known).permute(2, 0, 1)[None].expand(1, 3, -1, -1)
         mask = torch.from_numpy(hole.astype(np.float32))[None, None]
         described, mode = first_that_fits(self.modes, lambda mode: self._described(image, mask, mode), log.warning)
@@ -88,7 +89,7 @@ class FeatureGuide:
 
     @torch.no_grad()
     def _described(self, image: Tensor, mask: Tensor, mode: RunMode) -> Floats:
-        """[H, W, F], a tile at a time, each seen with a margin of MARGIN pixels: what lies further away matters little."""
+        """[H, W, F], computed in tiles with a margin of MARGIN pixels; more distant pixels matter little."""
         network = stored.on_device(self.network, mode.device)
         height, width = mask.shape[2:]
         out = np.empty((height, width, network.features), np.float32)
@@ -102,7 +103,7 @@ class FeatureGuide:
 
 
 def tiles(size: tuple[int, int], side: int) -> Iterator[tuple[Box, Box]]:
-    """Squares of at most so many pixels side, each with what is seen around it: (core, view)."""
+    """Square tiles of at most this side, each with its margin: (core, view)."""
     for top in range(0, size[0], side):
         for left in range(0, size[1], side):
             core = top, min(top + side, size[0]), left, min(left + side, size[1])
@@ -110,12 +111,12 @@ def tiles(size: tuple[int, int], side: int) -> Iterator[tuple[Box, Box]]:
 
 
 def kind_of_guide(network: CopyingNetwork | InpaintingNetwork) -> type[ColourGuide | FeatureGuide]:
-    """The guide that a network of engine "combined" makes."""
+    """The guide for a network of engine "combined"."""
     return FeatureGuide if isinstance(network, CopyingNetwork) else ColourGuide
 
 
 def guide_for(options: InpaintOptions) -> ColourGuide | FeatureGuide | None:
-    """The guide of engine "combined", by the network that the options name; None for other engines."""
+    """The guide of engine "combined" for the network in the options; None for other engines."""
     if options.engine != "combined":
         return None
     if options.painter is not None:
@@ -127,12 +128,12 @@ def guide_for(options: InpaintOptions) -> ColourGuide | FeatureGuide | None:
 
 
 def network_for(options: InpaintOptions) -> CopyingNetwork | InpaintingNetwork | None:
-    """The network that the options name; None with engine "patch" or a painter of the user's.
+    """The network that the options name; None with engine "patch" or a user's painter.
 
     It is shared by all callers, who must not change it.
 
-    With "combined" it is one that describes places, unless the options name another attention or weights of one that paints.
-    Raises InputError when the weights do not fit.
+    With "combined" it is one that computes features, unless the options name another attention or the weights of a painter.
+    Raises InputError if the weights do not fit.
     """
     if options.engine == "patch" or options.painter is not None:
         return None
@@ -145,7 +146,7 @@ def network_for(options: InpaintOptions) -> CopyingNetwork | InpaintingNetwork |
 
 @cache
 def describing_network(source: str, device: str) -> CopyingNetwork | None:
-    """A network with weights that ship, by name, or of a file; None where they are of one that paints."""
+    """A network that computes features, with shipped weights, by name, or those of a file; None if they belong to a painter."""
     state, _ = stored.resolve(source)
     if "matched.weight" not in state:
         return None

@@ -1,4 +1,4 @@
-"""A part of a hole at one level of the pyramid, and how its estimate is made from matched patches."""
+"""A part of a hole at one level of the pyramid: its field, and its estimate from matched patches."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,25 +15,25 @@ from psal_cli.patchmatch.regions import Box, Region, crop, depth, touched
 from psal_cli.patchmatch.synthesis import Estimate, Key, put, third_quartile
 
 CONFIDENCE = 0.4  # a patch whose centre lies one pixel deeper in the hole counts e^0.4 times less (Wexler et al. 2007)
-SHARPNESS = 3.0  # of a vote: patches at the usual distance, the third quartile, count e^3 times less than perfect ones
-# Of a composition in between: copies keep their colours more than in the last one, for seams to be found and mended by the
-# search; a difference that spreads over more than a few pixels is left to the coarser levels.
+SHARPNESS = 3.0  # of a vote: patches at the third quartile of the distances count e^3 times less than perfect ones
+# Parameters of an intermediate composition: copies keep more of their colours than in the last one, so that the search finds and
+# repairs seams; differences over more than a few pixels are left to the coarser levels.
 FIDELITY, STEPS, TOLERANCE = 0.03, 60, 1e-3
-# Of the places of seams, in colours of white = 1: what a pixel costs that no patch over it would paste there, and each seam.
+# Costs of placing seams, for colours with white = 1: of a pixel that no patch over it would paste there, and of each seam.
 DOUBT, LENGTH, SWEEPS = 0.1, 0.02, 5
 
 
 @dataclass
 class Hole(Estimate):
-    """A part of the hole at one level, on its own crop of the picture. Its queries are the patches that touch unknown pixels."""
+    """A part of the hole at one level, on its own crop of the picture. Queries are the patches that touch unknown pixels."""
 
     box: Box = field(kw_only=True)
-    distance: Tensor = field(kw_only=True)  # float32 [h, w], pixels to the hole's edge, 0 outside
-    barred: Region | None = field(kw_only=True)  # bool [H, W] of the level, what may not be copied; None where it is voted
+    distance: Tensor = field(kw_only=True)  # float32 [h, w], distance to the hole's edge in pixels, 0 outside
+    barred: Region | None = field(kw_only=True)  # bool [H, W] of the level, what may not be copied; None at levels that vote
 
     @staticmethod
     def of(hole: Region, box: Box, patch_size: int, barred: Region | None = None) -> "Hole":
-        """The part in a box of the hole of a level, bool [H, W], with the patches that touch it."""
+        """The part of a level's hole, bool [H, W], inside a box, with the patches that touch it."""
         unknown = np.ascontiguousarray(crop(hole, box))
         queries, distance = touched(unknown, patch_size)[None], depth(unknown).copy()
         return Hole(
@@ -45,22 +45,22 @@ class Hole(Estimate):
         )
 
     def move(self, corner: tuple[int, int]) -> None:
-        """From a level that is cut to a box at this (row, column) to the whole level: the part itself, and its matches."""
+        """Moves the part and its matches from a level cropped at this (row, column) to the whole level."""
         (top, bottom, left, right), (row, column) = self.box, corner
         self.box = top + row, bottom + row, left + column, right + column
         matched = self.nnf[:, :, :1] >= 0
         self.nnf = torch.where(matched, self.nnf + torch.tensor(corner, dtype=torch.int32)[:, None, None], self.nnf)
 
     def logits(self) -> Tensor:
-        """Close matches and outer patches count more."""
+        """Logits of the vote: close matches and outer patches count more."""
         cost = -self.similarity
         usual = max(float(third_quartile(self.at_queries(cost))), 1e-6)
         cost.div_(usual).mul_(-SHARPNESS).sub_(CONFIDENCE * self.distance)
         return cost.masked_fill_(self.nnf[:, :, 0] < 0, -torch.inf)
 
     def vote(self, key: Key, patch_size: int) -> None:
-        """The weighted mean of what the patches over each pixel paste there, or, where the level has what may not be copied, one
-        copy a pixel, with the seams between copies removed: a mean would cost the fine levels their texture."""
+        """Updates the estimate: the weighted mean of what the patches over each pixel paste there or, at levels that copy
+        (`barred`), one copy per pixel with the seams removed, since a mean would blur the texture of fine levels."""
         if self.barred is None:
             super().vote(key, patch_size)
             return
@@ -74,10 +74,11 @@ class Hole(Estimate):
         estimate[unknown, : key.channels] = copies[:, : key.channels]
 
     def origin(self, key: Key, patch_size: int) -> Tensor:
-        """int32 [n, 2]: for each unknown pixel the one that a patch over it pastes there, unmixed.
+        """int32 [n, 2]: for each unknown pixel the one pixel that it is copied from.
 
-        At first the outermost of the patches over it has its say, as it knows most, of equals the nearest: the one with the
-        closest match would be the smoothest. Then the seams between the copies are moved to where these agree.
+        The outermost patch over a pixel decides first, because it holds most known pixels; among equals, the nearest one. (Taking
+        the patch with the closest match would prefer smooth ones.) Then the seams between copies are moved to where the copies
+        agree.
         """
         origin = self._outermost(patch_size)
         if self.barred is None:
@@ -110,11 +111,11 @@ class Hole(Estimate):
 
 
 def peel(part: Hole, key: Key, patch_size: int, schedule: str, seed: int, peeled: Callable[[int], None] | None = None) -> None:
-    """First estimate, layer by layer from the edge, comparing only what is known of each patch. peeled: called with the number
-    of pixels of each layer that is done.
+    """Makes the first estimate, layer by layer from the edge, comparing only the known pixels of each patch. peeled: called with
+    the number of pixels of each finished layer.
 
-    The distance over the known pixels of a patch is a dot product: sum m (q - k)^2 = const - <[2 m q, -m], [k, |k|^2]>; what is
-    expected is known everywhere, m = 1.
+    The distance over the known pixels of a patch is a dot product: sum m (q - k)^2 = const - <[2 m q, -m], [k, |k|^2]>; features
+    of the guide are known everywhere, m = 1.
     """
     energies = 1 if key.features.shape[1] == key.channels + 1 else 2
     start(part, key.features[:, :-energies])

@@ -1,4 +1,4 @@
-"""By how much the canvas of a picture grows. Importing this loads neither torch nor OpenCV."""
+"""Margins by which the canvas of a picture grows. Importing this loads neither torch nor OpenCV."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -7,13 +7,13 @@ import numpy as np
 
 from psal_cli.errors import InvalidValueError
 
-LONGEST = 65535  # pixels: the longest side that can be searched
+LONGEST = 65535  # pixels: the longest side that the engine can index
 Size = tuple[int, int]  # height, width
 
 
 @dataclass(frozen=True)
 class Margins:
-    """How many pixels a picture grows by at each of its sides.
+    """Pixels added at each side of a picture.
 
     Raises:
         InvalidValueError: a negative number.
@@ -37,7 +37,7 @@ class Margins:
 
     @staticmethod
     def to_size(size: Size, wanted: Size) -> "Margins":
-        """Those that make a picture of `size` (height, width) as large as wanted, with the picture in the middle.
+        """The margins from `size` to `wanted`, both (height, width), with the picture in the middle.
 
         Raises:
             InvalidValueError: the picture is larger.
@@ -50,7 +50,7 @@ class Margins:
 
     @staticmethod
     def to_aspect(size: Size, aspect: Fraction) -> "Margins":
-        """Those that lead to the smallest canvas with an aspect ratio, width : height, that holds a picture of `size`."""
+        """The margins to the smallest canvas with this aspect ratio, width : height, that holds a picture of `size`."""
         height, width = size
         return Margins.to_size(size, (max(height, round(width / aspect)), max(width, round(height * aspect))))
 
@@ -58,7 +58,7 @@ class Margins:
         """The size (height, width) of the canvas for a picture of `size`.
 
         Raises:
-            InvalidValueError: one that cannot be searched.
+            InvalidValueError: a canvas larger than the engine can index.
         """
         height, width = size[0] + self.top + self.bottom, size[1] + self.left + self.right
         if max(height, width) > LONGEST:
@@ -66,7 +66,7 @@ class Margins:
         return height, width
 
     def around(self, array: np.ndarray, value: float | None = None) -> np.ndarray:
-        """An array [H, W, ...] on the canvas, around it `value`, or by default what continues its border."""
+        """Pads an array [H, W, ...] to the canvas with `value`, by default with the pixels of its border."""
         self.applied((array.shape[0], array.shape[1]))
         widths = [(self.top, self.bottom), (self.left, self.right), *[(0, 0)] * (array.ndim - 2)]
         if not any(map(any, widths)):

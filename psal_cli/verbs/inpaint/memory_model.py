@@ -1,7 +1,7 @@
-"""Memory of inpaint: bytes at each of its steps, from the header of the picture and from its hole.
+"""Memory model of inpaint: bytes at each step, from the header of the picture and its hole.
 
 The figures are those of the arrays in completion.py, hole.py, fill.py, api.py, psal_cli/patchmatch/pyramid.py and
-ext/cpu/compose.cpp; tests/bench/bench_memory.py compares their sum with what is measured.
+ext/cpu/compose.cpp; tests/bench/bench_memory.py compares their sum with measurements.
 """
 
 from collections.abc import Mapping
@@ -22,13 +22,13 @@ from psal_cli.verbs.inpaint.completion import complete, guided_level, levels_of
 from psal_cli.verbs.inpaint.guide import MARGIN, TILE, FeatureGuide, kind_of_guide
 from psal_cli.verbs.inpaint.painter import CELL, PIECE, STRIP, pieces
 
-STRIPS = 30_000_000  # of all that is made a strip or a band of rows at a time, and of what the allocator keeps
-MASK = 5  # bytes a pixel while a mask is looked at
-FIELD = 8  # bytes a pixel of the field, where it is written
-DRAWING = 3  # bytes a pixel of its drawing
-DESCRIBING = 900, 100  # bytes a pixel of a tile, and of a window, while places are described; measured
-DESCRIBED = 90_000_000  # what is kept of it by the libraries; measured
-REACHES = tuple(int(2 ** (n / 2)) for n in range(30, 13, -1))  # 32768 to 128, each 0.7 of the one before
+STRIPS = 30_000_000  # of strips and bands of rows, and of what the allocator keeps
+MASK = 5  # bytes per pixel while a mask is analysed
+FIELD = 8  # bytes per pixel of the field, if it is written
+DRAWING = 3  # bytes per pixel of its drawing
+DESCRIBING = 900, 100  # bytes per pixel of a tile, and of a window, while the guide computes features; measured
+DESCRIBED = 90_000_000  # what the libraries keep of it; measured
+REACHES = tuple(int(2 ** (n / 2)) for n in range(30, 13, -1))  # 32768 to 128, by factors of 0.7
 
 
 def plan(
@@ -46,17 +46,17 @@ def plan(
     limit: int | None = None,
     at_most: int | None = None,
 ) -> memory.Plan:
-    """The most memory that a process will hold that reads, fills and writes a picture, and the reach that keeps to a limit.
+    """Peak memory of reading, filling and writing a picture, and the largest reach within a limit.
 
     Args:
-        header: what the file says of the picture.
-        formats: of what is written, as Pillow names them: "output", and "save_offsets" where there is one.
-        hole: bool [H, W]; where it is None or empty, a small one is assumed.
+        header: of the picture.
+        formats: option ("output", "save_offsets") -> Pillow's name of the format that is written.
+        hole: bool [H, W]; if it is None or empty, a small one is assumed.
         source, soft: whether there are a source mask and a feathered mask.
-        patch_size, engine: see `InpaintOptions`; network: that of the engine, None with "patch".
-        mask_decoding: bytes a pixel while the mask's file is decoded; streams: bytes that are piped in and out.
-        limit: bytes. The whole picture at once where that allows it, else the largest reach that it allows.
-        at_most: the largest reach; None for the whole picture.
+        patch_size, engine: see `InpaintOptions`; network: of the engine, None with "patch".
+        mask_decoding: bytes per pixel while the mask's file is decoded; streams: bytes that are piped in and out.
+        limit: bytes. If they do not suffice for the whole picture, the reach is the largest that it allows.
+        at_most: upper bound of the reach; None for the whole picture.
 
     Raises:
         MemoryLimitError: even the smallest reach that leaves enough to copy from takes more.
@@ -87,7 +87,7 @@ def plan(
 
 @cache
 def baseline() -> int:
-    """Bytes that the process holds when the engine has run once and no picture is loaded: to be called before any is."""
+    """Bytes of the process after a first run of the engine, with no picture loaded; call it before loading any."""
     pixels, hole = np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), bool)
     hole[24:40, 24:40] = True
     complete(pixels, hole, hole, 7, None, 0)
@@ -95,9 +95,9 @@ def baseline() -> int:
 
 
 class _Extent(NamedTuple):
-    """The sizes of a hole that the memory depends on. boxes: of its parts; bounds: pixels of the box around all of it; pixels:
-    its own; thin: whether its first estimate is made at the finest level; guided: pixels of the box of a level that a guide
-    describes, or 0; seen, piece: pixels that a network looks at, and works on at a time, or 0."""
+    """The sizes of a hole that the memory depends on. boxes: of its parts; bounds: pixels of the box around all of it; pixels: of
+    the hole itself; thin: whether the first estimate is made at the finest level; guided: pixels of the box that a guide
+    describes, or 0; seen, piece: pixels that a network sees, and processes at a time, or 0."""
 
     boxes: list[Box]
     bounds: int
@@ -119,7 +119,7 @@ class _Files(NamedTuple):
 
 
 def _extent(hole: Region | None, patch_size: int, engine: str, network: InpaintingNetwork | CopyingNetwork | None) -> _Extent:
-    """hole: bool [H, W]; None or empty: a hole that costs nothing."""
+    """hole: bool [H, W]; None or empty for a hole that costs nothing."""
     if hole is None or not hole.any():
         return _Extent([], 0, 0, False, 0, 0, CELL**2 if engine == "network" else 0)
     radius = inner_radius(hole)
@@ -144,13 +144,13 @@ def _extent(hole: Region | None, patch_size: int, engine: str, network: Inpainti
 
 
 def _drawn(hole: Region, boxes: list[Box]) -> tuple[int, int]:
-    """Pixels of the largest of the boxes of a level that a network looks at, and of the largest piece that it draws at a time."""
+    """Pixels of the largest box of a level that a network sees, and of the largest piece that it draws at a time."""
     padded = (np.pad(part, [(0, -side % MULTIPLE) for side in part.shape]) for part in (crop(hole, box) for box in boxes))
     return max(map(area, boxes)), max(area(view) for part in padded for _, view in pieces(part, PIECE))
 
 
 def network_bytes(pixels: int, piece: int, network: InpaintingNetwork) -> int:
-    """Bytes that are taken, at most, while a network draws a hole of a picture of so many pixels; measured."""
+    """Peak bytes while a network draws a hole of a picture with this many pixels; measured."""
     width = network.coarse_generator.conv1.conv.out_channels
     attention = network.fine_generator.contextul_attention
     scores = 13 * (pixels // 64) ** 2 if isinstance(attention, ContextualAttention) else 0
@@ -159,23 +159,23 @@ def network_bytes(pixels: int, piece: int, network: InpaintingNetwork) -> int:
 
 
 def _window_bytes(box: Box, hole: _Extent, channels: int, network: InpaintingNetwork | CopyingNetwork | None) -> int:
-    """Bytes that are taken, at most, while a window of the picture is filled, beside the picture and the whole hole. network:
-    where one guides the search."""
+    """Peak bytes while a window of the picture is filled, besides the picture and the whole hole. network: the one that guides
+    the search, if any."""
     size, features = area(box), 4 * (channels + TEXTURES)
     parts = [area(part) for part in hole.boxes if box[0] <= part[0] < box[1] and box[2] <= part[2] < box[3]]
     largest = max(parts, default=0)
     pixels = min(hole.pixels, largest)
-    masks = 2 * size if hole.thin else 27 * size // 10  # keys that are valid, holes of coarser levels
-    key = (features + 4 * hole.thin) * size  # a first estimate needs a channel more
-    table = 24 * size + 16 * largest if 4 * largest >= size else 0  # sketches, and keys by them, where there are queries enough
-    fields = 21 * sum(parts)  # match, similarity, masks, distance, and what is left of the coarser level
+    masks = 2 * size if hole.thin else 27 * size // 10  # valid keys, holes of coarser levels
+    key = (features + 4 * hole.thin) * size  # the first estimate needs one more channel
+    table = 24 * size + 16 * largest if 4 * largest >= size else 0  # sketches and their table, if there are enough queries
+    fields = 21 * sum(parts)  # match, similarity, masks, distance, and the coarser level
     composing = (4 * channels + 50) * largest + 8 * channels * pixels  # the solver's planes, and the copies
     search = masks + key + fields + features * largest + max(table + (features + 20) * largest, composing)
     last = 8 * sum(parts) + composing
     if network is None or not hole.piece:
         return max(search, last)
     if isinstance(network, CopyingNetwork):
-        described = 4 * (channels + 2 * TEXTURES + network.features)  # bytes a place, as key and as what the guide says
+        described = 4 * (channels + 2 * TEXTURES + network.features)  # bytes per pixel, as key and as the guide's features
         guided = min(hole.guided, size // 4)
         describing = DESCRIBING[0] * hole.piece + DESCRIBING[1] * min(hole.seen, size)
         return max(masks + key // 2 + 2 * described * guided + describing, search + DESCRIBED, last + DESCRIBED)
@@ -184,18 +184,18 @@ def _window_bytes(box: Box, hole: _Extent, channels: int, network: InpaintingNet
 
 
 def _total_bytes(files: _Files, hole: _Extent, filling: int) -> int:
-    """Bytes at the most expensive of: reading the files, filling (`filling` beside what is kept), writing."""
+    """Bytes at the most expensive step: reading, filling (`filling` besides what is kept) or writing."""
     head, formats = files.picture, files.formats
     pixels, channels, itemsize = head.width * head.height, head.channels, head.bits // 8
     picture = pixels * itemsize * (channels + head.alpha)
     masks = pixels * (max(files.mask_decoding, MASK) + files.source * (1 + 4 * files.soft))
     reading = max(memory.reading(pixels, channels, itemsize, head.alpha, head.format), picture + masks)
     result = (16 + 4 * channels) * hole.pixels  # places, colours and origins
-    # Without the colours that are transparent; floats with what is beyond white compressed, and what that takes.
+    # The copy without hidden colours; range-compressed floats and the temporaries of that.
     shown = pixels * itemsize * channels * (head.alpha + 2 * (head.bits == 32))
     joined = picture if head.alpha else 0  # colours and alpha as one array
     kept = picture + joined + pixels * (1 + 2 * files.source + head.alpha + 5 * files.soft) + result
-    inspection = 7 * hole.bounds  # while its parts are found
+    inspection = 7 * hole.bounds  # while its parts are labelled
     draws = formats.get("save_offsets")
     drawing = (FIELD + DRAWING) * pixels + memory.writing(pixels, 3, 1, False, draws) if draws else 0
     encoder = memory.writing(pixels, channels, itemsize, head.alpha, formats["output"], head.format in memory.LOSSLESS)

@@ -15,7 +15,7 @@ ATTENTIONS = ("psal", "aggregation", "original", "original-sum")
 
 
 class Paint(Protocol):
-    """From a picture, float32 [H, W, 3] in [0, 1], black in the hole, and the hole, bool [H, W]: the picture with it filled."""
+    """(picture float32 [H, W, 3] in [0, 1], black in the hole; hole bool [H, W]) -> the filled picture."""
 
     def __call__(self, image: "npt.NDArray[np.float32]", hole: "npt.NDArray[np.bool_]", /) -> "npt.NDArray[np.float32]": ...
 
@@ -25,29 +25,28 @@ class InpaintOptions:
     """How `psal_cli.inpaint` works.
 
     Attributes:
-        engine: "combined" copies patches, guided by the features that a network gives to each place; "patch" copies patches;
-            "network" takes what another network draws as it is.
-        attention: of the network that draws: "psal", "aggregation" (PSAL with aggregation), or "original", that of Yu et al.
-            2018, whose memory grows with the square of the picture; "original-sum" is the same as in its PyTorch port since
-            2020. With "combined" any but "psal" lets what that network draws guide the search.
-        weights: a file of other weights, .safetensors, .pt or .pth, of a network that guides or of one that draws, for instance
-            a published one of Yu et al.
-        painter: what draws in place of the shipped network: the file of a network that fills a picture given a mask, see
-            `psal_cli.foreign.painters`; or a function of a picture, float32 [H, W, 3] in [0, 1], black in the hole, and the hole,
-            bool [H, W], that returns the picture with it filled. With "combined" the search follows it, with "network" what it
-            draws is kept. It runs on the CPU, and limits of memory do not count it.
-        painter_size: pixels of the longer side that it sees, 64 to 4096; None for the size that it was made for, as far as that
-            is known, else 512.
+        engine: "combined" copies patches, guided by the features of a network; "patch" copies patches without a network;
+            "network" returns the drawing of another network as it is.
+        attention: of the network that draws: "psal", "aggregation" (PSAL with aggregation) or "original", that of Yu et al. 2018,
+            whose memory is quadratic in the number of pixels; "original-sum" is its variant in the PyTorch port since 2020. With
+            "combined", any but "psal" makes that network's drawing guide the search.
+        weights: a file of other weights, .safetensors, .pt or .pth, for the network that guides or the one that draws, for
+            instance those published by Yu et al.
+        painter: replaces the shipped network: the file of a network that fills a picture given a mask, see
+            `psal_cli.foreign.painters`, or a function (picture, hole) -> filled picture. The picture is float32 [H, W, 3] in [0,
+            1], black in the hole; the hole is bool [H, W]. With "combined" the search follows the drawing, with "network" the
+            drawing is the result. It runs on the CPU, and memory limits do not count it.
+        painter_size: the most pixels of the longer side that the painter sees, 64 to 4096; None for the size that it was made
+            for, if known, else 512.
         patch_size: side of the patches, odd, 3 to 31.
-        iterations: rounds of search and vote at each level, with engine "network" of search in its attention, 1 to 1000; None
-            for more at coarse levels than at fine ones, and 5.
-        blend: remove the seams between copies, and differences of light at the edge of the hole, in the gradient domain.
-            Without it the fill is made of exact copies.
-        reach: each hole is filled from so many pixels around it, which takes memory for those only; None for the whole picture.
+        iterations: rounds of search and vote per level or, with engine "network", rounds of search in its attention, 1 to 1000.
+            None: more at coarse levels than at fine ones, and 5 for the attention.
+        blend: remove the seams between copies, and differences in brightness at the edge of the hole, in the gradient domain.
+            Without it the fill consists of exact copies.
+        reach: fill each hole from this many pixels around it, which takes memory for those only; None for the whole picture.
             Holes whose surroundings overlap are filled together.
         seed: of the random search, 0 to 2^32 - 1. The same seed gives the same picture for any number of threads.
-        device: of the network, "cpu", "cuda" or "cuda:N". The search of patches runs on the CPU, so that engine "patch" takes
-            "cpu" only.
+        device: of the network, "cpu", "cuda" or "cuda:N". The patch search runs on the CPU, so engine "patch" accepts "cpu" only.
 
     Raises:
         InvalidValueError: a value out of range, or an option of another engine.
@@ -88,11 +87,11 @@ class InpaintOptions:
             if self.painter is None:
                 raise InvalidValueError("painter_size", self.painter_size, "a painter with it")
         if self.engine == "patch" and self.device != "cpu":
-            raise InvalidValueError("device", self.device, 'cpu with engine "patch": no GPU is faster at its many small searches')
+            raise InvalidValueError("device", self.device, 'cpu with engine "patch", which runs on the CPU only')
 
 
 class InpaintChanges(TypedDict, total=False):
-    """The same as keywords."""
+    """`InpaintOptions` as keywords."""
 
     engine: str
     attention: str

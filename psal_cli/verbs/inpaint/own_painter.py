@@ -1,4 +1,4 @@
-"""Painters of the user's: networks in files, and Python functions, that fill a picture given a mask."""
+"""The user's painters: networks in files, or Python functions, that fill a picture given a mask."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 
 
 class OwnPainter:
-    """Draws with a function of the user's, see `Paint`, on the surroundings of each part of a hole.
+    """Draws with a user's function, see `Paint`, on the surroundings of each part of a hole.
 
-    A part is shown with what is around it, at its own size where that fits, else reduced; what is drawn is enlarged again.
+    Each part is shown with its surroundings, at full size if it fits, else reduced; the drawing is then enlarged again.
     """
 
     device = "cpu"
 
     def __init__(self, paint: Paint, size: int = NATIVE):
-        """size: of the longer side that the function sees, at most, in pixels."""
+        """size: the most pixels of the longer side that the function sees."""
         self.paint, self.size = paint, size
 
     def __call__(self, known: Floats, hole: Region) -> Floats:
         """See `psal_cli.verbs.inpaint.painter.Draw`.
 
         Raises:
-            InvalidValueError: the function returns something else than a picture of the size that it was given.
+            InvalidValueError: the function returns anything but a picture of the size that it received.
         """
         colours = np.repeat(known, 3, 2) if known.shape[2] == 1 else known
         drawn = np.zeros((*hole.shape, 3), np.float32)
@@ -66,7 +66,7 @@ class OwnPainter:
 
 
 def views(hole: Region, size: int) -> list[Box]:
-    """What is seen of a picture around the parts of its hole, bool [H, W]: at least as much as the painter was made for."""
+    """The views of a picture around the parts of its hole, bool [H, W], each at least of the painter's native size."""
     boxes = []
     for box in part_boxes(hole, 1):
         longest = max(box[1] - box[0], box[3] - box[2])
@@ -78,7 +78,7 @@ def own_painter(options: InpaintOptions) -> OwnPainter:
     """The painter that the options name.
 
     Raises:
-        InputError: a file that cannot be read, or a size that its network does not take.
+        InputError: a file that cannot be read, or a size that its network does not accept.
     """
     assert options.painter is not None
     if callable(options.painter):

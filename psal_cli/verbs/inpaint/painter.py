@@ -1,4 +1,4 @@
-"""Draws what a network expects in a hole, at full resolution; the cost follows the size of the hole, not of the picture."""
+"""Lets a network draw a hole at full resolution, at a cost that depends on the size of the hole, not of the picture."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -17,27 +17,27 @@ from psal_cli.patchmatch.pyramid import Floats
 from psal_cli.patchmatch.regions import Box, Region, area, crop, grown, merged, part_boxes
 from psal_cli.verbs.inpaint.options import InpaintOptions
 
-WEIGHTS = "inpaint"  # what ships
+WEIGHTS = "inpaint"  # the shipped weights
 PATCH = 7
 ITERATIONS = 5  # of the search in the attention
-SCALE = 4  # a feature that is attended to stands for so many pixels in both directions
-PIECE = 1 << 21  # pixels that are drawn at a time
-STRIP = 4  # so many times fewer are turned into features at a time
-CELL = 256  # pixels: side of the pieces of a hole that is scattered over a large picture
+SCALE = 4  # pixels per side that one attended feature covers
+PIECE = 1 << 21  # pixels drawn at a time
+STRIP = 4  # features are computed for this many times fewer pixels at a time
+CELL = 256  # pixels: side of the pieces of a scattered hole
 
 log = logging.getLogger(__name__)
-# What `Painter` does: from what is known of a picture, float32 [H, W, C], zero in the hole, and the hole, bool [H, W], the
-# colours of the n pixels in the hole, float32 [n, C].
+# What `Painter` does: (known pixels float32 [H, W, C], zero in the hole; hole bool [H, W]) -> colours of its n pixels, float32
+# [n, C].
 Draw = Callable[[Floats, Region], Floats]
 
 
 def attention_of(name: str, iterations: int = ITERATIONS) -> nn.Module:
-    """The attention layers that can be plugged in.
+    """An attention layer for the network, by name.
 
     "psal" is that of Cherel et al. 2022, section 4.4: k = 3, 7x7 patches, no downsampling, the centre pixel, 5 iterations;
-    "aggregation" the same with section 3.4.3; "original" that of Yu et al. 2018, "original-sum" its other normalisation.
-    They compare as the original does, by the product with a key of unit norm, and as sharply: a query of 7x7 features is 7 / 3
-    times as long as one of 3x3.
+    "aggregation" is the same with aggregation (section 3.4.3); "original" is that of Yu et al. 2018, "original-sum" its other
+    normalisation. Similarity and temperature follow the original: the dot product with a key of unit norm, scaled because a query
+    of 7x7 features is 7 / 3 times as long as one of 3x3.
     """
     if name.startswith("original"):
         return ContextualAttention("sum" if name == "original-sum" else "maximum")
@@ -61,10 +61,10 @@ def painter_for(options: InpaintOptions) -> "Painter":
 def network_of(
     attention: str = "psal", source: str = WEIGHTS, iterations: int = ITERATIONS, device: str = "cpu"
 ) -> InpaintingNetwork:
-    """A network with weights that ship, by name, or of a file: what its metadata say it is, or without any the published one.
+    """A network with shipped weights, by name, or those of a file: as its metadata say, or the published one if it has none.
 
-    It is shared by all callers, who must not change it: see `psal_cli.weights.private_copy`. Raises InputError when the weights
-    do not fit.
+    It is shared by all callers, who must not change it: see `psal_cli.weights.private_copy`. Raises InputError if the weights do
+    not fit.
     """
     return _cached(attention, source, iterations, device)
 
@@ -82,23 +82,22 @@ def _cached(attention: str, source: str, iterations: int, device: str) -> Inpain
 
 
 class Piece(NamedTuple):
-    """view: what the network sees of the picture; core: the part of it that it draws. Sides are multiples of 8."""
+    """view: the part of the picture that the network sees; core: the part of it that it draws. Sides are multiples of 8."""
 
     core: Box
     view: Box
 
 
 class Painter:
-    """Draws what a network expects in a hole.
+    """Lets a network draw a hole.
 
-    The result is that of the network on the whole picture, to rounding: the features that are attended to are made of all of
-    it, a strip at a time, everything else only as far around the hole as it has influence. The network is copied, its weights
-    shared: what is set on it here, no other user of it sees.
+    The result equals that of the network on the whole picture, except for rounding: attended features are computed for the whole
+    picture, in strips, and everything else only as far around the hole as it has influence. The network is copied with shared
+    weights, so settings made here are not seen elsewhere.
     """
 
     def __init__(self, network: InpaintingNetwork, device: str = "cpu", *, largest: int = PIECE, seed: int = 0):
-        """largest: pixels that are drawn at a time, at most, but for the smallest pieces. seed: of the search, where there is
-        one."""
+        """largest: the most pixels drawn at a time, except for the smallest pieces. seed: of the search, if there is one."""
         self.network = stored.private_copy(network)
         self.modes = run_modes(device, largest, CELL**2)
         self.ran_on: set[str] = set()
@@ -107,13 +106,13 @@ class Painter:
                 layer.seed = seed
 
     def __call__(self, known: Floats, hole: Region) -> Floats:
-        """float32 [n, C] in [0, 1]: what is expected in the n pixels of the hole, in raster order.
+        """float32 [n, C] in [0, 1]: the n pixels of the hole, in raster order.
 
         Args:
-            known: float32 [H, W, C] in [0, 1], C 1 or 3; the hole is not looked at. hole: bool [H, W].
+            known: float32 [H, W, C] in [0, 1], C 1 or 3; values in the hole are ignored. hole: bool [H, W].
 
         Raises:
-            ValueError: what the attention refuses.
+            ValueError: as the attention raises.
             torch.OutOfMemoryError: even the CPU has too little memory.
         """
         image = torch.from_numpy(known).permute(2, 0, 1)[None].expand(1, 3, -1, -1)
@@ -128,12 +127,12 @@ class Painter:
 
     @property
     def device(self) -> str:
-        """Where the network has run: the CPU too, as soon as anything was drawn there, and as long as nothing was."""
+        """Where the network ran: "cpu" if any part was drawn there, or nothing was drawn."""
         return "cpu" if "cpu" in self.ran_on or not self.ran_on else next(iter(self.ran_on))
 
     @torch.no_grad()
     def _drawn(self, image: Tensor, mask: Tensor, mode: RunMode) -> Tensor:
-        """[1, 3, H, W] in [-1, 1], on the CPU: the picture, with its hole drawn."""
+        """[1, 3, H, W] in [-1, 1], on the CPU: the picture with its hole drawn."""
         network = stored.on_device(self.network, mode.device)
         work = list(pieces(mask[0, 0].numpy() > 0, mode.largest))
         image, mask = image.to(mode.device), mask.to(mode.device)
@@ -153,7 +152,7 @@ class Painter:
 
 
 def _context(network: InpaintingNetwork, composite: Tensor, mask: Tensor, largest: int) -> Tensor:
-    """[1, C, H / 4, W / 4]: the features that are attended to, in strips of rows."""
+    """[1, C, H / 4, W / 4]: the attended features, computed in strips of rows."""
     height, width = mask.shape[2:]
     rows = max(largest // STRIP // width // MULTIPLE, 1) * MULTIPLE
     strips = []
@@ -166,8 +165,8 @@ def _context(network: InpaintingNetwork, composite: Tensor, mask: Tensor, larges
 
 
 def pieces(hole: Region, largest: int) -> Iterator[Piece]:
-    """What is drawn at a time of a hole, bool [H, W], whose sides are multiples of 8: each part of it, or the part's cells where
-    those are less work or it is larger than `largest` pixels."""
+    """Splits a hole, bool [H, W] with sides that are multiples of 8, into pieces: each part of it, or the part's cells if those
+    are less work or the part is larger than `largest` pixels."""
     for core in merged([_aligned(grown(box, REACH, hole.shape), hole.shape) for box in part_boxes(hole, 1)]):
         whole = Piece(core, core)
         cells = [Piece(cell, grown(cell, REACH, hole.shape)) for cell in _cells(hole, core)]
@@ -192,7 +191,7 @@ def _aligned(box: Box, size: tuple[int, int]) -> Box:
 
 
 def _cells(hole: Region, box: Box) -> Iterator[Box]:
-    """The cells of a grid over a box that hold any of the hole."""
+    """The cells of a grid over a box that contain hole pixels."""
     for top in range(box[0], box[1], CELL):
         for left in range(box[2], box[3], CELL):
             cell = top, min(top + CELL, box[1]), left, min(left + CELL, box[3])
@@ -201,6 +200,6 @@ def _cells(hole: Region, box: Box) -> Iterator[Box]:
 
 
 def _put(picture: Tensor, drawn: Tensor, mask: Tensor, core: Box, view: Box) -> None:
-    """What was drawn of a view, into the hole of its core."""
+    """Copies the drawing of a view into the hole of its core."""
     inner = core[0] - view[0], core[1] - view[0], core[2] - view[2], core[3] - view[2]
     crop(picture, core).copy_(composed(crop(picture, core), crop(drawn, inner), crop(mask, core)))

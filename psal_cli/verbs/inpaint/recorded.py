@@ -1,4 +1,4 @@
-"""The options of a run as JSON holds them: in files of strokes and in what the page of `psal paint` asks for."""
+"""The options of a run as JSON: in stroke files and in requests of the page of `psal paint`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ MOST_FEATHER = 10_000  # pixels
 
 @dataclass(frozen=True)
 class Recorded:
-    """What was recorded of a run, checked. options: with device "cpu"; feather: pixels of a soft edge.
+    """The checked record of a run. options: with device "cpu"; feather: pixels of a soft edge.
 
     A painter is recorded by its name in the user's model folder. No record can name another file, which might carry code.
     """
@@ -24,7 +24,7 @@ class Recorded:
 
 
 def recorded(record: Mapping[str, object]) -> Recorded:
-    """Reads what is there of the options; all others have their defaults.
+    """Reads the options in a record; all others keep their defaults.
 
     Raises:
         InvalidValueError: a value of another type, or out of range.

@@ -1,4 +1,4 @@
-"""Time of inpaint: seconds of its steps, from the header of the picture and from its hole."""
+"""Time model of inpaint: seconds of each step, from the header of the picture and its hole."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,8 +16,8 @@ from psal_cli.verbs.inpaint.painter import PIECE, pieces
 from psal_cli.verbs.inpaint.workload import FEATURES, PYRAMID, workload
 
 COMPOSE = 400.0  # nanoseconds a pixel of the hole: the last composition, and the result
-INSPECT = 6.0  # a pixel of the picture: its parts, what is visible, and the result
-# Of engine "network", nanoseconds: a pixel of the picture, and one that is looked at to draw others.
+INSPECT = 6.0  # a pixel of the picture: labelling parts, visibility and the result
+# Engine "network", nanoseconds: a pixel of the picture, and a pixel that the network sees.
 CONTEXT, DRAWN = 690.0, 2300.0
 
 
@@ -27,9 +27,9 @@ def cost(
     """The cost of reading, filling and writing a picture.
 
     Args:
-        header: what the file says of the picture; masks: the same of the files of its masks.
-        formats: of what is written, as Pillow names them: "output", and others where there are any.
-        hole: bool [H, W]; an empty one is copied.
+        header: of the picture; masks: headers of its masks.
+        formats: option -> Pillow's name of the format that is written; "output" is the result.
+        hole: bool [H, W]; if it is empty, the picture is only copied.
     """
     files = timing.reading(header) + timing.writing(hole.size, header.channels, header, formats)
     for mask in masks:
@@ -49,7 +49,7 @@ def cost(
 
 
 def _completion(hole: Region, channels: int, options: InpaintOptions) -> timing.Cost:
-    """Of a window of the picture."""
+    """The cost of completing a window of the picture."""
     holes, radius = [hole], inner_radius(hole)
     for _ in range(1, levels_of(radius)):
         smaller = halve_mask(holes[-1])

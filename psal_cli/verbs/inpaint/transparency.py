@@ -1,21 +1,21 @@
-"""Wholly transparent pixels: their colours mean nothing, and must not reach visible pixels."""
+"""Fully transparent pixels: their colours are meaningless and must not reach visible pixels."""
 
 import cv2
 import numpy as np
 
 from psal_cli.patchmatch.regions import Region, crop, grown, merged, part_boxes
 
-REACH = 64  # pixels around a hole: further away a hidden colour is not compared with anything
+REACH = 64  # pixels around a hole; hidden colours further away are never compared
 
 
 def covered(pixels: np.ndarray, visible: Region, hole: Region) -> np.ndarray:
-    """The picture with the colours of the nearest visible pixels under what is wholly transparent around the hole.
+    """Replaces the colours of fully transparent pixels around the hole by those of the nearest visible pixels.
 
-    A fill that ends at an alpha edge is compared with what lies beside it and meets it without a seam: that should go on as
-    what can be seen does, and not be black.
+    A fill that ends at an alpha edge is compared and joined with the pixels beyond it, which should continue the visible ones
+    instead of being black.
 
     Args:
-        pixels: [H, W, C], returned as it is where nothing changes, else copied. visible: bool [H, W]; hole: bool [H, W].
+        pixels: [H, W, C], returned as it is if nothing changes, else copied. visible: bool [H, W]; hole: bool [H, W].
 
     Example:
         >>> covered(picture, alpha > 0, mask)  # doctest: +SKIP
@@ -32,6 +32,6 @@ def covered(pixels: np.ndarray, visible: Region, hole: Region) -> np.ndarray:
         distance = np.empty(shown.shape, np.float32)
         cv2.distanceTransformWithLabels((~shown).astype(np.uint8), cv2.DIST_L2, 3, distance, labels, cv2.DIST_LABEL_PIXEL)
         colours = np.empty((labels.max() + 1, pixels.shape[2]), pixels.dtype)
-        colours[labels[shown]] = view[shown]  # each visible pixel has a label of its own
+        colours[labels[shown]] = view[shown]  # each visible pixel has its own label
         view[hidden] = colours[labels[hidden]]
     return out

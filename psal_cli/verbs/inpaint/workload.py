@@ -1,6 +1,5 @@
-"""What the steps of a completion cost, for its progress and for estimates of time: nanoseconds of one CPU core, measured.
-
-`tests/bench/bench_time.py` compares what follows from them with what is measured.
+"""Costs of the steps of a completion, for progress and time estimates: nanoseconds of one CPU core, measured.
+`tests/bench/bench_time.py` compares the estimates with measurements.
 """
 
 from typing import NamedTuple
@@ -11,17 +10,17 @@ from psal_cli.patchmatch.pyramid import TEXTURES, Guide, guided_windows
 from psal_cli.patchmatch.regions import Region, area, bounds, crop, touched
 
 PYRAMID = 40.0  # a pixel of the picture: levels, valid keys, texture
-FEATURES = 50.0, 12.0  # a pixel of a level: of the finest, which are made of the picture; of the others
+FEATURES = 50.0, 12.0  # a pixel of a level: of the finest ones, computed from the picture, and of the others
 SEARCH = 9.0  # a query, pixel of a patch and feature: one search
 VOTE = 400.0  # a pixel of the hole
 EXACT = 0.2  # a pair of a query and a key, pixel of a patch and feature: the first estimate, searched exactly
-SCANNED = 4.0  # rounds of search that it takes where it is not
-SEARCHED_EXACTLY = 1 << 14  # pixels of the coarsest level, at most, where it is
+SCANNED = 4.0  # rounds of search that it takes otherwise
+SEARCHED_EXACTLY = 1 << 14  # the most pixels of the coarsest level for an exact search
 
 
 class Workload(NamedTuple):
-    """start: before the first level; first: of the first estimate, in the coarsest; levels: of each, 0 the finest; query: of a
-    search and a vote at each level, for each query."""
+    """Costs of a completion. start: before the first level; first: the first estimate, part of the coarsest level; levels: of
+    each, 0 the finest; query: a search and a vote for each query, per level."""
 
     start: float
     first: float
@@ -41,8 +40,8 @@ def workload(
     patch_size: int,
     channels: int,
 ) -> Workload:
-    """Of the completion of a picture. holes: bool [H, W] of each level; guide: what describes places, from that level on, or
-    None; channels: of the picture's colours; the others: see `InpaintOptions`."""
+    """The workload of completing a picture. holes: bool [H, W] of each level; guide: computes features from that level on, or
+    None; channels: colour channels of the picture; other arguments: see `InpaintOptions`."""
     levels, query = [], []
     for number, hole in enumerate(holes):
         features = channels + TEXTURES
@@ -59,5 +58,5 @@ def workload(
 
 
 def rounds_of(level: int, iterations: int | None) -> int:
-    """Rounds of search and vote at a level, 0 the finest: fewer where the field is fine already, as each costs some texture."""
+    """Rounds of search and vote at a level, 0 the finest. Fine levels get fewer, because each round costs some texture."""
     return iterations or min(8, 2**level)

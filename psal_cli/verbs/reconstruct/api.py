@@ -1,4 +1,4 @@
-"""`psal_cli.reconstruct`: rebuild a picture from the pixels of another."""
+"""`psal_cli.reconstruct`: rebuilds a picture from the pixels of another."""
 
 from dataclasses import dataclass, replace
 from typing import Unpack
@@ -19,9 +19,9 @@ class ReconstructResult(Shown):
     """What `psal_cli.reconstruct` returns.
 
     Attributes:
-        image: of the size, the dtype and the alpha of the picture, with the colour channels of the reference.
+        image: with the size, dtype and alpha of the picture and the colour channels of the reference.
         field: the k matches of each pixel in the reference, best first. None with full attention.
-        psnr: decibels of the colours against the picture's, infinite where they are equal; None where one of the two is grey.
+        psnr: decibels of the colours against the picture's, infinite if they are equal; None if only one of the two is grey.
     """
 
     image: Pixels
@@ -41,19 +41,18 @@ def reconstruct(
 ) -> ReconstructResult:
     """Rebuilds a picture from the pixels of another through one attention layer (Cherel et al., arXiv 2202.03163, section 4.2).
 
-    Each pixel is the softmax(-squared distance / temperature) weighted mean of the reference's pixels whose patches are
-    nearest. If only one of the two pictures is grey they are compared by their luminance.
+    Each pixel is the mean of the reference's pixels with the nearest patches, weighted by softmax(-squared distance /
+    temperature). If only one of the two pictures is grey, they are compared by luminance.
 
     Args:
-        image: [H, W], [H, W, 3] or [H, W, 4], uint8, uint16 or float32, sRGB; whatever `np.asarray` makes such an array of. Sides
-            from patch_size on. Its alpha is passed on. Floats beyond black (0) and white (1) are compared compressed, and mixed
-            as they are.
-        reference: the same, of any size. What is more transparent than opaque is not used; a patch needs all of its pixels.
-        options: see `ReconstructOptions`; changes: single options by name, which override it.
-        progress: called with the share of the work that is done, from 0 to 1, and with what is being done: before and after the
-            layer.
-        cancel: called as often; when it returns True, CancelledError is raised.
-        max_memory: bytes that the process may hold.
+        image: [H, W], [H, W, 3] or [H, W, 4], uint8, uint16 or float32, sRGB; or anything that `np.asarray` turns into such an
+            array. Sides must be at least patch_size. Alpha is kept. Floats below 0 or above 1 are range-compressed for comparing
+            and mixed as they are.
+        reference: as image, of any size. Mostly transparent pixels, and patches with any of them, are not used.
+        options: see `ReconstructOptions`; changes: single options by name, which override `options`.
+        progress: called before and after the layer with the share of the work done, 0 to 1, and the name of the current step.
+        cancel: called as often; if it returns True, CancelledError is raised.
+        max_memory: most bytes that the process may use.
 
     Raises:
         InvalidValueError: a picture or an option that cannot be used.

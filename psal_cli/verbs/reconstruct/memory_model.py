@@ -1,4 +1,4 @@
-"""Memory of reconstruct: bytes at each of its steps, from the headers of its pictures."""
+"""Memory model of reconstruct: bytes at each step, from the headers of the pictures."""
 
 from functools import cache
 
@@ -9,12 +9,12 @@ from psal_cli.attention.patches import CHUNK
 from psal_cli.image import Header
 from psal_cli.verbs.reconstruct.rebuild import rebuild
 
-# Bytes, measured.
-MATCH = 24  # of each neighbour of a pixel
-TABLE = 24  # of each pixel of the key: its sketch, and the table of sketches
-SKETCH = 16  # of each pixel of the query
-PLACES = 50  # the same, of full attention, beside its patches
-STRIPS = 40_000_000  # of what is made a strip of rows at a time
+# Bytes, measured (tests/bench/bench_memory.py compares the estimates with measurements).
+MATCH = 24  # per pixel and neighbour
+TABLE = 24  # per pixel of the key: its sketch and the table of sketches
+SKETCH = 16  # per pixel of the query
+PLACES = 50  # per pixel of the query with full attention, besides its patches
+STRIPS = 40_000_000  # of strips
 
 
 def plan(
@@ -28,11 +28,11 @@ def plan(
     streams: int = 0,
     limit: int | None = None,
 ) -> memory.Plan:
-    """The most memory that a process will hold that reads, rebuilds and writes a picture.
+    """Peak memory of reading, rebuilding and writing a picture.
 
     Args:
-        query, key: what their files say of them.
-        formats: of what is written, as Pillow names them: "output", and "save_offsets" where there is one.
+        query, key: their headers.
+        formats: option ("output", "save_offsets") -> Pillow's name of the format that is written.
         attention, patch_size, k: see `ReconstructOptions`.
         streams: bytes that are piped in and out.
         limit: bytes.
@@ -45,7 +45,7 @@ def plan(
     kept += given * (key.bits // 8) * (key.channels + 1) * key.alpha  # colours and alpha as one array
     compared = query.channels if query.channels == key.channels else 1
     features = 4 * (compared * (asked + given) + key.channels * (given if compared != key.channels else 0))
-    features += sum(8 * x.channels * x.width * x.height * (x.bits == 32) for x in (query, key))  # compressed beyond white
+    features += sum(8 * x.channels * x.width * x.height * (x.bits == 32) for x in (query, key))  # range-compressed
     if attention == "full":
         patches, gathered = 4 * (compared + 1) * patch_size**2 * given, 8 * patch_size**2 * given
         working = features + PLACES * given + 8 * key.channels * asked + patches + max(gathered, 4 * CHUNK)
@@ -61,7 +61,7 @@ def plan(
 
 @cache
 def baseline() -> int:
-    """Bytes that the process holds when the engine has run once and no picture is loaded: to be called before any is."""
+    """Bytes of the process after a first run of the engine, with no picture loaded; call it before loading any."""
     pixels = np.arange(0, 192, dtype=np.uint8).reshape(8, 8, 3)
     rebuild(pixels, pixels)
     return memory.held()

@@ -13,12 +13,12 @@ class ReconstructOptions:
     """How `psal_cli.reconstruct` works.
 
     Attributes:
-        attention: "psal": the k nearest patches; "aggregation": also what the matches of the pixels around paste here; "full":
-            all patches, whose time grows with the product of the two sizes.
+        attention: "psal": the k nearest patches; "aggregation": also the matches of neighbouring pixels; "full": all patches, in
+            time proportional to the product of both sizes.
         patch_size: side of the patches, odd, 1 to 31.
-        k: nearest patches of each pixel, 1 to 64.
-        iterations: of the search, 0 to 1000.
-        temperature: by which squared distances of patches (white = 1) are divided before the softmax; > 0.
+        k: number of nearest patches per pixel, 1 to 64.
+        iterations: rounds of search, 0 to 1000.
+        temperature: divisor of the squared patch distances (white = 1) before the softmax, > 0.
         seed: of the random search, 0 to 2^32 - 1. The same seed gives the same picture for any number of threads.
         device: "cpu", "cuda" or "cuda:N".
 
@@ -49,7 +49,7 @@ class ReconstructOptions:
 
 
 class ReconstructChanges(TypedDict, total=False):
-    """The same as keywords."""
+    """`ReconstructOptions` as keywords."""
 
     attention: str
     patch_size: int

@@ -1,4 +1,4 @@
-"""A picture rebuilt from the pixels of another through one attention layer (Cherel et al., arXiv 2202.03163, section 4.2)."""
+"""Rebuilds a picture from the pixels of another through one attention layer (Cherel et al., arXiv 2202.03163, section 4.2)."""
 
 from dataclasses import dataclass
 
@@ -20,8 +20,8 @@ DEFAULTS = ReconstructOptions()
 
 @dataclass(frozen=True, eq=False)
 class Rebuilt:
-    """pixels: of the dtype and size of the query, with the channels of the key. nnf: int32 [k, 2, H, W], the (row, column) in the
-    key of the matches of each pixel, best first; None of full attention."""
+    """pixels: with the dtype and size of the query and the channels of the key. nnf: int32 [k, 2, H, W], the (row, column) in the
+    key of each pixel's matches, best first; None with full attention."""
 
     pixels: np.ndarray
     nnf: np.ndarray | None
@@ -34,17 +34,18 @@ def rebuild(
     *,
     visible: np.ndarray | None = None,
 ) -> Rebuilt:
-    """Each pixel the softmax(-squared distance / temperature) weighted mean of the key's pixels whose patches are nearest.
+    """Replaces each pixel by the mean of the key's pixels with the nearest patches, weighted by softmax(-squared distance /
+    temperature).
 
-    If only one of the two is grey they are compared by their luminance.
+    If only one of the two is grey, they are compared by luminance.
 
     Args:
         query, key: uint8, uint16 or float32 [H, W, 1 or 3], as sRGB, of any sizes from patch_size on.
-        visible: bool [Hk, Wk], what of the key may be used; a patch needs all of it. Default everything.
+        visible: bool [Hk, Wk], which pixels of the key may be used, in patches that lie in it entirely; default all.
 
     Raises:
         InvalidValueError: nothing of the key is visible.
-        ValueError: what the layers refuse.
+        ValueError: as the layers raise.
     """
     patch_size = options.patch_size
     query_map, key_map = _compared(query, key)
@@ -72,18 +73,18 @@ def rebuild(
 
 
 def _compared(query: np.ndarray, key: np.ndarray) -> tuple[Tensor, Tensor]:
-    """[1, C, H, W] of each, within black and white, or compressed beyond."""
+    """[1, C, H, W] of each picture, in [0, 1] or range-compressed."""
     if query.shape[2] != key.shape[2]:
         return torch.from_numpy(tone(query))[None, None], torch.from_numpy(tone(key))[None, None]
     return _shares(compressed(query)), _shares(compressed(key))
 
 
 def _shares(pixels: np.ndarray) -> Tensor:
-    """Channels last in memory, as the engine reads them: it makes no copy."""
+    """Channels last in memory, so that the engine makes no copy."""
     return torch.from_numpy(floats(pixels)).permute(2, 0, 1)[None]
 
 
 def psnr(pixels: np.ndarray, other: np.ndarray) -> float:
-    """Decibels of two pictures of one shape and dtype; infinite for equal ones."""
-    error = np.mean([np.square(a.astype(np.float64) - b).mean() for a, b in zip(pixels, other, strict=True)])  # row by row
+    """PSNR in decibels of two pictures of the same shape and dtype; infinite if they are equal."""
+    error = np.mean([np.square(a.astype(np.float64) - b).mean() for a, b in zip(pixels, other, strict=True)])  # row by row, to save memory
     return float("inf") if error == 0 else float(20 * np.log10(white_of(pixels.dtype)) - 10 * np.log10(error))

@@ -1,4 +1,4 @@
-"""Time of reconstruct: seconds of its steps, from the headers of its pictures."""
+"""Time model of reconstruct: seconds of each step, from the headers of the pictures."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from psal_cli.verbs.reconstruct.options import ReconstructOptions
 
 PREPARE = 40.0  # nanoseconds a pixel of both: features and tables
 SEARCH = 3.0  # a pixel, neighbour, round, pixel of a patch and channel
-COMPARE = 3.0  # the same, without rounds: similarities of what was found
+COMPARE = 3.0  # the same, without rounds: the similarities of the matches
 MEAN = 60.0  # a pixel and neighbour: the weighted mean; with aggregation for each pixel of a patch
 PAIR = 0.12  # a pair of pixels, pixel of a patch and channel, with full attention
 
@@ -17,8 +17,8 @@ def cost(query: Header, key: Header, formats: Mapping[str, str], options: Recons
     """The cost of reading both pictures, rebuilding one of them and writing it.
 
     Args:
-        query, key: what their files say of them.
-        formats: of what is written, as Pillow names them: "output", and others where there are any.
+        query, key: their headers.
+        formats: option -> Pillow's name of the format that is written; "output" is the result.
     """
     asked, given = (head.width * head.height for head in (query, key))
     compared = query.channels if query.channels == key.channels else 1

@@ -1,4 +1,4 @@
-"""`psal_cli.upscale`: enlarge a picture by a factor, or to a size."""
+"""`psal_cli.upscale`: enlarges a picture by a factor, or to a size."""
 
 from dataclasses import dataclass, replace
 from typing import Unpack
@@ -22,11 +22,11 @@ class UpscaleResult(Shown):
     """What `psal_cli.upscale` returns.
 
     Attributes:
-        image: the enlarged picture, with the channels and the dtype that it had.
-        field: where across the scales each pixel of the picture found what is most like it, in the picture reduced by 2 (x3:
-            by 3). None with full attention, or weights without attention. Of a blend, that of the clean model.
-        model: "clean" or "photo", "blend" with a strength between 0 and 1, None with weights of the user's.
-        device: where the network ran, "cpu" where a GPU had too little memory for it.
+        image: the enlarged picture, with the channels and dtype of the input.
+        field: the cross-scale match of each pixel, in the picture reduced by 2 (by 3 for x3). None with full attention or with
+            weights without attention. For a blend it is that of the clean model.
+        model: "clean", "photo", or "blend" with a strength between 0 and 1; None with other weights.
+        device: where the network ran; "cpu" if a GPU had too little memory for it.
     """
 
     image: Pixels
@@ -47,25 +47,25 @@ def upscale(
 ) -> UpscaleResult:
     """Enlarges a picture by a factor, or to a size.
 
-    Networks enlarge 2, 3 or 4 times, twice in a row for 6, 8, 9, 12 or 16. For anything between, the next larger of these factors
-    is taken and its result reduced by the cubic kernel, without aliasing. A picture that is larger than asked is reduced only.
+    Networks enlarge 2, 3 or 4 times, and twice in a row for 6, 8, 9, 12 or 16. For other factors the result of the next larger
+    one is reduced by an antialiased cubic kernel. A picture that is larger than the requested size is only reduced.
 
-    A network draws the picture at the higher resolution; cross-scale attention adds what the picture shows elsewhere at
-    another size (after Mei et al. 2020, arXiv 2006.01424).
+    Cross-scale attention transfers detail from similar patches of other sizes in the picture (after Mei et al. 2020, arXiv
+    2006.01424).
 
     Args:
-        image: [H, W], [H, W, 3] or [H, W, 4], uint8, uint16 or float32; whatever `np.asarray` makes such an array of.
-            Colours under full transparency do not count. Floats below 0 or above 1, which no network has seen, are kept: what
-            they have beyond is enlarged by the cubic kernel.
-        scale: above 1, at most 16; None where the options name a size, or for the scale of the options' weights. A whole scale
-            must be one of those weights', or a power of it.
-        options: see `UpscaleOptions`; changes: single options by name, which override it.
-        progress: called with the share of the work that is done, from 0 to 1, and with what is being done, several times a strip.
-        cancel: called as often; when it returns True, CancelledError is raised.
-        max_memory: bytes that the process may hold. Strips are made as small as that needs.
+        image: [H, W], [H, W, 3] or [H, W, 4], uint8, uint16 or float32; or anything that `np.asarray` turns into such an array.
+            Colours of fully transparent pixels are ignored. Floats below 0 or above 1 are kept: the excess, which networks cannot
+            handle, is enlarged by the cubic kernel.
+        scale: above 1, at most 16; None if the options name a size, or for the scale of the weights in the options. With such
+            weights, a whole scale must be theirs or a power of it.
+        options: see `UpscaleOptions`; changes: single options by name, which override `options`.
+        progress: called several times per strip with the share of the work done, 0 to 1, and the name of the current step.
+        cancel: called as often; if it returns True, CancelledError is raised.
+        max_memory: most bytes that the process may use. Strips are made as small as necessary.
 
     Raises:
-        InvalidValueError: a picture, a scale or an option that cannot be used; a side that the search cannot count.
+        InvalidValueError: a picture, a scale or an option that cannot be used; a side too long for the engine.
         InputError: weights that cannot be read or do not fit.
         MemoryLimitError: even the smallest strips take more than max_memory.
         CancelledError: `cancel` returned True.
@@ -104,7 +104,7 @@ def upscale(
 
 
 def _settled(options: UpscaleOptions, pixels: Pixels) -> tuple[str | None, UpscaleOptions]:
-    """The name of what is made, see `UpscaleResult.model`, and the options of the network that runs, of a blend the first."""
+    """The name of the model, see `UpscaleResult.model`, and the options of the network that runs (first, for a blend)."""
     if options.weights is not None:
         return None, options
     if options.blended:

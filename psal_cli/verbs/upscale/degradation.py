@@ -1,7 +1,6 @@
-"""Whether a picture is only reduced in size, or also compressed, noisy or sharpened: which model suits it.
+"""Chooses the model for a picture: "clean" if it was only reduced in size, "photo" if it is compressed, noisy or sharpened.
 
-The thresholds are where the two models that ship are level, in PSNR of x4 enlargements of 20 training photographs that were
-degraded in 19 ways.
+At the thresholds the two shipped models are level, in PSNR of x4 enlargements of 20 training photographs degraded in 19 ways.
 """
 
 import cv2
@@ -9,13 +8,13 @@ import numpy as np
 
 from psal_cli.image.arrays import Pixels, white_of
 
-WINDOW, MOST = 256, 36  # pixels; what is looked at of a large picture
+WINDOW, MOST = 256, 36  # pixels; how much of a large picture is analysed
 BLOCK = 8  # pixels: side of the blocks of JPEG, and of those in which noise is measured
-NOISE = 2.0  # of 255, what noise of 4 leaves in the quietest blocks: with more the clean model enlarges the noise
+NOISE = 2.0  # of 255: what noise of 4 leaves in the quietest blocks; above it the clean model amplifies noise
 BLOCKINESS = 1.15  # that of JPEG quality 85 to 90
-SHARPNESS = -0.16  # with less, edges overshoot
-QUALITY = 90  # of a JPEG file: up to this one its artefacts cost the clean model more than smoothing costs the other
-QUIETEST = 2  # percent of the blocks: where a picture has the least detail
+SHARPNESS = -0.16  # below it, edges overshoot
+QUALITY = 90  # of a JPEG file: up to it, artefacts cost the clean model more than smoothing costs the photo model
+QUIETEST = 2  # percent of the blocks, those with the least detail
 
 
 def model_for(pixels: Pixels, lossless: bool = True, quality: int | None = None) -> str:
@@ -23,7 +22,7 @@ def model_for(pixels: Pixels, lossless: bool = True, quality: int | None = None)
 
     Args:
         pixels: [H, W, C], uint8, uint16 or float32 in [0, 1].
-        lossless: whether the file that it came from keeps pixels exactly. quality: of a JPEG file, 1 to 100, None for others.
+        lossless: whether its file format is lossless. quality: of a JPEG file, 1 to 100, None for others.
 
     Returns "clean" or "photo".
     """
@@ -35,7 +34,7 @@ def model_for(pixels: Pixels, lossless: bool = True, quality: int | None = None)
 
 
 def noise(grey: np.ndarray) -> float:
-    """The contrast of the finest diagonal detail where there is the least of it: of [N, h, w] windows, white = 255."""
+    """The contrast of the finest diagonal detail in the quietest blocks of [N, h, w] windows, white = 255."""
     detail = (grey[:, :-1, :-1] - grey[:, 1:, :-1] - grey[:, :-1, 1:] + grey[:, 1:, 1:]) / 2
     count, height, width = detail.shape
     height, width = height // BLOCK, width // BLOCK
@@ -46,7 +45,7 @@ def noise(grey: np.ndarray) -> float:
 
 
 def blockiness(grey: np.ndarray) -> float:
-    """How much larger than its neighbours the step between two columns is at the border of JPEG's blocks than elsewhere."""
+    """How much larger steps between columns are at the borders of JPEG blocks than elsewhere."""
     steps = np.abs(np.diff(grey, axis=2))
     excess = np.abs(steps[:, :, 1:-1] - (steps[:, :, :-2] + steps[:, :, 2:]) / 2)
     if excess.shape[2] < BLOCK:
@@ -57,7 +56,7 @@ def blockiness(grey: np.ndarray) -> float:
 
 
 def correlation(grey: np.ndarray) -> float:
-    """Of a step from pixel to pixel with the one after it: noise and sharpening make one go back what the other went."""
+    """The correlation of consecutive steps from pixel to pixel, negative for noise and sharpening."""
     product, square = 0.0, 1.0  # a flat picture has no steps
     for windows in (grey, grey.transpose(0, 2, 1)):
         steps = np.diff(windows, axis=2)
@@ -67,7 +66,7 @@ def correlation(grey: np.ndarray) -> float:
 
 
 def _windows(pixels: Pixels) -> np.ndarray:
-    """float32 [N, h, w], white = 255: evenly spread parts of the picture in grey, whose corners lie on those of JPEG's blocks."""
+    """float32 [N, h, w], white = 255: evenly spread windows of the grey picture, aligned to the blocks of JPEG."""
     height, width = min(pixels.shape[0], WINDOW), min(pixels.shape[1], WINDOW)
     rows, columns = (_starts(side, part) for side, part in ((pixels.shape[0], height), (pixels.shape[1], width)))
     parts = (pixels[top : top + height, left : left + width] for top in rows for left in columns)

@@ -1,4 +1,4 @@
-"""Memory of upscale: bytes at each of its steps, from the header of the picture."""
+"""Memory model of upscale: bytes at each step, from the header of the picture."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,23 +16,23 @@ from psal_cli.verbs.upscale.networks import Network
 from psal_cli.verbs.upscale.options import STRIPS as CHOICES
 from psal_cli.verbs.upscale.upscaler import Upscaler, check_sides, strip_rows
 
-# Bytes, measured.
-SEARCHED, KEPT = 652, 380  # for each pixel of the input: while the attention searches, and what it keeps
-LEFT = 430  # for each pixel that is looked at at a time: what the pass over the reduced picture has not given back by then
-FEATURE, DRAWN = 18.4, 35  # for each of those while strips are drawn: by feature, and by pixel drawn from it
-CSNLN_KEPT, CSNLN_STRIP = 32, 19  # of a published network, by feature: for each pixel of the input, and of a strip of the result
-SCORES = 70_000_000  # of its full attention within the scale, which is chunked
-PAIR = 9  # of a query that is worked on at a time and a key, with full attention
-ROOM = 2_000_000_000  # what full attention may take where no limit is given
-FIELD = 8  # of a pixel of the input: where it was found across the scales
-ROW = 48  # of a pixel of the result in the rows that are made at a time: four times three colours
-REDUCING = 200_000_000  # while a result is reduced to its size, a band of rows at a time
-STRIPS = 60_000_000  # of what is made a band of rows at a time, and of a sheet for --compare
+# Bytes, measured (tests/bench/bench_memory.py compares the estimates with measurements).
+SEARCHED, KEPT = 652, 380  # per pixel of the input: while the attention searches, and what it keeps
+LEFT = 430  # per pixel of a strip: what the pass over the reduced picture has not released by then
+FEATURE, DRAWN = 18.4, 35  # per pixel of a strip while it is drawn: by feature, and by output pixel
+CSNLN_KEPT, CSNLN_STRIP = 32, 19  # of a published network, by feature: per pixel of the input, and of a strip of the result
+SCORES = 70_000_000  # of its full in-scale attention, which is chunked
+PAIR = 9  # per pair of a query in the chunk and a key, with full attention
+ROOM = 2_000_000_000  # limit of full attention if none is given
+FIELD = 8  # per pixel of the input: its cross-scale match
+ROW = 48  # per pixel of a strip of the result: four times three colours
+REDUCING = 200_000_000  # while a result is reduced to its size, in bands of rows
+STRIPS = 60_000_000  # of bands of rows, and of a sheet for --compare
 
 
 @dataclass(frozen=True)
 class Plan:
-    """bytes: the most memory that the process will hold; largest: see `Upscaler`; text: both in words, for the user."""
+    """bytes: peak memory of the process; largest: see `Upscaler`; text: both in words, for the user."""
 
     bytes: int
     largest: int
@@ -51,20 +51,20 @@ def plan(
     held: int | None = None,
     blended: bool = False,
 ) -> Plan:
-    """The most memory that a process will hold that reads, enlarges and writes a picture, and the strips that keep to a limit.
+    """Peak memory of reading, enlarging and writing a picture, and the largest strips within a limit.
 
     Args:
-        header: what the file says of the picture .
-        formats: of what is written, as Pillow names them: "output", and "compare" where there is one.
+        header: of the picture.
+        formats: option ("output", "compare") -> Pillow's name of the format that is written.
         networks, ensemble: see `Upscaler`.
         streams: bytes that are piped in and out.
         limit: bytes.
         size: (width, height) to which the result is reduced.
-        held: what `baseline` gave before any picture was loaded; None: it is asked now.
-        blended: whether a second model runs after the first, whose result waits for its.
+        held: the result of `baseline` before any picture was loaded; None to call it now.
+        blended: whether a second model runs while the result of the first is kept.
 
     Raises:
-        InvalidValueError: a side that the search cannot count.
+        InvalidValueError: a side too long for the engine.
         MemoryLimitError: even the smallest strips take more.
     """
     check_sides(networks, header.width, header.height)
@@ -80,7 +80,7 @@ def plan(
 
 
 def strip_pixels(header: Header, networks: tuple[Network, ...], ensemble: bool) -> int:
-    """How many pixels to work on at a time where no limit is given: fewer where that would take much memory."""
+    """How many pixels to process at a time if no limit is given: fewer if that would take much memory."""
     for largest in _choices(header, networks):
         working, most = _most(header, {"output": "PNG"}, networks, ensemble, largest, None)
         if _is_chosen(networks, largest, working, most + (memory.resident() or 0)):
@@ -89,7 +89,8 @@ def strip_pixels(header: Header, networks: tuple[Network, ...], ensemble: bool) 
 
 
 def _choices(header: Header, networks: tuple[Network, ...]) -> Iterator[int]:
-    """Numbers of pixels to work on at a time, the best first: of networks that look at the whole picture, all of it."""
+    """Candidates for the number of pixels to process at a time, best first; the whole picture first for networks that see all of
+    it."""
     size = header.width * header.height
     for network in networks:
         if isinstance(network, ForeignNetwork) and network.traits.reach is None and size > CHOICES[0]:
@@ -99,8 +100,8 @@ def _choices(header: Header, networks: tuple[Network, ...]) -> Iterator[int]:
 
 
 def _is_chosen(networks: tuple[Network, ...], largest: int, working: int, most: int) -> bool:
-    """Whether to work on so many pixels at a time where no limit is given. A network of which pieces show is run on the whole
-    picture where the system has the memory."""
+    """Whether to process this many pixels at a time if no limit is given. A network whose pieces would show runs on the whole
+    picture if memory allows."""
     if largest == CHOICES[-1] or working <= ROOM:
         return True
     if any(isinstance(x, ForeignNetwork) and x.traits.reach is None for x in networks):
@@ -118,22 +119,22 @@ def _most(
     reduced: tuple[int, int] | None,
     blended: bool = False,
 ) -> tuple[int, int]:
-    """Bytes of what a network works on, at most, and at the most expensive of: reading, each pass, writing."""
+    """(peak bytes of a network's working set, bytes at the most expensive step: reading, each pass or writing)."""
     itemsize, area, sides = header.bits // 8, header.width * header.height, sorted((header.width, header.height))
     each = itemsize * (header.channels + header.alpha)
     joined = area * each * header.alpha  # colours and alpha as one array
     kept = area * (each + FIELD) + joined
     most, working = memory.reading(area, header.channels, itemsize, header.alpha, header.format), 0
-    if itemsize == 4:  # of floats: their file and its bytes beside them; later the picture within 0 and 1, and what is beyond
+    if itemsize == 4:  # floats: the file's bytes besides the pixels; later the picture clipped to [0, 1], and the excess
         most, kept = max(most, 3 * area * each), kept + 8 * header.channels * area
     final = reduced[0] * reduced[1] if reduced else area * prod(network.scale**2 for network in networks)
-    waiting = final * each * (blended and bool(networks))  # the result of the first model, while the second runs
+    waiting = final * each * (blended and bool(networks))  # the result of the first model while the second runs
     kept += waiting
     for network in networks:
         size = area * network.scale**2
         result = size * each + 4 * header.channels * size * ensemble
         short, long = sides
-        turned = ensemble or isinstance(network, ForeignNetwork)  # it need not lie across the longer side
+        turned = ensemble or isinstance(network, ForeignNetwork)  # need not be transposed
         shapes = ((short, long), (long, short)) if turned else ((short, long),)
         at_work = max(_working(network, width, height, largest) for width, height in shapes) + 12 * area
         working = max(working, at_work)
@@ -147,11 +148,11 @@ def _most(
     kept -= waiting
     encoder = memory.writing(area, header.channels, itemsize, header.alpha, formats["output"], header.format in memory.LOSSLESS)
     joined = area * each * header.alpha
-    return working, max(most, kept + max(joined, encoder))  # a field is drawn for less than it was searched for
+    return working, max(most, kept + max(joined, encoder))  # drawing a field takes less than searching it
 
 
 def _working(network: Network, width: int, height: int, largest: int) -> int:
-    """Bytes that are taken, at most, beside picture and result, with strips of so many pixels' width."""
+    """Peak bytes besides picture and result, for strips of this width in pixels."""
     area, scale = width * height, network.scale
     if isinstance(network, ForeignNetwork):
         tiling = network.tiling(height, width, largest)
@@ -161,7 +162,7 @@ def _working(network: Network, width: int, height: int, largest: int) -> int:
     full = _full((network,))
     if isinstance(network, CSNLN):
         features = network.features
-        enlarged = 4 if scale == 4 else 1  # the map of twice the resolution, to which the second stage attends
+        enlarged = 4 if scale == 4 else 1  # the map of twice the resolution that the second stage attends to
         total = features * (CSNLN_KEPT * area * enlarged + CSNLN_STRIP * looked * scale**2)
         keys = area * enlarged // network.SEM.ratio**2
         return int(total + (SCORES + PAIR * keys * looked * enlarged if full else 0))
@@ -171,7 +172,7 @@ def _working(network: Network, width: int, height: int, largest: int) -> int:
 
 
 def _costly(networks: tuple[Network, ...]) -> bool:
-    """Whether more pixels at a time may take much more memory."""
+    """Whether processing more pixels at a time may take much more memory."""
     return _full(networks) or any(isinstance(network, ForeignNetwork) for network in networks)
 
 
@@ -181,6 +182,6 @@ def _full(networks: tuple[Network, ...]) -> bool:
 
 @cache
 def baseline(networks: tuple[Network, ...]) -> int:
-    """Bytes that the process holds when the networks have run once and no picture is loaded: to be called before any is."""
+    """Bytes of the process after a first run of the networks, with no picture loaded; call it before loading any."""
     Upscaler(networks)(np.zeros((16, 16, 3), np.uint8))
     return memory.held()

@@ -1,4 +1,4 @@
-"""The networks of `psal_cli.upscale`: those that ship, and those of the user's."""
+"""The networks of `psal_cli.upscale`: shipped ones and the user's."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ _lock = Lock()
 def networks_for(
     scale: int, model: str = "clean", weights: Weights | None = None, attention: str = "psal", device: str = "cpu"
 ) -> tuple[Network, ...]:
-    """The network of each pass; a second one of those that ship always sees a clean picture. Of a scale of 1, none.
+    """The network of each pass; none for a scale of 1. A second shipped one is always the clean model, as its input is clean.
 
     They are shared by all callers, who must not change them: see `psal_cli.weights.private_copy`.
 
     Raises:
-        InvalidValueError: another scale.
+        InvalidValueError: a scale that the networks do not have.
         InputError: weights that do not fit.
     """
     if scale == 1:
@@ -61,12 +61,12 @@ def networks_for(
 def prepared(size: Size, scale: float | None, options: UpscaleOptions) -> tuple[tuple[Network, ...], Size]:
     """The network of each pass for a picture of size (width, height), and the size of the result.
 
-    With a strength they are those of the photo model.
+    With a strength, they are those of the photo model.
 
-    scale: None for the size that the options name, or, where they name none, that of the user's network.
+    scale: None for the size in the options or, if they name none, the scale of the user's network.
 
     Raises:
-        InvalidValueError: a factor or a size that cannot be had.
+        InvalidValueError: an impossible factor or size.
         InputError: weights that do not fit.
     """
     passes = PASSES
@@ -85,33 +85,33 @@ def prepared(size: Size, scale: float | None, options: UpscaleOptions) -> tuple[
 
 
 def _check_partners(scale: int) -> None:
-    """Raises InputError where one of the models that a strength blends does not ship for this scale of the first pass."""
+    """Raises InputError if one of the two blended models does not ship for this scale of the first pass."""
     for model in MODELS:
         if (name := weights_of(scale, model)) not in stored.manifest():
             raise InputError(f"a strength blends two models, and {name} does not ship: leave the strength out")
 
 
 def weights_of(scale: int, model: str) -> str:
-    """The name of the weights that ship."""
+    """The name of the shipped weights."""
     return f"upscale-x{scale}" + ("" if model == "clean" else f"-{model}")
 
 
 def called(source: Weights) -> str:
-    """What to call weights in a message."""
+    """How messages refer to weights."""
     return os.fspath(source) if isinstance(source, str | os.PathLike) else type(source).__name__
 
 
 def network_of(source: Weights, scale: int | None = None, attention: str = "psal", device: str = "cpu") -> Network:
-    """A network with weights that ship, by name, of a file, or of the user's model folder, or a module of the caller's.
+    """A network with shipped weights, by name, from a file or the user's model folder, or the caller's module.
 
-    The architecture shows in the shapes of the tensors: psal's own, that published with CSNLN, or one that spandrel knows.
+    The architecture is told from the tensors: psal's own, that of CSNLN, or one that spandrel knows.
 
     Args:
-        scale: that it must have, None for any.
+        scale: the required scale, None for any.
 
     Raises:
         InputError: weights that do not fit.
-        InvalidValueError: they are of another scale, or a module does not enlarge.
+        InvalidValueError: weights of another scale, or a module that does not enlarge.
     """
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
@@ -127,7 +127,7 @@ def network_of(source: Weights, scale: int | None = None, attention: str = "psal
 
 
 def _of_module(module: nn.Module) -> Network:
-    """Measured once, and again after its weights have changed in place."""
+    """Wraps the caller's module. It is measured once, and again after its weights have changed in place."""
     if isinstance(module, Network):
         return module
     version = sum(x._version for x in (*module.parameters(), *module.buffers()))
@@ -141,7 +141,7 @@ def _of_module(module: nn.Module) -> Network:
 
 
 class _Stamp(NamedTuple):
-    """A file as it is now: another one of that name, or one that was written again, is loaded anew."""
+    """The identity of a file, so that a replaced or rewritten one is loaded again."""
 
     path: Path
     changed: int
@@ -155,7 +155,7 @@ class _Stamp(NamedTuple):
 
 @cache
 def _cached(source: str, stamp: _Stamp | None, attention: str, device: str) -> Network:
-    """stamp: of the file that the name stands for, None of weights that ship."""
+    """stamp: of the file, None for shipped weights."""
     path = stamp.path if stamp else None
     if path and foreign.is_onnx(path):
         return foreign.enlarging(path, None, source)
@@ -168,12 +168,12 @@ def _cached(source: str, stamp: _Stamp | None, attention: str, device: str) -> N
     try:
         own = make(state, recipe, attention)
     except (KeyError, ValueError, IndexError) as error:
-        raise InputError(f"{source} is no network for super-resolution that psal knows ({error})") from error
+        raise InputError(f"{source} is not a network for super-resolution that psal knows ({error})") from error
     return stored.placed(stored.load_strict(own, state, source), device)
 
 
 def _maker(state: dict[str, Tensor]) -> Maker | None:
-    """What makes a network of these tensors, None where psal itself knows none."""
+    """A function that builds a network from these tensors, None if it is not one of psal's own architectures."""
     if any(name.startswith("SEM.") for name in state):
         return _published
     if {"merge.weight", "head.weight", "tail.weight"} <= state.keys():
@@ -202,6 +202,6 @@ def _published(state: dict[str, Tensor], recipe: stored.Recipe, attention: str) 
     features = state["head.0.0.weight"].shape[0]
     depth = state["tail.0.weight"].shape[1] // features
     scale = 4 if "SEM.down_sample_3.0.weight" in state else {9: 3}.get(state["SEM.down_sample_1.0.weight"].shape[2], 2)
-    white = 255.0 if state["sub_mean.bias"].abs().max() > 1 else 1.0  # the mean colour tells the range of the values
+    white = 255.0 if state["sub_mean.bias"].abs().max() > 1 else 1.0  # the mean colour tells the range of values
     in_scale = "full" if attention == "full" else "local"
     return CSNLN(scale, features, depth, attention=attention, in_scale=in_scale, white=white)

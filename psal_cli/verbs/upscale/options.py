@@ -10,11 +10,11 @@ from psal_cli.verbs import validation
 MOST = 16  # the largest factor
 MODELS = ("clean", "photo")  # "auto" chooses among them
 ATTENTIONS = ("psal", "full")
-STRIPS = tuple(1 << power for power in range(19, 11, -1))  # pixels of the input that may be worked on at a time
+STRIPS = tuple(1 << power for power in range(19, 11, -1))  # pixels of the input processed at a time
 
 
 class Module(Protocol):
-    """What of a torch.nn.Module is asked for: torch is not imported here."""
+    """The part of torch.nn.Module that is needed, since torch is not imported here."""
 
     training: bool
 
@@ -29,21 +29,20 @@ class UpscaleOptions:
     """How `psal_cli.upscale` works.
 
     Attributes:
-        model: which of the weights that ship: "clean" for pictures that were reduced and nothing else, "photo" for compressed,
-            noisy or sharpened ones; "auto" chooses by the pixels (`psal_cli.verbs.upscale.degradation`).
-        strength: blends the results of both models: 0 is "clean", 1 is "photo", between them both run, which takes twice the
-            time, and their results are mixed in this proportion. None leaves the choice to `model`. Not with weights, nor with
-            the model "clean".
+        model: the shipped weights: "clean" for pictures that were only reduced, "photo" for compressed, noisy or sharpened ones;
+            "auto" chooses by the pixels (`psal_cli.verbs.upscale.degradation`).
+        strength: blends the results of both models in this proportion: 0 is "clean", 1 is "photo"; in between both run, which
+            takes twice as long. None leaves the choice to `model`. Excludes weights and the model "clean".
         weights: another network: a file of psal's own weights or CSNLN's, or of any architecture that spandrel knows
-            (.safetensors, .pth), an ONNX file, the name of one in the user's model folder, or a module on the CPU,
-            [B, 3, H, W] in [0, 1] -> the same a whole number of times larger. Its scale is used.
-        attention: "psal", or "full", whose time grows with the square of the picture.
-        ensemble: the mean of the results for the picture turned and mirrored in all eight ways, at eight times the cost.
-        strip_pixels: pixels of the input that are worked on at a time; None for as many as fit.
-        width: pixels of the result, in place of a factor. The proportions stay.
-        height: the same; with both the result fits into them.
-        long_side: pixels of its longer side.
-        megapixels: how many million pixels it has.
+            (.safetensors, .pth), an ONNX file, the name of a file in the user's model folder, or a module on the CPU, [B, 3, H,
+            W] in [0, 1] -> [B, 3, s H, s W] with a whole scale s.
+        attention: "psal", or "full", whose time is quadratic in the number of pixels.
+        ensemble: average over the eight rotations and reflections of the picture, at eight times the cost.
+        strip_pixels: pixels of the input processed at a time; None for as many as fit.
+        width: of the result in pixels, in place of a factor. The aspect ratio is kept.
+        height: likewise; with both, the result fits into width x height.
+        long_side: pixels of the result's longer side.
+        megapixels: size of the result in million pixels.
         seed: of the random search, 0 to 2^32 - 1. The same seed gives the same picture for any number of threads.
         device: "cpu", "cuda" or "cuda:N".
 
@@ -92,12 +91,12 @@ class UpscaleOptions:
         return self.strength is not None and 0 < self.strength < 1
 
     def of(self, model: str) -> "UpscaleOptions":
-        """The same with one of the models, and no strength."""
+        """These options with one of the models, and no strength."""
         return replace(self, model=model, strength=None)
 
 
 class UpscaleChanges(TypedDict, total=False):
-    """The same as keywords."""
+    """`UpscaleOptions` as keywords."""
 
     model: str
     strength: float | None

@@ -1,4 +1,4 @@
-"""How large a result is to be, and which factors lead there. Importing this loads neither torch nor OpenCV."""
+"""The size of a result, and the factors that lead to it. Importing this loads neither torch nor OpenCV."""
 
 from collections.abc import Iterable, Mapping
 from math import floor, isfinite, prod, sqrt
@@ -6,24 +6,25 @@ from math import floor, isfinite, prod, sqrt
 from psal_cli.errors import InvalidValueError
 from psal_cli.verbs.upscale.options import MOST, UpscaleOptions
 
-# Of a factor, those of the networks that ship whose product it is: with 4 first the second would see sixteen times the pixels.
+# factor -> scales of the shipped networks. The larger scale comes last: after 4, a second network would see sixteen times the
+# pixels.
 PASSES: dict[int, tuple[int, ...]] = {prod(x): x for x in ((2,), (3,), (4,), (2, 3), (2, 4), (3, 3), (3, 4), (4, 4))}
 Size = tuple[int, int]  # (width, height)
 
 
 def passes_of(scale: int) -> dict[int, tuple[int, ...]]:
-    """Of each factor, how often a network that enlarges by `scale` is applied."""
+    """factor -> the scale of each pass of a network that enlarges by `scale`."""
     return {scale**count: (scale,) * count for count in range(1, 5) if count == 1 or scale**count <= MOST}
 
 
 def size_wanted(size: Size, scale: float | None, options: UpscaleOptions) -> Size:
-    """The size of the result: that nearest to what is asked, of the picture's own proportions.
+    """The size of the result: the one nearest to the request with the picture's aspect ratio.
 
     Args:
         size: of the picture. scale: a factor, None where the options name a size.
 
     Raises:
-        InvalidValueError: no factor and no size, or more than one; a side that would have no pixel.
+        InvalidValueError: no factor and no size, or several; a side that would have no pixel.
     """
     width, height = size
     what, value = asked(scale, options)
@@ -45,9 +46,9 @@ def size_wanted(size: Size, scale: float | None, options: UpscaleOptions) -> Siz
 
 
 def asked(scale: float | None, options: UpscaleOptions) -> tuple[str, float]:
-    """(name, value) of what says how large the result is to be; with width and height, of the width.
+    """(name, value) of the argument that sets the size; with width and height, that of width.
 
-    Raises InvalidValueError where nothing or several do.
+    Raises InvalidValueError if there is none, or several.
     """
     box = ("width", options.width) if options.width is not None else ("height", options.height)
     choices = (("scale", scale), box, ("long_side", options.long_side), ("megapixels", options.megapixels))
@@ -75,9 +76,9 @@ def label(scale: float | None, width: int | None, height: int | None, long_side:
 
 
 def factor_for(size: Size, wanted: Size, factors: Iterable[int], what: str) -> int:
-    """The least of the factors that makes the picture as large as wanted, 1 where it is so already.
+    """The smallest of the factors that makes the picture at least as large as wanted, 1 if it is already.
 
-    Raises InvalidValueError, of the argument `what`, where the largest is not enough.
+    Raises InvalidValueError, for the argument `what`, if the largest is not enough.
     """
     if all(new <= old for new, old in zip(wanted, size, strict=True)):
         return 1
@@ -90,7 +91,7 @@ def factor_for(size: Size, wanted: Size, factors: Iterable[int], what: str) -> i
 
 
 def check_factor(scale: float | None, passes: Mapping[int, tuple[int, ...]], source: str) -> None:
-    """Raises InvalidValueError for a whole factor that the user's network does not enlarge by: it would be made by reduction."""
+    """Raises InvalidValueError for a whole factor that the user's network can only reach by reducing a larger result."""
     if scale is not None and float(scale).is_integer() and int(scale) not in passes:
         own = min(passes)
         others = "".join(f" or {factor}" for factor in sorted(passes)[1:])

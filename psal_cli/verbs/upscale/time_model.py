@@ -1,4 +1,4 @@
-"""Time of upscale: seconds of its steps, from the header of the picture."""
+"""Time model of upscale: seconds of each step, from the header of the picture."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -10,7 +10,7 @@ from psal_cli.verbs.upscale.networks import Network
 from psal_cli.verbs.upscale.upscaler import strip_rows
 from psal_cli.verbs.upscale.workload import total_cost
 
-REDUCED = 12.0  # nanoseconds a number that is reduced to another size
+REDUCED = 12.0  # nanoseconds per value while a result is reduced to its size
 
 
 def cost(
@@ -22,11 +22,11 @@ def cost(
     size: tuple[int, int] | None = None,
     blended: bool = False,
 ) -> timing.Cost:
-    """What it takes to read, enlarge and write a picture.
+    """The cost of reading, enlarging and writing a picture.
 
     Args:
-        header: what the file says of the picture.
-        formats: of what is written, as Pillow names them: "output", and others where there are any.
+        header: of the picture.
+        formats: option -> Pillow's name of the format that is written; "output" is the result.
         networks, largest, ensemble: see `Upscaler`; size: (width, height) to which the result is reduced.
         blended: whether a second model runs after the first.
     """
@@ -36,5 +36,5 @@ def cost(
     rows_for = partial(strip_rows, largest=largest)
     work = total_cost(networks, (header.height, header.width), rows_for, largest, 1 + header.alpha, 8 if ensemble else 1)
     reduction = REDUCED * drawn * header.channels if made < drawn else 0.0
-    models = 1 + (blended and bool(networks))  # a picture that is only reduced meets no model
+    models = 1 + (blended and bool(networks))  # a picture that is only reduced needs no model
     return files + timing.Cost(1e-9 * reduction * models, 1e-9 * work * models)

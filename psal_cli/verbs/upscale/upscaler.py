@@ -1,4 +1,4 @@
-"""Super-resolution of a whole picture, in strips of which only what the attention needs is kept."""
+"""Super-resolution of a whole picture, in strips; only what the attention needs is kept in memory."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -30,16 +30,16 @@ from psal_cli.weights import on_device, private_copy
 
 LARGEST, FEWEST = STRIPS[0], STRIPS[3]
 LEAST_ROWS = 8
-BAND = 1 << 22  # numbers that are rounded at a time
-SEEN = 2  # pixels around one of the bicubic enlargement on which it depends
+BAND = 1 << 22  # values rounded at a time
+SEEN = 2  # support of the bicubic kernel, in pixels of the input
 
 log = logging.getLogger(__name__)
 
 
 class Upscaler:
-    """Enlarges by networks, one after another.
+    """Enlarges with networks, one after another.
 
-    The networks are copied, their weights shared: what is set on them here, no other user of them sees.
+    The networks are copied with shared weights, so settings made here are not seen elsewhere.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class Upscaler:
         seed: int = 0,
         ensemble: bool = False,
     ):
-        """largest: pixels of the input that are worked on at a time; seed, ensemble: see `UpscaleOptions`."""
-        self.networks = [x if isinstance(x, ForeignNetwork) else private_copy(x) for x in networks]  # it has no seeds to set
+        """largest: pixels of the input processed at a time; seed, ensemble: see `UpscaleOptions`."""
+        self.networks = [x if isinstance(x, ForeignNetwork) else private_copy(x) for x in networks]  # it has no seed to set
         self.ensemble = ensemble
         device = "cpu" if any(isinstance(x, ForeignNetwork) and x.cpu_only for x in networks) else device
         self.modes = run_modes(device, largest, FEWEST)
-        self.field: Field | None = None  # of the last picture that was enlarged
-        self.device = device  # where the last one was: the CPU as soon as any of it was
+        self.field: Field | None = None  # of the last picture
+        self.device = device  # where the last picture was enlarged; "cpu" if any part of it was
         for layer in _attention_layers(self.networks):
             layer.seed = seed
 
@@ -68,15 +68,15 @@ class Upscaler:
         progress: Progress | None = None,
         size: tuple[int, int] | None = None,
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Pixels [H, W, C] and alpha [H, W], so many times larger, of the same dtype.
+        """Enlarges pixels [H, W, C] and alpha [H, W], of the same dtype.
 
-        What floats have below 0 and above 1, which no network has seen, is enlarged by the cubic kernel and added.
+        The part of floats below 0 and above 1, which networks cannot handle, is enlarged by the cubic kernel and added.
 
         Args:
-            size: (width, height) to which the result is then reduced.
+            size: (width, height) to which the result is reduced.
 
         Raises:
-            InvalidValueError: a side that the search cannot count.
+            InvalidValueError: a side too long for the engine.
             torch.OutOfMemoryError: even the CPU has too little memory.
         """
         check_sides(self.networks, pixels.shape[1], pixels.shape[0])
@@ -103,7 +103,7 @@ class Upscaler:
         return pixels, alpha
 
     def _watch(self, height: int, width: int) -> None:
-        """Keeps the first field of the first network that is of the whole picture: others are of it reduced, or turned."""
+        """Keeps the first field of the first network that covers the whole picture: others belong to a reduced or rotated one."""
         self.field = None
         if not self.networks:
             return
@@ -126,7 +126,7 @@ class Upscaler:
         return out
 
     def _drawn(self, network: Network, pixels: np.ndarray, mode: RunMode, meter: Meter) -> np.ndarray:
-        """Strips lie across the longer side: they and what is looked at around them are then the shortest."""
+        """Strips run across the longer side, where they and their halos are shortest."""
         height, width, channels = pixels.shape
         lies = _lies((height, width)) and not isinstance(network, ForeignNetwork)
         if isinstance(network, ForeignNetwork):
@@ -149,11 +149,11 @@ class Upscaler:
 
     @torch.no_grad()
     def _parts(self, network: Network, pixels: np.ndarray, mode: RunMode, meter: Meter) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yields rows of the result, and what is in them: float32 [h, w, C], white = 1."""
+        """Yields rows of the result and their values, float32 [h, w, C], white = 1."""
         network = on_device(network, mode.device)
         height, width, channels = pixels.shape
         white = white_of(pixels.dtype)
-        values = np.array(pixels.transpose(2, 0, 1), np.float32, order="C")  # a copy, since it is divided in place
+        values = np.array(pixels.transpose(2, 0, 1), np.float32, order="C")  # a copy, because it is divided in place
         image = torch.from_numpy(values).to(mode.device).div_(white)
         image = image.clamp_(0, 1)[None].expand(1, 3, -1, -1)
         top, rows = 0, strip_rows(width, mode.largest)
@@ -181,7 +181,7 @@ def _say_if_blended(network: ForeignNetwork, height: int, width: int, largest: i
 
 
 def _add_excess(pixels: np.ndarray, given: np.ndarray, times: int) -> None:
-    """Adds to an enlarged picture, in place, what the original, float32 [H, W, C], has below 0 and above 1."""
+    """Adds the enlarged excess of the original, float32 [H, W, C], below 0 and above 1 to the result, in place."""
     for part in strips(len(given), rows_within(BAND, given[0].size * times**2), SEEN):
         near = torch.from_numpy(np.ascontiguousarray(given[part.first : part.last].transpose(2, 0, 1)))[None]
         for excess, sign in (((near - 1).clamp(min=0), 1), ((-near).clamp(min=0), -1)):
@@ -191,17 +191,17 @@ def _add_excess(pixels: np.ndarray, given: np.ndarray, times: int) -> None:
 
 
 def _lies(size: tuple[int, int]) -> bool:
-    """Whether a picture of (height, width) is turned for its strips."""
+    """Whether a picture of (height, width) is transposed for its strips."""
     return size[1] > size[0]
 
 
 def strip_rows(width: int, largest: int) -> int:
-    """Rows of the input that are worked on at a time."""
+    """Rows of the input processed at a time."""
     return max(largest // width, LEAST_ROWS)
 
 
 def check_sides(networks: Sequence[Network], *sides: int) -> None:
-    """Raises InvalidValueError where a side, or that of what a second network sees, is longer than the search can count."""
+    """Raises InvalidValueError if a side of the picture, or of a second network's input, is too long for the engine."""
     longest = max(sides)
     for network in networks:
         if longest + network.scale > MAX_SIDE:
@@ -215,7 +215,7 @@ def _attention_layers(networks: Sequence[Network]) -> Iterator[Pasting]:
 
 
 def _spread(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """The picture with the colours around what is wholly transparent diffused into it: the network would see its edge."""
+    """Diffuses colours into fully transparent pixels: the network would see an edge."""
     hidden = torch.from_numpy(alpha == 0)[None, None].float()
     image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32))[None]
     filled = diffused(image * (1 - hidden), hidden)[0].permute(1, 2, 0).numpy()
@@ -224,7 +224,7 @@ def _spread(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def _flat_kept(alpha: np.ndarray, enlarged: np.ndarray, scale: int) -> np.ndarray:
-    """Enlarged alpha, with what is opaque or transparent all around exactly so."""
+    """Enlarged alpha, kept exact where it is uniformly opaque or transparent."""
     image = torch.from_numpy(alpha.astype(np.float32))[None, None]
     side = 2 * SEEN + 1
     most, least = (F.max_pool2d(x, side, 1, SEEN)[0, 0].numpy() for x in (image, -image))

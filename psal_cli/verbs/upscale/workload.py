@@ -1,6 +1,5 @@
-"""What the steps of an enlargement cost, for its progress and for estimates of time: nanoseconds of one CPU core, measured.
-
-`tests/bench/bench_time.py` compares what follows from them with what is measured.
+"""Costs of the steps of upscale, for progress and time estimates: nanoseconds of one CPU core, measured.
+`tests/bench/bench_time.py` compares the estimates with measurements.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +22,7 @@ OTHER = 0.03  # a pixel and weight: a network of another kind
 
 
 def network_cost(network: Network, height: int, width: int, rows: int, largest: int) -> float:
-    """Of a network on a picture, in strips of so many rows, or in pieces of so many pixels."""
+    """The cost of a network on a picture, in strips of this many rows or pieces of this many pixels."""
     drawn = DRAWN * height * width * network.scale**2
     if isinstance(network, ForeignNetwork):
         return drawn + network.traits.nanoseconds * network.tiling(height, width, largest).total
@@ -36,18 +35,18 @@ def network_cost(network: Network, height: int, width: int, rows: int, largest: 
     block = BLOCK * network.head.out_channels**2
 
     def trunk(reduced: int) -> float:
-        """The blocks, on the picture so many times smaller."""
+        """The cost of the blocks, on the picture this many times smaller."""
         seen = sum(part.last - part.first for part in strips(-(-height // reduced), rows * reduced, network.halo))
         return block * len(network.body) * seen * (width / reduced)
 
     if network.cross is None:
         return drawn + trunk(1)
-    asked = height * width * (1 + 1 / network.ratio**2)  # on the reduced picture the attention is tried first
+    asked = height * width * (1 + 1 / network.ratio**2)  # the attention first runs on the reduced picture
     return drawn + trunk(1) + trunk(network.ratio) + trunk(network.ratio**2) + (SEARCH + block * network.before) * asked
 
 
 def strip_cost(network: Network, pixels: int) -> float:
-    """What `metered` does not tell of a strip of the input with so many pixels."""
+    """The cost of a strip of the input that `metered` does not report."""
     drawn = DRAWN * network.scale**2
     whole = isinstance(network, ResidualPSAL)
     return pixels * (drawn + (OTHER * sum(x.numel() for x in network.parameters()) if whole else 0))
@@ -61,9 +60,9 @@ def total_cost(
     maps: int,
     turns: int,
 ) -> float:
-    """Of all networks, one after another. size: (height, width); rows_for: the rows of a strip at a width; largest: pixels of a
-    piece; maps: pictures, and alpha; turns: how many times each is drawn."""
-    total, (height, width) = 0.0, (max(size), min(size))  # strips lie across the longer side
+    """The cost of all networks, one after another. size: (height, width); rows_for: width -> rows of a strip; largest: pixels of
+    a piece; maps: pictures, and alpha; turns: how many times each is drawn."""
+    total, (height, width) = 0.0, (max(size), min(size))  # strips run across the longer side
     for network in networks:
         total += maps * turns * network_cost(network, height, width, rows_for(width), largest)
         height, width = height * network.scale, width * network.scale
@@ -72,7 +71,7 @@ def total_cost(
 
 @contextmanager
 def metered(network: Network, spend: Callable[[float], None]) -> Iterator[None]:
-    """While entered, `spend` is called with the cost of each step of a network that no one else uses."""
+    """Context in which `spend` is called with the cost of each step of a network, which must not be shared."""
 
     def block(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         spend(BLOCK * output.shape[1] ** 2 * output.shape[2] * output.shape[3])
@@ -90,5 +89,5 @@ def metered(network: Network, spend: Callable[[float], None]) -> Iterator[None]:
 
 
 def _published(network: CSNLN) -> float:
-    """A pixel and step of a published network."""
+    """The cost of a pixel and step of a published network."""
     return OTHER * sum(x.numel() for x in network.SEM.parameters())
