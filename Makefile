@@ -5,7 +5,7 @@ DEV := .venv-dev
 PIP := $(VENV)/bin/pip --disable-pip-version-check
 TOOLS := torch numpy pillow opencv-python-headless click rich safetensors tqdm pillow-heif pillow-jxl-plugin matplotlib \
   einops onnx onnxruntime pytest pytest-cov pytest-xdist hypothesis ruff mypy scipy scikit-build-core cmake ninja starlette uvicorn httpx2 \
-  selenium psd-tools pycocotools distributed s3fs moto flask flask-cors
+  selenium psd-tools OpenEXR pycocotools distributed s3fs moto flask flask-cors
 SOURCES := $(shell find psal_cli ext weights -type f -not -name '*.so' -not -name '*.pyc' 2>/dev/null) pyproject.toml examples/pypi.md
 
 .PHONY: demo test lint dev check coverage bench train sanitize dist clean

@@ -15,11 +15,11 @@ UNITS = {"": 1, **{letter: 1024**power for power, letter in enumerate("KMGT", 1)
 UNITS |= {f"{letter}IB": UNITS[letter] for letter in "KMGT"} | {f"{letter}B": 1000**n for n, letter in enumerate("KMGT", 1)}
 # Memory of the codecs besides the pixels they return or receive: bytes per pixel, measured. (tests/bench/bench_memory.py compares
 # the estimates with measurements.)
-DECODING = {"WEBP": 9, "AVIF": 5, "HEIF": 4, "JXL": 5}
-ENCODING = {"WEBP": 8, "AVIF": 38, "HEIF": 30, "JXL": 19, "NPY": 8}
+DECODING = {"WEBP": 9, "AVIF": 5, "HEIF": 4, "JXL": 5, "EXR": 26}
+ENCODING = {"WEBP": 8, "AVIF": 38, "HEIF": 30, "JXL": 19, "EXR": 54, "NPY": 8}
 EXACT_WEBP = 16  # lossless or with alpha takes more
 STREAMED = ("PNG", "TIFF")  # written a band of rows at a time
-LOSSLESS = ("PNG", "TIFF", "BMP")  # inputs in these formats are written losslessly, unless a quality is given
+LOSSLESS = ("PNG", "TIFF", "EXR", "BMP")  # inputs in these formats are written losslessly, unless a quality is given
 FIELD = 20  # bytes per pixel while a field is drawn or its offsets are computed, besides the offsets
 GRAIN = 60_000_000  # bytes; the size of the libraries is rounded up to multiples
 UNKNOWN = 400_000_000  # bytes of the libraries, if the system does not report it

@@ -6,7 +6,9 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from .photos import ENV
 
@@ -22,6 +24,8 @@ from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 
+SIZE = (640, 480)  # width, height
+TIMES = "\N{MULTIPLICATION SIGN}"
 PATIENCE = 60  # seconds until something has to be there
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--force-device-scale-factor=1")
 
@@ -39,8 +43,8 @@ def chromium(width=1280, height=720):
 class Server:
     """psal paint as a process. address: of its page."""
 
-    def __init__(self, *arguments, state):
-        environment = ENV | {"XDG_STATE_HOME": str(state), "OMP_NUM_THREADS": "1"}
+    def __init__(self, *arguments, state, **variables):
+        environment = ENV | {"XDG_STATE_HOME": str(state), "OMP_NUM_THREADS": "1"} | variables
         command = [sys.executable, "-P", "-m", "psal_cli", "paint", "--no-browser", *map(str, arguments)]
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         self.address = self.process.stdout.readline().strip()
@@ -144,3 +148,51 @@ class Browser:
     def close_page(self):
         with contextlib.suppress(UnexpectedAlertPresentException):
             self.driver.get("about:blank")
+
+
+@pytest.fixture(scope="module")
+def driver():
+    found = chromium()
+    yield found
+    found.quit()
+
+
+@pytest.fixture
+def browser(driver):
+    found = Browser(driver)
+    yield found
+    found.close_page()
+    found.errors()
+
+
+@pytest.fixture
+def serve(tmp_path):
+    begun = []
+
+    def start(*arguments, **variables):
+        begun.append(Server(*arguments, state=tmp_path / "state", **variables))
+        return begun[-1]
+
+    yield start
+    for server in begun:
+        if server.process.poll() is None:
+            server.stop(9)
+
+
+def texture(size, number=0):
+    rows, columns = np.indices(size[::-1])
+    return np.stack([rows % 32 * 7, columns % 32 * 7, (rows + columns + 9 * number) % 32 * 7], 2).astype(np.uint8)
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / "photo.png"
+    Image.fromarray(texture(SIZE)).save(path)
+    return path
+
+
+def use_patches(browser):
+    """The engine without a network, which has nothing to load."""
+    browser.driver.execute_script(
+        "document.getElementById('options').open = true; document.getElementById('engine').value = 'patch'"
+    )

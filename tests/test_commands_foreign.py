@@ -13,7 +13,7 @@ def folder(photos):
     photos(2)
     Image.fromarray(texture(0)).save("preview.tif")
     Path("preview.tif").rename("photo.nef")  # a RAW file is a TIFF file around a small preview
-    Path("scene.exr").write_bytes(b"\x76\x2f\x31\x01" + bytes(100))
+    Path("scene.pfm").write_bytes(b"PF\n" + bytes(100))
     Path("scene.hdr").write_bytes(b"#?RADIANCE\n" + bytes(100))
 
 
@@ -32,7 +32,7 @@ def test_a_raw_file_among_others_stops_no_other(folder):
 @pytest.mark.parametrize("option", [("inpaint", "--mask"), ("colorize", "--ref"), ("reconstruct", "--from")])
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("photo.nef", "is a camera RAW file"), ("scene.exr", "numbers (OpenEXR)"), ("scene.hdr", "numbers (Radiance HDR)")],
+    [("photo.nef", "is a camera RAW file"), ("scene.pfm", "numbers (PFM)"), ("scene.hdr", "numbers (Radiance HDR)")],
 )
 def test_a_mask_or_reference_is_named_too(folder, option, name, words):
     verb, flag = option
@@ -41,10 +41,10 @@ def test_a_mask_or_reference_is_named_too(folder, option, name, words):
     assert not Path("out.png").exists()
 
 
-@pytest.mark.parametrize(("name", "kind"), [("scene.exr", "OpenEXR"), ("scene.hdr", "Radiance HDR")])
+@pytest.mark.parametrize(("name", "kind"), [("scene.pfm", "PFM"), ("scene.hdr", "Radiance HDR")])
 def test_floating_point_is_refused_in_one_line(folder, name, kind):
     done = psal("inpaint", name, "--mask", "mask.png")
-    cure = "which psal reads from TIFF files of grey or RGB only: export it as a TIFF file, of floats or of 16 bits"
+    cure = "which psal reads from TIFF and OpenEXR only: export it as a TIFF file, of floats or of 16 bits"
     assert done.exit_code == 2 and done.stderr == f"psal: {name} has floating-point numbers ({kind}), {cure}\n"
 
 

@@ -190,7 +190,7 @@ def test_the_content_counts_not_the_name(tmp_path, suffix):
     path = written(tmp_path, suffix)
     assert f".{suffix}" in READABLE and detect(path.read_bytes()[:64]) == name
     wrong = path.rename(tmp_path / "photo.txt")
-    assert read_header(wrong) == (name, 64, 40, 3, 8, False)
+    assert read_header(wrong) == (name, 64, 40, 3, 32 if name == "EXR" else 8, False)
     assert read_picture(wrong).format == name
 
 
@@ -200,11 +200,11 @@ def test_plugins_load_when_a_file_asks_for_them_and_say_how_to_get_them(tmp_path
         import sys
         from psal_cli.image import read_picture
         read_picture(sys.argv[1])
-        print(*{"pillow_heif", "pillow_jxl", "torch", "cv2"} & set(sys.modules))
+        print(*{"pillow_heif", "pillow_jxl", "OpenEXR", "torch", "cv2"} & set(sys.modules))
     """
     done = subprocess.run([sys.executable, "-P", "-c", code, written(tmp_path, "jpg")], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "\n", "")
-    for suffix, module, extra in (("heic", "pillow_heif", "heif"), ("jxl", "pillow_jxl", "jxl")):
+    for suffix, module, extra in (("heic", "pillow_heif", "heif"), ("jxl", "pillow_jxl", "jxl"), ("exr", "OpenEXR", "exr")):
         path = written(tmp_path, suffix)
         monkeypatch.setitem(sys.modules, module, None)  # an import then fails
         for action in (

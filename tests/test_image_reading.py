@@ -121,8 +121,7 @@ def unreadable(tmp_path):
     Image.fromarray(np.zeros((8, 8, 4), np.uint8), "CMYK").save(tmp_path / "badicc.tif", icc_profile=b"no profile" * 20)
     Image.fromarray(noise).convert("LAB").save(tmp_path / "lab.tif")
     for name, start in (
-        ("scene.exr", b"\x76\x2f\x31\x01"),
-        ("renamed.png", b"\x76\x2f\x31\x01"),
+        ("renamed.png", b"#?RGBE\n"),
         ("scene.hdr", b"#?RADIANCE\n"),
         ("map.pfm", b"PF\n4 4\n"),
         ("photo.cr3", b"\0\0\0\x18ftypcrx \0\0\0\1crx isom"),
@@ -140,8 +139,7 @@ def unreadable(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     Image.fromarray(noise).save(tmp_path / "moving.gif")
     return {
-        "scene.exr": "has floating-point numbers (OpenEXR), which psal reads from",
-        "renamed.png": "has floating-point numbers (OpenEXR), which psal reads from",
+        "renamed.png": "has floating-point numbers (Radiance HDR), which psal reads from",
         "scene.hdr": "has floating-point numbers (Radiance HDR), which psal reads from",
         "map.pfm": "has floating-point numbers (PFM), which psal reads from",
         "photo.CR2": "RAW file, which psal does not read: develop it to TIFF first, e.g. darktable-cli photo.CR2 photo.tif",

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from psal_cli.errors import InputError, InvalidValueError
+from psal_cli.image.painted_colours import painted_colours
 from psal_cli.image.painting import painted, rectangles, region
 from psal_cli.image.shapes import Polygon, shapes_region
 from psal_cli.image.strokes import Brush, Clear, Fill, Grow, Outline, Strokes, encoded, parsed, read_strokes, record_of
@@ -151,6 +152,12 @@ BRUSH = {"tool": "brush", "layer": "mask", "points": [1, 2, 3]}
         ({"tool": "grow", "pixels": 0}, "pixels"),
         ({"tool": "grow", "pixels": 1.5}, "pixels"),
         ({"tool": "grow", "pixels": 1001}, "pixels"),
+        ({"layer": "hint"}, "colour"),
+        ({"layer": "hint", "colour": "red"}, "colour"),
+        ({"layer": "hint", "colour": "#FF0000"}, "colour"),
+        ({"layer": "hint", "colour": [255, 0, 0]}, "colour"),
+        ({"layer": "hint", "tool": "fill"}, "tool"),
+        ({"layer": "hint", "tool": "grow", "pixels": 2}, "tool"),
     ],
     ids=str,
 )
@@ -165,6 +172,10 @@ def test_a_record_holds_all_of_a_stroke():
         Brush("source", ((1.5, 2.0, 3.0),), True),
         Outline("mask", ((1.0, 2.0), (3.0, 4.0), (5.0, 6.0))),
         Grow("mask", -4),
+        Brush("hint", ((1.5, 2.0, 3.0),), colour=(255, 0, 10)),
+        Outline("hint", ((1.0, 2.0), (3.0, 4.0), (5.0, 6.0)), colour=(1, 2, 3)),
+        Brush("hint", ((1.5, 2.0, 3.0),), True),
+        Clear("hint"),
     ):
         assert parsed(json.loads(json.dumps(record_of(stroke)))) == stroke
 
@@ -183,3 +194,23 @@ def test_a_file_that_holds_none_for_this_picture_is_refused(tmp_path, content, s
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(InputError, match=said):
         read_strokes(tmp_path / "a.json", SIZE)
+
+
+RED, BLUE = (200, 30, 30), (20, 40, 220)
+
+
+def test_colours_cover_each_other_in_their_order_and_an_eraser_takes_them_away():
+    first, second = Brush("hint", ((12.0, 12.0, 8.0),), colour=RED), Brush("hint", ((18.0, 12.0, 8.0),), colour=BLUE)
+    erased = Brush("hint", ((24.0, 12.0, 4.0),), erase=True)
+    left, right, gone = near(first.points), near(second.points), near(erased.points)
+    found = painted_colours([first, Brush("mask", ((30.0, 30.0, 5.0),)), second, erased], SIZE)
+    assert np.array_equal(found[..., 3] == 255, (left | right) & ~gone) and set(np.unique(found[..., 3])) == {0, 255}
+    assert (found[left & ~right, :3] == RED).all() and (found[right & ~gone, :3] == BLUE).all()
+
+
+def test_there_are_no_colours_where_all_are_cleared_or_outside():
+    dot = Brush("hint", ((12.0, 12.0, 8.0),), colour=RED)
+    assert painted_colours([dot, Clear("hint")], SIZE) is None
+    assert painted_colours([Brush("hint", ((-50.0, 12.0, 8.0),), colour=RED)], SIZE) is None
+    assert painted_colours([Brush("mask", ((12.0, 12.0, 8.0),))], SIZE) is None
+    assert painted_colours([dot, Clear("hint"), dot], SIZE)[12, 12].tolist() == [*RED, 255]

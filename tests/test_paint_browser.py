@@ -10,7 +10,8 @@ from psal_cli.image import read_picture
 from psal_cli.image.painting import region
 from psal_cli.image.strokes import read_strokes
 
-from .browsing import Browser, Server, chromium
+from . import browsing
+from .browsing import TIMES, texture, use_patches
 
 # isort: split
 # Only now: what is imported above skips all tests here where selenium is not installed.
@@ -20,57 +21,9 @@ from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.keys import Keys
 
 pytestmark = [pytest.mark.slow, pytest.mark.subprocess]
-SIZE = (640, 480)  # width, height
 SIXTEEN = (4896, 3264)
-TIMES = "\N{MULTIPLICATION SIGN}"
 
-
-@pytest.fixture(scope="module")
-def driver():
-    found = chromium()
-    yield found
-    found.quit()
-
-
-@pytest.fixture
-def browser(driver):
-    found = Browser(driver)
-    yield found
-    found.close_page()
-    found.errors()
-
-
-@pytest.fixture
-def serve(tmp_path):
-    begun = []
-
-    def start(*arguments):
-        begun.append(Server(*arguments, state=tmp_path / "state"))
-        return begun[-1]
-
-    yield start
-    for server in begun:
-        if server.process.poll() is None:
-            server.stop(9)
-
-
-def texture(size, number=0):
-    rows, columns = np.indices(size[::-1])
-    return np.stack([rows % 32 * 7, columns % 32 * 7, (rows + columns + 9 * number) % 32 * 7], 2).astype(np.uint8)
-
-
-@pytest.fixture
-def photo(tmp_path):
-    path = tmp_path / "photo.png"
-    Image.fromarray(texture(SIZE)).save(path)
-    return path
-
-
-def use_patches(browser):
-    """The engine without a network, which has nothing to load."""
-    browser.driver.execute_script(
-        "document.getElementById('options').open = true; document.getElementById('engine').value = 'patch'"
-    )
+driver, browser, serve, photo = browsing.driver, browsing.browser, browsing.serve, browsing.photo
 
 
 def test_a_photograph_of_16_megapixels_from_painting_to_the_saved_file(serve, browser, tmp_path):

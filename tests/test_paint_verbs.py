@@ -170,7 +170,7 @@ def test_a_part_is_enlarged_to_be_looked_at(serve, doubles):
     page = serve()
     page.post("preview", scale=3, box=[10, 8, 30, 20])
     found = done(page)["job"]["found"]
-    assert found == {"width": 90, "height": 60}
+    assert found == {"width": 90, "height": 60, "notices": []}
     plain, psal = (first_pixels(page.client.get(f"/api/pictures/0/enlarged/{which}")) for which in (0, 1))
     assert plain.shape == psal.shape == (60, 90, 3) and np.abs(plain - psal).mean() < 9
     assert page.client.get("/api/pictures/0/enlarged/2").status_code == 404
@@ -192,8 +192,15 @@ def test_all_of_it_is_enlarged_into_a_file_and_not_over_another_one(serve, doubl
 @pytest.mark.parametrize(
     ("name", "record"),
     [
-        ("enlarge", {"scale": 5}),
+        ("enlarge", {"scale": 17}),
+        ("enlarge", {"scale": 1}),
         ("enlarge", {"scale": True}),
+        ("enlarge", {"scale": 2, "width": 100}),
+        ("enlarge", {"width": 90.5}),
+        ("enlarge", {"megapixels": 11}),
+        ("enlarge", {"scale": 2, "strength": 1.5}),
+        ("enlarge", {"scale": 2, "weights": "../net.pth"}),
+        ("preview", {"width": 32, "box": [0, 0, 16, 16]}),
         ("enlarge", {"scale": 2, "model": "magic"}),
         ("enlarge", {"scale": 2, "name": "../x.png"}),
         ("preview", {"scale": 2}),
@@ -214,4 +221,5 @@ def test_the_verbs_themselves_are_asked_in_their_own_words(serve, quick_colours,
     page.post("colour", references=[number], strength=0.8)
     done(page)
     page.post("preview", scale=2, box=[0, 0, 16, 16])
-    assert done(page)["job"]["found"] == {"width": 32, "height": 32}
+    found = done(page)["job"]["found"]
+    assert (found["width"], found["height"]) == (32, 32)

@@ -61,7 +61,7 @@ def inpaint(arguments: InpaintArguments) -> None:
 
     Writes IMAGE_inpainted beside IMAGE, or OUTPUT. Several fills are named IMAGE_1, IMAGE_2 and so on, and use the seeds SEED,
     SEED + 1 and so on. Pixels outside the mask do not change (but a lossy format encodes the whole picture again).
-    Orientation, ICC profile, metadata, alpha, 16 bits and floating-point TIFF are kept. If the mask is empty, IMAGE is copied.
+    Orientation, ICC profile, metadata, alpha, 16 bits and floating-point numbers are kept. If the mask is empty, IMAGE is copied.
     """
     run_verb(arguments, Inpaint)
 

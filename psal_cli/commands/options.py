@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Command = Callable[..., object]  # a function that becomes a click command, or the command
 Decorator = Callable[[Command], Command]
-FORMATS = ("jpg", "png", "webp", "tif", "avif", "bmp", "heic", "jxl")
+FORMATS = ("jpg", "png", "webp", "tif", "avif", "bmp", "heic", "jxl", "exr")
 
 
 def group(*options: Decorator) -> Decorator:

@@ -59,7 +59,7 @@ def outpaint(arguments: InpaintArguments) -> None:
 
     Writes IMAGE_outpainted beside IMAGE, or OUTPUT. The pixels of IMAGE do not change, and what is new is joined to them without
     a seam. psal inpaint --expand does the same and fills a mask too; psal generate --keep arranges a texture anew around what is
-    kept. Orientation, ICC profile, metadata, alpha, 16 bits and floating-point TIFF are kept.
+    kept. Orientation, ICC profile, metadata, alpha, 16 bits and floating-point numbers are kept.
     """
     run_verb(arguments, Outpaint)
 

@@ -21,7 +21,7 @@ strokes_option = click.option(
 )
 
 
-NAMES = ("engine", "patch_size", "iterations", "no_blend", "seed", "feather")
+NAMES = ("engine", "attention", "painter", "patch_size", "iterations", "no_blend", "seed", "feather")
 
 
 def typed_options() -> frozenset[str]:
@@ -34,12 +34,16 @@ def repeated(arguments: InpaintArguments, strokes: Strokes, typed: frozenset[str
     """The arguments with the options that were saved with strokes, except those that were typed. Raises InvalidValueError."""
     from psal_cli.verbs.inpaint.recorded import recorded
 
-    saved, own = recorded(strokes.options), arguments
-    free = {name for name in NAMES if ("blend" if name == "no_blend" else name) in strokes.options} - typed
+    own = arguments
+    other = {"painter"} if own.weights or {"painter", "engine"} & typed else set()  # a painter that may not be there any more
+    saved = recorded({name: value for name, value in strokes.options.items() if name not in other})
+    free = {name for name in NAMES if ("blend" if name == "no_blend" else name) in strokes.options} - typed - other
     options = saved.options
     return replace(
         own,
         engine=options.engine if "engine" in free else own.engine,
+        attention=options.attention if "attention" in free else own.attention,
+        painter=str(options.painter) if "painter" in free else own.painter,
         patch_size=options.patch_size if "patch_size" in free else own.patch_size,
         iterations=options.iterations if "iterations" in free else own.iterations,
         no_blend=not options.blend if "no_blend" in free else own.no_blend,

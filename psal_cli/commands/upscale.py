@@ -20,6 +20,7 @@ from psal_cli.commands.upscale_defaults import one_of_each
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError
 from psal_cli.verbs.upscale.options import ATTENTIONS, MODELS, MOST, UpscaleOptions
+from psal_cli.verbs.upscale.sizes import label
 
 if TYPE_CHECKING:
     from psal_cli.image import Header, Picture
@@ -90,7 +91,7 @@ def upscale(arguments: UpscaleArguments) -> None:
     """Enlarge each IMAGE, a file or a folder, as a whole. Patterns that repeat anywhere in it, at any size, add detail.
 
     Give -x, a size, or --weights. A picture that is larger than the size is reduced to it. Writes IMAGE_xFACTOR, or IMAGE with
-    the size, beside IMAGE, or OUTPUT. Orientation, ICC profile, metadata, alpha, 16 bits and floating-point TIFF are kept.
+    the size, beside IMAGE, or OUTPUT. Orientation, ICC profile, metadata, alpha, 16 bits and floating-point numbers are kept.
     """
     run_verb(arguments, Upscale)
 
@@ -280,24 +281,19 @@ class Upscale(Verb[UpscaleArguments, Loaded, Result]):
 
 def _named(arguments: UpscaleArguments) -> str:
     """The suffix of results beside their pictures. Raises UsageError for no size, or several."""
-    options_given = arguments
-    names = {
-        "-x": options_given.scale and f"x{options_given.scale:g}",
-        "--width" if options_given.width else "--height": (options_given.width or options_given.height)
-        and _box(options_given.width, options_given.height),
-        "--long-side": options_given.long_side and f"long{options_given.long_side}",
-        "--megapixels": options_given.megapixels and f"{options_given.megapixels:g}mp",
+    scale, width, height = arguments.scale, arguments.width, arguments.height
+    given = {
+        "-x": scale,
+        "--width" if width else "--height": width or height,
+        "--long-side": arguments.long_side,
+        "--megapixels": arguments.megapixels,
     }
-    sizes = {option: name for option, name in names.items() if name}
+    sizes = [option for option, value in given.items() if value]
     if len(sizes) > 1:
         raise click.UsageError(f"{' and '.join(sizes)} are mutually exclusive: leave one of them out")
-    if not sizes and not options_given.weights:
+    if not sizes and not arguments.weights:
         raise click.UsageError("Missing option '-x', '--width', '--height', '--long-side' or '--megapixels': e.g. -x 4")
-    return f"_{sizes.popitem()[1] if sizes else 'upscaled'}"
-
-
-def _box(width: int | None, height: int | None) -> str:
-    return f"{width}x{height}" if width and height else f"w{width}" if width else f"h{height}"
+    return f"_{label(scale, width, height, arguments.long_side, arguments.megapixels)}"
 
 
 def _factor(before: tuple[int, int], after: tuple[int, int]) -> float:

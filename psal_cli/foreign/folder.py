@@ -49,6 +49,14 @@ def find(name: str) -> Path:
         return path
     if len(path.parts) != 1:
         raise InputError(f"{name}: no such file")
+    return named(name)
+
+
+def named(name: str) -> Path:
+    """The file of that name, or that stem, in the folders, whatever lies where psal runs: for names that a file or a page gave.
+
+    Raises InputError where there is none.
+    """
     entries = list(listed())
     same = [x for x in entries if x.name == name] or [x for x in entries if x.stem == name]
     if not same:

@@ -18,17 +18,18 @@ BEND = 6 / 29  # constants of CIE Lab's cube root
 def _decoding(dtype: str) -> np.ndarray:
     """The linear value of every level of a bit depth."""
     white = np.iinfo(dtype).max
-    return _decoded(np.arange(white + 1, dtype=np.float64) / white)
+    return light_beyond(np.arange(white + 1, dtype=np.float64) / white)
 
 
-def _decoded(encoded: np.ndarray) -> np.ndarray:
+def light_beyond(encoded: np.ndarray) -> np.ndarray:
+    """What sRGB encodes as linear light, float32; floats go on beyond 0 and 1."""
     bent = ((np.maximum(encoded, 0.04045) + 0.055) / 1.055) ** 2.4
     return np.asarray(np.where(encoded <= 0.04045, encoded / 12.92, bent), np.float32)
 
 
 def _linear_light(pixels: np.ndarray) -> np.ndarray:
     """float32 [H, W, C], linear light."""
-    return _decoded(pixels) if pixels.dtype.kind == "f" else _decoding(pixels.dtype.name)[pixels]
+    return light_beyond(pixels) if pixels.dtype.kind == "f" else _decoding(pixels.dtype.name)[pixels]
 
 
 def luminance(pixels: np.ndarray) -> np.ndarray:
@@ -80,7 +81,7 @@ def coloured(pixels: np.ndarray, chroma: np.ndarray) -> np.ndarray:
     made = light + _share(light, rgb) * (rgb - light)
     out = to_depth(encoded(made), pixels.dtype)
     beyond = (light < 0) | (light > 1)
-    return np.where(beyond, _encoded(made), out) if pixels.dtype.kind == "f" and beyond.any() else out
+    return np.where(beyond, encoded_beyond(made), out) if pixels.dtype.kind == "f" and beyond.any() else out
 
 
 def _linear(light: np.ndarray, chroma: np.ndarray) -> np.ndarray:
@@ -104,11 +105,11 @@ def _share(light: np.ndarray, rgb: np.ndarray) -> np.ndarray:
 
 def encoded(linear: np.ndarray) -> np.ndarray:
     """Linear light encoded as sRGB, both clipped to [0, 1]."""
-    return _encoded(linear.clip(0, 1))
+    return encoded_beyond(linear.clip(0, 1))
 
 
-def _encoded(linear: np.ndarray) -> np.ndarray:
-    """As `encoded`, extended beyond [0, 1]."""
+def encoded_beyond(linear: np.ndarray) -> np.ndarray:
+    """As `encoded`, extended beyond [0, 1]; the inverse of `light_beyond`."""
     bent = np.float32(1.055) * np.maximum(linear, 0) ** np.float32(1 / 2.4) - np.float32(0.055)
     return np.where(linear <= 0.0031308, linear * np.float32(12.92), bent)
 

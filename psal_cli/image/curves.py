@@ -1,4 +1,4 @@
-"""The tone curve of an ICC profile, read from the profile itself, because Pillow's colour management has 8 bits only."""
+"""The tone curve and primaries of an ICC profile, read from the profile itself: Pillow's colour management has 8 bits only."""
 
 import struct
 
@@ -15,17 +15,27 @@ def tone_curve(icc: bytes, levels: np.ndarray) -> np.ndarray | None:
     RGB profiles use the curve of green: common profiles have the same for all channels. (ICC.1:2022, 10.6 and 10.18)
     """
     try:
-        tags = {icc[at : at + 4]: struct.unpack_from(">II", icc, at + 4) for at in _entries(icc)}
-        offset, size = tags.get(b"kTRC") or tags[b"gTRC"]
-        curve = icc[offset : offset + size]
+        tags = _tags(icc)
+        curve = tags.get(b"kTRC") or tags[b"gTRC"]
         return {b"curv": _sampled, b"para": _parametric}[curve[:4]](curve, levels)
     except (struct.error, LookupError, ValueError):
         return None
 
 
-def _entries(icc: bytes) -> range:
+def colorants(icc: bytes) -> np.ndarray | None:
+    """float64 [3, 3]: the columns are red, green and blue of an RGB profile in XYZ under D50; None where it has no matrix."""
+    try:
+        tags = _tags(icc)
+        columns = [struct.unpack_from(">3i", tags[name], 8) for name in (b"rXYZ", b"gXYZ", b"bXYZ")]
+    except (struct.error, LookupError):
+        return None
+    return np.array(columns).T / 65536
+
+
+def _tags(icc: bytes) -> dict[bytes, bytes]:
     (count,) = struct.unpack_from(">I", icc, COUNT)
-    return range(FIRST, FIRST + ENTRY * min(count, 100), ENTRY)
+    entries = [struct.unpack_from(">4sII", icc, at) for at in range(FIRST, FIRST + ENTRY * min(count, 100), ENTRY)]
+    return {name: icc[offset : offset + size] for name, offset, size in entries}
 
 
 def _sampled(curve: bytes, levels: np.ndarray) -> np.ndarray:

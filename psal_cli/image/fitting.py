@@ -8,10 +8,12 @@ import numpy as np
 
 from psal_cli.image.arrays import to_depth
 from psal_cli.image.chunks import fits, with_alpha
-from psal_cli.image.colour import in_profile, meaning_of, parse_colour, to_srgb
+from psal_cli.image.colour import in_profile, meaning_of, parse_colour, srgb_profile, to_srgb
+from psal_cli.image.exr import linear
 from psal_cli.image.formats import DEEP, NO_ALPHA, NO_GREY, NO_PROFILE, holds_grey, word
 from psal_cli.image.jpeg import listed
 from psal_cli.image.keeping import held, stripped
+from psal_cli.image.light import is_linear, to_encoded
 from psal_cli.image.metadata import Metadata
 from psal_cli.image.picture import Picture
 from psal_cli.strips import rows_within, strips
@@ -23,7 +25,9 @@ BAND = 1 << 20  # pixels
 
 def fitted(picture: Picture, name: str, path: Path, background: str | None, strip_metadata: bool) -> Picture:
     """Fits the picture to the format `name`; every loss except opaque alpha is logged as a warning."""
-    if picture.pixels.dtype == np.float32 and name != "TIFF":
+    if name == "EXR":
+        picture = linear(picture, path)
+    elif picture.pixels.dtype == np.float32 and name != "TIFF":
         picture = _of_integers(picture, np.uint16 if name in DEEP else np.uint8, name, path)
     if picture.alpha is not None and name in NO_ALPHA:
         picture = _flattened(picture, path, background)
@@ -43,15 +47,19 @@ def fitted(picture: Picture, name: str, path: Path, background: str | None, stri
 
 
 def _of_integers(picture: Picture, dtype: type[np.unsignedinteger], name: str, path: Path) -> Picture:
-    """Rounds a float picture to integers, clipped to [0, 1]."""
+    """Rounds a float picture to integers, clipped to [0, 1]; linear light from OpenEXR is encoded as sRGB first."""
     least, most = float(picture.pixels.min()), float(picture.pixels.max())
     clipped = f" and clipped to 0 and 1 (its values go from {least:.3g} to {most:.3g})" if least < 0 or most > 1 else ""
     bits = 8 * np.dtype(dtype).itemsize
     log.warning("%s: %s holds no floating-point numbers: rounded to %d bits a channel%s", path, word(name), bits, clipped)
-    pixels = np.empty(picture.pixels.shape, dtype)
+    pixels, metadata = np.empty(picture.pixels.shape, dtype), picture.metadata
+    light = metadata.exr is not None and is_linear(metadata.icc)
     for rows in (part.rows for part in strips(len(pixels), rows_within(BAND, pixels.shape[1]))):
-        pixels[rows] = to_depth(picture.pixels[rows], dtype)
-    return replace(picture, pixels=pixels, alpha=None if picture.alpha is None else to_depth(picture.alpha, dtype))
+        made = to_encoded(picture.pixels[rows], metadata.icc) if light else None
+        pixels[rows] = to_depth(picture.pixels[rows] if made is None else made, dtype)
+    metadata = replace(metadata, icc=srgb_profile() if pixels.shape[2] == 3 else None) if light else metadata
+    alpha = None if picture.alpha is None else to_depth(picture.alpha, dtype)
+    return replace(picture, pixels=pixels, alpha=alpha, metadata=metadata)
 
 
 def _about_these_pixels(picture: Picture, path: Path) -> Metadata:

@@ -25,10 +25,12 @@ WRITES = {
     ".heif": "HEIF",
     ".hif": "HEIF",
     ".jxl": "JXL",
+    ".exr": "EXR",
 }
 READABLE = frozenset(WRITES)
-WORDS = {"WEBP": "WebP", "HEIF": "HEIC", "JXL": "JPEG XL"}  # names for users, if Pillow's differ
-PLUGINS = {"HEIF": ("pillow_heif", "heif"), "JXL": ("pillow_jxl", "jxl")}  # module, extra that installs it
+WORDS = {"WEBP": "WebP", "HEIF": "HEIC", "JXL": "JPEG XL", "EXR": "OpenEXR"}  # names for users, if Pillow's differ
+# module, extra that installs it
+PLUGINS = {"HEIF": ("pillow_heif", "heif"), "JXL": ("pillow_jxl", "jxl"), "EXR": ("OpenEXR", "exr")}
 
 DEEP = ("PNG", "TIFF")
 NO_ALPHA = ("JPEG", "BMP")
@@ -43,8 +45,8 @@ RAW = {
     ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr", ".iiq", ".k25", ".kdc", ".mef", ".mos",
     ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f",
 }  # fmt: skip
-FLOATS = {"EXR": "OpenEXR", "HDR": "Radiance HDR", "PFM": "PFM"}  # formats of floating-point numbers
-FLOAT_SUFFIXES = {".exr": "EXR", ".hdr": "HDR", ".pfm": "PFM"}
+FLOATS = {"HDR": "Radiance HDR", "PFM": "PFM"}  # formats of floating-point numbers
+FLOAT_SUFFIXES = {".hdr": "HDR", ".pfm": "PFM"}
 
 AVIF_BRANDS = {b"avif", b"avis"}
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
@@ -99,7 +101,7 @@ def foreign(path: Path, head: bytes) -> str | None:
 def floating_point(path: Path, what: str) -> str:
     """The error for a floating-point file. what: its format and kind."""
     cure = "export it as a TIFF file, of floats or of 16 bits"
-    return f"{path} has floating-point numbers ({what}), which psal reads from TIFF files of grey or RGB only: {cure}"
+    return f"{path} has floating-point numbers ({what}), which psal reads from TIFF and OpenEXR only: {cure}"
 
 
 def readable() -> str:
@@ -118,7 +120,7 @@ def detect(head: bytes) -> str | None:
 
 
 def load_plugin(name: str, path: Path) -> None:
-    """Loads the Pillow plugin for `name`, late because the import is slow. Raises InputError if it is not installed."""
+    """Loads the package for `name`, late because the import is slow. Raises InputError if it is not installed."""
     if name not in PLUGINS:
         return
     module, extra = PLUGINS[name]

@@ -28,6 +28,7 @@ HOLDS = {
     "HEIF": {"icc", "exif", "xmp", "cicp"},
     "JXL": {"exif", "xmp"},
     "BMP": {"dpi"},
+    "EXR": {"exr"},
 }
 MOST = {"JPEG": {"icc": 255 * (JPEG_SEGMENT - 16), "exif": JPEG_SEGMENT, "xmp": JPEG_SEGMENT - XMP_HEAD, "comment": JPEG_SEGMENT}}
 WORDS = {
@@ -56,6 +57,8 @@ def held(metadata: Metadata, target_format: str, name: str) -> Metadata:
             long.append(f"{-(-most[field] // 1024)} kB of {WORDS[field]} (this has {-(-len(value) // 1024)})")
         elif field in ("cicp", "colour"):
             lost += _colours_said(metadata, field)
+        elif field == "exr":
+            lost += [f"OpenEXR attributes ({', '.join(name for name, _ in value.others[:5])})"] if value.others else []
         elif field == "segments":
             lost.append(f"segments of other programs ({listed(value.parts)})")
         elif field == "chunks":
@@ -70,7 +73,7 @@ def held(metadata: Metadata, target_format: str, name: str) -> Metadata:
         lost += tag_words(first_tags(metadata.exif))
     holds = [f"no {' nor '.join(lost)}"] * bool(lost) + [f"at most {' and '.join(long)}"] * bool(long)
     if holds:
-        cure = "" if target_format == "PNG" or metadata.segments or metadata.gain_map else " (PNG holds all)"
+        cure = "" if target_format == "PNG" or metadata.segments or metadata.gain_map or metadata.exr else " (PNG holds all)"
         log.warning("%s: %s holds %s: not kept%s", name, word(target_format), " and ".join(holds), cure)
     return replace(metadata, **dropped)
 

@@ -23,6 +23,7 @@ from psal_cli.image.exif import (
     upright_exif,
     without_lost_values,
 )
+from psal_cli.image.exr_header import Attributes
 from psal_cli.image.gain_map import GainMap, gain_map_of
 from psal_cli.image.isobmff import Boxes, read_boxes
 from psal_cli.image.jpeg import GAIN_MAP, Segments, behind_the_end, unknown_segments
@@ -48,7 +49,8 @@ class Metadata:
     photoshop: Photoshop's resources without IPTC and thumbnails; cicp: the content of a PNG's cICP chunk, primaries and transfer
         function first; dpi: horizontal and vertical dots per inch; texts, colour, chunks: other chunks of a PNG file (type,
         data), colour applies only without icc; segments: of a JPEG file, unknown to psal, for a JPEG file of the same size;
-        gain_map: of a JPEG file, for a JPEG file with the same pixels except those that it was `filled` for.
+        gain_map: of a JPEG file, for a JPEG file with the same pixels except those that it was `filled` for; exr: attributes of
+        an OpenEXR file, whose numbers a picture has as long as its icc is the `linear_profile` of their chromaticities.
     """
 
     icc: bytes | None = None
@@ -64,6 +66,7 @@ class Metadata:
     chunks: tuple[png.Chunk, ...] = ()
     segments: Segments | None = None
     gain_map: GainMap | None = None
+    exr: Attributes | None = None
 
 
 def read_metadata(image: Image.Image, orientation: int, size: tuple[int, int], name: str) -> Metadata:

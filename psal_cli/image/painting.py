@@ -29,7 +29,7 @@ def region(strokes: Sequence[Stroke], layer: str, size: tuple[int, int]) -> Regi
 
     Args:
         strokes: in the order in which they were painted. Those of other layers are ignored.
-        layer: "mask" or "source".
+        layer: one of `psal_cli.image.strokes.LAYERS`.
         size: (width, height) of the picture. Strokes are clipped to it.
 
     Example:

@@ -11,7 +11,7 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from psal_cli.errors import Cure, InputError, PsalError, is_out_of_memory
 from psal_cli.files import STDIO, open_input
-from psal_cli.image import float_tiff, jxl
+from psal_cli.image import exr, float_tiff, jxl
 from psal_cli.image.colour import Inks
 from psal_cli.image.decoding import (
     BITS,
@@ -65,13 +65,15 @@ def read_header(path: str | Path, max_pixels: int = MAX_PIXELS, profiles: bool =
         if name == "TIFF" and (tiff := float_tiff.float_tiff(file)):
             _check_size(*tiff.size, path, max_pixels)
             return tiff.header
+        if name == "EXR":
+            return _exr_header(file, path, max_pixels)
         header = _header(file, name, path, max_pixels, profiles)
         return _turned(header, file, path)
 
 
 def read_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Picture:
     """Reads a JPEG, PNG, TIFF, WebP, AVIF, BMP, HEIC or JPEG XL file, 8 or 16 bits, grey or colour, with or without alpha;
-    floating-point TIFF files as float32 with white = 1, not clipped.
+    floating-point TIFF and OpenEXR files as float32 with white = 1, not clipped.
 
     The orientation tag is applied and reset. Palettes become RGB (and alpha); CMYK is converted to sRGB through its ICC profile.
     Losses (further frames, bits) are logged as warnings. Raises InputError if there is no such file, or it is not a picture, is
@@ -83,6 +85,9 @@ def read_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Picture:
         if name == "TIFF" and (tiff := float_tiff.float_tiff(file)):
             _check_size(*tiff.size, path, max_pixels)
             return float_tiff.picture(tiff, file, path)
+        if name == "EXR":
+            _exr_header(file, path, max_pixels)
+            return exr.read_exr(file, path)
         header = _header(file, name, path, max_pixels)
         _warn_of_losses(file, name, path)
         with _image(file, name) as image:
@@ -100,6 +105,9 @@ def read_plain(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, np
             _check_size(*tiff.size, path, max_pixels)
             with float_tiff.opened(tiff, file) as image:
                 return float_tiff.arrays(tiff, image, path)
+        if name == "EXR":
+            _exr_header(file, path, max_pixels)
+            return exr.arrays(file, path)
         header = _header(file, name, path, max_pixels, profiles=False)
         with _image(file, name) as image:
             return decoded(image, header, file, path)[:2]
@@ -203,6 +211,12 @@ def opened(path: Path, layered: bool = False) -> Iterator[tuple[IO[bytes], str]]
 def _image(file: IO[bytes], name: str) -> Image.Image:
     file.seek(0)
     return Image.open(file, formats=[name])
+
+
+def _exr_header(file: IO[bytes], path: Path, max_pixels: int) -> Header:
+    header = exr.exr_header(file, path)
+    _check_size(header.width, header.height, path, max_pixels)
+    return header
 
 
 def _header(file: IO[bytes], name: str, path: Path, max_pixels: int, profiles: bool = True) -> Header:

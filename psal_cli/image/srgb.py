@@ -9,15 +9,20 @@ from psal_cli.image.cielab import encoded
 from psal_cli.image.colour import meaning_of, srgb_profile, srgb_tones, to_srgb
 from psal_cli.image.curves import tone_curve
 from psal_cli.image.fitting import plain, rounded
+from psal_cli.image.light import to_encoded
 from psal_cli.image.metadata import Metadata
 from psal_cli.image.picture import Picture
 
 
 def as_srgb(picture: Picture) -> np.ndarray:
-    """The pixels [H, W, C] as sRGB: 8-bit RGB through the profile, others by the tone curve of each channel."""
+    """The pixels [H, W, C] as sRGB: 8-bit RGB through the profile, floats by its curve and primaries, others by the tone curve of
+    each channel. Floats with a profile of tables are returned unchanged."""
     icc, pixels, white = picture.metadata.icc, picture.pixels, picture.white
     if icc is None or meaning_of(icc, pixels.shape[2]) != "other":
         return pixels
+    if pixels.dtype == np.float32:
+        made = to_encoded(pixels, icc)
+        return pixels if made is None else made
     if pixels.dtype == np.uint8 and pixels.shape[2] == 3:
         return to_srgb(pixels, icc)
     levels = np.arange(white + 1) / white

@@ -5,6 +5,7 @@ pixels from the upper left corner of the upright picture, as in `psal_cli.image.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from psal_cli.errors import InputError, InvalidValueError
 from psal_cli.files import open_input
 from psal_cli.storage import as_path
 
-LAYERS = ("mask", "source")  # the hole; the region that may be copied from
+LAYERS = ("mask", "source", "hint")  # the hole; the region that may be copied from; colours for colorize
 FORMAT = "psal strokes 1"
 FARTHEST = 1e6  # pixels from the corner of the picture
 WIDEST = 2000.0  # pixels: the largest radius of a brush
@@ -23,29 +24,37 @@ MOST_STROKES = 10_000  # of one picture
 MOST_BYTES = 64 << 20  # of a file
 MOST_GROWTH = 1000  # pixels
 
+HEX = re.compile(r"#([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})")
+
 Record = Mapping[str, object]  # one stroke in JSON
+Colour = tuple[int, int, int]  # red, green, blue in sRGB, 0 to 255
 Point = tuple[float, float, float]  # x, y, radius of the brush
 Corner = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Brush:
-    """A line drawn with a round brush whose radius may vary along it. erase: unmark instead of marking."""
+    """A line drawn with a round brush whose radius may vary along it.
+
+    erase: unmark instead of marking; colour: of a hint that does not erase, otherwise None.
+    """
 
     tool: ClassVar[str] = "brush"
     layer: str
     points: tuple[Point, ...]
     erase: bool = False
+    colour: Colour | None = None
 
 
 @dataclass(frozen=True)
 class Outline:
-    """The inside of a polygon, by the even-odd rule: a lasso or a rectangle. erase: unmark instead of marking."""
+    """The inside of a polygon, by the even-odd rule: a lasso or a rectangle. erase, colour: see `Brush`."""
 
     tool: ClassVar[str] = "outline"
     layer: str
     corners: tuple[Corner, ...]
     erase: bool = False
+    colour: Colour | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +106,7 @@ def parsed(record: object) -> Stroke:
 
     Example:
         >>> parsed({"tool": "brush", "layer": "mask", "points": [1, 2, 8, 5, 2, 8]})
-        Brush(layer='mask', points=((1.0, 2.0, 8.0), (5.0, 2.0, 8.0)), erase=False)
+        Brush(layer='mask', points=((1.0, 2.0, 8.0), (5.0, 2.0, 8.0)), erase=False, colour=None)
     """
     if not isinstance(record, Mapping):
         raise InvalidValueError("stroke", _short(record), "an object")
@@ -107,15 +116,18 @@ def parsed(record: object) -> Stroke:
     layer = str(layer)
     if not isinstance(erase, bool):
         raise InvalidValueError("erase", _short(erase), "true or false")
+    if layer == "hint" and tool in (Fill.tool, Grow.tool):
+        raise InvalidValueError("tool", _short(tool), "brush, outline or clear for hints")
+    colour = _colour(record.get("colour")) if layer == "hint" and not erase and tool != Clear.tool else None
     if tool == Brush.tool:
         numbers = _numbers(record.get("points"), 3, 1)
         points = tuple(zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True))
         if not all(0 < radius <= WIDEST for _, _, radius in points):
             raise InvalidValueError("radius", _short([radius for *_, radius in points]), f"above 0, at most {WIDEST:g}")
-        return Brush(layer, points, erase)
+        return Brush(layer, points, erase, colour)
     if tool == Outline.tool:
         numbers = _numbers(record.get("points"), 2, 3)
-        return Outline(layer, tuple(zip(numbers[::2], numbers[1::2], strict=True)), erase)
+        return Outline(layer, tuple(zip(numbers[::2], numbers[1::2], strict=True)), erase, colour)
     if tool == Grow.tool:
         pixels = record.get("pixels")
         if not isinstance(pixels, int) or isinstance(pixels, bool) or not 0 < abs(pixels) <= MOST_GROWTH:
@@ -132,6 +144,7 @@ def record_of(stroke: Stroke) -> dict[str, object]:
     if isinstance(stroke, Brush | Outline):
         places: Sequence[tuple[float, ...]] = stroke.points if isinstance(stroke, Brush) else stroke.corners
         record |= {"erase": stroke.erase, "points": [number for place in places for number in place]}
+        record |= {} if stroke.colour is None else {"colour": "#{:02x}{:02x}{:02x}".format(*stroke.colour)}
     elif isinstance(stroke, Grow):
         record["pixels"] = stroke.pixels
     return record
@@ -192,6 +205,14 @@ def _numbers(value: object, each: int, least: int) -> list[float]:
     if not all(abs(x) <= FARTHEST for x in value):  # also refuses NaN
         raise InvalidValueError("points", _short(value), f"numbers from {-FARTHEST:g} to {FARTHEST:g}")
     return [float(x) for x in value]
+
+
+def _colour(value: object) -> Colour:
+    found = HEX.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise InvalidValueError("colour", _short(value), "#rrggbb in small letters")
+    red, green, blue = (int(part, 16) for part in found.groups())
+    return red, green, blue
 
 
 def _short(value: object) -> str:

@@ -13,6 +13,7 @@ from psal_cli.errors import Cure, InputError, WriteError, is_out_of_memory
 from psal_cli.files import atomic_file
 from psal_cli.image.colour import parse_colour
 from psal_cli.image.decoding import prepare_pillow
+from psal_cli.image.exr import write_exr
 from psal_cli.image.fitting import fitted
 from psal_cli.image.formats import LONG, LONGEST_SIDE, MOST_PIXELS, NARROW, NO_ALPHA, check_format, word
 from psal_cli.image.gain_map import with_gain_map
@@ -32,9 +33,9 @@ QUALITY = 95
 class Encoding:
     """How a picture is written.
 
-    quality: 1 to 100, of lossy formats (default 95; see `write_picture`); compression: 0 (none) to 9, of PNG and TIFF;
-        background: a CSS colour behind transparent pixels if the format has no alpha; strip_metadata: drop all of Metadata;
-        format: an extension without its dot, which overrides the path's.
+    quality: 1 to 100, of lossy formats (default 95; see `write_picture`); compression: 0 (none) to 9, of PNG and TIFF; of OpenEXR
+        only 0 counts; background: a CSS colour behind transparent pixels if the format has no alpha; strip_metadata: drop all of
+        Metadata; format: an extension without its dot, which overrides the path's.
     """
 
     quality: int | None = None
@@ -66,9 +67,9 @@ def check_size(size: tuple[int, int], path: Path, encoding: Encoding = Encoding(
 def write_picture(picture: Picture, path: str | Path, force: bool = False, encoding: Encoding = Encoding()) -> None:
     """Writes a picture in the format of the path's extension, atomically, with its metadata.
 
-    PNG, TIFF and BMP are lossless. WebP, HEIC and JPEG XL are lossless if the picture came from a lossless format and no quality
-    is given (HEIC always for very narrow pictures); AVIF then has its best quality, as Pillow cannot write it losslessly. Lossy
-    files have quality 95 and full colour resolution (4:4:4, except WebP, which does not support it). Losses are logged as
+    PNG, TIFF, OpenEXR and BMP are lossless. WebP, HEIC and JPEG XL are lossless if the picture came from a lossless format and no
+    quality is given (HEIC always for very narrow pictures); AVIF then has its best quality, as Pillow cannot write it losslessly.
+    Lossy files have quality 95 and full colour resolution (4:4:4, except WebP, which does not support it). Losses are logged as
     warnings. Raises InputError for an unknown extension, for alpha or a size that the format cannot hold, and for an existing
     file without `force`; WriteError if it cannot be written (disk full, no permission), in which case the old file is intact.
     """
@@ -80,6 +81,8 @@ def write_picture(picture: Picture, path: str | Path, force: bool = False, encod
         try:
             if name == "TIFF":
                 write_tiff(file, picture.pixels, picture.alpha, picture.metadata, encoding.compression)
+            elif name == "EXR":
+                write_exr(file, picture.pixels, picture.alpha, picture.metadata.exr, encoding.compression)
             elif name == "PNG":
                 write_png(file, picture.pixels, picture.alpha, png_chunks(picture.metadata), encoding.compression)
             else:

@@ -21,6 +21,7 @@ from psal_cli.paint.document import StaleError
 from psal_cli.paint.enlarging import LARGEST, Enlargement, enlarge_job, name_of, preview_job
 from psal_cli.paint.guard import UPLOADS, Guard
 from psal_cli.paint.jobs import in_words
+from psal_cli.paint.notices import heard
 from psal_cli.paint.opened import LAYERS as TILE_LAYERS
 from psal_cli.paint.opened import BusyError, Opened
 from psal_cli.paint.runs import Wish, inpaint_job
@@ -54,6 +55,7 @@ def application(session: Session, port: int, token: str, anywhere: bool = False)
     routes: list[BaseRoute] = [
         Route("/", lambda request: FileResponse(STATIC / "index.html"), methods=["GET"]),
         Route("/api/pictures", pages.pictures, methods=["GET"]),
+        Route("/api/networks", pages.networks, methods=["GET"]),
         Route(numbered, pages.picture, methods=["GET"]),
         Route(numbered + "/job", pages.job, methods=["GET"]),
         Route(numbered + "/tiles/{layer:str}/{level:int}/{column:int}/{row:int}", pages.tile, methods=["GET"]),
@@ -77,11 +79,15 @@ class Pages:
         names = [item.input.name for item in self.session.items]
         return JSONResponse({"names": names, "tile": TILE})
 
+    async def networks(self, request: Request) -> Response:
+        """The networks in the user's model folder."""
+        return await answered(lambda: JSONResponse({"networks": self.session.networks.known()}))
+
     async def picture(self, request: Request) -> Response:
         return await answered(lambda: JSONResponse(self._described(_number(request))))
 
     def _described(self, number: int) -> Record:
-        with saving.heard() as said:
+        with heard() as said:
             opened = self.session.opened(number)
         item = self.session.item(number)
         return {"number": number, "output": item.output.name, "notices": said, "part": LARGEST, **described(opened)}
@@ -170,11 +176,10 @@ class Pages:
         return job_record(opened)
 
     def enlarge(self, opened: Opened, record: Record) -> Record:
-        scale = Enlargement.parsed(record, opened.picture).scale
-        output = self._output(opened)
-        order = saving.Order.parsed({"name": name_of(opened, output.name, scale), **record}, output)
+        wish, output = Enlargement.parsed(record, opened.picture), self._output(opened)
+        order = saving.Order.parsed({"name": name_of(opened, output.name, wish), **record}, output)
         with opened.changing(record.get("revision")):
-            opened.begin(enlarge_job(opened, record, order, self.session.device()))
+            opened.begin(enlarge_job(opened, record, order, self.session.device(), self.session.max_pixels))
         return job_record(opened)
 
     def save(self, opened: Opened, record: Record) -> Record:

@@ -8,6 +8,7 @@ from itertools import takewhile
 from psal_cli.errors import InvalidValueError
 from psal_cli.image.strokes import MOST_STROKES, Brush, Outline, Stroke, parsed, record_of
 
+INPAINT, COLORIZE = "inpaint", "colorize"  # the kinds of steps
 MOST_POINTS = 400_000  # of all strokes that wait for one run
 
 Event = Mapping[str, object]
@@ -19,14 +20,21 @@ class StaleError(InvalidValueError):
 
 @dataclass
 class StrokeList:
-    """Strokes painted on one state of the picture. at: how many of them count; those behind were undone."""
+    """Strokes painted on one state of the picture. at: how many of them count; those behind were undone; carried: how many
+    were painted on the state before, and a run was made of them."""
 
     strokes: list[Stroke] = field(default_factory=list)
     at: int = 0
+    carried: int = 0
 
     @property
     def current(self) -> list[Stroke]:
         return self.strokes[: self.at]
+
+    @property
+    def waits(self) -> bool:
+        """Whether any of it is in no step: painted colours that were carried are."""
+        return len(self.strokes) > self.carried or any(stroke.layer != "hint" for stroke in self.strokes)
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,7 @@ class Variant:
 
 @dataclass
 class Step:
-    """A run. kind: "inpaint" or "colorize"; options: as they were given; pixels: how many changed; box: left, top, width, height
+    """A run. kind: INPAINT or COLORIZE; options: as they were given; pixels: how many changed; box: left, top, width, height
     of these; strokes: how many it was made of."""
 
     kind: str
@@ -82,7 +90,7 @@ class Document:
             raise InvalidValueError("strokes", len(kept), f"at most {MOST_STROKES}: run or clear first")
         if sum(map(_points, kept)) > MOST_POINTS:
             raise InvalidValueError("strokes", f"{sum(map(_points, kept))} points", f"at most {MOST_POINTS}: run or clear first")
-        own.strokes, own.at = kept, len(kept)
+        own.strokes, own.at, own.carried = kept, len(kept), min(own.carried, at)
         self._forget_later()
         self._changed({"do": "add", "at": at, "strokes": [record_of(stroke) for stroke in strokes]})
 
@@ -93,15 +101,17 @@ class Document:
         self._changed({"do": "move", "at": at})
 
     def finish(self, step: Step, ran: Sequence[Stroke]) -> None:
-        """A step was made of some strokes: the state behind it is shown. What was painted meanwhile goes there too. Steps that
-        came after are forgotten."""
+        """A step was made of some strokes: the state behind it is shown. What was painted meanwhile goes there too, and so do
+        painted colours, which a further run may need, and after a run of colours all. Steps that came after are forgotten."""
         own = self.here.current
         same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(own, ran, strict=False)))
+        carried = [stroke for stroke in ran if step.kind == COLORIZE or stroke.layer == "hint"]
+        kept = carried + own[same:]
         self._forget_later()
         self.lists[self.position] = StrokeList(list(ran), len(ran))
         step.strokes = len(ran)
         self.steps.append(step)
-        self.lists.append(StrokeList(own[same:], len(own) - same))
+        self.lists.append(StrokeList(kept, len(kept), len(carried)))
         self.position += 1
         self._changed({"do": "finish", "step": step_record(step), "strokes": [record_of(stroke) for stroke in ran]})
 

@@ -8,45 +8,73 @@ import numpy as np
 
 from psal_cli import memory
 from psal_cli.batch.plan import make_folders
-from psal_cli.errors import InvalidValueError
+from psal_cli.errors import InputError, InvalidValueError
+from psal_cli.foreign import folder
 from psal_cli.image.picture import Picture
 from psal_cli.image.resizing import resized
 from psal_cli.image.writing import check_size, write_picture
 from psal_cli.paint.changes import Box
 from psal_cli.paint.jobs import Job
+from psal_cli.paint.notices import heard
 from psal_cli.paint.opened import Opened
-from psal_cli.paint.saving import ExistsError, Order, heard
+from psal_cli.paint.saving import ExistsError, Order
 from psal_cli.paint.tiles import shown
 from psal_cli.verbs.upscale.degradation import model_for
-from psal_cli.verbs.upscale.options import MODELS, UpscaleOptions
+from psal_cli.verbs.upscale.options import MODELS, MOST, UpscaleOptions
+from psal_cli.verbs.upscale.sizes import label, size_wanted
 from psal_cli.verbs.validation import one_of
 
-SCALES = (2, 3, 4, 8)
 LARGEST = 192  # pixels, the sides of a part that is looked at, at most
+SIZES = ("width", "height", "long_side", "megapixels")
 
 
 @dataclass(frozen=True)
 class Enlargement:
-    """scale: 2, 3, 4 or 8; model: "clean" or "photo"."""
+    """scale: a factor, None where the options name a size; options: of upscale, with device "cpu"."""
 
-    scale: int
-    model: str
+    scale: float | None
+    options: UpscaleOptions
 
     @classmethod
     def parsed(cls, record: Mapping[str, object], picture: Picture) -> "Enlargement":
-        """picture: settles "auto". Raises InvalidValueError."""
-        scale, model = record.get("scale", 2), record.get("model", "auto")
-        if isinstance(scale, bool):
-            raise InvalidValueError("scale", scale, "a number")
-        one_of("scale", scale, SCALES)
+        """picture: settles the model "auto". Raises InvalidValueError, or InputError: the model folder holds no such network."""
+        model, weights, ensemble = record.get("model", "auto"), record.get("weights"), record.get("ensemble", False)
         one_of("model", model, ("auto", *MODELS))
-        chosen = str(model) if model != "auto" else model_for(picture.pixels, picture.lossless, picture.quality)
-        return cls(int(str(scale)), chosen)
+        if not (weights is None or isinstance(weights, str)) or not isinstance(ensemble, bool):
+            raise InvalidValueError("weights, ensemble", f"{weights!r}, {ensemble!r}", "a name, and true or false")
+        strength, scale, megapixels = (_number(record, name) for name in ("strength", "scale", "megapixels"))
+        width, height, long_side = (_whole(record, name) for name in ("width", "height", "long_side"))
+        if model == "auto" and weights is None and strength is None:
+            model = model_for(picture.pixels, picture.lossless, picture.quality)
+        options = UpscaleOptions(
+            model=str(model),
+            strength=strength,
+            weights=None if weights is None else str(folder.named(weights)),
+            ensemble=ensemble,
+            width=width,
+            height=height,
+            long_side=long_side,
+            megapixels=megapixels,
+        )
+        named = any(record.get(name) is not None for name in (*SIZES, "scale"))
+        return cls(scale if named or weights is not None else 2.0, options)
+
+    def size(self, picture: Picture) -> tuple[int, int]:
+        """(width, height) of the result. Raises InvalidValueError, or InputError for a network that cannot be used."""
+        from psal_cli.verbs.upscale.networks import network_of
+
+        scale, own = self.scale, self.options
+        if scale is None and own.weights is not None and all(getattr(own, name) is None for name in SIZES):
+            scale = network_of(own.weights).scale
+        return size_wanted(picture.size, scale, own)
 
 
 def preview_job(opened: Opened, record: Mapping[str, object], device: str) -> Job:
     """A job that enlarges a part: what it comes to is `opened.enlarged`, before and after at one size."""
     wish, box = Enlargement.parsed(record, opened.picture), _part(record.get("box"), opened.size)
+    factor = wish.scale or max(new / old for new, old in zip(wish.size(opened.picture), opened.size, strict=True))
+    if not 1 < factor <= MOST:
+        raise InvalidValueError("size", f"{factor:.3g} times the picture", f"above 1 and at most {MOST} times, to try a part")
 
     def work(job: Job) -> dict[str, object]:
         import cv2
@@ -57,24 +85,28 @@ def preview_job(opened: Opened, record: Mapping[str, object], device: str) -> Jo
         inside = np.s_[top : top + height, left : left + width]
         with opened.lock:
             part = replace(opened.picture, pixels=opened.picture.pixels[inside].copy(), alpha=None)
-        options = UpscaleOptions(model=wish.model, device=device)
-        enlarged = upscale(part.array(), wish.scale, options, progress=job.progress, cancel=job.is_cancelled)
+        options = replace(wish.options, device=device, width=None, height=None, long_side=None, megapixels=None)
+        with heard() as said:
+            enlarged = upscale(part.array(), factor, options, progress=job.progress, cancel=job.is_cancelled)
         after = shown(part.with_array(enlarged.image).pixels, None, part.metadata.icc)
         before = shown(part.pixels, None, part.metadata.icc)
-        size = width * wish.scale, height * wish.scale
+        size = after.shape[1], after.shape[0]
         plain = np.asarray(cv2.resize(before, size, interpolation=cv2.INTER_CUBIC), np.uint8).reshape(after.shape)
         opened.enlarged = (plain, after)
-        return {"width": size[0], "height": size[1]}
+        return {"width": size[0], "height": size[1], "notices": said}
 
     return Job("preview", work)
 
 
-def enlarge_job(opened: Opened, record: Mapping[str, object], order: Order, device: str) -> Job:
+def enlarge_job(opened: Opened, record: Mapping[str, object], order: Order, device: str, max_pixels: int) -> Job:
     """A job that enlarges all of the picture and writes it. Raises ExistsError where it may not overwrite."""
     wish, path = Enlargement.parsed(record, opened.picture), order.folder / order.name
     if os.path.lexists(path) and not order.overwrite:
         raise ExistsError([path.name])
-    width, height = opened.size[0] * wish.scale, opened.size[1] * wish.scale
+    width, height = wish.size(opened.picture)
+    if width * height > max_pixels:
+        most = f"{max_pixels / 1e6:g}"
+        raise InputError(f"the result would have {width}x{height} pixels, more than {most} million: ask for a smaller size")
     check_size((width, height), path, what="the result")
 
     def work(job: Job) -> dict[str, object]:
@@ -82,22 +114,37 @@ def enlarge_job(opened: Opened, record: Mapping[str, object], order: Order, devi
 
         room = memory.available()
         limit = None if room is None else room + (memory.resident() or 0)
-        options = UpscaleOptions(model=wish.model, device=device)
-        array = opened.picture.array()
-        enlarged = upscale(array, wish.scale, options, progress=job.progress, cancel=job.is_cancelled, max_memory=limit)
-        job.progress(1, "writing")
-        after = opened.picture.with_array(enlarged.image)
-        make_folders([path])
+        options, array = replace(wish.options, device=device), opened.picture.array()
         with heard() as said:
+            enlarged = upscale(array, wish.scale, options, progress=job.progress, cancel=job.is_cancelled, max_memory=limit)
+            job.progress(1, "writing")
+            after = opened.picture.with_array(enlarged.image)
+            make_folders([path])
             write_picture(replace(after, metadata=resized(after.metadata, after.size)), path, order.overwrite)
-        return {"names": [path.name], "notices": said}
+        return {"names": [path.name], "notices": said, "width": width, "height": height}
 
     return Job("upscale", work)
 
 
-def name_of(opened: Opened, output: str, scale: int) -> str:
+def name_of(opened: Opened, output: str, wish: Enlargement) -> str:
     """The file beside the picture that its enlargement goes to, as `psal upscale` names it. output: the name of a result."""
-    return f"{opened.path.stem}_x{scale}{os.path.splitext(output)[1]}"
+    own = wish.options
+    asked = label(wish.scale, own.width, own.height, own.long_side, own.megapixels)
+    return f"{opened.path.stem}_{asked}{os.path.splitext(output)[1]}"
+
+
+def _number(record: Mapping[str, object], name: str) -> float | None:
+    value = record.get(name)
+    if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
+        raise InvalidValueError(name, repr(value)[:60], "a number")
+    return None if value is None else float(value)
+
+
+def _whole(record: Mapping[str, object], name: str) -> int | None:
+    value = record.get(name)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+        raise InvalidValueError(name, repr(value)[:60], "a whole number")
+    return value
 
 
 def _part(value: object, size: tuple[int, int]) -> Box:

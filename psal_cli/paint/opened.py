@@ -89,7 +89,7 @@ class Opened:
     def close(self) -> None:
         """Keeps the state where there is something that was not saved."""
         document = self.document
-        waiting = any(strokes.strokes for strokes in document.lists[document.position :])
+        waiting = any(strokes.waits for strokes in document.lists[document.position :])
         self.state.close(keep=document.unsaved or waiting)
 
     @property

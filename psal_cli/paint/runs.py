@@ -13,8 +13,9 @@ from psal_cli.image.arrays import joined, split
 from psal_cli.image.painting import source_region
 from psal_cli.image.strokes import Stroke
 from psal_cli.paint.changes import Change
-from psal_cli.paint.document import Step, Variant
+from psal_cli.paint.document import INPAINT, Step, Variant
 from psal_cli.paint.jobs import Job
+from psal_cli.paint.notices import heard
 from psal_cli.paint.opened import Opened
 from psal_cli.verbs.hooks import part_of
 from psal_cli.verbs.inpaint.options import InpaintOptions
@@ -58,7 +59,13 @@ def inpaint_job(opened: Opened, wish: Wish, again: bool = False) -> Job:
         document.last()  # there has to be one
     if not any(stroke.layer == "mask" for stroke in strokes):
         raise InvalidValueError("strokes", "empty", "something painted: mark what should go")
-    return Job("inpaint", lambda job: _fill(job, opened, wish, strokes, again))
+
+    def work(job: Job) -> dict[str, object]:
+        with heard() as said:
+            found = _fill(job, opened, wish, strokes, again)
+        return found | {"notices": said}
+
+    return Job(INPAINT, work)
 
 
 def _fill(job: Job, opened: Opened, wish: Wish, strokes: Sequence[Stroke], again: bool) -> dict[str, object]:
@@ -97,7 +104,7 @@ def _fill(job: Job, opened: Opened, wish: Wish, strokes: Sequence[Stroke], again
             opened.document.vary(variants)
             boxes = opened.redo_last()
         else:
-            boxes = opened.finished(Step("inpaint", wish.record, count, box, variants), strokes)
+            boxes = opened.finished(Step(INPAINT, wish.record, count, box, variants), strokes)
     return {"changed": boxes, "version": opened.version}
 
 

@@ -1,10 +1,7 @@
 """Saving: the picture through the library's writer, the mask as PNG, the strokes as JSON, all beside each other."""
 
-import logging
 import os
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +12,10 @@ from psal_cli.errors import InputError, InvalidValueError
 from psal_cli.files import atomic_file
 from psal_cli.image import Encoding, Picture, check_format, check_holds, read_mask, write_picture
 from psal_cli.image.arrays import joined
-from psal_cli.image.strokes import Strokes, encoded
-from psal_cli.paint.document import Document, Step
+from psal_cli.image.painted_colours import LAYER, painted_colours
+from psal_cli.image.strokes import Stroke, Strokes, encoded
+from psal_cli.paint.document import COLORIZE, INPAINT, Document, Step
+from psal_cli.paint.notices import heard
 from psal_cli.paint.opened import Opened
 from psal_cli.verbs.validation import within
 
@@ -25,13 +24,17 @@ LONGEST = 200  # characters of a name
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be saved. folder: from the command line; name: of the picture; the others: what is saved beside it."""
+    """What is to be saved. folder: from the command line; name: of the picture; the others: what is saved beside it.
+
+    hints: the painted colours, as `psal colorize --hints` takes them.
+    """
 
     folder: Path
     name: str
     picture: bool
     mask: bool
     strokes: bool
+    hints: bool
     overwrite: bool
     quality: int | None
 
@@ -45,8 +48,9 @@ class Order:
             if not isinstance(quality, int) or isinstance(quality, bool):
                 raise InvalidValueError("quality", repr(quality), "a number from 1 to 100")
             within("quality", quality, 1, 100)
-        picture, mask, strokes = (record.get(what, what == "picture") is True for what in ("picture", "mask", "strokes"))
-        return cls(output.parent, name, picture, mask, strokes, record.get("overwrite") is True, quality)
+        beside = {what: record.get(what) is True for what in ("mask", "strokes", "hints")}
+        picture, overwrite = record.get("picture", True) is True, record.get("overwrite") is True
+        return cls(output.parent, name, picture, **beside, overwrite=overwrite, quality=quality)
 
 
 class ExistsError(InputError):
@@ -72,11 +76,15 @@ def save(opened: Opened, order: Order) -> dict[str, object]:
         paths = {"picture": [order.folder / order.name]} if order.picture else {}
         paths |= {"mask": [stem.with_name(f"{stem.name}_mask{mark}.png") for mark in marks]} if order.mask else {}
         paths |= {"strokes": [stem.with_name(f"{stem.name}_strokes{mark}.json") for mark in marks]} if order.strokes else {}
+        paths |= {"hints": [stem.with_name(f"{stem.name}_hints.png")]} if order.hints else {}
         every = [path for each in paths.values() for path in each]
         if not every:
-            raise InvalidValueError("what to save", "empty", "the picture, the mask or the strokes")
+            raise InvalidValueError("what to save", "empty", "the picture, the mask, the strokes or the colours")
         if not steps and (order.mask or order.strokes):
             raise InvalidValueError("strokes", "empty", "something painted")
+        colours = painted_colours(hinting(document), opened.size) if order.hints else None
+        if order.hints and colours is None:
+            raise InvalidValueError("colours", "empty", "colours that were painted")
         if there := [path.name for path in every if os.path.lexists(path) and not order.overwrite]:
             raise ExistsError(there)
         make_folders(every[:1])
@@ -87,6 +95,8 @@ def save(opened: Opened, order: Order) -> dict[str, object]:
                 mask = read_mask(None, opened.size, feather=_feather(strokes), strokes=strokes.strokes)
                 shares = mask.hole * np.float32(1) if mask.soft is None else mask.soft
                 write_picture(Picture(np.rint(shares[..., None] * 255).astype(np.uint8)), path, order.overwrite)
+            if colours is not None:
+                write_picture(Picture(colours[..., :3], colours[..., 3]), paths["hints"][0], order.overwrite)
             for path, strokes in zip(paths.get("strokes", []), steps, strict=False):
                 with atomic_file(path, order.overwrite) as file:
                     file.write(encoded(strokes))
@@ -99,11 +109,21 @@ def masked_steps(document: Document, size: tuple[int, int]) -> list[Strokes]:
     """The strokes of each step that is shown, with the options of its run; where there is none, those that are painted now."""
     steps = []
     for number, step in enumerate(document.steps[: document.position]):
-        if step.kind == "inpaint":
-            steps.append(Strokes(size, tuple(document.lists[number].current), _options(step)))
-    if not steps and document.here.current:
-        steps.append(Strokes(size, tuple(document.here.current)))
+        if step.kind == INPAINT:
+            steps.append(Strokes(size, _of_masks(document.lists[number].current), _options(step)))
+    if not steps and (painted := _of_masks(document.here.current)):
+        steps.append(Strokes(size, painted))
     return steps
+
+
+def hinting(document: Document) -> Sequence[Stroke]:
+    """The strokes that the picture got its colours by last; where it got none, those that are painted now."""
+    ran = [number for number, step in enumerate(document.steps[: document.position]) if step.kind == COLORIZE]
+    return document.lists[ran[-1]].current if ran else document.here.current
+
+
+def _of_masks(strokes: Sequence[Stroke]) -> tuple[Stroke, ...]:
+    return tuple(stroke for stroke in strokes if stroke.layer != LAYER)
 
 
 def _options(step: Step) -> dict[str, object]:
@@ -126,22 +146,3 @@ def _save_picture(opened: Opened, order: Order, path: Path) -> None:
 def _is_name(name: str) -> bool:
     plain = name.isprintable() and not name.startswith(".") and 0 < len(name) <= LONGEST
     return plain and not any(sign in name for sign in '/\\:*?"<>|') and bool(Path(name).suffix)
-
-
-@contextmanager
-def heard() -> Iterator[list[str]]:
-    """What the library warns of in this thread while entered, for instance that a format holds no 16 bits."""
-    said: list[str] = []
-    own = threading.get_ident()
-
-    class Listener(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if record.thread == own:
-                said.append(record.getMessage())
-
-    listener, log = Listener(logging.WARNING), logging.getLogger("psal_cli")
-    log.addHandler(listener)
-    try:
-        yield said
-    finally:
-        log.removeHandler(listener)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from psal_cli.batch.inputs import Item
 from psal_cli.errors import InvalidValueError
+from psal_cli.paint.networks import Networks
 from psal_cli.paint.opened import Opened
 from psal_cli.paint.references import References
 
@@ -33,13 +34,13 @@ class Session:
 
     Attributes:
         items: the pictures; `item.output` is where a result goes unless another name is chosen.
-        references: pictures that were dropped on the page.
+        references: pictures that were dropped on the page; networks: of the user's model folder.
         states: the folder of all states; device: that of networks, asked for once: to find it takes a second or two.
     """
 
     def __init__(self, items: Sequence[Item], states: Path, device: Callable[[], str], max_pixels: int):
         self.items, self.states, self.device, self.max_pixels = items, states, cache(device), max_pixels
-        self.references = References(max_pixels)
+        self.references, self.networks = References(max_pixels), Networks()
         self._warm = False
         self._open: OrderedDict[int, Opened] = OrderedDict()
         self._lock = threading.Lock()

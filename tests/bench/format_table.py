@@ -22,6 +22,7 @@ from psal_cli.image import Metadata, Picture, check_holds, read_picture, write_p
 from psal_cli.image.formats import LONGEST_SIDE, WRITES, load_plugin, word
 from psal_cli.image.gain_map import GainMap
 from psal_cli.image.jpeg import Segments
+from psal_cli.image.light import linear_profile, to_encoded
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
 import report  # noqa: E402
@@ -63,6 +64,14 @@ def alike(picture: Picture, expected: np.ndarray) -> bool:
     return bool(np.mean(near) > 0.85)
 
 
+def integers(picture: Picture, dtype: type = np.uint8) -> np.ndarray:
+    """The pixels; of floats what they mean in sRGB."""
+    if picture.pixels.dtype != np.float32:
+        return picture.pixels
+    encoded = to_encoded(picture.pixels, picture.metadata.icc)
+    return np.rint(encoded.clip(0, 1) * np.iinfo(dtype).max).astype(dtype)
+
+
 class Column:
     """What one format does, a method each row; its files are in `folder`."""
 
@@ -90,12 +99,18 @@ class Column:
         return " ".join(f"`{suffix}`" for suffix, name in WRITES.items() if name == self.name)
 
     def eight_bits(self) -> str:
-        far = np.abs(self.again(Picture(noise(3))).pixels.astype(int) - noise(3)).max()
+        far = np.abs(integers(self.again(Picture(noise(3)))).astype(int) - noise(3)).max()
         return "exact" if far == 0 else "nearly exact" if far <= NEARLY else "lossy"
 
     def sixteen_bits(self) -> str:
-        again = self.again(Picture(noise(3, np.uint16))).pixels
+        again = integers(self.again(Picture(noise(3, np.uint16))), np.uint16)
         return "exact" if np.array_equal(again, noise(3, np.uint16)) else f"rounded to {8 * again.itemsize}"
+
+    def floats(self) -> str:
+        """Of linear light, as both formats of floats may hold it."""
+        numbers = np.random.default_rng(0).normal(0.5, 9, (24, 40, 3)).astype(np.float32)
+        again = self.again(Picture(numbers, metadata=Metadata(linear_profile(3)))).pixels
+        return "exact" if np.array_equal(again, numbers) else f"rounded to {8 * again.itemsize}"
 
     def grey(self) -> str:
         return "kept" if self.again(Picture(noise(1))).pixels.shape[2] == 1 else "as RGB"
@@ -106,7 +121,8 @@ class Column:
             again = self.again(Picture(stored[..., :3], stored[..., 3]))
         except InputError:
             return "`--background`"
-        far = np.abs(again.alpha.astype(int) - stored[..., 3]).max()
+        kept = np.rint(again.alpha * 255) if again.alpha.dtype == np.float32 else again.alpha
+        far = np.abs(kept.astype(int) - stored[..., 3]).max()
         return "kept" if far == 0 else "nearly exact" if far <= NEARLY else "lossy"
 
     def grey_alpha(self) -> str:
@@ -123,7 +139,9 @@ class Column:
         )
         if again.metadata.icc == icc:
             return "kept"
-        return "to sRGB" if np.abs(again.pixels.astype(int) - 188).max() <= NEARLY else "lost"  # 128 linear is 188 in sRGB
+        if np.abs(integers(again).astype(int) - 188).max() > NEARLY:  # 128 linear is 188 in sRGB
+            return "lost"
+        return "to sRGB" if again.pixels.dtype == np.uint8 else "to linear light"
 
     def grey_profile(self) -> str:
         return self.profile("GRAY")
@@ -220,6 +238,7 @@ ROWS: dict[str, Callable[[Column], str]] = {
     "extensions": Column.extensions,
     "8 bits a channel, from a lossless file": Column.eight_bits,
     "16 bits a channel": Column.sixteen_bits,
+    "floating-point numbers": Column.floats,
     "grey": Column.grey,
     "alpha": Column.alpha,
     "grey with alpha": Column.grey_alpha,

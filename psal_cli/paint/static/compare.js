@@ -38,7 +38,7 @@ export class Compare {
     const { on, held } = this;
     find("compare").setAttribute("aria-pressed", String(on));
     find("divider").hidden = find("labels").hidden = !on || held;
-    this.overlay.hidden = on || held || this.overlay.masked === false || find("hide").getAttribute("aria-pressed") === "true";
+    this.overlay.hidden = on || held || find("hide").getAttribute("aria-pressed") === "true";
     this.overlay.ask();
     if (!this.viewer.image) return;
     const width = find("viewer").clientWidth;

@@ -5,11 +5,16 @@ import { rounded } from "./strokes.js";
 const MOST_POINTS = 4000; // of one stroke; a longer one goes on as the next
 const LIGHTEST = 0.3; // of the size: a pen that barely touches
 
+const POINT = 5; // screen pixels: the ring that stands for the pointer where there is no brush
+
+const pressedAt = (x, y) => ({ offsetX: x, offsetY: y, pointerType: "mouse", pressure: 0.5, altKey: false, button: 0 });
+
 export class Input {
   // on: {painted(stroke, began), colour...} see main.js; tools: {tool, layer, radius} as they are chosen.
   constructor(canvas, viewer, overlay, tools, on) {
     Object.assign(this, { canvas, viewer, overlay, tools, on });
     this.pointers = new Map();
+    this.taking = null; // called with the next place that is pressed, instead of all else
     this.pen = false; // once a pen was seen, fingers move the picture
     canvas.addEventListener("pointerdown", (event) => this.#down(event));
     canvas.addEventListener("pointermove", (event) => this.#move(event));
@@ -30,7 +35,26 @@ export class Input {
   }
 
   showRing(x, y) {
-    this.#ring({ offsetX: x, offsetY: y, pointerType: "mouse", pressure: 0.5, altKey: false });
+    this.#ring({ ...pressedAt(x, y), byKeys: true });
+  }
+
+  // An outline drawn by keys: from where to where, and its end.
+  get outlining() {
+    return this.overlay.live?.tool === "outline" && !this.pointers.size;
+  }
+
+  beginOutline(x, y) {
+    this.showRing(x, y);
+    this.#begin(pressedAt(x, y));
+  }
+
+  outlineTo(x, y) {
+    this.#extend(pressedAt(x, y));
+    this.overlay.ask();
+  }
+
+  endOutline() {
+    this.#end(this.overlay.live);
   }
 
   #down(event) {
@@ -38,6 +62,11 @@ export class Input {
     this.canvas.setPointerCapture(event.pointerId);
     this.pointers.set(event.pointerId, [event.offsetX, event.offsetY]);
     this.pen ||= event.pointerType === "pen";
+    if (this.taking) {
+      this.taking(event.offsetX, event.offsetY);
+      this.mode = "taken";
+      return;
+    }
     if (this.pointers.size > 1) {
       this.drop();
       this.pinch = null;
@@ -48,7 +77,7 @@ export class Input {
       this.start = this.#place(event);
       return;
     }
-    const moving = this.tools.active === "move" || this.tools.mode !== "remove" || event.button === 1 || (this.pen && event.pointerType === "touch");
+    const moving = this.tools.active === "move" || this.tools.mode === "enlarge" || event.button === 1 || (this.pen && event.pointerType === "touch");
     this.mode = moving ? "move" : "paint";
     if (!moving && event.button <= 2) this.#begin(event);
   }
@@ -74,24 +103,26 @@ export class Input {
   #up(event) {
     this.pointers.delete(event.pointerId);
     this.pinch = null;
-    const stroke = this.overlay.live;
-    if (!stroke) return;
+    if (event.type === "pointercancel") this.drop();
+    else if (this.overlay.live) this.#end(this.overlay.live);
+  }
+
+  #end(stroke) {
     this.overlay.live = null;
-    if (event.type === "pointercancel") return this.overlay.ask();
-    if (stroke.tool === "outline" && !this.#finished(stroke)) return this.overlay.ask();
-    this.on.painted(stroke, performance.now());
+    if (stroke.tool === "outline" && !this.#finished(stroke)) this.overlay.ask();
+    else this.on.painted(stroke, performance.now());
   }
 
   #begin(event) {
     if (!this.overlay.strokes) return;
-    const { tool, layer } = this.tools;
+    const { tool } = this.tools;
     const erase = tool === "eraser" || event.altKey || event.button === 2;
     const [x, y] = this.#place(event);
     this.start = [x, y];
     if (tool === "brush" || tool === "eraser") {
-      this.overlay.live = { tool: "brush", layer, erase, points: [x, y, this.#radius(event)] };
+      this.overlay.live = { tool: "brush", ...this.tools.stroke(erase), points: [x, y, this.#radius(event)] };
     } else {
-      this.overlay.live = { tool: "outline", layer, erase, points: [x, y] };
+      this.overlay.live = { tool: "outline", ...this.tools.stroke(erase), points: [x, y] };
     }
     this.overlay.ask();
   }
@@ -137,13 +168,13 @@ export class Input {
   }
 
   #ring(event) {
-    const shown = event && this.tools.isBrush && event.pointerType !== "touch" && this.viewer.image;
+    const shown = event && (this.tools.isBrush || event.byKeys) && event.pointerType !== "touch" && this.viewer.image;
     this.at = event ? [event.offsetX, event.offsetY] : this.at;
     this.overlay.ring = shown
       ? {
         x: event.offsetX,
         y: event.offsetY,
-        radius: this.#radius(event) * this.viewer.scale,
+        radius: this.tools.isBrush ? this.#radius(event) * this.viewer.scale : POINT,
         erase: this.tools.active === "eraser" || event.altKey,
       }
       : null;

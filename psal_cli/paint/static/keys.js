@@ -9,12 +9,16 @@ const HELP = [
   ["B  E  L  R", "Brush, eraser, lasso, rectangle (with Alt, or the right button: erase)"],
   ["V", "Move the picture; or hold Space, or use the middle button"],
   ["[  ]", "Smaller or larger brush; with Shift in larger steps"],
+  ["M", "Next tab: remove, colour, enlarge; with Shift the one before"],
   ["X", "Switch between “Remove this” and “Copy from here”"],
+  ["K", "Next colour; with Shift the one before"],
+  ["I", "Take the colour under the pointer"],
   ["F", "Fill what is enclosed"],
   ["G  Shift G", "Grow or shrink what is painted"],
   ["Del", "Clear"],
   ["Ctrl Z  Ctrl Shift Z", "Undo and redo, strokes and steps"],
-  ["Enter", "Remove what is painted"],
+  ["Enter", "Remove what is painted, colour the picture, or enlarge it"],
+  ["Y", "Try the marked part enlarged"],
   ["N", "Another result"],
   ["Ctrl 1 … 6", "Choose a result"],
   ["Esc", "Cancel"],
@@ -24,7 +28,7 @@ const HELP = [
   ["+  −  0  1  2  4  8", "Zoom in, out, whole picture, 100 % to 800 %"],
   ["Arrows", "Move the picture"],
   ["Shift Arrows", "Move the brush"],
-  ["P", "Put the brush down where it is, and up again: Shift Arrows then paint"],
+  ["P", "Put the brush down where it is, and up again: Shift Arrows then paint. So with lasso and rectangle; P marks a part to enlarge"],
   ["Page Up  Page Down", "Previous and next picture"],
   ["Ctrl S", "Save"],
   ["T", "Light or dark"],
@@ -62,7 +66,7 @@ export class Keys {
       l: () => page.tools.choose("lasso"),
       r: () => page.tools.choose("box"),
       v: () => page.tools.choose("move"),
-      x: () => page.tools.setLayer(page.tools.layer === "mask" ? "source" : "mask"),
+      x: () => page.tools.mode === "remove" && page.tools.setLayer(page.tools.layer === "mask" ? "source" : "mask"),
       f: () => page.derive("fill"),
       g: () => page.askGrow(event.shiftKey ? -1 : 1),
       h: () => page.hide(),
@@ -71,6 +75,10 @@ export class Keys {
       n: () => page.another(),
       t: () => page.theme(),
       p: () => this.#dab(),
+      m: () => page.verbs.step(event.shiftKey ? -1 : 1),
+      k: () => page.tools.mode === "colour" && page.verbs.palette.step(event.shiftKey ? -1 : 1),
+      i: () => page.tools.mode === "colour" && page.verbs.palette.take(),
+      y: () => page.tools.mode === "enlarge" && page.verbs.enlarge.try(),
       "[": () => page.tools.resize(1 / 1.15),
       "]": () => page.tools.resize(1.15),
       "{": () => page.tools.resize(1 / 1.6),
@@ -82,7 +90,7 @@ export class Keys {
       ".": () => page.compare.on && page.compare.moveTo(page.compare.at + 0.02),
       "?": () => this.show(),
       " ": () => page.tools.hold(true),
-      Enter: () => page.run(),
+      Enter: () => page.verbs.run(),
       Escape: () => page.cancel(),
       Delete: () => page.derive("clear"),
       Backspace: () => page.derive("clear"),
@@ -132,30 +140,35 @@ export class Keys {
     if (!event.shiftKey) return viewer.panBy(-60 * x, -60 * y);
     const view = find("overlay");
     const [left, top] = input.at ?? [view.clientWidth / 2, view.clientHeight / 2];
-    const by = Math.max(tools.radius * viewer.scale / 2, 2);
+    const by = tools.isBrush ? Math.max(tools.radius * viewer.scale / 2, 2) : 10;
     const at = [
       Math.min(Math.max(left + by * x, 0), view.clientWidth),
       Math.min(Math.max(top + by * y, 0), view.clientHeight),
     ];
     input.showRing(...at);
-    if (this.down) this.#paint([left, top], at);
+    if (input.outlining) input.outlineTo(...at);
+    else if (this.down) this.#paint([left, top], at);
     return null;
   }
 
-  // Puts the brush down, or takes it up.
+  // Puts the brush down, or takes it up; begins an outline, or ends it; marks a part.
   #dab() {
     const { page } = this;
-    if (!page.viewer.image || !["brush", "eraser"].includes(page.tools.tool)) return;
-    this.down = !this.down;
+    const { tools, input } = page;
+    if (!page.viewer.image || tools.active === "move") return;
     const view = find("overlay");
-    const at = page.input.at ?? [view.clientWidth / 2, view.clientHeight / 2];
-    page.input.showRing(...at);
+    const at = input.at ?? [view.clientWidth / 2, view.clientHeight / 2];
+    if (tools.mode === "enlarge") return page.verbs.enlarge.markAround(page.viewer.toPicture(...at));
+    if (!tools.isBrush) return input.outlining ? input.endOutline() : input.beginOutline(...at);
+    this.down = !this.down;
+    input.showRing(...at);
     if (this.down) this.#paint(at);
+    return null;
   }
 
   #paint(...places) {
     const { page } = this;
     const points = places.flatMap((place) => [...page.viewer.toPicture(...place).map(rounded), rounded(page.tools.radius)]);
-    page.painted({ tool: "brush", layer: page.tools.layer, erase: page.tools.tool === "eraser", points });
+    page.painted({ tool: "brush", ...page.tools.stroke(page.tools.tool === "eraser"), points });
   }
 }

@@ -5,9 +5,11 @@ import { Compare } from "./compare.js";
 import { Editor } from "./editor.js";
 import { Input } from "./input.js";
 import { Keys } from "./keys.js";
+import { offerNetworks } from "./networks.js";
 import { Overlay } from "./overlay.js";
 import { Panel } from "./panel.js";
 import { complain, find, say, shown } from "./parts.js";
+import { options, wireOptions } from "./removing.js";
 import { Saving } from "./saving.js";
 import { addTips } from "./tips.js";
 import { Tools } from "./tools.js";
@@ -36,7 +38,7 @@ class Page {
       go: (position) => this.attempt(this.editor.go(position)),
       choose: (variant) => this.choose(variant),
       mode: () => this.tools?.mode ?? "remove",
-      layerPainted: () => Boolean(this.editor.strokes?.has(this.tools?.layer ?? "mask")),
+      layerPainted: () => this.tools?.mode !== "enlarge" && Boolean(this.editor.strokes?.has(this.tools?.layer ?? "mask")),
     });
     this.saving = new Saving(this.editor);
     this.tools = new Tools(this.viewer, this.overlay, {
@@ -45,7 +47,7 @@ class Page {
     });
     this.input = new Input(find("overlay"), this.viewer, this.overlay, this.tools, {
       painted: (stroke, released) => this.painted(stroke, released),
-      marked: (from, to) => this.verbs.mark(from, to),
+      marked: (from, to) => this.verbs.enlarge.mark(from, to),
     });
     this.viewer.view = () => {
       this.overlay.ask();
@@ -55,6 +57,8 @@ class Page {
     this.keys = new Keys(this);
     this.#wire();
     this.verbs = new Verbs(this);
+    wireOptions();
+    offerNetworks();
   }
 
   // ------------------------------------------------------------------------------------------------------- pictures
@@ -115,14 +119,15 @@ class Page {
   #changed() {
     this.overlay.ask();
     this.panel?.update();
+    this.verbs?.update();
     document.body.dataset.waiting = this.editor.changes?.waiting ?? 0;
   }
 
   #finished(job) {
     if (job?.state === "failed") complain(new Error(job.error));
     else if (job?.state === "cancelled") say("Cancelled. What you painted is still there.");
-    else if (job && ["preview", "upscale"].includes(job.kind)) this.attempt(this.verbs.finished(job));
-    else if (job) say("Done. Hold O to see how it was.", { seconds: 4 });
+    else if (job && job.kind !== "inpaint") this.attempt(this.verbs.finished(job));
+    else if (job) say(["Done. Hold O to see how it was.", ...job.found.notices].join(" "), { seconds: job.found.notices.length ? 10 : 4 });
   }
 
   #lost(lost) {
@@ -151,50 +156,43 @@ class Page {
   undo() {
     if (this.editor.running || !this.editor.canUndo) return;
     if (this.input.painting) return this.input.drop();
+    const stroke = this.editor.strokes.list[this.editor.strokes.at - 1];
+    if (stroke) this.verbs.show(stroke.layer); // nothing is undone unseen
     this.attempt(this.editor.undo());
   }
 
   redo() {
-    if (!this.editor.running && this.editor.canRedo) this.attempt(this.editor.redo());
+    if (this.editor.running || !this.editor.canRedo) return;
+    const stroke = this.editor.strokes.list[this.editor.strokes.at];
+    if (stroke) this.verbs.show(stroke.layer);
+    this.attempt(this.editor.redo());
   }
 
   derive(tool, more = {}) {
+    if (this.tools.mode === "enlarge" || (this.tools.mode === "colour" && tool !== "clear")) return;
     if (this.editor.strokes?.has(this.tools.layer)) this.painted({ tool, layer: this.tools.layer, ...more });
   }
 
   async askGrow(sign) {
-    if (!this.editor.strokes?.has(this.tools.layer)) return;
+    if (this.tools.mode !== "remove" || !this.editor.strokes?.has(this.tools.layer)) return;
     find("pixels-title").textContent = sign > 0 ? "Grow what is painted" : "Shrink what is painted";
     const answer = await shown(find("pixels-dialog"));
     const pixels = Math.round(Number(find("pixels").value));
     if (answer === "ok" && pixels >= 1 && pixels <= 1000) this.derive("grow", { pixels: sign * pixels });
   }
 
-  options(more = {}) {
-    const whole = (id) => Math.round(Number(find(id).value)) || 0;
-    return {
-      engine: find("engine").value,
-      results: whole("results"),
-      feather: whole("feather"),
-      patch_size: whole("patch"),
-      blend: find("blend").checked,
-      seed: whole("seed"),
-      ...more,
-    };
-  }
-
   run() {
     if (this.tools.mode !== "remove" || this.editor.running) return null;
     if (!this.editor.strokes?.has("mask")) return say("Paint over what should go first.");
     this.compare.toggle(false);
-    return this.attempt(this.editor.start("run", this.options()));
+    return this.attempt(this.editor.start("run", options()));
   }
 
   another() {
     const step = this.editor.step;
     if (step?.kind !== "inpaint" || this.editor.running) return null;
     const seed = (Math.max(...step.variants.map(([number]) => number)) + 1) % 2 ** 32;
-    return this.attempt(this.editor.start("run", { ...this.options(), ...step.options, results: 1, seed, again: true }));
+    return this.attempt(this.editor.start("run", { ...step.options, results: 1, seed, again: true }));
   }
 
   choose(variant) {
@@ -263,7 +261,7 @@ class Page {
     click("another", () => this.another());
     click("pixels-cancel", () => find("pixels-dialog").close());
     document.addEventListener("click", (event) => {
-      if (event.detail && event.target.closest("nav, header, .layers, #cards") && !document.querySelector("dialog[open]")) {
+      if (event.detail && event.target.closest("nav, header, .tabs, #swatches, #pick, #cards") && !document.querySelector("dialog[open]")) {
         find("overlay").focus({ focusVisible: false }); // so that Space and Enter are the picture's again
       }
     });

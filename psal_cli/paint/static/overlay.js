@@ -2,7 +2,7 @@
 
 import { LAYERS } from "./strokes.js";
 
-const OPACITY = 0.55;
+const OPACITY = { mask: 0.55, source: 0.55, hint: 0.9 };
 
 export class Overlay {
   constructor(canvas, viewer) {
@@ -16,6 +16,7 @@ export class Overlay {
     this.ring = null; // {x, y, radius} on the screen
     this.part = null; // of the picture: left, top, width, height
     this.hidden = false;
+    this.shown = LAYERS; // which layers are
     this.key = "";
     new ResizeObserver(() => this.#resize()).observe(canvas);
     this.#resize();
@@ -50,8 +51,10 @@ export class Overlay {
     context.clearRect(0, 0, canvas.width, canvas.height);
     if (this.strokes && this.viewer.image && !this.hidden) {
       this.#drawLayers();
-      context.globalAlpha = OPACITY;
-      for (const layer of LAYERS) context.drawImage(this.live?.layer === layer ? this.#withLive() : this.layers[layer], 0, 0);
+      for (const layer of this.shown) {
+        context.globalAlpha = OPACITY[layer];
+        context.drawImage(this.live?.layer === layer ? this.#withLive() : this.layers[layer], 0, 0);
+      }
       context.globalAlpha = 1;
     }
     if (this.part && this.viewer.image) this.#drawPart();

@@ -22,7 +22,9 @@ export class Panel {
     find("undo").disabled = busy || !editor.canUndo;
     find("redo").disabled = busy || !editor.canRedo;
     find("save").disabled = busy || !editor.picture;
-    for (const id of ["fill", "grow", "shrink", "clear"]) find(id).disabled = !this.on.layerPainted();
+    const enabled = this.on.layerPainted();
+    for (const id of ["fill", "grow", "shrink"]) find(id).disabled = !enabled || this.on.mode() !== "remove";
+    find("clear").disabled = !enabled;
     find("another").disabled = busy;
     find("run").title = painted ? "" : "Paint over something first";
     this.#history(busy);

@@ -15,7 +15,7 @@ export class Saving {
     });
     find("save-cancel").addEventListener("click", () => this.dialog.close());
     find("save-quality").addEventListener("input", () => { find("save-quality-text").textContent = find("save-quality").value; });
-    for (const id of ["save-name", "save-picture", "save-mask", "save-strokes"]) {
+    for (const id of ["save-name", "save-picture", "save-mask", "save-strokes", "save-hints"]) {
       find(id).addEventListener("input", () => this.#update());
     }
   }
@@ -49,20 +49,24 @@ export class Saving {
     find("save-ok").textContent = "Save";
     find("save-name").disabled = !picture;
     const lossy = picture && LOSSY.test(name);
+    const coloured = this.editor.steps.slice(0, this.editor.position).some((step) => step.kind === "colorize");
     find("save-quality-row").hidden = find("save-quality").hidden = !lossy || (format === "PNG" && find("save-quality").dataset.touched !== "true");
     find("save-note").textContent = !picture
       ? ""
-      : bits === 16 && EIGHT_BITS.test(name)
-        ? "This format holds 8 bits a channel, the picture has 16: choose .tif or .png to keep them."
-        : lossy
-          ? "Saved with its profile and camera data. This format encodes the whole picture again; .png and .tif keep all other pixels exactly."
-          : "Saved with its profile and camera data. Pixels outside what you painted stay exactly as they are.";
-    const steps = this.editor.position > 0 || this.editor.strokes.at > 0;
-    for (const id of ["save-mask", "save-strokes"]) {
-      find(id).disabled = !steps;
-      if (!steps) find(id).checked = false;
+      : bits > 8 && EIGHT_BITS.test(name)
+        ? `This format holds 8 bits a channel, the picture has ${bits}: choose ${bits === 16 ? ".tif or .png" : ".tif"} to keep them.`
+        : coloured
+          ? "Saved with its camera data, in sRGB."
+          : lossy
+            ? "Saved with its profile and camera data. This format encodes the whole picture again; .png and .tif keep all other pixels exactly."
+            : "Saved with its profile and camera data. Pixels outside what you painted stay exactly as they are.";
+    const { steps, position, strokes } = this.editor;
+    const removed = steps.slice(0, position).some((step) => step.kind === "inpaint") || strokes.has("mask") || strokes.has("source");
+    for (const [id, any] of [["save-mask", removed], ["save-strokes", removed], ["save-hints", strokes.has("hint")]]) {
+      find(id).disabled = !any;
+      if (!any) find(id).checked = false;
     }
-    find("save-ok").disabled = !["save-picture", "save-mask", "save-strokes"].some((id) => find(id).checked);
+    find("save-ok").disabled = !["save-picture", "save-mask", "save-strokes", "save-hints"].some((id) => find(id).checked);
   }
 
   async #save() {
@@ -72,6 +76,7 @@ export class Saving {
       picture: find("save-picture").checked,
       mask: find("save-mask").checked,
       strokes: find("save-strokes").checked,
+      hints: find("save-hints").checked,
       overwrite: this.overwrite,
       quality: lossy ? Number(find("save-quality").value) : null,
     };

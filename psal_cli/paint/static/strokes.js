@@ -1,7 +1,7 @@
 // Strokes as vectors in picture coordinates, and how they are drawn. What the page cannot draw by itself (fill, grow) the
 // server tells as rectangles. The names are those of psal_cli/image/strokes.py.
 
-export const LAYERS = ["mask", "source"];
+export const LAYERS = ["mask", "source", "hint"];
 const DERIVED = new Set(["fill", "grow"]);
 
 // A place, rounded to a binary fraction: the same number here, in JSON and in Python.
@@ -128,6 +128,7 @@ export class Strokes {
     const box = known.box;
     if (box.left > view.right || box.right < view.left || box.top > view.bottom || box.bottom < view.top) return;
     context.globalCompositeOperation = stroke.erase ? "destination-out" : "source-over";
+    if (stroke.colour) context.fillStyle = context.strokeStyle = stroke.colour;
     if (known.width) {
       context.lineWidth = known.width;
       context.stroke(known.path);

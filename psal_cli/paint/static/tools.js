@@ -9,7 +9,7 @@ const [SMALLEST, LARGEST] = [0.5, 1000]; // radius of the brush, pixels of the p
 export class Tools {
   // on: {remove(), changed()}, called to leave the other tabs, and when another tool or layer is at hand.
   constructor(viewer, overlay, on) {
-    Object.assign(this, { viewer, overlay, on, tool: "brush", layer: "mask", radius: 30, mode: "remove", held: false });
+    Object.assign(this, { viewer, overlay, on, tool: "brush", chosen: "mask", radius: 30, mode: "remove", held: false });
     for (const tool of TOOLS) find(`tool-${tool}`).addEventListener("click", () => this.choose(tool));
     for (const layer of LAYERS) find(`layer-${layer}`).addEventListener("click", () => this.setLayer(layer));
     find("size").addEventListener("input", () => {
@@ -27,11 +27,22 @@ export class Tools {
   }
 
   get isBrush() {
-    return this.mode === "remove" && ["brush", "eraser"].includes(this.active);
+    return this.mode !== "enlarge" && ["brush", "eraser"].includes(this.active);
+  }
+
+  // What is painted on.
+  get layer() {
+    return this.mode === "colour" ? "hint" : this.chosen;
+  }
+
+  // What a stroke has beside its points.
+  stroke(erase) {
+    const { layer } = this;
+    return layer === "hint" && !erase ? { layer, erase, colour: find("ink").value } : { layer, erase };
   }
 
   choose(tool) {
-    if (this.mode !== "remove" && tool !== "move") this.on.remove();
+    if (this.mode === "enlarge" && tool !== "move") this.on.remove();
     this.tool = tool;
     this.show();
   }
@@ -42,7 +53,7 @@ export class Tools {
   }
 
   setLayer(layer) {
-    this.layer = layer;
+    this.chosen = layer;
     for (const name of LAYERS) find(`layer-${name}`).setAttribute("aria-checked", String(name === layer));
     this.on.changed();
   }
@@ -63,8 +74,8 @@ export class Tools {
   // The buttons and the pointer, as they are now.
   show() {
     const { tool, mode } = this;
-    for (const name of TOOLS) find(`tool-${name}`).setAttribute("aria-pressed", String(name === tool && mode === "remove"));
-    const moving = this.active === "move" || mode === "colour";
+    for (const name of TOOLS) find(`tool-${name}`).setAttribute("aria-pressed", String(name === tool && mode !== "enlarge"));
+    const moving = this.active === "move";
     find("overlay").parentElement.className = moving ? "moving" : this.isBrush ? "painting" : "marking";
     if (!this.isBrush) this.overlay.ring = null;
     this.overlay.ask();

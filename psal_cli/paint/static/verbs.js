@@ -1,22 +1,27 @@
-// Colouring and enlarging: the two other tabs of the panel.
+// The three tabs of the panel, and the one that colours.
 
 import { headers, image, Lost, Refused } from "./api.js";
-import { complain, element, find, say, shown } from "./parts.js";
+import { Enlarge } from "./enlarge.js";
+import { Palette } from "./palette.js";
+import { complain, element, find, say } from "./parts.js";
 
-const ROOM = 440; // pixels: a part that is smaller is shown larger, each pixel as a square
 const MODES = ["remove", "colour", "enlarge"];
+const SHOWN = { remove: ["mask", "source"], colour: ["hint"], enlarge: [] };
+const MANY = 0.25; // of a picture: guesses that are worth a word
 
 export class Verbs {
-  // page: its editor, overlay and tools.
+  // page: its editor, overlay, input and tools.
   constructor(page) {
     this.page = page;
     this.references = [];
+    this.enlarge = new Enlarge(page);
+    this.palette = new Palette(page.viewer, page.input, {
+      chosen: () => page.tools.tool === "eraser" && page.tools.choose("brush"),
+    });
     for (const mode of MODES) find(`mode-${mode}`).addEventListener("click", () => this.set(mode));
     find("file").addEventListener("change", () => this.#dropped(find("file").files));
     find("strength").addEventListener("input", () => { find("strength-text").textContent = `${find("strength").value} %`; });
-    find("colour").addEventListener("click", () => this.#colour());
-    find("try").addEventListener("click", () => this.#try());
-    find("enlarge").addEventListener("click", () => this.#enlarge());
+    find("colour").addEventListener("click", () => this.colour());
     document.addEventListener("dragover", (event) => {
       event.preventDefault();
       find("drop").classList.add("over");
@@ -31,55 +36,68 @@ export class Verbs {
   }
 
   set(mode) {
-    this.mode = this.page.tools.mode = mode;
+    const { page } = this;
+    this.mode = page.tools.mode = mode;
     for (const name of MODES) find(`mode-${name}`).setAttribute("aria-selected", String(name === mode));
-    for (const section of document.querySelectorAll("[data-mode]")) section.hidden = section.dataset.mode !== mode;
-    this.page.overlay.part = mode === "enlarge" ? this.part ?? null : null;
-    this.page.overlay.masked = mode === "remove";
-    this.page.modeChanged();
+    for (const part of document.querySelectorAll("[data-mode]")) part.hidden = !part.dataset.mode.split(" ").includes(mode);
+    page.overlay.part = mode === "enlarge" ? this.enlarge.part ?? null : null;
+    page.overlay.shown = SHOWN[mode];
+    this.palette.arm(false);
+    page.hide(false);
+    page.modeChanged();
     this.update();
+  }
+
+  step(by) {
+    this.set(MODES[(MODES.indexOf(this.mode) + by + MODES.length) % MODES.length]);
+  }
+
+  // Shows the tab in which a layer is painted.
+  show(layer) {
+    const mode = MODES.find((name) => SHOWN[name].includes(layer));
+    if (mode !== this.mode) this.set(mode);
   }
 
   // Forgets what belonged to another picture.
   opened() {
-    this.part = this.page.overlay.part = null;
+    this.page.overlay.part = null;
+    this.enlarge.opened();
     this.update();
   }
 
   update() {
-    const busy = this.page.editor.running;
-    find("colour").disabled = busy || !this.references.length;
-    find("try").disabled = busy || !this.part;
-    find("enlarge").disabled = busy || !this.page.editor.picture;
+    const { editor } = this.page;
+    find("colour").disabled = editor.running || !(this.references.length || editor.strokes?.has("hint"));
+    this.enlarge.update();
   }
 
-  // A part of the picture from one corner to another, no larger than what may be tried.
-  mark([left, top], [right, bottom]) {
-    const { width, height, part } = this.page.editor.picture;
-    const side = (start, end, most) => {
-      const to = Math.min(Math.max(end, start - part, 0), start + part, most);
-      return [Math.round(Math.min(start, to)), Math.round(Math.abs(to - start))];
-    };
-    const [x, w] = side(Math.min(Math.max(left, 0), width), right, width);
-    const [y, h] = side(Math.min(Math.max(top, 0), height), bottom, height);
-    this.part = this.page.overlay.part = w >= 8 && h >= 8 ? [x, y, w, h] : null;
-    find("part-note").textContent = this.part ? `${w} × ${h} pixels` : "Drag on the picture to mark a small part, and try it first.";
-    this.page.overlay.ask();
-    this.update();
+  // Does what the tab is for.
+  run() {
+    if (this.mode === "remove") this.page.run();
+    else if (this.mode === "enlarge") this.enlarge.run();
+    else if (find("colour").disabled) say("Drop a picture with the right colours, or paint some.");
+    else this.colour();
+  }
+
+  colour() {
+    const strength = Number(find("strength").value) / 100;
+    this.page.compare.toggle(false);
+    this.page.attempt(this.page.editor.start("colour", { references: this.references, strength }));
   }
 
   // What has to be done when a job of these is done.
   async finished(job) {
-    if (job.kind === "upscale") say([`Saved ${job.found.names.join(", ")}`, ...job.found.notices].join(". "), { seconds: 8 });
-    if (job.kind !== "preview") return;
-    const path = `/api/pictures/${this.page.editor.picture.number}/enlarged/`;
-    for (const which of [0, 1]) {
-      URL.revokeObjectURL(find(`part-${which}`).src);
-      const picture = find(`part-${which}`);
-      picture.src = await image(path + which);
-      picture.width = job.found.width * Math.max(Math.floor(ROOM / job.found.width), 1);
+    if (job.kind !== "colorize") {
+      await this.enlarge.finished(job);
+      return;
     }
-    await shown(find("part-dialog"));
+    if (this.page.editor.strokes.has("hint")) this.page.hide(true); // what was painted would hide what came of it
+    const { guessed, overruled } = job.found;
+    const said = ["Done."];
+    if (guessed > MANY) said.push(`The colours of ${Math.round(100 * guessed)} % are guesses: paint some there, or drop another picture.`);
+    if (overruled > MANY) said.push("The pictures have other colours where you painted: yours count.");
+    if (this.page.editor.strokes.has("hint")) said.push("H shows what you painted.");
+    say(said.join(" "), { seconds: 8 });
   }
 
   async #dropped(files) {
@@ -110,29 +128,5 @@ export class Verbs {
       this.update();
     });
     return button;
-  }
-
-  #colour() {
-    const strength = Number(find("strength").value) / 100;
-    this.page.attempt(this.page.editor.start("colour", { references: this.references, strength }));
-  }
-
-  #wish() {
-    return { scale: Number(find("scale").value), model: find("model").value };
-  }
-
-  #try() {
-    this.page.attempt(this.page.editor.start("preview", { ...this.#wish(), box: this.part }));
-  }
-
-  async #enlarge(overwrite = false) {
-    try {
-      await this.page.editor.start("enlarge", { ...this.#wish(), overwrite });
-    } catch (error) {
-      if (!error.found?.exists || overwrite) return complain(error);
-      find("exists-name").textContent = error.found.exists.join(", ");
-      if ((await shown(find("exists-dialog"))) === "ok") await this.#enlarge(true);
-    }
-    return null;
   }
 }

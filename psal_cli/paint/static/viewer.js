@@ -141,6 +141,16 @@ export class Viewer {
     return [(x - left) / this.scale, (y - top) / this.scale];
   }
 
+  // The colour that is shown at a place of the screen, as #rrggbb; null beside the picture.
+  colourAt(x, y) {
+    const [column, row] = this.toPicture(x, y);
+    if (!this.image || Math.min(column, row) < 0 || column >= this.picture.width || row >= this.picture.height) return null;
+    const canvas = this.viewer.drawer.canvas;
+    const density = canvas.width / this.viewer.container.clientWidth;
+    const [red, green, blue] = canvas.getContext("2d").getImageData(Math.round(x * density), Math.round(y * density), 1, 1).data;
+    return `#${[red, green, blue].map((value) => value.toString(16).padStart(2, "0")).join("")}`;
+  }
+
   panBy(x, y) {
     this.whole = false;
     const by = this.viewport.deltaPointsFromPixels(new OpenSeadragon.Point(-x, -y), true);

@@ -59,6 +59,22 @@ def asked(scale: float | None, options: UpscaleOptions) -> tuple[str, float]:
     return given[0]
 
 
+def label(scale: float | None, width: int | None, height: int | None, long_side: int | None, megapixels: float | None) -> str:
+    """What says in the name of a file how large it was asked to be, "upscaled" where nothing does.
+
+    Example:
+        >>> label(None, 800, 600, None, None)
+        '800x600'
+    """
+    if scale is not None:
+        return f"x{scale:g}"
+    if width is not None and height is not None:
+        return f"{width}x{height}"
+    names = {"w": width, "h": height, "long": long_side}
+    named = next((f"{word}{value}" for word, value in names.items() if value is not None), None)
+    return named or ("upscaled" if megapixels is None else f"{megapixels:g}mp")
+
+
 def factor_for(size: Size, wanted: Size, factors: Iterable[int], what: str) -> int:
     """The smallest of the factors that makes the picture at least as large as wanted, 1 if it is already.
 

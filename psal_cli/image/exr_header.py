@@ -1,0 +1,172 @@
+"""What the header of an OpenEXR file says, read without the library that decodes it."""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO, NamedTuple
+
+import numpy as np
+
+MAGIC = b"\x76\x2f\x31\x01"
+VERSION, LONG_NAMES, DEEP, SEVERAL = 2, 0x400, 0x800, 0x1000  # of the second word: its number, and flags
+LONGEST_NAME = 255
+LARGEST = 64 << 20  # bytes of an attribute
+MOST_ATTRIBUTES = 10_000
+MOST_SIDE = 1 << 24
+UINT, HALF, FLOAT = range(3)  # the kinds of numbers
+ROWS = {0: 1, 1: 1, 2: 1, 3: 16, 4: 32, 5: 16, 6: 32, 7: 32, 8: 32, 9: 256}  # of a chunk, by compression
+TILED = "tiledimage"
+
+
+class Channel(NamedTuple):
+    """name; kind: UINT, HALF or FLOAT; step: of how many columns and rows it has one number."""
+
+    name: str
+    kind: int
+    step: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Head:
+    """Of the first part. window: left, top, right, bottom of its pixels, the last two included; parts: how many there are, at
+    least 2 where there are several; end: where the header ends."""
+
+    channels: tuple[Channel, ...]
+    window: tuple[int, int, int, int]
+    compression: int
+    tiled: bool
+    deep: bool
+    parts: int
+    chromaticities: tuple[float, ...] | None
+    end: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height)."""
+        left, top, right, bottom = self.window
+        return right - left + 1, bottom - top + 1
+
+
+class Colours(NamedTuple):
+    """Which channels make the picture: those of colour, R, G, B or Y; that of alpha, if any; all others."""
+
+    colours: tuple[str, ...]
+    alpha: str | None
+    others: tuple[str, ...]
+
+
+class Attributes(NamedTuple):
+    """What an OpenEXR file says beside its pixels.
+
+    half: whether its numbers have 16 bits; chromaticities: of its colours, None where it names none; windows: those of data and
+    display, for a picture of (width, height) `size`, where they say more than the size; others: by name, as the package has them.
+    """
+
+    half: bool
+    chromaticities: tuple[float, ...] | None
+    size: tuple[int, int]
+    windows: tuple[tuple[str, object], ...]
+    others: tuple[tuple[str, object], ...]
+
+
+def read_head(file: IO[bytes]) -> Head:
+    """Raises ValueError where it is damaged."""
+    file.seek(0)
+    start = file.read(8)
+    if len(start) < 8 or start[:4] != MAGIC:
+        raise ValueError("no OpenEXR file")
+    (flags,) = struct.unpack_from("<I", start, 4)
+    if flags & 0xFF != VERSION:
+        raise ValueError(f"version {flags & 0xFF} of OpenEXR")
+    several = bool(flags & SEVERAL)
+    attributes = dict(_attributes(file))
+    end = file.tell()
+    kind = attributes.get("type", b"").rstrip(b"\0").decode("latin-1")
+    window: tuple[int, int, int, int] = (
+        struct.unpack("<4i", attributes["dataWindow"]) if "dataWindow" in attributes else (0, 0, -1, -1)
+    )
+    chromaticities = attributes.get("chromaticities", b"")
+    head = Head(
+        channels=tuple(_channels(attributes.get("channels", b""))),
+        window=window,
+        compression=attributes.get("compression", b"\0")[0],
+        tiled=kind == TILED or (not several and bool(flags & 0x200)),
+        deep=bool(flags & DEEP) and kind not in ("scanlineimage", TILED),
+        parts=2 if several and file.read(1) not in (b"", b"\0") else 1,
+        chromaticities=struct.unpack("<8f", chromaticities) if len(chromaticities) == 32 else None,
+        end=end,
+    )
+    if not head.channels or min(head.size) < 1 or max(head.size) > MOST_SIDE:
+        raise ValueError("its header names no channels, or no size")
+    return head
+
+
+def check_whole(file: IO[bytes], head: Head) -> None:
+    """Raises ValueError where pixels are missing: where the library would say so by itself, on stderr.
+
+    Only of files of one part that is stored in rows: there the table of places comes next.
+    """
+    if head.tiled or head.deep or head.parts > 1 or head.compression not in ROWS:
+        return
+    count = -(-head.size[1] // ROWS[head.compression])
+    length = file.seek(0, 2)
+    file.seek(head.end)
+    table = np.frombuffer(file.read(8 * count), "<u8")
+    if len(table) < count or not table.all() or int(table.max()) + 8 > length:
+        raise ValueError("it is cut off")
+    last = int(table.max())
+    file.seek(last)
+    (packed,) = struct.unpack("<4xi", file.read(8))
+    if packed < 0 or last + 8 + packed > length:
+        raise ValueError("it is cut off")
+
+
+def colours_of(channels: tuple[Channel, ...]) -> Colours | None:
+    """The channels that make the picture: those without a layer, else those of the first layer; None where there are none."""
+    names = {channel.name for channel in channels}
+    layers = dict.fromkeys(["", *(name[: name.rfind(".") + 1] for name in sorted(names))])
+    for layer in layers:
+        for wanted in ("RGB", "Y"):
+            colours = tuple(layer + letter for letter in wanted)
+            if names.issuperset(colours) and not (wanted == "Y" and {layer + "RY", layer + "BY"} & names):
+                alpha = layer + "A" if layer + "A" in names else None
+                return Colours(colours, alpha, tuple(sorted(names - {*colours, alpha})))
+    return None
+
+
+def _attributes(file: IO[bytes]) -> Iterator[tuple[str, bytes]]:
+    for _ in range(MOST_ATTRIBUTES):
+        if not (name := _text(file)):
+            return
+        _text(file)  # its type
+        head = file.read(4)
+        (length,) = struct.unpack("<i", head) if len(head) == 4 else (-1,)
+        data = file.read(length) if 0 <= length <= LARGEST else b""
+        if length < 0 or len(data) < length:
+            raise ValueError("its header is cut off")
+        yield name, data
+    raise ValueError("its header has no end")
+
+
+def _text(file: IO[bytes]) -> str:
+    """A text that ends with a zero."""
+    out = b""
+    while len(out) <= LONGEST_NAME:
+        sign = file.read(1)
+        if not sign:
+            raise ValueError("its header is cut off")
+        if sign == b"\0":
+            return out.decode("latin-1")
+        out += sign
+    raise ValueError("a name in its header has no end")
+
+
+def _channels(data: bytes) -> Iterator[Channel]:
+    at = 0
+    while at < len(data) and data[at]:
+        end = data.find(b"\0", at)
+        if end < 0 or end + 17 > len(data):
+            raise ValueError("its list of channels is cut off")
+        kind, across, down = struct.unpack_from("<i4x2i", data, end + 1)
+        yield Channel(data[at:end].decode("latin-1"), kind, (across, down))
+        at = end + 17
