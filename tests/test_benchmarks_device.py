@@ -67,7 +67,15 @@ def test_without_a_gpu_it_is_one_line(tmp_path, monkeypatch):
     assert not (tmp_path / "device.json").exists()
 
 
-def test_a_missing_compiler_is_named(monkeypatch):
+def test_the_cpu_is_refused():
+    result = psal("bench", "device", "--device", "cpu")
+    assert result.exit_code == 2 and "--device cpu: psal bench device measures a CUDA device" in result.stderr
+
+
+def test_a_missing_compiler_is_named(tmp_path, monkeypatch):
+    (tmp_path / "ext").mkdir()
+    (tmp_path / "ext" / "CMakeLists.txt").touch()
+    monkeypatch.setattr(cuda_build, "CHECKOUT", tmp_path)
     monkeypatch.setattr(cuda_build.native, "cuda_library", lambda: None)
     monkeypatch.setattr(cuda_build.shutil, "which", lambda name: None)
     with pytest.raises(cuda_build.InputError, match="to build it, nvcc and cmake is missing"):

@@ -244,13 +244,13 @@ def test_a_limit_of_memory_is_kept_and_the_estimate_is_what_is_held(photos):
     run = ("inpaint", "large.png", "--mask", "large_mask.png", "--force", "--json", "-v", "--max-memory")
     for limit, how, beside in (
         ("3GB", "the whole picture at once", []),
-        ("650MB", "pixels around each hole", ["--save-offsets", "field.png", "--compare", "both.jpg"]),
+        ("700MB", "pixels around each hole", ["--save-offsets", "field.png", "--compare", "both.jpg"]),
     ):
         with process(*run, limit, *beside, stdout=-1, stderr=-1, text=True) as done:
             out, err = done.communicate()
         estimate, peak = re.search(rf"large.png: ([\d.]+) GB.* {how}", err), json.loads(out)["peak_memory_bytes"]
         assert done.returncode == 0 and 0.8 < 1e9 * float(estimate[1]) / peak < 1.25
-    assert peak < 650e6
+    assert peak < 700e6
     before = tree(".")
     done = psal(*run, "100MB")
     assert done.exit_code == 4 and "are allowed: allow more with --max-memory" in done.stderr and tree(".") == before

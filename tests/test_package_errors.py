@@ -12,8 +12,9 @@ from psal_cli.errors import Cure, InputError
 
 PACKAGE = Path(psal_cli.__file__).parent
 COMMANDS = {"commands", "training"}  # each recipe is a command of its own
-CALLERS = {"gimp"}  # of the command
-LIBRARY = [path for path in sorted(PACKAGE.rglob("*.py")) if not {*path.relative_to(PACKAGE).parts} & (COMMANDS | CALLERS)]
+CALLERS = ("integrations/gimp", "paint/networks.py", "benchmarks/cuda_build.py")  # they run psal, cmake or pytest
+FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
+LIBRARY = [path for name, path in FILES.items() if name.split("/")[0] not in COMMANDS and not name.startswith(CALLERS)]
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+|(?<=\s)-[a-z]{1,2}(?![\w-])")
 
 

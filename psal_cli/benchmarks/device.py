@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from psal_cli import inpaint, ops
+from psal_cli import ops
 from psal_cli.benchmarks import cuda_build, machine
 from psal_cli.benchmarks.measuring import growth, timed
 from psal_cli.benchmarks.pairs import pairs
 from psal_cli.ops import memory_model
+from psal_cli.verbs.inpaint.api import inpaint
 from psal_cli.verbs.inpaint.options import InpaintOptions
 
 SIZES = (256, 512, 1024)

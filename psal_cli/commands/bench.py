@@ -206,7 +206,7 @@ def swap(table: str, pairs: str | None, **shared: Unpack[BenchOptions]) -> None:
     epilog="\b\nExample:\n  psal bench device -o device.json",
 )
 @click.option("-o", "--output", type=parameters.RESULT, help="Also write the figures as JSON, anew after each row.")
-@click.option("--device", type=parameters.CudaDevice(), default="cuda", show_default=True, help="cuda or cuda:N.")
+@click.option("--device", type=parameters.Device(), default="cuda", show_default=True, help="cuda or cuda:N.")
 @click.option("--tests/--no-tests", default=True, show_default=True, help="Run psal's tests on the device, in a checkout.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
 @options.seed_option
@@ -225,6 +225,8 @@ def device(
     with Console(quiet, verbose, as_json) as console, flagged({"output": "--output"}):
         if path is not None:
             check_output(path, force)
+        if device == "cpu":
+            raise InputError("--device cpu: psal bench device measures a CUDA device: cuda or cuda:N")
         import_torch()
         if missing := devices.why_no_gpu():
             raise InputError(f"psal bench device needs a CUDA device: {missing}")

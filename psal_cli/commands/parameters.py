@@ -82,15 +82,6 @@ class Device(Text):
         self.fail(f"{value!r} is not a device: auto, cpu, cuda or cuda:N", param, ctx)
 
 
-class CudaDevice(Text):
-    name = "device"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        if re.fullmatch(r"cuda(:\d{1,3})?", text := str(value)):
-            return text
-        self.fail(f"{value!r} is no CUDA device: cuda or cuda:N", param, ctx)
-
-
 class Shards(Text):
     name = "I/N"
 
