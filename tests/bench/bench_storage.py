@@ -1,6 +1,6 @@
 """500 pictures in a bucket on this machine (moto speaks S3's protocol): plain, with a server that fails, with killed uploads.
 
-    nice python tests/bench/bench_storage.py --write-readme
+    nice python tests/bench/bench_storage.py plain failing killed --write-readme
 
 After each trial every result must be there, the same bytes as on disk, and nothing else.
 """
@@ -120,7 +120,7 @@ def markdown(results: dict[str, dict]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("trials", nargs="*", choices=list(WORDS), default=list(WORDS))
+    parser.add_argument("trials", nargs="+", choices=list(WORDS))
     parser.add_argument("--pictures", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--write-readme", action="store_true", help="also put the table into README.md")
