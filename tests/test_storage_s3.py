@@ -3,12 +3,12 @@
 import subprocess
 import time
 import warnings
-from pathlib import Path
 
 import pytest
 
 from psal_cli import storage
 
+from .buckets import fill_bucket
 from .photos import ENV, lines, process, psal, tree
 from .s3_server import CREDENTIALS, serving
 
@@ -38,13 +38,8 @@ def bucket(server, photos, monkeypatch):
     s3fs.S3FileSystem.clear_instance_cache()
     faults.reset()
     system = storage._filesystem("s3")
-    if system.exists("bucket"):
-        system.rm("bucket", recursive=True)
-    system.mkdir("bucket")
     photos(4)
-    for name, data in tree("photos").items():
-        system.pipe_file(f"bucket/photos/{name}", data)
-    system.pipe_file("bucket/mask.png", Path("mask.png").read_bytes())
+    fill_bucket(system)
     faults.reset()
     yield faults, system
     storage._filesystem.cache_clear()

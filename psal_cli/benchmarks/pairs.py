@@ -7,13 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
+from torch import Tensor
 
 from psal_cli.errors import InvalidValueError
 from psal_cli.image import READABLE, read_picture
 from psal_cli.image.fitting import plain
 
 BUNDLED = Path(__file__).parent / "pair"
+FEATURES = 16  # channels of `pair_features`
 
 
 class Pair(NamedTuple):
@@ -55,6 +58,22 @@ def pairs(
         asked = ", ".join(map(str, distances))
         wanted = f"query.png and key.png in it, or folders of frames that are {asked} apart"
         raise InvalidValueError("pairs", f"{folder}, which has no such frames", wanted)
+
+
+def pair_features(folder: Path | None, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """(query, key), float32 [1, 16, height, width] each: the features that the engine is measured on.
+
+    The first pair of a folder, None: the one that ships; resized (bicubic, antialiased, clamped to [0, 1]), replicate-padded and
+    convolved with one seeded random 3x3 bank of filters.
+    """
+    pair = next(pairs(folder))
+    bank = torch.randn(FEATURES, 3, 3, 3, generator=torch.Generator().manual_seed(0)) / 27**0.5
+
+    def features(pixels: np.ndarray) -> Tensor:
+        frame = F.interpolate(tensor(pixels), (height, width), mode="bicubic", antialias=True).clamp(0, 1)
+        return F.conv2d(F.pad(frame, (1, 1, 1, 1), mode="replicate"), bank).contiguous()
+
+    return features(pair.target), features(pair.reference)
 
 
 def _numbered(folder: Path) -> dict[int, Path]:

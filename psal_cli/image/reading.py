@@ -12,6 +12,7 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from psal_cli.errors import Cure, InputError, PsalError, is_out_of_memory
 from psal_cli.files import STDIO, open_input
 from psal_cli.image import exr, float_tiff, jxl
+from psal_cli.image.coding import avif_bits, is_lossless
 from psal_cli.image.colour import Inks
 from psal_cli.image.decoding import (
     BITS,
@@ -37,7 +38,6 @@ from psal_cli.storage import Url, as_path
 log = logging.getLogger(__name__)
 
 MAX_PIXELS = 600_000_000
-HEAD = 1 << 16  # bytes that contain an AVIF file's header
 FLOATING = " floating-point"
 NUMBERS = {2: " signed", 3: FLOATING}
 PHOTOMETRICS = {
@@ -95,7 +95,7 @@ def read_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Picture:
             pixels, alpha, metadata = decoded(image, header, file, path, inks)
             metadata = inks.profiled(metadata) if inks else metadata
             quality = quality_of(getattr(image, "quantization", {}))
-            return Picture(pixels, alpha, metadata, name, _is_lossless(file, image), quality)
+            return Picture(pixels, alpha, metadata, name, is_lossless(file, image), quality)
 
 
 def read_plain(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[np.ndarray, np.ndarray | None]:
@@ -126,7 +126,7 @@ def _warn_of_losses(file: IO[bytes], name: str, path: Path) -> None:
             frames, others = getattr(image, "n_frames", 1), left_behind(image, file)
             frames -= frames > 1 and holds_gain_map(image, file)
             if name in ("AVIF", "HEIF"):
-                bits = image.info["bit_depth"] if name == "HEIF" else _avif_bits(file)
+                bits = image.info["bit_depth"] if name == "HEIF" else avif_bits(file)
             elif isinstance(image, TiffImagePlugin.TiffImageFile):
                 extra = image.tag_v2.get(EXTRA_SAMPLES, ())
     if frames != 1:
@@ -276,35 +276,6 @@ def _layout(image: Image.Image, path: Path) -> Layout:
     if layout is None:
         raise InputError(f"{path} has the colour mode {image.mode}, which psal does not read: {CURE}")
     return layout
-
-
-def _is_lossless(file: IO[bytes], image: Image.Image) -> bool:
-    """Whether the file is lossless. This cannot be told for HEIC and AVIF, which are assumed to be lossy."""
-    if image.format == "WEBP":
-        return not _webp_is_lossy(file)
-    if image.format == "JXL":
-        return not (jxl.read_head(file).lossy or getattr(image, "jpeg", False))
-    return image.format in ("PNG", "TIFF", "BMP")
-
-
-def _webp_is_lossy(file: IO[bytes]) -> bool:
-    """Whether any chunk of pixels in a WebP file, including those of animation frames, is lossy."""
-    file.seek(12)
-    while len(head := file.read(8)) == 8:
-        if head[:4] == b"VP8 ":
-            return True
-        length = int.from_bytes(head[4:], "little")
-        # A frame contains its chunks after 16 bytes of its own.
-        file.seek(16 if head[:4] == b"ANMF" else length + length % 2, 1)
-    return False
-
-
-def _avif_bits(file: IO[bytes]) -> int:
-    file.seek(0)
-    head = file.read(HEAD)
-    at = head.find(b"av1C")  # decoder configuration: its third byte has the bit depth
-    flags = head[at + 6] if 0 <= at < len(head) - 6 else 0
-    return 8 if not flags & 0x40 else 12 if flags & 0x20 else 10
 
 
 def _tiff_kind(file: IO[bytes]) -> str | None:

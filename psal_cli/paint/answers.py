@@ -9,6 +9,7 @@ from psal_cli.paint.changes import Box
 from psal_cli.paint.document import step_record
 from psal_cli.paint.jobs import Job
 from psal_cli.paint.opened import Opened
+from psal_cli.verbs.validation import whole
 
 Record = Mapping[str, object]
 
@@ -19,20 +20,20 @@ def add_strokes(opened: Opened, record: Record) -> Record:
         raise InvalidValueError("strokes", type(strokes).__name__, "a list")
     with opened.lock:
         opened.document.expect(record.get("revision"))
-        opened.document.add(_whole(record, "at"), [parsed(stroke) for stroke in strokes])
+        opened.document.add(whole(record, "at"), [parsed(stroke) for stroke in strokes])
         return changed(opened, [])
 
 
 def move(opened: Opened, record: Record) -> Record:
     with opened.lock:
         opened.document.expect(record.get("revision"))
-        opened.document.move(_whole(record, "at"))
+        opened.document.move(whole(record, "at"))
         return changed(opened, [])
 
 
 def outline(opened: Opened, record: Record) -> Record:
     """The region of the first `at` strokes as rectangles, for strokes that the page cannot draw itself."""
-    layer, at = record.get("layer"), _whole(record, "at")
+    layer, at = record.get("layer"), whole(record, "at")
     if layer not in LAYERS:
         raise InvalidValueError("layer", repr(layer), f"one of {', '.join(LAYERS)}")
     with opened.lock:
@@ -42,7 +43,7 @@ def outline(opened: Opened, record: Record) -> Record:
 
 def go(opened: Opened, record: Record) -> Record:
     with opened.changing(record.get("revision")) as document:
-        position = _whole(record, "position")
+        position = whole(record, "position")
         if not 0 <= position <= len(document.steps):
             raise InvalidValueError("position", position, f"a number from 0 to {len(document.steps)}")
         boxes = opened.show(position)
@@ -52,7 +53,7 @@ def go(opened: Opened, record: Record) -> Record:
 
 def choose(opened: Opened, record: Record) -> Record:
     with opened.changing(record.get("revision")) as document:
-        document.choose(_whole(record, "variant"))
+        document.choose(whole(record, "variant"))
         boxes = opened.redo_last()
         return changed(opened, boxes) | {"document": document_record(opened)}
 
@@ -111,10 +112,3 @@ def job_record(opened: Opened) -> dict[str, object]:
         with opened.lock:
             record |= {**changed(opened, []), "document": document_record(opened)}
     return record
-
-
-def _whole(record: Record, name: str) -> int:
-    value = record.get(name)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise InvalidValueError(name, repr(value), "a whole number")
-    return value

@@ -22,7 +22,7 @@ from psal_cli.paint.tiles import shown
 from psal_cli.verbs.upscale.degradation import model_for
 from psal_cli.verbs.upscale.options import MODELS, MOST, UpscaleOptions
 from psal_cli.verbs.upscale.sizes import label, size_wanted
-from psal_cli.verbs.validation import one_of
+from psal_cli.verbs.validation import one_of, whole
 
 LARGEST = 192  # pixels, the sides of a part that is looked at, at most
 SIZES = ("width", "height", "long_side", "megapixels")
@@ -43,7 +43,9 @@ class Enlargement:
         if not (weights is None or isinstance(weights, str)) or not isinstance(ensemble, bool):
             raise InvalidValueError("weights, ensemble", f"{weights!r}, {ensemble!r}", "a name, and true or false")
         strength, scale, megapixels = (_number(record, name) for name in ("strength", "scale", "megapixels"))
-        width, height, long_side = (_whole(record, name) for name in ("width", "height", "long_side"))
+        width, height, long_side = (
+            None if record.get(name) is None else whole(record, name) for name in ("width", "height", "long_side")
+        )
         if model == "auto" and weights is None and strength is None:
             model = model_for(picture.pixels, picture.lossless, picture.quality)
         options = UpscaleOptions(
@@ -138,13 +140,6 @@ def _number(record: Mapping[str, object], name: str) -> float | None:
     if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
         raise InvalidValueError(name, repr(value)[:60], "a number")
     return None if value is None else float(value)
-
-
-def _whole(record: Mapping[str, object], name: str) -> int | None:
-    value = record.get(name)
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
-        raise InvalidValueError(name, repr(value)[:60], "a whole number")
-    return value
 
 
 def _part(value: object, size: tuple[int, int]) -> Box:

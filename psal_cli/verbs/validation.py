@@ -1,6 +1,6 @@
 """Checks of option values, made when the options are created. Each function raises InvalidValueError."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from psal_cli.errors import InvalidValueError
 
@@ -14,6 +14,14 @@ def within(what: str, value: float, low: float, high: float) -> None:
     """Checks for a number from low to high, both included."""
     if not low <= value <= high:  # also refuses NaN
         raise InvalidValueError(what, value, f"{low} to {high}")
+
+
+def whole(record: Mapping[str, object], name: str, default: int | None = None) -> int:
+    """A whole number of a record from outside, whose values may be anything."""
+    value = record.get(name, default)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidValueError(name, repr(value)[:60], "a whole number")
+    return value
 
 
 def odd(what: str, value: int, low: int, high: int) -> None:

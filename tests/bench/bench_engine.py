@@ -24,7 +24,6 @@ import numpy as np
 import report
 import torch
 import versus
-from features import pair_features
 from methods import PATCH
 from peak import machine_peaks
 from rows import EXACT_SIDE, LARGE, NEIGHBOURS, SIZES, psal_rows, rival_rows
@@ -32,6 +31,7 @@ from truth import Truth
 
 from psal_cli import native
 from psal_cli.benchmarks.output import markdown_table
+from psal_cli.benchmarks.pairs import pair_features
 
 BENCH = Path(__file__).resolve().parent
 RIVAL_SECONDS = 8  # full attention: as many queries as about this much time pays for, the rest by proportion
@@ -147,7 +147,7 @@ def measure_size(size: tuple[int, int], arguments, folder: Path, scratch: Path, 
     np.savez(features, query=query, key=key)
     samples = 256 if size == LARGE else 512 if quick else 1024 if max(size) > EXACT_SIDE else 2048
     neighbours = 3 if quick or size == LARGE else max(NEIGHBOURS)
-    truth = Truth(torch.from_numpy(query), torch.from_numpy(key), samples, neighbours)
+    truth = Truth(query, key, samples, neighbours)
     done = []
     for device, peak in peaks.items():
         common = {

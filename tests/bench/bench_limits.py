@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from bench_engine import run_row
-from features import pair_features
 from report import RESULTS, header, write_json, write_readme
 from truth import Truth
 
@@ -24,7 +23,7 @@ from psal_cli import reference
 from psal_cli.attention import full_attention, ps_attention
 from psal_cli.benchmarks.machine import where
 from psal_cli.benchmarks.output import markdown_table
-from psal_cli.benchmarks.pairs import pairs, tensor
+from psal_cli.benchmarks.pairs import pair_features, pairs, tensor
 
 SIDE, PATCH = 64, 7
 TEMPERATURES = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
@@ -40,7 +39,7 @@ PROBES = (1, 4, 16, 64)
 
 
 def entropy_rows() -> list[dict]:
-    query, key = (torch.from_numpy(x) for x in pair_features(None, SIDE, SIDE))
+    query, key = pair_features(None, SIDE, SIDE)
     value = tensor(next(pairs(None, (SIDE, SIDE))).reference)
     similar = reference.all_similarities(query, key, PATCH, "l2")[0]
     similar = similar.masked_fill(~reference.whole_keys(key, PATCH).flatten(), -torch.inf)
@@ -61,7 +60,7 @@ def entropy_rows() -> list[dict]:
 
 def recall_rows() -> list[dict]:
     query, key = pair_features(None, RECALL_SIDE, RECALL_SIDE)
-    truth = Truth(torch.from_numpy(query), torch.from_numpy(key), 2048, 3)
+    truth = Truth(query, key, 2048, 3)
     threads = torch.get_num_threads()
     common = {"k": 3, "dtype": "float32", "device": "cpu", "threads": threads, "repeats": 5, "flop_budget": 1.0}
     rows = [{"name": f"psal scan, {n} iterations", "method": "psal", "schedule": "scan", "iterations": n} for n in ITERATIONS]

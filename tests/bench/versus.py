@@ -3,7 +3,8 @@
     .venv/bin/python tests/bench/bench_engine.py --baseline OTHER/libpsal.so [--cases "scan 256" ...]
 
 Both builds meet the same load of the machine, and the least CPU seconds of several runs on one thread are compared. The
-C interface of psal.h must be the same in both. Features are those of features.py: 16 channels, patches of 7, l2, k = 3.
+C interface of psal.h must be the same in both. Features are those of `pair_features`: 16
+channels, patches of 7, l2, k = 3.
 """
 
 import ctypes
@@ -14,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from features import CHANNELS, pair_features
 from methods import PATCH
 from truth import Truth
 
 from psal_cli import native
+from psal_cli.benchmarks.pairs import FEATURES, pair_features
 
 K = 3
 SEED = 0
@@ -72,10 +73,10 @@ class Pictures:
     def __init__(self, case: Case, folder: Path | None):
         if case.noise:
             generator = torch.Generator().manual_seed(0)
-            shape = 2, 1, CHANNELS, case.height, case.width
+            shape = 2, 1, FEATURES, case.height, case.width
             query, key = torch.randn(shape, generator=generator)
         else:
-            query, key = (torch.from_numpy(x) for x in pair_features(folder, case.height, case.width))
+            query, key = pair_features(folder, case.height, case.width)
         self.truth = None if case.noise else Truth(query, key, SAMPLE.get(case.height, 512), K)
         self.query, self.key = (x.permute(0, 2, 3, 1).contiguous() for x in (query, key))
 
@@ -95,7 +96,7 @@ class Build:
         field, best = torch.zeros(size[0] * size[1], K, dtype=torch.int32), torch.zeros(size[0] * size[1], K)
         args = native.SearchArgs(
             native.Place(1, 0, None), native.DTYPES[query.dtype], native.SIMILARITIES["l2"], native.SCHEDULES[case.operation],
-            1, CHANNELS, *size, *size, PATCH, K, case.iterations, 0, SEED,
+            1, FEATURES, *size, *size, PATCH, K, case.iterations, 0, SEED,
             query.data_ptr(), key.data_ptr(), None, None, None, None, field.data_ptr(), best.data_ptr(), None,
         )  # fmt: skip
         return field, lambda: (done(self.library.psal_search_cpu(ctypes.byref(args))), best)[0]
@@ -108,9 +109,9 @@ class Build:
         order = position.argsort(stable=True)
         first = torch.searchsorted(position[order], torch.arange(size[0] * size[1] + 1))
         weight, log_total = torch.full((K, *size), -1.0), torch.full(size, 5.0)
-        out = torch.empty(max(K, CHANNELS), *size)
+        out = torch.empty(max(K, FEATURES), *size)
         args = native.WindowArgs(
-            native.Place(1, 0, None), native.DTYPES[query.dtype], native.SIMILARITIES["dot"], 1, CHANNELS, *size, *size, PATCH, K,
+            native.Place(1, 0, None), native.DTYPES[query.dtype], native.SIMILARITIES["dot"], 1, FEATURES, *size, *size, PATCH, K,
             query.data_ptr(), key.data_ptr(), nnf.data_ptr(), weight.data_ptr(), log_total.data_ptr(), None, order.data_ptr(),
             first.data_ptr(), 0, out.data_ptr(),
         )  # fmt: skip

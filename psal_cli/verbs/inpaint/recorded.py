@@ -7,7 +7,7 @@ from pathlib import Path
 from psal_cli.errors import InvalidValueError
 from psal_cli.foreign import folder
 from psal_cli.verbs.inpaint.options import InpaintOptions
-from psal_cli.verbs.validation import within
+from psal_cli.verbs.validation import whole, within
 
 MOST_FEATHER = 10_000  # pixels
 
@@ -34,9 +34,9 @@ def recorded(record: Mapping[str, object]) -> Recorded:
         >>> recorded({"engine": "patch", "seed": 3, "feather": 2}).options.seed
         3
     """
-    feather = _whole(record, "feather", 0)
+    feather = whole(record, "feather", 0)
     within("feather", feather, 0, MOST_FEATHER)
-    iterations = None if record.get("iterations") is None else _whole(record, "iterations", 1)
+    iterations = None if record.get("iterations") is None else whole(record, "iterations", 1)
     engine, attention = _name(record, "engine", InpaintOptions.engine), _name(record, "attention", InpaintOptions.attention)
     painter, blend = record.get("painter"), record.get("blend", True)
     if not isinstance(blend, bool):
@@ -45,10 +45,10 @@ def recorded(record: Mapping[str, object]) -> Recorded:
         engine=engine,
         attention=attention,
         painter=None if painter is None else str(folder.named(_name(record, "painter", ""))),
-        patch_size=_whole(record, "patch_size", InpaintOptions.patch_size),
+        patch_size=whole(record, "patch_size", InpaintOptions.patch_size),
         iterations=iterations,
         blend=blend,
-        seed=_whole(record, "seed", 0),
+        seed=whole(record, "seed", 0),
     )
     return Recorded(options, feather)
 
@@ -73,11 +73,4 @@ def _name(record: Mapping[str, object], name: str, default: str) -> str:
     value = record.get(name, default)
     if not isinstance(value, str):
         raise InvalidValueError(name, repr(value), "a name")
-    return value
-
-
-def _whole(record: Mapping[str, object], name: str, default: int) -> int:
-    value = record.get(name, default)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise InvalidValueError(name, repr(value), "a whole number")
     return value
