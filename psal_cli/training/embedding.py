@@ -106,9 +106,10 @@ def main(
         return error * 20, error.item() * 100
 
     def validation() -> float:
+        mean = average.module
+        assert isinstance(mean, EmbeddingNetwork)
         losses = [
-            F.l1_loss(average.module.attended(target, [reference])[:, :2], right[:, :2])
-            for (target, right, _), reference in held_out
+            F.l1_loss(mean.attended(target, [reference])[:, :2], right[:, :2]) for (target, right, _), reference in held_out
         ]
         return float(torch.stack(losses).mean()) * 100
 
