@@ -18,6 +18,11 @@ class ValidKeys(NamedTuple):
     Attributes:
         valid: bool [B, Hk, Wk], True where the whole patch lies inside the picture and inside the mask.
         rows: int32 [B, Hk], the number of valid keys in each row and all rows before it; random keys are drawn with it.
+
+    Example:
+        >>> keys = ValidKeys.of(torch.ones(1, 8, 8, dtype=torch.bool), patch_size=3)
+        >>> keys.rows.tolist()
+        [[0, 6, 12, 18, 24, 30, 36, 36]]
     """
 
     valid: Tensor
@@ -70,6 +75,13 @@ def search(
 
     Raises:
         ValueError: for each constraint above, with the offending value and the expected one.
+
+    Example:
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> picture = torch.rand(1, 3, 8, 8, generator=generator)
+        >>> nnf, similarity = search(picture, picture, patch_size=3, k=1, schedule="exact")
+        >>> nnf[0, 0, :, 4, 5].tolist(), similarity[0, 0, 4, 5].item()
+        ([4, 5], -0.0)
     """
     schedule = schedule or ("jump-flood" if query.is_cuda else "scan")
     validation.features(query, key)
@@ -91,7 +103,15 @@ def search(
 
 
 def valid_keys(key_mask: Tensor, patch_size: int) -> Tensor:
-    """bool [B, Hk, Wk] -> bool [B, Hk, Wk]: True where the whole patch lies inside the picture and inside the mask."""
+    """bool [B, Hk, Wk] -> bool [B, Hk, Wk]: True where the whole patch lies inside the picture and inside the mask.
+
+    Example:
+        >>> valid_keys(torch.ones(1, 4, 5, dtype=torch.bool), 3)[0].int()
+        tensor([[0, 0, 0, 0, 0],
+                [0, 1, 1, 1, 0],
+                [0, 1, 1, 1, 0],
+                [0, 0, 0, 0, 0]], dtype=torch.int32)
+    """
     valid = key_mask
     for axis in (1, 2):
         covered = 1  # valid[i] covers this many pixels from i on; it doubles with each step
@@ -104,7 +124,12 @@ def valid_keys(key_mask: Tensor, patch_size: int) -> Tensor:
 
 
 def keys_by_row(key_valid: Tensor) -> Tensor:
-    """int32 [B, Hk]: the number of valid keys in each row and all rows before it."""
+    """int32 [B, Hk]: the number of valid keys in each row and all rows before it.
+
+    Example:
+        >>> keys_by_row(torch.tensor([[[True, False], [True, True]]]))
+        tensor([[1, 3]], dtype=torch.int32)
+    """
     return key_valid.sum(2, dtype=torch.int32).cumsum(1, dtype=torch.int32)
 
 
