@@ -1,4 +1,4 @@
-"""The nodes: each verb on a batch of pictures, one after another, and the drawing of match fields.
+"""The nodes. Each verb works on a batch of pictures, one after another; one more node draws match fields.
 
 A node is what ComfyUI expects of one: INPUT_TYPES, RETURN_TYPES, FUNCTION and CATEGORY, see https://docs.comfy.org.
 """
@@ -17,7 +17,7 @@ from psal_cli.verbs.inpaint.options import ENGINES
 from psal_cli.verbs.reconstruct.options import ATTENTIONS
 from psal_cli.verbs.upscale.options import MODELS, MOST
 
-Widget = tuple[str | list[str]] | tuple[str | list[str], dict[str, object]]  # type or choices, and how it is shown
+Widget = tuple[str | list[str]] | tuple[str | list[str], dict[str, object]]  # type or choices, and settings of the widget
 Inputs = dict[str, dict[str, Widget]]
 Fields = list[psal_cli.Field | None]
 
@@ -27,7 +27,7 @@ DEVICE: Widget = (["cpu", "cuda"], {"tooltip": "Where networks run. The search o
 
 
 class Node:
-    """What all nodes have. FIELD_TYPE is a type of psal's own: a list with the match field of each picture."""
+    """What all nodes share. The type PSAL_FIELD is a list with the match field of each picture."""
 
     CATEGORY = "psal"
     FUNCTION = "run"
@@ -56,7 +56,7 @@ class Inpaint(Node):
     def run(
         self, image: Tensor, mask: Tensor, seed: int, engine: str, painter: str, dilate: int, feather: int, device: str
     ) -> tuple[Tensor, Fields]:
-        """A picture whose mask is empty comes out as it is."""
+        """Fills each picture. A picture with an empty mask is passed on unchanged."""
         pictures, progress = arrays(image), progress_for(len(image))
         holes = regions(mask, len(pictures), (image.shape[1], image.shape[2]))
         options = psal_cli.InpaintOptions(
@@ -162,7 +162,7 @@ class DrawField(Node):
         return {"required": {"field": ("PSAL_FIELD",), "arrows": ("BOOLEAN", {"default": False})}, "optional": shown}
 
     def run(self, field: Fields, arrows: bool, over: Tensor | None = None) -> tuple[Tensor]:
-        """Pictures without a field, as engine "network" leaves them, are left out.
+        """Draws each field. Pictures without one, such as those of engine "network", are left out.
 
         Raises:
             ValueError: no picture has one.
