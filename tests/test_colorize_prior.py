@@ -1,12 +1,13 @@
 """Colours that are likely by all places of the references that are alike, and the embedding that says which are."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from psal_cli.image.cielab import coloured, lab
 from psal_cli.networks.embedding import CHANNELS, EmbeddingNetwork
-from psal_cli.verbs.colorize import matching
+from psal_cli.verbs.colorize import matching, prior
 from psal_cli.verbs.colorize.prior import UNSEEN, ColourPrior, colour_prior, embedding, pooled
 
 
@@ -50,9 +51,9 @@ def flat(colours):
 
 def test_where_nothing_tells_places_apart_the_mean_is_likely_and_all_are_as_far_from_it():
     picture = lab(flat([(0.2, 0), (-0.2, 0)] * 3))
-    prior = colour_prior(picture[..., 0], matching.atlas_of([(picture, None)]))
-    assert prior.chroma.shape == (16, 24, 3)
-    inside = prior.chroma[4:-4, 4:-4]
+    likely = colour_prior(picture[..., 0], matching.atlas_of([(picture, None)]))
+    assert likely.chroma.shape == (16, 24, 3)
+    inside = likely.chroma[4:-4, 4:-4]
     np.testing.assert_allclose(inside[..., :2], 0, atol=0.03)
     assert (inside[..., 2] > 0.12).all() and (inside[..., 2] < 0.21).all()
     alone = colour_prior(picture[..., 0], matching.atlas_of([(lab(flat([(0.1, 0.1)])), None)])).chroma
@@ -73,8 +74,8 @@ def test_hidden_colours_never_count():
     picture, hidden = lab(flat([(0.1, 0.1)])), np.zeros((64, 96), bool)
     other = np.where(hidden[..., None], 0, picture)
     other[:, 50:, 1:], hidden[:, 50:] = -0.5, True
-    prior = colour_prior(picture[..., 0], matching.atlas_of([(other, ~hidden), (other, np.zeros_like(hidden))])).chroma
-    np.testing.assert_allclose(prior, np.broadcast_to(np.float32([0.1, 0.1, 0]), prior.shape), atol=0.01)
+    likely = colour_prior(picture[..., 0], matching.atlas_of([(other, ~hidden), (other, np.zeros_like(hidden))])).chroma
+    np.testing.assert_allclose(likely, np.broadcast_to(np.float32([0.1, 0.1, 0]), likely.shape), atol=0.01)
 
 
 def test_likely_colours_end_at_an_edge_of_lightness():
@@ -82,8 +83,8 @@ def test_likely_colours_end_at_an_edge_of_lightness():
     chroma[:, 4:], light[:, 4:] = 0.2, 0.9
     large = np.full((16, 32), 0.2, np.float32)
     large[:, 17:] = 0.9
-    prior = ColourPrior(chroma, light).at(large)
-    assert (prior[:, :17, 0] < -0.1).all() and (prior[:, 17:, 0] > 0.1).all()
+    likely = ColourPrior(chroma, light).at(large)
+    assert (likely[:, :17, 0] < -0.1).all() and (likely[:, 17:, 0] > 0.1).all()
 
 
 @pytest.mark.parametrize("size", [(84, 112), (6, 448), (16, 448), (24, 448), (448, 6), (448, 16)])
@@ -96,3 +97,38 @@ def test_the_embedding_is_the_same_for_any_number_of_threads(threads, size):
         with torch.no_grad():
             embedded.append(network(light))
     assert all(torch.equal(x, embedded[0]) for x in embedded)
+
+
+def with_another_reference(pair):
+    """(target, its reference, another scene), Lab divided by 100: a blurred one upside down, of one strong colour."""
+    target, reference = (lab(np.rint(x[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)) for x in pair(128))
+    other = np.full_like(reference, 0.6)
+    other[..., 0] = cv2.GaussianBlur(np.ascontiguousarray(target[::-1, :, 0]), (0, 0), 3)
+    return target, reference, other
+
+
+def test_a_reference_that_looks_less_like_the_picture_lends_less(pair, monkeypatch):
+    target, reference, other = with_another_reference(pair)
+    light = np.ascontiguousarray(target[..., 0])
+    alone = colour_prior(light, matching.atlas_of([(reference, None)]))
+    together = colour_prior(light, atlas := matching.atlas_of([(other, None), (reference, None)]))
+    monkeypatch.setattr(prior, "unlikeness", lambda *_: [0.0, 0.0])
+    equal = colour_prior(light, atlas)
+    strayed = [float(np.abs(x.chroma - alone.chroma)[..., :2].mean()) for x in (together, equal)]
+    assert strayed[0] < 0.8 * strayed[1]
+
+
+def test_a_reference_is_compared_by_what_is_visible(pair):
+    target, reference, other = with_another_reference(pair)
+    light = torch.from_numpy(np.ascontiguousarray(target[..., 0]))[None, None]
+    sides = [
+        (
+            torch.from_numpy(np.ascontiguousarray(x[..., 0]))[None, None],
+            torch.zeros(1, 3, 32, 32),
+            torch.full((1, 32, 32), visible),
+        )
+        for x, visible in ((other, True), (reference, True), (other, False))
+    ]
+    worse, best, hidden = prior.unlikeness(embedding("cpu"), light, sides, UNSEEN)
+    assert worse > 0 == best == hidden
+    assert prior.unlikeness(embedding("cpu"), light, sides[:1] + sides[2:], UNSEEN) == [0, 0]
