@@ -14,7 +14,7 @@ LARGEST = 64 << 20  # bytes in an attribute
 MOST_ATTRIBUTES = 10_000
 MOST_SIDE = 1 << 24
 UINT, HALF, FLOAT = range(3)  # pixel types
-ROWS = {0: 1, 1: 1, 2: 1, 3: 16, 4: 32, 5: 16, 6: 32, 7: 32, 8: 32, 9: 256}  # per chunk, by compression
+ROWS = dict(enumerate((1, 1, 1, 16, 32, 16, 32, 32, 32, 256, 256, 32, 256, 1)))  # per chunk, by compression
 TILED = "tiledimage"
 
 
@@ -28,13 +28,13 @@ class Channel(NamedTuple):
 
 @dataclass(frozen=True)
 class Head:
-    """The header of the first part. window: its left, top, right, bottom, inclusive; parts: 1, or 2 for several parts; end: the
-    position after the header."""
+    """The header of the first part. window: its left, top, right, bottom, inclusive; tile: (width, height), None if the pixels
+    are stored in rows; parts: 1, or 2 for several parts; end: the position after the header."""
 
     channels: tuple[Channel, ...]
     window: tuple[int, int, int, int]
     compression: int
-    tiled: bool
+    tile: tuple[int, int] | None
     deep: bool
     parts: int
     chromaticities: tuple[float, ...] | None
@@ -90,7 +90,7 @@ def read_head(file: IO[bytes]) -> Head:
         channels=tuple(_channels(attributes.get("channels", b""))),
         window=window,
         compression=attributes.get("compression", b"\0")[0],
-        tiled=kind == TILED or (not several and bool(flags & 0x200)),
+        tile=_tile(attributes) if kind == TILED or (not several and bool(flags & 0x200)) else None,
         deep=bool(flags & DEEP) and kind not in ("scanlineimage", TILED),
         parts=2 if several and file.read(1) not in (b"", b"\0") else 1,
         chromaticities=struct.unpack("<8f", chromaticities) if len(chromaticities) == 32 else None,
@@ -104,20 +104,24 @@ def read_head(file: IO[bytes]) -> Head:
 def check_whole(file: IO[bytes], head: Head) -> None:
     """Raises ValueError if pixels are missing, which the library would print on stderr.
 
-    Checks files with one part stored in rows only: their table of chunk offsets follows the header.
+    Checks files with one part only: their table of chunk offsets follows the header and begins with the full size.
     """
-    if head.tiled or head.deep or head.parts > 1 or head.compression not in ROWS:
+    if head.deep or head.parts > 1 or (head.tile is None and head.compression not in ROWS):
         return
-    count = -(-head.size[1] // ROWS[head.compression])
+    width, height = head.size
+    across, down = head.tile or (width, ROWS.get(head.compression, 1))
+    count = -(-width // across) * -(-height // down)
     length = file.seek(0, 2)
+    if head.end + 8 * count > length:
+        raise ValueError("it is cut off")
     file.seek(head.end)
     table = np.frombuffer(file.read(8 * count), "<u8")
-    if len(table) < count or not table.all() or int(table.max()) + 8 > length:
+    last, before = int(table.max()), 4 if head.tile is None else 16  # bytes of a chunk that say where it belongs
+    if not table.all() or last + before + 4 > length:
         raise ValueError("it is cut off")
-    last = int(table.max())
-    file.seek(last)
-    (packed,) = struct.unpack("<4xi", file.read(8))
-    if packed < 0 or last + 8 + packed > length:
+    file.seek(last + before)
+    (packed,) = struct.unpack("<i", file.read(4))
+    if packed < 0 or last + before + 4 + packed > length:
         raise ValueError("it is cut off")
 
 
@@ -132,6 +136,13 @@ def colours_of(channels: tuple[Channel, ...]) -> Colours | None:
                 alpha = layer + "A" if layer + "A" in names else None
                 return Colours(colours, alpha, tuple(sorted(names - {*colours, alpha})))
     return None
+
+
+def _tile(attributes: dict[str, bytes]) -> tuple[int, int]:
+    sides: tuple[int, int] = struct.unpack("<2I", attributes.get("tiles", b"")[:8])
+    if min(sides) < 1:
+        raise ValueError("its tiles have no size")
+    return sides
 
 
 def _attributes(file: IO[bytes]) -> Iterator[tuple[str, bytes]]:
