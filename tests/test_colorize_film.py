@@ -50,6 +50,18 @@ def test_colours_of_what_has_moved_are_carried_most():
     assert np.median(estimate.confidence[inside]) > 0.6
 
 
+def test_colours_are_carried_through_a_zoom():
+    """The flow differs from place to place, so the way back has to be looked up where the way there leads."""
+    large = cv2.resize(texture(0, 2.0), (420, 240), interpolation=cv2.INTER_CUBIC)
+    views = []
+    for zoom in (1.0, 1.12):
+        turned = cv2.getRotationMatrix2D((210, 120), 0, zoom)
+        views.append(cv2.warpAffine(large, turned, (420, 240), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT))
+    estimate = carried(found(picture(views[1], (0, 0)), (-0.1, 0.1)), picture(views[0], (0.1, 0.1)))
+    sides = np.r_[80:120, 280:320]
+    assert np.median(estimate.confidence[60:-60, sides]) > 0.5
+
+
 def test_the_strength_of_the_frame_before_does_not_count_twice():
     light = texture(0)[:, :-20]
     frame = picture(light, (0, 0))

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 import psal_cli
 from psal_cli import errors, memory
-from psal_cli.foreign import files, spandrel_files, traits
+from psal_cli.foreign import files, spandrel_files, tiling, traits
 from psal_cli.foreign.network import ForeignNetwork, Sizes
 from psal_cli.foreign.reach import EQUAL, reach_of
 from psal_cli.verbs.upscale.networks import network_of
@@ -118,6 +118,16 @@ def test_weights_of_ones_stay_ones_where_pieces_are_blended():
     found.__dict__["traits"] = traits.Traits(None, 1, ((1, 1),), 1.0, 0.0)
     image = noise(130, 171)
     torch.testing.assert_close(torch.cat(list(found.pieces(image, 4096)), 2), found(image))
+
+
+@pytest.mark.parametrize("side", [97, 120, 300, 500, 1000])  # overlaps as narrow as the blend, and wider ones
+def test_the_weights_of_blended_pieces_add_up_to_one(side):
+    spans = tiling.tiling(100, side, 96 * 96, traits.Traits(None, 1, ((1, 1),), 1.0, 0.0)).columns
+    total = torch.zeros(2 * side)
+    for span, weight in zip(spans, tiling.ramps(spans, 2, total), strict=True):
+        total[2 * span.first : 2 * span.last] += weight
+    assert len(spans) > 1
+    torch.testing.assert_close(total, torch.ones(2 * side))
 
 
 @pytest.mark.slow

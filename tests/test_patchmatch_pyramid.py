@@ -48,6 +48,13 @@ def test_upsampled_matches_keep_their_place_in_their_pixel():
     assert similar[0, 0].tolist() == 2 * [[-1, -1, -2, -2]] + 2 * [[-3, -3, -torch.inf, -torch.inf]]
 
 
+def test_upsampled_matches_keep_their_patches_inside_the_picture():
+    nnf = torch.tensor([[0, 0], [9, 9]], dtype=torch.int32).expand(1, 1, 2, 2, 2)  # corners of a key of 10x10
+    fine, _ = pyramid.upsample_field(nnf, torch.zeros(1, 1, 2, 2), (0, 4, 0, 4), (0, 2, 0, 2), (20, 19), 3)
+    assert fine[0, 0, 0].amin() == fine[0, 0, 1].amin() == 3
+    assert fine[0, 0, 0].amax() == 16 and fine[0, 0, 1].amax() <= 15  # three pixels before the last row and column
+
+
 def test_the_third_quartile_is_torchs():
     for size in (1, 2, 3, 4, 10, 101, 1000, 70001):
         values = torch.rand(size) ** 3
