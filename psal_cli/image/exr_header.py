@@ -28,8 +28,8 @@ class Channel(NamedTuple):
 
 @dataclass(frozen=True)
 class Head:
-    """Of the first part. window: left, top, right, bottom of its pixels, the last two included; tile: (width, height), None where it
-    is stored in rows; parts: how many there are, at least 2 where there are several; end: where the header ends."""
+    """Of the first part. window: left, top, right, bottom of its pixels, the last two included; tile: (width, height), None where
+    it is stored in rows; parts: how many there are, at least 2 where there are several; end: where the header ends."""
 
     channels: tuple[Channel, ...]
     window: tuple[int, int, int, int]
