@@ -107,7 +107,11 @@ struct Windows {
         const int64_t from = (int64_t)(row + dr) * query_width + column + dc;
         for (int i = 0; i < k; ++i) {
           const Position m = match(i, from);
-          if (!is_match(m) || !inside_key(m, dr, dc)) continue;
+          if (!is_match(m)) {
+            add.no_match();
+            continue;
+          }
+          if (!inside_key(m, dr, dc)) continue;
           add(kExponents ? exponent(i, from, target) : seen_from(i, from, target),
               key + ((int64_t)(m.row - dr) * key_width + m.column - dc) * channels);
         }

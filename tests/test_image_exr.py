@@ -256,7 +256,7 @@ WORDS = {
     "zeros": "names no channels",
     "nan": "NaN or infinity",
     "depth": "has the channels Z: psal reads R, G and B, or Y",
-    "whole": "whole numbers",
+    "whole": "integer channels",
     "version": "version 1",
     "no end": "cut off",
 }

@@ -51,6 +51,7 @@ template <class T>
 class Sum {
  public:
   using Term = typename TermOf<T>::type;
+  bool met_no_match = false;  // by any target since the sum was made
 
   Sum(int channels_, bool exponents_) : channels(channels_), exponents(exponents_) {}
 
@@ -65,6 +66,7 @@ class Sum {
     __builtin_prefetch(vector);
     if (++count == kMost) end();
   }
+  void no_match() { met_no_match = true; }
   void end() {
     if (exponents) exponentials(weights, count);
     add(total);

@@ -69,14 +69,13 @@ void each_row(int height, int threads, Visit visit) {
   parallel_for(height, 4, threads, [&](int64_t row) { visit((int)row); });
 }
 
-// Visits the rows of all queries and checks the field on the way. A row is checked after its visit: it is in the cache then, and
-// before it, reading it would be time of its own. The sums leave out what is no match, so nothing is read outside the key.
+// Visits the rows of all queries and checks the field on the way. `visit` returns whether a match of the row may lie outside the key.
+// The row is checked after its visit, when it is in the cache. The sums leave out what is no match, so nothing is read outside.
 template <class Visit>
 void each_query_row(const psal_window_args& a, int64_t image, Visit visit) {
   std::atomic<bool> outside{false};
   each_row(a.query_height, a.place.threads, [&](int row) {
-    visit(row);
-    if (any_outside(a, image, row)) outside = true;
+    if (visit(row) && any_outside(a, image, row)) outside = true;
   });
   if (outside) refuse(a);
 }
@@ -91,6 +90,7 @@ void gather_images(const psal_window_args& a) {
       for (int i = 0; i < a.k; ++i)
         for (int column = 0, width = a.query_width; column < width; ++column)
           out[i * w.queries() + (int64_t)row * width + column] = w.template gather<OneLane>(row, column, i);
+      return true;
     });
   }
 }
@@ -114,9 +114,10 @@ void vectors(const psal_window_args& a) {
         add.end();
         for (int c = 0; c < a.channels; ++c) store(total[c], out + at + c);
       }
+      return add.met_no_match;
     };
     if (kToKey) {
-      each_query_row(a, image, [](int) {});
+      each_query_row(a, image, [](int) { return true; });
       each_row(height, a.place.threads, sums_of);
     } else {
       each_query_row(a, image, sums_of);

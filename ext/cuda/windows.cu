@@ -69,6 +69,7 @@ struct LaneSum {
       for (int i = 0; i < kWidth; ++i) total[s][i] += weight * (number[i] - own[s][i]);
     }
   }
+  __device__ __forceinline__ void no_match() {}
   __device__ __forceinline__ void write(T* out) const {
 #pragma unroll
     for (int s = 0; s < kPacks; ++s)

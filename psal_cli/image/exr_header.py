@@ -1,4 +1,4 @@
-"""What the header of an OpenEXR file says, read without the library that decodes it."""
+"""Parses the header of an OpenEXR file without the library that decodes it."""
 
 import struct
 from collections.abc import Iterator
@@ -8,18 +8,18 @@ from typing import IO, NamedTuple
 import numpy as np
 
 MAGIC = b"\x76\x2f\x31\x01"
-VERSION, LONG_NAMES, DEEP, SEVERAL = 2, 0x400, 0x800, 0x1000  # of the second word: its number, and flags
+VERSION, LONG_NAMES, DEEP, SEVERAL = 2, 0x400, 0x800, 0x1000  # the second word: the version and flags
 LONGEST_NAME = 255
-LARGEST = 64 << 20  # bytes of an attribute
+LARGEST = 64 << 20  # bytes in an attribute
 MOST_ATTRIBUTES = 10_000
 MOST_SIDE = 1 << 24
-UINT, HALF, FLOAT = range(3)  # the kinds of numbers
-ROWS = dict(enumerate((1, 1, 1, 16, 32, 16, 32, 32, 32, 256, 256, 32, 256, 1)))  # of a chunk, by compression
+UINT, HALF, FLOAT = range(3)  # pixel types
+ROWS = dict(enumerate((1, 1, 1, 16, 32, 16, 32, 32, 32, 256, 256, 32, 256, 1)))  # per chunk, by compression
 TILED = "tiledimage"
 
 
 class Channel(NamedTuple):
-    """name; kind: UINT, HALF or FLOAT; step: of how many columns and rows it has one number."""
+    """A channel. kind: UINT, HALF or FLOAT; step: its subsampling in columns and rows."""
 
     name: str
     kind: int
@@ -28,8 +28,8 @@ class Channel(NamedTuple):
 
 @dataclass(frozen=True)
 class Head:
-    """Of the first part. window: left, top, right, bottom of its pixels, the last two included; tile: (width, height), None where
-    it is stored in rows; parts: how many there are, at least 2 where there are several; end: where the header ends."""
+    """The header of the first part. window: its left, top, right, bottom, inclusive; tile: (width, height), None if the pixels
+    are stored in rows; parts: 1, or 2 for several parts; end: the position after the header."""
 
     channels: tuple[Channel, ...]
     window: tuple[int, int, int, int]
@@ -48,7 +48,7 @@ class Head:
 
 
 class Colours(NamedTuple):
-    """Which channels make the picture: those of colour, R, G, B or Y; that of alpha, if any; all others."""
+    """The channels of the picture: its colours (R, G, B or Y), its alpha if any, and all other channels of the file."""
 
     colours: tuple[str, ...]
     alpha: str | None
@@ -56,10 +56,10 @@ class Colours(NamedTuple):
 
 
 class Attributes(NamedTuple):
-    """What an OpenEXR file says beside its pixels.
+    """The attributes of an OpenEXR file.
 
-    half: whether its numbers have 16 bits; chromaticities: of its colours, None where it names none; windows: those of data and
-    display, for a picture of (width, height) `size`, where they say more than the size; others: by name, as the package has them.
+    half: whether its values have 16 bits; chromaticities: None if it states none; windows: the data and display windows of a
+    picture of (width, height) `size`, unless both are just that size; others: by name, as the package returns them.
     """
 
     half: bool
@@ -70,11 +70,11 @@ class Attributes(NamedTuple):
 
 
 def read_head(file: IO[bytes]) -> Head:
-    """Raises ValueError where it is damaged."""
+    """Reads the header of a file. Raises ValueError if it is damaged."""
     file.seek(0)
     start = file.read(8)
     if len(start) < 8 or start[:4] != MAGIC:
-        raise ValueError("no OpenEXR file")
+        raise ValueError("not an OpenEXR file")
     (flags,) = struct.unpack_from("<I", start, 4)
     if flags & 0xFF != VERSION:
         raise ValueError(f"version {flags & 0xFF} of OpenEXR")
@@ -102,9 +102,9 @@ def read_head(file: IO[bytes]) -> Head:
 
 
 def check_whole(file: IO[bytes], head: Head) -> None:
-    """Raises ValueError where pixels are missing: where the library would say so by itself, on stderr.
+    """Raises ValueError if pixels are missing, which the library would print on stderr.
 
-    Only of files of one part: there the table of places comes next, of the full size first.
+    Checks files with one part only: their table of chunk offsets follows the header and begins with the full size.
     """
     if head.deep or head.parts > 1 or (head.tile is None and head.compression not in ROWS):
         return
@@ -126,7 +126,7 @@ def check_whole(file: IO[bytes], head: Head) -> None:
 
 
 def colours_of(channels: tuple[Channel, ...]) -> Colours | None:
-    """The channels that make the picture: those without a layer, else those of the first layer; None where there are none."""
+    """The channels of the picture: those without a layer, otherwise those of the first layer; None if there are none."""
     names = {channel.name for channel in channels}
     layers = dict.fromkeys(["", *(name[: name.rfind(".") + 1] for name in sorted(names))])
     for layer in layers:

@@ -20,6 +20,7 @@ from psal_cli.verbs.upscale.options import MODELS, MOST
 Widget = tuple[str | list[str]] | tuple[str | list[str], dict[str, object]]  # type or choices, and settings of the widget
 Inputs = dict[str, dict[str, Widget]]
 Fields = list[psal_cli.Field | None]
+Result = psal_cli.ColorizeResult | psal_cli.UpscaleResult | psal_cli.ReconstructResult
 
 IMAGE: Widget = ("IMAGE",)
 SEED: Widget = ("INT", {"default": 0, "min": 0, "max": 2**32 - 1, "tooltip": "The same seed gives the same picture."})
@@ -33,6 +34,11 @@ class Node:
     FUNCTION = "run"
     RETURN_TYPES: ClassVar[tuple[str, ...]] = ("IMAGE", "PSAL_FIELD")
     RETURN_NAMES: ClassVar[tuple[str, ...]] = ("image", "field")
+    REQUIRED: ClassVar[dict[str, Widget]]
+
+    @classmethod
+    def INPUT_TYPES(cls) -> Inputs:  # noqa: N802
+        return {"required": cls.REQUIRED}
 
 
 class Inpaint(Node):
@@ -79,16 +85,13 @@ class Inpaint(Node):
 class Colorize(Node):
     DESCRIPTION = "Gives pictures the colours of references of the same kind of scene. Their luminance is kept."
 
-    @classmethod
-    def INPUT_TYPES(cls) -> Inputs:  # noqa: N802
-        required: dict[str, Widget] = {
-            "image": IMAGE,
-            "references": ("IMAGE", {"tooltip": "Pictures in colour; each of a batch lends colours to all pictures."}),
-            "strength": ("FLOAT", {"default": 1.0, "min": 0.0, "max": 2.0, "step": 0.05}),
-            "seed": SEED,
-            "device": DEVICE,
-        }
-        return {"required": required}
+    REQUIRED: ClassVar[dict[str, Widget]] = {
+        "image": IMAGE,
+        "references": ("IMAGE", {"tooltip": "Pictures in colour; each of a batch lends colours to all pictures."}),
+        "strength": ("FLOAT", {"default": 1.0, "min": 0.0, "max": 2.0, "step": 0.05}),
+        "seed": SEED,
+        "device": DEVICE,
+    }
 
     def run(self, image: Tensor, references: Tensor, strength: float, seed: int, device: str) -> tuple[Tensor, Fields]:
         progress, colours = progress_for(len(image)), arrays(references)
@@ -97,22 +100,19 @@ class Colorize(Node):
             psal_cli.colorize(picture, colours, options, progress=progress(number))
             for number, picture in enumerate(arrays(image))
         ]
-        return batch([result.image for result in results]), [result.field for result in results]
+        return outputs(results)
 
 
 class Upscale(Node):
     DESCRIPTION = "Enlarges pictures by any factor up to 16. Patterns that repeat anywhere in a picture add detail."
 
-    @classmethod
-    def INPUT_TYPES(cls) -> Inputs:  # noqa: N802
-        required: dict[str, Widget] = {
-            "image": IMAGE,
-            "scale": ("FLOAT", {"default": 2.0, "min": 1.1, "max": float(MOST), "step": 0.1}),
-            "model": (["auto", *MODELS], {"tooltip": "clean keeps every detail; photo is for compressed and noisy pictures."}),
-            "seed": SEED,
-            "device": DEVICE,
-        }
-        return {"required": required}
+    REQUIRED: ClassVar[dict[str, Widget]] = {
+        "image": IMAGE,
+        "scale": ("FLOAT", {"default": 2.0, "min": 1.1, "max": float(MOST), "step": 0.1}),
+        "model": (["auto", *MODELS], {"tooltip": "clean keeps every detail; photo is for compressed and noisy pictures."}),
+        "seed": SEED,
+        "device": DEVICE,
+    }
 
     def run(self, image: Tensor, scale: float, model: str, seed: int, device: str) -> tuple[Tensor, Fields]:
         progress = progress_for(len(image))
@@ -120,24 +120,21 @@ class Upscale(Node):
         results = [
             psal_cli.upscale(picture, scale, options, progress=progress(number)) for number, picture in enumerate(arrays(image))
         ]
-        return batch([result.image for result in results]), [result.field for result in results]
+        return outputs(results)
 
 
 class Reconstruct(Node):
     DESCRIPTION = "Rebuilds pictures from the pixels of others through one attention layer, and finds the match field."
 
-    @classmethod
-    def INPUT_TYPES(cls) -> Inputs:  # noqa: N802
-        required: dict[str, Widget] = {
-            "image": IMAGE,
-            "reference": ("IMAGE", {"tooltip": "One for each picture, or one for all, of any size."}),
-            "attention": (list(ATTENTIONS),),
-            "patch_size": ("INT", {"default": 7, "min": 1, "max": 31, "step": 2}),
-            "k": ("INT", {"default": 3, "min": 1, "max": 64, "tooltip": "Matches of each pixel that are mixed."}),
-            "seed": SEED,
-            "device": DEVICE,
-        }
-        return {"required": required}
+    REQUIRED: ClassVar[dict[str, Widget]] = {
+        "image": IMAGE,
+        "reference": ("IMAGE", {"tooltip": "One for each picture, or one for all, of any size."}),
+        "attention": (list(ATTENTIONS),),
+        "patch_size": ("INT", {"default": 7, "min": 1, "max": 31, "step": 2}),
+        "k": ("INT", {"default": 3, "min": 1, "max": 64, "tooltip": "Matches of each pixel that are mixed."}),
+        "seed": SEED,
+        "device": DEVICE,
+    }
 
     def run(
         self, image: Tensor, reference: Tensor, attention: str, patch_size: int, k: int, seed: int, device: str
@@ -148,7 +145,7 @@ class Reconstruct(Node):
             psal_cli.reconstruct(picture, other, options, progress=progress(number))
             for number, (picture, other) in enumerate(zip(arrays(image), others, strict=True))
         ]
-        return batch([result.image for result in results]), [result.field for result in results]
+        return outputs(results)
 
 
 class DrawField(Node):
@@ -172,6 +169,11 @@ class DrawField(Node):
         if not drawn:
             raise ValueError("there is no match field: nothing was filled, or the engine has none")
         return (batch(drawn),)
+
+
+def outputs(results: Sequence[Result]) -> tuple[Tensor, Fields]:
+    """The outputs of a node from the results of its verb."""
+    return batch([result.image for result in results]), [result.field for result in results]
 
 
 def arrays_of(images: Sequence[Tensor]) -> list[np.ndarray]:
