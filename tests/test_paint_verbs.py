@@ -166,6 +166,37 @@ def doubles(monkeypatch):
     monkeypatch.setattr(upscale, "upscale", double)
 
 
+def test_how_colours_are_found_is_passed_on_and_kept_with_the_step(serve, monkeypatch, tmp_path):
+    given = []
+
+    def stand_in(image, references, options, **hooks):
+        given.append(options)
+        return colorize.ColorizeResult(np.stack([image] * 3, 2) if image.ndim == 2 else image, None, None)
+
+    monkeypatch.setattr(colorize, "colorize", stand_in)
+    page = serve()
+    number = dropped(page, COLOURS).json()["number"]
+    for record in (
+        {"engine": "psal", "features": "semantic", "seed": 3},
+        {"engine": "paper", "attention": "full", "iterations": 2, "strength": 0.5},
+    ):
+        page.post("colour", references=[number], **record)
+        done(page)
+        assert record == {name: getattr(given[-1], name) for name in record}
+    kept = "".join(path.read_text() for path in (tmp_path / "state").rglob("*") if path.suffix in (".json", ".jsonl"))
+    assert '"attention": "full"' in kept and '"features": "semantic"' in kept
+    for wrong in ({"engine": "other"}, {"attention": 3}, {"engine": "paper", "features": "semantic"}, {"iterations": 0}):
+        assert page.ask("colour", references=[number], **wrong).status_code == 422
+
+
+def test_local_attention_needs_a_picture_of_the_same_size(serve):
+    page = serve()
+    number = dropped(page, COLOURS).json()["number"]
+    page.post("colour", references=[number], engine="paper", attention="local")
+    job = page.wait()["job"]
+    assert job["state"] == "failed" and "64x48, the size of the picture" in job["error"]
+
+
 def test_a_part_is_enlarged_to_be_looked_at(serve, doubles):
     page = serve()
     page.post("preview", scale=3, box=[10, 8, 30, 20])

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from psal_cli import memory
-from psal_cli.errors import InvalidValueError
+from psal_cli.errors import InputError, InvalidValueError
 from psal_cli.image import Picture, read_header
 from psal_cli.image.arrays import split
 from psal_cli.image.header import Header
@@ -21,21 +21,44 @@ from psal_cli.paint.opened import Opened
 from psal_cli.paint.references import MOST, References
 from psal_cli.verbs.colorize.options import ColorizeOptions
 
+RECORDED = ("strength", "seed", "engine", "features", "attention", "iterations")  # of the options, with the step
+
 
 def colour_job(opened: Opened, references: References, record: Mapping[str, object], device: str) -> Job:
     """A job that colours the whole picture. Raises InvalidValueError if the request is invalid."""
-    numbers, strength, seed = record.get("references", []), record.get("strength", 1.0), record.get("seed", 0)
+    numbers = record.get("references", [])
     if not isinstance(numbers, list) or not all(isinstance(number, int) for number in numbers) or len(numbers) > MOST:
         raise InvalidValueError("references", repr(numbers)[:60], f"a list of at most {MOST} numbers")
     strokes = opened.document.here.current
     if not numbers and not is_painted(strokes):
         raise InvalidValueError("references", "missing", "colours: drop a picture that has them, or paint some")
-    if not isinstance(strength, int | float) or not isinstance(seed, int):
-        raise InvalidValueError("strength, seed", f"{strength!r}, {seed!r}", "numbers")
     for number in numbers:
         references.path(number)
-    options = ColorizeOptions(strength=float(strength), seed=seed, device=device)
+    options = _options(record, device)
     return Job(COLORIZE, lambda job: _colour(job, opened, references, numbers, strokes, options))
+
+
+def _options(record: Mapping[str, object], device: str) -> ColorizeOptions:
+    """The options in a request, named as those of `psal colorize`. Raises InvalidValueError."""
+    strength, seed, iterations = record.get("strength", 1.0), record.get("seed", 0), record.get("iterations")
+    if not isinstance(strength, int | float) or not isinstance(seed, int) or not isinstance(iterations, int | None):
+        raise InvalidValueError("strength, seed, iterations", f"{strength!r}, {seed!r}, {iterations!r}", "numbers")
+    return ColorizeOptions(
+        engine=_name(record, "engine", ColorizeOptions.engine),
+        features=_name(record, "features", ColorizeOptions.features),
+        attention=_name(record, "attention", ColorizeOptions.attention),
+        iterations=iterations,
+        strength=float(strength),
+        seed=seed,
+        device=device,
+    )
+
+
+def _name(record: Mapping[str, object], option: str, default: str) -> str:
+    value = record.get(option, default)
+    if not isinstance(value, str):
+        raise InvalidValueError(option, repr(value)[:60], "a name")
+    return value
 
 
 def is_painted(strokes: Sequence[Stroke]) -> bool:
@@ -61,7 +84,15 @@ def _colour(
     limit = None if room is None else room + (memory.resident() or 0)
     width, height = opened.size
     beside = [Header("PNG", width, height, 3, 8, True)] if is_painted(strokes) else []
-    plan = memory_model.plan(opened.header, heads, {"output": "PNG"}, beside=beside, limit=limit)
+    plan = memory_model.plan(
+        opened.header,
+        heads,
+        {"output": "PNG"},
+        attention=options.attention if options.engine == "paper" and heads else None,
+        semantic=options.features == "semantic",
+        beside=beside,
+        limit=limit,
+    )
     hints = painted_colours(strokes, opened.size) if beside else None
     if hints is None and not numbers:
         raise InvalidValueError("what is painted", "outside the picture", "colours on the picture")
@@ -72,9 +103,13 @@ def _colour(
         coloured = api.colorize(grey.array(), lent, chosen, hints=hints, progress=job.progress, cancel=job.is_cancelled)
     except api.UnusableReferenceError as error:
         raise InvalidValueError("the dropped picture", error.value, "one with colours") from error
+    except InvalidValueError:
+        raise
+    except ValueError as error:  # from the layer of engine "paper"
+        raise InputError(str(error)) from error
     name = f"{secrets.token_hex(6)}.npy"
     Whole.save(opened.state.folder / name, opened.picture.pixels, np.ascontiguousarray(split(coloured.image).pixels))
-    made: dict[str, object] = {"strength": options.strength, "seed": options.seed}
+    made: dict[str, object] = {name: getattr(options, name) for name in RECORDED}
     step = Step(COLORIZE, made, width * height, (0, 0, width, height), [Variant(options.seed, name)])
     with opened.lock:
         boxes = opened.finished(step, strokes)

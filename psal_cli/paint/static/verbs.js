@@ -1,6 +1,7 @@
 // The three tabs of the panel, and the one that colours.
 
 import { headers, image, Lost, Refused } from "./api.js";
+import { colouring, wireColouring } from "./colouring.js";
 import { Enlarge } from "./enlarge.js";
 import { Palette } from "./palette.js";
 import { complain, element, find, say } from "./parts.js";
@@ -20,7 +21,7 @@ export class Verbs {
     });
     for (const mode of MODES) find(`mode-${mode}`).addEventListener("click", () => this.set(mode));
     find("file").addEventListener("change", () => this.#dropped(find("file").files));
-    find("strength").addEventListener("input", () => { find("strength-text").textContent = `${find("strength").value} %`; });
+    wireColouring();
     find("colour").addEventListener("click", () => this.colour());
     document.addEventListener("dragover", (event) => {
       event.preventDefault();
@@ -80,9 +81,8 @@ export class Verbs {
   }
 
   colour() {
-    const strength = Number(find("strength").value) / 100;
     this.page.compare.toggle(false);
-    this.page.attempt(this.page.editor.start("colour", { references: this.references, strength }));
+    this.page.attempt(this.page.editor.start("colour", { references: this.references, ...colouring() }));
   }
 
   // What has to be done when a job of these is done.
