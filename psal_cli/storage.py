@@ -1,7 +1,7 @@
-"""Paths that are URLs: objects on the network, read and written as a whole through fsspec.
+"""Paths that are URLs: objects on the network, read and written whole through fsspec.
 
-An object appears under its name only when all of it is there: S3 and Google Cloud Storage show no part of an upload, and one
-that fails is aborted.
+An object appears under its name only when it is complete: S3 and Google Cloud Storage never show part of an upload, and a failed
+upload is aborted.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 
     LocalPath = Path
 else:
-    LocalPath = type(Path())  # PosixPath or WindowsPath: only these can be made, and derived from
+    LocalPath = type(Path())  # PosixPath or WindowsPath: only these can be instantiated and subclassed
 
 Value = TypeVar("Value")
 Listing = tuple[list[str], list[str]]  # names of objects, and of folders
 
 URL = re.compile(r"([a-z][a-z0-9+.-]+)://(.*)", re.IGNORECASE | re.DOTALL)
-NEEDS = {"s3": "s3fs", "gs": "gcsfs", "https": "aiohttp", "http": "aiohttp", "memory": "fsspec"}  # scheme -> its package
+NEEDS = {"s3": "s3fs", "gs": "gcsfs", "https": "aiohttp", "http": "aiohttp", "memory": "fsspec"}  # scheme -> package
 READ_ONLY = web.SCHEMES
-FOR_TESTS = "memory", "PSAL_MEMORY_URLS"  # a scheme without a use outside of one process, and the variable that allows it
-BLOCK = 1 << 16  # bytes that are fetched at once where only the header of a picture is read
-MOST_KEPT = 1 << 30  # bytes of the objects inside `kept`
-RECENT = 256  # objects just written whose digests are kept
+FOR_TESTS = "memory", "PSAL_MEMORY_URLS"  # a scheme that works within one process only, and the variable that enables it
+BLOCK = 1 << 16  # bytes fetched at a time if only the header of a picture is read
+MOST_KEPT = 1 << 30  # bytes of all objects cached inside `kept`
+RECENT = 256  # recently written objects whose digests are cached
 S3 = {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 5, "mode": "standard"}}
 UNSIGNED = ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError", "CredentialRetrievalError")
 _KEPT = threading.local()
@@ -47,7 +47,7 @@ _DIGESTS: dict[str, str] = {}
 
 
 class Url(LocalPath):
-    """A path that is a URL: its names and folders are those of a path, and what asks the system asks the storage."""
+    """A path that is a URL. It is split like any path, and methods that would ask the file system ask the storage."""
 
     def __str__(self) -> str:
         scheme, *rest = self.parts
@@ -84,7 +84,7 @@ class Url(LocalPath):
         return str(self) == os.fspath(other_path)
 
     def mkdir(self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
-        """Object stores have no folders to make."""
+        """Does nothing: object stores have no folders."""
 
     def iterdir(self) -> Iterator[Url]:  # type: ignore[override]  # narrower
         files, folders = listing(self)
@@ -92,7 +92,7 @@ class Url(LocalPath):
 
 
 def as_path(text: str | os.PathLike[str]) -> Path:
-    """A path, or the URL that a text is."""
+    """The Url for a text that is one, otherwise a plain path."""
     if isinstance(text, Path):
         return text
     text = os.fspath(text)
@@ -101,14 +101,14 @@ def as_path(text: str | os.PathLike[str]) -> Path:
 
 
 def are_same(first: Path, second: Path) -> bool:
-    """Whether two paths are one file, which exists, or one object."""
-    if isinstance(second, Url):  # only a URL knows what to do with the other kind
+    """Whether two paths are the same existing file or the same object."""
+    if isinstance(second, Url):  # only Url.samefile accepts both kinds
         first, second = second, first
     return first.samefile(second) if isinstance(first, Url) else first.exists() and second.exists() and first.samefile(second)
 
 
 def problem(text: str, written: bool = False, local: bool = False) -> str | None:
-    """What is wrong with a name that is a URL; None for any other name. written: of a result; local: only files will do."""
+    """Describes what is wrong with a URL; None for valid ones and other names. written: of a result; local: refuse all URLs."""
     match = URL.fullmatch(text)
     if match is None:
         return None
@@ -123,7 +123,7 @@ def problem(text: str, written: bool = False, local: bool = False) -> str | None
         return f"{text}: {scheme}:// can only be read: write a file, or to s3:// or gs://"
     if not rest.partition("/")[0]:
         return f"{text} names no {'host' if scheme in READ_ONLY else 'bucket'}"
-    if "//" in rest or (scheme in READ_ONLY and rest.endswith("/")):  # a path would lose the slash, and mean another object
+    if "//" in rest or (scheme in READ_ONLY and rest.endswith("/")):  # a path would drop the slash and name another object
         return f"{text}: a URL with // in its path or query, or of a page that ends in /, cannot be read: copy it to a file"
     if any(importlib.util.find_spec(package) is None for package in ("fsspec", NEEDS[scheme])):
         return f"{text}: {scheme}:// needs {NEEDS[scheme]}: pip install 'psal[remote]'"
@@ -139,7 +139,7 @@ def _filesystem(scheme: str) -> AbstractFileSystem:
         options = {"client_kwargs": {"timeout": web.patience()}}
     elif scheme == "gs":
         options = {"requests_timeout": web.patience()}
-    # With its cache, the listings of the plan would hide what others write later.
+    # A listing cached by fsspec would hide files that others write later.
     return fsspec.filesystem(scheme, use_listings_cache=False, **options)
 
 
@@ -148,7 +148,7 @@ def _system(url: Url) -> AbstractFileSystem:
 
 
 def _told(call: Callable[[], Value]) -> Value:
-    """What `call` returns. Raises OSError, whatever the storage raises, with words for the user."""
+    """Returns `call()`. Turns all errors of the storage into OSError, in words for the user."""
     try:
         return call()
     except (FileNotFoundError, FileExistsError, MemoryError):
@@ -160,7 +160,7 @@ def _told(call: Callable[[], Value]) -> Value:
             words = "no credentials for this storage: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or (gs) "
             raise OSError(errno.EIO, f"{words}GOOGLE_APPLICATION_CREDENTIALS") from error
         words = " ".join(str(getattr(error, "strerror", None) or error).split())
-        number = None if isinstance(error, SSLError) else getattr(error, "errno", None)  # OpenSSL counts its own
+        number = None if isinstance(error, SSLError) else getattr(error, "errno", None)  # OpenSSL's numbers differ
         raise OSError(number or errno.EIO, words or type(error).__name__) from error
 
 
@@ -182,8 +182,8 @@ def _fetched(url: Url) -> bytes:
 
 @contextmanager
 def kept(whole: bool = True) -> Iterator[None]:
-    """Inside, each object is fetched and each folder listed once by this thread, however often it is asked for. whole: objects
-    are fetched whole; else those that can be read in blocks are, as for a header."""
+    """Inside, this thread fetches each object and lists each folder only once. whole: fetch whole objects; otherwise those that
+    can be read in blocks are, as for a header."""
     _KEPT.objects, _KEPT.listings, _KEPT.whole = {}, {}, whole
     try:
         yield
@@ -193,7 +193,7 @@ def kept(whole: bool = True) -> Iterator[None]:
 
 @contextmanager
 def opened(url: Url) -> Iterator[IO[bytes]]:
-    """An object to read: whole inside `kept`, else in blocks, as the header of a picture needs few of them. Raises OSError."""
+    """Opens an object: whole inside `kept`, otherwise in blocks, as the header of a picture needs few. Raises OSError."""
     if getattr(_KEPT, "whole", False) or url.scheme in READ_ONLY:
         with BytesIO(read(url)) as file:
             yield file
@@ -203,32 +203,32 @@ def opened(url: Url) -> Iterator[IO[bytes]]:
 
 
 def write(url: Url, data: bytes, force: bool) -> None:
-    """Writes an object, as a whole. Raises FileExistsError without `force` where there is another one, OSError."""
+    """Writes a whole object. Raises OSError; FileExistsError if a different one exists and `force` is not set."""
     mode = "overwrite" if force else "create"
     system = _system(url)
     try:
         _told(lambda: system.pipe_file(str(url), data, mode=mode))
     except FileExistsError:
-        if _told(lambda: system.cat_file(str(url))) != data:  # else an earlier attempt wrote it, whose answer was lost
+        if _told(lambda: system.cat_file(str(url))) != data:  # equal: an earlier attempt wrote it, and its answer was lost
             raise
     except OSError as error:
-        if error.errno != errno.ENOSYS or force:  # some servers cannot write on a condition
+        if error.errno != errno.ENOSYS or force:  # some servers do not support conditional writes
             raise
         if url.exists():
             raise FileExistsError(errno.EEXIST, "it exists") from error
         _told(lambda: system.pipe_file(str(url), data))
-    if len(_DIGESTS) >= RECENT:  # nobody has asked for them
+    if len(_DIGESTS) >= RECENT:  # unused so far
         _DIGESTS.clear()
     _DIGESTS[str(url)] = hashlib.sha256(data).hexdigest()
 
 
 def digest(url: Url) -> str:
-    """SHA-256 of an object; of one that this process has just written without fetching it."""
+    """The SHA-256 of an object. One that this process has just written is not fetched."""
     return _DIGESTS.pop(str(url), None) or hashlib.sha256(read(url)).hexdigest()
 
 
 def stamp(path: Path) -> tuple[object, ...]:
-    """What changes when a file or an object does; nothing over HTTP, where a server need not tell. Raises OSError."""
+    """A value that changes with a file or an object; empty over HTTP, where servers need not report changes. Raises OSError."""
     if not isinstance(path, Url):
         status = path.stat()
         return status.st_size, status.st_mtime_ns
@@ -236,14 +236,14 @@ def stamp(path: Path) -> tuple[object, ...]:
 
 
 def modified(path: Path) -> float:
-    """When a file or an object was last written, in seconds since the epoch. Raises OSError."""
+    """The time a file or an object was last written, in seconds since the epoch. Raises OSError."""
     if not isinstance(path, Url):
         return path.stat().st_mtime
     return _told(lambda: float(_system(path).modified(str(path)).timestamp()))
 
 
 def listing(url: Url) -> Listing:
-    """The names of the objects and of the folders in a folder, sorted; nothing where there is none. Raises OSError."""
+    """The sorted names of the objects and of the folders in a folder; empty if it does not exist. Raises OSError."""
     listings: dict[str, Listing] = getattr(_KEPT, "listings", {})
     if str(url) not in listings:
         listings[str(url)] = _listed(url)
@@ -260,13 +260,13 @@ def _listed(url: Url) -> Listing:
     names: dict[str, list[str]] = {"file": [], "directory": []}
     for entry in entries:
         name = entry["name"].rstrip("/").rpartition("/")[2]
-        if name and entry["name"].strip("/") != str(url).partition("://")[2].strip("/"):  # the folder's own mark
+        if name and entry["name"].strip("/") != str(url).partition("://")[2].strip("/"):  # the object that stands for the folder
             names[entry["type"]].append(name)
     return sorted(names["file"]), sorted(names["directory"])
 
 
 def walk(url: Url, recursive: bool) -> Iterator[tuple[Url, list[str]]]:
-    """Each folder with the names of its objects; those of subfolders only where asked for, hidden ones not."""
+    """Yields each folder with the names of its objects; with `recursive` also visible subfolders."""
     files, folders = listing(url)
     yield url, files
     for name in folders if recursive else []:
@@ -275,13 +275,13 @@ def walk(url: Url, recursive: bool) -> Iterator[tuple[Url, list[str]]]:
 
 
 def is_pattern(text: str) -> bool:
-    """Whether a text is a URL with wildcards, which no shell has expanded. In https:// a question mark begins a query."""
+    """Whether a text is a URL with wildcards, which shells do not expand. In https:// a question mark begins a query."""
     match = URL.fullmatch(text)
     return bool(match and match[1].lower() not in READ_ONLY and re.search(r"[*?\[]", match[2]))
 
 
 def matches(text: str) -> list[str]:
-    """The URLs of the objects that a pattern fits, sorted. Raises InputError where there are none."""
+    """The sorted URLs of the objects that match a pattern. Raises InputError if there are none."""
     url = as_path(text)
     assert isinstance(url, Url)
     try:
@@ -289,5 +289,5 @@ def matches(text: str) -> list[str]:
     except OSError as error:
         raise InputError(f"{text} cannot be listed: {error.strerror}") from error
     if not names:
-        raise InputError(f"{text}: no object fits the pattern")
+        raise InputError(f"{text}: no object matches the pattern")
     return [f"{url.scheme}://{str(name).strip('/')}" for name in sorted(names)]

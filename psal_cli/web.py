@@ -1,4 +1,4 @@
-"""Objects of web servers, over HTTP: fsspec asks for the length first, and takes each error for "not there"."""
+"""Reads objects from web servers. fsspec's own functions request the length first and report every error as a missing file."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ Value = TypeVar("Value")
 SCHEMES = ("https", "http")
 MOST = 4 << 30  # bytes of an object
 BLOCK = 1 << 16
-WAITS: Mapping[str, float] = {"sock_connect": 10, "sock_read": 60}  # seconds for a server to say anything
-ATTEMPTS = 4  # the clients of S3 and Google have retries of their own
+WAITS: Mapping[str, float] = {"sock_connect": 10, "sock_read": 60}  # seconds without any answer from the server
+ATTEMPTS = 4  # the clients of S3 and Google retry by themselves
 PAUSE = 0.5  # seconds before the second attempt, doubled each time
 GONE = (404, 410)
-BUSY = (408, 425, 429)  # what a server answers that will take the same request later
+BUSY = (408, 425, 429)  # statuses after which the same request may succeed later
 
 
 def patience() -> ClientTimeout:
-    """A server may take any time for a large object, as long as some of it comes."""
+    """The timeouts. A large object may take any time, as long as data keeps coming."""
     from aiohttp import ClientTimeout
 
     return ClientTimeout(total=None, **WAITS)
 
 
 def downloaded(system: AsyncFileSystem, url: str) -> bytes:
-    """The whole object. Anybody may serve anything, of any length and without saying so: it is counted while it comes.
+    """The whole object. Its stated length is not trusted: the bytes are counted as they arrive.
 
     Raises OSError, and what aiohttp raises.
     """
@@ -52,7 +52,7 @@ def downloaded(system: AsyncFileSystem, url: str) -> bytes:
 
 
 def is_served(system: AsyncFileSystem, url: str) -> bool:
-    """Whether a server gives an object. Raises what aiohttp raises where it fails, which says nothing about the object."""
+    """Whether a server has an object. Raises what aiohttp raises if the request fails for another reason."""
 
     async def nothing(_: ClientResponse) -> None:
         """The head of the reply is enough; not every server answers HEAD."""
@@ -69,7 +69,7 @@ def is_served(system: AsyncFileSystem, url: str) -> bool:
 
 
 def _requested(system: AsyncFileSystem, url: str, use: Callable[[ClientResponse], Awaitable[Value]]) -> Value:
-    """What `use` makes of the reply to GET."""
+    """Sends GET and returns `use(reply)`."""
     from fsspec.asyn import sync
 
     async def ask() -> Value:
@@ -85,7 +85,7 @@ def _requested(system: AsyncFileSystem, url: str, use: Callable[[ClientResponse]
 
 
 def _repeated(call: Callable[[], Value]) -> Value:
-    """`call`, again after a failure that may pass."""
+    """Returns `call()`, retried after temporary failures."""
     for attempt in range(1, ATTEMPTS):
         try:
             return call()
@@ -99,6 +99,6 @@ def _repeated(call: Callable[[], Value]) -> Value:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether the server has answered, and will not change its mind."""
+    """Whether the server has refused for good."""
     status = getattr(error, "status", None) or 500
     return 400 <= status < 500 and status not in BUSY

@@ -71,7 +71,7 @@ def test_files_of_a_folder_that_are_no_pictures_are_counted(tree, caplog):
     for name in ("a.CR2", "b.cr2", "README", ".hidden.psd"):
         Path("photos", name).touch()
     find("photos", "photos/b.jpg")
-    assert caplog.messages == ["left out what psal does not read: 2 .cr2, 1 without extension, 1 .txt"]
+    assert caplog.messages == ["left out files that psal does not read: 2 .cr2, 1 without extension, 1 .txt"]
 
 
 def test_subfolders_come_in_order_and_suffixes_in_any_case(tree):

@@ -69,7 +69,7 @@ def test_the_hotter_the_nearer_is_what_is_likely_to_the_mean_of_all(pair):
     assert trained > unseen > all_alike and all_alike < 1e-3
 
 
-def test_what_is_hidden_is_never_colour_prior():
+def test_hidden_colours_never_count():
     picture, hidden = lab(flat([(0.1, 0.1)])), np.zeros((64, 96), bool)
     other = np.where(hidden[..., None], 0, picture)
     other[:, 50:, 1:], hidden[:, 50:] = -0.5, True

@@ -6,8 +6,12 @@ import importlib
 import pytest
 
 import psal_cli
+import psal_cli.attention
+import psal_cli.ops
 
-MODULES = sorted({getattr(psal_cli, name).__module__ for name in psal_cli.__all__ if name[0] != "_"})
+ROOMS = (psal_cli, psal_cli.attention, psal_cli.ops)
+PUBLIC = {getattr(room, name) for room in ROOMS for name in room.__all__ if name[0] != "_"}
+MODULES = sorted({each.__module__ for each in PUBLIC})
 
 
 @pytest.mark.slow
@@ -16,7 +20,7 @@ def test_examples_run(name):
     module = importlib.import_module(name)
     outcome = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
     assert not outcome.failed
-    public = [each for each in psal_cli.__all__ if getattr(getattr(psal_cli, each), "__module__", "") == name]
+    public = [each.__name__ for each in PUBLIC if each.__module__ == name]
     tried = [test.name for test in doctest.DocTestFinder().find(module) if test.examples]
     for each in public:
         assert f"{name}.{each}" in tried, f"{each} has no example"

@@ -124,7 +124,7 @@ def test_other_graphs_are_refused(tmp_path, module, shapes, free, message):
 def test_a_file_that_is_no_graph_is_refused(tmp_path):
     pytest.importorskip("onnxruntime")
     (tmp_path / "net.onnx").write_text("no graph")
-    with pytest.raises(errors.InputError, match=r"net\.onnx is no ONNX file that onnxruntime runs"):
+    with pytest.raises(errors.InputError, match=r"net\.onnx is not an ONNX file that onnxruntime runs"):
         network_of(tmp_path / "net.onnx")
 
 

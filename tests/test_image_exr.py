@@ -2,6 +2,8 @@
 
 import io
 import logging
+import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -61,6 +63,31 @@ def test_numbers_come_out_as_they_went_in(tmp_path, dtype, compression):
     write_picture(picture, tmp_path / "b.exr")
     planes, _ = channels_of(tmp_path / "b.exr")
     assert planes["G"].dtype == dtype and np.array_equal(planes["G"], made[..., 1])
+
+
+LOSSY = {"B44", "B44A", "DWAA", "DWAB", "LJ2K", "PXR24"}
+COMPRESSIONS = sorted(name.removesuffix("_COMPRESSION") for name in dir(OpenEXR) if name.endswith("_COMPRESSION"))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_every_compression_of_the_package_is_read(tmp_path, dtype, compression):
+    made = np.tile(np.linspace(0, 2, SIZE[0] * 3, dtype=dtype).reshape(-1, 3), (600, 1, 1))  # several chunks in each
+    made += np.random.default_rng(0).random(made.shape).astype(dtype) / 50
+    path = write(tmp_path / "a.exr", rgb(made), compression)
+    pixels, by_package = read_picture(path).pixels, channels_of(path)[0]
+    assert np.array_equal(pixels, np.stack([by_package[letter] for letter in "RGB"], 2))
+    assert np.abs(pixels - made.astype(np.float32)).max() <= (0.1 if compression in LOSSY else 0)
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_a_file_cut_off_is_refused_with_one_line_by_any_compression(tmp_path, compression, capfd):
+    whole = write(tmp_path / "a.exr", rgb(np.tile(numbers(), (20, 1, 1))), compression).read_bytes()
+    for share in (0.3, 0.9, 0.999):
+        (tmp_path / "cut.exr").write_bytes(whole[: int(len(whole) * share)])
+        with pytest.raises(InputError, match="it is cut off"):
+            read_picture(tmp_path / "cut.exr")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_tiles_grey_and_the_layers_of_a_renderer_are_read(tmp_path, caplog):
@@ -229,7 +256,7 @@ WORDS = {
     "zeros": "names no channels",
     "nan": "NaN or infinity",
     "depth": "has the channels Z: psal reads R, G and B, or Y",
-    "whole": "whole numbers",
+    "whole": "integer channels",
     "version": "version 1",
     "no end": "cut off",
 }
@@ -241,6 +268,41 @@ def test_a_file_that_cannot_be_read_is_refused_with_one_line(tmp_path, name, cap
     with pytest.raises(InputError, match=WORDS[name]) as refused:
         read_picture(tmp_path / "bad.exr")
     assert "\n" not in str(refused.value) and capfd.readouterr() == ("", "")
+
+
+def test_deep_data_is_refused_and_ignored_behind_a_picture(tmp_path, caplog, capfd):
+    deep = np.empty(SIZE[::-1], object)
+    deep.fill(np.array([1, 2], np.float32))
+    kind = {"type": OpenEXR.deepscanline, "compression": OpenEXR.ZIPS_COMPRESSION}
+    flat = {name: plane.copy() for name, plane in rgb(numbers()).items()}
+    parts = {"flat": ({}, flat), "deep": (kind, dict.fromkeys("RGBA", deep))}
+    for first, second in (("flat", "deep"), ("deep", "flat")):
+        made = [OpenEXR.Part({"name": name} | parts[name][0], dict(parts[name][1])) for name in (first, second)]
+        with OpenEXR.File(made) as file:
+            file.write(str(tmp_path / f"{first}.exr"))
+    assert np.array_equal(read_picture(tmp_path / "flat.exr").pixels, numbers()) and "only the first" in caplog.text
+    for reads in (read_header, read_picture):
+        with pytest.raises(InputError, match="holds deep data"):
+            reads(tmp_path / "deep.exr")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("kind", ["scanlineimage", "tiledimage"])
+@pytest.mark.parametrize(
+    ("side", "said"), [(20_000, r"damaged or cut off \("), (5_000_000, "more than the limit of 600"), (2**31 - 1, "no size")]
+)
+def test_a_header_that_claims_too_much_is_refused_before_memory_is_taken(tmp_path, kind, side, said, capfd):
+    tiles = {"tiles": OpenEXR.TileDescription()} if kind == "tiledimage" else {}
+    data = bytearray(write(tmp_path / "a.exr", rgb(numbers()), type=getattr(OpenEXR, kind), **tiles).read_bytes())
+    for name in (b"dataWindow", b"displayWindow"):
+        struct.pack_into("<4i", data, data.index(name + b"\0box2i\0") + len(name) + 11, 0, 0, side - 1, side - 1)
+    (tmp_path / "claims.exr").write_bytes(data)
+    tracemalloc.start()
+    with pytest.raises(InputError, match=said):
+        read_picture(tmp_path / "claims.exr")
+    taken = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert taken < 100 << 20 and capfd.readouterr() == ("", "")
 
 
 def test_large_pictures_are_refused_before_they_are_decoded(tmp_path):

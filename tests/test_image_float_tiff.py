@@ -132,7 +132,7 @@ def test_other_formats_get_integers_with_a_notice(tmp_path, caplog):
 def test_what_is_no_number_is_refused(tmp_path):
     pixels = floats()
     pixels[3, 4] = np.nan
-    with pytest.raises(InputError, match="has NaN or infinity among its numbers: replace them, or save it as a 16-bit"):
+    with pytest.raises(InputError, match="contains NaN or infinity: replace them, or save it as a 16-bit"):
         read_picture(tiff(tmp_path / "a.tif", pixels))
     with pytest.raises(InputError, match="floating-point numbers"):  # colours that are not read
         read_picture(tiff(tmp_path / "b.tif", floats(), photometric=8))

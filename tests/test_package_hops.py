@@ -55,6 +55,7 @@ def test_six_functions_from_inpaint_to_the_search_and_to_the_composition():
     assert {chain[3] for chain in run.chains["psal_search_cpu"]} == {"peel", "Estimate.alternate"}
     for name in ("psal_search_cpu", "psal_compose_cpu"):
         assert len(run.longest(name)) <= 6, run.longest(name)
+    assert len(run.longest("psal_place_seams_cpu")) <= 7, run.longest("psal_place_seams_cpu")  # a step of every composition
     for name in ("psal_spread_cpu", "psal_log_total_cpu"):  # the vote has a step and an operator of its own
         assert len(run.longest(name)) <= 9, run.longest(name)
 

@@ -116,7 +116,7 @@ def test_what_contradicts_the_pictures_is_told(serve, asked):
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)).save(file, "PNG")
     number = page.client.post("/api/references", content=file.getvalue()).json()["number"]
     hint(page, (16, 24, 4))
-    assert coloured(page, references=[number])["job"]["found"]["overruled"] == 0.4
+    assert coloured(page, references=[number])["job"]["result"]["overruled"] == 0.4
 
 
 def test_strokes_for_inpaint_hold_no_colours(serve, tmp_path):

@@ -58,7 +58,7 @@ def enlarged(page, **record):
     page.post("enlarge", **record)
     found = page.wait()["job"]
     assert found["state"] == "done", found["error"]
-    return found["found"]
+    return found["result"]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_size_is_the_one_that_the_command_makes(page, asked, tmp_path, record,
 @pytest.mark.parametrize("record", [{"scale": 2.5}, {"width": 120}, {"long_side": 120}, {"megapixels": 0.0096}], ids=str)
 def test_a_part_is_tried_at_the_scale_of_all_of_it(page, asked, record):
     page.post("preview", box=[4, 4, 16, 8], **record)
-    found = page.wait()["job"]["found"]
+    found = page.wait()["job"]["result"]
     assert (found["width"], found["height"]) == (40, 20)
 
 
@@ -112,7 +112,7 @@ def test_networks_of_the_model_folder_are_listed_and_run_by_their_names(page, tm
     assert (tmp_path / "photo_upscaled.png").read_bytes() == (tmp_path / "command.png").read_bytes()
 
     page.paint((20, 16, 4))
-    said = page.run(engine="network", painter="lama.pt")["job"]["found"]["notices"]
+    said = page.run(engine="network", painter="lama.pt")["job"]["result"]["notices"]
     assert any("carries code" in notice for notice in said)
     page.post("save", strokes=True)
     assert json.loads((tmp_path / "photo_strokes.json").read_text())["options"]["painter"] == "lama.pt"

@@ -70,7 +70,7 @@ def test_a_run_changes_what_is_painted_and_nothing_else(page, photo, tmp_path):
     original = page.tile()
     page.paint(DOT)
     found = page.run(seed=3)
-    left, top, width, height = found["job"]["found"]["changed"][0]
+    left, top, width, height = found["job"]["result"]["changed"][0]
     rows, columns = np.nonzero(mask_of(DOT))
     assert (left, top, width, height) == (columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1)
     assert found["document"]["strokes"] == [] and found["document"]["position"] == 1 and found["unsaved"]

@@ -169,7 +169,7 @@ def doubles(monkeypatch):
 def test_a_part_is_enlarged_to_be_looked_at(serve, doubles):
     page = serve()
     page.post("preview", scale=3, box=[10, 8, 30, 20])
-    found = done(page)["job"]["found"]
+    found = done(page)["job"]["result"]
     assert found == {"width": 90, "height": 60, "notices": []}
     plain, psal = (first_pixels(page.client.get(f"/api/pictures/0/enlarged/{which}")) for which in (0, 1))
     assert plain.shape == psal.shape == (60, 90, 3) and np.abs(plain - psal).mean() < 9
@@ -180,7 +180,7 @@ def test_a_part_is_enlarged_to_be_looked_at(serve, doubles):
 def test_all_of_it_is_enlarged_into_a_file_and_not_over_another_one(serve, doubles, tmp_path):
     page = serve(dpi=(300, 300))
     page.post("enlarge", scale=2)
-    assert done(page)["job"]["found"]["names"] == ["grey_x2.png"]
+    assert done(page)["job"]["result"]["names"] == ["grey_x2.png"]
     small, large = pixels_of(tmp_path / "grey.png"), pixels_of(tmp_path / "grey_x2.png")
     assert np.array_equal(large, small.repeat(2, 0).repeat(2, 1))
     answer = page.ask("enlarge", scale=2)
@@ -221,5 +221,5 @@ def test_the_verbs_themselves_are_asked_in_their_own_words(serve, quick_colours,
     page.post("colour", references=[number], strength=0.8)
     done(page)
     page.post("preview", scale=2, box=[0, 0, 16, 16])
-    found = done(page)["job"]["found"]
+    found = done(page)["job"]["result"]
     assert (found["width"], found["height"]) == (32, 32)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from datetime import datetime
 
 import pytest
@@ -40,6 +41,8 @@ def log(folder, name, *errors, hours=1.0):
 def test_the_shipped_queue_loads_and_its_recipes_exist():
     runs = queue.load()
     assert runs and all((queue.QUEUE.parent / f"{run.recipe}.py").exists() for run in runs)
+    extras = tomllib.loads((worker.ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert {run.extra for run in runs} <= {None, *extras}
 
 
 @pytest.mark.parametrize(
@@ -47,7 +50,7 @@ def test_the_shipped_queue_loads_and_its_recipes_exist():
     [
         ('[[run]]\nname = "x"\nrecipe = "y"\n', "run 1 .x.: hours missing"),
         ('[[run]]\nname = "x"\nrecipe = "y"\nhours = 0\n', "hours is 0, expected more than 0"),
-        ('[[run]]\nname = "x"\nrecipe = "y"\nhours = 1\nhour = 2\n', "unknown hour; expected goal, hours, name"),
+        ('[[run]]\nname = "x"\nrecipe = "y"\nhours = 1\nhour = 2\n', "unknown hour; expected extra, goal, hours, name"),
         ('[[run]]\nname = "x"\nrecipe = "y"\nhours = 1\n' * 2, "run 2 .x.: there is another run of that name"),
         ("[[run]\n", "is not valid TOML"),
         ("", "has no .*run"),

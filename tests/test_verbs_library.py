@@ -360,6 +360,7 @@ def drawn(make, seed):
 
 CALLS = {
     "inpaint": lambda make: psal_cli.inpaint(make(), HOLE, seed=1),
+    "outpaint": lambda make: psal_cli.outpaint(make(), psal_cli.Margins(right=6, bottom=4), seed=8),
     "network": lambda make: drawn(make, seed=2),
     "network again": lambda make: drawn(make, seed=3),
     "colorize": lambda make: psal_cli.colorize(make("L"), [make(number=1)], seed=1),

@@ -12,10 +12,17 @@ FLOOR = 1e-4  # lower bound of a key's norm
 
 class HoleAttention(nn.Module):
     """Fills a hole with a layer of psal_cli.attention that has a `patch_size`: queries are the pixels of the hole, keys the
-    patches outside.
+    patches outside (Cherel et al., arXiv 2202.03163, section 4.4, with PSAL in the network of Yu et al. 2018).
 
     Features outside the hole are kept and cost nothing, as they would match themselves. Images with fewer keys than the layer
     needs are returned unchanged. No parameters.
+
+    Example:
+        >>> from psal_cli.attention import PSAttention
+        >>> mask = torch.zeros(1, 1, 64, 64)
+        >>> mask[..., 24:40, 24:40] = 1
+        >>> tuple(HoleAttention(PSAttention(3, 1))(torch.rand(1, 8, 16, 16), mask).shape)
+        (1, 8, 16, 16)
     """
 
     def __init__(self, layer: nn.Module):
@@ -57,6 +64,12 @@ class ContextualAttention(nn.Module):
 
     Its peculiarities are kept, because weights were trained with them: keys that touch the hole have score 0, not minus infinity,
     and lose their weight after the softmax; if no key is left, the result is 0.
+
+    Example:
+        >>> mask = torch.zeros(1, 1, 64, 64)
+        >>> mask[..., 24:40, 24:40] = 1
+        >>> tuple(ContextualAttention()(torch.rand(1, 8, 16, 16), mask).shape)
+        (1, 8, 16, 16)
     """
 
     def __init__(self, normalisation: str = "maximum", *, fuse: bool = True, scale: float = 10.0):

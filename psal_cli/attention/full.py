@@ -23,7 +23,8 @@ def full_attention(
     query_mask: Tensor | None = None,
     key_mask: Tensor | None = None,
 ) -> Tensor:
-    """Mean of the values of all keys, or of every stride-th in both directions, weighted by softmax(similarity / temperature).
+    """Mean of the values of all keys, or of every stride-th in both directions, weighted by softmax(similarity / temperature)
+    (Cherel et al., arXiv 2202.03163, equation 1).
 
     Keys, and query patches at the border, are as in `ops.search`; a value is the centre pixel of its patch. The time grows with H
     * W * Hk * Wk / stride^2. Without gradient the memory is that of the key's patches and of a chunk of queries; the gradient
@@ -43,6 +44,11 @@ def full_attention(
 
     Raises:
         ValueError: for each constraint above, with the offending value and the expected one.
+
+    Example:
+        >>> query, key, value = torch.rand(1, 4, 12, 12), torch.rand(1, 4, 16, 20), torch.rand(1, 3, 16, 20)
+        >>> tuple(full_attention(query, key, value, 3).shape)
+        (1, 3, 12, 12)
     """
     validation.dense_attention(query, key, value, patch_size, similarity, temperature)
     validation.masks(query, key, query_mask, key_mask)
@@ -114,7 +120,17 @@ def weighted(queries: Tensor, keys: Tensor, values: Tensor, temperature: float, 
 
 
 class FullAttention(nn.Module):
-    """`full_attention` with its arguments stored; no parameters."""
+    """`full_attention` as a layer without parameters (Cherel et al., arXiv 2202.03163, equation 1).
+
+    Takes query, key, value and optionally query_mask and key_mask, and returns [B, Cv, H, W]; for arguments, dtypes and
+    errors see the function.
+
+    Example:
+        >>> layer = FullAttention(3)
+        >>> features = torch.rand(1, 4, 12, 12)
+        >>> tuple(layer(features, features, features).shape)
+        (1, 4, 12, 12)
+    """
 
     def __init__(self, patch_size: int = 7, *, similarity: str = "l2", temperature: float = 1.0, stride: int = 1):
         super().__init__()

@@ -17,7 +17,8 @@ def linear_attention(
     query_mask: Tensor | None = None,
     key_mask: Tensor | None = None,
 ) -> Tensor:
-    """f(q_i) sum_j f(k_j) v_j / f(q_i) sum_j f(k_j), f(x) = elu(x) + 1 (equations 5 to 7): no softmax, no temperature.
+    """f(q_i) sum_j f(k_j) v_j / f(q_i) sum_j f(k_j), f(x) = elu(x) + 1: no softmax, no temperature
+    (Katharopoulos et al., ICML 2020, equations 5 to 7).
 
     Vectors are whole patches, D = C * patch_size^2 values, zero outside the picture for queries. Time grows with (H * W + Hk *
     Wk) * D * Cv. Patches are extracted in chunks, and again for the gradient: memory is that of a chunk, of D * Cv values and of
@@ -33,6 +34,11 @@ def linear_attention(
 
     Raises:
         ValueError: for each constraint above, with the offending value and the expected one.
+
+    Example:
+        >>> query, key, value = torch.rand(1, 4, 12, 12), torch.rand(1, 4, 16, 20), torch.rand(1, 3, 16, 20)
+        >>> tuple(linear_attention(query, key, value, 3).shape)
+        (1, 3, 12, 12)
     """
     validation.dense_attention(query, key, value, patch_size)
     validation.masks(query, key, query_mask, key_mask)
@@ -63,7 +69,17 @@ def _positive(x: Tensor) -> Tensor:
 
 
 class LinearAttention(nn.Module):
-    """`linear_attention` with its arguments stored; no parameters."""
+    """`linear_attention` as a layer without parameters (Katharopoulos et al., ICML 2020, equations 5 to 7).
+
+    Takes query, key, value and optionally query_mask and key_mask, and returns [B, Cv, H, W]; for arguments, dtypes and
+    errors see the function.
+
+    Example:
+        >>> layer = LinearAttention(3)
+        >>> features = torch.rand(1, 4, 12, 12)
+        >>> tuple(layer(features, features, features).shape)
+        (1, 4, 12, 12)
+    """
 
     def __init__(self, patch_size: int = 7):
         super().__init__()

@@ -43,6 +43,11 @@ def local_attention(
 
     Raises:
         ValueError: for each constraint above, with the offending value and the expected one.
+
+    Example:
+        >>> query, key, value = torch.rand(1, 4, 12, 12), torch.rand(1, 4, 12, 12), torch.rand(1, 3, 12, 12)
+        >>> tuple(local_attention(query, key, value, 3, window=5).shape)
+        (1, 3, 12, 12)
     """
     validation.dense_attention(query, key, value, patch_size, similarity, temperature)
     validation.masks(query, key, query_mask, key_mask)
@@ -109,7 +114,17 @@ def _attend(
 
 
 class LocalAttention(nn.Module):
-    """`local_attention` with its arguments stored; no parameters."""
+    """`local_attention` as a layer without parameters (after Parmar et al. 2018; Cherel et al., arXiv 2202.03163, section 4.3).
+
+    Takes query, key, value and optionally query_mask and key_mask, and returns [B, Cv, H, W]; for arguments, dtypes and
+    errors see the function.
+
+    Example:
+        >>> layer = LocalAttention(3, window=5)
+        >>> features = torch.rand(1, 4, 12, 12)
+        >>> tuple(layer(features, features, features).shape)
+        (1, 4, 12, 12)
+    """
 
     def __init__(self, patch_size: int = 7, window: int = 49, *, similarity: str = "l2", temperature: float = 1.0):
         super().__init__()

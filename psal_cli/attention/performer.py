@@ -35,7 +35,8 @@ def performer_attention(
     key_mask: Tensor | None = None,
     seed: int = 0,
 ) -> Tensor:
-    """f(q_i) sum_j f(k_j) v_j / f(q_i) sum_j f(k_j), where the expectation of f(q_i) f(k_j) is the softmax's weight: FAVOR+.
+    """f(q_i) sum_j f(k_j) v_j / f(q_i) sum_j f(k_j), where the expectation of f(q_i) f(k_j) is the softmax's weight
+    (FAVOR+, Choromanski et al., ICLR 2021).
 
     f(x) = exp(w x - |x|^2 / 2) / sqrt(M) for M orthogonal Gaussian w (lemma 1 and section 2.4), x a whole patch divided by the
     square root of the temperature: E[f(x) f(y)] = exp(x y / temperature). For |x| above about 2, the variance, which grows with
@@ -57,6 +58,11 @@ def performer_attention(
 
     Raises:
         ValueError: for each constraint above, with the offending value and the expected one.
+
+    Example:
+        >>> query, key, value = torch.rand(1, 4, 12, 12), torch.rand(1, 4, 16, 20), torch.rand(1, 3, 16, 20)
+        >>> tuple(performer_attention(query, key, value, 3, temperature=4.0).shape)
+        (1, 3, 12, 12)
     """
     validation.dense_attention(query, key, value, patch_size, similarity, temperature)
     validation.masks(query, key, query_mask, key_mask)
@@ -126,7 +132,17 @@ def orthogonal(count: int, numbers: int, seed: int) -> Tensor:
 
 
 class PerformerAttention(nn.Module):
-    """`performer_attention` with its arguments stored; no parameters."""
+    """`performer_attention` as a layer without parameters (Choromanski et al., ICLR 2021, section 2.4).
+
+    Takes query, key, value and optionally query_mask and key_mask, and returns [B, Cv, H, W]; for arguments, dtypes and
+    errors see the function.
+
+    Example:
+        >>> layer = PerformerAttention(3, temperature=4.0)
+        >>> features = torch.rand(1, 4, 12, 12)
+        >>> tuple(layer(features, features, features).shape)
+        (1, 4, 12, 12)
+    """
 
     def __init__(
         self,

@@ -34,7 +34,8 @@ def reformer_attention(
     key_mask: Tensor | None = None,
     seed: int = 0,
 ) -> Tensor:
-    """Mean of the values of the keys next to each query in the order of hashes, weighted by softmax(similarity / temperature).
+    """Mean of the values of the keys next to each query in the order of hashes, weighted by softmax(similarity / temperature)
+    (Kitaev et al., ICLR 2020).
 
     A hash is the nearest of random directions, argmax([x R, -x R]) (section 2, angular LSH), of the patch (for "l2" minus the
     mean colour of the key). Two hashes form a code, with two codes per `chunk_size` keys. Queries and keys are sorted by code; a
@@ -59,6 +60,11 @@ def reformer_attention(
 
     Raises:
         ValueError: for each constraint above, with the offending value and the expected one.
+
+    Example:
+        >>> query, key, value = torch.rand(1, 4, 12, 12), torch.rand(1, 4, 16, 20), torch.rand(1, 3, 16, 20)
+        >>> tuple(reformer_attention(query, key, value, 3, chunk_size=16).shape)
+        (1, 3, 12, 12)
     """
     validation.dense_attention(query, key, value, patch_size, similarity, temperature)
     validation.masks(query, key, query_mask, key_mask)
@@ -162,7 +168,17 @@ def _patches(x: Tensor, place: Tensor, patch_size: int) -> Tensor:
 
 
 class ReformerAttention(nn.Module):
-    """`reformer_attention` with its arguments stored; no parameters."""
+    """`reformer_attention` as a layer without parameters (Kitaev et al., ICLR 2020, section 2).
+
+    Takes query, key, value and optionally query_mask and key_mask, and returns [B, Cv, H, W]; for arguments, dtypes and
+    errors see the function.
+
+    Example:
+        >>> layer = ReformerAttention(3, chunk_size=16)
+        >>> features = torch.rand(1, 4, 12, 12)
+        >>> tuple(layer(features, features, features).shape)
+        (1, 4, 12, 12)
+    """
 
     def __init__(
         self,

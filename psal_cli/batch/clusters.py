@@ -1,4 +1,4 @@
-"""A connection to a Dask cluster, or to worker processes of this machine, and what its workers have to offer."""
+"""Connects to a Dask cluster, or to worker processes on this machine, and finds what its workers offer."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ LOCAL = re.compile(r"local:(\d{1,3})")
 ADDRESS = re.compile(r"((tcp|tls|ws|wss|ucx)://)?[\w.\[\]:-]+:\d{1,5}")
 MEMORY, GPU = "MEMORY", "GPU"  # resources of workers, named as in Dask's documentation
 CONNECTING = 10  # seconds
-JOINING = 60  # seconds until the first worker is there: a cluster may be starting
-FRUGAL = {  # of the processes of a local cluster
-    # Dask has workers give back each block of memory at once: pages that the next step asks for again take half of all CPU time.
+JOINING = 60  # seconds for the first worker to join: the cluster may be starting
+FRUGAL = {  # settings for the processes of a local cluster
+    # Dask makes workers return freed memory at once; fetching the same pages again would take half of all CPU time.
     "distributed.nanny.pre-spawn-environ": dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), 1),
-    # Its watch over itself is for a dashboard, and takes 4 % of a core.
+    # Its monitoring is for a dashboard, and takes 4 % of a core.
     "distributed.worker.profile.enabled": False,
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.admin.tick.interval": "1s",
@@ -38,11 +38,11 @@ class ClusterError(PsalError):
 
 @dataclass(frozen=True)
 class Offer:
-    """What the workers that are there now offer together.
+    """What the connected workers offer together.
 
     Attributes:
-        slots: pictures that they can work on at once.
-        memory: bytes that the largest of them gives to pictures, None where none says.
+        slots: how many pictures they can process at once.
+        memory: bytes that the largest worker has for pictures, None if no worker declares any.
         addresses: of the workers.
     """
 
@@ -52,7 +52,7 @@ class Offer:
 
 
 def check_address(text: str) -> str | None:
-    """What is wrong with the address of a cluster; None where it may be right."""
+    """Describes what is wrong with the address of a cluster; None if it may be valid."""
     if (match := LOCAL.fullmatch(text)) and int(match[1]):
         return None
     if ADDRESS.fullmatch(text) and not text.startswith("local:"):
@@ -61,16 +61,16 @@ def check_address(text: str) -> str | None:
 
 
 def local_workers(address: str) -> int | None:
-    """N of "local:N"; None for the address of a scheduler."""
+    """The N of "local:N"; None for the address of a scheduler."""
     match = LOCAL.fullmatch(address)
     return int(match[1]) if match else None
 
 
 @contextmanager
 def connected(address: str) -> Iterator[Client]:
-    """A client of the scheduler at an address, or of "local:N" workers that end with it.
+    """A client of the scheduler at an address, or of "local:N" workers, which are stopped on exit.
 
-    Raises InputError: distributed is not installed, or nothing answers.
+    Raises InputError if distributed is not installed, or nothing answers.
     """
     try:
         import dask
@@ -78,10 +78,10 @@ def connected(address: str) -> Iterator[Client]:
     except ImportError as error:
         raise InputError("a cluster needs Dask's distributed: pip install 'psal[cluster]'") from error
     for name in ("distributed", "tornado", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters of it is said in our lines
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # psal reports what matters itself
     count = local_workers(address)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of versions, which are checked
+        warnings.simplefilter("ignore")  # about versions, which psal checks itself
         if count is None:
             with _remote(address) as client:
                 yield client
@@ -100,7 +100,7 @@ def _local(count: int) -> LocalCluster:
         host="127.0.0.1",
         dashboard_address=None,
         silence_logs=logging.CRITICAL,
-        memory_limit=0,  # a plan is kept to; Dask's own limit would kill a worker in the middle of a picture
+        memory_limit=0,  # psal plans its memory; Dask's limit would kill a worker in the middle of a picture
         resources={MEMORY: (memory.available() or 2**33) // count},
     )
 
@@ -115,20 +115,20 @@ def _remote(address: str) -> Iterator[Client]:
         problem = f"{address}: no scheduler answers there within {CONNECTING} seconds"
         raise InputError(f"{problem}: start one with dask scheduler, or correct the address") from error
     try:
-        with suppress(TimeoutError):  # then there is none, which is said below
+        with suppress(TimeoutError):  # reported below
             client.wait_for_workers(1, timeout=JOINING)
         if not client.scheduler_info(n_workers=-1)["workers"]:
             raise InputError(f"{address}: no worker has joined within {JOINING} seconds: start some with dask worker")
         yield client
     finally:
-        with suppress(Exception):  # of a scheduler that has gone
+        with suppress(Exception):  # the scheduler may be gone
             client.close(timeout=2)
 
 
 def offer(client: Client, gpu: bool) -> Offer:
-    """What the workers offer now. gpu: each picture takes a GPU.
+    """What the workers offer now. gpu: whether each picture takes a GPU.
 
-    Where workers declare MEMORY, they take as many pictures at once as fit into it and have threads for; else one each.
+    Workers that declare MEMORY take as many pictures at once as they have memory and threads for, all others one each.
     """
     workers = client.scheduler_info(n_workers=-1)["workers"]
     resources = {address: dict(info.get("resources") or {}) for address, info in workers.items()}
@@ -142,13 +142,13 @@ def offer(client: Client, gpu: bool) -> Offer:
 
 
 def revive(client: Client, workers: int) -> None:
-    """Starts workers of this machine in place of those that have gone for good, as one does that is killed while it starts."""
+    """Replaces workers of this machine that Dask does not restart, such as one killed while it started."""
     if client.cluster is not None:
         with suppress(Exception):  # the cluster may be about to end
             client.cluster.scale(workers)
 
 
 def cores_each(workers: int) -> int:
-    """CPU threads for each of so many workers of this machine."""
+    """The number of CPU threads for each of `workers` workers on this machine."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, count // workers)

@@ -1,4 +1,4 @@
-"""The pictures of a batch: what files, folders and lists of files name."""
+"""Finds the pictures of a batch from files, folders, URLs and lists of files."""
 
 import codecs
 import logging
@@ -17,7 +17,7 @@ from psal_cli.storage import Url
 log = logging.getLogger(__name__)
 
 LONGEST = 4096  # bytes of a path
-TREE = f"{os.sep}.{os.sep}"  # in a path: what follows it is kept below the output folder, as in rsync --relative
+TREE = f"{os.sep}.{os.sep}"  # the part of a path after this is kept below the output folder, as in rsync --relative
 
 
 @dataclass(eq=False, slots=True)
@@ -30,11 +30,11 @@ class Item:
         listed: the two as one text, for lists.
         sidecars: option ("mask") -> the files that belong to this picture, in the order they were given.
         outputs: option -> the file to write.
-        problem: what keeps it from being worked on, found while planning.
-        skipped: its output is there already, or it is unmasked.
+        problem: why it cannot be processed, found while planning.
+        skipped: its output exists, or it is unmasked.
         unmasked: it has no mask, and such pictures are to be left out.
-        number: of several results of one picture, from 0.
-        mark: what tells its name from theirs, before the extension.
+        number: among several results of one picture, from 0.
+        mark: distinguishes the file names of these results, before the extension.
     """
 
     input: Path
@@ -65,14 +65,14 @@ def as_path(text: str) -> Path:
 
 
 def is_stdio(path: Path) -> bool:
-    """Whether a path is STDIO. To compare paths would keep the parts of each in memory, for thousands of them."""
+    """Whether a path is STDIO. Comparing Path objects would cache the parts of each, for thousands of paths."""
     return str(path) == "-"
 
 
 def is_folder(path: Path) -> bool:
-    """False too for names that the system cannot look up, too long ones: what is wrong is said when they are read.
+    """Whether a path is a folder. False for names that the system cannot look up, such as too long ones: reading reports these.
 
-    Raises InputError for a storage on the network that does not answer.
+    Raises InputError if a network storage does not answer.
     """
     if isinstance(path, Url):
         try:
@@ -90,7 +90,7 @@ def unlisted(path: Path, error: OSError) -> InputError:
 
 
 def is_file(path: Path) -> bool:
-    """False too for names that the system cannot look up. Raises InputError for a storage on the network that does not answer."""
+    """Whether a path is a file. False for names that cannot be looked up. Raises InputError if a storage does not answer."""
     if isinstance(path, Url):
         try:
             return path.is_file()
@@ -105,11 +105,11 @@ def is_file(path: Path) -> bool:
 def find_inputs(
     arguments: Iterable[str], lists: Iterable[str], recursive: bool, readable: frozenset[str]
 ) -> tuple[list[Item], bool]:
-    """The pictures that arguments and lists of files name, each once, folders sorted by name; whether they may be several.
+    """The pictures named by arguments and lists of files, without duplicates, and whether there may be several.
 
-    A folder stands for its files with a `readable` suffix (with `recursive` those of its subfolders too), hidden ones left
-    out; how many others there are is logged as a warning. Raises InputError when a list of files cannot be read, and for
-    URLs of which psal reads none.
+    A folder stands for its visible files with a `readable` suffix, sorted by name (with `recursive` those of its subfolders
+    too); the number of other files is logged as a warning. Raises InputError for a list of files that cannot be read, and for
+    URLs that psal does not support.
     """
     texts = [*arguments, *(line for name in lists for line in _lines(name))]
     several, seen = bool(lists) or len(texts) > 1, set[str]()
@@ -118,34 +118,34 @@ def find_inputs(
     for text in texts:
         if problem := storage.problem(text):
             raise InputError(problem)
-        found, are_several = _found(text, recursive, readable, others)
+        named, are_several = _named(text, recursive, readable, others)
         several |= are_several
-        for item in found:
+        for item in named:
             place = os.path.abspath(item.input)
             if place not in seen:
                 seen.add(place)
                 items.append(item)
     if others:
         kinds = ", ".join(f"{count} {suffix or 'without extension'}" for suffix, count in others.most_common(5))
-        log.warning("left out what psal does not read: %s%s", kinds, " and more" if len(others) > 5 else "")
+        log.warning("left out files that psal does not read: %s%s", kinds, " and more" if len(others) > 5 else "")
     return items, several
 
 
-def _found(text: str, recursive: bool, readable: frozenset[str], others: Counter[str]) -> tuple[Iterable[Item], bool]:
-    """The pictures that one argument or line of a list names, and whether they may be several."""
+def _named(text: str, recursive: bool, readable: frozenset[str], others: Counter[str]) -> tuple[Iterable[Item], bool]:
+    """The pictures that an argument or a line of a list names, and whether there may be several."""
     if storage.is_pattern(text):
         fixed = f"{str(as_path(text)).partition('**')[0].rpartition('/')[0]}/" if "**" in text else ""
-        return [_one_file(name, as_path(name), name.removeprefix(fixed) if fixed else "") for name in storage.matches(text)], True
+        return [_file(name, as_path(name), name.removeprefix(fixed) if fixed else "") for name in storage.matches(text)], True
     path = as_path(text)
-    if isinstance(path, Url) and path.suffix.lower() in readable:  # of thousands in a list none is asked about
-        return [_one_file(text, path)], False
+    if isinstance(path, Url) and path.suffix.lower() in readable:  # no request for each of the thousands in a list
+        return [_file(text, path)], False
     folder = is_folder(path)
-    return _in_folder(text, recursive, readable, others) if folder else [_one_file(text, path)], folder
+    return _in_folder(text, recursive, readable, others) if folder else [_file(text, path)], folder
 
 
 def _lines(name: str) -> list[str]:
-    """File names, one a line, or ended by NUL characters as `find -print0` writes them; "-" is stdin."""
-    from psal_cli.image.formats import detect  # only now: --help has no need of what reads pictures
+    """The file names in a list: one a line, or separated by NUL characters as `find -print0` writes them. "-" is stdin."""
+    from psal_cli.image.formats import detect  # imported here to keep --help fast
 
     try:
         with open_input(as_path(name)) as file:
@@ -154,7 +154,7 @@ def _lines(name: str) -> list[str]:
         raise InputError(f"{name}: the list of files cannot be read: {error.strerror}") from error
     if data.startswith(codecs.BOM_UTF16_LE) or data.startswith(codecs.BOM_UTF16_BE):
         raise InputError(f"{name} is a list in UTF-16: save it as UTF-8")
-    if detect(data[:64]) and (not data[:64].isascii() or b"\0\0" in data[:64]):  # names may begin with BM, or GIF8, too
+    if detect(data[:64]) and (not data[:64].isascii() or b"\0\0" in data[:64]):  # a file name may also begin with BM or GIF8
         raise InputError(f"{name} is a picture", Cure.PICTURE_AS_LIST)
     data = data.removeprefix(codecs.BOM_UTF8)
     lines = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
@@ -164,7 +164,7 @@ def _lines(name: str) -> list[str]:
 
 
 def repeated(items: list[Item], count: int) -> list[Item]:
-    """Each picture so many times, numbered and marked from _1 on (_01 where there are more than nine)."""
+    """Repeats each picture `count` times, numbered and marked _1, _2 and so on (_01 if there are more than nine)."""
     if count == 1:
         return items
     marks = [f"_{number:0{len(str(count))}}" for number in range(1, count + 1)]
@@ -172,17 +172,17 @@ def repeated(items: list[Item], count: int) -> list[Item]:
 
 
 def _split(text: str) -> tuple[str, Path]:
-    """What lies before the mark in a path, and the tree behind it; without one all of it and nothing."""
+    """Splits a path at TREE into the folder and the tree below it; without TREE the tree is empty."""
     before, mark, tree = text.rpartition(TREE)
     return (before, Path(tree)) if mark and before and ".." not in Path(tree).parts else (text, Path())
 
 
-def _one_file(text: str, path: Path, below: str = "") -> Item:
-    """below: its tree, where a pattern tells."""
+def _file(text: str, path: Path, below: str = "") -> Item:
+    """The item of a single file. below: its tree, if a pattern gave it."""
     from psal_cli.image.formats import READABLE, foreign
 
     tree = Path(below) if below else _split(text)[1]
-    if isinstance(path, Url):  # whether it is there is found out when it is read
+    if isinstance(path, Url):  # whether it exists shows when it is read
         if below and (".." in tree.parts or str(path) != text):  # its result would lie outside the output folder
             words = f"{path}: a name with .. or // in it has no place below the output folder: rename the object"
             return Item(path, Path(tree.name), text, problem=InputError(words))
@@ -194,7 +194,7 @@ def _one_file(text: str, path: Path, below: str = "") -> Item:
             path.stat()
     except (FileNotFoundError, NotADirectoryError):
         item.problem = InputError(f"{path}: no such file or folder")
-    except (OSError, ValueError):  # said when it is read
+    except (OSError, ValueError):  # reported when it is read
         pass
     if path != STDIO and path.suffix.lower() not in READABLE and is_file(path):
         with suppress(OSError, ValueError), open(path, "rb") as file:
@@ -225,7 +225,7 @@ def _in_folder(text: str, recursive: bool, readable: frozenset[str], others: Cou
 
 
 def _walk(top: Path, recursive: bool, unread: list[OSError]) -> Iterator[tuple[Path, list[str]]]:
-    """Each folder with the names of its files, in order; what cannot be listed is added to `unread`."""
+    """Yields each folder with the names of its files, in order. Errors of listing are added to `unread`."""
     if isinstance(top, Url):
         try:
             yield from storage.walk(top, recursive)

@@ -1,4 +1,4 @@
-"""Where files lie, from one listing of each folder: fast for many files, and right on file systems that ignore case."""
+"""Looks up files from one listing of each folder: fast for many files, and correct on file systems that ignore case."""
 
 import os
 import secrets
@@ -18,15 +18,15 @@ Value = TypeVar("Value")
 
 
 def folded(name: str) -> str:
-    """A key that is equal for all names that some file system takes for the same."""
+    """A key that is equal for all names that some file system treats as the same."""
     if name.isascii():
         lower = name.lower()
-        return name if lower == name else lower  # of thousands of names no copies are kept
+        return name if lower == name else lower  # without a copy, for thousands of names
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name)).casefold()
 
 
 class Grouped(Generic[Value]):
-    """A multimap whose keys seldom have more than one value: a list for each key would take more memory than the values."""
+    """A multimap whose keys rarely have more than one value. A list for each key would take more memory than the values."""
 
     def __init__(self) -> None:
         self._first: dict[str, Value] = {}
@@ -43,8 +43,8 @@ class Grouped(Generic[Value]):
 
 
 class _Folder:
-    """real: its path without links; number: its own; remote: whether it is a URL; files: names of regular files; links: of
-    links."""
+    """The listing of a folder. real: its path without links; number: identifies the folder; remote: whether it is a URL; files,
+    links, others: the names of regular files, links and everything else."""
 
     def __init__(self, text: str, number: int):
         self.real, self.number = _real(text), number
@@ -58,44 +58,44 @@ class _Folder:
             except OSError as error:
                 raise InputError(f"{text} cannot be listed: {error.strerror or error}") from error
             return
-        with suppress(OSError, ValueError), os.scandir(text) as entries:  # none there: nothing lies in it
+        with suppress(OSError, ValueError), os.scandir(text) as entries:  # a missing folder is an empty one
             for entry in entries:
                 kind = self.links if entry.is_symlink() else self.files if entry.is_file() else self.others
                 kind.add(entry.name)
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """Folded, of all that lies in it."""
+        """The folded names of all entries."""
         return frozenset(map(folded, chain(self.files, self.links, self.others)))
 
 
 def _real(text: str) -> str:
-    """A path without links; a URL as it is."""
+    """A path with links resolved; a URL unchanged."""
     return text if isinstance(storage.as_path(text), Url) else os.path.realpath(text)
 
 
 class Places:
-    """Folders as they were when they were first asked about."""
+    """Listings of folders, each from its first use."""
 
     def __init__(self) -> None:
         self._folders: dict[str, _Folder] = {}
         self._alike: dict[tuple[str, str, str], bool] = {}
 
     def spot(self, path: Path) -> str:
-        """The path with links resolved. It is equal for all paths of a file, except for differences of case."""
+        """The path with links resolved. It is equal for all paths to a file, except for differences of case."""
         folder, name = self._folder(path)
         if name in folder.links or name in ("", ".", ".."):
             return os.path.realpath(path)
         return f"{folder.real.rstrip(os.sep)}{os.sep}{name}"
 
     def key(self, path: Path) -> str:
-        """A key that is equal for all paths of one file, and for paths that some file system takes for the same."""
+        """A key that is equal for all paths to a file, and for paths that some file system treats as the same."""
         folder, name = self._folder(path)
         if name in folder.links or name in ("", ".", ".."):
             text, name = os.path.split(os.path.realpath(path))
             folder = self._listed(text)
         if folder.remote:
-            return f"{folder.number}{os.sep}{name}"  # no storage on the network takes two names for one
+            return f"{folder.number}{os.sep}{name}"  # object stores distinguish all names
         return f"{self._listed(folded(folder.real)).number}{os.sep}{folded(name)}"
 
     def may_be_called(self, path: Path, name: str) -> bool:
@@ -104,14 +104,14 @@ class Places:
         return own in folder.links or own in ("", ".", "..") or folded(own) == name
 
     def may_exist(self, path: Path) -> bool:
-        """Whether a file system, whatever it takes for the same name, could hold such a file."""
+        """Whether such a file could exist, whichever names the file system treats as the same."""
         if isinstance(path, Url) and path.scheme in storage.READ_ONLY:  # these cannot be listed
             return True
         folder, name = self._folder(path)
         return name in folder.files or folded(name) in folder.names
 
     def is_file(self, path: Path) -> bool:
-        """As `inputs.is_file`, from one listing of each folder where that tells."""
+        """As `inputs.is_file`, but from the folder's listing where that is enough."""
         folder, name = self._folder(path)
         if name in folder.files:
             return True
@@ -120,7 +120,7 @@ class Places:
         return self.may_exist(path) and is_file(path)
 
     def are_same(self, first: str, second: str) -> bool:
-        """Whether two spots are one file: the same, or names that their file system does not tell apart."""
+        """Whether two spots are one file: equal, or with names that their file system does not distinguish."""
         if first == second:
             return True
         folder, name = os.path.split(first)
@@ -131,10 +131,10 @@ class Places:
             return os.path.samefile(first, second)
         if folder != other_folder and not self.are_same(folder, other_folder):
             return False
-        return name == other or self._takes_for_one(folder, name, other)
+        return name == other or self._are_one_name(folder, name, other)
 
-    def _takes_for_one(self, folder: str, name: str, other: str) -> bool:
-        """Whether a folder holds one file under two names, of which at most one is there: tried out with names like them."""
+    def _are_one_name(self, folder: str, name: str, other: str) -> bool:
+        """Whether a folder treats two names as one, of which at most one exists. Tries it with a similar temporary name."""
         if storage.URL.match(folder):
             return False
         while not os.path.isdir(folder) and os.path.dirname(folder) != folder:
@@ -149,12 +149,12 @@ class Places:
                     self._alike[key] = os.path.lexists(second)
                 finally:
                     os.unlink(first)
-            except OSError:  # nothing can be written there, which is said elsewhere
+            except OSError:  # the folder is not writable, which is reported elsewhere
                 self._alike[key] = False
         return self._alike[key]
 
     def _folder(self, path: Path) -> tuple[_Folder, str]:
-        """The folder that a path is in, and its name there."""
+        """The listing of a path's folder, and the name in it."""
         text, _, name = str(path).rpartition(os.sep)
         folder = self._folders.get(text)
         return folder or self._listed(text or (os.sep if str(path).startswith(os.sep) else os.curdir)), name

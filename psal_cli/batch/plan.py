@@ -68,12 +68,12 @@ def _target(
         return STDIO
     if text is None:
         return item.input.with_name(f"{item.tree.stem}{beside if suffix is None else suffix}{item.mark}{ending}")
-    path, is_one = named.below(text, ""), named.is_folder(text)
-    if is_stdio(path) or not (several or text.endswith(os.sep) or is_one):
+    path, into_folder = named.below(text, ""), named.is_folder(text)
+    if is_stdio(path) or not (several or text.endswith(os.sep) or into_folder):
         return path
-    if not is_one and named.is_file(text):
+    if not into_folder and named.is_file(text):
         raise InvalidValueError(option, f"{text}, a file", f"a folder for several pictures, e.g. {path.stem}{os.sep}")
-    if not is_one and path.suffix and not text.endswith(os.sep):
+    if not into_folder and path.suffix and not text.endswith(os.sep):
         expected = f"a folder, as there may be several pictures: for a folder write {text}{os.sep}"
         raise InvalidValueError(option, f"{text}, the name of one file", expected)
     if is_stdio(item.input):

@@ -1,7 +1,7 @@
-"""Reports of batches: files with a line of JSON for each picture, written by shards and read together afterwards.
+"""Reports of batches: JSON lines, one for each picture, written by the shards and merged afterwards.
 
-Each run begins with a line that says which shard it is and how many pictures fall to it, so that a reader notices what a
-killed process never got to. A run that finds a report of its name goes on at its end.
+Each run begins with a line that states its shard and its number of pictures, so that pictures a killed process never reached
+are noticed. A run appends to an existing report.
 """
 
 import json
@@ -27,10 +27,13 @@ DONE = ("done", "copied")  # statuses of pictures whose result this batch has ma
 
 
 class Writer:
-    """Writes a report; a crash at any moment leaves whole lines. Raises WriteError, InputError where the file is not a report."""
+    """Writes a report. A crash at any moment leaves complete lines only.
+
+    Raises WriteError, and InputError if the file exists and is not a report.
+    """
 
     def __init__(self, path: Path, shard: Shard, pictures: int):
-        """pictures: how many fall to the shard."""
+        """pictures: the number of pictures in the shard."""
         self.path = path
         check(path)
         make_folders([path])
@@ -42,18 +45,18 @@ class Writer:
         self.write({"shard": str(shard), "pictures": pictures})
 
     def _cut_torn_line(self) -> None:
-        """Removes what a power cut or a full disk left of a last line."""
+        """Removes an incomplete last line, left by a power cut or a full disk."""
         start = max(0, self.file.seek(0, os.SEEK_END) - LONGEST)
         self.file.seek(start)
         self.file.truncate(start + self.file.read().rfind(b"\n") + 1)
 
     def write(self, record: Record) -> None:
-        """Adds a line, by one call of the system. Raises WriteError; then none of it is there."""
+        """Adds a line with one system call. Raises WriteError, and then writes nothing."""
         line = json.dumps(record).encode() + b"\n"
         end = self.file.seek(0, os.SEEK_END)
         try:
             written = self.file.write(line)
-            if written != len(line):  # the disk is full, which the next byte is told
+            if written != len(line):  # the disk is full: the next write raises the error
                 self.file.write(line[written:])
         except OSError as error:
             self.file.truncate(end)
@@ -68,11 +71,11 @@ class Writer:
 
 
 def check(path: Path) -> None:
-    """Raises InputError where there is a file that is not a report."""
+    """Raises InputError if the file exists and is not a report."""
     try:
         with path.open("rb") as file:
             first = file.readline(LONGEST)
-    except OSError:  # none there, or said when it is written
+    except OSError:  # it does not exist, or writing will report the error
         return
     whole = first.endswith(b"\n")
     if not (_is_header(_parsed(first)) if whole else BEGIN.startswith(first[: len(BEGIN)])):
@@ -81,12 +84,12 @@ def check(path: Path) -> None:
 
 @dataclass
 class Batch:
-    """What reports say together.
+    """The merged content of reports.
 
     Attributes:
-        records: the last one of each result, in the order in which the results were first reported.
-        reported: of each shard, the keys of the results that it has reported.
-        announced: how many pictures fall to a shard, as it said when it last began.
+        records: the last record of each result, in the order in which the results were first reported.
+        reported: the keys of the results that each shard has reported.
+        announced: the number of pictures of each shard, stated when it last began.
     """
 
     records: dict[Key, Record] = field(default_factory=dict)
@@ -94,7 +97,7 @@ class Batch:
     announced: dict[Shard, int] = field(default_factory=dict)
 
     def add(self, path: Path) -> None:
-        """Reads one more report. Raises InputError where it is none, or cannot be read."""
+        """Adds the content of a report. Raises InputError if the file is not a report or cannot be read."""
         shard = ALL
         for number, record in _lines(path):
             if _is_header(record):
@@ -108,12 +111,12 @@ class Batch:
                 key = (str(record["input"]), str(record.get("output")))
                 before = self.records.get(key)
                 if not (before and before["status"] in DONE and record.get("reason") == "exists"):
-                    self.records[key] = record  # that an earlier attempt's result is there says no more than its own record
+                    self.records[key] = record  # "exists" must not replace an earlier attempt's own record
                 self.reported.setdefault(shard, set()).add(key)
 
     def gaps(self) -> dict[Shard, int | None]:
-        """How many pictures of a shard have no record, as its process was killed; None for a shard without a report. Nothing
-        where the shards of any split are complete: each picture is in one of them."""
+        """The number of pictures without a record in each incomplete shard, whose process was killed; None for a shard without a
+        report. Empty if all shards of some split are complete, as these contain all pictures."""
         gaps: dict[Shard, int | None] = {}
         for count in sorted({shard.count for shard in self.announced}):
             split = {shard: self._lacking(shard) for shard in (Shard(number, count) for number in range(1, count + 1))}
@@ -130,7 +133,7 @@ class Batch:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, Record | None]]:
-    """(number, record) of each whole line; None for one that is no JSON object."""
+    """(number, record) of each complete line; the record is None if the line is not a JSON object."""
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):

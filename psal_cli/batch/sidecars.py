@@ -1,4 +1,4 @@
-"""Which mask or reference belongs to which picture of a batch."""
+"""Finds the mask or reference that belongs to each picture of a batch."""
 
 import functools
 import os
@@ -15,21 +15,20 @@ from psal_cli.storage import Url
 
 
 class _MissingError(InputError):
-    """There is no sidecar of that name."""
+    """The sidecar does not exist."""
 
 
 def pair(items: list[Item], wanted: Mapping[str, Sequence[str]], readable: frozenset[str], if_masked: bool = False) -> list[Item]:
-    """Gives each picture its sidecars; returns the items less those that are sidecars themselves.
+    """Gives each picture its sidecars; returns the items without those that are sidecars themselves.
 
     Args:
-        wanted: option -> one file for all pictures; a folder, where the sidecar has the picture's place in the tree and its name,
-            or its name before the suffix; or a pattern with {stem}, {name} or {dir} of the picture, which is looked for beside
-            the picture when it names no folder. Several for an option that may be given several times. A sidecar that is not
-            there becomes the item's problem.
+        wanted: option -> one file for all pictures; a folder, in which the sidecar has the picture's place in the tree and its
+            name, or the same stem; or a pattern with {stem}, {name} or {dir} of the picture, relative to the picture's folder if
+            it names none. An option that may be repeated has several. A missing sidecar becomes the item's problem.
         if_masked: pictures without a "mask" are marked as such instead.
 
     Raises:
-        InputError: a pattern that names anything else, or one for all that is not there.
+        InputError: a pattern with other fields, or a file for all pictures that does not exist.
     """
     texts = [(option, text) for option, given in wanted.items() for text in given]
     for option, text in texts:
@@ -53,14 +52,14 @@ def pair(items: list[Item], wanted: Mapping[str, Sequence[str]], readable: froze
     if len(items) < 2:
         return items
     used = {places.spot(path) for item in items for path in item.sidecar_files}
-    folders = {as_path(text).resolve() for text, is_one in folder_of.items() if is_one}
+    folders = {as_path(text).resolve() for text, names_folder in folder_of.items() if names_folder}
 
     def is_sidecar(item: Item) -> bool:
         if places.spot(item.input) in used:
             return True
         if item.problem is None and not item.unmasked:
             return False
-        between = item.input.resolve().parents[: len(item.tree.parts) - 1]  # folders below the one that was given
+        between = item.input.resolve().parents[: len(item.tree.parts) - 1]  # folders below the given one
         return not folders.isdisjoint(between)
 
     return [item for item in items if not is_sidecar(item)]
@@ -71,9 +70,9 @@ def _is_there(path: Path) -> bool:
 
 
 def _by_stem(folder: Path, readable: frozenset[str]) -> dict[str, list[Path]]:
-    """The pictures in a folder by their names without suffix."""
+    """The pictures in a folder, by stem."""
     files: dict[str, list[Path]] = {}
-    with suppress(OSError):  # no such folder: no picture in it
+    with suppress(OSError):  # a missing folder is an empty one
         for path in folder.iterdir():
             stem, suffix = os.path.splitext(path.name)
             if suffix.lower() in readable:
@@ -84,7 +83,7 @@ def _by_stem(folder: Path, readable: frozenset[str]) -> dict[str, list[Path]]:
 def _sidecar(
     item: Item, option: str, text: str, folder: Path | None, by_stem: Callable[[Path], dict[str, list[Path]]], places: Places
 ) -> Path | InputError:
-    """folder: where the sidecar lies, if the text names a folder."""
+    """The sidecar of a picture, or an error. folder: the sidecar's folder, if the text names a folder."""
     if "{" in text and not is_file(as_path(text)):
         path = _filled_in(item, option, text)
         candidates = [path] if places.is_file(path) else []
@@ -94,7 +93,7 @@ def _sidecar(
         candidates = [same] if places.is_file(same) else by_stem(folder).get(item.tree.stem, [])
         where = "" if candidates else f"no {folder / item.tree.stem} with any suffix of a picture"
     else:
-        return as_path(text)  # one for all: what is wrong with it is said when it is read
+        return as_path(text)  # one file for all pictures: errors are reported when it is read
     if len(candidates) == 1 and not places.are_same(places.spot(candidates[0]), places.spot(item.input)):
         return candidates[0]
     if not candidates:

@@ -1,4 +1,4 @@
-"""The CUDA part of a checkout: compiled for the device that is there, and tried by psal's own tests."""
+"""Compiles the CUDA part of a checkout for the present device, and runs psal's tests on it."""
 
 import os
 import shutil
@@ -21,9 +21,9 @@ BUILD_SECONDS = 240
 
 
 def ensure(device: str, say: Callable[[str], None]) -> float | None:
-    """Loads libpsal_cuda, and compiles it first where it is missing and the sources and a compiler are there.
+    """Loads libpsal_cuda. If it is missing, compiles it first, given the sources and a compiler.
 
-    Returns the seconds that compiling took, None where the library was there.
+    Returns the seconds that compiling took, None if the library existed.
 
     Raises:
         InputError: it is not there, and neither are the sources, nvcc or cmake.
@@ -74,9 +74,9 @@ def compile_cuda(architecture: str, folder: Path) -> Path:
 
 
 def run_tests(seconds: float) -> dict | None:
-    """The tests whose device is "cuda", each the same as on the CPU: {"passed", "failed", "skipped", "first_failure"}.
+    """Runs the tests with device "cuda", which are those of the CPU: {"passed", "failed", "skipped", "first_failure"}.
 
-    None without psal's tests or pytest, {"status": "seconds"} where they are not done in so many seconds.
+    Returns None without psal's tests or pytest, {"status": "seconds"} if they take longer than `seconds`.
     """
     files = [CHECKOUT / "tests" / name for name in TESTS]
     if not all(path.exists() for path in files):
@@ -92,7 +92,7 @@ def run_tests(seconds: float) -> dict | None:
 
 
 def counts(report: Path) -> dict:
-    """What pytest's XML report says: {"passed", "failed", "skipped", "first_failure"}."""
+    """The counts in pytest's XML report: {"passed", "failed", "skipped", "first_failure"}."""
     suites = list(ElementTree.parse(report).getroot().iter("testsuite"))
     total, skipped, failed = (
         sum(int(suite.get(name, 0)) for suite in suites for name in names)

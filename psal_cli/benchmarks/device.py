@@ -1,7 +1,7 @@
-"""What psal does on a CUDA device: seconds and memory of its operators, the time of a fill, and whether its tests pass there.
+"""Benchmarks a CUDA device: time and memory of the operators, the time of a fill, and whether psal's tests pass there.
 
-Quick rows come first and the tests last, and `measure` hands over what it has after each row: a device that is lent for a minute
-gives most figures in that minute.
+Quick rows come first and the tests last, and `measure` reports after each row, so a device that is available for a minute gives
+most figures in that minute.
 """
 
 import time
@@ -29,7 +29,7 @@ REPEATS = 5
 
 
 class Row(NamedTuple):
-    """One measurement: its name and side, what is run, what memory_model counts of it, and what else is known of its result."""
+    """A measurement: its name and size, the call, the bytes predicted by memory_model, and further facts about its result."""
 
     name: str
     size: int
@@ -55,9 +55,9 @@ def measure(
         device: "cuda" or "cuda:N".
         sizes: sides of the feature maps.
         fill: side of a picture that is filled by a network with PSAL, None for none.
-        tests: run the tests that have a CUDA part, where psal's are at hand.
+        tests: run the tests that have a CUDA part, if psal's tests are available.
         seconds: rows that would begin later are left out (status "seconds").
-        keep: is called with the results after each row.
+        keep: called with the results after each row.
 
     Returns:
         {"bench", "date", "machine", "versions", "device", "build_seconds", "tests", "rows"}. A row: name, size, status
@@ -88,7 +88,7 @@ def _skipped(row: Row, status: str) -> dict:
 
 
 def _measured(row: Row, device: str) -> dict:
-    """One run for the memory, which also warms up, and some for the time."""
+    """Runs it once for the memory, which also warms up, and then several times for the time."""
     try:
         peak = growth(row.run, device)
         times = [timed(row.run, device)[0]]

@@ -1,4 +1,4 @@
-"""`psal batch`: tools for a batch on many machines, a SLURM script before it and merged reports after it."""
+"""`psal batch`: tools for batches on many machines. Writes a SLURM script, and merges the reports afterwards."""
 
 from __future__ import annotations
 

@@ -237,7 +237,7 @@ def edit(name: str, item: Item, key: str, since: float | None) -> Answer:
 
 @dataclass(frozen=True)
 class Sight:
-    """What a worker has and sees. version: of psal; missing: files that it does not see, or sees with another size; unwritable:
+    """The state of a worker. version: of psal; missing: files that it does not see, or sees with another size; unwritable:
     the output folder, if it cannot write there; python, host: where it runs."""
 
     version: str

@@ -1,11 +1,12 @@
-"""The options of `psal inpaint` that choose its engine and network."""
+"""The options of `psal inpaint` that choose its engine and network, and those that `psal outpaint` shares with it."""
 
 from __future__ import annotations
 
 import click
 
-from psal_cli.commands import parameters
+from psal_cli.commands import options, parameters
 from psal_cli.commands.arguments import InpaintArguments
+from psal_cli.commands.choices import choice_options
 from psal_cli.commands.options import group
 from psal_cli.commands.ranges import IntRange
 from psal_cli.verbs.inpaint.options import ATTENTIONS, ENGINES, InpaintOptions
@@ -46,6 +47,18 @@ engine_options = group(
         help="The longer side that --painter sees at most. Default: that of its file, else 512.",
     ),
     click.option("--source-mask", type=parameters.PICTURE, help="Mask of what may be copied, in white; given like --mask."),
+)
+
+filling_options = group(
+    choice_options,
+    options.output_options,
+    options.batch_options,
+    engine_options,
+    options.search_options,
+    options.seed_option,
+    click.option("--no-blend", is_flag=True, help="Keep copied pixels exactly as they are. Seams stay visible."),
+    options.device_options,
+    options.offsets_options,
 )
 
 

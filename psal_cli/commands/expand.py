@@ -65,7 +65,7 @@ class ExpansionParameter(ExpansionType):
 expand_option = click.option(
     "--expand",
     type=ExpansionParameter(),
-    help="Make the canvas larger and fill what is new: by pixels at the top, right, bottom and left; to a size; or to an aspect "
+    help="Make the canvas larger and fill the new area: by pixels at the top, right, bottom and left; to a size; or to an aspect "
     "ratio such as 16:9, with IMAGE in the middle. Masks, shapes and strokes are those of IMAGE as it is, and are filled too.",
 )
 

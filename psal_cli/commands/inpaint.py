@@ -12,10 +12,10 @@ import click
 from psal_cli.batch.inputs import Item
 from psal_cli.commands import options, parameters
 from psal_cli.commands.arguments import InpaintArguments, into
-from psal_cli.commands.choices import check_choices, choice_options, write_sheet
+from psal_cli.commands.choices import check_choices, write_sheet
 from psal_cli.commands.command import Command
 from psal_cli.commands.console import Console, Progress
-from psal_cli.commands.engines import NETWORKS, PATCHES, engine_options, library_options
+from psal_cli.commands.engines import NETWORKS, PATCHES, filling_options, library_options
 from psal_cli.commands.expand import expand_option, expanded_header, expanded_picture
 from psal_cli.commands.holes import Holes
 from psal_cli.commands.run import run_verb
@@ -44,20 +44,12 @@ EXAMPLE = "psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.
 @outline_options
 @strokes_option
 @expand_option
-@choice_options
-@options.output_options
-@options.batch_options
-@engine_options
-@options.search_options
-@options.seed_option
-@click.option("--no-blend", is_flag=True, help="Keep copied pixels exactly as they are. Seams stay visible.")
-@options.device_options
-@options.offsets_options
+@filling_options
 @click.option("--compare", type=parameters.RESULT, help="Also write input, mask and result side by side.")
 @options.talk_options
 @into(InpaintArguments)
 def inpaint(arguments: InpaintArguments) -> None:
-    """Fill the masked part of each IMAGE, a file or a folder, with what fits from the rest of it, at full resolution.
+    """Fill the masked part of each IMAGE, a file or a folder, with fitting patches from the rest of it, at full resolution.
 
     Writes IMAGE_inpainted beside IMAGE, or OUTPUT. Several fills are named IMAGE_1, IMAGE_2 and so on, and use the seeds SEED,
     SEED + 1 and so on. Pixels outside the mask do not change (but a lossy format encodes the whole picture again).

@@ -9,9 +9,8 @@ import click
 
 from psal_cli.commands import options, parameters
 from psal_cli.commands.arguments import InpaintArguments, into
-from psal_cli.commands.choices import choice_options
 from psal_cli.commands.command import Command
-from psal_cli.commands.engines import engine_options
+from psal_cli.commands.engines import filling_options
 from psal_cli.commands.expand import ExpansionParameter
 from psal_cli.commands.inpaint import Inpaint
 from psal_cli.commands.run import run_verb
@@ -42,24 +41,18 @@ NO_MASK = partial(
     help="How much larger: pixels at the top, right, bottom and left, e.g. 0,200,0,200; a size, e.g. 1920x1080; or an aspect "
     "ratio, e.g. 16:9. With the last two IMAGE lies in the middle.",
 )
-@choice_options
-@options.output_options
-@options.batch_options
-@engine_options
-@options.search_options
-@options.seed_option
-@click.option("--no-blend", is_flag=True, help="Keep copied pixels exactly as they are. Seams stay visible.")
-@options.device_options
-@options.offsets_options
-@click.option("--compare", type=parameters.RESULT, help="Also write the canvas before, what is new, and the result side by side.")
+@filling_options
+@click.option(
+    "--compare", type=parameters.RESULT, help="Also write the canvas before, the new area, and the result side by side."
+)
 @options.talk_options
 @into(NO_MASK)
 def outpaint(arguments: InpaintArguments) -> None:
-    """Make the canvas of each IMAGE, a file or a folder, larger, and fill what is new with what fits.
+    """Make the canvas of each IMAGE, a file or a folder, larger, and fill the new area to match.
 
-    Writes IMAGE_outpainted beside IMAGE, or OUTPUT. The pixels of IMAGE do not change, and what is new is joined to them without
-    a seam. psal inpaint --expand does the same and fills a mask too; psal generate --keep arranges a texture anew around what is
-    kept. Orientation, ICC profile, metadata, alpha, 16 bits and floating-point numbers are kept.
+    Writes IMAGE_outpainted beside IMAGE, or OUTPUT. The pixels of IMAGE do not change, and the new area is joined to them
+    seamlessly. psal inpaint --expand does the same and also fills a mask; psal generate --keep rearranges a texture around the
+    kept pixels. Orientation, ICC profile, metadata, alpha, 16 bits and floating-point numbers are kept.
     """
     run_verb(arguments, Outpaint)
 

@@ -35,13 +35,13 @@ class Graph(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Runs one picture after another: many graphs accept only a batch of one."""
-        made = [self._one(np.ascontiguousarray(each.detach().cpu().numpy())) for each in image.split(1)]
+        made = [self._run_single(np.ascontiguousarray(each.detach().cpu().numpy())) for each in image.split(1)]
         return torch.cat(made) if len(made) > 1 else made[0]
 
     def __deepcopy__(self, memo: dict[int, object]) -> Graph:
         return self  # a session cannot be copied, and is immutable
 
-    def _one(self, picture: np.ndarray) -> Tensor:
+    def _run_single(self, picture: np.ndarray) -> Tensor:
         try:
             (made,) = self.session.run([self.output], {self.input: picture.astype(self.dtype, copy=False)})
         except Exception as error:
@@ -93,7 +93,7 @@ def session_of(path: Path, name: str) -> onnxruntime.InferenceSession:
         if is_out_of_memory(error):
             raise MemoryError from error
         what = " ".join(str(error).split())[:160]
-        raise InputError(f"{name} is no ONNX file that onnxruntime runs ({what})") from error
+        raise InputError(f"{name} is not an ONNX file that onnxruntime runs ({what})") from error
 
 
 def _input(session: onnxruntime.InferenceSession, name: str) -> tuple[int, tuple[int, int] | None, type[np.floating]]:

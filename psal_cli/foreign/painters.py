@@ -108,7 +108,7 @@ def _torchscript(path: Path) -> ForeignPainter:
         if is_out_of_memory(error):
             raise
         what = " ".join(str(error).split())[:160]
-        raise InputError(f"{path} is no TorchScript file that torch {torch.__version__} loads ({what})") from error
+        raise InputError(f"{path} is not a TorchScript file that torch {torch.__version__} loads ({what})") from error
 
     def run(image: Tensor, mask: Tensor) -> Tensor:
         drawn = module(image, mask)
@@ -165,7 +165,7 @@ class Graph:
             limits = low, 255.0 if float(drawn.max()) > 4 else 1.0
             given = (drawn - low) / (limits[1] - low)
             errors[inverted, limits] = float((given - image).abs().mean(1)[known].mean())
-        self.inverted, self.range = min(errors, key=lambda found: errors[found])
+        self.inverted, self.range = min(errors, key=lambda candidate: errors[candidate])
 
 
 def _onnx(path: Path) -> ForeignPainter:

@@ -1,7 +1,7 @@
-"""OpenEXR files, by the OpenEXR package: floats of linear light, kept to the bit.
+"""Reads and writes OpenEXR files through the OpenEXR package: floating-point linear light, bit for bit.
 
-The numbers stay as they are in the file, and a profile of linear light says what they mean, so that other formats get the right
-tones. Colours are stored multiplied by alpha there; where alpha is 0 or 1 they keep every bit too.
+The values stay as they are in the file, and a linear ICC profile describes them, so that other formats get the right tones.
+OpenEXR stores premultiplied colours; these keep every bit where alpha is 0 or 1.
 """
 
 import logging
@@ -26,19 +26,19 @@ LARGEST_HALF = 65_504.0
 BAND = 1 << 20  # pixels
 # Attributes that say how pixels are stored, that the library sets, or that show the picture before it was edited.
 STORAGE = {"channels", "compression", "lineOrder", "type", "tiles", "chunkCount", "version", "name", "preview", "chromaticities"}
-WINDOWS = {"dataWindow", "displayWindow"}  # of a picture of this size only
-PLAIN = {"pixelAspectRatio": [1.0], "screenWindowCenter": [0.0, 0.0], "screenWindowWidth": [1.0]}  # what all files say
+WINDOWS = {"dataWindow", "displayWindow"}  # valid for a picture of this size only
+PLAIN = {"pixelAspectRatio": [1.0], "screenWindowCenter": [0.0, 0.0], "screenWindowWidth": [1.0]}  # the defaults
 
 
 def exr_header(file: IO[bytes], path: Path) -> Header:
-    """What a file says of its picture. Raises InputError for channels that are no picture, ValueError for a damaged header."""
+    """The header of the picture. Raises InputError for channels that are no picture, ValueError for a damaged header."""
     head = read_head(file)
     chosen = _chosen(head, path)
     return Header("EXR", *head.size, len(chosen.colours), 32, chosen.alpha is not None)
 
 
 def read_exr(file: IO[bytes], path: Path) -> Picture:
-    """The picture of a file; what is not kept is logged.
+    """Reads the picture in a file; losses are logged.
 
     Raises:
         InputError: channels that are no picture, NaN or infinity.
@@ -78,9 +78,9 @@ def arrays(file: IO[bytes], path: Path) -> tuple[np.ndarray, np.ndarray | None]:
             out[:] = numbers.reshape(height, width)
     finally:
         source.close()
-    finite = np.isfinite([pixels.min(), pixels.max()]).all()  # of NaN both are NaN
+    finite = np.isfinite([pixels.min(), pixels.max()]).all()  # both are NaN if any value is
     if not finite or (alpha is not None and not np.isfinite(alpha).all()):
-        raise InputError(f"{path} has NaN or infinity among its numbers: replace them, or save it as a 16-bit TIFF or PNG")
+        raise InputError(f"{path} contains NaN or infinity: replace them, or save it as a 16-bit TIFF or PNG")
     if alpha is not None:
         alpha.clip(0, 1, out=alpha)
         _multiplied(pixels, alpha, back=True)
@@ -88,9 +88,9 @@ def arrays(file: IO[bytes], path: Path) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def linear(picture: Picture, path: Path) -> Picture:
-    """A picture as an OpenEXR file holds it: float32, linear light, without a profile. path: for warnings.
+    """Converts a picture for an OpenEXR file: float32, linear light, without a profile. path: for warnings.
 
-    The numbers of a picture that came from such a file, and has its profile, stay as they are.
+    The values of a picture that was read from such a file and still has its profile are unchanged.
     """
     icc, exr, channels = picture.metadata.icc, picture.metadata.exr, picture.pixels.shape[2]
     if exr is not None and icc == linear_profile(channels, exr.chromaticities or REC_709):
@@ -109,9 +109,9 @@ def linear(picture: Picture, path: Path) -> Picture:
 def write_exr(
     file: IO[bytes], pixels: np.ndarray, alpha: np.ndarray | None, attributes: Attributes | None, level: int | None = None
 ) -> None:
-    """Writes a picture as `linear` makes it to a seekable file, compressed without loss; with level 0 not at all.
+    """Writes a picture from `linear` to a seekable file, with lossless compression; level 0 turns it off.
 
-    Numbers of 16 bits stay so, and those that are made are rounded to them.
+    Files with 16-bit values keep 16 bits: new values are rounded.
     """
     import OpenEXR
 
@@ -135,7 +135,7 @@ def write_exr(
 
 
 def _multiplied(pixels: np.ndarray, alpha: np.ndarray, back: bool = False) -> None:
-    """Multiplies colours by alpha, or divides them by it, in place; where it is 0 or 1 they keep every bit."""
+    """Multiplies colours by alpha in place, or divides with `back`. Where alpha is 0 or 1 they keep every bit."""
     partly = (alpha > 0) & (alpha < 1)
     if partly.any():
         share = alpha[partly][:, None]
@@ -143,25 +143,23 @@ def _multiplied(pixels: np.ndarray, alpha: np.ndarray, back: bool = False) -> No
 
 
 def _chosen(head: Head, path: Path) -> Colours:
-    """The channels of the picture. Raises InputError where there is none that psal reads."""
+    """Chooses the channels of the picture. Raises InputError if psal cannot read them."""
     if head.deep:
-        raise InputError(f"{path} holds deep data, several numbers a pixel, which psal does not read: flatten it first")
+        raise InputError(f"{path} holds deep data, several values per pixel, which psal does not read: flatten it first")
     chosen = colours_of(head.channels)
     names = ", ".join(channel.name for channel in head.channels[:8])
     if chosen is None:
         raise InputError(f"{path} has the channels {names}: psal reads R, G and B, or Y, with or without A")
     own = [channel for channel in head.channels if channel.name in (*chosen.colours, chosen.alpha)]
     if any(channel.kind not in DTYPES for channel in own):
-        raise InputError(
-            f"{path} has whole numbers among its channels {names}: psal reads those of 16 and 32 bits floating-point"
-        )
+        raise InputError(f"{path} has integer channels among {names}: psal reads floating-point channels of 16 and 32 bits")
     if any(channel.step != (1, 1) for channel in own):
-        raise InputError(f"{path} has fewer numbers than pixels in its channels {names}, which psal does not read")
+        raise InputError(f"{path} has subsampled channels among {names}, which psal does not read")
     return chosen
 
 
 def _attributes(file: IO[bytes], head: Head, half: bool, chromaticities: Chromaticities | None) -> Attributes:
-    """What a file says beside its pixels; what the package cannot read of it is left out."""
+    """The attributes of a file. Those that the package cannot read are left out."""
     import OpenEXR
 
     file.seek(0)

@@ -1,4 +1,4 @@
-"""What the header of an OpenEXR file says, read without the library that decodes it."""
+"""Parses the header of an OpenEXR file without the library that decodes it."""
 
 import struct
 from collections.abc import Iterator
@@ -8,18 +8,18 @@ from typing import IO, NamedTuple
 import numpy as np
 
 MAGIC = b"\x76\x2f\x31\x01"
-VERSION, LONG_NAMES, DEEP, SEVERAL = 2, 0x400, 0x800, 0x1000  # of the second word: its number, and flags
+VERSION, LONG_NAMES, DEEP, SEVERAL = 2, 0x400, 0x800, 0x1000  # the second word: the version and flags
 LONGEST_NAME = 255
-LARGEST = 64 << 20  # bytes of an attribute
+LARGEST = 64 << 20  # bytes in an attribute
 MOST_ATTRIBUTES = 10_000
 MOST_SIDE = 1 << 24
-UINT, HALF, FLOAT = range(3)  # the kinds of numbers
-ROWS = {0: 1, 1: 1, 2: 1, 3: 16, 4: 32, 5: 16, 6: 32, 7: 32, 8: 32, 9: 256}  # of a chunk, by compression
+UINT, HALF, FLOAT = range(3)  # pixel types
+ROWS = dict(enumerate((1, 1, 1, 16, 32, 16, 32, 32, 32, 256, 256, 32, 256, 1)))  # per chunk, by compression
 TILED = "tiledimage"
 
 
 class Channel(NamedTuple):
-    """name; kind: UINT, HALF or FLOAT; step: of how many columns and rows it has one number."""
+    """A channel. kind: UINT, HALF or FLOAT; step: its subsampling in columns and rows."""
 
     name: str
     kind: int
@@ -28,13 +28,13 @@ class Channel(NamedTuple):
 
 @dataclass(frozen=True)
 class Head:
-    """Of the first part. window: left, top, right, bottom of its pixels, the last two included; parts: how many there are, at
-    least 2 where there are several; end: where the header ends."""
+    """The header of the first part. window: its left, top, right, bottom, inclusive; tile: (width, height), None if the pixels
+    are stored in rows; parts: 1, or 2 for several parts; end: the position after the header."""
 
     channels: tuple[Channel, ...]
     window: tuple[int, int, int, int]
     compression: int
-    tiled: bool
+    tile: tuple[int, int] | None
     deep: bool
     parts: int
     chromaticities: tuple[float, ...] | None
@@ -48,7 +48,7 @@ class Head:
 
 
 class Colours(NamedTuple):
-    """Which channels make the picture: those of colour, R, G, B or Y; that of alpha, if any; all others."""
+    """The channels of the picture: its colours (R, G, B or Y), its alpha if any, and all other channels of the file."""
 
     colours: tuple[str, ...]
     alpha: str | None
@@ -56,10 +56,10 @@ class Colours(NamedTuple):
 
 
 class Attributes(NamedTuple):
-    """What an OpenEXR file says beside its pixels.
+    """The attributes of an OpenEXR file.
 
-    half: whether its numbers have 16 bits; chromaticities: of its colours, None where it names none; windows: those of data and
-    display, for a picture of (width, height) `size`, where they say more than the size; others: by name, as the package has them.
+    half: whether its values have 16 bits; chromaticities: None if it states none; windows: the data and display windows of a
+    picture of (width, height) `size`, unless both are just that size; others: by name, as the package returns them.
     """
 
     half: bool
@@ -70,11 +70,11 @@ class Attributes(NamedTuple):
 
 
 def read_head(file: IO[bytes]) -> Head:
-    """Raises ValueError where it is damaged."""
+    """Reads the header of a file. Raises ValueError if it is damaged."""
     file.seek(0)
     start = file.read(8)
     if len(start) < 8 or start[:4] != MAGIC:
-        raise ValueError("no OpenEXR file")
+        raise ValueError("not an OpenEXR file")
     (flags,) = struct.unpack_from("<I", start, 4)
     if flags & 0xFF != VERSION:
         raise ValueError(f"version {flags & 0xFF} of OpenEXR")
@@ -90,7 +90,7 @@ def read_head(file: IO[bytes]) -> Head:
         channels=tuple(_channels(attributes.get("channels", b""))),
         window=window,
         compression=attributes.get("compression", b"\0")[0],
-        tiled=kind == TILED or (not several and bool(flags & 0x200)),
+        tile=_tile(attributes) if kind == TILED or (not several and bool(flags & 0x200)) else None,
         deep=bool(flags & DEEP) and kind not in ("scanlineimage", TILED),
         parts=2 if several and file.read(1) not in (b"", b"\0") else 1,
         chromaticities=struct.unpack("<8f", chromaticities) if len(chromaticities) == 32 else None,
@@ -102,27 +102,31 @@ def read_head(file: IO[bytes]) -> Head:
 
 
 def check_whole(file: IO[bytes], head: Head) -> None:
-    """Raises ValueError where pixels are missing: where the library would say so by itself, on stderr.
+    """Raises ValueError if pixels are missing, which the library would print on stderr.
 
-    Only of files of one part that is stored in rows: there the table of places comes next.
+    Checks files with one part only: their table of chunk offsets follows the header and begins with the full size.
     """
-    if head.tiled or head.deep or head.parts > 1 or head.compression not in ROWS:
+    if head.deep or head.parts > 1 or (head.tile is None and head.compression not in ROWS):
         return
-    count = -(-head.size[1] // ROWS[head.compression])
+    width, height = head.size
+    across, down = head.tile or (width, ROWS.get(head.compression, 1))
+    count = -(-width // across) * -(-height // down)
     length = file.seek(0, 2)
+    if head.end + 8 * count > length:
+        raise ValueError("it is cut off")
     file.seek(head.end)
     table = np.frombuffer(file.read(8 * count), "<u8")
-    if len(table) < count or not table.all() or int(table.max()) + 8 > length:
+    last, before = int(table.max()), 4 if head.tile is None else 16  # bytes of a chunk that say where it belongs
+    if not table.all() or last + before + 4 > length:
         raise ValueError("it is cut off")
-    last = int(table.max())
-    file.seek(last)
-    (packed,) = struct.unpack("<4xi", file.read(8))
-    if packed < 0 or last + 8 + packed > length:
+    file.seek(last + before)
+    (packed,) = struct.unpack("<i", file.read(4))
+    if packed < 0 or last + before + 4 + packed > length:
         raise ValueError("it is cut off")
 
 
 def colours_of(channels: tuple[Channel, ...]) -> Colours | None:
-    """The channels that make the picture: those without a layer, else those of the first layer; None where there are none."""
+    """The channels of the picture: those without a layer, otherwise those of the first layer; None if there are none."""
     names = {channel.name for channel in channels}
     layers = dict.fromkeys(["", *(name[: name.rfind(".") + 1] for name in sorted(names))])
     for layer in layers:
@@ -132,6 +136,13 @@ def colours_of(channels: tuple[Channel, ...]) -> Colours | None:
                 alpha = layer + "A" if layer + "A" in names else None
                 return Colours(colours, alpha, tuple(sorted(names - {*colours, alpha})))
     return None
+
+
+def _tile(attributes: dict[str, bytes]) -> tuple[int, int]:
+    sides: tuple[int, int] = struct.unpack("<2I", attributes.get("tiles", b"")[:8])
+    if min(sides) < 1:
+        raise ValueError("its tiles have no size")
+    return sides
 
 
 def _attributes(file: IO[bytes]) -> Iterator[tuple[str, bytes]]:

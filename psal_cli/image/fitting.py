@@ -42,7 +42,7 @@ def fitted(picture: Picture, name: str, path: Path, background: str | None, stri
         picture = replace(picture, pixels=picture.pixels.repeat(3, 2))
     if strip_metadata:
         return replace(picture, metadata=stripped(picture.metadata, str(path)))
-    metadata = held(_about_these_pixels(picture, path), name, str(path))
+    metadata = held(_fitting_metadata(picture, path), name, str(path))
     return replace(picture, metadata=metadata)
 
 
@@ -62,7 +62,7 @@ def _of_integers(picture: Picture, dtype: type[np.unsignedinteger], name: str, p
     return replace(picture, pixels=pixels, alpha=alpha, metadata=metadata)
 
 
-def _about_these_pixels(picture: Picture, path: Path) -> Metadata:
+def _fitting_metadata(picture: Picture, path: Path) -> Metadata:
     """Drops metadata that describe pixels of another kind or number than the picture has."""
     metadata, bits = picture.metadata, 8 * picture.pixels.itemsize
     if metadata.segments and metadata.segments.size != picture.size:

@@ -188,7 +188,7 @@ def arrays(tiff: FloatTiff, image: Image.Image, path: Path) -> tuple[np.ndarray,
         with np.errstate(over="ignore", invalid="ignore"):
             band = _numbers(tiff, rows)[:, : tiff.width].astype(np.float32)
         if not np.isfinite(band).all():
-            raise InputError(f"{path} has NaN or infinity among its numbers: replace them, or save it as a 16-bit TIFF or PNG")
+            raise InputError(f"{path} contains NaN or infinity: replace them, or save it as a 16-bit TIFF or PNG")
         colours, share = band[..., : tiff.channels], band[..., tiff.channels :][..., :1]
         if tiff.extra == ASSOCIATED:
             colours = np.divide(colours, share, out=np.zeros_like(colours), where=share > 0)

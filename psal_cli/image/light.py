@@ -1,6 +1,6 @@
-"""Pictures whose numbers are linear light: what their profile says, and the way from and to numbers that sRGB encodes.
+"""Converts between linear light and sRGB encoding, and makes and recognises linear ICC profiles.
 
-Colours go through Pillow's colour management with 8 bits only. What is here keeps floats, beyond black and white too.
+Pillow's colour management has 8 bits only. These functions keep floats, also below black and above white.
 """
 
 import struct
@@ -23,11 +23,11 @@ STEPS = np.linspace(0, 1, 9)
 
 @lru_cache(maxsize=8)
 def linear_profile(channels: int, chromaticities: Chromaticities = REC_709) -> bytes:
-    """An ICC profile of linear light with these primaries, for 1 or 3 channels (version 2.4, matrix and curves).
+    """A linear ICC profile with these primaries, for 1 or 3 channels (version 2.4, matrix and curves).
 
-    Raises ValueError for chromaticities of no colours.
+    Raises ValueError for impossible chromaticities.
     """
-    curve = b"curv" + bytes(8)  # without entries: the identity
+    curve = b"curv" + bytes(8)  # no entries: the identity
     tags = {b"wtpt": _xyz(D50)}
     if channels == 1:
         tags[b"kTRC"] = curve
@@ -43,13 +43,13 @@ def linear_profile(channels: int, chromaticities: Chromaticities = REC_709) -> b
 
 @lru_cache(maxsize=8)
 def is_linear(icc: bytes | None) -> bool:
-    """Whether a profile says that the numbers are linear light."""
+    """Whether a profile is linear."""
     curve = None if icc is None else tone_curve(icc, STEPS)
     return curve is not None and bool(np.abs(curve - STEPS).max() < 1e-4)
 
 
 def to_light(pixels: Floats, icc: bytes | None) -> Floats | None:
-    """Numbers in a profile, None for sRGB, as linear light with the primaries of Rec. 709; None where the profile has tables.
+    """Converts values from a profile (None: sRGB) to linear light with Rec. 709 primaries; None if the profile has tables.
 
     pixels: float32 [..., C], white = 1.
     """
@@ -66,18 +66,18 @@ def to_light(pixels: Floats, icc: bytes | None) -> Floats | None:
 
 
 def to_encoded(pixels: Floats, icc: bytes | None) -> Floats | None:
-    """Numbers in a profile, None for sRGB, as sRGB encodes them; None where the profile has tables."""
+    """Converts values from a profile (None: sRGB) to sRGB encoding; None if the profile has tables."""
     light = pixels if icc is None else to_light(pixels, icc)
     return light if light is None or icc is None else encoded_beyond(light)
 
 
 def _with_primaries(light: Floats, icc: bytes) -> Floats:
-    """Linear light with the primaries of a profile -> with those of Rec. 709."""
+    """Converts linear light from the primaries of a profile to those of Rec. 709."""
     own = colorants(icc) if light.shape[-1] == 3 else None
     if own is None:
         return light
     matrix = np.linalg.solve(_adapted(REC_709), own)
-    if np.abs(matrix - np.eye(3)).max() < 2e-3:  # the same but for rounding
+    if np.abs(matrix - np.eye(3)).max() < 2e-3:  # equal except for rounding
         return light
     return np.asarray(light @ matrix.T.astype(np.float32), np.float32)
 
@@ -102,7 +102,7 @@ def _xyz(values: npt.NDArray[np.float64]) -> bytes:
 
 
 def _icc(space: bytes, tags: dict[bytes, bytes]) -> bytes:
-    """A profile of a display, of these tags."""
+    """A display profile with these tags."""
     start = 128 + 4 + 12 * len(tags)
     table, body = struct.pack(">I", len(tags)), b""
     for name, data in tags.items():

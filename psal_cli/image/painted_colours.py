@@ -13,7 +13,7 @@ LAYER = "hint"
 
 
 def painted_colours(strokes: Sequence[Stroke], size: tuple[int, int]) -> npt.NDArray[np.uint8] | None:
-    """The colours that strokes want, uint8 [H, W, 4] in sRGB, transparent where there are none; None where they want none.
+    """The colours that strokes paint, uint8 [H, W, 4] in sRGB, transparent elsewhere; None if they paint none.
 
     Args:
         strokes: in the order they were painted: a later one covers those before. Those of other layers do not count.

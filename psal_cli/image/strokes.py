@@ -208,10 +208,10 @@ def _numbers(value: object, each: int, least: int) -> list[float]:
 
 
 def _colour(value: object) -> Colour:
-    found = HEX.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
+    match = HEX.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
         raise InvalidValueError("colour", _short(value), "#rrggbb in small letters")
-    red, green, blue = (int(part, 16) for part in found.groups())
+    red, green, blue = (int(part, 16) for part in match.groups())
     return red, green, blue
 
 

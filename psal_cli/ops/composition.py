@@ -45,6 +45,17 @@ def place_seams(
     Raises:
         ValueError: shapes or dtypes that do not fit, an origin outside the picture.
         RuntimeError: no memory is left.
+
+    Example:
+        >>> pixels = np.zeros((8, 8, 1), np.float32)
+        >>> barred = np.zeros((8, 8), bool)
+        >>> barred[3:5, 3:5] = True
+        >>> unknown, nnf = np.ones((2, 2), bool), np.zeros((2, 2, 2), np.int32)
+        >>> origin = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.int32)  # one piece: there is no seam to move
+        >>> weight = np.ones((2, 2), np.float32)
+        >>> placed = place_seams(pixels, barred, unknown, nnf, weight, origin, (3, 3), 3, doubt=0.0, length=0.1, sweeps=4)
+        >>> bool((placed == origin).all())
+        True
     """
     _check(pixels, barred, unknown, origin, corner)
     if pixels.dtype != np.float32:
@@ -99,6 +110,16 @@ def compose(
     Raises:
         ValueError: shapes that do not fit, an unknown dtype, an origin outside the picture, fidelity not above 0.
         RuntimeError: no memory is left.
+
+    Example:
+        >>> ramp = np.linspace(0, 1, 16, dtype=np.float32)[None, :, None].repeat(12, 0)  # [12, 16, 1]
+        >>> barred = np.zeros((12, 16), bool)
+        >>> barred[4:8, 6:10] = True
+        >>> unknown = np.ones((4, 4), bool)
+        >>> origin = (np.argwhere(unknown) + (0, 6)).astype(np.int32)  # four rows above the hole
+        >>> out = compose(ramp, barred, unknown, origin, (4, 6), fidelity=1e-6, steps=100, tolerance=1e-4)
+        >>> bool(abs(out.reshape(4, 4) - ramp[4:8, 6:10, 0]).max() < 1e-3)
+        True
     """
     _check(pixels, barred, unknown, origin, corner)
     if not fidelity > 0:

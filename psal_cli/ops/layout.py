@@ -31,6 +31,10 @@ def inverse_norm(x: Tensor, patch_size: int) -> Tensor:
     """1 / max(norm of the patch around each pixel, 1e-4) as [B, 1, H, W]; what lies outside the picture counts as zero.
 
     The floor is that of ContextualAttention and CSNLN. Differentiable.
+
+    Example:
+        >>> inverse_norm(torch.ones(1, 4, 5, 5), 3)[0, 0, 2, 2].item()  # 1 / sqrt(4 channels * 9 pixels)
+        0.1666666716337204
     """
     energy = x.to(term(x.dtype)).square().sum(1, keepdim=True)
     for window in ((patch_size, 1), (1, patch_size)):

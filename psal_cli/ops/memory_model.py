@@ -1,8 +1,8 @@
-"""What the operators take of a CUDA device's memory, in bytes beside their inputs and with their results.
+"""Peak memory of the operators on a CUDA device, in bytes, including their results but not their inputs.
 
-torch owns every allocation on the device, so the sums are those of the tensors that live at the same time: so many bytes for
-each query, each match, each key and each of their features. A batch that does not fit is run in parts, which gives the same
-results: no image's result depends on the others (`images_at_a_time`).
+torch owns every allocation on the device, so each figure is the sum of the tensors that live at the same time, counted in bytes
+per query, match, key and feature. A batch that does not fit can be run in parts with the same results, since no image's result
+depends on the others (`images_at_a_time`).
 """
 
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from psal_cli.errors import MemoryLimitError
 from psal_cli.ops.layout import term
 
 MATCH = 8  # bytes: row and column of a match in an nnf
-PACKED = 4  # a match as the kernels hold it, and as much for its similarity
-SCRATCH = 6  # of a match: the other field of jump flooding, and for both when each match was found
-UNPACKING = MATCH + 4 * PACKED  # of a match: the nnf, the packed field, its similarity, and two intermediate results
+PACKED = 4  # bytes of a match in the kernels' layout, and of its similarity
+SCRATCH = 6  # per match: jump flooding's second field, and the iteration in which each match of both fields was found
+UNPACKING = MATCH + 4 * PACKED  # per match: the nnf, the packed field, its similarity, and two intermediate results
 INDEX = 8  # int64
-SORTING = 24  # of a match: what torch's sort holds beside its input and results; 16 measured on the CPU, not yet on CUDA
-NORMS = 5  # sums of each pixel that live at a time while norms are made
-GRAIN = 512  # torch's allocator rounds every tensor up to this, and no operator has more than
-TENSORS = 24  # so many
+SORTING = 24  # per match: the scratch memory of torch's sort; 16 measured on the CPU, not yet on CUDA
+NORMS = 5  # sums per pixel that live at the same time while norms are computed
+GRAIN = 512  # torch's allocator rounds every tensor up to a multiple of this
+TENSORS = 24  # no operator has more
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """queries, keys: pixels of one image (H * W, Hk * Wk); channels of the features, values of the values (Cv)."""
+    """Sizes of one image. queries, keys: pixels (H * W, Hk * Wk); channels: of the features; values: of the values (Cv)."""
 
     queries: int
     keys: int
@@ -40,7 +40,7 @@ class Sizes:
 
     @property
     def feature(self) -> int:
-        """Bytes of one number of the features and values."""
+        """Bytes of a single feature or value."""
         return self.dtype.itemsize
 
     @property
@@ -49,22 +49,22 @@ class Sizes:
         return term(self.dtype).itemsize
 
     def copies(self, channels: int) -> int:
-        """Query and key, or a gradient and the values, once more in the layout that the kernels read."""
+        """Copies of query and key, or of a gradient and the values, in the kernels' layout."""
         return (self.queries + self.keys) * channels * self.feature
 
     def norm(self, pixels: int) -> int:
-        """`inverse_norm` of so many pixels."""
+        """The peak of `inverse_norm` for this many pixels."""
         widened = 0 if self.feature == self.term else self.term
         return pixels * (self.channels * (self.term + widened) + NORMS * self.term)
 
 
 def _rounded(*steps: int) -> int:
-    """The largest of an operator's steps, with what the allocator's rounding may add."""
+    """The largest step of an operator, plus the most that the allocator's rounding may add."""
     return max(steps) + TENSORS * GRAIN
 
 
 def search_bytes(sizes: Sizes, similarity: str = "l2", schedule: str = "jump-flood", init: bool = False) -> int:
-    """The most bytes that `ops.search` holds at a time for one image."""
+    """Peak bytes of `ops.search` for one image."""
     scale = sizes.keys * sizes.term if "cosine" in similarity else 0
     field = 2 * PACKED * sizes.matches
     running = field + (SCRATCH * sizes.matches if schedule == "jump-flood" else 0)
@@ -77,7 +77,7 @@ def search_bytes(sizes: Sizes, similarity: str = "l2", schedule: str = "jump-flo
 
 
 def similarity_at_bytes(sizes: Sizes, similarity: str = "l2") -> int:
-    """The same of `ops.similarity_at`, forward."""
+    """Peak bytes of `ops.similarity_at`, forward, for one image."""
     product = sizes.matches * sizes.term
     gathering = sizes.copies(sizes.channels) + product
     if similarity == "l2":
@@ -91,7 +91,7 @@ def similarity_at_bytes(sizes: Sizes, similarity: str = "l2") -> int:
 
 
 def aggregate_bytes(sizes: Sizes, softmax: bool = True, value_scale: int = 1) -> int:
-    """The same of `ops.aggregate`, forward. values: channels of a pixel of the value, whatever its scale."""
+    """Peak bytes of `ops.aggregate`, forward, for one image. `sizes.values` does not depend on value_scale."""
     row = sizes.values * value_scale**2 * sizes.feature
     total = sizes.queries * sizes.term if softmax else 0
     unshuffled = sizes.keys * row if value_scale > 1 else 0
@@ -107,7 +107,7 @@ def _scattering(sizes: Sizes, channels: int, centred: bool) -> int:
 
 
 def similarity_at_gradient_bytes(sizes: Sizes, similarity: str = "l2") -> int:
-    """The same of the gradients of `ops.similarity_at` ("l2" or "dot") in query and key, beside the gradient that comes in."""
+    """Peak bytes of the gradients of `ops.similarity_at` ("l2" or "dot") in query and key, without the incoming gradient."""
     weight, row, centred = sizes.matches * sizes.term, sizes.channels * sizes.feature, similarity == "l2"
     spreading = (sizes.keys + sizes.queries * (2 if centred else 1)) * row
     scattering = sizes.queries * row + _scattering(sizes, sizes.channels, centred)
@@ -115,7 +115,7 @@ def similarity_at_gradient_bytes(sizes: Sizes, similarity: str = "l2") -> int:
 
 
 def aggregate_gradient_bytes(sizes: Sizes) -> int:
-    """The same of the gradients of `ops.aggregate` in value and weight with softmax, beside the gradient that comes in."""
+    """Peak bytes of the gradients of `ops.aggregate` in value and weight with softmax, without the incoming gradient."""
     values, row = sizes.keys * sizes.values * sizes.feature, sizes.queries * sizes.values * sizes.term
     widened = 0 if sizes.feature == sizes.term else 2
     baseline, gathering = row * (1 + widened), sizes.copies(sizes.values) + sizes.matches * sizes.term
@@ -123,7 +123,7 @@ def aggregate_gradient_bytes(sizes: Sizes) -> int:
 
 
 def attention_bytes(sizes: Sizes, similarity: str = "l2", schedule: str = "jump-flood", value_scale: int = 1) -> int:
-    """The same of `psal_cli.ps_attention`, forward: its search, then its similarities, then the sum of its values."""
+    """Peak bytes of `psal_cli.ps_attention`, forward: first its search, then its similarities, then the sum of its values."""
     matches = (MATCH + PACKED) * sizes.matches
     logits = 2 * sizes.matches * sizes.term
     return max(
@@ -137,15 +137,15 @@ def images_at_a_time(free: int, image: int, batch: int) -> int:
     """How many images of a batch to give an operator at once.
 
     Args:
-        free: bytes that the device has left beside the inputs (torch.cuda.mem_get_info).
-        image: bytes that one image takes, from a function above.
+        free: free bytes on the device, with the inputs there already (torch.cuda.mem_get_info).
+        image: bytes per image, from a function above.
 
     Raises:
         MemoryLimitError: not even one image fits.
 
     Example:
-        >>> one = Sizes(queries=1024**2, keys=1024**2, channels=64, k=3, values=64)
-        >>> images_at_a_time(4 * 2**30, attention_bytes(one), batch=16)
+        >>> image = Sizes(queries=1024**2, keys=1024**2, channels=64, k=3, values=64)
+        >>> images_at_a_time(4 * 2**30, attention_bytes(image), batch=16)
         7
     """
     if image > free:

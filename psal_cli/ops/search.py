@@ -17,7 +17,12 @@ class ValidKeys(NamedTuple):
 
     Attributes:
         valid: bool [B, Hk, Wk], True where the whole patch lies inside the picture and inside the mask.
-        rows: int32 [B, Hk], how many keys of each row and all earlier ones are valid: what random draws are made from.
+        rows: int32 [B, Hk], the number of valid keys in each row and all rows before it; random keys are drawn with it.
+
+    Example:
+        >>> keys = ValidKeys.of(torch.ones(1, 8, 8, dtype=torch.bool), patch_size=3)
+        >>> keys.rows.tolist()
+        [[0, 6, 12, 18, 24, 30, 36, 36]]
     """
 
     valid: Tensor
@@ -25,7 +30,7 @@ class ValidKeys(NamedTuple):
 
     @staticmethod
     def of(key_mask: Tensor, patch_size: int) -> "ValidKeys":
-        """key_mask: bool [B, Hk, Wk]; patch_size: that of the searches."""
+        """Computes them once. key_mask: bool [B, Hk, Wk]; patch_size: of the searches."""
         valid = valid_keys(key_mask, patch_size)
         return ValidKeys(valid, keys_by_row(valid))
 
@@ -58,7 +63,7 @@ def search(
             unit norm, the query patch its own: ContextualAttention, CSNLN).
         query_mask: bool [B, H, W], True = search here. Elsewhere the nnf is -1 and the similarity -inf.
         key_mask: bool [B, Hk, Wk], True = may be matched; a key needs its whole patch True. Or the `ValidKeys` of such a mask,
-            which are not computed anew then.
+            which saves computing them.
         init: int32 [B, k, 2, H, W], a field to start from; unusable entries are drawn anew.
         schedule: "scan" (CPU; the default there), "jump-flood" (Algorithm 1; CPU and CUDA; the default on CUDA) or
             "exact" (all keys).
@@ -70,6 +75,13 @@ def search(
 
     Raises:
         ValueError: for each constraint above, with the offending value and the expected one.
+
+    Example:
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> picture = torch.rand(1, 3, 8, 8, generator=generator)
+        >>> nnf, similarity = search(picture, picture, patch_size=3, k=1, schedule="exact")
+        >>> nnf[0, 0, :, 4, 5].tolist(), similarity[0, 0, 4, 5].item()
+        ([4, 5], -0.0)
     """
     schedule = schedule or ("jump-flood" if query.is_cuda else "scan")
     validation.features(query, key)
@@ -91,10 +103,18 @@ def search(
 
 
 def valid_keys(key_mask: Tensor, patch_size: int) -> Tensor:
-    """bool [B, Hk, Wk] -> bool [B, Hk, Wk]: True where the whole patch lies inside the picture and inside the mask."""
+    """bool [B, Hk, Wk] -> bool [B, Hk, Wk]: True where the whole patch lies inside the picture and inside the mask.
+
+    Example:
+        >>> valid_keys(torch.ones(1, 4, 5, dtype=torch.bool), 3)[0].int()
+        tensor([[0, 0, 0, 0, 0],
+                [0, 1, 1, 1, 0],
+                [0, 1, 1, 1, 0],
+                [0, 0, 0, 0, 0]], dtype=torch.int32)
+    """
     valid = key_mask
     for axis in (1, 2):
-        covered = 1  # valid[i] tells of `covered` pixels from i on: twice as many with each step
+        covered = 1  # valid[i] covers this many pixels from i on; it doubles with each step
         while covered < patch_size:
             step = min(covered, patch_size - covered)
             size = valid.shape[axis] - step
@@ -104,15 +124,20 @@ def valid_keys(key_mask: Tensor, patch_size: int) -> Tensor:
 
 
 def keys_by_row(key_valid: Tensor) -> Tensor:
-    """int32 [B, Hk]: how many keys of each row and all earlier ones are valid; what random draws are made from."""
+    """int32 [B, Hk]: the number of valid keys in each row and all rows before it.
+
+    Example:
+        >>> keys_by_row(torch.tensor([[[True, False], [True, True]]]))
+        tensor([[1, 3]], dtype=torch.int32)
+    """
     return key_valid.sum(2, dtype=torch.int32).cumsum(1, dtype=torch.int32)
 
 
 @operator("enough_valid_keys")
 def _enough_valid_keys(key_mask: Tensor, patch_size: int, k: int) -> tuple[Tensor, Tensor]:
-    """`valid_keys` and their `keys_by_row`, refused when fewer than k.
+    """`valid_keys` and their `keys_by_row`. Raises ValueError for fewer than k valid keys.
 
-    An operator, because torch.compile cannot branch on what a tensor holds.
+    This is an operator because torch.compile cannot branch on the content of a tensor.
     """
     key_valid = valid_keys(key_mask, patch_size)
     key_rows = keys_by_row(key_valid)
@@ -157,7 +182,7 @@ def _search(
     scratch = query.new_empty(native.search_scratch(args, query.device), dtype=torch.uint8)
     args.scratch = scratch.data_ptr()
     native.kernel("search", query.device)(args)
-    del last_query, last_key, scratch  # before the unpacked field is made: they are the larger part of the memory
+    del last_query, last_key, scratch  # free the largest tensors before the field is unpacked
     nnf, best = _unpacked(field), best.permute(0, 3, 1, 2).contiguous()
     del field
     if similarity == "cosine":
@@ -169,7 +194,7 @@ def _search(
 
 
 def _packed(nnf: Tensor) -> Tensor:
-    """[B, k, 2, H, W] -> [B, H, W, k], row << 16 | column; what cannot be packed becomes 0xffffffff, which is not a key."""
+    """[B, k, 2, H, W] -> [B, H, W, k], row << 16 | column; entries out of range become 0xffffffff, which is no key."""
     row, column = nnf.unbind(2)
     packed = (row << 16) | (column & 0xFFFF)
     outside = (row < 0) | (column < 0) | (row > validation.MAX_SIDE) | (column > validation.MAX_SIDE)

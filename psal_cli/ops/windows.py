@@ -130,7 +130,9 @@ def _(query: Tensor, nnf: Tensor, weight: Tensor, patch_size: int, key_height: i
 
 
 def similarity_at(query: Tensor, key: Tensor, nnf: Tensor, patch_size: int = 7, similarity: str = "l2") -> Tensor:
-    """Similarity of every query patch to the key patches at its matches; differentiable in query and key (eq. 7 and 8).
+    """Similarity of every query patch to the key patches at its matches (Cherel et al., arXiv 2202.03163, section 3.5).
+
+    Differentiable in query and key (equations 7 and 8).
 
     Args:
         query: [B, C, H, W]; key: [B, C, Hk, Wk], same dtype and device.
@@ -143,6 +145,14 @@ def similarity_at(query: Tensor, key: Tensor, nnf: Tensor, patch_size: int = 7, 
 
     Raises:
         ValueError: wrong shapes, dtypes or devices, an unknown similarity, a match outside the key, with the offending value.
+
+    Example:
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> picture = torch.rand(1, 3, 8, 8, generator=generator)
+        >>> nnf = torch.full((1, 1, 2, 8, 8), 4, dtype=torch.int32)
+        >>> similarity = similarity_at(picture, picture, nnf, patch_size=3)
+        >>> tuple(similarity.shape), similarity[0, 0, 4, 4].item()
+        ((1, 1, 8, 8), -0.0)
     """
     validation.features(query, key)
     validation.nnf(query, nnf)
@@ -193,10 +203,11 @@ def aggregate(
 ) -> Tensor:
     """Weighted sum of the values at each query's matches, over its own matches or over those of its whole patch.
 
-    With patch_size 1 each query takes the centre value of its own k matches: PSAL-k, equation 5 with `weight` the
-    softmax of the similarities. With a larger patch_size each query also takes the values that the matches of surrounding queries
-    paste at its position: with softmax=True and `weight` the similarities / temperature this is the spatial aggregation of
-    section 3.4.3, equation 10. Fused: no [C, k * patch_size^2, H, W] tensor is ever built. Differentiable in value and weight.
+    With patch_size 1 each query takes the centre value of its own k matches: PSAL-k (Cherel et al., arXiv 2202.03163), equation 5
+    with `weight` the softmax of the similarities. With a larger patch_size each query also takes the values that the matches of
+    surrounding queries paste at its position: with softmax=True and `weight` the similarities / temperature this is the spatial
+    aggregation of section 3.4.3, equation 10. Fused: no [C, k * patch_size^2, H, W] tensor is ever built. Differentiable in value
+    and weight.
 
     Args:
         value: [B, Cv, s * Hk, s * Wk], s = value_scale; any dtype of `search`.
@@ -211,6 +222,12 @@ def aggregate(
 
     Raises:
         ValueError: wrong shapes, dtypes or devices, a match outside the picture, with the offending value.
+
+    Example:
+        >>> value, weight = torch.arange(4.0).view(1, 1, 2, 2), torch.ones(1, 1, 2, 2)
+        >>> nnf = torch.ones((1, 1, 2, 2, 2), dtype=torch.int32)
+        >>> aggregate(value, nnf, weight).tolist()
+        [[[[3.0, 3.0], [3.0, 3.0]]]]
     """
     validation.aggregate(value, nnf, weight, patch_size, value_scale)
     if value_scale > 1:

@@ -1,4 +1,4 @@
-"""Requests about an open picture that are answered at once, and its description for the page."""
+"""Handlers of requests about an open picture that need no job, and its description for the page."""
 
 from collections.abc import Mapping
 
@@ -93,8 +93,7 @@ def document_record(opened: Opened) -> dict[str, object]:
 
 
 def changed(opened: Opened, boxes: list[Box]) -> dict[str, object]:
-    """The result of a change. changed: left, top, width, height of the parts of the picture that look different; count: of
-    steps."""
+    """The response to a change. changed: left, top, width, height of each part of the picture that changed; count: of steps."""
     document = opened.document
     return {
         "revision": document.revision,

@@ -1,4 +1,4 @@
-"""The web application: its requests and what they answer. All that takes time runs in threads."""
+"""The web application: its routes and their handlers. Slow work runs in threads."""
 
 import json
 from collections.abc import Callable
@@ -30,7 +30,7 @@ from psal_cli.paint.tiles import TILE, Shown, jpeg
 
 STATIC = Path(__file__).parent / "static"
 PREVIEW = 640  # pixels, the longer side of a result among several
-AROUND = 0.6  # of its size: what is shown around a hole there
+AROUND = 0.6  # the margin shown around a hole there, as a share of the hole's size
 
 Answer = Callable[[Opened, Record], Record]
 
@@ -70,7 +70,7 @@ def application(session: Session, port: int, token: str, anywhere: bool = False)
 
 
 class Pages:
-    """The answers that need the session."""
+    """The handlers that need the session."""
 
     def __init__(self, session: Session):
         self.session = session
@@ -109,7 +109,7 @@ class Pages:
         return await answered(made)
 
     async def result(self, request: Request) -> Response:
-        """What a hole would look like with that result of the last step."""
+        """A preview of the last hole, filled with one of the results."""
         return await answered(lambda: self._result(_number(request), request.path_params["variant"]))
 
     def _result(self, number: int, variant: int) -> Response:
@@ -127,7 +127,7 @@ class Pages:
         return _jpeg(crop)
 
     def post(self, answer: Answer) -> Callable[[Request], object]:
-        """The handler of a request that changes something: a number in its path, JSON in its body."""
+        """A handler for requests that change a picture. The path holds its number, the body JSON."""
 
         async def handle(request: Request) -> Response:
             try:
@@ -141,7 +141,7 @@ class Pages:
         return handle
 
     async def drop(self, request: Request) -> Response:
-        """A picture whose colours are to be lent."""
+        """Takes a reference picture for colorize."""
         content = await request.body()
         return await answered(lambda: JSONResponse({"number": self.session.references.add(content)}))
 
@@ -150,7 +150,7 @@ class Pages:
         return await answered(lambda: _jpeg(self.session.references.thumbnail(number)))
 
     async def enlarged(self, request: Request) -> Response:
-        """The part that was enlarged last: 0 plainly, 1 by psal."""
+        """The part that was enlarged last: 0 is bicubic, 1 is psal's."""
         which: int = request.path_params["which"]
 
         def made() -> Response:
@@ -190,12 +190,12 @@ class Pages:
         return saved | changed(opened, [])
 
     def _output(self, opened: Opened) -> Path:
-        """Where its result goes unless the page chose another name."""
+        """The default path of its result."""
         return next(item.output for item in self.session.items if item.input == opened.path)
 
 
 async def answered(work: Callable[[], Response]) -> Response:
-    """What `work` returns in a thread, or its error in words."""
+    """Runs `work` in a thread and returns its response, or the response to its error."""
     try:
         return await run_in_threadpool(work)
     except Exception as error:
@@ -203,7 +203,7 @@ async def answered(work: Callable[[], Response]) -> Response:
 
 
 def failed(error: Exception) -> Response:
-    """The answer that tells of an error: 409 where the picture is not as the page takes it to be."""
+    """The response to an error: 409 where the picture has changed, is busy, or a file exists."""
     status = 422
     record: dict[str, object] = {"error": in_words(error)}
     if isinstance(error, StaleError | BusyError):
@@ -227,7 +227,7 @@ def _number(request: Request) -> int:
 
 
 def _around(box: Box, size: tuple[int, int]) -> Box:
-    """A part of the picture with something around it."""
+    """A box with a margin around it, cut at the borders of the picture."""
     margin = round(AROUND * max(box[2], box[3])) + 16
     left, top = max(box[0] - margin, 0), max(box[1] - margin, 0)
     right, bottom = min(box[0] + box[2] + margin, size[0]), min(box[1] + box[3] + margin, size[1])

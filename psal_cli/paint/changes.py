@@ -77,11 +77,11 @@ class Change:
 
 @dataclass(frozen=True, eq=False)
 class Whole:
-    """A change of all pixels, possibly with more channels: the picture was coloured.
+    """A change of all pixels, possibly with more channels, as colorize makes it.
 
     Attributes:
         box: the whole picture.
-        before, after: [H, W, C], read from the disk as they are needed.
+        before, after: [H, W, C], memory-mapped files.
     """
 
     box: Box
@@ -99,7 +99,7 @@ class Whole:
 
     @staticmethod
     def save(path: Path, before: Pixels, after: Pixels) -> None:
-        """path: of the file with the new pixels; the old ones are beside it."""
+        """path: the file for the new pixels; the old ones go beside it."""
         np.save(_before(path), before)
         np.save(path, after)
 

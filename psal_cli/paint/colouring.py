@@ -1,5 +1,4 @@
-"""Runs of colorize on an open picture: all of it gets the colours of pictures that were dropped on the page, and those that
-were painted."""
+"""Runs of colorize on an open picture, with the reference pictures dropped on the page and the colours painted on it."""
 
 import secrets
 from collections.abc import Mapping, Sequence
@@ -24,7 +23,7 @@ from psal_cli.verbs.colorize.options import ColorizeOptions
 
 
 def colour_job(opened: Opened, references: References, record: Mapping[str, object], device: str) -> Job:
-    """Raises InvalidValueError where the record is none of a run."""
+    """A job that colours the whole picture. Raises InvalidValueError if the request is invalid."""
     numbers, strength, seed = record.get("references", []), record.get("strength", 1.0), record.get("seed", 0)
     if not isinstance(numbers, list) or not all(isinstance(number, int) for number in numbers) or len(numbers) > MOST:
         raise InvalidValueError("references", repr(numbers)[:60], f"a list of at most {MOST} numbers")
@@ -40,7 +39,7 @@ def colour_job(opened: Opened, references: References, record: Mapping[str, obje
 
 
 def is_painted(strokes: Sequence[Stroke]) -> bool:
-    """Whether any colour is wanted, as far as can be told without drawing it."""
+    """Whether any colour is painted, as far as the strokes tell without being drawn."""
     own = [stroke for stroke in strokes if stroke.layer == LAYER]
     cleared = max((number for number, stroke in enumerate(own) if isinstance(stroke, Clear)), default=-1)
     return any(isinstance(stroke, Brush | Outline) and not stroke.erase for stroke in own[cleared + 1 :])

@@ -1,5 +1,5 @@
-"""What was done to a picture on the page: strokes, steps, and where in them the user is. All of it can be told as events, which a
-journal keeps."""
+"""The edit history of a picture on the page: its strokes, its steps, and the current position. Each change is an event, which a
+journal records."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,19 +9,19 @@ from psal_cli.errors import InvalidValueError
 from psal_cli.image.strokes import MOST_STROKES, Brush, Outline, Stroke, parsed, record_of
 
 INPAINT, COLORIZE = "inpaint", "colorize"  # the kinds of steps
-MOST_POINTS = 400_000  # of all strokes that wait for one run
+MOST_POINTS = 400_000  # in all strokes of one run
 
 Event = Mapping[str, object]
 
 
 class StaleError(InvalidValueError):
-    """A change of a state that is no more: another tab has changed the picture meanwhile."""
+    """A change was made to an old revision: another tab has changed the picture since."""
 
 
 @dataclass
 class StrokeList:
-    """Strokes painted on one state of the picture. at: how many of them count; those behind were undone; carried: how many
-    were painted on the state before, and a run was made of them."""
+    """Strokes painted on one state of the picture. at: how many of them are in effect; the rest were undone. carried: how many
+    were carried over from the previous state, where a run used them."""
 
     strokes: list[Stroke] = field(default_factory=list)
     at: int = 0
@@ -33,13 +33,13 @@ class StrokeList:
 
     @property
     def waits(self) -> bool:
-        """Whether any of it is in no step: painted colours that were carried are."""
+        """Whether some strokes have not been used by a run. Colours carried over have."""
         return len(self.strokes) > self.carried or any(stroke.layer != "hint" for stroke in self.strokes)
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One result of a step. seed: of its random numbers; file: the name of its change in the state folder."""
+    """One result of a step. seed: of its random numbers; file: its change, in the state folder."""
 
     seed: int
     file: str
@@ -47,8 +47,8 @@ class Variant:
 
 @dataclass
 class Step:
-    """A run. kind: INPAINT or COLORIZE; options: as they were given; pixels: how many changed; box: left, top, width, height
-    of these; strokes: how many it was made of."""
+    """A run of a verb. kind: INPAINT or COLORIZE; options: as given; pixels: how many changed; box: left, top, width, height of
+    the part that contains them; strokes: how many the run used."""
 
     kind: str
     options: dict[str, object]
@@ -62,16 +62,16 @@ class Step:
 class Document:
     """The strokes of each state of a picture and the steps between the states.
 
-    State 0 is the picture as it was opened, state k the one after k steps. `lists[k]` was painted on state k.
+    State 0 is the picture as opened, state k the picture after k steps. `lists[k]` was painted on state k.
 
     Attributes:
         position: the state that is shown.
-        saved: the fingerprint of the picture that was saved last.
+        saved: the fingerprint of the last picture saved.
         revision: grows with each change.
     """
 
     def __init__(self, note: Callable[[Event], None] = lambda event: None):
-        """note: is told of each change."""
+        """note: called with each change."""
         self.lists, self.steps = [StrokeList()], list[Step]()
         self.position = self.revision = 0
         self.saved = ""
@@ -82,7 +82,7 @@ class Document:
         return self.lists[self.position]
 
     def add(self, at: int, strokes: Sequence[Stroke]) -> None:
-        """Puts strokes behind the first `at` of those here. What was there is forgotten, and so are steps that came after."""
+        """Replaces the strokes from number `at` on, and discards later steps."""
         own = self.here
         self._within("at", at, len(own.strokes))
         kept = own.strokes[:at] + list(strokes)
@@ -95,14 +95,17 @@ class Document:
         self._changed({"do": "add", "at": at, "strokes": [record_of(stroke) for stroke in strokes]})
 
     def move(self, at: int) -> None:
-        """Undoes or redoes strokes until `at` of them count."""
+        """Undoes or redoes strokes until `at` of them are in effect."""
         self._within("at", at, len(self.here.strokes))
         self.here.at = at
         self._changed({"do": "move", "at": at})
 
     def finish(self, step: Step, ran: Sequence[Stroke]) -> None:
-        """A step was made of some strokes: the state behind it is shown. What was painted meanwhile goes there too, and so do
-        painted colours, which a further run may need, and after a run of colours all. Steps that came after are forgotten."""
+        """Adds a step made from the strokes `ran`, shows the state after it, and discards later steps.
+
+        Strokes painted during the run move to the new state. So do colours, which the next run may need, and after a run of
+        colorize all strokes.
+        """
         own = self.here.current
         same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(own, ran, strict=False)))
         carried = [stroke for stroke in ran if step.kind == COLORIZE or stroke.layer == "hint"]
@@ -116,7 +119,7 @@ class Document:
         self._changed({"do": "finish", "step": step_record(step), "strokes": [record_of(stroke) for stroke in ran]})
 
     def vary(self, variants: Sequence[Variant]) -> None:
-        """Adds results to the last step that is shown and chooses the first of them. Steps that came after are forgotten."""
+        """Adds results to the current step, chooses the first of them, and discards later steps."""
         step = self.last()
         step.chosen = len(step.variants)
         step.variants.extend(variants)
@@ -124,14 +127,14 @@ class Document:
         self._changed({"do": "vary", "variants": [[v.seed, v.file] for v in variants]})
 
     def choose(self, variant: int) -> None:
-        """Takes another result of the last step that is shown. Steps that came after are forgotten."""
+        """Chooses another result of the current step, and discards later steps."""
         self._within("variant", variant, len(self.last().variants) - 1)
         self.last().chosen = variant
         self._forget_later()
         self._changed({"do": "choose", "variant": variant})
 
     def last(self) -> Step:
-        """The step that made what is shown."""
+        """The current step: it made the picture that is shown."""
         if not self.position:
             raise InvalidValueError("step", "missing", "a step that was run")
         return self.steps[self.position - 1]
@@ -141,7 +144,7 @@ class Document:
 
     @property
     def fingerprint(self) -> str:
-        """Of the picture that is shown: empty for the one that was opened."""
+        """Identifies the picture that is shown. Empty for the picture as opened."""
         return " ".join(step.variants[step.chosen].file for step in self.steps[: self.position])
 
     @property
@@ -149,7 +152,7 @@ class Document:
         return self.fingerprint not in ("", self.saved)
 
     def was_saved(self, fingerprint: str) -> None:
-        """The picture of that fingerprint is in a file of the user's."""
+        """Notes that the picture with that fingerprint was saved."""
         self.saved = fingerprint
         self._changed({"do": "saved", "fingerprint": fingerprint})
 
@@ -162,7 +165,7 @@ class Document:
         self._changed({"do": "go", "position": position})
 
     def expect(self, revision: object) -> None:
-        """Raises StaleError where a change was meant for another revision."""
+        """Raises StaleError for any but the current revision."""
         if revision != self.revision:
             raise StaleError("revision", revision, str(self.revision))
 
@@ -177,7 +180,7 @@ class Document:
 
 
 def step_record(step: Step) -> dict[str, object]:
-    """A step as JSON holds it."""
+    """A step as JSON."""
     variants = [[variant.seed, variant.file] for variant in step.variants]
     return {
         "kind": step.kind,
@@ -190,7 +193,7 @@ def step_record(step: Step) -> dict[str, object]:
 
 
 def replayed(document: Document, event: Event) -> None:
-    """Does to a document what an event of a journal says. Raises ValueError, KeyError or TypeError where it makes no sense."""
+    """Applies an event of a journal to a document. Raises ValueError, KeyError or TypeError if the event is invalid."""
     do = event["do"]
     if do == "add":
         document.add(_int(event["at"]), [parsed(record) for record in _list(event["strokes"])])
@@ -207,12 +210,12 @@ def replayed(document: Document, event: Event) -> None:
     elif do == "saved":
         document.was_saved(str(event["fingerprint"]))
     else:
-        raise ValueError(f"no event {do!r}")
+        raise ValueError(f"unknown event {do!r}")
 
 
 def _step(record: object) -> Step:
     if not isinstance(record, Mapping) or not isinstance(record["options"], dict):
-        raise TypeError("no step")
+        raise TypeError("not a step")
     left, top, width, height = map(_int, _list(record["box"]))
     box = (left, top, width, height)
     variants = _variants(record["variants"])

@@ -1,4 +1,4 @@
-"""Enlarging an open picture: a part of it, to be looked at, or all of it, into a file."""
+"""Enlarges an open picture: a part of it as a preview, or all of it into a file."""
 
 import os
 from collections.abc import Mapping
@@ -24,20 +24,20 @@ from psal_cli.verbs.upscale.options import MODELS, MOST, UpscaleOptions
 from psal_cli.verbs.upscale.sizes import label, size_wanted
 from psal_cli.verbs.validation import one_of, whole
 
-LARGEST = 192  # pixels, the sides of a part that is looked at, at most
+LARGEST = 192  # pixels, the longest side of a preview's part
 SIZES = ("width", "height", "long_side", "megapixels")
 
 
 @dataclass(frozen=True)
 class Enlargement:
-    """scale: a factor, None where the options name a size; options: of upscale, with device "cpu"."""
+    """What to enlarge to. scale: a factor, None where the options give a size; options: of upscale, with device "cpu"."""
 
     scale: float | None
     options: UpscaleOptions
 
     @classmethod
     def parsed(cls, record: Mapping[str, object], picture: Picture) -> "Enlargement":
-        """picture: settles the model "auto". Raises InvalidValueError, or InputError: the model folder holds no such network."""
+        """picture: decides which model "auto" means. Raises InvalidValueError, or InputError for an unknown network."""
         model, weights, ensemble = record.get("model", "auto"), record.get("weights"), record.get("ensemble", False)
         one_of("model", model, ("auto", *MODELS))
         if not (weights is None or isinstance(weights, str)) or not isinstance(ensemble, bool):
@@ -72,7 +72,7 @@ class Enlargement:
 
 
 def preview_job(opened: Opened, record: Mapping[str, object], device: str) -> Job:
-    """A job that enlarges a part: what it comes to is `opened.enlarged`, before and after at one size."""
+    """A job that enlarges a part. It sets `opened.enlarged` to the bicubic result and psal's."""
     wish, box = Enlargement.parsed(record, opened.picture), _part(record.get("box"), opened.size)
     factor = wish.scale or max(new / old for new, old in zip(wish.size(opened.picture), opened.size, strict=True))
     if not 1 < factor <= MOST:
@@ -101,7 +101,7 @@ def preview_job(opened: Opened, record: Mapping[str, object], device: str) -> Jo
 
 
 def enlarge_job(opened: Opened, record: Mapping[str, object], order: Order, device: str, max_pixels: int) -> Job:
-    """A job that enlarges all of the picture and writes it. Raises ExistsError where it may not overwrite."""
+    """A job that enlarges the whole picture and writes it. Raises ExistsError if the file exists and may not be replaced."""
     wish, path = Enlargement.parsed(record, opened.picture), order.folder / order.name
     if os.path.lexists(path) and not order.overwrite:
         raise ExistsError([path.name])
@@ -129,7 +129,7 @@ def enlarge_job(opened: Opened, record: Mapping[str, object], order: Order, devi
 
 
 def name_of(opened: Opened, output: str, wish: Enlargement) -> str:
-    """The file beside the picture that its enlargement goes to, as `psal upscale` names it. output: the name of a result."""
+    """The default file name of an enlargement, as `psal upscale` gives it. output: a name with the extension to use."""
     own = wish.options
     asked = label(wish.scale, own.width, own.height, own.long_side, own.megapixels)
     return f"{opened.path.stem}_{asked}{os.path.splitext(output)[1]}"
@@ -143,7 +143,7 @@ def _number(record: Mapping[str, object], name: str) -> float | None:
 
 
 def _part(value: object, size: tuple[int, int]) -> Box:
-    """The part of the picture that a record names, cut to what may be looked at."""
+    """The requested part, cut at the borders of the picture and at the largest size of a preview."""
     if not isinstance(value, list) or len(value) != 4 or not all(isinstance(number, int) for number in value):
         raise InvalidValueError("box", repr(value)[:60], "left, top, width and height in pixels")
     left, top, width, height = value

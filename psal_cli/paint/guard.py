@@ -25,7 +25,7 @@ HEADERS = {
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
-    "cache-control": "no-store",  # photographs do not belong into the browser's files
+    "cache-control": "no-store",  # photographs do not belong in the browser's cache
 }
 
 
@@ -74,7 +74,7 @@ class Guard:
 
     def _refusal(self, scope: Scope, headers: Headers) -> JSONResponse | None:
         if len(headers.getlist("host")) != 1 or not self._is_own(headers["host"]):
-            return refused(403, "this server is not called that")
+            return refused(403, "the request names another host")
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
         if origin is not None and (not origin.startswith("http://") or not self._is_own(origin.removeprefix("http://"))):
             return refused(403, "another page asks")
@@ -102,7 +102,7 @@ class Guard:
 
 
 async def _read(receive: Receive, most: int) -> bytes | None:
-    """The body of a request, None where it goes on beyond so many bytes: its length need not be stated."""
+    """The body of a request, or None if it exceeds `most` bytes. Its stated length is not trusted."""
     body = b""
     while True:
         message = await receive()

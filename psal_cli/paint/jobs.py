@@ -11,12 +11,12 @@ from psal_cli.errors import CancelledError, PsalError, is_out_of_memory
 
 class Job:
     """state: "waiting", "running", "done", "failed" or "cancelled"; share: of the work that is done, 0 to 1; text: what is being
-    done; error: why it failed, in words for the user; found: its result, for the page."""
+    done; error: why it failed, in words for the user; result: for the page."""
 
     def __init__(self, kind: str, work: Callable[["Job"], Mapping[str, object]]):
-        """work: is called in another thread, and returns `found`."""
+        """work: called in another thread; returns `result`."""
         self.kind, self.state, self.share, self.text, self.error = kind, "waiting", 0.0, "", ""
-        self.found: Mapping[str, object] = {}
+        self.result: Mapping[str, object] = {}
         self.started = self.ended = time.monotonic()
         self._work, self._lock = work, threading.Lock()
         self._cancelled, self._over = threading.Event(), threading.Event()
@@ -59,7 +59,7 @@ class Job:
             "spent": round(spent, 2),
             "left": None if left is None else round(left, 1),
             "error": self.error,
-            "found": self.found,
+            "result": self.result,
         }
 
     def run(self) -> None:
@@ -69,7 +69,7 @@ class Job:
                 return
             self.started, self.state = time.monotonic(), "running"
         try:
-            self.found = self._work(self)
+            self.result = self._work(self)
             state = "done"
         except CancelledError:
             state = "cancelled"

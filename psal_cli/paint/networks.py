@@ -13,14 +13,14 @@ COMMAND = (sys.executable, "-P", "-m", "psal_cli", "models", "--json")
 
 
 class Networks:
-    """What `psal models` says of them. It runs as a process of its own, as it loads each: the server keeps the memory of none."""
+    """The networks as `psal models` lists them. That runs as a separate process, so that no network stays in memory."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._found: dict[tuple[tuple[str, int, int], ...], list[dict[str, object]]] = {}
+        self._cache: dict[tuple[tuple[str, int, int], ...], list[dict[str, object]]] = {}  # by the state of the files
 
     def known(self) -> list[dict[str, object]]:
-        """name, task, architecture, scale and problem of each, those that cannot be used too; asked anew once a file has changed.
+        """Name, task, architecture, scale and problem of each network, usable or not. The list is read again when a file changes.
 
         Raises:
             InputError: the command failed.
@@ -28,12 +28,12 @@ class Networks:
         with self._lock:
             files = [(path, path.stat()) for path in folder.listed()]
             now = tuple((str(path), facts.st_mtime_ns, facts.st_size) for path, facts in files)
-            if now not in self._found:
-                self._found = {now: _asked() if files else []}
-            return self._found[now]
+            if now not in self._cache:
+                self._cache = {now: _listed() if files else []}
+            return self._cache[now]
 
 
-def _asked() -> list[dict[str, object]]:
+def _listed() -> list[dict[str, object]]:
     try:
         done = subprocess.run(COMMAND, capture_output=True, check=True, timeout=PATIENCE)
         entries = [json.loads(line) for line in done.stdout.splitlines()]

@@ -1,4 +1,4 @@
-"""What the library warns of while it works for the page."""
+"""Collects the library's warnings for the page."""
 
 import logging
 import threading
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def heard() -> Iterator[list[str]]:
-    """What the library warns of in this thread while entered, for instance that a format holds no 16 bits."""
+    """Collects the library's warnings in this thread, for instance that a format cannot hold 16 bits."""
     said: list[str] = []
     own = threading.get_ident()
 

@@ -1,4 +1,4 @@
-"""A picture that is open on the page: its pixels as they are after the steps that were run, and its tiles."""
+"""A picture that is open on the page: its current pixels and its tiles."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ LAYERS = ("current", "original")
 
 
 class BusyError(InvalidValueError):
-    """A job runs on the picture: what would change it has to wait."""
+    """A job runs on the picture, so it cannot be changed now."""
 
     def __init__(self) -> None:
         super().__init__("picture", "being worked on", "to wait until that is done, or to cancel it")
@@ -34,12 +34,12 @@ class Opened:
     """One picture, its document, and the job that runs on it, if any.
 
     Attributes:
-        version: grows with each change of pixels; tiles of other versions look different.
+        version: increases with each change of the pixels; tiles of other versions are out of date.
         lock: held while pixels or the document are changed or read together.
     """
 
     def __init__(self, path: Path, max_pixels: int, states: Path):
-        """Decodes the picture and does again what the state folder says was done to it. Raises PsalError."""
+        """Decodes the picture and replays its journal from the state folder. Raises PsalError."""
         self.path, self.header = path, read_header(path, max_pixels)
         memory.check_available((memory.resident() or 0) + opening_bytes(self.header))
         self.state = State(states, path)
@@ -53,14 +53,14 @@ class Opened:
         picture = read_picture(self.path, max_pixels)
         pixels = picture.pixels if picture.pixels.flags.writeable else picture.pixels.copy()
         self.picture = replace(picture, pixels=pixels)
-        self.metadata, self.coloured = picture.metadata, coloured_metadata(picture)  # of the original, and once it is coloured
+        self.metadata, self.coloured = picture.metadata, coloured_metadata(picture)  # as opened, and as colorized
         self.lock, self.version = threading.RLock(), 0
         self.job: Job | None = None
-        self.enlarged: tuple[Shown, Shown] | None = None  # a part that was enlarged: plainly, and by psal
-        self.applied: list[tuple[Box, str]] = []  # of the changes that were made, where they are and their files
+        self.enlarged: tuple[Shown, Shown] | None = None  # the last part enlarged: bicubic, and by psal
+        self.applied: list[tuple[Box, str]] = []  # the box and the file of each change in effect
         self.load = lru_cache(maxsize=2)(lambda file: load_change(self.state.folder / file))
         self.pyramid = Pyramid(self.picture.size, lambda box: self._crop("current", box))
-        self.halves: list[Shown] | None = None  # of the original, once the picture is another one
+        self.halves: list[Shown] | None = None  # of the original, once the picture has changed
         self.document = Document()
         self._replay()
 
@@ -69,13 +69,13 @@ class Opened:
         for event, end in self.state.events():
             try:
                 replayed(document, event)
-            except (ValueError, KeyError, TypeError):  # none of this version's: what came before is there
+            except (ValueError, KeyError, TypeError):  # another version wrote it: keep what came before
                 break
             kept = end
         try:
             for number in range(document.position):
                 self._apply(file_of(document.steps[number]))
-        except (OSError, ValueError, KeyError):  # a file is gone: back to what is surely there
+        except (OSError, ValueError, KeyError):  # a file is missing: start again from the original
             while self.applied:
                 self._revert()
             document, kept = Document(), 0
@@ -87,7 +87,7 @@ class Opened:
         self.version, document.note = document.revision, self.state.note
 
     def close(self) -> None:
-        """Keeps the state where there is something that was not saved."""
+        """Closes the state, and deletes it if everything was saved."""
         document = self.document
         waiting = any(strokes.waits for strokes in document.lists[document.position :])
         self.state.close(keep=document.unsaved or waiting)
@@ -113,7 +113,7 @@ class Opened:
             return self.pyramid.tile(level, column, row)
 
     def _crop(self, layer: str, box: Box) -> Shown:
-        """A part of the picture at full size, as it is shown."""
+        """A part of the picture at full size, ready for the screen."""
         left, top, width, height = box
         inside = np.s_[top : top + height, left : left + width]
         crop: Pixels = self.picture.pixels[inside]
@@ -127,7 +127,7 @@ class Opened:
         return shown(crop, alpha, metadata.icc)
 
     def preview(self, variant: Variant, box: Box) -> Shown:
-        """A part of the picture at full size with that result of the last step that is shown."""
+        """A part of the picture at full size, with another result of the current step."""
         change = load_change(self.state.folder / variant.file)
         with self.lock:
             left, top, width, height = box
@@ -140,11 +140,11 @@ class Opened:
     # -------------------------------------------------------------------------------------------------------- changes
 
     def base(self) -> Pixels:
-        """A copy of the pixels as they were before the last step."""
+        """A copy of the pixels before the current step."""
         return self.load(self.applied[-1][1]).apply(self.picture.pixels.copy(), back=True)
 
     def show(self, position: int) -> list[Box]:
-        """Makes the pixels those of another state; returns what changed. To be called before the document goes there."""
+        """Changes the pixels to those of another state; returns what changed. Call this before `document.go`."""
         boxes = []
         while len(self.applied) > position:
             boxes.append(self._revert())
@@ -154,13 +154,13 @@ class Opened:
         return boxes
 
     def redo_last(self) -> list[Box]:
-        """After another result of the last step was chosen."""
+        """Updates the pixels after another result of the current step was chosen; returns what changed."""
         boxes = [self._revert(), self._apply(file_of(self.document.last()))]
         self.version += 1
         return boxes[1:]
 
     def finished(self, step: Step, ran: Sequence[Stroke]) -> list[Box]:
-        """A step was made of some strokes: its change is shown."""
+        """Adds a step made from the strokes `ran` and applies its change; returns what changed."""
         self.document.finish(step, ran)
         self.version += 1
         return [self._apply(file_of(step))]
@@ -179,7 +179,7 @@ class Opened:
         return box
 
     def _take(self, pixels: Pixels, box: Box) -> None:
-        """Other pixels, which differ in a box. What was coloured may have another profile."""
+        """Takes new pixels, which differ within a box. A colorized picture may have another profile."""
         same = pixels is self.picture.pixels
         coloured = any(file.endswith(".npy") for _, file in self.applied)
         self.picture = replace(self.picture, pixels=pixels, metadata=self.coloured if coloured else self.metadata)
@@ -192,7 +192,7 @@ class Opened:
 
     @contextmanager
     def changing(self, revision: object) -> Iterator[Document]:
-        """While entered nobody else changes it. Raises StaleError for another revision, BusyError while a job runs."""
+        """Locks the picture for a change. Raises StaleError for another revision, BusyError while a job runs."""
         with self.lock:
             self.document.expect(revision)
             if self.busy:
@@ -213,7 +213,7 @@ class Opened:
 
 
 def file_of(step: Step) -> str:
-    """The file of the result of a step that was chosen."""
+    """The file of a step's chosen result."""
     return step.variants[step.chosen].file
 
 
@@ -224,7 +224,7 @@ def overlap(first: Box, second: Box) -> bool:
 
 
 def opening_bytes(header: Header) -> int:
-    """The most bytes that are taken while a picture is opened: decoding, or the picture and what is shown of it twice."""
+    """The peak memory in bytes for opening a picture: either decoding it, or holding it with two pyramids."""
     pixels, itemsize = header.width * header.height, header.bits // 8
     decoding = memory.reading(pixels, header.channels, itemsize, header.alpha, header.format)
     kept = pixels * itemsize * (header.channels + header.alpha)

@@ -28,7 +28,7 @@ LARGEST_SEED = 2**32 - 1
 
 @dataclass(frozen=True)
 class Wish:
-    """What the page asks for. options: of inpaint; feather: pixels of a soft edge; results: how many, each with the next seed."""
+    """A requested run. feather: width of the soft edge in pixels; results: how many to make, each with the next seed."""
 
     options: InpaintOptions
     feather: int
@@ -47,23 +47,23 @@ class Wish:
 
     @property
     def record(self) -> dict[str, object]:
-        """For the history, and for `psal inpaint --strokes`."""
+        """The options as JSON, for the history and for `psal inpaint --strokes`."""
         return record_of(Recorded(self.options, self.feather))
 
 
 def inpaint_job(opened: Opened, wish: Wish, again: bool = False) -> Job:
-    """A job that fills what is painted; again: what was painted for the last step, to choose among more results."""
+    """A job that fills the painted region; again: makes more results for the current step instead."""
     document = opened.document
     strokes = document.lists[document.position - 1].current if again else document.here.current
     if again:
-        document.last()  # there has to be one
+        document.last()  # raises if there is none
     if not any(stroke.layer == "mask" for stroke in strokes):
         raise InvalidValueError("strokes", "empty", "something painted: mark what should go")
 
     def work(job: Job) -> dict[str, object]:
         with heard() as said:
-            found = _fill(job, opened, wish, strokes, again)
-        return found | {"notices": said}
+            result = _fill(job, opened, wish, strokes, again)
+        return result | {"notices": said}
 
     return Job(INPAINT, work)
 
@@ -109,7 +109,7 @@ def _fill(job: Job, opened: Opened, wish: Wish, strokes: Sequence[Stroke], again
 
 
 def _reach(opened: Opened, mask: Mask, wish: Wish, source: bool) -> int | None:
-    """How far around each hole may be looked within the memory that is free. Raises MemoryLimitError."""
+    """How far around each hole the search may go within the free memory. Raises MemoryLimitError."""
     from psal_cli.verbs.inpaint.guide import network_for
     from psal_cli.verbs.inpaint.memory_model import plan
 

@@ -1,4 +1,4 @@
-"""Saving: the picture through the library's writer, the mask as PNG, the strokes as JSON, all beside each other."""
+"""Saves the picture, and beside it the mask as PNG and the strokes as JSON."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -19,14 +19,17 @@ from psal_cli.paint.notices import heard
 from psal_cli.paint.opened import Opened
 from psal_cli.verbs.validation import within
 
-LONGEST = 200  # characters of a name
+LONGEST = 200  # characters in a name
 
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be saved. folder: from the command line; name: of the picture; the others: what is saved beside it.
+    """What to save and where.
 
-    hints: the painted colours, as `psal colorize --hints` takes them.
+    Attributes:
+        folder: from the command line; name: the file name of the picture.
+        picture, mask, strokes, hints: which of these to save. hints are painted colours, as `psal colorize --hints` takes them.
+        overwrite: whether existing files may be replaced; quality: of a lossy format, 1 to 100.
     """
 
     folder: Path
@@ -40,7 +43,7 @@ class Order:
 
     @classmethod
     def parsed(cls, record: Mapping[str, object], output: Path) -> "Order":
-        """output: where the result goes unless the page chose another name. Raises InvalidValueError."""
+        """output: the default path of the result. Raises InvalidValueError."""
         name, quality = record.get("name", output.name), record.get("quality")
         if not isinstance(name, str) or not _is_name(name):
             raise InvalidValueError("name", repr(name), "the name of a file, without a folder")
@@ -54,7 +57,7 @@ class Order:
 
 
 class ExistsError(InputError):
-    """Files that are there already. names: of all of them."""
+    """Some files exist already. names: the names of these files."""
 
     def __init__(self, names: list[str]):
         super().__init__(f"{' and '.join(names)} {'exists' if len(names) == 1 else 'exist'} already")
@@ -62,7 +65,7 @@ class ExistsError(InputError):
 
 
 def save(opened: Opened, order: Order) -> dict[str, object]:
-    """Writes what is ordered; returns the names of the files and what could not be kept, in words.
+    """Writes the files of an order; returns their names, and notices about what the format could not keep.
 
     Raises:
         ExistsError: without `overwrite`, before anything is written.
@@ -106,7 +109,7 @@ def save(opened: Opened, order: Order) -> dict[str, object]:
 
 
 def masked_steps(document: Document, size: tuple[int, int]) -> list[Strokes]:
-    """The strokes of each step that is shown, with the options of its run; where there is none, those that are painted now."""
+    """The strokes and options of each inpaint step up to the current state; without steps, the strokes painted so far."""
     steps = []
     for number, step in enumerate(document.steps[: document.position]):
         if step.kind == INPAINT:
@@ -117,7 +120,7 @@ def masked_steps(document: Document, size: tuple[int, int]) -> list[Strokes]:
 
 
 def hinting(document: Document) -> Sequence[Stroke]:
-    """The strokes that the picture got its colours by last; where it got none, those that are painted now."""
+    """The strokes of the last colorize step up to the current state; without one, the strokes painted so far."""
     ran = [number for number, step in enumerate(document.steps[: document.position]) if step.kind == COLORIZE]
     return document.lists[ran[-1]].current if ran else document.here.current
 

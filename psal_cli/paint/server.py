@@ -22,7 +22,7 @@ LOCAL = "127.0.0.1"
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, except that a signal that ends it is not raised again, since that is the normal end."""
+    """uvicorn's server, except that a signal that stops it is not raised again: that is how it normally ends."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""The pictures that one `psal paint` was started with, by number, and the few of them that are open."""
+"""The pictures of one `psal paint`, by number. A few of them are open at a time."""
 
 import re
 import threading
@@ -13,29 +13,29 @@ from psal_cli.paint.networks import Networks
 from psal_cli.paint.opened import Opened
 from psal_cli.paint.references import References
 
-MOST_OPEN = 2  # pictures in memory; others are decoded again when they are asked for
+MOST_OPEN = 2  # pictures in memory; others are decoded again when needed
 MASK = re.compile(r"(.+)_mask(?:_\d+)?\.png")
-WARM_UP = 2.5  # seconds after the first tile: the others of the screen come first
+WARM_UP = 2.5  # seconds after the first tile, so that the other tiles on the screen come first
 
 
 def without_masks(items: Sequence[Item]) -> list[Item]:
-    """The pictures less those that are masks which an earlier session saved beside others of them."""
+    """The pictures without the masks that an earlier session saved beside them."""
     stems = {item.input.with_suffix("") for item in items}
 
     def is_mask(item: Item) -> bool:
-        found = MASK.fullmatch(item.input.name)
-        return found is not None and item.input.with_name(found[1]) in stems
+        match = MASK.fullmatch(item.input.name)
+        return match is not None and item.input.with_name(match[1]) in stems
 
     return [item for item in items if not is_mask(item)]
 
 
 class Session:
-    """What the server knows. Paths come from the command line only: the page names pictures by their numbers.
+    """The server's state. All paths come from the command line; the page refers to pictures by number.
 
     Attributes:
-        items: the pictures; `item.output` is where a result goes unless another name is chosen.
-        references: pictures that were dropped on the page; networks: of the user's model folder.
-        states: the folder of all states; device: that of networks, asked for once: to find it takes a second or two.
+        items: the pictures; `item.output` is the default path of a result.
+        references: pictures dropped on the page; networks: those in the user's model folder.
+        states: the folder of all states; device: the device of networks, called once because finding it takes a second or two.
     """
 
     def __init__(self, items: Sequence[Item], states: Path, device: Callable[[], str], max_pixels: int):
@@ -63,7 +63,7 @@ class Session:
             return self._open[number]
 
     def warm_up(self) -> None:
-        """Once the first picture is shown: loads what a run needs, so that the first one does not wait for it."""
+        """Loads what a run needs soon after the first picture is shown, so that the first run starts at once."""
         if not self._warm:
             self._warm = True
             timer = threading.Timer(WARM_UP, self._load)
@@ -80,7 +80,7 @@ class Session:
         baseline()
 
     def _make_room(self) -> None:
-        """Closes the pictures that were not used for longest and that nothing runs on."""
+        """Closes the least recently used pictures on which no job runs."""
         for number, opened in list(self._open.items()):
             if len(self._open) < MOST_OPEN:
                 return
@@ -89,7 +89,7 @@ class Session:
                 opened.close()
 
     def close(self) -> None:
-        """Cancels what runs and closes all pictures."""
+        """Cancels running jobs and closes all pictures."""
         with self._lock:
             for opened in self._open.values():
                 if opened.job is not None and opened.job.running:

@@ -1,5 +1,5 @@
-"""The state folder: for each picture a journal of strokes and the changes of runs, kept until the picture is saved and closed, so
-that a crash of browser or server loses nothing."""
+"""The state folder. For each picture it keeps a journal of strokes and the changes of runs until the picture is saved and
+closed, so that a crash of browser or server loses nothing."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ def state_folder() -> Path:
 
 
 def remove_stale(folder: Path) -> None:
-    """Removes the states of pictures that nobody has touched for a month."""
+    """Removes the states of pictures that were not edited for a month."""
     with suppress(OSError):
         for path in folder.iterdir():
             with suppress(OSError):
@@ -34,24 +34,24 @@ def remove_stale(folder: Path) -> None:
 
 
 class State:
-    """The state of one picture. Only one process has it at a time."""
+    """The state of one picture. Only one process may open it at a time."""
 
     def __init__(self, folder: Path, picture: Path):
-        """folder: that of all states. Raises InputError: another process has it, or it cannot be written."""
+        """folder: the folder of all states. Raises InputError if another process has it open or it cannot be written."""
         status = picture.stat()
-        name = f"{picture.resolve()}\0{status.st_size}\0{status.st_mtime_ns}"  # of another content it is another picture
+        name = f"{picture.resolve()}\0{status.st_size}\0{status.st_mtime_ns}"  # changed content makes it another picture
         self.folder = folder / hashlib.sha256(os.fsencode(name)).hexdigest()[:24]
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.file = open(self.folder / JOURNAL, "a+b")  # noqa: SIM115  # open until `close`
         except OSError as error:
-            raise InputError(f"{self.folder}: what is painted cannot be kept: {error.strerror}") from error
+            raise InputError(f"{self.folder}: strokes cannot be kept there: {error.strerror}") from error
         if not _locked(self.file):
             self.file.close()
             raise InputError(f"{picture} is open in another psal paint: close it there first")
 
     def events(self) -> Iterator[tuple[Event, int]]:
-        """Those of the journal, up to the first line that is not whole, and where in the file each ends."""
+        """The events of the journal up to the first damaged line, each with the file position of its end."""
         self.file.seek(0)
         end = 0
         for line in self.file:
@@ -65,29 +65,29 @@ class State:
             yield event, end
 
     def cut(self, end: int) -> None:
-        """Forgets what the journal holds from there on."""
+        """Cuts the journal off at a file position."""
         self.file.truncate(end)
 
     def note(self, event: Event) -> None:
-        """Appends an event; when this returns, a crash of the process does not lose it."""
+        """Appends an event. After this returns, a crash of the process does not lose it."""
         self.file.write(json.dumps(event).encode() + b"\n")
         self.file.flush()
 
     def begin_anew(self) -> None:
-        """Forgets all."""
+        """Deletes all events and changes."""
         self.cut(0)
         for path in self.folder.glob("*.np[yz]"):
             path.unlink(missing_ok=True)
 
     def close(self, keep: bool) -> None:
-        """keep: whether there is anything worth coming back to."""
+        """keep: whether to leave the state on the disk for the next session."""
         self.file.close()
         if not keep:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _locked(file: IO[bytes]) -> bool:
-    """Takes the lock of a file, which the system gives back when the process ends."""
+    """Locks a file if no other process has; the system releases the lock when this process ends."""
     try:
         import fcntl
     except ImportError:  # Windows

@@ -1,4 +1,4 @@
-"""Tiles of a picture for the screen: 8-bit sRGB at any power of two below full size, made when they are asked for."""
+"""Tiles of a picture for the screen: 8-bit sRGB at full size or reduced by a power of two, made on request."""
 
 from collections.abc import Callable
 
@@ -14,17 +14,17 @@ Shown = npt.NDArray[np.uint8]
 TILE = 512  # pixels, the side of a tile
 QUALITY = 95
 BAND = 1 << 21  # pixels that are reduced at a time
-BEHIND = 204  # of 255: the grey that shows through transparent pixels
-ROOM = 6 * BAND * 4  # bytes while a picture is reduced
+BEHIND = 204  # of 255, the grey behind transparent pixels
+ROOM = 6 * BAND * 4  # bytes needed while a picture is reduced
 
 
 def levels_of(width: int, height: int) -> int:
-    """How many times a picture is halved until it fits one tile."""
+    """How many times a picture is halved until it fits into one tile."""
     return max((max(width, height) - 1).bit_length() - TILE.bit_length() + 1, 0)
 
 
 def shown(pixels: Pixels, alpha: npt.NDArray[np.generic] | None, icc: bytes | None) -> Shown:
-    """uint8 [h, w, C] in sRGB, on grey where it is transparent, of a crop of a picture."""
+    """A crop of a picture as uint8 [h, w, C] in sRGB, with grey behind transparent pixels."""
     pixels_shown = plain(pixels, icc)
     if alpha is not None:
         share = rounded(alpha)[..., None].astype(np.uint16)
@@ -33,10 +33,10 @@ def shown(pixels: Pixels, alpha: npt.NDArray[np.generic] | None, icc: bytes | No
 
 
 class Pyramid:
-    """A picture at half its size, a quarter, and so on, until it fits one tile. The full size is read when it is needed."""
+    """A picture at half its size, a quarter, and so on, until it fits into one tile. The full size is read on request."""
 
     def __init__(self, size: tuple[int, int], read: Callable[[Box], Shown]):
-        """size: (width, height); read: uint8 [h, w, C] of a part of it at full size."""
+        """size: (width, height); read: returns a part of the picture at full size, uint8 [h, w, C]."""
         self.size, self.read = size, read
         self.halves: list[Shown] = []
         for _ in range(levels_of(*size)):
@@ -46,14 +46,14 @@ class Pyramid:
             self._reduce(len(self.halves), 0, height, 0, width)
 
     def size_of(self, level: int) -> tuple[int, int]:
-        """(width, height) of the picture halved so many times."""
+        """(width, height) of a level; each level halves the one before."""
         return -(-self.size[0] >> level), -(-self.size[1] >> level)
 
     def copied(self) -> list[Shown]:
         return [half.copy() for half in self.halves]
 
     def update(self, box: Box) -> None:
-        """Makes anew what shows a part of the picture that has changed."""
+        """Updates all levels after a part of the picture has changed."""
         left, top, right, bottom = box[0], box[1], box[0] + box[2], box[1] + box[3]
         for level in range(1, len(self.halves) + 1):
             left, top, right, bottom = left // 2, top // 2, -(-right // 2), -(-bottom // 2)
@@ -65,7 +65,7 @@ class Pyramid:
         return None if box is None else self._crop(level, box)
 
     def box_of(self, level: int, column: int, row: int) -> Box | None:
-        """The part of the picture, halved so many times, that a tile shows."""
+        """The box of a tile within its level, None where there is none."""
         if not 0 <= level <= len(self.halves) or min(column, row) < 0:
             return None
         width, height = self.size_of(level)
@@ -79,7 +79,7 @@ class Pyramid:
         return self.halves[level - 1][top : top + height, left : left + width].copy()
 
     def _reduce(self, level: int, top: int, bottom: int, left: int, right: int) -> None:
-        """Makes rows top to bottom and columns left to right of a level out of the one above."""
+        """Computes rows top to bottom and columns left to right of a level from the previous level."""
         width, height = self.size_of(level - 1)
         for band in strips(bottom - top, rows_within(BAND // 4, max(right - left, 1))):
             first, last = 2 * (top + band.top), min(2 * (top + band.bottom), height)

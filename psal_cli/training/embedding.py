@@ -1,9 +1,10 @@
 """Trains the embedding of `psal colorize`: end to end, through attention over a reference to the predicted colours.
 
-    python -m psal_cli.training.embedding --data ../shared/data --output out/training
+    python -m psal_cli.training.embedding --data ../shared/data --output out/training --hours 3
 
 Each step takes a pair of similar scenes, some pixels of the target and all of the reference, sometimes together with an unrelated
-picture. The loss is the L1 error of the mean chroma under softmax(-distance).
+picture. The loss is the L1 error of the mean chroma under softmax(-distance). Needs `pip install 'psal[semantic]'`, which tells
+which scenes look alike; the embedding itself does not use it. The kept weights are a running mean.
 """
 
 from pathlib import Path
@@ -13,18 +14,22 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from psal_cli.image.cielab import lab
 from psal_cli.networks.embedding import EmbeddingNetwork
 from psal_cli.training import loop
 from psal_cli.training.pairs import Pair, Pairs
-from psal_cli.verbs.colorize.prior import pooled
+from psal_cli.training.scene_pairs import ScenePairs
+from psal_cli.verbs.colorize.prior import embedding, pooled
 
 SIZE = (240, 424)
 PLACES = 1_000  # of the target, in a step
-PARTS, CROPS, STRANGERS = 0.4, 0.35, 0.08  # of the steps: see `Pairs.mixed`
-BESIDE = 0.25  # of the steps: with an unrelated reference too
-HELD_OUT = 24
+VIDEO, ALIKE = 0.35, 0.35  # of the steps: pairs of `Pairs.mixed`, and of `ScenePairs.alike`; the rest are of `ScenePairs.parts`
+PARTS, CROPS, STRANGERS = 0.2, 0.15, 0.08  # of the pairs of `Pairs.mixed`
+BESIDE = 0.2  # of the steps: with an unrelated reference too
+HELD_OUT = 24  # pairs of each kind
+DECAY = 0.998  # decay of the running mean of the weights
 
 
 View = tuple[Tensor, Tensor, Tensor]  # lightness [1, 1, H, W]; at a quarter of the size, values and valid pixels
@@ -42,26 +47,50 @@ def views(pair: Pair, device: str = "cpu") -> list[View]:
     return prepared
 
 
-def sample(pairs: Pairs, number: int) -> Pair:
-    """A training pair; each side may be mirrored independently."""
+def sample(pairs: Pairs, scenes: ScenePairs, number: int) -> Pair:
+    """A training pair. The sides of a video's pair may be mirrored independently, as those of scenes are."""
     random = np.random.default_rng([pairs.seed, number, 4])
-    pair = pairs.mixed(number, random.random(), PARTS, CROPS, STRANGERS)
-    return Pair(*(side[:, :: -1 if random.random() < 0.5 else 1] for side in pair))
+    kind = random.random()
+    if kind < VIDEO:
+        pair = pairs.mixed(number, random.random(), PARTS, CROPS, STRANGERS)
+        return Pair(*(side[:, :: random.choice([-1, 1])] for side in pair))
+    return scenes.alike(number) if kind < VIDEO + ALIKE else scenes.parts(number)
 
 
 @click.command()
-@loop.options(steps=8_000)
-def main(data: Path, output: Path, steps: int, minutes: float | None, rate: float, seed: int, threads: int, device: str) -> None:
-    """Checkpoint and log are OUTPUT/embedding.pt and .jsonl; a stopped run resumes."""
+@loop.options(steps=30_000, rate=4e-4)
+@loop.queue_options()
+@click.option("--start", is_flag=True, help="Start from the weights that ship.")
+def main(
+    data: Path,
+    output: Path,
+    steps: int,
+    hours: float | None,
+    minutes: float | None,
+    rate: float,
+    seed: int,
+    device: str,
+    threads: int,
+    name: str | None,
+    public: Path | None,
+    resume: Path | None,
+    start: bool,
+) -> None:
+    """Train the network. Checkpoint and log are OUTPUT/NAME.pt and .jsonl, the best weights OUTPUT/NAME.best.pt."""
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
-    pairs, network = Pairs(data, SIZE, seed), EmbeddingNetwork().to(device)
-    held_out = [views(pairs.parts(n, True), device) for n in range(HELD_OUT)]
+    pairs, scenes, name = Pairs(data, SIZE, seed), ScenePairs(data, seed, output / "cache"), name or "embedding"
+    network = EmbeddingNetwork().to(device)
+    if start:
+        network.load_state_dict(embedding(device).state_dict())
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(DECAY))  # type: ignore[no-untyped-call]
+    still = [pair(number, True) for pair in (scenes.parts, scenes.alike) for number in range(HELD_OUT)]
+    held_out = [views(pair, device) for pair in [*still, *pairs.validation(HELD_OUT)]]
     kept: dict[int, list[View]] = {}
 
     def both(number: int) -> list[View]:
         if number not in kept:  # each pair is used in both directions, and once more as an unrelated reference
-            kept[number] = views(sample(pairs, number), device)
+            kept[number] = views(sample(pairs, scenes, number), device)
             kept.pop(number - 2, None)
         return kept[number]
 
@@ -77,13 +106,18 @@ def main(data: Path, output: Path, steps: int, minutes: float | None, rate: floa
         return error * 20, error.item() * 100
 
     def validation() -> float:
+        mean = average.module
+        assert isinstance(mean, EmbeddingNetwork)
         losses = [
-            F.l1_loss(network.attended(target, [reference])[:, :2], right[:, :2]) for (target, right, _), reference in held_out
+            F.l1_loss(mean.attended(target, [reference])[:, :2], right[:, :2]) for (target, right, _), reference in held_out
         ]
         return float(torch.stack(losses).mean()) * 100
 
-    recipe: loop.Recipe = {"steps": steps, "rate": rate, "seed": seed}
-    loop.train(output / "embedding", network, recipe, errors, validation, minutes=minutes, warmup=200, clip=1.0)
+    recipe: loop.Recipe = {"run": name, "steps": steps, "rate": rate, "seed": seed, "start": start}
+    loop.train(
+        output / name, network, recipe, errors, validation,
+        hours=hours, minutes=minutes, every=1000, warmup=200, clip=1.0, best=True, average=average, resume=resume,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ class Pairs:
         if len(clips) < 2:
             return None
         frames = [self.clips[name] for name in random.choice(clips, 2, replace=False)]
-        return Pair(*(_floats(clip[random.integers(len(clip))]) for clip in frames))
+        return Pair(*(floats(clip[random.integers(len(clip))]) for clip in frames))
 
     def parts(self, number: int, held_out: bool = False) -> Pair:
         """The left and right of a photograph, one of them relit: similar scenes with hardly any object in common."""
@@ -66,9 +66,9 @@ class Pairs:
         high = min(int(wide * height / width), photo.shape[0])
         top = int(random.uniform(0, 1) * (photo.shape[0] - high))
         sides = [photo[top : top + high, left : left + wide] for left in (0, photo.shape[1] - wide)]
-        pair = [_floats(cv2.resize(side, (width, height), interpolation=cv2.INTER_AREA)) for side in sides]
+        pair = [floats(cv2.resize(side, (width, height), interpolation=cv2.INTER_AREA)) for side in sides]
         target, reference = pair if random.random() < 0.5 else pair[::-1]
-        return Pair(target, _relit(reference, random))
+        return Pair(target, relit(reference, random))
 
     def crops(self, number: int) -> Pair:
         """Two random crops of a photograph, of different sizes: they may overlap or have nothing in common."""
@@ -80,7 +80,7 @@ class Pairs:
             high = int(wide * height / width)
             top, left = (random.integers(size - side + 1) for size, side in zip(photo.shape, (high, wide), strict=False))
             parts.append(cv2.resize(photo[top : top + high, left : left + wide], (width, height), interpolation=cv2.INTER_AREA))
-        return Pair(_floats(parts[0]), _relit(_floats(parts[1]), random))
+        return Pair(floats(parts[0]), relit(floats(parts[1]), random))
 
     def mixed(self, number: int, kind: float, parts: float, crops: float, strangers: float) -> Pair:
         """A training pair of a kind chosen by `kind` in [0, 1): each kind has its share, the rest is `pair`."""
@@ -106,15 +106,16 @@ class Pairs:
         near = [i for i in range(first - FARTHEST, first + FARTHEST + 1) if 0 <= i < len(frames) and i != first]
         second = random.choice(near)
         flip = slice(None, None, -1 if random.random() < 0.5 else 1)
-        return Pair(*(_floats(frames[i][:, flip]) for i in (first, second)))
+        return Pair(*(floats(frames[i][:, flip]) for i in (first, second)))
 
     def _of_photo(self, random: np.random.Generator) -> Pair:
         photo = self.photos[random.integers(len(self.photos))]
         target, reference = (_warped(photo, self.size, random) for _ in range(2))
-        return Pair(target, _relit(reference, random))
+        return Pair(target, relit(reference, random))
 
 
-def _floats(picture: np.ndarray) -> np.ndarray:
+def floats(picture: np.ndarray) -> np.ndarray:
+    """uint8 to float32 in [0, 1]."""
     return picture.astype(np.float32) / 255
 
 
@@ -133,10 +134,10 @@ def _warped(photo: np.ndarray, size: tuple[int, int], random: np.random.Generato
     rows = turn[0, 0] * dy + turn[0, 1] * dx + middle[0] + bend[..., 0]
     columns = turn[1, 0] * dy + turn[1, 1] * dx + middle[1] + bend[..., 1]
     place = columns.astype(np.float32), rows.astype(np.float32)
-    return _floats(cv2.remap(photo, *place, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
+    return floats(cv2.remap(photo, *place, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
 
 
-def _relit(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
+def relit(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Changes exposure and contrast and adds a soft shade; hue is kept."""
     gain, gamma = np.exp(random.normal(0, 0.08)), np.exp(random.normal(0, 0.08))
     shade = np.exp(random.normal(0, 0.06, (3, 3)).astype(np.float32))

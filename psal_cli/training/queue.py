@@ -21,6 +21,7 @@ class Run:
     hours: float
     options: list[str] = field(default_factory=list)
     weights: str | None = None
+    extra: str | None = None
     goal: str = ""
 
 

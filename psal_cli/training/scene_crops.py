@@ -16,18 +16,24 @@ MEASURED = (  # numbers of the scenes of tests/bench/colour_pairs.toml
 )  # fmt: skip
 
 
+def split(data: Path) -> tuple[list[Path], list[Path]]:
+    """The photographs and scenes for training, and one in twelve that is held out. The scenes of the benchmark are excluded.
+
+    Raises FileNotFoundError if the folder has no pictures.
+    """
+    measured = {f"{number:04}" for number in MEASURED}
+    files = [*files_of(data), *(path for path in scenes_of(data) if path.stem not in measured)]
+    if not files:
+        raise FileNotFoundError(f"{data} has neither photos/ nor scenes/ with .webp pictures")
+    return [path for number, path in enumerate(files) if number % EVERY] or files, files[::EVERY]
+
+
 class SceneCrops:
-    """Numbered crops: the same files, seed and number give the same one. One file in twelve is held out, and the scenes of the
-    benchmark are excluded."""
+    """Numbered crops: the same files, seed and number give the same one. See `split` for the files."""
 
     def __init__(self, data: Path, side: int, seed: int):
         """side: of the crops. Raises FileNotFoundError if the folder has no pictures."""
-        measured = {f"{number:04}" for number in MEASURED}
-        files = [*files_of(data), *(path for path in scenes_of(data) if path.stem not in measured)]
-        if not files:
-            raise FileNotFoundError(f"{data} has neither photos/ nor scenes/ with .webp pictures")
-        self.held_out, self.side, self.seed = files[::EVERY], side, seed
-        self.training = [path for number, path in enumerate(files) if number % EVERY] or files
+        self.side, self.seed, (self.training, self.held_out) = side, seed, split(data)
 
     def crop(self, number: int) -> npt.NDArray[np.uint8]:
         """[side, side, 3], RGB. Numbers from FAR on are crops of held-out pictures, the same for every seed."""

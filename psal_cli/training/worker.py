@@ -3,6 +3,7 @@
 import shutil
 import signal
 import subprocess
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -58,6 +59,7 @@ def work(folder: Path, data: Path, public: Path, threads: int, refresh: bool, sa
         code = freeze(folder, say, refresh)
         while (run := queue.next_run(queue.load(), folder / "runs")) is not None:
             done = queue.progress(run, folder / "runs")
+            _install(run, code)
             say(f"{run.name}: {done.hours:.2f} of {run.hours:g} CPU hours done, trains with {threads} thread(s)")
             code_of_exit, stopped = _train(run, folder, code, data, public, threads)
             if stopped:
@@ -70,6 +72,18 @@ def work(folder: Path, data: Path, public: Path, threads: int, refresh: bool, sa
             elif code_of_exit:
                 raise InputError(f"{run.name} failed with exit code {code_of_exit}: {_last_line(log)} (see {log})")
         say("every run has its hours")
+
+
+def _install(run: queue.Run, code: Path) -> None:
+    """The optional dependency that a run needs. Raises InputError if it cannot be installed."""
+    if run.extra is None:
+        return
+    packages = tomllib.loads((code / "pyproject.toml").read_text())["project"]["optional-dependencies"].get(run.extra)
+    if packages is None:
+        raise InputError(f"{run.name}: extra is {run.extra}, which pyproject.toml does not have")
+    pip = [str(code / ".venv/bin/python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    if subprocess.run([*pip, "-c", str(code / "constraints.txt"), *packages]).returncode:
+        raise InputError(f"{run.name} needs psal[{run.extra}], which could not be installed: see the messages above")
 
 
 def command(run: queue.Run, folder: Path, code: Path, data: Path, public: Path, threads: int) -> list[str]:

@@ -160,7 +160,7 @@ def _wheel(
         grey = cv2.cvtColor(_flat(picture.pixels[band], alpha), cv2.COLOR_RGB2GRAY)
         canvas[band, :width] = (grey * np.float32(DIMMED)).astype(np.uint8)[..., None]
     if arrows:
-        _draw_arrows(canvas[:height, :width], [_one_a_cell(*moved(band), cell) for band in moving], far)
+        _draw_arrows(canvas[:height, :width], [_nearest_per_cell(*moved(band), cell) for band in moving], far)
     else:
         for band in moving:
             places, offset = moved(band)
@@ -168,7 +168,7 @@ def _wheel(
     return Picture(canvas)
 
 
-def _one_a_cell(places: np.ndarray, offset: np.ndarray, cell: int) -> tuple[np.ndarray, np.ndarray]:
+def _nearest_per_cell(places: np.ndarray, offset: np.ndarray, cell: int) -> tuple[np.ndarray, np.ndarray]:
     """For a row of cells, the given pixel nearest to the middle of each."""
     number = places[:, 1] // cell
     from_middle = np.hypot(*(places % cell - cell // 2).T)

@@ -21,7 +21,7 @@ Over = Picture | npt.ArrayLike | None
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """Where each pixel of a result comes from.
+    """Where each pixel of a result comes from: a nearest-neighbour field (Barnes et al. 2009, "PatchMatch").
 
     Attributes:
         sources: int32 [k, 2, H, W], absolute (row, column) in the source, best first; -1 where a pixel has none. H, W is the size

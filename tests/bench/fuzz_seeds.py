@@ -183,13 +183,45 @@ def _modern() -> dict[str, bytes]:
     return files
 
 
+def _openexr() -> dict[str, bytes]:
+    """Where its package is installed: each of its compressions, 16 and 32 bits, and the files of renderers."""
+    try:
+        import OpenEXR
+    except ImportError:
+        return {}
+
+    def file(names: str | tuple[str, ...] = "RGB", dtype: type = np.float16, **header: object) -> bytes:
+        out, pixels = io.BytesIO(), _pixels(len(names)).astype(dtype) / dtype(200)
+        planes = {name: np.ascontiguousarray(pixels[..., number]) for number, name in enumerate(names)}
+        with OpenEXR.File({"type": OpenEXR.scanlineimage} | header, planes) as exr:
+            exr.write(out)
+        return out.getvalue()
+
+    kinds = {name.split("_")[0]: getattr(OpenEXR, name) for name in dir(OpenEXR) if name.endswith("_COMPRESSION")}
+    files = {f"{name}.exr": file(compression=kind) for name, kind in kinds.items()}
+    tiles = {"type": OpenEXR.tiledimage, "tiles": OpenEXR.TileDescription()}
+    names = ("Beauty.R", "Beauty.G", "Beauty.B", "Depth.Z")
+    parts = [OpenEXR.Part({"name": name}, {"Y": _pixels(1)[..., 0].astype(np.float32)}) for name in "ab"]
+    with OpenEXR.File(parts) as several:
+        several.write(out := io.BytesIO())
+    told = {"comments": "psal fuzz", "exposure": 2.0, "chromaticities": (0.7, 0.3, 0.2, 0.8, 0.1, 0.1, 0.31, 0.33)}
+    return files | {
+        "attributes.exr": file(dtype=np.float32, **told),
+        "alpha.exr": file("RGBA", np.float32),
+        "grey.exr": file("Y"),
+        "tiled.exr": file(**tiles),
+        "layers.exr": file(names),
+        "parts.exr": out.getvalue(),
+    }
+
+
 def good_picture() -> bytes:
     return saved(_image("RGB"), "PNG")
 
 
 def pictures() -> dict[str, bytes]:
     """{name with extension: content}, 40x32 pixels each."""
-    return _plain() | _modern()
+    return _plain() | _modern() | _openexr()
 
 
 def masks() -> dict[str, bytes]:

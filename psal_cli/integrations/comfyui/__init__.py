@@ -1,4 +1,4 @@
-"""Nodes for ComfyUI, which finds them in this folder when it is linked or copied into its `custom_nodes`.
+"""Nodes for ComfyUI. Link or copy this folder into ComfyUI's `custom_nodes`.
 
 psal has to be installed in ComfyUI's own Python. See examples/comfyui.md.
 """

@@ -1,15 +1,15 @@
-"""What the nodes ask of ComfyUI itself: its progress bar, its cancel button, its folder of models. Imported when a node runs."""
+"""ComfyUI's progress bar, cancel button and model folder, for the nodes. ComfyUI is imported only when they are used."""
 
 from collections.abc import Callable
 from pathlib import Path
 
-STEPS = 1000  # of the bar, for each picture
+STEPS = 1000  # of the progress bar for each picture
 NO_PAINTER = "none"
 FOLDER = "inpaint"  # below ComfyUI's models, where others put LaMa and MAT too
 
 
 def progress_for(count: int) -> Callable[[int], Callable[[float, str], None]]:
-    """The number of a picture among `count` -> the progress hook of its verb.
+    """Returns a function from a picture's number among `count` to the progress hook for its verb.
 
     Each call moves the bar, and raises ComfyUI's own InterruptProcessingException when the user has cancelled.
     """
@@ -29,7 +29,7 @@ def progress_for(count: int) -> Callable[[int], Callable[[float, str], None]]:
 
 
 def painters() -> list[str]:
-    """What may be chosen as a painter: "none" and the files in models/inpaint."""
+    """The choices for a painter: "none" and the files in models/inpaint."""
     try:
         import folder_paths
     except ImportError:  # outside ComfyUI
@@ -42,7 +42,7 @@ def painter_file(name: str) -> str | None:
     """The path of a painter that was chosen.
 
     Raises:
-        FileNotFoundError: it is not in models/inpaint, as in a workflow from elsewhere.
+        FileNotFoundError: it is not in models/inpaint, for instance in a workflow from another machine.
     """
     if name == NO_PAINTER:
         return None

@@ -1,4 +1,4 @@
-"""The nodes: each verb on a batch of pictures, one after another, and the drawing of match fields.
+"""The nodes. Each verb works on a batch of pictures, one after another; one more node draws match fields.
 
 A node is what ComfyUI expects of one: INPUT_TYPES, RETURN_TYPES, FUNCTION and CATEGORY, see https://docs.comfy.org.
 """
@@ -17,9 +17,10 @@ from psal_cli.verbs.inpaint.options import ENGINES
 from psal_cli.verbs.reconstruct.options import ATTENTIONS
 from psal_cli.verbs.upscale.options import MODELS, MOST
 
-Widget = tuple[str | list[str]] | tuple[str | list[str], dict[str, object]]  # type or choices, and how it is shown
+Widget = tuple[str | list[str]] | tuple[str | list[str], dict[str, object]]  # type or choices, and settings of the widget
 Inputs = dict[str, dict[str, Widget]]
 Fields = list[psal_cli.Field | None]
+Result = psal_cli.ColorizeResult | psal_cli.UpscaleResult | psal_cli.ReconstructResult
 
 IMAGE: Widget = ("IMAGE",)
 SEED: Widget = ("INT", {"default": 0, "min": 0, "max": 2**32 - 1, "tooltip": "The same seed gives the same picture."})
@@ -27,12 +28,17 @@ DEVICE: Widget = (["cpu", "cuda"], {"tooltip": "Where networks run. The search o
 
 
 class Node:
-    """What all nodes have. FIELD_TYPE is a type of psal's own: a list with the match field of each picture."""
+    """What all nodes share. The type PSAL_FIELD is a list with the match field of each picture."""
 
     CATEGORY = "psal"
     FUNCTION = "run"
     RETURN_TYPES: ClassVar[tuple[str, ...]] = ("IMAGE", "PSAL_FIELD")
     RETURN_NAMES: ClassVar[tuple[str, ...]] = ("image", "field")
+    REQUIRED: ClassVar[dict[str, Widget]]
+
+    @classmethod
+    def INPUT_TYPES(cls) -> Inputs:  # noqa: N802
+        return {"required": cls.REQUIRED}
 
 
 class Inpaint(Node):
@@ -56,7 +62,7 @@ class Inpaint(Node):
     def run(
         self, image: Tensor, mask: Tensor, seed: int, engine: str, painter: str, dilate: int, feather: int, device: str
     ) -> tuple[Tensor, Fields]:
-        """A picture whose mask is empty comes out as it is."""
+        """Fills each picture. A picture with an empty mask is passed on unchanged."""
         pictures, progress = arrays(image), progress_for(len(image))
         holes = regions(mask, len(pictures), (image.shape[1], image.shape[2]))
         options = psal_cli.InpaintOptions(
@@ -79,16 +85,13 @@ class Inpaint(Node):
 class Colorize(Node):
     DESCRIPTION = "Gives pictures the colours of references of the same kind of scene. Their luminance is kept."
 
-    @classmethod
-    def INPUT_TYPES(cls) -> Inputs:  # noqa: N802
-        required: dict[str, Widget] = {
-            "image": IMAGE,
-            "references": ("IMAGE", {"tooltip": "Pictures in colour; each of a batch lends colours to all pictures."}),
-            "strength": ("FLOAT", {"default": 1.0, "min": 0.0, "max": 2.0, "step": 0.05}),
-            "seed": SEED,
-            "device": DEVICE,
-        }
-        return {"required": required}
+    REQUIRED: ClassVar[dict[str, Widget]] = {
+        "image": IMAGE,
+        "references": ("IMAGE", {"tooltip": "Pictures in colour; each of a batch lends colours to all pictures."}),
+        "strength": ("FLOAT", {"default": 1.0, "min": 0.0, "max": 2.0, "step": 0.05}),
+        "seed": SEED,
+        "device": DEVICE,
+    }
 
     def run(self, image: Tensor, references: Tensor, strength: float, seed: int, device: str) -> tuple[Tensor, Fields]:
         progress, colours = progress_for(len(image)), arrays(references)
@@ -97,22 +100,19 @@ class Colorize(Node):
             psal_cli.colorize(picture, colours, options, progress=progress(number))
             for number, picture in enumerate(arrays(image))
         ]
-        return batch([result.image for result in results]), [result.field for result in results]
+        return outputs(results)
 
 
 class Upscale(Node):
     DESCRIPTION = "Enlarges pictures by any factor up to 16. Patterns that repeat anywhere in a picture add detail."
 
-    @classmethod
-    def INPUT_TYPES(cls) -> Inputs:  # noqa: N802
-        required: dict[str, Widget] = {
-            "image": IMAGE,
-            "scale": ("FLOAT", {"default": 2.0, "min": 1.1, "max": float(MOST), "step": 0.1}),
-            "model": (["auto", *MODELS], {"tooltip": "clean keeps every detail; photo is for compressed and noisy pictures."}),
-            "seed": SEED,
-            "device": DEVICE,
-        }
-        return {"required": required}
+    REQUIRED: ClassVar[dict[str, Widget]] = {
+        "image": IMAGE,
+        "scale": ("FLOAT", {"default": 2.0, "min": 1.1, "max": float(MOST), "step": 0.1}),
+        "model": (["auto", *MODELS], {"tooltip": "clean keeps every detail; photo is for compressed and noisy pictures."}),
+        "seed": SEED,
+        "device": DEVICE,
+    }
 
     def run(self, image: Tensor, scale: float, model: str, seed: int, device: str) -> tuple[Tensor, Fields]:
         progress = progress_for(len(image))
@@ -120,24 +120,21 @@ class Upscale(Node):
         results = [
             psal_cli.upscale(picture, scale, options, progress=progress(number)) for number, picture in enumerate(arrays(image))
         ]
-        return batch([result.image for result in results]), [result.field for result in results]
+        return outputs(results)
 
 
 class Reconstruct(Node):
     DESCRIPTION = "Rebuilds pictures from the pixels of others through one attention layer, and finds the match field."
 
-    @classmethod
-    def INPUT_TYPES(cls) -> Inputs:  # noqa: N802
-        required: dict[str, Widget] = {
-            "image": IMAGE,
-            "reference": ("IMAGE", {"tooltip": "One for each picture, or one for all, of any size."}),
-            "attention": (list(ATTENTIONS),),
-            "patch_size": ("INT", {"default": 7, "min": 1, "max": 31, "step": 2}),
-            "k": ("INT", {"default": 3, "min": 1, "max": 64, "tooltip": "Matches of each pixel that are mixed."}),
-            "seed": SEED,
-            "device": DEVICE,
-        }
-        return {"required": required}
+    REQUIRED: ClassVar[dict[str, Widget]] = {
+        "image": IMAGE,
+        "reference": ("IMAGE", {"tooltip": "One for each picture, or one for all, of any size."}),
+        "attention": (list(ATTENTIONS),),
+        "patch_size": ("INT", {"default": 7, "min": 1, "max": 31, "step": 2}),
+        "k": ("INT", {"default": 3, "min": 1, "max": 64, "tooltip": "Matches of each pixel that are mixed."}),
+        "seed": SEED,
+        "device": DEVICE,
+    }
 
     def run(
         self, image: Tensor, reference: Tensor, attention: str, patch_size: int, k: int, seed: int, device: str
@@ -148,7 +145,7 @@ class Reconstruct(Node):
             psal_cli.reconstruct(picture, other, options, progress=progress(number))
             for number, (picture, other) in enumerate(zip(arrays(image), others, strict=True))
         ]
-        return batch([result.image for result in results]), [result.field for result in results]
+        return outputs(results)
 
 
 class DrawField(Node):
@@ -162,7 +159,7 @@ class DrawField(Node):
         return {"required": {"field": ("PSAL_FIELD",), "arrows": ("BOOLEAN", {"default": False})}, "optional": shown}
 
     def run(self, field: Fields, arrows: bool, over: Tensor | None = None) -> tuple[Tensor]:
-        """Pictures without a field, as engine "network" leaves them, are left out.
+        """Draws each field. Pictures without one, such as those of engine "network", are left out.
 
         Raises:
             ValueError: no picture has one.
@@ -172,6 +169,11 @@ class DrawField(Node):
         if not drawn:
             raise ValueError("there is no match field: nothing was filled, or the engine has none")
         return (batch(drawn),)
+
+
+def outputs(results: Sequence[Result]) -> tuple[Tensor, Fields]:
+    """The outputs of a node from the results of its verb."""
+    return batch([result.image for result in results]), [result.field for result in results]
 
 
 def arrays_of(images: Sequence[Tensor]) -> list[np.ndarray]:

@@ -1,6 +1,6 @@
-"""ComfyUI's batches of tensors to psal's arrays and back.
+"""Converts ComfyUI's batches of tensors to psal's arrays and back.
 
-ComfyUI has pictures as float32 [B, H, W, C], mostly in [0, 1], and masks as float32 [B, H, W], 1 = white.
+ComfyUI stores pictures as float32 [B, H, W, C], mostly in [0, 1], and masks as float32 [B, H, W] with 1 = white.
 """
 
 from collections.abc import Sequence
@@ -21,10 +21,10 @@ def arrays(images: Tensor) -> list[Floats]:
 
 
 def regions(masks: Tensor, count: int, size: tuple[int, int]) -> list[npt.NDArray[np.bool_]]:
-    """For each of `count` pictures of (height, width) its mask, bool, True from half on. One mask is that of all pictures.
+    """The mask of each of `count` pictures of size (height, width): bool, True from 0.5 on. A single mask serves all pictures.
 
     Raises:
-        InvalidValueError: another number of masks, or another size.
+        InvalidValueError: the number of masks or their size does not fit.
     """
     masks = masks[None] if masks.ndim == 2 else masks
     height, width = size
@@ -34,10 +34,10 @@ def regions(masks: Tensor, count: int, size: tuple[int, int]) -> list[npt.NDArra
 
 
 def repeated(what: str, given: Sequence[Tensor], count: int) -> Sequence[Tensor]:
-    """One for each of `count` pictures: those given, or the only one for all.
+    """One tensor for each of `count` pictures; a single tensor is repeated.
 
     Raises:
-        InvalidValueError: another number.
+        InvalidValueError: the number of tensors is neither 1 nor `count`.
     """
     if len(given) not in (1, count):
         raise InvalidValueError(what, f"a batch of {len(given)}", f"1 or {count}, as many as there are pictures")

@@ -1,14 +1,14 @@
-// Requests to the server. Changes go one after another, each with the revision that the one before left.
+// Requests to the server. Changes are sent one after another, each with the revision that resulted from the previous one.
 
 const hash = new URLSearchParams(location.hash.slice(1));
 export const token = hash.get("token") ?? "";
 export const headers = { "X-Psal-Token": token };
 
 export class Refused extends Error {
-  constructor(status, found) {
-    super(found.error ?? `the server says ${status}`);
+  constructor(status, record) {
+    super(record.error ?? `the server says ${status}`);
     this.status = status;
-    this.found = found;
+    this.record = record;
   }
 }
 
@@ -24,9 +24,9 @@ export async function ask(path, body) {
   } catch {
     throw new Lost("psal does not answer: is it still running?");
   }
-  const found = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Refused(answer.status, found);
-  return found;
+  const record = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Refused(answer.status, record);
+  return record;
 }
 
 export async function image(path) {
@@ -35,9 +35,9 @@ export async function image(path) {
   return URL.createObjectURL(await answer.blob());
 }
 
-// The changes of one picture, in order. `changed` is told of each answer, `stale` when something else was faster (another tab, or
-// a run that ended), `dropped` of each change that is not made because of that, and `lost` with true while the server does not
-// answer and with false when it does again.
+// The changes of one picture, in order. Calls `changed` with each answer, `stale` when another tab or a finished run changed the
+// picture first, `dropped` with each change given up for that reason, and `lost` with true when the server stops answering and
+// with false when it answers again.
 export class Changes {
   constructor(number, revision, on) {
     this.path = `/api/pictures/${number}/`;
@@ -65,11 +65,11 @@ export class Changes {
     }
     for (let lost = false; ; ) {
       try {
-        const found = await ask(this.path + name, { ...body, revision: this.revision });
+        const record = await ask(this.path + name, { ...body, revision: this.revision });
         if (lost) this.on.lost(false);
-        if (found.revision !== undefined) this.revision = found.revision;
-        this.on.changed(found);
-        return found;
+        if (record.revision !== undefined) this.revision = record.revision;
+        this.on.changed(record);
+        return record;
       } catch (error) {
         if (error instanceof Lost && !this.over) {
           lost = true;
@@ -77,7 +77,7 @@ export class Changes {
           await new Promise((resolve) => setTimeout(resolve, 1500));
           continue;
         }
-        if (error.found?.stale) {
+        if (error.record?.stale) {
           this.on.dropped(name, body);
           if (!this.over) this.on.stale();
         }

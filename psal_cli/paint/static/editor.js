@@ -3,7 +3,7 @@
 import { Changes, Refused, ask } from "./api.js";
 import { Strokes } from "./strokes.js";
 
-const POLL = 200; // milliseconds between two looks at a job
+const POLL = 200; // milliseconds between requests for a job's progress
 
 export class Editor {
   // on: {opened, changed, progress, finished, lost, reloaded, failed}
@@ -110,14 +110,14 @@ export class Editor {
     this.unsaved = picture.unsaved;
     this.dropped = [];
     this.changes = new Changes(picture.number, picture.revision, {
-      changed: (found) => this.#heard(found),
+      changed: (record) => this.#heard(record),
       lost: (lost) => this.on.lost(lost),
       dropped: (name, body) => name === "strokes" && this.dropped.push(...body.strokes),
       stale: () => this.#reload(),
     });
   }
 
-  // Takes the picture as it is with the server, and paints on it what came too late. boxes: what looks different, if known.
+  // Loads the server's state of the picture and repaints strokes that came too late. boxes: the changed parts, if known.
   #reload(boxes) {
     this.changes.over = true;
     this.reloading = (this.reloading ?? Promise.resolve()).then(() => this.#loadAnew(boxes)).catch(() => {});
@@ -127,7 +127,7 @@ export class Editor {
   async #loadAnew(boxes) {
     const { number } = this.picture;
     this.changes.over = true;
-    await this.changes.last; // what is under way ends, and what waits behind it is dropped
+    await this.changes.last; // the current request ends, and the queue behind it is dropped
     const picture = await ask(`/api/pictures/${number}`);
     if (number !== this.picture.number) return;
     const [late, told] = [this.dropped, this.running];
@@ -140,12 +140,12 @@ export class Editor {
     if (!told && !boxes) this.on.reloaded();
   }
 
-  // What an answer tells of the picture.
-  #heard(found) {
-    if (found.unsaved !== undefined) this.unsaved = found.unsaved;
-    if (found.changed?.length) this.viewer.refresh(found.changed, found.version);
-    if (found.count < this.steps?.length) this.steps.length = found.count; // painting anew forgets what came after
-    if (found.document) this.#take(found.document);
+  // Takes over the state of the picture from an answer.
+  #heard(record) {
+    if (record.unsaved !== undefined) this.unsaved = record.unsaved;
+    if (record.changed?.length) this.viewer.refresh(record.changed, record.version);
+    if (record.count < this.steps?.length) this.steps.length = record.count; // painting discards later steps
+    if (record.document) this.#take(record.document);
     this.on.changed();
   }
 
@@ -165,9 +165,9 @@ export class Editor {
   async #follow() {
     const { number } = this.picture;
     for (;;) {
-      let found;
+      let record;
       try {
-        found = await ask(`/api/pictures/${number}/job`);
+        record = await ask(`/api/pictures/${number}/job`);
         this.on.lost(false);
       } catch (error) {
         if (error instanceof Refused) throw error;
@@ -176,14 +176,14 @@ export class Editor {
         continue;
       }
       if (this.picture.number !== number) return;
-      const job = found.job;
+      const job = record.job;
       if (job && ["waiting", "running"].includes(job.state)) {
         this.job = job;
         this.on.progress(job);
         await pause(POLL);
         continue;
       }
-      if (job?.state === "done" && job.found.changed) await this.#reload(job.found.changed);
+      if (job?.state === "done" && job.result.changed) await this.#reload(job.result.changed);
       this.job = null;
       this.on.progress(null);
       this.on.finished(job);

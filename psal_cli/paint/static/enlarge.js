@@ -71,25 +71,25 @@ export class Enlarge {
     try {
       await this.page.editor.start("enlarge", { ...this.#wish(), overwrite });
     } catch (error) {
-      if (!error.found?.exists || overwrite) {
+      if (!error.record?.exists || overwrite) {
         complain(error);
         return;
       }
-      find("exists-name").textContent = error.found.exists.join(", ");
+      find("exists-name").textContent = error.record.exists.join(", ");
       if ((await shown(find("exists-dialog"))) === "ok") await this.run(true);
     }
   }
 
   // What has to be done when a job of these is done.
-  async finished({ kind, found }) {
-    if (kind === "upscale") say([`Saved ${found.names.join(", ")}, ${found.width} × ${found.height}`, ...found.notices].join(". "), { seconds: 8 });
+  async finished({ kind, result }) {
+    if (kind === "upscale") say([`Saved ${result.names.join(", ")}, ${result.width} × ${result.height}`, ...result.notices].join(". "), { seconds: 8 });
     if (kind !== "preview") return;
     const path = `/api/pictures/${this.page.editor.picture.number}/enlarged/`;
     for (const which of [0, 1]) {
       const picture = find(`part-${which}`);
       URL.revokeObjectURL(picture.src);
       picture.src = await image(path + which);
-      picture.width = found.width * Math.max(Math.floor(ROOM / found.width), 1);
+      picture.width = result.width * Math.max(Math.floor(ROOM / result.width), 1);
     }
     await shown(find("part-dialog"));
   }

@@ -2,8 +2,8 @@
 
 import { rounded } from "./strokes.js";
 
-const MOST_POINTS = 4000; // of one stroke; a longer one goes on as the next
-const LIGHTEST = 0.3; // of the size: a pen that barely touches
+const MOST_POINTS = 4000; // of one stroke; a longer stroke is split
+const LIGHTEST = 0.3; // share of the size for the lightest touch of a pen
 
 const POINT = 5; // screen pixels: the ring that stands for the pointer where there is no brush
 
@@ -14,7 +14,7 @@ export class Input {
   constructor(canvas, viewer, overlay, tools, on) {
     Object.assign(this, { canvas, viewer, overlay, tools, on });
     this.pointers = new Map();
-    this.taking = null; // called with the next place that is pressed, instead of all else
+    this.taking = null; // if set, called with the next point pressed, and nothing else happens
     this.pen = false; // once a pen was seen, fingers move the picture
     canvas.addEventListener("pointerdown", (event) => this.#down(event));
     canvas.addEventListener("pointermove", (event) => this.#move(event));
@@ -28,7 +28,7 @@ export class Input {
     return Boolean(this.overlay.live);
   }
 
-  // The stroke at hand comes to nothing.
+  // Discards the current stroke.
   drop() {
     this.overlay.live = null;
     this.overlay.ask();

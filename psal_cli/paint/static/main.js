@@ -127,7 +127,7 @@ class Page {
     if (job?.state === "failed") complain(new Error(job.error));
     else if (job?.state === "cancelled") say("Cancelled. What you painted is still there.");
     else if (job && job.kind !== "inpaint") this.attempt(this.verbs.finished(job));
-    else if (job) say(["Done. Hold O to see how it was.", ...job.found.notices].join(" "), { seconds: job.found.notices.length ? 10 : 4 });
+    else if (job) say(["Done. Hold O to see how it was.", ...job.result.notices].join(" "), { seconds: job.result.notices.length ? 10 : 4 });
   }
 
   #lost(lost) {
@@ -142,7 +142,7 @@ class Page {
     try {
       return await promise;
     } catch (error) {
-      if (!error.found?.stale) complain(error);
+      if (!error.record?.stale) complain(error);
       return null;
     }
   }
@@ -157,7 +157,7 @@ class Page {
     if (this.editor.running || !this.editor.canUndo) return;
     if (this.input.painting) return this.input.drop();
     const stroke = this.editor.strokes.list[this.editor.strokes.at - 1];
-    if (stroke) this.verbs.show(stroke.layer); // nothing is undone unseen
+    if (stroke) this.verbs.show(stroke.layer); // show the tab whose strokes change
     this.attempt(this.editor.undo());
   }
 
@@ -262,7 +262,7 @@ class Page {
     click("pixels-cancel", () => find("pixels-dialog").close());
     document.addEventListener("click", (event) => {
       if (event.detail && event.target.closest("nav, header, .tabs, #swatches, #pick, #cards") && !document.querySelector("dialog[open]")) {
-        find("overlay").focus({ focusVisible: false }); // so that Space and Enter are the picture's again
+        find("overlay").focus({ focusVisible: false }); // so that Space and Enter work on the picture again
       }
     });
     window.addEventListener("beforeunload", (event) => {

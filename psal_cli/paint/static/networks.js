@@ -1,4 +1,4 @@
-// The networks in the user's model folder, in the lists to choose from. They are asked for when such a list is first looked at.
+// The networks in the user's model folder, as entries of select lists. They are loaded when a list is first opened.
 
 import { ask } from "./api.js";
 import { complain, element, find } from "./parts.js";
@@ -39,7 +39,7 @@ function fill(networks) {
   }
 }
 
-// The name of the network of the user's that is chosen in a list, undefined where it is none of theirs.
+// The name of the user's network chosen in a list, undefined if a built-in one is chosen.
 export function ownNetwork(id) {
   const option = find(id).selectedOptions[0];
   return option?.dataset.own ? option.value : undefined;

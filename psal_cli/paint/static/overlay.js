@@ -129,9 +129,9 @@ export class Overlay {
     context.beginPath();
     context.rect(0, 0, this.viewer.picture.width, this.viewer.picture.height);
     context.clip();
-    const found = draw(context, view);
+    const result = draw(context, view);
     context.restore();
-    return found;
+    return result;
   }
 
   #drawRing() {

@@ -2,7 +2,7 @@
 
 import { element, find } from "./parts.js";
 
-// Only hue and strength count: how light a place is, the picture says.
+// Only hue and saturation matter: the picture determines the lightness.
 const COLOURS = [
   ["Sky", "#7fb3e6"], ["Water", "#3f7fa6"], ["Grass", "#7da34a"], ["Leaves", "#4a7a35"], ["Earth", "#8f6a47"], ["Wood", "#b07d45"],
   ["Light skin", "#e3b69b"], ["Dark skin", "#8d5a3c"], ["Brick", "#a5482f"], ["Red", "#c0392b"], ["Yellow", "#e8c03c"], ["Grey", "#8c8c8c"],

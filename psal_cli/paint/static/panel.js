@@ -87,7 +87,7 @@ function size(step) {
 }
 
 function phase(text) {
-  const found = PHASES.find(([pattern]) => pattern.test(text));
+  const known = PHASES.find(([pattern]) => pattern.test(text));
   const number = text.match(/(\d+) of (\d+)$/);
-  return (found?.[1] ?? "Copying what fits") + (number ? ` (${number[1]} of ${number[2]})` : "");
+  return (known?.[1] ?? "Copying what fits") + (number ? ` (${number[1]} of ${number[2]})` : "");
 }

@@ -1,4 +1,4 @@
-// What a run of Remove is asked for, as the panel says it.
+// The options of Remove, read from the panel.
 
 import { ownNetwork } from "./networks.js";
 import { find } from "./parts.js";

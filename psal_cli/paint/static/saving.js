@@ -82,12 +82,12 @@ export class Saving {
     };
     find("save-ok").disabled = true;
     try {
-      const found = await this.editor.save(order);
+      const record = await this.editor.save(order);
       this.saved = true;
       this.dialog.close();
-      say([`Saved ${found.names.join(", ")}`, ...found.notices].join(". "), { seconds: 8 });
+      say([`Saved ${record.names.join(", ")}`, ...record.notices].join(". "), { seconds: 8 });
     } catch (error) {
-      if (error.found?.exists) {
+      if (error.record?.exists) {
         this.overwrite = true;
         find("save-ok").textContent = "Overwrite";
       }

@@ -1,5 +1,5 @@
-// Strokes as vectors in picture coordinates, and how they are drawn. What the page cannot draw by itself (fill, grow) the
-// server tells as rectangles. The names are those of psal_cli/image/strokes.py.
+// Strokes as vectors in picture coordinates, and how they are drawn. The server sends rectangles for what the page cannot draw
+// by itself (fill, grow). The names are those of psal_cli/image/strokes.py.
 
 export const LAYERS = ["mask", "source", "hint"];
 const DERIVED = new Set(["fill", "grow"]);

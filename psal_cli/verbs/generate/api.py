@@ -18,7 +18,7 @@ from psal_cli.viz.rich import Shown
 
 @dataclass(frozen=True, eq=False)
 class GenerateResult(Shown):
-    """What `psal_cli.generate` returns.
+    """What `psal_cli.generate` returns: a sample of PSin or PSinOT (Cherel et al., ICIP 2022) and its match field.
 
     Attributes:
         image: the sample, with the channels and the dtype of the reference.

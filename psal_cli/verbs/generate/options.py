@@ -12,7 +12,8 @@ LONGEST = 65535  # pixels: the longest side that the engine can index
 
 @dataclass(frozen=True)
 class GenerateOptions:
-    """How `psal_cli.generate` works.
+    """How `psal_cli.generate` works (Cherel et al., "A patch-based algorithm for diverse and high fidelity single image
+    generation", ICIP 2022).
 
     Attributes:
         size: (height, width) of the sample; None for that of the reference.

@@ -31,8 +31,8 @@ class InpaintResult(Shown):
     Attributes:
         image: the filled picture, with the shape and dtype of the input. Pixels outside the mask are unchanged, bit for bit.
         filled: bool [H, W], the n pixels that were filled.
-        origins: int32 [n, 2], the (row, column) that each of the n filled pixels was copied from, in raster order; None with
-            engine "network".
+        origins: int32 [n, 2], the (row, column) that each of the n filled pixels was copied from, in raster order (the shift
+            map of Newson et al. 2017 plus the pixel's position); None with engine "network".
         reach: pixels around each hole that patches were copied from; None for the whole picture.
         device: where the network ran; "cpu" if a GPU had too little memory for it, and if there is no network.
 

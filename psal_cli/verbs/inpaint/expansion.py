@@ -24,7 +24,8 @@ def outpaint(
     max_memory: int | None = None,
     **changes: Unpack[InpaintChanges],
 ) -> InpaintResult:
-    """Enlarges the canvas of a picture and fills the new area, and optionally a mask, as `psal_cli.inpaint` does.
+    """Enlarges the canvas of a picture and fills the new area, and optionally a mask, as `psal_cli.inpaint` does, by the same
+    methods (Newson et al. 2017, Perez et al. 2003).
 
     Args:
         image: see `psal_cli.inpaint`. The alpha of the new area continues that of the border.

@@ -41,8 +41,8 @@ class InpaintOptions:
         patch_size: side of the patches, odd, 3 to 31.
         iterations: rounds of search and vote per level or, with engine "network", rounds of search in its attention, 1 to 1000.
             None: more at coarse levels than at fine ones, and 5 for the attention.
-        blend: remove the seams between copies, and differences in brightness at the edge of the hole, in the gradient domain.
-            Without it the fill consists of exact copies.
+        blend: remove the seams between copies, and differences in brightness at the edge of the hole, in the gradient domain
+            (Perez et al. 2003). Without it the fill consists of exact copies.
         reach: fill each hole from this many pixels around it, which takes memory for those only; None for the whole picture.
             Holes whose surroundings overlap are filled together.
         seed: of the random search, 0 to 2^32 - 1. The same seed gives the same picture for any number of threads.

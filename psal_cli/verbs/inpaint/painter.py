@@ -15,6 +15,7 @@ from psal_cli.memory_fallback import RunMode, first_that_fits, run_modes
 from psal_cli.networks.contextual_attention import CONTEXT_REACH, MULTIPLE, REACH, InpaintingNetwork, composed, padded
 from psal_cli.patchmatch.pyramid import Floats
 from psal_cli.patchmatch.regions import Box, Region, area, crop, grown, merged, part_boxes
+from psal_cli.strips import rows_within, strips
 from psal_cli.verbs.inpaint.options import InpaintOptions
 
 WEIGHTS = "inpaint"  # the shipped weights
@@ -154,14 +155,12 @@ class Painter:
 def _context(network: InpaintingNetwork, composite: Tensor, mask: Tensor, largest: int) -> Tensor:
     """[1, C, H / 4, W / 4]: the attended features, computed in strips of rows."""
     height, width = mask.shape[2:]
-    rows = max(largest // STRIP // width // MULTIPLE, 1) * MULTIPLE
-    strips = []
-    for top in range(0, height, rows):
-        bottom = min(top + rows, height)
-        view = grown((top, bottom, 0, width), CONTEXT_REACH, (height, width))
+    attended = []
+    for part in strips(height, rows_within(largest // STRIP, width, MULTIPLE), CONTEXT_REACH):
+        view = part.first, part.last, 0, width
         features = network.context(crop(composite, view), crop(mask, view))
-        strips.append(features[:, :, (top - view[0]) // SCALE : (bottom - view[0]) // SCALE])
-    return torch.cat(strips, 2)
+        attended.append(features[:, :, (part.top - part.first) // SCALE : (part.bottom - part.first) // SCALE])
+    return torch.cat(attended, 2)
 
 
 def pieces(hole: Region, largest: int) -> Iterator[Piece]:

@@ -16,12 +16,13 @@ from psal_cli.viz.rich import Shown
 
 @dataclass(frozen=True, eq=False)
 class ReconstructResult(Shown):
-    """What `psal_cli.reconstruct` returns.
+    """What `psal_cli.reconstruct` returns: the sums of equation 5 or 10 of Cherel et al. (arXiv 2202.03163) and their matches.
 
     Attributes:
         image: with the size, dtype and alpha of the picture and the colour channels of the reference.
         field: the k matches of each pixel in the reference, best first. None with full attention.
-        psnr: decibels of the colours against the picture's, infinite if they are equal; None if only one of the two is grey.
+        psnr: of the colours against the picture's in decibels, -10 log10(mean squared error) with white = 1; infinite if they are
+            equal; None if only one of the two is grey.
 
     Example:
         >>> import numpy as np

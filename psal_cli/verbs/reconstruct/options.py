@@ -10,11 +10,11 @@ ATTENTIONS = ("psal", "aggregation", "full")
 
 @dataclass(frozen=True)
 class ReconstructOptions:
-    """How `psal_cli.reconstruct` works.
+    """How `psal_cli.reconstruct` works (Cherel et al., arXiv 2202.03163, section 4.2).
 
     Attributes:
-        attention: "psal": the k nearest patches; "aggregation": also the matches of neighbouring pixels; "full": all patches, in
-            time proportional to the product of both sizes.
+        attention: "psal": the k nearest patches (equation 5); "aggregation": also the matches of neighbouring pixels (equation
+            10); "full": all patches (equation 1), in time proportional to the product of both sizes.
         patch_size: side of the patches, odd, 1 to 31.
         k: number of nearest patches per pixel, 1 to 64.
         iterations: rounds of search, 0 to 1000.

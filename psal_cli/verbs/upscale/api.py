@@ -23,8 +23,8 @@ class UpscaleResult(Shown):
 
     Attributes:
         image: the enlarged picture, with the channels and dtype of the input.
-        field: the cross-scale match of each pixel, in the picture reduced by 2 (by 3 for x3). None with full attention or with
-            weights without attention. For a blend it is that of the clean model.
+        field: the cross-scale match of each pixel (Mei et al. 2020, arXiv 2006.01424), in the picture reduced by 2 (by 3
+            for x3). None with full attention or with weights without attention. For a blend it is that of the clean model.
         model: "clean", "photo", or "blend" with a strength between 0 and 1; None with other weights.
         device: where the network ran; "cpu" if a GPU had too little memory for it.
 

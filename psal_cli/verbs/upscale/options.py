@@ -26,7 +26,7 @@ Weights = str | PathLike[str] | Module  # a file, the name of one, or a network
 
 @dataclass(frozen=True)
 class UpscaleOptions:
-    """How `psal_cli.upscale` works.
+    """How `psal_cli.upscale` works (after Mei et al. 2020, arXiv 2006.01424).
 
     Attributes:
         model: the shipped weights: "clean" for pictures that were only reduced, "photo" for compressed, noisy or sharpened ones;
@@ -37,7 +37,8 @@ class UpscaleOptions:
             (.safetensors, .pth), an ONNX file, the name of a file in the user's model folder, or a module on the CPU, [B, 3, H,
             W] in [0, 1] -> [B, 3, s H, s W] with a whole scale s.
         attention: "psal", or "full", whose time is quadratic in the number of pixels.
-        ensemble: average over the eight rotations and reflections of the picture, at eight times the cost.
+        ensemble: average over the eight rotations and reflections of the picture, at eight times the cost (Lim et al. 2017,
+            arXiv 1707.02921, section 3.4).
         strip_pixels: pixels of the input processed at a time; None for as many as fit.
         width: of the result in pixels, in place of a factor. The aspect ratio is kept.
         height: likewise; with both, the result fits into width x height.

@@ -60,7 +60,7 @@ def asked(scale: float | None, options: UpscaleOptions) -> tuple[str, float]:
 
 
 def label(scale: float | None, width: int | None, height: int | None, long_side: int | None, megapixels: float | None) -> str:
-    """What says in the name of a file how large it was asked to be, "upscaled" where nothing does.
+    """The suffix of a result's file name that states the requested size, "upscaled" if there is none.
 
     Example:
         >>> label(None, 800, 600, None, None)

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""A plug-in for GIMP 3: remove the selection, colour a layer from another one, enlarge the picture. Each runs the command psal.
+"""A plug-in for GIMP 3 that removes the selection, colours a layer from another one, or enlarges the picture.
 
-GIMP finds it as plug-ins/psal/psal.py, which has to be executable, and runs it with its own Python: nothing of psal is imported.
+GIMP expects it at plug-ins/psal/psal.py, executable, and runs it with its own Python. So it imports nothing of psal, but runs
+the command psal.
 See examples/gimp.md.
 """
 
@@ -18,12 +19,12 @@ from pathlib import Path
 import gi
 
 gi.require_version("Gimp", "3.0")
-from gi.repository import Gimp, Gio, GLib, GObject  # noqa: E402  # what the lines before make importable
+from gi.repository import Gimp, Gio, GLib, GObject  # noqa: E402  # importable only after the line above
 
 REMOVE, COLORIZE, ENLARGE = "psal-remove-selection", "psal-colorize-from-layer", "psal-enlarge"
-WAIT = 0.1  # seconds between two looks at the command
-OWN_PYTHON = ("PYTHONPATH", "PYTHONHOME", "PYTHONNOUSERSITE")  # variables that are meant for GIMP's
-LONGEST = 1000  # characters of an error
+WAIT = 0.1  # seconds between two checks of the command
+OWN_PYTHON = ("PYTHONPATH", "PYTHONHOME", "PYTHONNOUSERSITE")  # variables meant for GIMP's Python
+LONGEST = 1000  # characters in an error
 
 
 class PsalFailedError(Exception):
@@ -31,23 +32,23 @@ class PsalFailedError(Exception):
 
 
 def command() -> list[str]:
-    """The command psal: what the variable PSAL names, else the one on PATH or in ~/.local/bin.
+    """The command psal: $PSAL if set, else the one on PATH or in ~/.local/bin.
 
     Raises:
-        PsalFailedError: there is none.
+        PsalFailedError: it was not found.
     """
     place = os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path.home() / ".local/bin")])
-    found = os.environ.get("PSAL") or shutil.which("psal", path=place)
-    if not found:
+    program = os.environ.get("PSAL") or shutil.which("psal", path=place)
+    if not program:
         raise PsalFailedError("The command psal was not found. Install psal, or set the variable PSAL to its path.")
-    return [found]
+    return [program]
 
 
 def run_psal(arguments: Sequence[str | Path], tell: Callable[[], object]) -> None:
-    """Runs psal; calls `tell` while it works.
+    """Runs psal and calls `tell` while it works.
 
     Raises:
-        PsalFailedError: it failed, with what it said.
+        PsalFailedError: it failed; the text is the command's.
     """
     variables = {name: value for name, value in os.environ.items() if name not in OWN_PYTHON}
     with tempfile.TemporaryFile() as said:
@@ -72,7 +73,7 @@ def run_psal(arguments: Sequence[str | Path], tell: Callable[[], object]) -> Non
 
 
 def save(image: Gimp.Image, path: Path) -> None:
-    """Writes a picture of one layer as PNG, with 8 bits, or with 16 where it has more."""
+    """Writes an image of one layer as PNG with 8 bits, or with 16 if it has more than 8."""
     if image.get_base_type() == Gimp.ImageBaseType.INDEXED:
         image.convert_rgb()
     deep = image.get_precision() not in (
@@ -88,7 +89,7 @@ def save(image: Gimp.Image, path: Path) -> None:
 
 
 def save_visible(image: Gimp.Image, path: Path) -> None:
-    """What is seen of an image."""
+    """Writes an image as it is displayed, all visible layers merged."""
     copy = image.duplicate()
     try:
         copy.merge_visible_layers(Gimp.MergeType.CLIP_TO_IMAGE)
@@ -98,7 +99,7 @@ def save_visible(image: Gimp.Image, path: Path) -> None:
 
 
 def save_layer(layer: Gimp.Layer, path: Path) -> None:
-    """A layer alone, without its place in the image."""
+    """Writes a single layer, at its own size."""
     image = layer.get_image()
     copy = Gimp.Image.new_with_precision(layer.get_width(), layer.get_height(), image.get_base_type(), image.get_precision())
     try:
@@ -115,7 +116,7 @@ def save_layer(layer: Gimp.Layer, path: Path) -> None:
 
 
 def save_selection(image: Gimp.Image, path: Path) -> None:
-    """The selection, white on black."""
+    """Writes the selection, white on black."""
     copy = image.duplicate()
     try:
         if copy.get_base_type() == Gimp.ImageBaseType.INDEXED:  # which may have neither white nor black
@@ -135,7 +136,7 @@ def save_selection(image: Gimp.Image, path: Path) -> None:
 
 
 def copy_filled(layer: Gimp.Layer, share: float) -> None:
-    """Fills what is selected of a layer with a grey, 0 black to 1 white."""
+    """Fills the selected part of a layer: black for share 0, white otherwise."""
     Gimp.context_push()
     try:
         Gimp.context_set_opacity(100.0)
@@ -150,7 +151,7 @@ def copy_filled(layer: Gimp.Layer, share: float) -> None:
 
 
 def add_result(image: Gimp.Image, path: Path, name: str, selected: bool) -> Gimp.Layer:
-    """Adds a result as the uppermost layer; selected: shown where the selection is, by a layer mask."""
+    """Adds a result as the top layer; selected: with the selection as its layer mask."""
     layer = Gimp.file_load_layer(Gimp.RunMode.NONINTERACTIVE, image, Gio.File.new_for_path(str(path)))
     layer.set_name(name)
     image.insert_layer(layer, None, 0)
@@ -173,12 +174,12 @@ def remove(image: Gimp.Image, folder: Path, config: Gimp.ProcedureConfig) -> Non
     if config.get_property("grow"):
         Gimp.Selection.grow(image, config.get_property("grow"))
     add_result(image, folder / "out.png", "Removed (psal)", selected=True)
-    image.select_item(Gimp.ChannelOps.REPLACE, kept)  # the user's own selection: a second run would grow it again
+    image.select_item(Gimp.ChannelOps.REPLACE, kept)  # restore the user's selection, or a second run would grow it again
     image.remove_channel(kept)
 
 
 def colorize(image: Gimp.Image, layer: Gimp.Layer, folder: Path, config: Gimp.ProcedureConfig) -> None:
-    """Colours a layer on a new one."""
+    """Colours a layer and adds the result as a new layer."""
     reference = config.get_property("reference")
     if reference is None or reference.get_id() == layer.get_id():
         raise PsalFailedError("Choose another layer, in colour, to take the colours from.")
@@ -194,7 +195,7 @@ def colorize(image: Gimp.Image, layer: Gimp.Layer, folder: Path, config: Gimp.Pr
 
 
 def enlarge(image: Gimp.Image, folder: Path, config: Gimp.ProcedureConfig) -> Gimp.Image:
-    """What is seen of an image, enlarged, as a new image."""
+    """Enlarges an image as it is displayed; returns a new image."""
     save_visible(image, folder / "image.png")
     given: list[str | Path] = ["-x", f"{config.get_property('factor'):.3f}", "-o", folder / "out.png"]
     run_psal(["upscale", folder / "image.png", *given], Gimp.progress_pulse)
@@ -222,7 +223,7 @@ def run(
     config: Gimp.ProcedureConfig,
     data: None,
 ) -> Gimp.ValueArray:
-    """What GIMP calls for each of the procedures."""
+    """The callback for all procedures."""
     name = procedure.get_name()
     if run_mode == Gimp.RunMode.INTERACTIVE and not ask(procedure, config):
         return procedure.new_return_values(Gimp.PDBStatusType.CANCEL, GLib.Error())
@@ -253,10 +254,10 @@ def run(
 
 
 class Psal(Gimp.PlugIn):  # type: ignore[misc]  # gi has no types
-    """The plug-in, as GIMP asks it what it has."""
+    """The plug-in's description for GIMP."""
 
     def do_set_i18n(self, name: str) -> bool:
-        """There are no translations."""
+        """Returns False: there are no translations."""
         return False
 
     def do_query_procedures(self) -> list[str]:
