@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 
+from .serving import running
+
 SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 
@@ -70,11 +72,5 @@ def serving():
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     faults = Faults(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, faults, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with running(server):
         yield f"http://127.0.0.1:{server.server_port}", faults
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -381,12 +381,22 @@ def test_nothing_to_copy_is_said_with_its_cure(folder, monkeypatch):
     assert done.exit_code == 4 and f"photo.png: {nothing}, 10 pixels around: allow more with --max-memory" in done.stderr
 
 
-def test_a_mask_of_another_size_is_refused_before_the_picture_is_decoded(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["inpaint", "--engine", "patch", "--mask"],
+        ["inpaint", "--engine", "patch", "--box", "1,1,9,9", "--source-mask"],
+        ["generate", "--keep"],
+        ["colorize", "--hints"],
+    ],
+    ids=["mask", "source-mask", "keep", "hints"],
+)
+def test_a_mask_of_another_size_is_refused_before_the_picture_is_decoded(tmp_path, monkeypatch, options):
     from psal_cli.image import reading
 
     monkeypatch.chdir(tmp_path)
     Image.new("L", (640, 480)).save("photo.png")
     Image.new("L", (64, 64), 255).save("mask.png")
     monkeypatch.setattr(reading, "decoded", lambda *_: pytest.fail("decoded"))
-    done = psal("inpaint", "photo.png", "--mask", "mask.png", "--engine", "patch")
-    assert done.exit_code == 2 and "mask.png is 64x64, the picture is 640x480" in done.stderr
+    done = psal(*options, "mask.png", "photo.png")
+    assert done.exit_code == 2 and "is 64x64, " in done.stderr and " 640x480" in done.stderr

@@ -137,6 +137,20 @@ def test_a_tiff_that_was_written_again_and_again_does_not_grow(tmp_path):
     assert sizes[3] - sizes[2] < 300
 
 
+def test_a_text_at_the_end_of_the_block_keeps_its_zeros(tmp_path):
+    """The resolution, which lies behind the pixels, is put behind it."""
+    text = b"one\0two\0\0\0"
+    below = directory("<", 8, [(0x9000, 7, 4, b"0232")])
+    first = directory("<", 8 + len(below), [(0x8769, 4, 1, (8,)), (33432, 2, len(text), text)])
+    exif = struct.pack("<2sHI", b"II", 42, 8 + len(below)) + below + first
+    picture = Picture(blocks(), metadata=Metadata(exif=exif, dpi=(300.0, 300.0)))
+    for _ in range(3):
+        write_picture(picture, tmp_path / "out.tif", True)
+        picture = read_picture(tmp_path / "out.tif")
+        data = picture.metadata.exif.removeprefix(b"Exif\0\0")
+        assert text_at(data, "<", struct.unpack_from("<I", data, 4)[0], 33432) == text
+
+
 def test_exif_that_a_png_holds_as_text_keeps_its_bytes(tmp_path):
     from PIL.PngImagePlugin import PngInfo
 

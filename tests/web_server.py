@@ -1,13 +1,14 @@
 """A web server on this machine that misbehaves as others do."""
 
 import ssl
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from .serving import running
 
 BLOCK = 1 << 16
 
@@ -77,14 +78,8 @@ def serving(certificate: Path | None = None) -> Iterator[tuple[str, Site]]:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
         site.socket = context.wrap_socket(site.socket, server_side=True)
-    thread = threading.Thread(target=site.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with running(site):
         yield f"{'https' if certificate else 'http'}://127.0.0.1:{site.server_port}", site
-    finally:
-        site.shutdown()
-        thread.join()
-        site.server_close()
 
 
 def self_signed(path: Path) -> Path:

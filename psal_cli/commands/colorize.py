@@ -177,10 +177,13 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
 
     def _plan(self, item: Item, header: Header) -> Plan:
         from psal_cli.image import read_header
+        from psal_cli.verbs.colorize.hints import check_size
         from psal_cli.verbs.colorize.memory_model import plan
 
         hints = self.sidecar(item, "hints")
         beside = [] if hints is None else [read_header(hints, self.arguments.max_pixels)]
+        for layer in beside:  # before the picture is decoded
+            check_size((layer.height, layer.width), (header.height, header.width))
         beside += [header._replace(channels=3, alpha=False)] * self.arguments.previous
         within = partial(
             plan,

@@ -146,10 +146,11 @@ class Generate(Verb[GenerateArguments, Loaded, Result], WithSheets):
         self.facts[item] = {"seed": self._seed(item)}
         header = self.header(item)
         plan = self._plan(item, header)
+        keep = self._keep(item, (header.width, header.height))
         picture = read_picture(item.input, limit)
         check_holds(picture, item.output, self.encoding(item, picture.format))
         self.console.detail(f"{item.input}: {plan.text}")
-        return Loaded(picture, self._keep(item, picture.size))
+        return Loaded(picture, keep)
 
     def _keep(self, item: Item, size: tuple[int, int]) -> npt.NDArray[np.bool_] | None:
         from psal_cli.image.mask import marked_region

@@ -122,11 +122,12 @@ def _front(
     front = min([reader.first, *others])
     if max(ends) > min(front, FURTHEST):
         return None
+    ends += [end for entry in first if entry.offset and (end := entry.offset + len(entry.value)) <= front]
     block = bytearray(reader.bytes_at(0, front).rstrip(b"\0").ljust(max(ends), b"\0"))
     directory = {}
     for entry in first:
         offset = entry.offset
-        if offset + len(entry.value) > len(block):  # the resolution, which psal writes after the pixels
+        if offset + len(entry.value) > front:  # the resolution, which psal writes after the pixels
             block += bytes(len(block) % 2)
             offset = len(block)
             block += entry.value

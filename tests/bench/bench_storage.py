@@ -24,9 +24,9 @@ from report import RESULTS, header, write_json, write_readme
 from psal_cli.benchmarks.machine import where
 from psal_cli.benchmarks.output import markdown_table
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from s3_server import CREDENTIALS, Faults, serving
+from tests.s3_server import CREDENTIALS, Faults, serving
 
 PATIENCE = 1800  # seconds that a run may take
 

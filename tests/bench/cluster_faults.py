@@ -102,7 +102,7 @@ def kills(folder: Path, whole: dict[str, str], rng: random.Random, pairs: int) -
                 for worker in rng.sample(workers, 2):
                     worker.kill()
                     killed += 1
-                due = done + rng.randint(1, 2 * len(whole) // pairs - 5)  # workers take seconds to come back
+                due = done + rng.randint(1, 3 * len(whole) // (2 * pairs))  # workers take seconds to come back
         code = process.wait(10)
     records = [json.loads(line) for line in (folder / "kills.out").read_text().splitlines()]
     return {"killed": killed, "code": code, **checked(folder, "kills", whole, records)}

@@ -27,11 +27,15 @@ class Hints(NamedTuple):
     weight: Floats
 
 
+def check_size(hints: tuple[int, ...], size: tuple[int, int]) -> None:
+    """Raises InvalidValueError unless hints of this (height, width) have that of the picture."""
+    if hints != size:
+        raise InvalidValueError("hints", f"{hints[1]}x{hints[0]}", f"{size[1]}x{size[0]}, the size of the picture")
+
+
 def check(hints: Layers, size: tuple[int, int]) -> None:
     """Raises InvalidValueError unless the hints are strokes of colour on a transparent layer of (height, width) `size`."""
-    height, width = hints.pixels.shape[:2]
-    if (height, width) != size:
-        raise InvalidValueError("hints", f"{width}x{height}", f"{size[1]}x{size[0]}, the size of the picture")
+    check_size(hints.pixels.shape[:2], size)
     if hints.visible is None or hints.visible.all():
         raise InvalidValueError("hints", "opaque", "strokes of colour on transparency")
     if not hints.visible.any():
