@@ -61,6 +61,12 @@ def test_the_third_quartile_is_torchs():
         assert synthesis.third_quartile(values.numpy().copy()) == values.quantile(0.75)
 
 
+def test_the_box_of_a_part_holds_all_patches_over_its_hole():
+    hole = np.zeros((40, 50), bool)
+    hole[10:14, 20:25] = True
+    assert regions.part_boxes(hole, 5) == [(6, 18, 16, 29)]  # two pixels to the centres, two more to the patches' edges
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_boxes_are_united_until_none_overlap(seed):
     rng = np.random.default_rng(seed)
