@@ -77,7 +77,7 @@ def test_the_mask_of_rembg_removes_the_foreground(tmp_path):
     done = psal("inpaint", photo, "--mask", mask_file, "--dilate", "12", "-o", tmp_path / "background.png")
     assert done.exit_code == 0, done.stderr
     background = read(tmp_path / "background.png")
-    assert background[OBJECT].max() < 120 and np.array_equal(background[:, :130], before[:, :130])
+    assert background[OBJECT].max() < 150 and np.array_equal(background[:, :130], before[:, :130])
 
 
 def small_segmenter():
