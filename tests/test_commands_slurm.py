@@ -14,7 +14,7 @@ from .photos import psal, tree
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol")
 MISSING = [name for name in NEEDED if shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None]
-LONGEST = 60  # seconds that a step may take
+LONGEST = 240  # seconds that a step may take
 pytestmark = [
     pytest.mark.subprocess,
     pytest.mark.slow,

@@ -162,7 +162,7 @@ def test_a_torchscript_file_is_warned_of_and_others_are_refused(tmp_path, photo,
     torch.save({"layer.weight": torch.zeros(3)}, weights)
     with zipfile.ZipFile(tmp_path / "broken.pt", "w") as archive:
         archive.writestr("broken/constants.pkl", b"")
-    for name, words in (("weights.pt", ""), ("broken.pt", "no TorchScript file"), ("missing.pt", "no such file")):
+    for name, words in (("weights.pt", ""), ("broken.pt", "not a TorchScript file"), ("missing.pt", "no such file")):
         with pytest.raises(InputError) as caught:
             psal_cli.inpaint(photo, mask, painter=str(tmp_path / name))
         assert name in str(caught.value) and words in str(caught.value)

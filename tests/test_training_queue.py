@@ -10,6 +10,7 @@ import threading
 import time
 import tomllib
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 import torch
@@ -41,7 +42,7 @@ def log(folder, name, *errors, hours=1.0):
 def test_the_shipped_queue_loads_and_its_recipes_exist():
     runs = queue.load()
     assert runs and all((queue.QUEUE.parent / f"{run.recipe}.py").exists() for run in runs)
-    extras = tomllib.loads((worker.ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    extras = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert {run.extra for run in runs} <= {None, *extras}
 
 
