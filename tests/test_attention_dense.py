@@ -55,6 +55,7 @@ def test_local_attention_is_the_softmax_over_the_keys_around(device, similarity,
     torch.testing.assert_close(actual, oracle(query, key, value, near(device, (17, 31), window // 2), similarity))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", [FullAttention(5, stride=2), LocalAttention(5, 7)], ids=["full", "local"])
 def test_masks_choose_queries_and_keys(device, layer):
     query, key, value = features(device)

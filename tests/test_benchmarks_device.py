@@ -26,6 +26,7 @@ def test_all_operators_are_measured_on_the_device(emulated):
     assert "recall" in table and all(name in table for name in NAMES)
 
 
+@pytest.mark.slow
 def test_a_row_that_fails_leaves_the_others(monkeypatch):
     def full(*_: object, **__: object) -> None:
         raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB\nmore")
@@ -42,6 +43,7 @@ def test_what_would_begin_too_late_is_left_out(monkeypatch):
     assert output.text(results).count("left out: too long") == 7
 
 
+@pytest.mark.slow
 def test_the_fill_says_where_it_ran():
     row = device.measure("cpu", sizes=(), fill=64, tests=False)["rows"][0]
     assert (row["name"], row["status"], row["fill_device"]) == ("fill by a network", "measured", "cpu")

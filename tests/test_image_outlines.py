@@ -228,6 +228,7 @@ def test_a_page_of_a_layered_tiff_is_the_mask():
     assert "--mask-layer requires --mask" in psal(*given[:4], "--box", "1,1,4,4", "--mask-layer", "a").stderr
 
 
+@pytest.mark.slow
 def test_layer_masks_and_painted_layers_of_psd():
     psd_tools = pytest.importorskip("psd_tools")
     psd = psd_tools.PSDImage.new("RGB", (WIDTH, HEIGHT))

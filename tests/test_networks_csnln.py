@@ -273,6 +273,7 @@ def test_what_is_pasted_is_what_the_trunk_lacks_where_it_is_alike():
     assert cosine[:, :, 32:, :16][inner].min() > 0.99 and agreement.min() >= 0 and agreement.max() <= 1.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [None, 5])
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_the_attention_counts_as_much_as_it_would_have_on_the_reduced_picture(scale, rows):

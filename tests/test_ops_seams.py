@@ -82,6 +82,7 @@ def by_pixel(given, origin):
     return {tuple(map(int, at)): tuple(map(int, s)) for at, s in zip(np.argwhere(given["unknown"]), origin, strict=True)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_in_the_end_no_pixel_alone_can_lower_the_cost(seed):
     given = problem(seed)

@@ -88,6 +88,7 @@ def folder(tmp_path, monkeypatch):
         Image.fromarray(texture(3)).resize((40 * times, 30 * times)).save(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_estimates_seconds_that_grow_with_the_picture(folder, verb):
     done = psal(verb, "photo.png", "large.png", *VERBS[verb], "-o", "out", "--dry-run", "--json")

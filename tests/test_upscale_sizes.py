@@ -85,6 +85,7 @@ def test_the_command_writes_that_size_under_a_name_that_tells_it(options, size, 
     assert pixels_of("sheet.png").shape[1::-1] == (2 * size[0] + 8, size[1])
 
 
+@pytest.mark.slow
 def test_a_picture_that_is_larger_is_reduced_and_one_that_fits_is_copied():
     done = psal("upscale", "in.png", "--long-side", "16", "-o", "small.png")
     assert done.exit_code == 0 and "it was larger than asked: reduced to 16x12" in done.stderr
