@@ -120,15 +120,11 @@ def test_a_reference_that_looks_less_like_the_picture_lends_less(pair, monkeypat
 
 def test_a_reference_is_compared_by_what_is_visible(pair):
     target, reference, other = with_another_reference(pair)
-    light = torch.from_numpy(np.ascontiguousarray(target[..., 0]))[None, None]
-    sides = [
-        (
-            torch.from_numpy(np.ascontiguousarray(x[..., 0]))[None, None],
-            torch.zeros(1, 3, 32, 32),
-            torch.full((1, 32, 32), visible),
+    with torch.no_grad():
+        query, best, worse = (
+            embedding("cpu")(torch.from_numpy(np.ascontiguousarray(x[..., 0]))[None, None]) for x in (target, reference, other)
         )
-        for x, visible in ((other, True), (reference, True), (other, False))
-    ]
-    worse, best, hidden = prior.unlikeness(embedding("cpu"), light, sides, UNSEEN)
-    assert worse > 0 == best == hidden
-    assert prior.unlikeness(embedding("cpu"), light, sides[:1] + sides[2:], UNSEEN) == [0, 0]
+    all_of_it, nothing = (torch.full((1, *query.shape[2:]), visible) for visible in (True, False))
+    far, near, hidden = prior.unlikeness(query, [worse, best, worse], [all_of_it, all_of_it, nothing], UNSEEN)
+    assert far > 0 == near == hidden
+    assert prior.unlikeness(query, [worse, worse], [all_of_it, nothing], UNSEEN) == [0, 0]

@@ -41,24 +41,33 @@ class EmbeddingNetwork(UNet):
         references: list[tuple[Tensor, Tensor, Tensor]],
         query_mask: Tensor | None = None,
         temperature: float = 1.0,
-        beside: tuple[Tensor, list[Tensor]] | None = None,
     ) -> Tensor:
-        """[1, Cv, h, w]: the mean of the references' values for each pixel of a target, weighted by softmax(-squared distance /
-        temperature).
+        """`attended` for the features of pictures.
 
-        Args:
-            target: lightness [1, 1, H, W]; h and w are those of its features.
-            references: (lightness [1, 1, Hr, Wr], values [1, Cv, hr, wr], valid pixels bool [1, hr, wr]) of each.
-            query_mask: bool [1, h, w], the pixels of the target to compute; the others are zero.
-            beside: further features, whose squared distances are added after the division by the temperature: [1, C, h, w] of the
-                target, and [1, C, hr, wr] of each reference.
+        target: lightness [1, 1, H, W]. references: of each, (lightness [1, 1, Hr, Wr], values [1, Cv, hr, wr], valid pixels bool
+        [1, hr, wr]).
         """
         lights, values, valid = zip(*references, strict=True)
-        query, keys = self(target), [self(light) for light in lights]
-        if beside is not None:
-            query = torch.cat([query, temperature**0.5 * beside[0]], 1)
-            keys = [torch.cat([key, temperature**0.5 * more], 1) for key, more in zip(keys, beside[1], strict=True)]
-        places = torch.cat([key.flatten(2) for key in keys], 2)
-        pasted, counts = torch.cat([x.flatten(2) for x in values], 2), torch.cat([x.flatten(1) for x in valid], 1)
-        key, value, mask = (x[..., None, :] for x in (places, pasted, counts))  # in one row: neighbourhoods no longer matter
-        return full_attention(query, key, value, 1, temperature=temperature, query_mask=query_mask, key_mask=mask)
+        return attended(self(target), [self(light) for light in lights], list(values), list(valid), query_mask, temperature)
+
+
+def attended(
+    query: Tensor,
+    keys: list[Tensor],
+    values: list[Tensor],
+    valid: list[Tensor],
+    query_mask: Tensor | None = None,
+    temperature: float = 1.0,
+) -> Tensor:
+    """[1, Cv, h, w]: the mean of the references' values for each pixel of a target, weighted by softmax(-squared distance /
+    temperature).
+
+    Args:
+        query: features of the target, [1, C, h, w].
+        keys, values, valid: of each reference, [1, C, hr, wr], [1, Cv, hr, wr] and bool [1, hr, wr].
+        query_mask: bool [1, h, w], the pixels of the target to compute; the others are zero.
+    """
+    places = torch.cat([key.flatten(2) for key in keys], 2)
+    pasted, counts = torch.cat([x.flatten(2) for x in values], 2), torch.cat([x.flatten(1) for x in valid], 1)
+    key, value, mask = (x[..., None, :] for x in (places, pasted, counts))  # in one row: neighbourhoods no longer matter
+    return full_attention(query, key, value, 1, temperature=temperature, query_mask=query_mask, key_mask=mask)

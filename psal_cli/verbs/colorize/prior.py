@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from psal_cli import weights
-from psal_cli.networks.embedding import EmbeddingNetwork
+from psal_cli.networks.embedding import EmbeddingNetwork, attended
 from psal_cli.networks.unet import half
 from psal_cli.verbs.colorize.joint_bilateral import JointBilateralUpsampling
 from psal_cli.verbs.colorize.matching import Meanings, ReferenceAtlas
@@ -17,9 +18,6 @@ from psal_cli.verbs.colorize.matching import Meanings, ReferenceAtlas
 SEMANTIC = 3.0**0.5  # weight of semantic features relative to the embedding
 UNSEEN = 3.0  # temperature for unseen pictures: the embedding is overconfident (Guo et al. 2017)
 SAMPLED = 500  # pixels of the target, at least, by which references are compared
-
-Reference = tuple[Tensor, Tensor, Tensor]  # lightness, values, valid pixels: see `EmbeddingNetwork.attended`
-Beside = tuple[Tensor, list[Tensor]]  # further features of the target, and of each reference
 
 
 class ColourPrior(NamedTuple):
@@ -49,54 +47,49 @@ def colour_prior(
     The more a reference looks like the picture, the more its pixels weigh.
     """
     network = embedding(device)
-    sides = []
-    for left, width, height in references.places:  # one reference at a time: neighbours on the atlas are unrelated
-        part = np.s_[:height, left : left + width]
-        colours = torch.from_numpy(references.colours[part]).permute(2, 0, 1)[None].to(device)
-        valid = torch.from_numpy(references.valid[part])[None, None].to(device)
-        sides.append((colours[:, :1].contiguous(), *pooled(colours[:, 1:], valid)))
     target = torch.from_numpy(lightness)[None, None].to(device)
-    beside = None
-    if semantic is not None:
-        sizes = [half(half(target)).shape[2:], *(values.shape[2:] for _, values, _ in sides)]
-        seen = [semantic.target, *semantic.references]
-        first, *others = (SEMANTIC * x.at((size[0], size[1])).to(device) for x, size in zip(seen, sizes, strict=True))
-        beside = first, others
-    if len(sides) > 1:  # a further feature, whose squared distance is the unlikeness
-        unlike = unlikeness(network, target, sides, temperature)
-        maps = [values.new_full((1, 1, *values.shape[2:]), x**0.5) for x, (_, values, _) in zip(unlike, sides, strict=True)]
-        beside = _joined(beside, (torch.zeros_like(half(half(target))), maps))
+    keys, values, valid = list[Tensor](), list[Tensor](), list[Tensor]()
     with torch.no_grad():
-        mean = network.attended(target, sides, temperature=temperature, beside=beside)
+        query = network(target)
+        for left, width, height in references.places:  # one reference at a time: neighbours on the atlas are unrelated
+            part = np.s_[:height, left : left + width]
+            colours = torch.from_numpy(references.colours[part]).permute(2, 0, 1)[None].to(device)
+            means, some = pooled(colours[:, 1:], torch.from_numpy(references.valid[part])[None, None].to(device))
+            keys.append(network(colours[:, :1].contiguous()))
+            values.append(means)
+            valid.append(some)
+        unlike = unlikeness(query, keys, valid, temperature)
+        if semantic is not None:
+            sizes = [query.shape[2:], *(x.shape[2:] for x in values)]
+            seen = [semantic.target, *semantic.references]
+            first, *others = (
+                temperature**0.5 * (SEMANTIC * x.at((size[0], size[1])).to(device)) for x, size in zip(seen, sizes, strict=True)
+            )
+            query, keys = torch.cat([query, first], 1), [torch.cat(pair, 1) for pair in zip(keys, others, strict=True)]
+        if len(keys) > 1:  # a further feature, whose squared distance is the unlikeness
+            query = F.pad(query, (0, 0, 0, 0, 0, 1))
+            keys = [F.pad(key, (0, 0, 0, 0, 0, 1), value=(temperature * x) ** 0.5) for key, x in zip(keys, unlike, strict=True)]
+        mean = attended(query, keys, values, valid, temperature=temperature)
     chroma, square = mean[:, :2], mean[:, 2:]
     spread = (square - chroma.square().sum(1, keepdim=True)).clamp_min(0).sqrt()
     prior = torch.cat([chroma, spread], 1)[0].permute(1, 2, 0)
     return ColourPrior(np.ascontiguousarray(prior.cpu()), half(half(target))[0, 0].cpu().numpy())
 
 
-def _joined(first: Beside | None, second: Beside) -> Beside:
-    """The features of both, as `EmbeddingNetwork.attended` takes them."""
-    if first is None:
-        return second
-    return torch.cat([first[0], second[0]], 1), [torch.cat(pair, 1) for pair in zip(first[1], second[1], strict=True)]
-
-
-@torch.no_grad()
-def unlikeness(network: EmbeddingNetwork, target: Tensor, references: list[Reference], temperature: float) -> list[float]:
+def unlikeness(query: Tensor, keys: list[Tensor], valid: list[Tensor], temperature: float) -> list[float]:
     """How much worse each reference explains the target than the best one does: differences of mean log likelihoods, 0 or more.
 
     The likelihood of a target pixel is the mean of exp(-squared distance / temperature) over the valid pixels of a reference (a
     kernel density estimate). A reference without valid pixels counts like the best one, since it lends nothing.
 
-    Args:
-        target: lightness [1, 1, H, W]. references: see `EmbeddingNetwork.attended`.
+    query, keys, valid: see `psal_cli.networks.embedding.attended`.
     """
-    query = network(target)[0].flatten(1).T
-    query = query[:: max(1, len(query) // SAMPLED)]
+    pixels = query[0].flatten(1).T
+    pixels = pixels[:: max(1, len(pixels) // SAMPLED)]
     evidence = []
-    for light, _, valid in references:
-        key = network(light)[0].flatten(1).T[valid.flatten()]
-        near = torch.logsumexp(-torch.cdist(query, key).square() / temperature, 1) - math.log(max(len(key), 1))
+    for features, counts in zip(keys, valid, strict=True):
+        key = features[0].flatten(1).T[counts.flatten()]
+        near = torch.logsumexp(-torch.cdist(pixels, key).square() / temperature, 1) - math.log(max(len(key), 1))
         evidence.append(float(near.mean()) if len(key) else -math.inf)
     return [max(evidence) - x if math.isfinite(x) else 0.0 for x in evidence]
 
