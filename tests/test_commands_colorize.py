@@ -332,7 +332,7 @@ REFUSED = {
         ["--ref", "large.png", "--engine", "paper", "--attention", "local"],
         "grey.png: --ref is 97x72, expected one of 96x72, the size of the picture, with attention local",
     ),
-    "neither reference nor hints": ([], "Missing option '--ref' or '--hints'"),
+    "nothing to take colours from": ([], "Missing option '--ref', '--hints' or '--auto'"),
     "a film on a cluster": (
         ["--ref", "ref.png", "--previous", "--cluster", "tcp://127.0.0.1:1"],
         "--previous and --cluster are mutually exclusive",

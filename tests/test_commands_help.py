@@ -22,7 +22,6 @@ GROUPS = (
     "Required",
     "Required, at least one of these",
     "Required, one of these",
-    "Required, one of these or both",
     "Input",
     "Mask",
     "Reference",
@@ -84,8 +83,8 @@ def test_what_each_group_holds():
     )
     assert "[1 to 64; default: 1]" in " ".join(headings["Performance"].split())
     assert "[combined, patch, network; default: combined]" in " ".join(headings["Method"].split())
-    sources = groups(psal("colorize", "--help").stdout)["Required, one of these or both"]
-    assert "--ref FILE" in sources and "--hints FILE" in sources
+    sources = groups(psal("colorize", "--help").stdout)["Required, at least one of these"]
+    assert all(option in sources for option in ("--ref FILE", "--hints FILE", "--auto"))
     sizes = groups(psal("upscale", "--help").stdout)["Required, one of these"]
     assert all(option in sizes for option in ("-x, --scale FACTOR", "--width PX", "--long-side PX", "--megapixels N"))
 

@@ -179,14 +179,35 @@ def test_how_colours_are_found_is_passed_on_and_kept_with_the_step(serve, monkey
     for record in (
         {"engine": "psal", "features": "semantic", "seed": 3},
         {"engine": "paper", "attention": "full", "iterations": 2, "strength": 0.5},
+        {"engine": "psal", "auto": True},
     ):
         page.post("colour", references=[number], **record)
         done(page)
         assert record == {name: getattr(given[-1], name) for name in record}
     kept = "".join(path.read_text() for path in (tmp_path / "state").rglob("*") if path.suffix in (".json", ".jsonl"))
     assert '"attention": "full"' in kept and '"features": "semantic"' in kept
-    for wrong in ({"engine": "other"}, {"attention": 3}, {"engine": "paper", "features": "semantic"}, {"iterations": 0}):
+    for wrong in (
+        {"engine": "other"},
+        {"attention": 3},
+        {"engine": "paper", "features": "semantic"},
+        {"iterations": 0},
+        {"auto": 1},
+    ):
         assert page.ask("colour", references=[number], **wrong).status_code == 422
+
+
+def test_colours_are_guessed_without_any(serve, monkeypatch):
+    given = []
+
+    def stand_in(image, references, options, **hooks):
+        given.append((len(references), hooks["hints"], options.auto))
+        return colorize.ColorizeResult(np.stack([image] * 3, 2) if image.ndim == 2 else image, None, None)
+
+    monkeypatch.setattr(colorize, "colorize", stand_in)
+    page = serve()
+    page.post("colour", references=[], auto=True)
+    done(page)
+    assert given == [(0, None, True)]
 
 
 def test_local_attention_needs_a_picture_of_the_same_size(serve):

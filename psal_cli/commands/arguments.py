@@ -79,6 +79,7 @@ class InpaintArguments(Arguments):
 class ColorizeArguments(Arguments):
     ref: tuple[str, ...]
     hints: str | None
+    auto: bool
     previous: bool
     ignore_color: bool
     engine: str

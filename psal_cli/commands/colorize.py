@@ -50,6 +50,12 @@ PSAL, PAPER = "Only with --engine psal.", "Only with --engine paper."
     "references. One file for all pictures, a folder, or a pattern, as of --ref.",
 )
 @click.option(
+    "--auto",
+    is_flag=True,
+    help="Let a network guess colours, all of them or where references show nothing similar. They are likely ones, not those of "
+    f"the scene. {PSAL}",
+)
+@click.option(
     "--previous",
     is_flag=True,
     help="For the frames of a film, in their order: carry colours from each frame to the next, so that they do not flicker.",
@@ -103,7 +109,7 @@ PSAL, PAPER = "Only with --engine psal.", "Only with --engine paper."
 @options.talk_options
 @into(ColorizeArguments)
 def colorize(arguments: ColorizeArguments) -> None:
-    """Give each grey IMAGE, a file or a folder, the colours of references, of painted hints, or of both.
+    """Give each grey IMAGE, a file or a folder, the colours of references, painted or guessed ones, or a mixture of them.
 
     Writes IMAGE_colorized beside IMAGE, or OUTPUT, in RGB with the bit depth, alpha and metadata of the input. The luminance
     is kept, except for rounding. Of a coloured IMAGE only the luminance is used.
@@ -142,15 +148,17 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
 
     def __init__(self, arguments: ColorizeArguments, console: Console):
         super().__init__(arguments, console)
-        if not arguments.ref and arguments.hints is None:
-            raise click.UsageError("Missing option '--ref' or '--hints': a colour picture of a similar scene, or painted colours")
+        if not arguments.ref and arguments.hints is None and not arguments.auto:
+            raise click.UsageError(
+                "Missing option '--ref', '--hints' or '--auto': a colour picture of a similar scene, painted colours, or a guess"
+            )
         if arguments.previous and arguments.cluster:
             raise click.UsageError("--previous and --cluster are mutually exclusive: each frame waits for the one before")
         self.locks = {path: Lock() for path in map(as_path, arguments.ref)}  # a reference for all pictures is read once
         self.references_read: dict[Path, Picture] = {}
         self.before: Pixels | None = None  # the previous frame in colour, for --previous
         self.refuse_mixtures(dict.fromkeys(("attention", "iterations", "weights"), ("paper",)))
-        self.refuse_mixtures(dict.fromkeys(("confidence", "save_offsets", "arrows", "features"), ("psal",)))
+        self.refuse_mixtures(dict.fromkeys(("auto", "confidence", "save_offsets", "arrows", "features"), ("psal",)))
 
     def start(self) -> None:
         from psal_cli.verbs.colorize.memory_model import baseline
@@ -232,6 +240,7 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
         arguments = self.arguments
         return ColorizeOptions(
             engine=arguments.engine,
+            auto=arguments.auto,
             strength=arguments.strength,
             features=arguments.features if arguments.engine == "psal" else "local",
             attention=arguments.attention,
@@ -271,7 +280,9 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
 
     def _tell_guesses(self, item: Item, share: float) -> None:
         self.facts[item] = {"guessed": round(share, 3)}
-        if share > MANY:
+        if self.arguments.auto and not item.sidecars.get("ref"):
+            self.console.say(f"{item.input}: the colours of {share:.0%} of it are guesses; --hints and --ref overrule them")
+        elif share > MANY:
             cure = "--confidence shows where, another --ref may help"
             self.console.say(
                 f"{item.input}: the colours of {share:.0%} of it are guesses, as the references show nothing similar: {cure}"

@@ -12,10 +12,10 @@ from psal_cli.commands.ranges import in_words
 Row = tuple[str, str]
 
 REQUIRED, REST = "Required", "Method"
-ALTERNATIVES = {  # heading -> options, for commands that have all of them
-    "Required, at least one of these": ("mask", "box", "polygon"),
-    "Required, one of these or both": ("ref", "hints"),
-    "Required, one of these": ("scale", "width", "height", "long_side", "megapixels"),
+ALTERNATIVES = {  # options -> heading, for commands that have all of them
+    ("mask", "box", "polygon"): "Required, at least one of these",
+    ("ref", "hints", "auto"): "Required, at least one of these",
+    ("scale", "width", "height", "long_side", "megapixels"): "Required, one of these",
 }
 SECTIONS = {  # heading -> options, as far as a command has them; all others are below REST
     "Input": {"recursive", "from_file", "max_pixels", "pairs"},
@@ -37,7 +37,7 @@ SECTIONS = {  # heading -> options, as far as a command has them; all others are
 }  # fmt: skip
 BRIEF = {  # on the short page, besides the required ones
     "recursive", "mask", "box", "dilate", "output", "results", "size", "force", "dry_run", "model", "strength", "seed",
-    "sizes", "plot", "scale", "width", "ref", "hints",
+    "sizes", "plot", "scale", "width", "ref", "hints", "auto",
 }  # fmt: skip
 NARROW, WIDE = 12, 22  # columns: width up to which choices are listed as the value; width of the names of options
 EXAMPLE = "\b\nExample:"
@@ -83,9 +83,9 @@ def options_of(command: click.Command, ctx: click.Context) -> list[click.Option]
 def sections(options: Iterable[click.Option]) -> list[tuple[str, list[Row]]]:
     """(heading, rows) of the non-empty groups, the required options first."""
     options = list(options)
-    rows_by_heading: dict[str, list[Row]] = {heading: [] for heading in (REQUIRED, *ALTERNATIVES, *SECTIONS)}
+    rows_by_heading: dict[str, list[Row]] = {heading: [] for heading in (REQUIRED, *ALTERNATIVES.values(), *SECTIONS)}
     there = {option.name for option in options}
-    one_of = {name: heading for heading, those in ALTERNATIVES.items() if there.issuperset(those) for name in those}
+    one_of = {name: heading for those, heading in ALTERNATIVES.items() if there.issuperset(those) for name in those}
     for option in options:
         heading = next((heading for heading, those in SECTIONS.items() if option.name in those), REST)
         heading = REQUIRED if option.required else one_of.get(option.name or "", heading)

@@ -21,7 +21,7 @@ from psal_cli.paint.opened import Opened
 from psal_cli.paint.references import MOST, References
 from psal_cli.verbs.colorize.options import ColorizeOptions
 
-RECORDED = ("strength", "seed", "engine", "features", "attention", "iterations")  # of the options, with the step
+RECORDED = ("strength", "seed", "auto", "engine", "features", "attention", "iterations")  # of the options, with the step
 
 
 def colour_job(opened: Opened, references: References, record: Mapping[str, object], device: str) -> Job:
@@ -30,17 +30,20 @@ def colour_job(opened: Opened, references: References, record: Mapping[str, obje
     if not isinstance(numbers, list) or not all(isinstance(number, int) for number in numbers) or len(numbers) > MOST:
         raise InvalidValueError("references", repr(numbers)[:60], f"a list of at most {MOST} numbers")
     strokes = opened.document.here.current
-    if not numbers and not is_painted(strokes):
-        raise InvalidValueError("references", "missing", "colours: drop a picture that has them, or paint some")
+    options = _options(record, device)
+    if not numbers and not is_painted(strokes) and not options.auto:
+        raise InvalidValueError("references", "missing", "colours: drop a picture that has them, paint some, or guess")
     for number in numbers:
         references.path(number)
-    options = _options(record, device)
     return Job(COLORIZE, lambda job: _colour(job, opened, references, numbers, strokes, options))
 
 
 def _options(record: Mapping[str, object], device: str) -> ColorizeOptions:
     """The options in a request, named as those of `psal colorize`. Raises InvalidValueError."""
     strength, seed, iterations = record.get("strength", 1.0), record.get("seed", 0), record.get("iterations")
+    auto = record.get("auto", False)
+    if not isinstance(auto, bool):
+        raise InvalidValueError("auto", repr(auto)[:60], "true or false")
     if not isinstance(strength, int | float) or not isinstance(seed, int) or not isinstance(iterations, int | None):
         raise InvalidValueError("strength, seed, iterations", f"{strength!r}, {seed!r}, {iterations!r}", "numbers")
     return ColorizeOptions(
@@ -48,6 +51,7 @@ def _options(record: Mapping[str, object], device: str) -> ColorizeOptions:
         features=_name(record, "features", ColorizeOptions.features),
         attention=_name(record, "attention", ColorizeOptions.attention),
         iterations=iterations,
+        auto=auto,
         strength=float(strength),
         seed=seed,
         device=device,
@@ -94,7 +98,7 @@ def _colour(
         limit=limit,
     )
     hints = painted_colours(strokes, opened.size) if beside else None
-    if hints is None and not numbers:
+    if hints is None and not numbers and not options.auto:
         raise InvalidValueError("what is painted", "outside the picture", "colours on the picture")
     lent = [lent_colours(references.read(number)) for number in numbers]
     grey: Picture = replace(opened.picture, pixels=as_srgb(opened.picture), alpha=None)

@@ -39,7 +39,9 @@ def sample(crops: SceneCrops, first: int, count: int) -> tuple[Tensor, Tensor]:
 def aged(light: Tensor, random: torch.Generator) -> Tensor:
     """Lightness / 100 [B, 1, H, W] as of faded and grainy scans, with another strength for each picture."""
     gamma, noise = torch.rand(2, len(light), 1, 1, 1, generator=random)
-    return (light.clamp(0, 1) ** GAMMA ** (2 * gamma - 1) + NOISE * noise * torch.randn(light.shape, generator=random)).clamp(0, 1)
+    return (light.clamp(0, 1) ** GAMMA ** (2 * gamma - 1) + NOISE * noise * torch.randn(light.shape, generator=random)).clamp(
+        0, 1
+    )
 
 
 def balance(crops: SceneCrops) -> Tensor:

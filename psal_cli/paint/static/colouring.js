@@ -6,10 +6,18 @@ import { find } from "./parts.js";
 const OWN = { texture: { engine: "psal", features: "local" }, semantic: { engine: "psal", features: "semantic" } };
 
 export function wireColouring() {
-  const update = () => { find("colour-rounds").disabled = find("colour-method").value in OWN; };
+  const update = () => {
+    find("colour-rounds").disabled = find("colour-method").value in OWN;
+    find("guess").disabled = !find("colour-rounds").disabled;
+  };
   find("colour-method").addEventListener("change", update);
   find("strength").addEventListener("input", () => { find("strength-text").textContent = `${find("strength").value} %`; });
   update();
+}
+
+// Whether colours are guessed where none are dropped or painted.
+export function guesses() {
+  return find("guess").checked && !find("guess").disabled;
 }
 
 export function colouring() {
@@ -17,6 +25,7 @@ export function colouring() {
   const rounds = Math.round(Number(find("colour-rounds").value)) || null;
   return {
     ...(OWN[method] ?? { engine: "paper", attention: method, iterations: rounds }),
+    auto: guesses(),
     strength: Number(find("strength").value) / 100,
     seed: Math.round(Number(find("colour-seed").value)) || 0,
   };

@@ -1,7 +1,7 @@
 // The three tabs of the panel, and the one that colours.
 
 import { headers, image, Lost, Refused } from "./api.js";
-import { colouring, wireColouring } from "./colouring.js";
+import { colouring, guesses, wireColouring } from "./colouring.js";
 import { Enlarge } from "./enlarge.js";
 import { Palette } from "./palette.js";
 import { complain, element, find, say } from "./parts.js";
@@ -23,6 +23,7 @@ export class Verbs {
     find("file").addEventListener("change", () => this.#dropped(find("file").files));
     wireColouring();
     find("colour").addEventListener("click", () => this.colour());
+    for (const name of ["guess", "colour-method"]) find(name).addEventListener("change", () => this.update());
     document.addEventListener("dragover", (event) => {
       event.preventDefault();
       find("drop").classList.add("over");
@@ -68,7 +69,7 @@ export class Verbs {
 
   update() {
     const { editor } = this.page;
-    find("colour").disabled = editor.running || !(this.references.length || editor.strokes?.has("hint"));
+    find("colour").disabled = editor.running || !(this.references.length || editor.strokes?.has("hint") || guesses());
     this.enlarge.update();
   }
 
@@ -76,7 +77,7 @@ export class Verbs {
   run() {
     if (this.mode === "remove") this.page.run();
     else if (this.mode === "enlarge") this.enlarge.run();
-    else if (find("colour").disabled) say("Drop a picture with the right colours, or paint some.");
+    else if (find("colour").disabled) say("Drop a picture with the right colours, paint some, or let them be guessed.");
     else this.colour();
   }
 

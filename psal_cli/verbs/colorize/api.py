@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from psal_cli.errors import InvalidValueError
 from psal_cli.image.arrays import Layers, Pixels, joined, split
-from psal_cli.verbs.colorize import borders, coarse_to_fine, film, memory_model, paper, workload
+from psal_cli.verbs.colorize import borders, coarse_to_fine, film, guess, memory_model, paper, workload
 from psal_cli.verbs.colorize import hints as painted
 from psal_cli.verbs.colorize.options import PAPER_ITERATIONS, ColorizeChanges, ColorizeOptions
 from psal_cli.verbs.hooks import Cancel, Meter, Progress, watched
@@ -26,7 +26,7 @@ class ColorizeResult(Shown):
         field: where in the references each colour was found, at the size that was searched; `source_index` is the number of the
             reference. None with engine "paper".
         confidence: float32 [h, w] at the same size, 1 = taken from a reference or a hint, 0 = guessed. None with engine "paper".
-        overruled: the share of the hints that contradict the references; None without hints.
+        overruled: the share of the hints that contradict the references; None without hints, 0 without references.
 
     Example:
         >>> import numpy as np
@@ -65,7 +65,7 @@ def colorize(
     max_memory: int | None = None,
     **changes: Unpack[ColorizeChanges],
 ) -> ColorizeResult:
-    """Colours a grey picture from references of a similar scene, from painted hints, or from both.
+    """Colours a grey picture from references of a similar scene, from painted hints, or by a guess.
 
     The luminance is kept, except for rounding. Engine "psal" matches patches in both directions with PatchMatch (Barnes et al.
     2009) and fuses the matches with a network; engine "paper" is that of Cherel et al. (arXiv 2202.03163, section 4.3).
@@ -74,7 +74,7 @@ def colorize(
         image: [H, W], [H, W, 3] or [H, W, 4], uint8, uint16 or float32, sRGB; or anything that `np.asarray` turns into such an
             array. Only luminance and alpha are used. Floats below 0 or above 1 keep their luminance and stay grey.
         references: colour pictures, [h, w, 3] or [h, w, 4], of any size and any of these dtypes. Pixels that are mostly
-            transparent are ignored. May be empty if there are hints.
+            transparent are ignored. May be empty if there are hints, or with the option `auto`.
         hints: strokes of colour on a transparent layer, [H, W, 4], the size of the picture. They keep their colours, spread to
             similar pixels up to the edges, and override the references.
         previous: for a film, the previous frame as coloured by this function, [H, W, 3], the size of the picture. Its colours are
@@ -120,13 +120,13 @@ def colorize(
         options = replace(options, longest_side=plan.longest)
     applying = workload.APPLY * target.pixels[..., 0].size
     meter = Meter(watched(progress, cancel), _cost(target, sources, options) + applying)
-    colours = _search(target, sources, options, meter) if sources else coarse_to_fine.blank(target.pixels, options.longest_side)
-    colours = borders.emptied(colours)
+    colours = borders.emptied(_estimate(target, sources, options, meter))
     if before is not None:
         colours = film.carried(colours, before.pixels, options.strength)
     overruled = None
     if strokes is not None:
-        colours, overruled = painted.hinted(colours, strokes, alone=not sources)
+        colours, contradicting = painted.hinted(colours, strokes, _certainty(colours, bool(sources), options.auto))
+        overruled = contradicting if sources else 0.0
     meter.begin(applying, f"{target.header.width}x{target.header.height}")
     pixels = coarse_to_fine.applied(target.pixels, colours, options.strength, meter)
     if strokes is not None:
@@ -142,8 +142,8 @@ def colorize(
 def _check(target: Layers, sources: Sequence[Layers], strokes: Layers | None, options: ColorizeOptions) -> None:
     if strokes is not None:
         painted.check(strokes, target.pixels.shape[:2])
-    elif not sources:
-        raise InvalidValueError("references", "empty", "at least one picture, or hints")
+    elif not sources and not options.auto:
+        raise InvalidValueError("references", "empty", "at least one picture, hints, or the option auto")
     for number, source in enumerate(sources):
         visible = source.visible
         if visible is not None and not visible.any():
@@ -161,15 +161,15 @@ def _check(target: Layers, sources: Sequence[Layers], strokes: Layers | None, op
 
 
 def _cost(target: Layers, sources: Sequence[Layers], options: ColorizeOptions) -> float:
-    """The cost of finding the colours in references."""
+    """The cost of finding or guessing the colours."""
     if not sources:
-        return 0.0
+        return workload.GUESS * options.auto
     if options.engine == "paper":
         pixels = [x.pixels[..., 0].size for x in (target, *sources)]
         return workload.paper_cost(pixels[0], sum(pixels[1:]), options.attention, options.iterations or PAPER_ITERATIONS)
     sizes = [(source.header.height, source.header.width) for source in sources]
     size, semantic = (target.header.height, target.header.width), options.features == "semantic"
-    return coarse_to_fine.search_cost(size, sizes, options.longest_side, semantic)
+    return coarse_to_fine.search_cost(size, sizes, options.longest_side, semantic) + workload.GUESS * options.auto
 
 
 def _lent(source: Layers) -> npt.NDArray[np.bool_] | None:
@@ -178,6 +178,24 @@ def _lent(source: Layers) -> npt.NDArray[np.bool_] | None:
     if visible is None or photograph is None or not (visible & photograph).any():
         return photograph if visible is None else visible
     return np.asarray(visible & photograph)
+
+
+def _estimate(target: Layers, sources: Sequence[Layers], options: ColorizeOptions, meter: Meter) -> coarse_to_fine.ChromaEstimate:
+    """Colours found in the references, guessed, or none."""
+    searched = _search(target, sources, options, meter) if sources else None
+    if not options.auto:
+        return searched or coarse_to_fine.blank(target.pixels, options.longest_side)
+    meter.begin(workload.GUESS, "guessing")
+    guesses = guess.guessed(target.pixels, options.longest_side, options.device)
+    meter.spend(workload.GUESS)
+    return guesses if searched is None else guess.filled(searched, guesses)
+
+
+def _certainty(colours: coarse_to_fine.ChromaEstimate, found: bool, guessed: bool) -> npt.NDArray[np.float32]:
+    """float32 [h, w], how much an estimate weighs beside hints: nothing if it has no colours. found, guessed: where from."""
+    if guessed or (found and colours.confidence is None):
+        return np.ones_like(colours.light)
+    return colours.confidence if found and colours.confidence is not None else np.zeros_like(colours.light)
 
 
 def _search(target: Layers, sources: Sequence[Layers], options: ColorizeOptions, meter: Meter) -> coarse_to_fine.ChromaEstimate:

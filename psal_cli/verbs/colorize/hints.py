@@ -42,19 +42,17 @@ def check(hints: Layers, size: tuple[int, int]) -> None:
         raise InvalidValueError("hints", "wholly transparent", "strokes of colour on transparency")
 
 
-def hinted(estimate: ChromaEstimate, strokes: Layers, alone: bool) -> tuple[ChromaEstimate, float]:
+def hinted(estimate: ChromaEstimate, strokes: Layers, certainty: Floats) -> tuple[ChromaEstimate, float]:
     """Adds the painted colours to an estimate; also returns the share of the painted pixels that contradict it.
 
-    strokes: as `check` allows. alone: there are no references, so the estimate is ignored.
+    strokes: as `check` allows. certainty: see `spread`.
     """
     hints = hints_of(_three(strokes.pixels), _area(strokes), estimate.light.shape)
-    certainty = np.ones_like(estimate.light) if estimate.confidence is None else estimate.confidence
-    chroma, share = spread(hints, estimate.light, estimate.chroma, np.zeros_like(estimate.light) if alone else certainty)
+    chroma, share = spread(hints, estimate.light, estimate.chroma, certainty)
     painted = hints.weight > 0
     apart = np.linalg.norm((hints.chroma - estimate.chroma)[painted], axis=1) > OTHER
     confidence = None if estimate.confidence is None else np.maximum(estimate.confidence, share)
-    overruled = 0.0 if alone else float(apart.mean())
-    return replace(estimate, chroma=chroma, confidence=confidence), overruled
+    return replace(estimate, chroma=chroma, confidence=confidence), float(apart.mean())
 
 
 def held(result: np.ndarray, pixels: np.ndarray, strokes: Layers, strength: float) -> None:

