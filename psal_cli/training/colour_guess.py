@@ -18,10 +18,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from psal_cli.image.cielab import lab
 from psal_cli.networks.colour_guess import COLOURS, ColourGuessNetwork, shares
 from psal_cli.networks.unet import half
-from psal_cli.training import loop
+from psal_cli.training import loop, precision
 from psal_cli.training.scene_crops import FAR, SceneCrops
 
 SIDE = 192  # pixels of a crop
+SCALE = 0.5, 1.0  # of crops: at inference a picture is reduced to a short side of 256 pixels
+GAMMA, NOISE = 1.5, 0.03  # largest change of the exponent of lightness, and deviation of its noise: scans are faded and grainy
 COUNTED = 200  # crops that measure the frequency of colours
 EVEN = 0.5  # share of the uniform distribution in that mixture
 HELD_OUT = 64  # crops
@@ -32,6 +34,12 @@ def sample(crops: SceneCrops, first: int, count: int) -> tuple[Tensor, Tensor]:
     """(lightness [B, 1, H, W], chroma [B, 2, h, w] at a quarter of the size), both / 100."""
     pictures = torch.from_numpy(np.stack([lab(crops.crop(first + number)) for number in range(count)])).permute(0, 3, 1, 2)
     return pictures[:, :1].contiguous(), half(half(pictures[:, 1:]))
+
+
+def aged(light: Tensor, random: torch.Generator) -> Tensor:
+    """Lightness / 100 [B, 1, H, W] as of faded and grainy scans, with another strength for each picture."""
+    gamma, noise = torch.rand(2, len(light), 1, 1, 1, generator=random)
+    return (light.clamp(0, 1) ** GAMMA ** (2 * gamma - 1) + NOISE * noise * torch.randn(light.shape, generator=random)).clamp(0, 1)
 
 
 def balance(crops: SceneCrops) -> Tensor:
@@ -70,20 +78,30 @@ def main(
     """Train the network. Checkpoint and log are OUTPUT/NAME.pt and .jsonl, the best weights OUTPUT/NAME.best.pt."""
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
-    network, name, crops = ColourGuessNetwork().to(device), name or "colour_guess", SceneCrops(data, SIDE, seed)
+    network, name, crops = ColourGuessNetwork(), name or "colour_guess", SceneCrops(data, SIDE, seed, SCALE)
     weight = balance(crops).to(device)
+
+    def first_loss(copy: nn.Module) -> Tensor:
+        light, chroma = (x.to(device) for x in sample(crops, 0, batch))
+        return cross_entropy(copy(light).float(), chroma, weight)
+
+    setting = precision.fastest(network, first_loss, device, output / f"{name}.precision.json")
+    setting.place(network, device)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(DECAY))  # type: ignore[no-untyped-call]
 
-    def error_of(guess: nn.Module, first: int) -> Tensor:
-        light, chroma = (x.to(device) for x in sample(crops, first, batch))
-        return cross_entropy(guess(light), chroma, weight)
+    def error_of(guess: nn.Module, light: Tensor, chroma: Tensor) -> Tensor:
+        with setting.autocast(device):
+            logits = guess(light.to(device))
+        return cross_entropy(logits.float(), chroma.to(device), weight)
 
     def errors(step: int, _: float) -> tuple[Tensor, float]:
-        error = error_of(network, step * batch)
+        light, chroma = sample(crops, step * batch, batch)
+        error = error_of(network, aged(light, torch.Generator().manual_seed(seed + step)), chroma)
         return error, error.item()
 
     def validation() -> float:
-        return float(np.mean([error_of(average, FAR + first).item() for first in range(0, HELD_OUT, batch)]))
+        batches = [sample(crops, FAR + first, batch) for first in range(0, HELD_OUT, batch)]
+        return float(np.mean([error_of(average, light, chroma).item() for light, chroma in batches]))
 
     recipe: loop.Recipe = {"run": name, "side": SIDE, "batch": batch, "steps": steps, "rate": rate, "seed": seed}
     loop.train(
