@@ -60,6 +60,7 @@ def photo(picture):
     return round(float(picture[2].median()) * 255 / 16)
 
 
+@pytest.mark.slow
 def test_held_out_photographs_only_validate(crops):
     training = {photo(small) for n in range(60) for small in crops.batch(n)[0]}
     validation = {photo(crops.validation(n)[0][0]) for n in range(len(crops.held_out))}

@@ -8,8 +8,6 @@ attention: a week). The reference is always whole. Pair, window and random searc
 layer sees the same.
 """
 
-from pathlib import Path
-
 import click
 import numpy as np
 import torch
@@ -17,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from psal_cli.networks.colorization import ColorizationNetwork, grey
-from psal_cli.training import loop
+from psal_cli.training import loop, options
 from psal_cli.training.pairs import Pair, Pairs
 from psal_cli.verbs.colorize.paper import LAYERS, PATCH, layer, network_of, reseed
 
@@ -55,8 +53,8 @@ def validation_error(network: ColorizationNetwork, pairs: list[Pair], device: st
 
 
 @click.command()
-@click.argument("name", metavar="LAYER", type=click.Choice(LAYERS))
-@loop.options(steps=20_000)
+@click.argument("attention", metavar="LAYER", type=click.Choice(LAYERS))
+@options.run(steps=20_000)
 @click.option("--window", type=click.IntRange(0, SIDE - 2 * FRAME), default=40, show_default=True, help="0 = whole pictures.")
 @click.option(
     "--gradients", type=click.Choice(["highest", "medium"]), default="highest", show_default=True,
@@ -66,33 +64,28 @@ def validation_error(network: ColorizationNetwork, pairs: list[Pair], device: st
     "--cycles", type=click.IntRange(1), default=1, show_default=True, help="How often the rate falls: so many times STEPS."
 )
 @click.option("--start", type=click.Choice(LAYERS), help="Start from the weights that ship for this layer.")
-def main(
-    name: str, data: Path, output: Path, steps: int, minutes: float | None, rate: float, seed: int, threads: int, window: int,
-    gradients: str, cycles: int, start: str | None, device: str,
-) -> None:  # fmt: skip
+def main(run: options.Run, attention: str, window: int, gradients: str, cycles: int, start: str | None) -> None:
     """Trains with LAYER. Checkpoint and log are OUTPUT/colorization_LAYER.pt and .jsonl, or colorization_LAYER_from_START; a
     stopped run resumes."""
-    torch.set_num_threads(threads)
-    torch.manual_seed(seed)
-    network = ColorizationNetwork(layer(name))
+    network = ColorizationNetwork(layer(attention))
     if start:
         network.load_state_dict(network_of(start).state_dict())
-    network.to(device)
-    pairs = Pairs(data, (SIDE, SIDE), seed)
+    network.to(run.device)
+    pairs = Pairs(run.data, (SIDE, SIDE), run.seed)
     held_out = pairs.validation(12)
 
     def errors(step: int, _: float) -> tuple[Tensor, float]:
         reseed(network, step)  # another random search in each step
-        error = window_error(network, pairs.pair(step), window, np.random.default_rng([seed, step, 1]), device)
+        error = window_error(network, pairs.pair(step), window, np.random.default_rng([run.seed, step, 1]), run.device)
         return error, error.item()
 
-    recipe: loop.Recipe = {"layer": name, "steps": steps, "window": window, "rate": rate, "seed": seed}
-    path = output / f"colorization_{name}"
+    recipe: loop.Recipe = {"layer": attention, "steps": run.steps, "window": window, "rate": run.rate, "seed": run.seed}
+    path = run.output / f"colorization_{attention}"
     if start:
         path, recipe["start"] = path.with_name(f"{path.name}_from_{start}"), start
     loop.train(
-        path, network, recipe, errors, lambda: validation_error(network, held_out, device),
-        minutes=minutes, every=1000, gradients=gradients, cycles=cycles,
+        path, network, recipe, errors, lambda: validation_error(network, held_out, run.device),
+        minutes=run.minutes, every=1000, gradients=gradients, cycles=cycles,
     )  # fmt: skip
 
 
