@@ -30,6 +30,8 @@ def cell(colour):
 class Halves(nn.Module):
     """Sees red on the left, and on the right either red or blue with equal shares."""
 
+    weight = torch.ones(COLOURS)
+
     def forward(self, light):
         height, width = ((side + 3) // 4 for side in light.shape[2:])
         logits = torch.full((1, COLOURS, height, width), -1e4)
@@ -56,12 +58,20 @@ def test_colours_are_the_mean_of_the_distribution(halves, grey):
     assert estimate.chroma.shape[:2] == estimate.light.shape and not estimate.confidence.any()
 
 
-def test_a_colour_that_is_a_little_likelier_counts_much_more(halves, grey, monkeypatch):
-    logits = torch.full((1, COLOURS, 64, 107), -1e4)
-    logits[:, cell(RED)], logits[:, cell(BLUE)] = 0, 1
-    monkeypatch.setattr(guess, "network", lambda device: lambda light: logits)
-    share = np.exp(1 / guess.TEMPERATURE) / (1 + np.exp(1 / guess.TEMPERATURE))
-    right = share * np.array(BLUE) + (1 - share) * np.array(RED)
+@pytest.mark.parametrize("counted", [1.0, 4.0])
+def test_a_colour_that_is_likelier_counts_more_and_one_that_counted_more_in_training_less(counted, grey, monkeypatch):
+    class Uneven(Halves):
+        def forward(self, light):
+            logits = torch.full((1, COLOURS, 64, 107), -1e4)
+            logits[:, cell(RED)], logits[:, cell(BLUE)] = 0, 1
+            return logits
+
+    network = Uneven()
+    network.weight = network.weight.clone()
+    network.weight[cell(BLUE)] = counted
+    monkeypatch.setattr(guess, "network", lambda device: network)
+    odds = np.exp((1 - guess.UNDONE * np.log(counted)) / guess.TEMPERATURE)
+    right = (odds * np.array(BLUE) + np.array(RED)) / (1 + odds)
     np.testing.assert_allclose(guess.guessed(grey[..., None]).chroma[100, 100], right, atol=2e-3)
 
 
