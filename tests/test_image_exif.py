@@ -105,6 +105,18 @@ def test_a_lost_gps_directory_costs_that_alone(tmp_path, caplog):
     with Image.open(tmp_path / "out.tif") as raw:
         assert raw.getexif()[0x010F] == "psal-cam" and 0x8825 not in raw.getexif()
 
+@pytest.mark.parametrize(("kind", "count"), [(1, 1), (2, 1), (7, 2), (5, 0)])
+def test_a_resolution_that_is_no_number_is_dropped_because_pillow_refuses_the_file(tmp_path, caplog, kind, count):
+    entries = [(0x010F, 2, 4, int.from_bytes(b"cam\0", "little")), (0x011A, kind, count, 7), (0x0128, 3, 1, 2)]
+    directory = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    source = tmp_path / "in.png"
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(entries)) + directory + bytes(4)
+    Image.new("RGB", (5, 4)).save(source, exif=exif)
+    write_picture(read_picture(source), tmp_path / "out.jpg")
+    with Image.open(tmp_path / "out.jpg") as raw:
+        assert raw.getexif()[0x010F] == "cam" and 0x011A not in raw.getexif()
+    assert "in.png" in caplog.text
+
 
 def test_an_orientation_of_a_damaged_type_becomes_upright(tmp_path):
     block = exif_block(6).replace(struct.pack("<HHI", 0x0112, 3, 1), struct.pack("<HHI", 0x0112, 0xFF, 7))
