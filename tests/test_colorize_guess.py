@@ -13,7 +13,7 @@ from psal_cli.errors import InvalidValueError
 from psal_cli.image.cielab import lab
 from psal_cli.networks.colour_guess import COLOURS, colours
 from psal_cli.verbs.colorize import guess
-from psal_cli.verbs.colorize.coarse_to_fine import ChromaEstimate
+from psal_cli.verbs.colorize.coarse_to_fine import BORROWED, ChromaEstimate
 
 from .photos import lines, psal
 
@@ -86,13 +86,15 @@ def test_hints_overrule_a_guess_up_to_an_edge(halves, grey):
     assert result.overruled == 0 and result.field is None
 
 
-def test_confident_colours_of_references_stay_and_others_are_guessed():
+@pytest.mark.parametrize(("errors", "shares"), [((0.01, 0.07), (0, 0)), ((0, 0.24), (0, 0.8)), ((0.02, 0.1), (0.0135, 0.205))])
+def test_a_guess_counts_where_references_that_do_not_fit_are_unsure(errors, shares):
     def estimate(colour, confidence):
         return ChromaEstimate(np.full((1, 2, 2), colour, np.float32), np.zeros((1, 2), np.float32), confidence, None)
 
-    found = estimate(RED, np.array([[1, 0.25]], np.float32))
+    found = estimate(RED, np.exp(-np.array([errors], np.float32) / BORROWED))
     mixed = guess.filled(found, estimate(BLUE, np.zeros((1, 2), np.float32)))
-    np.testing.assert_allclose(mixed.chroma, [[RED, 0.25 * np.array(RED) + 0.75 * np.array(BLUE)]], rtol=1e-6)
+    right = [share * np.array(BLUE) + (1 - share) * np.array(RED) for share in shares]
+    np.testing.assert_allclose(mixed.chroma[0], right, atol=1e-3)
     assert mixed.confidence is found.confidence
 
 

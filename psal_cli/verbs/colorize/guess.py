@@ -9,7 +9,7 @@ import torch
 from psal_cli import weights
 from psal_cli.image.cielab import lightness
 from psal_cli.networks.colour_guess import ColourGuessNetwork, colours
-from psal_cli.verbs.colorize.coarse_to_fine import ChromaEstimate, blank, resized_picture
+from psal_cli.verbs.colorize.coarse_to_fine import BORROWED, ChromaEstimate, blank, resized_picture
 from psal_cli.verbs.colorize.joint_bilateral import JointBilateralUpsampling
 from psal_cli.verbs.colorize.options import COARSE, LARGEST
 
@@ -17,6 +17,9 @@ SHORT, LONG = 256, 1024  # pixels: the network learned from pictures of about th
 # Chosen on held-out scenes. The mean of the true distribution is dull, that of the network's is loud, since rare colours counted
 # more in training: half of that is undone. The mean of what remains is taken at a temperature (Zhang et al. 2016).
 UNDONE, TEMPERATURE = 0.5, 0.5
+# Of chroma / 100, chosen on the pairs of tests/bench/colour_pairs.toml for choosing:
+GUESSED = 0.12  # the error of a guess, for its weight beside references
+FITS, STRANGE = 0.04, 0.08  # the mean expected errors up to which references fit as a whole, and from which they do not
 
 
 def guessed(pixels: np.ndarray, longest: int = COARSE * LARGEST, device: str = "cpu") -> ChromaEstimate:
@@ -42,10 +45,17 @@ def guessed(pixels: np.ndarray, longest: int = COARSE * LARGEST, device: str = "
 
 
 def filled(found: ChromaEstimate, guesses: ChromaEstimate) -> ChromaEstimate:
-    """Mixes an estimate with guesses of its size, the less the more confident it is."""
-    confidence = np.ones_like(found.light) if found.confidence is None else found.confidence
-    share = confidence[..., None]
-    return replace(found, chroma=share * found.chroma + (1 - share) * guesses.chroma)
+    """Mixes an estimate from references with guesses of its size, the more the larger its expected error is.
+
+    Nothing is mixed if the references fit as a whole, as those of one film do. Returns engine "paper"'s estimate, which has no
+    confidence, as it is.
+    """
+    if found.confidence is None:
+        return found
+    error = -BORROWED * np.log(np.maximum(found.confidence, np.finfo(np.float32).tiny))
+    unlike = np.clip((error.mean() - FITS) / (STRANGE - FITS), 0, 1)
+    share = (unlike * error**2 / (GUESSED**2 + error**2))[..., None].astype(np.float32)
+    return replace(found, chroma=share * guesses.chroma + (1 - share) * found.chroma)
 
 
 @cache
