@@ -21,9 +21,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 from bench_sr import by_network, cubic, figures, in_set
+from data_folder import add_data_option
 from inpaint_features import load_distance
 from PIL import Image
-from report import ROOT, header, write_json, write_readme
+from report import header, write_json, write_readme
 from upscale_rivals import PACKAGES, Enlarge, piqe, rivals
 
 from psal_cli.benchmarks.machine import where
@@ -182,7 +183,7 @@ def markdown(results: dict) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=ROOT / "../shared/data/eval", help="folder with B100/, beside photos/")
+    add_data_option(parser, "B100/; photos/ is beside it", "eval")
     parser.add_argument("--pictures", type=int, default=8, help="half of them of each set; default: %(default)s")
     parser.add_argument("--page", type=Path, help="where to save the page")
     parser.add_argument("--write-readme", action="store_true", help="also put the table into README.md")

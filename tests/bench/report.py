@@ -8,7 +8,6 @@ from psal_cli.benchmarks.machine import facts
 
 BENCH = Path(__file__).resolve().parent
 ROOT = BENCH.parents[1]
-DAVIS = ROOT.parent / "shared/data/eval/DAVIS"
 README = BENCH / "README.md"
 RESULTS = BENCH / "results"
 
