@@ -393,6 +393,24 @@ def test_a_run_starts_from_the_weights_that_ship_for_another_layer(data, tmp_pat
         torch.testing.assert_close(state["model"][name], x, rtol=0, atol=1e-6)
 
 
+def test_a_layer_begins_with_few_matches(data, tmp_path, monkeypatch):
+    matches = []
+
+    def train(path, network, recipe, errors, validation, **_):
+        for share in (0.0, 0.3, 0.4, 1.0):
+            errors(0, share)
+            matches.append(network.attention.k)
+
+    monkeypatch.setattr(loop, "train", train)
+    monkeypatch.setattr(colorization, "window_error", lambda *_: torch.zeros(()))
+    options = ["--data", str(data), "--output", str(tmp_path), "--first", "3"]
+    assert CliRunner().invoke(colorization.main, ["psal7", *options], catch_exceptions=False).exit_code == 0
+    assert matches == [3, 3, 7, 7]
+    for name, has in (("psal1", "1"), ("full", "no")):
+        refused = CliRunner().invoke(colorization.main, [name, *options])
+        assert refused.exit_code == 2 and f"--first is 3, {name} has {has} matches" in refused.output
+
+
 def test_exported_weights_are_those_of_the_checkpoint_and_say_how_they_were_made(tmp_path, monkeypatch):
     network = run(tmp_path / "x")
     monkeypatch.setattr(export, "FOLDER", tmp_path)

@@ -119,8 +119,8 @@ def test_the_kernel_is_the_cubic_one_of_twice_the_width():
 def test_degraded_crops_are_noisy_or_compressed_and_some_are_neither(crops):
     clean = crops.training[0][0][:, :24, :24]
     kept = clean.clone()
-    gaps = [float((degraded(clean, np.random.default_rng(n)).float() - clean.float()).square().mean().sqrt()) for n in range(80)]
-    assert 2 <= sum(gap == 0 for gap in gaps) <= 20 and np.median(gaps) > 3 and max(gaps) < 60
+    gaps = [float((degraded(clean, np.random.default_rng(n)).float() - clean.float()).square().mean().sqrt()) for n in range(200)]
+    assert 1 <= sum(gap == 0 for gap in gaps) <= 20 and np.median(gaps) > 3 and max(gaps) < 60
     assert torch.equal(degraded(clean, np.random.default_rng(5)), degraded(clean, np.random.default_rng(5)))
     assert torch.equal(clean, kept)
 

@@ -62,11 +62,11 @@ def cross_entropy(logits: Tensor, chroma: Tensor, weight: Tensor) -> Tensor:
 def main(run: options.Run, batch: int) -> None:
     """Train the network. Checkpoint and log are OUTPUT/NAME.pt and .jsonl, the best weights OUTPUT/NAME.best.pt."""
     network, name, crops = ColourGuessNetwork(), run.name or "colour_guess", SceneCrops(run.data, SIDE, run.seed, SCALE)
-    weight = balance(crops).to(run.device)
+    network.weight.copy_(balance(crops))
 
     def first_loss(copy: nn.Module) -> Tensor:
         light, chroma = (x.to(run.device) for x in sample(crops, 0, batch))
-        return cross_entropy(copy(light).float(), chroma, weight)
+        return cross_entropy(copy(light).float(), chroma, network.weight)
 
     setting = precision.fastest(network, first_loss, run.device, run.output / f"{name}.precision.json")
     setting.place(network, run.device)
@@ -75,7 +75,7 @@ def main(run: options.Run, batch: int) -> None:
     def error_of(guess: nn.Module, light: Tensor, chroma: Tensor) -> Tensor:
         with setting.autocast(run.device):
             logits = guess(light.to(run.device))
-        return cross_entropy(logits.float(), chroma.to(run.device), weight)
+        return cross_entropy(logits.float(), chroma.to(run.device), network.weight)
 
     def errors(step: int, _: float) -> tuple[Tensor, float]:
         light, chroma = sample(crops, step * batch, batch)
