@@ -12,10 +12,10 @@ import click
 from psal_cli.batch.inputs import Item, as_path
 from psal_cli.commands import options, parameters
 from psal_cli.commands.arguments import ColorizeArguments, into
+from psal_cli.commands.colour_references import References
 from psal_cli.commands.command import Command
 from psal_cli.commands.console import Console, Progress
 from psal_cli.commands.ranges import Finite, IntRange
-from psal_cli.commands.references import References
 from psal_cli.commands.run import run_verb
 from psal_cli.commands.verb import Verb
 from psal_cli.errors import InputError, InvalidValueError
