@@ -35,6 +35,7 @@ class SearchArgs(ctypes.Structure):
 
 
 class WindowArgs(ctypes.Structure):
+    tensors: tuple[torch.Tensor | None, ...]  # what the pointers lead to: lives as long as the struct
     _fields_ = [
         ("place", Place),
         *[(name, c_int32) for name in ("dtype", "similarity", "batch", "channels")],

@@ -297,6 +297,7 @@ def test_hints_are_found_by_a_pattern():
     assert done.exit_code == 0 and lines(done)[0]["hints"] == "grey_hints.png"
 
 
+@pytest.mark.slow
 def test_a_film_carries_colours_from_frame_to_frame(monkeypatch):
     from psal_cli.verbs.colorize import api
 

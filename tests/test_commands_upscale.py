@@ -167,6 +167,7 @@ def test_a_folder_keeps_its_tree_and_results_are_not_enlarged_again():
     assert tree("out") == {"deep/a.png": Path("a_x2.png").read_bytes()}
 
 
+@pytest.mark.slow
 def test_strength_leads_from_the_clean_model_to_that_for_photographs():
     Image.open("in.png").convert("RGBA").save("in.png")
     made = {}

@@ -51,10 +51,9 @@ def test_any_colours_keep_the_luminance(data, dtype, channels):
     assert np.abs(lightness(result) - lightness(picture)).max() * 100 < DEPTHS[dtype]
 
 
-@settings(deadline=None)
-@given(picture=pixels(np.uint8, 1))
-def test_without_chroma_grey_stays_the_same_grey(picture):
-    result = coloured(picture, np.zeros((6, 7, 2), np.float32))
+def test_without_chroma_grey_stays_the_same_grey():
+    picture = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)  # all that there are
+    result = coloured(picture, np.zeros((16, 16, 2), np.float32))
     assert (result == picture).all()
 
 

@@ -66,6 +66,7 @@ def test_errors_that_cancel_in_a_square_count_once_and_those_that_do_not_in_each
     assert discounted(image + 1, image, discount, BLOCKS) == pytest.approx(len(BLOCKS))
 
 
+@pytest.mark.slow
 def test_the_critic_learns_to_tell_photographs_from_what_is_drawn():
     critic = Critic(8)
     optimizer = torch.optim.Adam(critic.parameters(), lr=1e-3)
@@ -115,6 +116,7 @@ def test_the_critic_is_trained_only_where_it_is_asked(data, tmp_path, threads):
     )
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_is_kept_and_what_is_exported_runs(data, tmp_path, threads, monkeypatch):
     threads(1)
     trained(data, tmp_path, "--fill", "diffused", "--residual")

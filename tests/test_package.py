@@ -8,12 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import psal_cli
 from psal_cli import native
 
-from .photos import ENV
+from .photos import ENV, texture
 
 PACKAGE = Path(psal_cli.__file__).parent
 HEADER = (Path(__file__).parents[1] / "ext" / "psal.h").read_text()
@@ -186,3 +187,28 @@ def test_every_function_of_the_header_is_declared():
     native.declare(cuda, "cuda")
     assert vars(cuda).keys() == {name for name in names if name.endswith("_cuda")}
     assert names - vars(cuda).keys() <= vars(native.library()).keys()
+
+
+def test_at_most_six_functions_lead_from_inpaint_to_a_kernel(monkeypatch):
+    chains = {}
+    kernel = native.kernel
+
+    def watched(name, device):
+        def run(arguments):
+            frame, chain = sys._getframe(1), []
+            while frame is not None:
+                if frame.f_globals.get("__name__", "").startswith("psal_cli."):
+                    chain.append(frame.f_code.co_name)
+                frame = frame.f_back
+            chains[name] = max(chains.get(name, []), chain, key=len)
+            kernel(name, device)(arguments)
+
+        return run
+
+    monkeypatch.setattr(native, "kernel", watched)
+    image = texture(0)
+    hole = np.zeros(image.shape[:2], bool)
+    hole[8:24, 8:30] = True
+    psal_cli.inpaint(np.tile(image, (3, 3, 1)), np.pad(hole, [(0, 2 * side) for side in hole.shape]), engine="patch")
+    assert chains.keys() == {"search", "log_total", "spread", "place_seams", "compose"}
+    assert all(len(chain) <= 6 and chain[-1] == "inpaint" for chain in chains.values()), chains

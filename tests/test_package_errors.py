@@ -20,8 +20,9 @@ FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+|(?<=\s)-[a-z]{1,2}(?![\w-])")
 
 def texts(tree):
     """(line, text) of each string that is not a docstring, those with values in them too."""
-    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(tree))
+    docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
             yield node.lineno, node.value
 

@@ -104,6 +104,7 @@ def test_a_mixture_has_so_large_shares_of_each_kind(pairs, monkeypatch):
     assert kinds == {"parts": 30, "crops": 25, "stranger": 5, "pair": 40}
 
 
+@pytest.mark.slow
 def test_parts_are_the_two_sides_of_a_photograph(tmp_path):
     (tmp_path / "video" / "clip").mkdir(parents=True)
     Image.new("RGB", (60, 40)).save(tmp_path / "video" / "clip" / "0.webp")
@@ -275,6 +276,7 @@ def random_pair(size=(48, 56)):
     return Pair(*(np.random.default_rng(n).random((*size, 3), np.float32) for n in (1, 2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["psal3", "aggregation", "full", "local"])
 def test_error_of_a_window_is_that_of_the_whole_picture_there(name):
     network, pair = ColorizationNetwork(layer(name)), random_pair()
@@ -314,6 +316,7 @@ def test_fusion_prepares_each_pair_once(tmp_path, data, monkeypatch):
     np.testing.assert_allclose(stored[3, -2:], right, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_one_in_four_pairs_of_fusion_has_a_reference_of_another_scene_beside(pairs):
     samples = [fusion.sample(pairs, number) for number in range(200)]
     assert {len(references) for _, references in samples} == {1, 2}
@@ -388,6 +391,24 @@ def test_a_run_starts_from_the_weights_that_ship_for_another_layer(data, tmp_pat
     assert state["recipe"]["start"] == "psal3"
     for name, x in network_of("psal3").state_dict().items():
         torch.testing.assert_close(state["model"][name], x, rtol=0, atol=1e-6)
+
+
+def test_a_layer_begins_with_few_matches(data, tmp_path, monkeypatch):
+    matches = []
+
+    def train(path, network, recipe, errors, validation, **_):
+        for share in (0.0, 0.3, 0.4, 1.0):
+            errors(0, share)
+            matches.append(network.attention.k)
+
+    monkeypatch.setattr(loop, "train", train)
+    monkeypatch.setattr(colorization, "window_error", lambda *_: torch.zeros(()))
+    options = ["--data", str(data), "--output", str(tmp_path), "--first", "3"]
+    assert CliRunner().invoke(colorization.main, ["psal7", *options], catch_exceptions=False).exit_code == 0
+    assert matches == [3, 3, 7, 7]
+    for name, has in (("psal1", "1"), ("full", "no")):
+        refused = CliRunner().invoke(colorization.main, [name, *options])
+        assert refused.exit_code == 2 and f"--first is 3, {name} has {has} matches" in refused.output
 
 
 def test_exported_weights_are_those_of_the_checkpoint_and_say_how_they_were_made(tmp_path, monkeypatch):

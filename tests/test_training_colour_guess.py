@@ -9,6 +9,7 @@ from PIL import Image
 from psal_cli.networks.colour_guess import COLOURS, ColourGuessNetwork, colours, shares
 from psal_cli.training import colour_guess
 from psal_cli.training.photographs import EVERY
+from psal_cli.training.precision import Setting
 from psal_cli.training.scene_crops import FAR, SceneCrops
 
 
@@ -54,6 +55,14 @@ def test_rare_colours_count_more():
     assert colour_guess.cross_entropy(logits, chroma, weight) > 2 * even
 
 
+def test_pictures_are_aged_each_in_its_own_way():
+    light = torch.full((4, 1, 40, 40), 0.5)
+    aged = colour_guess.aged(light, torch.Generator().manual_seed(0))
+    means, noise = aged.mean((1, 2, 3)), aged.std((1, 2, 3))
+    assert means.unique().numel() == 4 and (means - 0.5).abs().max() < 0.16  # 0.5^1.5 = 0.35
+    assert noise.unique().numel() == 4 and noise.max() < 0.035
+
+
 def test_the_network_is_small_and_looks_at_a_quarter_of_the_size():
     network = ColourGuessNetwork()
     assert network(torch.rand(1, 1, 48, 62)).shape == (1, COLOURS, 12, 16)
@@ -64,6 +73,7 @@ def test_the_network_is_small_and_looks_at_a_quarter_of_the_size():
 def test_the_recipe_learns_the_colour_of_pictures_that_have_one(data, tmp_path, monkeypatch):
     for name, value in (("SIDE", 32), ("COUNTED", 4), ("HELD_OUT", 2)):
         monkeypatch.setattr(colour_guess, name, value)
+    monkeypatch.setattr(colour_guess.precision, "fastest", lambda *_: Setting("float32", channels_last=False))
     options = ["--data", data, "--output", tmp_path, "--batch", 2, "--steps", 60, "--rate", 3e-3]
     done = CliRunner().invoke(colour_guess.main, list(map(str, options)), catch_exceptions=False)
     assert done.exit_code == 0, done.output

@@ -92,6 +92,7 @@ def test_features_that_tell_nothing_choose_at_random_and_the_truth_chooses_itsel
     assert best < 0.25 * at_random
 
 
+@pytest.mark.slow
 def test_only_known_patches_are_copied_and_only_hidden_ones_are_wanted(monkeypatch):
     """What is known is black and what is hidden is white, so an error is what of the patch around a hidden pixel is white."""
     monkeypatch.setattr(learned_copying, "TEXTURE", 0.0)

@@ -1,5 +1,6 @@
 """The training queue: which run is next, how far each is, what a worker does when a run stops, fails or diverges."""
 
+import importlib
 import json
 import os
 import re
@@ -232,6 +233,15 @@ def test_a_run_resumes_from_its_exported_weights_on_a_new_machine(tmp_path):
     assert given[1:4] == ["-m", "psal_cli.training.toy", "4"]
     assert given[-8:-2] == ["--name", "x", "--hours", "3", "--threads", "2"]
     assert given[-2:] == ["--resume", str(weights / "upscale.safetensors")]
+
+
+@pytest.mark.parametrize("run", queue.load(), ids=lambda run: run.name)
+def test_recipes_have_the_options_that_the_queue_gives_them(run, tmp_path):
+    given = worker.command(run, tmp_path, tmp_path / "code", tmp_path / "data", tmp_path / "public", 2)
+    recipe = importlib.import_module(given[2]).main
+    values = recipe.make_context(run.name, [*given[3:], "--resume", "weights"]).params
+    assert (values["hours"], values["name"], values["threads"]) == (run.hours, run.name, 2)
+    assert (values["data"], values["public"], values["resume"]) == (tmp_path / "data", tmp_path / "public", Path("weights"))
 
 
 # ---------------------------------------------------------------------------------------------------------- the command

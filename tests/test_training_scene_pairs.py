@@ -36,6 +36,7 @@ def number_of(picture):
     return round(float(np.median(picture[..., 2])) * 51)
 
 
+@pytest.mark.slow
 def test_alike_scenes_are_two_of_one_kind_and_none_is_held_out(scenes):
     for held_out in (False, True):
         pairs = [scenes.alike(number, held_out) for number in range(40)]
@@ -46,6 +47,7 @@ def test_alike_scenes_are_two_of_one_kind_and_none_is_held_out(scenes):
     np.testing.assert_array_equal(scenes.alike(3).target, scenes.alike(3).target)
 
 
+@pytest.mark.slow
 def test_parts_are_of_one_scene_and_those_held_out_its_two_sides(scenes):
     for number in range(20):
         target, reference = scenes.parts(number, held_out=True)

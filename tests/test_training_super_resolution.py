@@ -60,6 +60,7 @@ def photo(picture):
     return round(float(picture[2].median()) * 255 / 16)
 
 
+@pytest.mark.slow
 def test_held_out_photographs_only_validate(crops):
     training = {photo(small) for n in range(60) for small in crops.batch(n)[0]}
     validation = {photo(crops.validation(n)[0][0]) for n in range(len(crops.held_out))}
@@ -118,8 +119,8 @@ def test_the_kernel_is_the_cubic_one_of_twice_the_width():
 def test_degraded_crops_are_noisy_or_compressed_and_some_are_neither(crops):
     clean = crops.training[0][0][:, :24, :24]
     kept = clean.clone()
-    gaps = [float((degraded(clean, np.random.default_rng(n)).float() - clean.float()).square().mean().sqrt()) for n in range(80)]
-    assert 2 <= sum(gap == 0 for gap in gaps) <= 20 and np.median(gaps) > 3 and max(gaps) < 60
+    gaps = [float((degraded(clean, np.random.default_rng(n)).float() - clean.float()).square().mean().sqrt()) for n in range(200)]
+    assert 1 <= sum(gap == 0 for gap in gaps) <= 20 and np.median(gaps) > 3 and max(gaps) < 60
     assert torch.equal(degraded(clean, np.random.default_rng(5)), degraded(clean, np.random.default_rng(5)))
     assert torch.equal(clean, kept)
 

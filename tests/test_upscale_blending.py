@@ -17,6 +17,7 @@ def test_each_channel_lies_where_the_strength_says(dtype, monkeypatch):
     assert clean.dtype == dtype and np.abs(clean - wanted).max() < (0.51 if dtype != np.float32 else 0.01)
 
 
+@pytest.mark.slow
 def test_a_blend_is_that_of_two_whole_results_and_its_progress_goes_on_from_one_to_the_other():
     picture = np.random.default_rng(0).random((12, 16, 4), np.float32) * 1.5
     shares = []

@@ -64,8 +64,15 @@ VERBS = {
 }
 
 
-@pytest.mark.parametrize("dtype", WHITE)
-@pytest.mark.parametrize("kind", ["L", "LA", "RGB", "RGBA"])
+QUICK = (("L", "uint16"), ("LA", "uint8"), ("RGB", "float32"), ("RGBA", "uint8"))  # each kind and each dtype once
+PICTURES = [
+    pytest.param(kind, dtype, marks=[] if (kind, dtype) in QUICK else pytest.mark.slow)
+    for kind in ("L", "LA", "RGB", "RGBA")
+    for dtype in WHITE
+]
+
+
+@pytest.mark.parametrize(("kind", "dtype"), PICTURES)
 @pytest.mark.parametrize("verb", VERBS)
 def test_shape_and_dtype_of_the_result_are_those_of_the_picture(verb, kind, dtype, photo):
     picture = photo(kind, dtype)
@@ -82,6 +89,7 @@ def test_shape_and_dtype_of_the_result_are_those_of_the_picture(verb, kind, dtyp
         np.testing.assert_array_equal(image[..., -1], picture[..., -1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_same_picture_in_another_depth_gives_about_the_same(verb, photo):
     small, deep, shares = (VERBS[verb](photo("RGB", dtype), photo(number=1)).image / WHITE[dtype] for dtype in WHITE)

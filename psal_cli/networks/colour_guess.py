@@ -17,12 +17,16 @@ class ColourGuessNetwork(UNet):
     """Lightness -> p(a*, b* | grey) over a grid of colours (Zhang et al. 2016, at a tenth of their size): 0.8 million parameters.
 
     It learns that skies are blue or white and never green; if several colours are likely, it predicts all of them instead of
-    their mean.
+    their mean. The buffer `weight` holds how much each colour counted in training, with mean 1 over pixels: rare ones count more,
+    so the predicted probabilities are proportional to the true ones times these weights.
     """
+
+    weight: Tensor
 
     def __init__(self) -> None:
         super().__init__(3, WIDTHS, FINEST)
         self.out = nn.Conv2d(WIDTHS[FINEST], COLOURS, 1)
+        self.register_buffer("weight", torch.ones(COLOURS))
         for part in self.modules():
             if isinstance(part, nn.Conv2d):  # as for the embedding: torch's default initial weights are too small
                 nn.init.kaiming_normal_(part.weight, 0.1)

@@ -15,7 +15,7 @@ from psal_cli.ops.operator import Context, fake, operator
 FORWARD = ("gather", "spread")  # of which one sees every field
 
 
-def _call(
+def _arguments(
     name: str,
     nnf: Tensor,  # [B, k, 2, H, W]
     out: Tensor,
@@ -31,20 +31,20 @@ def _call(
     first: Tensor | None = None,
     similarity: str = "dot",
     centred: bool = False,
-) -> Tensor:
-    """Runs psal_<name>, which fills `out`; what the arguments mean is in ext/psal.h. Returns `out`."""
+) -> native.WindowArgs:
+    """The struct of psal_<name>, which fills `out`; what the arguments mean is in ext/psal.h."""
     batch, k, _, height, width = nnf.shape
     if nnf.is_cuda and name in FORWARD:
         validation.inside_key(nnf, key_size)
     features = key if query is None else query
     dtype, channels = (out.dtype, 0) if features is None else (features.dtype, features.shape[3])
     tensors = (query, key, *dense(nnf, weight, log_total, baseline), order, first)
-    args = native.WindowArgs(
+    arguments = native.WindowArgs(
         native.place(nnf.device), native.DTYPES[dtype], native.SIMILARITIES[similarity],
         batch, channels, height, width, *key_size, patch_size, k, *map(pointer, tensors), centred, out.data_ptr(),
     )  # fmt: skip
-    native.kernel(name, nnf.device)(args)
-    return out
+    arguments.tensors = tensors
+    return arguments
 
 
 def _gathered(query: Tensor, nnf: Tensor) -> Tensor:
@@ -69,10 +69,13 @@ def _gather(
     baseline: Tensor | None = None,
 ) -> Tensor:
     """[B, k, H, W]: similarity of the patches at each match; with a baseline, the gradient of a softmax's logits."""
-    return _call(
-        "gather", nnf, _gathered(query, nnf), key.shape[2:], patch_size, query=channels_last(query), key=channels_last(key),
+    out = _gathered(query, nnf)
+    arguments = _arguments(
+        "gather", nnf, out, key.shape[2:], patch_size, query=channels_last(query), key=channels_last(key),
         weight=weight, log_total=log_total, baseline=baseline, similarity=similarity,
     )  # fmt: skip
+    native.kernel("gather", nnf.device)(arguments)
+    return out
 
 
 @fake("gather")
@@ -85,11 +88,13 @@ def _spread(
     value: Tensor, nnf: Tensor, weight: Tensor, patch_size: int, log_total: Tensor | None = None, centre: Tensor | None = None
 ) -> Tensor:
     """[B, C, H, W]: at each query the weighted sum of what the surrounding matches paste there, minus `centre`."""
-    out = _call(
-        "spread", nnf, _vectors(value, *nnf.shape[3:]), value.shape[2:], patch_size,
+    out = _vectors(value, *nnf.shape[3:])
+    arguments = _arguments(
+        "spread", nnf, out, value.shape[2:], patch_size,
         query=None if centre is None else channels_last(centre), key=channels_last(value),
         weight=weight, log_total=log_total, centred=centre is not None,
     )  # fmt: skip
+    native.kernel("spread", nnf.device)(arguments)
     return out.permute(0, 3, 1, 2)
 
 
@@ -116,11 +121,13 @@ def _scatter(
     place, order = place.sort(dim=1, stable=True)
     bounds = torch.arange(keys + 1, device=nnf.device).expand(nnf.shape[0], -1).contiguous()
     first = torch.searchsorted(place, bounds)
-    out = _call(
-        "scatter", nnf, _vectors(query, key_height, key_width), (key_height, key_width), patch_size,
+    out = _vectors(query, key_height, key_width)
+    arguments = _arguments(
+        "scatter", nnf, out, (key_height, key_width), patch_size,
         query=channels_last(query), key=None if centre is None else channels_last(centre),
         weight=weight, log_total=log_total, order=order, first=first, centred=centre is not None,
     )  # fmt: skip
+    native.kernel("scatter", nnf.device)(arguments)
     return out.permute(0, 3, 1, 2)
 
 
@@ -245,12 +252,13 @@ def _log_totals(nnf: Tensor, weight: Tensor, softmax: bool) -> Tensor:
 @operator("aggregate", differentiable=True)
 def _aggregate(value: Tensor, nnf: Tensor, weight: Tensor, patch_size: int, softmax: bool) -> tuple[Tensor, Tensor]:
     log_total = _log_totals(nnf, weight, softmax)
+    size, out = value.shape[2:], _vectors(value, *nnf.shape[3:])
     if softmax:
-        _call("log_total", nnf, log_total, value.shape[2:], patch_size, weight=weight)
-    out = _call(
-        "spread", nnf, _vectors(value, *nnf.shape[3:]), value.shape[2:], patch_size, key=channels_last(value), weight=weight,
-        log_total=log_total if softmax else None,
-    )  # fmt: skip
+        native.kernel("log_total", nnf.device)(_arguments("log_total", nnf, log_total, size, patch_size, weight=weight))
+    arguments = _arguments(
+        "spread", nnf, out, size, patch_size, key=channels_last(value), weight=weight, log_total=log_total if softmax else None
+    )
+    native.kernel("spread", nnf.device)(arguments)
     return out.permute(0, 3, 1, 2), log_total
 
 

@@ -1,7 +1,7 @@
 """Synthesis from patches: the estimate at one level of a pyramid, and its optimization.
 
-The sum of squared distances of the estimate's patches to the nearest patch of the key is minimised by alternating search and
-weighted vote (Kwatra et al. 2005, section 3; Wexler et al. 2007), for holes in `completion` and whole pictures in `generate`.
+The sum of squared distances of the estimate's patches to the nearest patch of the key is minimised by alternating weighted vote
+and search (Kwatra et al. 2005, section 3; Wexler et al. 2007), for holes in `completion` and whole pictures in `generate`.
 """
 
 from abc import ABC, abstractmethod
@@ -50,13 +50,20 @@ class Estimate(ABC):
         outside = ~self.queries[:, None]
         self.nnf, self.similarity = nnf.masked_fill_(outside[:, :, None], -1), similarity.masked_fill_(outside, -torch.inf)
 
-    def vote(self, key: Key, patch_size: int) -> None:
-        """Sets each unknown pixel to the weighted mean of what the patches over it paste there."""
-        pasted = ops.aggregate(key.features, self.nnf, self.logits(), patch_size, softmax=True)
+    def paste(self, key: Key, pasted: Tensor) -> None:
+        """Sets each unknown pixel to what [1, C, h, w] has there."""
         put(self.features[:, : key.channels], pasted[:, : key.channels], self.unknown)
 
     def settle(self, key: Key, patch_size: int) -> None:  # noqa: B027  # not abstract: most have nothing to do
         """Hook after each search."""
+
+    def origins(self, key: Key, patch_size: int) -> Tensor | None:
+        """int32 [n, 2]: the (row, column) that each of the n unknown pixels is copied from, None if the patches vote instead."""
+        return None
+
+    def copy(self, key: Key, origins: Tensor) -> None:
+        """Sets each unknown pixel to a copy from its origin. Not called if there are no origins."""
+        raise NotImplementedError
 
     def alternate(
         self,
@@ -67,11 +74,16 @@ class Estimate(ABC):
         iterations: int = 2,
         searched: Callable[[], None] | None = None,
     ) -> None:
-        """Alternates search and vote until few matches change; ends with a search. The first search starts from the existing
-        field, or from a random one. iterations: of each search; searched: called after each.
+        """Alternates vote and search until few matches change; ends with a search. In a vote, each unknown pixel becomes the
+        weighted mean of what the patches over it paste there, or a copy (`origins`). The first round has no vote if there is no
+        field yet, and searches from a random one. iterations: of each search; searched: called after each.
         """
         for number in range(rounds):
             before = self.nnf
+            if before is not None and (origins := self.origins(key, patch_size)) is not None:
+                self.copy(key, origins)
+            elif before is not None:
+                self.paste(key, ops.aggregate(key.features, before, self.logits(), patch_size, softmax=True))
             self.nnf, self.similarity = ops.search(
                 self.features, key.features, patch_size, 1, iterations, "l2", self.queries, key.valid, before, "scan",
                 seed + number,
@@ -81,8 +93,6 @@ class Estimate(ABC):
                 searched()
             if before is not None and self.at_queries((self.nnf != before).any(2)).mean() < SETTLED:
                 break
-            if number + 1 < rounds:
-                self.vote(key, patch_size)
 
 
 def third_quartile(values: np.ndarray) -> np.float32:

@@ -8,21 +8,21 @@ attention: a week). The reference is always whole. Pair, window and random searc
 layer sees the same.
 """
 
-from pathlib import Path
-
 import click
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from psal_cli.attention import PSAttention
 from psal_cli.networks.colorization import ColorizationNetwork, grey
-from psal_cli.training import loop
+from psal_cli.training import loop, options
 from psal_cli.training.pairs import Pair, Pairs
 from psal_cli.verbs.colorize.paper import LAYERS, PATCH, layer, network_of, reseed
 
 FRAME = 7  # pixels at the border that are excluded from the error
 SIDE = 256
+FEW_UNTIL = 1 / 3  # share of the run with --first matches
 
 
 def tensors(pair: Pair) -> tuple[Tensor, Tensor]:
@@ -55,8 +55,8 @@ def validation_error(network: ColorizationNetwork, pairs: list[Pair], device: st
 
 
 @click.command()
-@click.argument("name", metavar="LAYER", type=click.Choice(LAYERS))
-@loop.options(steps=20_000)
+@click.argument("attention", metavar="LAYER", type=click.Choice(LAYERS))
+@options.run(steps=20_000, queued=True)
 @click.option("--window", type=click.IntRange(0, SIDE - 2 * FRAME), default=40, show_default=True, help="0 = whole pictures.")
 @click.option(
     "--gradients", type=click.Choice(["highest", "medium"]), default="highest", show_default=True,
@@ -66,33 +66,39 @@ def validation_error(network: ColorizationNetwork, pairs: list[Pair], device: st
     "--cycles", type=click.IntRange(1), default=1, show_default=True, help="How often the rate falls: so many times STEPS."
 )
 @click.option("--start", type=click.Choice(LAYERS), help="Start from the weights that ship for this layer.")
+@click.option("--first", type=click.IntRange(1), help="Matches of PSAL in the first third of the run; default all of LAYER's.")
 def main(
-    name: str, data: Path, output: Path, steps: int, minutes: float | None, rate: float, seed: int, threads: int, window: int,
-    gradients: str, cycles: int, start: str | None, device: str,
-) -> None:  # fmt: skip
-    """Trains with LAYER. Checkpoint and log are OUTPUT/colorization_LAYER.pt and .jsonl, or colorization_LAYER_from_START; a
-    stopped run resumes."""
-    torch.set_num_threads(threads)
-    torch.manual_seed(seed)
-    network = ColorizationNetwork(layer(name))
+    run: options.Run, attention: str, window: int, gradients: str, cycles: int, start: str | None, first: int | None
+) -> None:
+    """Trains with LAYER. Checkpoint and log are OUTPUT/NAME.pt and .jsonl, by default colorization_LAYER or
+    colorization_LAYER_from_START; a stopped run resumes.
+
+    With many matches the layer spreads its weights at first and may stay like that; fewer in the beginning (--first 3) prevent
+    it.
+    """
+    network = ColorizationNetwork(layer(attention))
+    matches = network.attention.k if isinstance(network.attention, PSAttention) else None
+    if first is not None and (matches is None or first > matches):
+        raise click.UsageError(f"--first is {first}, {attention} has {matches or 'no'} matches a pixel")
     if start:
         network.load_state_dict(network_of(start).state_dict())
-    network.to(device)
-    pairs = Pairs(data, (SIDE, SIDE), seed)
+    network.to(run.device)
+    pairs = Pairs(run.data, (SIDE, SIDE), run.seed)
     held_out = pairs.validation(12)
 
-    def errors(step: int, _: float) -> tuple[Tensor, float]:
+    def errors(step: int, share: float) -> tuple[Tensor, float]:
         reseed(network, step)  # another random search in each step
-        error = window_error(network, pairs.pair(step), window, np.random.default_rng([seed, step, 1]), device)
+        if isinstance(network.attention, PSAttention) and first is not None and matches is not None:
+            network.attention.k = first if share < FEW_UNTIL else matches
+        error = window_error(network, pairs.pair(step), window, np.random.default_rng([run.seed, step, 1]), run.device)
         return error, error.item()
 
-    recipe: loop.Recipe = {"layer": name, "steps": steps, "window": window, "rate": rate, "seed": seed}
-    path = output / f"colorization_{name}"
-    if start:
-        path, recipe["start"] = path.with_name(f"{path.name}_from_{start}"), start
+    recipe: loop.Recipe = {"layer": attention, "steps": run.steps, "window": window, "rate": run.rate, "seed": run.seed}
+    name = run.name or f"colorization_{attention}" + (f"_from_{start}" if start else "")
+    recipe |= {key: value for key, value in (("start", start), ("first", first)) if value is not None}
     loop.train(
-        path, network, recipe, errors, lambda: validation_error(network, held_out, device),
-        minutes=minutes, every=1000, gradients=gradients, cycles=cycles,
+        run.output / name, network, recipe, errors, lambda: validation_error(network, held_out, run.device),
+        hours=run.hours, minutes=run.minutes, every=1000, gradients=gradients, cycles=cycles, best=True, resume=run.resume,
     )  # fmt: skip
 
 

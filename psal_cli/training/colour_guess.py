@@ -6,8 +6,6 @@ The loss is the cross entropy of the colours of crops of photographs and scenes.
 mixture of their frequency and a uniform distribution (Zhang et al. 2016); otherwise everything would be guessed grey.
 """
 
-from pathlib import Path
-
 import click
 import numpy as np
 import torch
@@ -18,10 +16,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from psal_cli.image.cielab import lab
 from psal_cli.networks.colour_guess import COLOURS, ColourGuessNetwork, shares
 from psal_cli.networks.unet import half
-from psal_cli.training import loop
+from psal_cli.training import loop, options, precision
 from psal_cli.training.scene_crops import FAR, SceneCrops
 
 SIDE = 192  # pixels of a crop
+SCALE = 0.5, 1.0  # of crops: at inference a picture is reduced to a short side of 256 pixels
+GAMMA, NOISE = 1.5, 0.03  # largest change of the exponent of lightness, and deviation of its noise: scans are faded and grainy
 COUNTED = 200  # crops that measure the frequency of colours
 EVEN = 0.5  # share of the uniform distribution in that mixture
 HELD_OUT = 64  # crops
@@ -32,6 +32,14 @@ def sample(crops: SceneCrops, first: int, count: int) -> tuple[Tensor, Tensor]:
     """(lightness [B, 1, H, W], chroma [B, 2, h, w] at a quarter of the size), both / 100."""
     pictures = torch.from_numpy(np.stack([lab(crops.crop(first + number)) for number in range(count)])).permute(0, 3, 1, 2)
     return pictures[:, :1].contiguous(), half(half(pictures[:, 1:]))
+
+
+def aged(light: Tensor, random: torch.Generator) -> Tensor:
+    """Lightness / 100 [B, 1, H, W] as of faded and grainy scans, with another strength for each picture."""
+    gamma, noise = torch.rand(2, len(light), 1, 1, 1, generator=random)
+    return (light.clamp(0, 1) ** GAMMA ** (2 * gamma - 1) + NOISE * noise * torch.randn(light.shape, generator=random)).clamp(
+        0, 1
+    )
 
 
 def balance(crops: SceneCrops) -> Tensor:
@@ -49,46 +57,39 @@ def cross_entropy(logits: Tensor, chroma: Tensor, weight: Tensor) -> Tensor:
 
 
 @click.command()
-@loop.options(steps=100_000, rate=5e-4)
-@loop.queue_options()
+@options.run(steps=100_000, rate=5e-4, queued=True)
 @click.option("--batch", type=click.IntRange(1), default=8, show_default=True)
-def main(
-    data: Path,
-    output: Path,
-    steps: int,
-    hours: float | None,
-    minutes: float | None,
-    rate: float,
-    seed: int,
-    device: str,
-    threads: int,
-    name: str | None,
-    public: Path | None,
-    resume: Path | None,
-    batch: int,
-) -> None:
+def main(run: options.Run, batch: int) -> None:
     """Train the network. Checkpoint and log are OUTPUT/NAME.pt and .jsonl, the best weights OUTPUT/NAME.best.pt."""
-    torch.set_num_threads(threads)
-    torch.manual_seed(seed)
-    network, name, crops = ColourGuessNetwork().to(device), name or "colour_guess", SceneCrops(data, SIDE, seed)
-    weight = balance(crops).to(device)
+    network, name, crops = ColourGuessNetwork(), run.name or "colour_guess", SceneCrops(run.data, SIDE, run.seed, SCALE)
+    network.weight.copy_(balance(crops))
+
+    def first_loss(copy: nn.Module) -> Tensor:
+        light, chroma = (x.to(run.device) for x in sample(crops, 0, batch))
+        return cross_entropy(copy(light).float(), chroma, network.weight)
+
+    setting = precision.fastest(network, first_loss, run.device, run.output / f"{name}.precision.json")
+    setting.place(network, run.device)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(DECAY))  # type: ignore[no-untyped-call]
 
-    def error_of(guess: nn.Module, first: int) -> Tensor:
-        light, chroma = (x.to(device) for x in sample(crops, first, batch))
-        return cross_entropy(guess(light), chroma, weight)
+    def error_of(guess: nn.Module, light: Tensor, chroma: Tensor) -> Tensor:
+        with setting.autocast(run.device):
+            logits = guess(light.to(run.device))
+        return cross_entropy(logits.float(), chroma.to(run.device), network.weight)
 
     def errors(step: int, _: float) -> tuple[Tensor, float]:
-        error = error_of(network, step * batch)
+        light, chroma = sample(crops, step * batch, batch)
+        error = error_of(network, aged(light, torch.Generator().manual_seed(run.seed + step)), chroma)
         return error, error.item()
 
     def validation() -> float:
-        return float(np.mean([error_of(average, FAR + first).item() for first in range(0, HELD_OUT, batch)]))
+        batches = [sample(crops, FAR + first, batch) for first in range(0, HELD_OUT, batch)]
+        return float(np.mean([error_of(average, light, chroma).item() for light, chroma in batches]))
 
-    recipe: loop.Recipe = {"run": name, "side": SIDE, "batch": batch, "steps": steps, "rate": rate, "seed": seed}
+    recipe: loop.Recipe = {"run": name, "side": SIDE, "batch": batch, "steps": run.steps, "rate": run.rate, "seed": run.seed}
     loop.train(
-        output / name, network, recipe, errors, validation,
-        hours=hours, minutes=minutes, warmup=200, clip=1.0, best=True, average=average, resume=resume,
+        run.output / name, network, recipe, errors, validation,
+        hours=run.hours, minutes=run.minutes, warmup=200, clip=1.0, best=True, average=average, resume=run.resume,
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import torch
 
-from psal_cli.training import loop
+from psal_cli.training import loop, options
 from psal_cli.verbs.colorize.descriptors import CHANNELS, measures
 from psal_cli.verbs.colorize.options import COARSE
 
@@ -20,9 +20,9 @@ SAMPLES = 2_000  # pixels of each
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="The folder with photos/.")
-@click.option("--output", type=click.Path(path_type=Path), default="out/training", show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
+@options.data
+@options.output
+@options.seed
 def main(data: Path, output: Path, seed: int) -> None:
     """Writes OUTPUT/descriptor.pt."""
     random, count = np.random.default_rng(seed), 0

@@ -7,8 +7,6 @@ picture. The loss is the L1 error of the mean chroma under softmax(-distance). N
 which scenes look alike; the embedding itself does not use it. The kept weights are a running mean.
 """
 
-from pathlib import Path
-
 import click
 import numpy as np
 import torch
@@ -18,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from psal_cli.image.cielab import lab
 from psal_cli.networks.embedding import EmbeddingNetwork
-from psal_cli.training import loop
+from psal_cli.training import loop, options
 from psal_cli.training.pairs import Pair, Pairs
 from psal_cli.training.scene_pairs import ScenePairs
 from psal_cli.verbs.colorize.prior import embedding, pooled
@@ -58,28 +56,12 @@ def sample(pairs: Pairs, scenes: ScenePairs, number: int) -> Pair:
 
 
 @click.command()
-@loop.options(steps=30_000, rate=4e-4)
-@loop.queue_options()
+@options.run(steps=30_000, rate=4e-4, queued=True)
 @click.option("--start", is_flag=True, help="Start from the weights that ship.")
-def main(
-    data: Path,
-    output: Path,
-    steps: int,
-    hours: float | None,
-    minutes: float | None,
-    rate: float,
-    seed: int,
-    device: str,
-    threads: int,
-    name: str | None,
-    public: Path | None,
-    resume: Path | None,
-    start: bool,
-) -> None:
+def main(run: options.Run, start: bool) -> None:
     """Train the network. Checkpoint and log are OUTPUT/NAME.pt and .jsonl, the best weights OUTPUT/NAME.best.pt."""
-    torch.set_num_threads(threads)
-    torch.manual_seed(seed)
-    pairs, scenes, name = Pairs(data, SIZE, seed), ScenePairs(data, seed, output / "cache"), name or "embedding"
+    seed, device, name = run.seed, run.device, run.name or "embedding"
+    pairs, scenes = Pairs(run.data, SIZE, seed), ScenePairs(run.data, seed, run.output / "cache")
     network = EmbeddingNetwork().to(device)
     if start:
         network.load_state_dict(embedding(device).state_dict())
@@ -113,10 +95,10 @@ def main(
         ]
         return float(torch.stack(losses).mean()) * 100
 
-    recipe: loop.Recipe = {"run": name, "steps": steps, "rate": rate, "seed": seed, "start": start}
+    recipe: loop.Recipe = {"run": name, "steps": run.steps, "rate": run.rate, "seed": seed, "start": start}
     loop.train(
-        output / name, network, recipe, errors, validation,
-        hours=hours, minutes=minutes, every=1000, warmup=200, clip=1.0, best=True, average=average, resume=resume,
+        run.output / name, network, recipe, errors, validation,
+        hours=run.hours, minutes=run.minutes, every=1000, warmup=200, clip=1.0, best=True, average=average, resume=run.resume,
     )  # fmt: skip
 
 

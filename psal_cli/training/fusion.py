@@ -16,7 +16,7 @@ from torch import Tensor
 
 from psal_cli.image.cielab import lab
 from psal_cli.networks.fusion import CUES, FusionNetwork
-from psal_cli.training import loop
+from psal_cli.training import loop, options
 from psal_cli.training.pairs import Pairs
 from psal_cli.verbs.colorize.matching import atlas_of as canvas
 from psal_cli.verbs.colorize.matching import cues, match
@@ -83,16 +83,13 @@ def crop(stored: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 @click.command()
-@loop.options(steps=4_000)
+@options.run(steps=4_000)
 @click.option("--pairs", "count", type=click.IntRange(1), default=700, show_default=True)
-def main(
-    data: Path, output: Path, steps: int, minutes: float | None, rate: float, seed: int, threads: int, count: int, device: str
-) -> None:
+def main(run: options.Run, count: int) -> None:
     """Checkpoint and log are OUTPUT/fusion.pt and .jsonl; a stopped run resumes."""
-    torch.set_num_threads(threads)
-    torch.manual_seed(seed)
+    output, seed, device = run.output, run.seed, run.device
     made_with = "_".join(manifest()[f"colorize-{name}"]["sha256"][:8] for name in ("descriptor", "embedding"))  # other cues
-    held_out, training = prepare(output / f"fusion_pairs_{count}_{seed}_{made_with}.npy", Pairs(data, SIZE, seed), count)
+    held_out, training = prepare(output / f"fusion_pairs_{count}_{seed}_{made_with}.npy", Pairs(run.data, SIZE, seed), count)
     network = FusionNetwork().to(device)
 
     def errors(step: int, _: float) -> tuple[Tensor, float]:
@@ -107,8 +104,8 @@ def main(
     measure = f"mean absolute error of chroma on the {len(held_out)} pairs held out"
     click.echo(f"{measure}, of the votes alone: {votes:.2f}, of what is likely: {expected:.2f}")
 
-    recipe: loop.Recipe = {"pairs": count, "steps": steps, "rate": rate, "seed": seed}
-    loop.train(output / "fusion", network, recipe, errors, validation, minutes=minutes, warmup=100, clip=1.0)
+    recipe: loop.Recipe = {"pairs": count, "steps": run.steps, "rate": run.rate, "seed": seed}
+    loop.train(output / "fusion", network, recipe, errors, validation, minutes=run.minutes, warmup=100, clip=1.0)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,6 @@ both generators in the hole (Yu et al. 2018, section 3), on pixels and on means 
 hinge loss of a patch critic (Yu et al. 2019).
 """
 
-from pathlib import Path
-
 import click
 import numpy as np
 import torch
@@ -17,7 +15,7 @@ from torch import Tensor
 
 from psal_cli.networks.contextual_attention import FILLS, InpaintingNetwork, composed
 from psal_cli.patchmatch.regions import depth
-from psal_cli.training import loop
+from psal_cli.training import loop, options
 from psal_cli.training.critic import Critic
 from psal_cli.training.inpainting_crops import FAR, Crops
 from psal_cli.training.photographs import SIDE
@@ -43,7 +41,7 @@ def discounted(drawn: Tensor, image: Tensor, discount: Tensor, blocks: tuple[int
 
 @click.command()
 @click.argument("attention", type=click.Choice(ATTENTIONS))
-@loop.options(steps=40_000)
+@options.run(steps=40_000)
 @click.option("--width", type=click.IntRange(2), default=32, show_default=True, help="Channels of the first convolution.")
 @click.option("--fill", type=click.Choice(FILLS), default="zeros", show_default=True, help="What the network sees in the hole.")
 @click.option("--residual", is_flag=True, help="Add to what is seen, instead of drawing anew.")
@@ -54,36 +52,33 @@ def discounted(drawn: Tensor, image: Tensor, discount: Tensor, blocks: tuple[int
 @click.option("--name", help="Of checkpoint and log; default inpaint_ATTENTION.")
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
 def main(
-    attention: str, data: Path, output: Path, steps: int, minutes: float | None, rate: float, seed: int, device: str,
-    threads: int, width: int, fill: str, residual: bool, side: int, batch: int, adversarial: float, start: str | None,
-    name: str | None, precision: str,
+    run: options.Run, attention: str, width: int, fill: str, residual: bool, side: int, batch: int, adversarial: float,
+    start: str | None, precision: str,
 ) -> None:  # fmt: skip
     """Trains with ATTENTION. Checkpoint and log are OUTPUT/NAME.pt and .jsonl, the best by validation OUTPUT/NAME.best.pt."""
-    torch.set_num_threads(threads)
-    torch.manual_seed(seed)
     network = InpaintingNetwork(width, attention_of(attention), fill=fill, residual=residual)
     if residual:
         _start_near_input(network)
     if start:
         network.load_state_dict(network_of(attention, start).state_dict())
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # which torch does not declare
-    critic = Critic().to(device)
-    critic_optimizer = torch.optim.Adam(critic.parameters(), lr=rate, betas=(0.5, 0.9))
-    crops = Crops(data, side, seed, cache=output / "cache", synthetic=0)
+    network.to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # which torch does not declare
+    critic = Critic().to(run.device)
+    critic_optimizer = torch.optim.Adam(critic.parameters(), lr=run.rate, betas=(0.5, 0.9))
+    crops = Crops(run.data, side, run.seed, cache=run.output / "cache", synthetic=0)
 
     def batch_at(number: int, count: int) -> tuple[Tensor, Tensor]:
         """Pictures in [-1, 1] and holes, see `Crops.batch`."""
         image, mask = crops.batch(number, count)
-        return (image * 2 - 1).to(device), mask.to(device)
+        return (image * 2 - 1).to(run.device), mask.to(run.device)
 
     def drawn(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bfloat16"):
+        with torch.autocast(torch.device(run.device).type, torch.bfloat16, enabled=precision == "bfloat16"):
             first, second = network(image, mask)
         return first.float(), second.float()
 
     def errors(step: int, _: float) -> tuple[Tensor, float]:
         image, mask = batch_at(step * batch, batch)
-        discount = discounts(mask.cpu()).to(device)
+        discount = discounts(mask.cpu()).to(run.device)
         first, second = drawn(image, mask)
         error = discounted(second, image, discount)
         loss = discounted(first, image, discount, BLOCKS) + discounted(second, image, discount, BLOCKS)
@@ -109,11 +104,12 @@ def main(
 
     recipe: loop.Recipe = {
         "attention": attention, "width": width, "fill": fill, "residual": residual, "side": side, "batch": batch,
-        "steps": steps, "rate": rate, "seed": seed, "adversarial": adversarial, "start": start, "precision": precision,
+        "steps": run.steps, "rate": run.rate, "seed": run.seed, "adversarial": adversarial, "start": start,
+        "precision": precision,
     }  # fmt: skip
     loop.train(
-        output / (name or f"inpaint_{attention}"), network, recipe, errors, validation,
-        minutes=minutes, warmup=200, clip=1.0, best=True, beside={"critic": critic, "critic_optimizer": critic_optimizer},
+        run.output / (run.name or f"inpaint_{attention}"), network, recipe, errors, validation,
+        minutes=run.minutes, warmup=200, clip=1.0, best=True, beside={"critic": critic, "critic_optimizer": critic_optimizer},
     )  # fmt: skip
 
 

@@ -7,8 +7,6 @@ the expected error of copying: hidden pixels choose among known ones by the dist
 is the difference of the patch there from the hidden truth.
 """
 
-from pathlib import Path
-
 import click
 import numpy as np
 import torch
@@ -17,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from psal_cli.networks.learned_copying import CopyingNetwork
-from psal_cli.training import loop, precision
+from psal_cli.training import loop, options, precision
 from psal_cli.training.inpainting_crops import FAR, Crops
 
 PATCH = 7  # side of the copied patches
@@ -101,45 +99,26 @@ def likelihood(expected: Tensor, scale: Tensor, truth: Tensor, mask: Tensor) -> 
 
 
 @click.command()
-@loop.options(steps=1_000_000, rate=4e-4)
-@loop.queue_options()
+@options.run(steps=1_000_000, rate=4e-4, queued=True)
 @click.option("--side", type=click.IntRange(48), default=128, show_default=True, help="Of the crops, in pixels.")
 @click.option("--batch", type=click.IntRange(1), default=4, show_default=True)
 @click.option("--synthetic", type=click.FloatRange(0, 1), default=0.4, show_default=True, help="Share of synthetic scenes.")
-def main(
-    data: Path,
-    output: Path,
-    steps: int,
-    hours: float | None,
-    minutes: float | None,
-    rate: float,
-    seed: int,
-    device: str,
-    threads: int,
-    name: str | None,
-    public: Path | None,
-    resume: Path | None,
-    side: int,
-    batch: int,
-    synthetic: float,
-) -> None:
+def main(run: options.Run, side: int, batch: int, synthetic: float) -> None:
     """Train the network. Checkpoint and log are OUTPUT/NAME.pt and .jsonl, the best weights OUTPUT/NAME.best.pt."""
-    torch.set_num_threads(threads)
-    torch.manual_seed(seed)
-    network, name = CopyingNetwork(), name or "learned_copying"
-    crops = Crops(data, side, seed, cache=output / "cache", synthetic=synthetic)
+    network, name = CopyingNetwork(), run.name or "learned_copying"
+    crops = Crops(run.data, side, run.seed, cache=run.output / "cache", synthetic=synthetic)
 
     def loss_of(copy: nn.Module, first: int, setting: precision.Setting | None = None) -> tuple[Tensor, Tensor]:
         """The loss, and the expected error of copying relative to copying at random."""
-        image, mask = (x.to(device) for x in crops.batch(first, batch))
-        with setting.autocast(device) if setting else torch.autocast(device, enabled=False):
+        image, mask = (x.to(run.device) for x in crops.batch(first, batch))
+        with setting.autocast(run.device) if setting else torch.autocast(run.device, enabled=False):
             expected, scale, features = copy(image, mask)
-        copying, at_random = copy_errors(features, image, mask, np.random.default_rng([seed, first])).unbind(1)
+        copying, at_random = copy_errors(features, image, mask, np.random.default_rng([run.seed, first])).unbind(1)
         relative = (copying / at_random).mean()
         return relative + LIKELIHOOD * likelihood(expected, scale, image, mask), relative
 
-    setting = precision.fastest(network, lambda copy: loss_of(copy, 0)[0], device, output / f"{name}.precision.json")
-    setting.place(network, device)
+    setting = precision.fastest(network, lambda copy: loss_of(copy, 0)[0], run.device, run.output / f"{name}.precision.json")
+    setting.place(network, run.device)
     mean = get_ema_multi_avg_fn(DECAY)  # type: ignore[no-untyped-call]
     average = AveragedModel(network, multi_avg_fn=mean)
 
@@ -153,11 +132,11 @@ def main(
         return float(np.mean(losses))
 
     recipe: loop.Recipe = {
-        "run": name, "side": side, "batch": batch, "synthetic": synthetic, "steps": steps, "rate": rate, "seed": seed,
+        "run": name, "side": side, "batch": batch, "synthetic": synthetic, "steps": run.steps, "rate": run.rate, "seed": run.seed,
     }  # fmt: skip
     loop.train(
-        output / name, network, recipe, errors, validation,
-        hours=hours, minutes=minutes, every=EVERY, warmup=500, clip=1.0, best=True, average=average, resume=resume,
+        run.output / name, network, recipe, errors, validation,
+        hours=run.hours, minutes=run.minutes, every=EVERY, warmup=500, clip=1.0, best=True, average=average, resume=run.resume,
     )  # fmt: skip
 
 

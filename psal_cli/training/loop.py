@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import click
 import numpy as np
@@ -27,7 +27,6 @@ DIVERGED = 3.0  # times the lowest training error so far: above it, a run is sto
 EXIT_DIVERGED = 3  # exit code of a recipe whose run diverged
 
 Recipe = dict[str, str | int | float | bool | list[str] | None]
-Command = TypeVar("Command", bound=Callable[..., object])
 
 
 class Stateful(Protocol):
@@ -42,42 +41,6 @@ class DivergedError(click.ClickException):
     """Training failed: the loss is not finite, or the error grew far beyond the lowest one."""
 
     exit_code = EXIT_DIVERGED
-
-
-def options(steps: int, rate: float = 1e-3) -> Callable[[Command], Command]:
-    """The options of every recipe. steps, rate: the default number of steps and learning rate."""
-    chosen = (
-        click.option("--data", type=click.Path(path_type=Path), required=True, help="The folder with photos/ and video/."),
-        click.option("--output", type=click.Path(path_type=Path), default="out/training", show_default=True),
-        click.option("--steps", type=click.IntRange(1), default=steps, show_default=True, help="In all, earlier runs included."),
-        click.option("--minutes", type=float, help="Stop after so many minutes; run again to resume."),
-        click.option("--rate", type=float, default=rate, show_default=True, help="Learning rate; falls to a hundredth."),
-        click.option("--seed", type=int, default=0, show_default=True),
-        click.option("--device", default="cpu", show_default=True),
-        click.option("--threads", type=click.IntRange(1), default=1, show_default=True),
-    )
-
-    return _all_of(chosen)
-
-
-def queue_options() -> Callable[[Command], Command]:
-    """The further options of a recipe that the queue runs."""
-    chosen = (
-        click.option("--hours", type=float, help="Train for so many CPU hours in all, instead of --steps."),
-        click.option("--name", help="Of checkpoint and log."),
-        click.option("--public", type=click.Path(path_type=Path), help="Checkouts of public repositories with more pictures."),
-        click.option("--resume", type=click.Path(path_type=Path), help="Exported weights of the same run to resume from."),
-    )
-    return _all_of(chosen)
-
-
-def _all_of(options: tuple[Callable[[Command], Command], ...]) -> Callable[[Command], Command]:
-    def decorate(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
 
 
 @contextmanager

@@ -31,9 +31,12 @@ def split(data: Path) -> tuple[list[Path], list[Path]]:
 class SceneCrops:
     """Numbered crops: the same files, seed and number give the same one. See `split` for the files."""
 
-    def __init__(self, data: Path, side: int, seed: int):
-        """side: of the crops. Raises FileNotFoundError if the folder has no pictures."""
-        self.side, self.seed, (self.training, self.held_out) = side, seed, split(data)
+    def __init__(self, data: Path, side: int, seed: int, scale: tuple[float, float] = SCALE):
+        """side: of the crops; scale: the range of factors by which they are enlarged.
+
+        Raises FileNotFoundError if the folder has no pictures.
+        """
+        self.side, self.seed, self.scale, (self.training, self.held_out) = side, seed, scale, split(data)
 
     def crop(self, number: int) -> npt.NDArray[np.uint8]:
         """[side, side, 3], RGB. Numbers from FAR on are crops of held-out pictures, the same for every seed."""
@@ -41,7 +44,7 @@ class SceneCrops:
         random = np.random.default_rng([0 if held_out else self.seed, number])
         files = self.held_out if held_out else self.training
         picture = read(files[number % len(files) if held_out else random.integers(len(files))])
-        cut = min(round(self.side / random.uniform(*SCALE)), *picture.shape[:2])
+        cut = min(round(self.side / random.uniform(*self.scale)), *picture.shape[:2])
         top, left = (int(random.integers(size - cut + 1)) for size in picture.shape[:2])
         part = np.ascontiguousarray(picture[top : top + cut, left : left + cut, :][:, :: random.choice([-1, 1])])
         return np.asarray(cv2.resize(part, (self.side, self.side), interpolation=cv2.INTER_AREA), np.uint8)

@@ -14,7 +14,7 @@ import torch
 
 from psal_cli.errors import InputError
 from psal_cli.image.cielab import lightness
-from psal_cli.training import loop
+from psal_cli.training import loop, options
 from psal_cli.training.photographs import files_of
 from psal_cli.verbs.colorize.options import COARSE
 from psal_cli.verbs.colorize.semantics import CHANNELS, STAGES, normalized, raw
@@ -23,9 +23,9 @@ PICTURES, PLACES = 160, 200  # photographs, evenly chosen, and places of each
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="The folder with photos/.")
-@click.option("--output", type=click.Path(path_type=Path), default="out/training", show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
+@options.data
+@options.output
+@options.seed
 def main(data: Path, output: Path, seed: int) -> None:
     """Writes OUTPUT/semantic_projection.pt."""
     files, random = files_of(data), np.random.default_rng(seed)

@@ -7,8 +7,6 @@ The student sees rescaled grey crops of photographs and scenes, and learns the t
 Needs `pip install 'psal[semantic]'`; none of the teacher's weights are stored. Scenes of the benchmark are excluded.
 """
 
-from pathlib import Path
-
 import click
 import numpy as np
 import torch
@@ -17,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from psal_cli.image.cielab import lightness, tone_of
 from psal_cli.networks.semantics import SemanticNetwork
-from psal_cli.training import loop
+from psal_cli.training import loop, options
 from psal_cli.training.scene_crops import FAR, SceneCrops
 from psal_cli.verbs.colorize.semantics import semantics
 
@@ -37,36 +35,19 @@ def relative_error(told: list[Tensor], right: list[Tensor]) -> Tensor:
 
 
 @click.command()
-@loop.options(steps=100_000, rate=5e-4)
-@loop.queue_options()
+@options.run(steps=100_000, rate=5e-4, queued=True)
 @click.option("--batch", type=click.IntRange(1), default=8, show_default=True)
-def main(
-    data: Path,
-    output: Path,
-    steps: int,
-    hours: float | None,
-    minutes: float | None,
-    rate: float,
-    seed: int,
-    device: str,
-    threads: int,
-    name: str | None,
-    public: Path | None,
-    resume: Path | None,
-    batch: int,
-) -> None:
+def main(run: options.Run, batch: int) -> None:
     """Train the network. Checkpoint and log are OUTPUT/NAME.pt and .jsonl, the best weights OUTPUT/NAME.best.pt."""
-    torch.set_num_threads(threads)
-    torch.manual_seed(seed)
-    network, name, crops = SemanticNetwork().to(device), name or "semantic_student", SceneCrops(data, SIDE, seed)
+    network, name, crops = SemanticNetwork().to(run.device), run.name or "semantic_student", SceneCrops(run.data, SIDE, run.seed)
     mean = get_ema_multi_avg_fn(DECAY)  # type: ignore[no-untyped-call]
     average = AveragedModel(network, multi_avg_fn=mean)
 
     def error_of(student: nn.Module, first: int) -> Tensor:
         lights = [lightness(crops.crop(first + number)) for number in range(batch)]
         seen = [semantics(light).stages for light in lights]
-        right = [torch.cat(stage).to(device) for stage in zip(*seen, strict=True)]
-        greys = torch.from_numpy(np.stack([tone_of(light) for light in lights]))[:, None].to(device)
+        right = [torch.cat(stage).to(run.device) for stage in zip(*seen, strict=True)]
+        greys = torch.from_numpy(np.stack([tone_of(light) for light in lights]))[:, None].to(run.device)
         return relative_error(student(greys), right)
 
     def errors(step: int, _: float) -> tuple[Tensor, float]:
@@ -76,10 +57,10 @@ def main(
     def validation() -> float:
         return float(np.mean([error_of(average, FAR + first).item() for first in range(0, HELD_OUT, batch)]))
 
-    recipe: loop.Recipe = {"run": name, "side": SIDE, "batch": batch, "steps": steps, "rate": rate, "seed": seed}
+    recipe: loop.Recipe = {"run": name, "side": SIDE, "batch": batch, "steps": run.steps, "rate": run.rate, "seed": run.seed}
     loop.train(
-        output / name, network, recipe, errors, validation,
-        hours=hours, minutes=minutes, warmup=200, clip=1.0, best=True, average=average, resume=resume,
+        run.output / name, network, recipe, errors, validation,
+        hours=run.hours, minutes=run.minutes, warmup=200, clip=1.0, best=True, average=average, resume=run.resume,
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from psal_cli.networks.residual_psal import ResidualPSAL
-from psal_cli.training import loop, precision
+from psal_cli.training import loop, options, precision
 from psal_cli.training.upscaling_crops import Crops, luminance
 
 DECAY = 0.999  # decay of the running mean of the weights
@@ -53,8 +53,7 @@ def load_start(network: ResidualPSAL, source: Path) -> None:
 
 @click.command()
 @click.argument("scale", type=click.Choice(["2", "3", "4"]))
-@loop.options(steps=500_000)
-@loop.queue_options()
+@options.run(steps=500_000, queued=True)
 @click.option("--features", type=click.IntRange(1), default=64, show_default=True)
 @click.option("--blocks", type=click.IntRange(2), default=10, show_default=True)
 @click.option("--before", type=click.IntRange(1), default=3, show_default=True, help="Blocks before the attention.")
@@ -62,33 +61,29 @@ def load_start(network: ResidualPSAL, source: Path) -> None:
 @click.option("--degraded", is_flag=True, help="Learn from noisy and compressed pictures.")
 @click.option("--start", "source", type=click.Path(path_type=Path), help="Start from these weights, as far as they fit.")
 def main(
-    scale: str, data: Path, output: Path, steps: int, hours: float | None, minutes: float | None, rate: float, seed: int,
-    device: str, threads: int, features: int, blocks: int, before: int, cross: bool, degraded: bool, source: Path | None,
-    name: str | None, public: Path | None, resume: Path | None,
-) -> None:  # fmt: skip
+    run: options.Run, scale: str, features: int, blocks: int, before: int, cross: bool, degraded: bool, source: Path | None
+) -> None:
     """Train for SCALE. Checkpoint and log are OUTPUT/NAME.pt and .jsonl, the best weights OUTPUT/NAME.best.pt."""
-    torch.set_num_threads(threads)
-    torch.manual_seed(seed)
-    ratio, name = int(scale), name or f"upscale_x{scale}"
+    ratio, name = int(scale), run.name or f"upscale_x{scale}"
     network = ResidualPSAL(ratio, features, blocks, before, cross=cross)
     start(network)
     if source:
         load_start(network, source)
-    crops = Crops(data, ratio, seed, public=public, cache=output / "cache", degraded=degraded)
-    path = output / name
+    crops = Crops(run.data, ratio, run.seed, public=run.public, cache=run.output / "cache", degraded=degraded)
+    path = run.output / name
 
     def first_loss(copy: nn.Module) -> Tensor:
-        small, large = (x.to(device) for x in crops.batch(0))
+        small, large = (x.to(run.device) for x in crops.batch(0))
         return F.l1_loss(copy(small).float(), large)
 
-    setting = precision.fastest(network, first_loss, device, output / f"{name}.precision.json")
-    setting.place(network, device)
+    setting = precision.fastest(network, first_loss, run.device, run.output / f"{name}.precision.json")
+    setting.place(network, run.device)
     mean = get_ema_multi_avg_fn(DECAY)  # type: ignore[no-untyped-call]
     average = AveragedModel(network, multi_avg_fn=mean)
 
     def errors(step: int, share: float) -> tuple[Tensor, float]:
-        small, large = (x.to(device) for x in crops.batch(step))
-        with setting.autocast(device):
+        small, large = (x.to(run.device) for x in crops.batch(step))
+        with setting.autocast(run.device):
             enlarged = network(small)
         gap = enlarged.float() - large
         l1 = gap.abs().mean()
@@ -99,8 +94,8 @@ def main(
         """Minus the mean PSNR of the luminance, in dB."""
         decibels = []
         for number in range(len(crops.held_out)):
-            small, large = (x.to(device) for x in crops.validation(number))
-            with setting.autocast(device):
+            small, large = (x.to(run.device) for x in crops.validation(number))
+            with setting.autocast(run.device):
                 drawn = average(small).float()
             gap = (luminance(drawn.clamp(0, 1)) - luminance(large))[:, ratio:-ratio, ratio:-ratio]
             decibels.append(10 * gap.square().mean().log10().item())
@@ -108,12 +103,12 @@ def main(
 
     recipe: loop.Recipe = {
         "run": name, "scale": ratio, "features": features, "blocks": blocks, "before": before, "cross": cross,
-        "degraded": degraded, "steps": steps, "rate": rate, "seed": seed, "start": source.name if source else None,
+        "degraded": degraded, "steps": run.steps, "rate": run.rate, "seed": run.seed, "start": source.name if source else None,
     }  # fmt: skip
     loop.train(
         path, network, recipe, errors, validation,
-        hours=hours, minutes=minutes, every=EVERY, warmup=200, clip=0.5, best=True, betas=(0.9, 0.99), average=average,
-        resume=resume,
+        hours=run.hours, minutes=run.minutes, every=EVERY, warmup=200, clip=0.5, best=True, betas=(0.9, 0.99), average=average,
+        resume=run.resume,
     )  # fmt: skip
 
 

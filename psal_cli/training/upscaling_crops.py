@@ -5,6 +5,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -20,11 +21,14 @@ LEFT_OUT = {"302003"}  # of BSDS500 train: Set5's woman
 HELD_OUT_SIDE = 96  # of the held-out crops
 FLAT = 2 / 255  # mean step between neighbouring pixels below which another crop is drawn,
 DRAWS = 4  # at most this many times
-FILTERED, NOISY, COMPRESSED = 0.6, 0.5, 0.85  # shares of the degraded crops
+FILTERED, NOISY, RESIZED, COMPRESSED = 0.6, 0.5, 0.3, 0.85  # shares of the degraded crops
+TWICE = 0.4  # share of those that are degraded again, each step that much more seldom
+FACTORS = 0.6, 1.3  # of resizing, before the original size is restored
 WIDTHS, AMOUNTS = (0.5, 1.2), (-0.6, 1.2)  # of the blur that is subtracted, in pixels, and how much of it
 MOST_NOISE = 8  # standard deviation, of 255
 QUALITIES = 30, 98  # of JPEG
 
+Picture = npt.NDArray[np.uint8]
 Pair = tuple[Tensor, Tensor]  # uint8 [3, h, w] and [3, scale * h, scale * w]
 
 
@@ -108,25 +112,52 @@ def smaller(photo: Tensor, factor: int) -> Tensor:
 
 
 def degraded(crop: Tensor, random: np.random.Generator) -> Tensor:
-    """uint8 [3, H, W] degraded like photographs on the web: sharpened or slightly blurred, noisy, compressed; some are
-    unchanged."""
+    """uint8 [3, H, W] degraded like photographs on the web: sharpened or slightly blurred, noisy, resized and compressed.
+
+    The order is random, and some are degraded twice (Wang et al. 2021, "Real-ESRGAN"); few are unchanged.
+    """
     picture = crop.permute(1, 2, 0).numpy()
-    if random.random() < FILTERED:
-        soft = cv2.GaussianBlur(picture, (0, 0), random.uniform(*WIDTHS)).astype(np.float32)
-        amount = random.uniform(*AMOUNTS)  # below zero: softer
-        picture = np.rint(picture + amount * (picture - soft)).clip(0, 255).astype(np.uint8)
-    if random.random() < NOISY:
-        noise = random.normal(0, random.uniform(0, MOST_NOISE), picture.shape)
-        if random.random() < 0.5:
-            noise = noise[..., :1]  # the same in all channels, as from cameras
-        picture = np.rint(picture + noise).clip(0, 255).astype(np.uint8)
-    if random.random() < COMPRESSED:
-        quality = int(random.integers(*QUALITIES))
-        sampling = random.choice([cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444])
-        how = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, int(sampling)]
-        _, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), how)
-        picture = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)  # type: ignore[arg-type]
+    steps = ((FILTERED, _filtered), (NOISY, _noisy), (RESIZED, _resized), (COMPRESSED, _compressed))
+    for share in (1.0, TWICE)[: 1 + (random.random() < TWICE)]:
+        for number in random.permutation(len(steps)):
+            chance, step = steps[number]
+            if random.random() < chance * share:
+                picture = step(picture, random)
     return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+
+
+def _filtered(picture: Picture, random: np.random.Generator) -> Picture:
+    soft = cv2.GaussianBlur(picture, (0, 0), random.uniform(*WIDTHS)).astype(np.float32)
+    amount = random.uniform(*AMOUNTS)  # below zero: softer
+    return np.rint(picture + amount * (picture - soft)).clip(0, 255).astype(np.uint8)
+
+
+def _noisy(picture: Picture, random: np.random.Generator) -> Picture:
+    noise = random.normal(0, random.uniform(0, MOST_NOISE), picture.shape)
+    if random.random() < 0.5:
+        noise = noise[..., :1]  # the same in all channels, as from cameras
+    return np.rint(picture + noise).clip(0, 255).astype(np.uint8)
+
+
+def _resized(picture: Picture, random: np.random.Generator) -> Picture:
+    """Reduced and enlarged again, or the reverse."""
+    height, width = picture.shape[:2]
+    factor = random.uniform(*FACTORS)
+    between = max(round(width * factor), 8), max(round(height * factor), 8)
+    methods = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
+    there, back = (methods[number] for number in random.integers(len(methods), size=2))
+    resized = cv2.resize(cv2.resize(picture, between, interpolation=there), (width, height), interpolation=back)
+    return np.asarray(resized, np.uint8)
+
+
+def _compressed(picture: Picture, random: np.random.Generator) -> Picture:
+    quality = int(random.integers(*QUALITIES))
+    sampling = random.choice([cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444])
+    how = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, int(sampling)]
+    _, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), how)
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert decoded is not None
+    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def luminance(image: Tensor) -> Tensor:

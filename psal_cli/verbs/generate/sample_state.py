@@ -44,8 +44,8 @@ class SampleState(Estimate):
             self._cohere(key, patch_size)
         self._close(self.nnf, self.similarity)
 
-    def vote(self, key: Key, patch_size: int) -> None:
-        super().vote(key, patch_size)
+    def paste(self, key: Key, pasted: Tensor) -> None:
+        super().paste(key, pasted)
         self._close(self.features)
 
     def field_over(self, box: Box, size: tuple[int, int], margin: int, scale: int) -> tuple[Tensor, Tensor]:

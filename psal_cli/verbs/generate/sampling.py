@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from psal_cli import ops
 from psal_cli.errors import InvalidValueError
 from psal_cli.image.arrays import to_depth, white_of
 from psal_cli.image.extended_range import compressed, expanded, is_extended, limits
@@ -98,7 +99,6 @@ def sample(
                 state.alternate(key, patch_size, 1, options.seed, FIRST)
             else:
                 state.inherit(coarser, key)
-            state.vote(key, patch_size)
             if number in moved:
                 if not _transport(state, key, patch_size, generator, largest, meter):
                     meter.restart()
@@ -109,7 +109,7 @@ def sample(
             if number < min(moved, default=levels):
                 pyramid.drop(number)
             coarser = state
-        state.vote(key, patch_size)
+        state.paste(key, ops.aggregate(key.features, state.nnf, state.logits(), patch_size, softmax=True))
         return state
 
     attempts = map(attempt, [WHOLE] * (TRIES - 1) + [1.0])
@@ -205,7 +205,7 @@ def level_cost(
 
 
 def _transport(state: SampleState, key: Key, patch_size: int, generator: torch.Generator, limit: float, meter: Meter) -> bool:
-    """Matches the distribution of a level's patches to the key's, alternating transport and vote. Stops and returns False as soon
+    """Matches the distribution of a level's patches to the key's, alternating vote and transport. Stops and returns False as soon
     as more than WHOLE of them come from one piece of the key."""
     grid = transport.Grid.of(key.features, patch_size)
     goal = transport.Keys.of(grid.patches(key.features, patch_size))
@@ -214,13 +214,13 @@ def _transport(state: SampleState, key: Key, patch_size: int, generator: torch.G
     shape = [side - 2 * r for side in state.unknown.shape]
     rounds = _rounds(shape[0] * shape[1], len(goal.weight))
     for steps in rounds:
+        state.paste(key, ops.aggregate(key.features, state.nnf, state.logits(), patch_size, softmax=True))
         own = grid.patches(state.features, patch_size)
         potentials, chosen, distance = transport.move(own, goal, potentials, steps, generator)
         nnf = torch.stack([chosen // columns, chosen % columns]).int().add_(r).view(1, 1, 2, *shape)
         state.match(F.pad(nnf, [r] * 4), F.pad(-distance.view(1, 1, *shape) * grid.step**2, [r] * 4))
         if state.largest_piece() > limit:
             return False
-        state.vote(key, patch_size)
         meter.spend((meter.end - meter.begun) * len(steps) / sum(map(len, rounds)))
     return True
 

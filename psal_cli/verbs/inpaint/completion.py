@@ -104,16 +104,14 @@ def complete(
         for part in parts:
             spent = partial(meter.spend, work.query[number] * np.count_nonzero(part.queries.numpy()))
             if coarser:
-                parent = next(c for c in coarser if _contains(c.box, part.box))
-                _inherit(part, parent, key, patch_size)
+                _inherit(part, next(c for c in coarser if _contains(c.box, part.box)), key, patch_size)
             part.alternate(key, patch_size, rounds, seed, searched=spent)
             del part.features
         coarser = parts
-        if number == 0:
-            origins = [(part.box, part.origin(key, patch_size)) for part in parts]
-        del key
-        pyramid.drop(number)
-    return origins
+        if number:
+            del key
+            pyramid.drop(number)
+    return [(part.box, part.outermost(patch_size) if (o := part.origins(key, patch_size)) is None else o) for part in parts]
 
 
 def _spend_layer(meter: Meter, each: float, pixels: int) -> None:
@@ -207,8 +205,7 @@ def _contains(coarse: Box, fine: Box) -> bool:
 
 
 def _inherit(part: Hole, parent: Hole, key: Key, patch_size: int) -> None:
-    """Initialises a level with the field of the coarser one and pastes the estimate from it."""
+    """Initialises a level with the field of the coarser one."""
     size = key.features.shape[2], key.features.shape[3]
     part.match(*upsample_field(parent.nnf, parent.similarity, part.box, parent.box, size, patch_size // 2))
     start(part, key.features)
-    part.vote(key, patch_size)

@@ -58,13 +58,26 @@ class Hole(Estimate):
         cost.div_(usual).mul_(-SHARPNESS).sub_(CONFIDENCE * self.distance)
         return cost.masked_fill_(self.nnf[:, :, 0] < 0, -torch.inf)
 
-    def vote(self, key: Key, patch_size: int) -> None:
-        """Updates the estimate: the weighted mean of what the patches over each pixel paste there or, at levels that copy
-        (`barred`), one copy per pixel with the seams removed, since a mean would blur the texture of fine levels."""
+    def origins(self, key: Key, patch_size: int) -> Tensor | None:
+        """int32 [n, 2]: at levels that copy (`barred`), the one pixel that each unknown one is copied from.
+
+        First what the outermost patch pastes there; then the seams between copies are moved to where the copies agree.
+        """
         if self.barred is None:
-            super().vote(key, patch_size)
-            return
-        origin, unknown = self.origin(key, patch_size).numpy(), self.unknown.numpy()
+            return None
+        colours = key.features[0, : key.channels - TEXTURES].permute(1, 2, 0).numpy()
+        weight = torch.exp(-CONFIDENCE * self.distance).numpy()
+        origin, corner = self.outermost(patch_size).numpy(), (self.box[0], self.box[2])
+        placed = ops.place_seams(
+            colours, self.barred, self.unknown.numpy(), self.nnf[0, 0].numpy(), weight, origin, corner, patch_size,
+            DOUBT, LENGTH, SWEEPS,
+        )  # fmt: skip
+        return torch.from_numpy(placed)
+
+    def copy(self, key: Key, origins: Tensor) -> None:
+        """One copy per pixel with the seams removed: a mean would blur the texture of fine levels."""
+        assert self.barred is not None
+        origin, unknown = origins.numpy(), self.unknown.numpy()
         source = key.features[0].permute(1, 2, 0).numpy()
         estimate = self.features[0].permute(1, 2, 0).numpy()
         copies, colours = source[origin[:, 0], origin[:, 1]], key.channels - TEXTURES
@@ -73,27 +86,12 @@ class Hole(Estimate):
         copies[:, :colours] = composed.clip(0, 1)
         estimate[unknown, : key.channels] = copies[:, : key.channels]
 
-    def origin(self, key: Key, patch_size: int) -> Tensor:
-        """int32 [n, 2]: for each unknown pixel the one pixel that it is copied from.
+    def outermost(self, patch_size: int) -> Tensor:
+        """int32 [n, 2]: the pixel that the outermost patch over each unknown one pastes there.
 
-        The outermost patch over a pixel decides first, because it holds most known pixels; among equals, the nearest one. (Taking
-        the patch with the closest match would prefer smooth ones.) Then the seams between copies are moved to where the copies
-        agree.
+        The outermost patch holds most known pixels; among equals, the nearest one counts. (Taking the patch with the closest
+        match would prefer smooth ones.)
         """
-        origin = self._outermost(patch_size)
-        if self.barred is None:
-            return origin
-        colours = key.features[0, : key.channels - TEXTURES].permute(1, 2, 0).numpy()
-        weight = torch.exp(-CONFIDENCE * self.distance).numpy()
-        corner = self.box[0], self.box[2]
-        placed = ops.place_seams(
-            colours, self.barred, self.unknown.numpy(), self.nnf[0, 0].numpy(), weight, origin.numpy(), corner, patch_size,
-            DOUBT, LENGTH, SWEEPS,
-        )  # fmt: skip
-        return torch.from_numpy(placed)
-
-    def _outermost(self, patch_size: int) -> Tensor:
-        """int32 [n, 2]: what the outermost patch over each unknown pixel pastes there."""
         radius = patch_size // 2
         height, width = self.unknown.shape
         nearness = (-self.distance).masked_fill_(self.nnf[0, 0, 0] < 0, -torch.inf)

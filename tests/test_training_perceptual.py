@@ -1,0 +1,82 @@
+"""The recipe of the networks for photographs: its distance of features, what its critic changes, what it starts from."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+from torch import nn
+
+from psal_cli.networks.residual_psal import ResidualPSAL
+from psal_cli.training import perceptual, precision
+from psal_cli.training.photographs import EVERY
+from psal_cli.training.upscaling_crops import HELD_OUT_SIDE
+from psal_cli.verbs.colorize import semantics
+
+
+class Stub(nn.Module):
+    """Stands in for EfficientNet-Lite0: its parts by name, of random weights, with its strides."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        strides = {1: 2, 3: 2, 5: 2}
+        self._conv_stem, self._bn0, self._swish = nn.Conv2d(3, 8, 3, 2, 1), nn.Identity(), nn.ReLU()
+        self._blocks = nn.ModuleList(nn.Conv2d(8, 8, 3, strides.get(n, 1), 1) for n in range(max(perceptual.STAGES) + 1))
+
+
+@pytest.fixture(autouse=True)
+def stub(monkeypatch):
+    monkeypatch.setattr(semantics, "network", lambda: Stub().requires_grad_(False))
+
+
+def test_the_distance_of_features_grows_with_blur_and_has_a_gradient():
+    picture = np.random.default_rng(0).random((64, 64, 3)).astype(np.float32)
+    right = torch.from_numpy(picture).permute(2, 0, 1)[None]
+    blurred = [torch.from_numpy(cv2.GaussianBlur(picture, (0, 0), sigma)).permute(2, 0, 1)[None] for sigma in (0.5, 2.0)]
+    features = perceptual.Features()
+    assert [tuple(x.shape[2:]) for x in features(right)] == [(16, 16), (8, 8), (4, 4)]
+    assert features.distance(right, right) == 0
+    assert 0 < features.distance(blurred[0], right) < features.distance(blurred[1], right) <= 4
+    drawn = blurred[1].requires_grad_()
+    features.distance(drawn, right).backward()
+    assert drawn.grad is not None and drawn.grad.abs().sum() > 0
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, threads):
+    """Runs the recipe for x2 for a step; returns the weights it started from, and its checkpoint."""
+    threads(1)
+    random, side = np.random.default_rng(0), HELD_OUT_SIDE * 4 + 8
+    (tmp_path / "photos").mkdir()
+    for number in range(EVERY + 1):
+        picture = random.integers(0, 256, (side // 8, side // 8, 3), np.uint8).repeat(8, 0).repeat(8, 1)
+        Image.fromarray(picture).save(tmp_path / "photos" / f"{number:02}.webp")
+    monkeypatch.setattr(precision, "fastest", lambda *_: precision.Setting("float32", True))
+    monkeypatch.setattr(perceptual, "SIZES", ((16, 2),))
+    torch.manual_seed(1)
+    start = ResidualPSAL(2, cross=False).state_dict()
+    torch.save({"model": start}, tmp_path / "trunk.pt")
+
+    def run(name):
+        options = ["--start", tmp_path / "trunk.pt", "--data", tmp_path, "--output", tmp_path, "--name", name, "--steps", 1]
+        done = CliRunner().invoke(perceptual.main, ["2", *map(str, options)], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return start, torch.load(tmp_path / f"{name}.pt", weights_only=True)
+
+    return run
+
+
+@pytest.mark.slow
+def test_the_critic_counts_from_its_share_of_the_run_on(run, monkeypatch):
+    start, before = run("before")
+    monkeypatch.setattr(perceptual, "CRITIC_FROM", 0.0)
+    _, after = run("after")
+    monkeypatch.setattr(perceptual, "CRITIC", 0.0)
+    _, without = run("without")
+    moved = [float((state["model"]["tail.weight"] - start["tail.weight"]).abs().max()) for state in (before, after)]
+    assert 0 < max(moved) < 1e-3  # one step from the weights given
+    torch.testing.assert_close(before["model"]["tail.weight"], without["model"]["tail.weight"], rtol=0, atol=0)
+    assert not torch.equal(after["model"]["tail.weight"], without["model"]["tail.weight"])
+    assert any(not torch.equal(before["critic"][name], x) for name, x in perceptual.Critic().state_dict().items())
