@@ -82,7 +82,7 @@ def test_values_outside_the_exif_block_are_dropped_and_the_rest_kept(tmp_path, c
         at = block.index(entry) + 8
         block = block[:at] + struct.pack(order + "I", 100_000) + block[at + 4 :]
     picture = read_picture(save(tmp_path / "in.png", blocks(), exif=block))
-    assert "in.png: its EXIF block is damaged: values that lie outside it are not kept" in caplog.text
+    assert "in.png: its EXIF block is damaged: values that lie outside it or cannot be read are not kept" in caplog.text
     assert len(caplog.records) == 1 and len(picture.metadata.exif) == len(block) - len(THUMBNAIL)
     for suffix in ("tif", "jpg"):
         write_picture(picture, tmp_path / f"out.{suffix}")
@@ -100,10 +100,22 @@ def test_a_side_that_its_field_cannot_hold_costs_no_exif():
 def test_a_lost_gps_directory_costs_that_alone(tmp_path, caplog):
     block = exif_block(6).replace(struct.pack("<HHII", 0x8825, 4, 1, 200), struct.pack("<HHII", 0x8825, 4, 1, 434))
     picture = read_picture(save(tmp_path / "in.png", blocks(), exif=block))
-    assert "values that lie outside it are not kept" in caplog.text
+    assert "values that lie outside it or cannot be read are not kept" in caplog.text
     write_picture(picture, tmp_path / "out.tif")
     with Image.open(tmp_path / "out.tif") as raw:
         assert raw.getexif()[0x010F] == "psal-cam" and 0x8825 not in raw.getexif()
+
+@pytest.mark.parametrize(("kind", "count"), [(1, 1), (2, 1), (7, 2), (5, 0)])
+def test_a_resolution_that_is_no_number_is_dropped_because_pillow_refuses_the_file(tmp_path, caplog, kind, count):
+    entries = [(0x010F, 2, 4, int.from_bytes(b"cam\0", "little")), (0x011A, kind, count, 7), (0x0128, 3, 1, 2)]
+    directory = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    source = tmp_path / "in.png"
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(entries)) + directory + bytes(4)
+    Image.new("RGB", (5, 4)).save(source, exif=exif)
+    write_picture(read_picture(source), tmp_path / "out.jpg")
+    with Image.open(tmp_path / "out.jpg") as raw:
+        assert raw.getexif()[0x010F] == "cam" and 0x011A not in raw.getexif()
+    assert "in.png" in caplog.text
 
 
 def test_an_orientation_of_a_damaged_type_becomes_upright(tmp_path):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 ORIENTATION, EXIF_IFD, GPS_IFD = 0x0112, 0x8769, 0x8825
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 SHORT, RATIONAL = 3, 5
+BYTES = {1, 2, 6, 7}  # the types whose values are text or bytes
 HEAD = 8  # bytes: the byte order and the offset of the first directory
 ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 INCHES = {2: 1, 3: 1 / 2.54}  # in a unit of resolution
@@ -94,7 +95,8 @@ def without_orientation(block: bytes) -> bytes:
 
 
 def without_lost_values(block: bytes) -> bytes:
-    """The EXIF block without entries whose values or directories would lie beyond its end.
+    """The EXIF block without entries whose values or directories would lie beyond its end, and without resolutions that are no
+    numbers, for which Pillow refuses a whole JPEG file.
 
     Raises ValueError or struct.error if the rest is not EXIF.
     """
@@ -142,6 +144,8 @@ class _Block:
         if tag in (EXIF_IFD, GPS_IFD):
             offset = self.number(kind, where)
             return offset + 2 > len(self.data) or self.end(offset) > len(self.data)
+        if tag in (X_RESOLUTION, Y_RESOLUTION) and (kind in BYTES or not count):
+            return True
         size = SIZES.get(kind, 0) * count
         return bool(size > 4 and offset + size > len(self.data))
 

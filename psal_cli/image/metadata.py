@@ -174,7 +174,7 @@ def _whole_exif(block: bytes, size: tuple[int, int], name: str) -> bytes:
     upright = upright_exif(block, size)
     complete = without_lost_values(upright)
     if complete != upright:
-        log.warning("%s: its EXIF block is damaged: values that lie outside it are not kept", name)
+        log.warning("%s: its EXIF block is damaged: values that lie outside it or cannot be read are not kept", name)
     return complete
 
 
