@@ -105,6 +105,7 @@ def test_a_lost_gps_directory_costs_that_alone(tmp_path, caplog):
     with Image.open(tmp_path / "out.tif") as raw:
         assert raw.getexif()[0x010F] == "psal-cam" and 0x8825 not in raw.getexif()
 
+
 @pytest.mark.parametrize(("kind", "count"), [(1, 1), (2, 1), (7, 2), (5, 0)])
 def test_a_resolution_that_is_no_number_is_dropped_because_pillow_refuses_the_file(tmp_path, caplog, kind, count):
     entries = [(0x010F, 2, 4, int.from_bytes(b"cam\0", "little")), (0x011A, kind, count, 7), (0x0128, 3, 1, 2)]
