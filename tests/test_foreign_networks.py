@@ -244,7 +244,7 @@ REFUSED = {
     "an unknown architecture": (
         "net.safetensors",
         lambda path: save_file({"fc.weight": torch.zeros(2, 2)}, path),
-        "net.safetensors is not a network for super-resolution that psal or spandrel knows: give another file, or export it",
+        "net.safetensors is not a network that psal or spandrel knows: give another file, or export it",
     ),
     "NaN": (
         "net.pth",

@@ -1,8 +1,10 @@
 """Painters of the user's: TorchScript, ONNX and Python functions, with small networks of the interfaces of LaMa and MI-GAN."""
 
 import logging
+import sys
 import warnings
 import zipfile
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from torch import nn
 
 import psal_cli
 from psal_cli import InputError, InvalidValueError
-from psal_cli.foreign import painters
+from psal_cli.foreign import painters, spandrel_files
 from psal_cli.verbs.inpaint.options import InpaintOptions
 from psal_cli.verbs.inpaint.own_painter import OwnPainter, own_painter, views
 
@@ -202,6 +204,43 @@ def test_a_network_that_spandrel_calls_one_for_masks_is_given_the_mask(tmp_path,
     task = ENLARGES
     with pytest.raises(InputError, match="expected one for inpainting"):
         psal_cli.inpaint(photo, mask, painter=str(path))
+
+
+@pytest.mark.slow
+def test_architectures_of_spandrels_second_package_are_known_where_it_is_installed(tmp_path, photo, mask, monkeypatch):
+    """As MAT, whose licence keeps it out of spandrel itself."""
+    with spandrel_files._imported("spandrel") as spandrel:
+        from spandrel.util import KeyCondition
+
+    class Pink(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.pink = nn.Parameter(torch.zeros(3))
+
+        def forward(self, image, mask):
+            return image * (1 - mask) + self.pink.reshape(1, 3, 1, 1) * mask
+
+    class PinkArch(spandrel.Architecture):
+        def __init__(self):
+            super().__init__(id="Pink", detect=KeyCondition.has_all("pink"))
+
+        def load(self, state_dict):
+            sizes = spandrel.SizeRequirements(minimum=128, multiple_of=128, square=True)
+            shape = {"input_channels": 3, "output_channels": 3, "size_requirements": sizes}
+            return spandrel.MaskedImageModelDescriptor(
+                Pink(), state_dict, self, purpose="Inpainting", tags=[], supports_half=True, supports_bfloat16=True, **shape
+            )
+
+    torch.save({"pink": torch.tensor(PINK)}, tmp_path / "mat.pth")
+    with pytest.raises(InputError, match="is not a network that psal or spandrel knows"):
+        psal_cli.inpaint(photo, mask, painter=str(tmp_path / "mat.pth"))
+    second = ModuleType("spandrel_extra_arches")
+    second.EXTRA_REGISTRY = spandrel.ArchRegistry()
+    second.EXTRA_REGISTRY.add(spandrel.ArchSupport.from_architecture(PinkArch()))
+    monkeypatch.setitem(sys.modules, second.__name__, second)
+    result = psal_cli.inpaint(photo, mask, engine="network", painter=str(tmp_path / "mat.pth"))
+    np.testing.assert_allclose(result.image[mask] / 255, np.broadcast_to(PINK, (320, 3)), atol=0.02)
+    assert "Pink" not in spandrel.MAIN_REGISTRY
 
 
 def test_the_command_takes_a_painter(tmp_path, photo, mask, monkeypatch):

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageChops
 
 from psal_cli.image.outlines import read_outlines
 
@@ -78,6 +78,11 @@ def test_the_mask_of_rembg_removes_the_foreground(tmp_path):
     assert done.exit_code == 0, done.stderr
     background = read(tmp_path / "background.png")
     assert background[OBJECT].max() < 150 and np.array_equal(background[:, :130], before[:, :130])
+    ImageChops.invert(Image.open(mask_file).convert("L")).save(tmp_path / "source.png")
+    more = ("--box", "90,60,60,50", "--no-blend", "--source-mask", tmp_path / "source.png")  # beside the foreground
+    done = psal("inpaint", photo, *more, "-o", tmp_path / "clean.png")
+    assert done.exit_code == 0, done.stderr
+    assert read(tmp_path / "clean.png")[60:110, 90:150].max() < 150
 
 
 def small_segmenter():

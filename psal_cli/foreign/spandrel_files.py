@@ -16,7 +16,7 @@ from psal_cli.foreign.info import ENLARGES, INPAINTS, NetworkInfo, digest, licen
 from psal_cli.foreign.network import Sizes
 
 if TYPE_CHECKING:
-    from spandrel import ModelDescriptor
+    from spandrel import ArchRegistry, ModelDescriptor
 
 TASKS = {
     "SR": ENLARGES,
@@ -53,13 +53,11 @@ def load(path: Path, state: dict[str, Tensor], name: str) -> tuple[nn.Module, Ne
     with _imported(name) as spandrel, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # warnings about initial values, which are then overwritten
         try:
-            descriptor: ModelDescriptor = spandrel.ModelLoader().load_from_state_dict(
-                spandrel.canonicalize_state_dict(dict(state))
-            )
+            loader = spandrel.ModelLoader(registry=_registry(spandrel))
+            descriptor: ModelDescriptor = loader.load_from_state_dict(spandrel.canonicalize_state_dict(dict(state)))
         except spandrel.UnsupportedModelError as error:
             raise InputError(
-                f"{name} is not a network for super-resolution that psal or spandrel knows: "
-                "give another file, or export it as ONNX"
+                f"{name} is not a network that psal or spandrel knows: give another file, or export it as ONNX"
             ) from error
         except Exception as error:  # an architecture recognised by a few names may fail in any way on the others
             if is_out_of_memory(error):
@@ -101,13 +99,23 @@ def _imported(name: str) -> Iterator[types.ModuleType]:
         except ImportError as error:
             if error.name not in ("spandrel", "einops"):  # another error inside torchvision
                 raise
-            raise InputError(
-                f"{name} is not a network for super-resolution that psal itself knows; others need spandrel: {EXTRA}"
-            ) from error
+            raise InputError(f"{name} is not a network that psal itself knows; others need spandrel: {EXTRA}") from error
         finally:
             for module in made:
                 sys.modules.pop(module, None)
     yield spandrel
+
+
+def _registry(spandrel: types.ModuleType) -> "ArchRegistry":
+    """The architectures of spandrel, with MAT and others of restrictive licences if their package is installed."""
+    known: ArchRegistry = spandrel.MAIN_REGISTRY
+    try:
+        from spandrel_extra_arches import EXTRA_REGISTRY
+    except ImportError:  # it is not there, or lacks torchvision
+        return known
+    known = known.copy()  # spandrel's own belongs to the host program
+    known.add(*EXTRA_REGISTRY, ignore_duplicates=True)
+    return known
 
 
 def _has_vision() -> bool:

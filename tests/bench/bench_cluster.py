@@ -1,14 +1,16 @@
-"""What a Dask cluster costs beside one process: CPU seconds a picture of `psal inpaint` with --jobs 1 and --cluster local:N.
+"""What a Dask cluster costs: CPU seconds a picture of `psal inpaint` with --cluster local:N, beside N processes with --jobs 1.
 
     nice python tests/bench/bench_cluster.py --write-readme
 
 CPU seconds of the command and all its workers between two pictures in the middle of a batch, so that neither the start nor the
-end, at which workers wait, is counted. The ways take turns, and each round compares with its own --jobs 1: CPU seconds say what a
-machine is busy with, whatever else runs on it. Pictures a second are of the wall clock, and say more on a machine of its own.
+end, at which workers wait, is counted. The ways take turns. Processes that share caches and cores slow each other down, so each
+way is compared with as many processes that know nothing of each other, which share the pictures; their own rows are compared with
+one process. Pictures a second are of the wall clock, and say more on a machine of its own.
 """
 
 import argparse
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -28,7 +30,8 @@ from psal_cli.benchmarks.output import markdown_table
 
 PSAL = [sys.executable, "-c", "import sys; from psal_cli.commands import main; sys.argv[0] = 'psal'; main()"]
 SIZE = (1632, 1224)
-WAYS = {"--jobs 1": 1, "--cluster local:1": 1, "--cluster local:2": 2, "--cluster local:4": 4}  # -> workers
+COUNTS = (1, 2, 4)  # workers
+WAYS = {way: count for count in COUNTS for way in (f"{count} x --jobs 1", f"--cluster local:{count}")}
 
 
 def make_inputs(folder: Path, source: Path, count: int) -> None:
@@ -52,12 +55,19 @@ def spent(process: psutil.Process) -> float:
     return total
 
 
+def commands(folder: Path, way: str) -> list[str]:
+    """The command lines of a way, which run at once."""
+    names = sorted(f"photos/{path.name}" for path in (folder / "photos").iterdir())
+    count, _, jobs = way.partition(" x ")
+    parts = [names[number :: int(count)] for number in range(int(count))] if jobs else [["photos"]]
+    options = ["--mask", "mask.png", "-o", "out/", "--force", "--engine", "patch", "--json", "--threads", "1"]
+    return [shlex.join([*PSAL, "inpaint", *part, *options, *(jobs or way).split()]) for part in parts]
+
+
 def measured(folder: Path, way: str, pictures: int) -> dict[str, float]:
     """CPU seconds a picture, pictures a second, and CPU seconds until the first picture was done, of one run."""
-    workers = WAYS[way]
-    command = [*PSAL, "inpaint", "photos", "--mask", "mask.png", "-o", "out/", "--force", "--engine", "patch", "--json"]
-    command += [*way.split(), "--threads", "1"]
-    first, last = 2 * workers, pictures - workers  # between these all workers are busy
+    command = ["sh", "-c", " & ".join(commands(folder, way)) + " & wait"]
+    first, last = 2 * WAYS[way], pictures * 3 // 4  # between these all workers are busy
     marks: dict[int, tuple[float, float]] = {}
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         tree = psutil.Process(process.pid)
@@ -76,12 +86,12 @@ def markdown(results: dict[str, Any]) -> str:
     rows = []
     for way, runs in results["ways"].items():
         cpu, rate, start = (statistics.median(run[name] for run in runs) for name in ("cpu", "rate", "start"))
-        pairs = zip(runs, results["ways"]["--jobs 1"], strict=True)
+        base = f"{1 if way.endswith('--jobs 1') else WAYS[way]} x --jobs 1"
+        pairs = zip(runs, results["ways"][base], strict=True)
         over = statistics.median(run["cpu"] / own["cpu"] - 1 for run, own in pairs)
-        rows.append(
-            [f"`{way}`", f"{cpu:.3f}", f"{100 * over:+.0f} %" if way != "--jobs 1" else "", f"{start:.1f}", f"{rate:.2f}"]
-        )
-    names = ["", "CPU s a picture", "more than `--jobs 1`", "CPU s to the first", "pictures a second"]
+        more = f"{100 * over:+.0f} % than `{base}`" if way != base else ""
+        rows.append([f"`{way}`", f"{cpu:.3f}", more, f"{start:.1f}", f"{rate:.2f}"])
+    names = ["", "CPU s a picture", "more", "CPU s to the first", "pictures a second"]
     say = f"{results['pictures']} pictures of 1632x1224 a run, {results['rounds']} rounds in turn, one thread a picture, medians"
     return f"{markdown_table(names, rows)}\n\n{say}. {where(results)} Load {results['load']:.0f}: the last column says little."
 

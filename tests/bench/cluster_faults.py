@@ -102,9 +102,12 @@ def kills(folder: Path, whole: dict[str, str], rng: random.Random, pairs: int) -
                 for worker in rng.sample(workers, 2):
                     worker.kill()
                     killed += 1
-                due = done + rng.randint(1, 3 * len(whole) // (2 * pairs))  # workers take seconds to come back
+                left = pairs - killed // 2
+                due = done + rng.randint(1, max(1, (len(whole) - done) // (left + 1)))  # so that pictures last for all pairs
         code = process.wait(10)
     records = [json.loads(line) for line in (folder / "kills.out").read_text().splitlines()]
+    if killed < 2 * pairs:
+        raise SystemExit(f"the pictures were done after {killed // 2} of {pairs} pairs: give more, or another --seed")
     return {"killed": killed, "code": code, **checked(folder, "kills", whole, records)}
 
 
@@ -229,7 +232,7 @@ def links(folder: Path, whole: dict[str, str]) -> dict[str, object]:
 
 
 WORDS = {
-    "kills": "SIGKILL to two of 4 local workers, again and again: {killed} killed, exit code {code}",
+    "kills": "SIGKILL to two of 4 local workers at random, {pairs} times: {killed} killed, exit code {code}",
     "crash": "one picture kills each of 4 local workers that opens it: it is named, exit code {code}",
     "memory": "one picture takes all memory of a control group: the kernel killed {killed} workers, it is named, "
     "exit code {code}",
