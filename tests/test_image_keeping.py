@@ -187,12 +187,16 @@ def test_png_chunks_that_no_edited_picture_keeps_are_said(tmp_path, caplog):
     assert "its chunk hIST and chunk dSIG and Content Credentials are not kept" in caplog.text
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_aspect_ratio_turns_with_the_pixels(tmp_path, orientation):
+    source = png_with(tmp_path / "in.png", [chunk(*RGB_CHUNKS[3])], exif=exif_block(orientation))
+    write_picture(read_picture(source), tmp_path / "out.png")
+    ratio = (3, 2) if orientation < 5 else (2, 3)
+    assert chunk(b"pHYs", struct.pack(">IIB", *ratio, 0)) in (tmp_path / "out.png").read_bytes()
+
+
 def test_png_chunks_follow_the_pixels_they_describe(tmp_path, caplog):
-    """A turned picture, a palette that becomes RGB with alpha, grey that becomes RGB."""
-    ratio = chunk(*RGB_CHUNKS[3])
-    source = png_with(tmp_path / "turned.png", [ratio], exif=exif_block(6))
-    write_picture(read_picture(source), tmp_path / "turned_out.png")
-    assert chunk(b"pHYs", struct.pack(">IIB", 2, 3, 0)) in (tmp_path / "turned_out.png").read_bytes()
+    """A palette that becomes RGB with alpha, grey that becomes RGB."""
     indexed = Image.fromarray(blocks()).quantize(16)
     indexed.save(tmp_path / "indexed.png", transparency=3)
     whole, palette = (tmp_path / "indexed.png").read_bytes(), indexed.getpalette("RGB")

@@ -84,6 +84,20 @@ def test_a_url_crosses_to_another_process():
     assert isinstance(url, Url) and str(url) == "gs://bucket/a.jpg"
 
 
+def test_paths_are_the_same_if_they_lead_to_one_file_that_exists(memory, tmp_path):
+    here, link, missing, object_ = (
+        tmp_path / "a.png",
+        tmp_path / "link.png",
+        tmp_path / "missing.png",
+        as_path("memory://in/a.png"),
+    )
+    here.write_bytes(b"")
+    link.symlink_to(here)
+    assert storage.are_same(here, link) and storage.are_same(object_, as_path("memory://in/a.png"))
+    for first, second in ((here, missing), (here, Path("-")), (here, object_), (object_, as_path("memory://in/b.png"))):
+        assert not storage.are_same(first, second) and not storage.are_same(second, first)
+
+
 def test_a_folder_goes_through_with_its_tree_as_on_disk(pictures):
     run = (*RUN, "-r", "--json")
     done = psal(*run, "memory://bucket/photos", "--mask", "memory://bucket/masks", "-o", "memory://bucket/out")

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, ClassVar
 
 import click
 
-from psal_cli import storage
 from psal_cli.batch.inputs import Item, as_path
 from psal_cli.commands import options, parameters
 from psal_cli.commands.arguments import ColorizeArguments, into
+from psal_cli.commands.colour_references import References
 from psal_cli.commands.command import Command
 from psal_cli.commands.console import Console, Progress
 from psal_cli.commands.ranges import Finite, IntRange
@@ -146,8 +144,7 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
             raise click.UsageError("Missing option '--ref' or '--hints': a colour picture of a similar scene, or painted colours")
         if arguments.previous and arguments.cluster:
             raise click.UsageError("--previous and --cluster are mutually exclusive: each frame waits for the one before")
-        self.locks = {path: Lock() for path in map(as_path, arguments.ref)}  # a reference for all pictures is read once
-        self.references_read: dict[Path, Picture] = {}
+        self.references = References(map(as_path, arguments.ref), arguments.max_pixels)
         self.before: Pixels | None = None  # the previous frame in colour, for --previous
         self.refuse_mixtures(dict.fromkeys(("attention", "iterations", "weights"), ("paper",)))
         self.refuse_mixtures(dict.fromkeys(("confidence", "save_offsets", "arrows", "features"), ("psal",)))
@@ -165,15 +162,7 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
         check_holds(picture, item.output, self.encoding(item, picture.format))
         self.console.detail(f"{item.input}: {plan.text}")
         hints = None if (path := self.sidecar(item, "hints")) is None else read_picture(path, self.arguments.max_pixels)
-        return Loaded(picture, [self._reference(path) for path in self._references(item)], hints, plan)
-
-    def _references(self, item: Item) -> tuple[Path, ...]:
-        """The references of a picture. Raises InputError if the picture is one of them."""
-        paths = item.sidecars.get("ref", ())
-        for path in paths:
-            if storage.are_same(path, item.input):
-                raise InputError(f"{path} is the picture itself, it has nothing to lend: give another with --ref")
-        return paths
+        return Loaded(picture, self.references.pictures(item), hints, plan)
 
     def _plan(self, item: Item, header: Header) -> Plan:
         from psal_cli.image import read_header
@@ -188,7 +177,7 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
         within = partial(
             plan,
             header,
-            [read_header(path, self.arguments.max_pixels) for path in self._references(item)],
+            self.references.headers(item),
             self.formats(item, header.format),
             attention=self.arguments.attention if self.arguments.engine == "paper" else None,
             semantic=self.arguments.features == "semantic",
@@ -199,16 +188,6 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
         if memory_plan.lowered:
             self.console.say(f"{item.input}: --max-memory limits the search for colours to {memory_plan.longest} pixels")
         return memory_plan
-
-    def _reference(self, path: Path) -> Picture:
-        from psal_cli import image
-
-        if path not in self.locks:
-            return image.read_picture(path, self.arguments.max_pixels)
-        with self.locks[path]:  # pictures may be read in parallel
-            if path not in self.references_read:
-                self.references_read[path] = image.read_picture(path, self.arguments.max_pixels)
-            return self.references_read[path]
 
     def work(self, item: Item, loaded: Loaded, progress: Progress | None) -> Result:
         from psal_cli.image.srgb import changes_profile, coloured_metadata
@@ -300,16 +279,9 @@ class Colorize(Verb[ColorizeArguments, Loaded, Result]):
         return self._plan(item, self.header(item)).bytes
 
     def preview(self, item: Item) -> dict[str, object]:
-        from psal_cli.image import read_header
         from psal_cli.verbs.colorize import time_model
 
         header = self.header(item)
-        plan = self._plan(item, header)
-        references = [read_header(path, self.arguments.max_pixels) for path in self._references(item)]
+        plan, references = self._plan(item, header), self.references.headers(item)
         cost = time_model.cost(header, references, self.formats(item, header.format), self._options(plan.longest))
-        return {
-            "width": header.width,
-            "height": header.height,
-            "memory_bytes": plan.bytes,
-            "seconds": self.seconds(cost),
-        }
+        return {"width": header.width, "height": header.height, "memory_bytes": plan.bytes, "seconds": self.seconds(cost)}

@@ -22,8 +22,9 @@ import numpy as np
 from colorize_methods import by_paper, by_paper_reduced, by_psal, by_votes
 from colour_faults import speckles, stray_edges
 from colour_transfer import reinhard, welsh
+from data_folder import FOLDER, HIGHRES, PHOTO, add_data_option
 from PIL import Image
-from report import DAVIS, ROOT, header, write_json, write_readme
+from report import header, write_json, write_readme
 
 from psal_cli.benchmarks.machine import where
 from psal_cli.benchmarks.output import markdown_table
@@ -31,8 +32,6 @@ from psal_cli.benchmarks.pairs import Pair, pairs
 from psal_cli.image.cielab import coloured, lab, lightness
 from psal_cli.weights import manifest
 
-HIGHRES = ROOT.parent / "shared/data/eval/highres"
-PHOTOS = ROOT.parent / "shared/data/photos"
 PHOTOGRAPHS = ((201, 273), (171, 294), (126, 21))
 TRUTH, OURS = "the picture itself", "`psal colorize`"
 REPEATS = 3
@@ -56,7 +55,7 @@ def methods() -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
 def photographs() -> Iterator[Pair]:
     """Pairs of two different photographs of one kind of place (of the training set: nothing else here has such), 854 px wide."""
     for numbers in PHOTOGRAPHS:
-        target, reference = (_photograph(PHOTOS / f"{number:04}.webp", 854) for number in numbers)
+        target, reference = (_photograph(FOLDER / f"photos/{number:04}.webp", 854) for number in numbers)
         yield Pair(f"photos {numbers[0]} from {numbers[1]}", 0, target, reference)
 
 
@@ -111,7 +110,7 @@ def _strip(pictures: list[np.ndarray]) -> np.ndarray:
 def speed(folder: Path) -> list[dict]:
     """The median of a few runs of the whole command, after one that warms the disk's cache."""
     small = [Image.open(folder / "blackswan" / f"{name}.jpg") for name in ("+00", "+05")]
-    photo = Image.open(sorted(HIGHRES.glob("seeding*"))[0]).convert("RGB")
+    photo = Image.open(PHOTO).convert("RGB")
     large = [photo.resize((4000, 3000)), photo.crop((200, 100, 4900, 2900)).resize((4000, 3000))]
     return [_timed(name, *pictures) for name, pictures in (("854x480", small), ("4000x3000, 12 MP", large))]
 
@@ -133,7 +132,7 @@ def _timed(name: str, target: Image.Image, reference: Image.Image) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DAVIS, help="the folder with the sequences")
+    add_data_option(parser, "the sequences of DAVIS", "eval/DAVIS")
     parser.add_argument("--page", type=Path, help="draw sheets: of this name and _davis, _sides, _photographs")
     parser.add_argument("--write-readme", action="store_true", help="also put the tables into tests/bench/README.md")
     arguments = parser.parse_args()

@@ -14,7 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 from bench_colorize_pairs import grey_of
-from report import DAVIS, header, write_json, write_readme
+from data_folder import add_data_option
+from report import header, write_json, write_readme
 
 from psal_cli.benchmarks.machine import where
 from psal_cli.benchmarks.output import markdown_table
@@ -60,7 +61,7 @@ def flicker(chroma: list[np.ndarray], lights: list[np.ndarray]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DAVIS, help="the folder with the sequences")
+    add_data_option(parser, "the sequences of DAVIS", "eval/DAVIS")
     parser.add_argument("--write-readme", action="store_true", help="also put the table into tests/bench/README.md")
     arguments = parser.parse_args()
     rows = []

@@ -20,8 +20,9 @@ from colorize_methods import by_paper, by_psal
 from colour_faults import colourfulness, lost_edges, speckles, stray_edges, wrong_hue
 from colour_pairs import KINDS, PARTS, PhotographPair, photograph_pairs
 from colour_transfer import reinhard, welsh
+from data_folder import add_data_option
 from PIL import Image
-from report import ROOT, header, write_json, write_readme
+from report import header, write_json, write_readme
 
 from psal_cli.benchmarks.machine import where
 from psal_cli.benchmarks.output import markdown_table
@@ -121,7 +122,7 @@ def _scaled(picture: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data", help="the data folder")
+    add_data_option(parser, "photos/, scenes/ and video/")
     parser.add_argument("--part", choices=PARTS, default="report")
     parser.add_argument("--page", type=Path, help="draw a sheet of all pairs")
     parser.add_argument("--write-readme", action="store_true", help="also put the tables into tests/bench/README.md")

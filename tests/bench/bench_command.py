@@ -14,12 +14,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+from data_folder import PHOTO, existing
 from PIL import Image
 from report import ROOT, header, write_json, write_readme
 
 from psal_cli.benchmarks.output import markdown_table
 
-PHOTO = ROOT.parent / "shared/data/eval/highres/seeding_by_Clements_Engelhardt.jpg"
 REPEATS = 3
 HOLES = ((300, 700, 128), (1400, 600, 160), (1800, 3000, 192), (400, 2400, 224), (2400, 4600, 256))  # row, column, side
 
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--write-readme", action="store_true", help="also put the figures into README.md")
     arguments = parser.parse_args()
     Image.MAX_IMAGE_PIXELS = None
-    photo = Image.open(PHOTO).convert("RGB")
+    photo = Image.open(existing(PHOTO)).convert("RGB")
     with tempfile.TemporaryDirectory() as name:
         rows = [
             filling(Path(name), "2048x2048, one hole of 256x256", photo.crop((0, 0, 2048, 2048)), [(1000, 1000, 256)]),

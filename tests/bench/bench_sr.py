@@ -19,6 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from data_folder import add_data_option
 from metrics import ssim_map
 from PIL import Image
 from report import RESULTS, ROOT, header, write_json, write_readme
@@ -189,7 +190,7 @@ def markdown(name: str, rows: list[dict]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=ROOT / "../shared/data/eval", help="folder with Set5/ and so on")
+    add_data_option(parser, "Set5/, Set14/, B100/ and highres/", "eval")
     parser.add_argument("--scales", default="2,3,4", help="default: %(default)s")
     parser.add_argument("--tables", default=",".join(TABLES), help="default: %(default)s")
     parser.add_argument("--write-readme", action="store_true", help="also put the tables into README.md")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import cv2
 import torch
+from data_folder import add_data_option
 from inpaint_cases import COUNTS, PARTS, Case, cases
 from inpaint_masks import Silhouette, silhouettes_in
 from inpaint_methods import METHODS, Filler
 from inpaint_removals import drawn_silhouettes
-from report import ROOT
 
 
 def add_case_options(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,7 @@ def add_case_options(parser: argparse.ArgumentParser) -> None:
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Where the pictures are, and how many threads work on them."""
-    parser.add_argument("--data", type=Path, default=ROOT / "../shared/data", help="folder with scenes/, photos/ and eval/")
+    add_data_option(parser, "scenes/, photos/ and eval/")
     parser.add_argument("--threads", type=int, default=1, help="of torch and OpenCV (default: 1)")
 
 

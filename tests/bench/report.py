@@ -8,7 +8,6 @@ from psal_cli.benchmarks.machine import facts
 
 BENCH = Path(__file__).resolve().parent
 ROOT = BENCH.parents[1]
-DAVIS = ROOT.parent / "shared/data/eval/DAVIS"
 README = BENCH / "README.md"
 RESULTS = BENCH / "results"
 
@@ -19,11 +18,16 @@ def header(*packages: str) -> dict:
     return {"revision": git.stdout.strip() or None, **facts(*packages)}
 
 
-def write_json(name: str, results: dict, folder: Path = RESULTS) -> Path:
-    """Writes <folder>/<name>.json and returns its path."""
+def write_json(name: str, results: dict, folder: Path = RESULTS, lines: str | None = None) -> Path:
+    """Writes <folder>/<name>.json and returns its path. lines: the name of a list whose entries get one line each."""
     folder.mkdir(exist_ok=True)
     path = folder / f"{name}.json"
-    path.write_text(json.dumps(results, indent=1) + "\n")
+    if lines is None:
+        text = json.dumps(results, indent=1)
+    else:
+        rows = [f"  {json.dumps(row)}" for row in results[lines]]
+        text = json.dumps(results | {lines: ["here"]}, indent=1).replace('  "here"', ",\n".join(rows))
+    path.write_text(text + "\n")
     return path
 
 
