@@ -89,6 +89,29 @@ def killed():
     return distributed.KilledWorker("a", None, 0)
 
 
+def test_pictures_that_take_a_gpu_go_one_at_a_time_to_a_worker_with_one():
+    """It must have memory to give too, where any worker has: Dask looks at both."""
+    seen = []
+
+    class Noting(Cluster):
+        def submit(self, item, key, resources, since):
+            assert all(future.status == "finished" for future in self.futures)
+            seen.append((item.listed, resources))
+            return super().submit(item, key, resources, since)
+
+    def after(cluster, looks):
+        for future in cluster.futures:
+            if future.status == "pending":
+                future.end()
+        assert looks < 200, "it waits for ever"
+
+    cluster = Noting({"cpu": {"MEMORY": 8 * GB}, "gpu": {"MEMORY": 4 * GB, "GPU": 1}, "bare": {"GPU": 1}}, after)
+    items = [Item(Path(name), Path(name), name) for name in ("a.png", "b.png")]
+    run = Dispatch(cluster, "run", items, cluster, lambda _: GB, Stop(), True, True, None, print)
+    assert [outcome.error for outcome in run.outcomes()] == [None, None]
+    assert seen == [(name, {"GPU": 1.0, "MEMORY": float(GB)}) for name in ("a.png", "b.png")]
+
+
 def test_an_answer_that_is_lost_is_waited_for_without_haste():
     def after(cluster, looks):
         if looks == 2:
