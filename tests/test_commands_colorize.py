@@ -79,6 +79,7 @@ def test_metadata_and_what_means_srgb_stay():
         assert after.icc == icc and after.dpi == pytest.approx((300, 300), abs=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gamma", [1.0, 1.8, 2.2])
 @pytest.mark.parametrize("space", ["GRAY", "RGB "])
 @pytest.mark.parametrize("bits", [8, 16])

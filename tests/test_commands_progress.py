@@ -37,6 +37,7 @@ def talk(done):
     return [line for line in done.stderr.splitlines() if "has colours" not in line and "are guesses" not in line]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
 def test_off_a_terminal_each_picture_has_one_line(verb):
     first, second, summary = talk(psal(verb, "in", *VERBS[verb], "-o", "out"))
@@ -46,6 +47,7 @@ def test_off_a_terminal_each_picture_has_one_line(verb):
     assert re.fullmatch(r"psal: one\.png: done in \d+\.\d s(, .*)?", line)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
 def test_verbose_has_a_line_for_each_step_and_quiet_has_none(verb):
     loud = psal(verb, "photo.png", *VERBS[verb], "-o", "1.png", "-v").stderr.splitlines()

@@ -239,7 +239,7 @@ REFUSED = {
         2,
         "--scale is 2, expected 3 or 9, by which three",
     ),
-    "weights of another network": (["-x", "2", "--weights", "other.safetensors"], 2, "is not a network for super-resolution"),
+    "weights of another network": (["-x", "2", "--weights", "other.safetensors"], 2, "is not a network that psal"),
     "weights that are none": (["-x", "2", "--weights", "in.png"], 2, "expected .safetensors"),
     "a scale that weights have in no power": (
         ["-x", "8", "--weights", "three.safetensors"],

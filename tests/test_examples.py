@@ -139,6 +139,7 @@ def case(line):
     return pytest.param(line, id=line[:100], marks=marks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", [case(line) for line in command_lines()])
 def test_every_command_of_the_pages_and_helps_works(workplace, line):
     words = shlex.split(line)

@@ -121,6 +121,7 @@ def test_what_opencv_writes(tmp_path, suffix, channels):
         check(tmp_path / f"in.{suffix}", *split(array))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_what_psal_writes(tmp_path, suffix, channels):

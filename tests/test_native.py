@@ -133,6 +133,7 @@ def test_the_library_brings_no_openmp_runtime():
     assert in_a_process_of_its_own(LOADED, native.library()._name) == "0"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("similarity", ["l2", "key_cosine"])
 def test_field_is_the_same_for_any_number_of_threads(threads, schedule, similarity):
     query, key = torch.randn(2, 8, 70, 41), torch.randn(2, 8, 50, 43)  # three bands of the scan, the last one short

@@ -33,6 +33,7 @@ def problems():
         yield query, key, patch, 1 + number % 4, 3, ("l2", "dot")[number % 2], schedule
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_the_field_is_the_same_on_all_instruction_sets_with_fused_multiply_add(use, dtype):
     by_set = {}

@@ -53,6 +53,7 @@ def twin(network, **options):
     return other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scale", "tensors", "numbers"), [(2, 51, 3_061_290), (3, 51, 6_010_410), (4, 84, 6_568_629)])
 def test_names_and_shapes_are_those_of_the_published_checkpoints(scale, tensors, numbers):
     state = CSNLN(scale).state_dict()

@@ -235,7 +235,7 @@ def test_weights_of_the_range_255_mean_the_same(tmp_path):
 REFUSED = {
     "of another scale": (lambda: CSNLN(3, 8, 1).state_dict(), "scale is 2, expected 3, by which"),
     "of psal's own, of another scale": (lambda: network(4).state_dict(), "scale is 2, expected 4, by which"),
-    "of another network": (lambda: torch.nn.Linear(2, 2).state_dict(), "is not a network for super-resolution"),
+    "of another network": (lambda: torch.nn.Linear(2, 2).state_dict(), "is not a network that psal or spandrel knows"),
     "half of it": (lambda: {"SEM.down_sample_1.0.weight": torch.zeros(8, 8, 6, 6)}, "is not a network for super-resolution"),
 }
 

@@ -100,6 +100,7 @@ def test_colorize_keeps_the_luminance_beyond_white(engine, scene, quick_colours)
     assert np.ptp(out[~beyond], axis=1).max() > 0.05  # the others have colours
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 3])
 def test_float_tiff_goes_through_every_verb(channels, scene, tmp_path, monkeypatch, quick_colours):
     monkeypatch.chdir(tmp_path)
