@@ -86,7 +86,7 @@ def test_hints_overrule_a_guess_up_to_an_edge(halves, grey):
     assert result.overruled == 0 and result.field is None
 
 
-@pytest.mark.parametrize(("errors", "shares"), [((0.01, 0.07), (0, 0)), ((0, 0.24), (0, 0.8)), ((0.02, 0.1), (0.0135, 0.205))])
+@pytest.mark.parametrize(("errors", "shares"), [((0.01, 0.07), (0, 0)), ((0, 0.24), (0, 0.8)), ((0.02, 0.1), (0.009, 0.1366))])
 def test_a_guess_counts_where_references_that_do_not_fit_are_unsure(errors, shares):
     def estimate(colour, confidence):
         return ChromaEstimate(np.full((1, 2, 2), colour, np.float32), np.zeros((1, 2), np.float32), confidence, None)

@@ -19,7 +19,7 @@ SHORT, LONG = 256, 1024  # pixels: the network learned from pictures of about th
 UNDONE, TEMPERATURE = 0.5, 0.5
 # Of chroma / 100, chosen on the pairs of tests/bench/colour_pairs.toml for choosing:
 GUESSED = 0.12  # the error of a guess, for its weight beside references
-FITS, STRANGE = 0.04, 0.08  # the mean expected errors up to which references fit as a whole, and from which they do not
+FITS, STRANGE = 0.05, 0.08  # the mean expected errors up to which references fit as a whole, and from which they do not
 
 
 def guessed(pixels: np.ndarray, longest: int = COARSE * LARGEST, device: str = "cpu") -> ChromaEstimate:
