@@ -16,7 +16,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from colorize_methods import by_paper, by_psal
+from colorize_methods import by_guess, by_paper, by_psal
 from colour_faults import colourfulness, lost_edges, speckles, stray_edges, wrong_hue
 from colour_pairs import KINDS, PARTS, PhotographPair, photograph_pairs
 from colour_transfer import reinhard, welsh
@@ -42,6 +42,8 @@ def methods() -> dict[str, Method]:
         "Welsh et al. 2002": lambda grey, reference: welsh(lightness(grey), lab(reference)),
         "paper network, aggregation": partial(by_paper, "aggregation"),
         OURS: by_psal,
+        "`psal colorize --auto`, with the reference": partial(by_psal, auto=True),
+        "`psal colorize --auto`, without": by_guess,
     }
     if all(importlib.util.find_spec(name) for name in PACKAGES):
         found[SEMANTIC] = partial(by_psal, semantic=True)
