@@ -62,7 +62,7 @@ def test_colours_are_the_mean_of_the_distribution(halves, grey):
 def test_a_colour_that_is_likelier_counts_more_and_one_that_counted_more_in_training_less(counted, grey, monkeypatch):
     class Uneven(Halves):
         def forward(self, light):
-            logits = torch.full((1, COLOURS, 64, 107), -1e4)
+            logits = torch.full((1, COLOURS, 48, 80), -1e4)
             logits[:, cell(RED)], logits[:, cell(BLUE)] = 0, 1
             return logits
 

@@ -9,7 +9,7 @@ import torch
 from psal_cli import weights
 from psal_cli.image.cielab import lightness
 from psal_cli.networks.colour_guess import ColourGuessNetwork, colours
-from psal_cli.verbs.colorize.coarse_to_fine import BORROWED, ChromaEstimate, blank, resized_picture
+from psal_cli.verbs.colorize.coarse_to_fine import BORROWED, MAGNIFIED, ChromaEstimate, blank, resized_picture
 from psal_cli.verbs.colorize.joint_bilateral import JointBilateralUpsampling
 from psal_cli.verbs.colorize.options import COARSE, LARGEST
 
@@ -32,7 +32,7 @@ def guessed(pixels: np.ndarray, longest: int = COARSE * LARGEST, device: str = "
     """
     estimate = blank(pixels, longest)
     height, width = pixels.shape[:2]
-    scale = min(SHORT / min(height, width), LONG / max(height, width))
+    scale = min(SHORT / min(height, width), LONG / max(height, width), MAGNIFIED)
     small = lightness(resized_picture(pixels, (max(round(height * scale), 1), max(round(width * scale), 1))))
     net = network(device)
     with torch.no_grad():

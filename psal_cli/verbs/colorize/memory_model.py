@@ -11,7 +11,6 @@ from psal_cli.errors import InvalidValueError, MemoryLimitError
 from psal_cli.image import Header
 from psal_cli.ops.validation import MAX_SIDE
 from psal_cli.verbs.colorize.coarse_to_fine import coarse_size, colorize, levels
-from psal_cli.verbs.colorize.guess import guessed
 from psal_cli.verbs.colorize.options import COARSE, LARGEST
 
 # The search takes the larger of SEARCHED and JUDGED, plus FIXED bytes; bytes per pixel at the size that is searched, measured.
@@ -139,5 +138,4 @@ def baseline() -> int:
     """Bytes of the process after a first run of everything, with no picture loaded; call it before loading any."""
     stripes = np.arange(0, 64, 4, dtype=np.uint8)[None, :, None].repeat(16, 0).repeat(3, 2)  # small: this runs at every start
     colorize(stripes, [stripes[:, ::-1] * np.array([1, 2, 3], np.uint8)])
-    guessed(stripes)
     return memory.held()
