@@ -14,7 +14,7 @@ COLOURS = (2 * REACH + 1) ** 2
 
 
 class ColourGuessNetwork(UNet):
-    """Lightness -> p(a*, b* | grey) over a grid of colours (Zhang et al. 2016, at a fortieth of their size): 0.7 million parameters.
+    """Lightness -> p(a*, b* | grey) over a grid of colours (Zhang et al. 2016), 0.7 million parameters.
 
     It learns that skies are blue or white and never green; if several colours are likely, it predicts all of them instead of
     their mean. The buffer `weight` holds how much each colour counted in training, with mean 1 over pixels: rare ones count more,
