@@ -89,10 +89,11 @@ def markdown(results: dict[str, Any]) -> str:
         base = f"{1 if way.endswith('--jobs 1') else WAYS[way]} x --jobs 1"
         pairs = zip(runs, results["ways"][base], strict=True)
         over = statistics.median(run["cpu"] / own["cpu"] - 1 for run, own in pairs)
-        more = f"{100 * over:+.0f} % than `{base}`" if way != base else ""
+        more = f"{100 * over:+.0f} % against `{base}`" if way != base else ""
         rows.append([f"`{way}`", f"{cpu:.3f}", more, f"{start:.1f}", f"{rate:.2f}"])
     names = ["", "CPU s a picture", "more", "CPU s to the first", "pictures a second"]
-    say = f"{results['pictures']} pictures of 1632x1224 a run, {results['rounds']} rounds in turn, one thread a picture, medians"
+    rounds = f"{results['rounds']} round{'s in turn' * (results['rounds'] > 1)}"
+    say = f"{results['pictures']} pictures of 1632x1224 a run, {rounds}, one thread a picture, medians"
     return f"{markdown_table(names, rows)}\n\n{say}. {where(results)} Load {results['load']:.0f}: the last column says little."
 
 
