@@ -47,11 +47,10 @@ def guessed(pixels: np.ndarray, longest: int = COARSE * LARGEST, device: str = "
 def filled(found: ChromaEstimate, guesses: ChromaEstimate) -> ChromaEstimate:
     """Mixes an estimate from references with guesses of its size, the more the larger its expected error is.
 
-    Nothing is mixed if the references fit as a whole, as those of one film do. Returns engine "paper"'s estimate, which has no
-    confidence, as it is.
+    Nothing is mixed if the references fit as a whole, as most frames of one film do. found: with confidence, so not of engine
+    "paper".
     """
-    if found.confidence is None:
-        return found
+    assert found.confidence is not None
     error = -BORROWED * np.log(np.maximum(found.confidence, np.finfo(np.float32).tiny))
     unlike = np.clip((error.mean() - FITS) / (STRANGE - FITS), 0, 1)
     share = (unlike * error**2 / (GUESSED**2 + error**2))[..., None].astype(np.float32)

@@ -5,7 +5,7 @@
 MATCH = 2500.0, 1500.0  # a pixel of the picture or of the references: searches of the coarse level, and of a finer one
 JUDGE = 2200.0  # a pixel of the picture: cues, and the network that judges the matches
 PRIOR = 120e6  # the colour prior: once, at the size of the coarse level
-GUESS = 250e6  # a guess without references, at its own size
+GUESS = 250e6  # a guess, at its own size: once, with loading its network; 70e6 without
 APPLY = 165.0  # a pixel of the result
 SEMANTIC = 4000.0  # a pixel of both at the coarse level: semantic features, and searching by them
 PAPER = {"full": 20000.0, "full_dot": 20000.0, "local": 30000.0}  # a pixel of both: the paper's network, by its layer
