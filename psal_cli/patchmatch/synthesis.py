@@ -57,13 +57,9 @@ class Estimate(ABC):
     def settle(self, key: Key, patch_size: int) -> None:  # noqa: B027  # not abstract: most have nothing to do
         """Hook after each search."""
 
-    def origins(self, key: Key, patch_size: int) -> Tensor | None:
-        """int32 [n, 2]: the (row, column) that each of the n unknown pixels is copied from, None if the patches vote instead."""
-        return None
-
-    def copy(self, key: Key, origins: Tensor) -> None:
-        """Sets each unknown pixel to a copy from its origin. Not called if there are no origins."""
-        raise NotImplementedError
+    def copied(self, key: Key, patch_size: int) -> bool:
+        """Sets each unknown pixel to a copy of one known pixel; False, and nothing done, if the patches vote instead."""
+        return False
 
     def alternate(
         self,
@@ -75,14 +71,12 @@ class Estimate(ABC):
         searched: Callable[[], None] | None = None,
     ) -> None:
         """Alternates vote and search until few matches change; ends with a search. In a vote, each unknown pixel becomes the
-        weighted mean of what the patches over it paste there, or a copy (`origins`). The first round has no vote if there is no
+        weighted mean of what the patches over it paste there, or a copy (`copied`). The first round has no vote if there is no
         field yet, and searches from a random one. iterations: of each search; searched: called after each.
         """
         for number in range(rounds):
             before = self.nnf
-            if before is not None and (origins := self.origins(key, patch_size)) is not None:
-                self.copy(key, origins)
-            elif before is not None:
+            if before is not None and not self.copied(key, patch_size):
                 self.paste(key, ops.aggregate(key.features, before, self.logits(), patch_size, softmax=True))
             self.nnf, self.similarity = ops.search(
                 self.features, key.features, patch_size, 1, iterations, "l2", self.queries, key.valid, before, "scan",

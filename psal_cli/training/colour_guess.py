@@ -11,7 +11,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from psal_cli.image.cielab import lab
 from psal_cli.networks.colour_guess import COLOURS, ColourGuessNetwork, shares
@@ -25,7 +24,6 @@ GAMMA, NOISE = 1.5, 0.03  # largest change of the exponent of lightness, and dev
 COUNTED = 200  # crops that measure the frequency of colours
 EVEN = 0.5  # share of the uniform distribution in that mixture
 HELD_OUT = 64  # crops
-DECAY = 0.999  # decay of the running mean of the weights
 
 
 def sample(crops: SceneCrops, first: int, count: int) -> tuple[Tensor, Tensor]:
@@ -70,7 +68,7 @@ def main(run: options.Run, batch: int) -> None:
 
     setting = precision.fastest(network, first_loss, run.device, run.output / f"{name}.precision.json")
     setting.place(network, run.device)
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(DECAY))  # type: ignore[no-untyped-call]
+    average = loop.running_mean(network)
 
     def error_of(guess: nn.Module, light: Tensor, chroma: Tensor) -> Tensor:
         with setting.autocast(run.device):

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from psal_cli.image.cielab import lab
 from psal_cli.networks.embedding import EmbeddingNetwork
@@ -65,7 +64,7 @@ def main(run: options.Run, start: bool) -> None:
     network = EmbeddingNetwork().to(device)
     if start:
         network.load_state_dict(embedding(device).state_dict())
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(DECAY))  # type: ignore[no-untyped-call]
+    average = loop.running_mean(network, DECAY)
     still = [pair(number, True) for pair in (scenes.parts, scenes.alike) for number in range(HELD_OUT)]
     held_out = [views(pair, device) for pair in [*still, *pairs.validation(HELD_OUT)]]
     kept: dict[int, list[View]] = {}

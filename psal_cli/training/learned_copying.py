@@ -12,7 +12,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from psal_cli.networks.learned_copying import CopyingNetwork
 from psal_cli.training import loop, options, precision
@@ -30,7 +29,6 @@ ROUGHNESS = 5  # pixels: side of the squares whose mean gradient is compared
 # error 4 % lower.
 SHARPNESS = 4.0
 LIKELIHOOD = 0.2  # weight of the likelihood relative to the expected error
-DECAY = 0.999  # decay of the running mean of the weights
 EVERY = 1_000  # steps between validations
 HELD_OUT = 128  # crops
 
@@ -119,8 +117,7 @@ def main(run: options.Run, side: int, batch: int, synthetic: float) -> None:
 
     setting = precision.fastest(network, lambda copy: loss_of(copy, 0)[0], run.device, run.output / f"{name}.precision.json")
     setting.place(network, run.device)
-    mean = get_ema_multi_avg_fn(DECAY)  # type: ignore[no-untyped-call]
-    average = AveragedModel(network, multi_avg_fn=mean)
+    average = loop.running_mean(network)
 
     def errors(step: int, _: float) -> tuple[Tensor, float]:
         loss, relative = loss_of(network, step * batch, setting)

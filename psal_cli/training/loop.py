@@ -18,10 +18,11 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 FINAL_RATE = 0.01  # the learning rate of the last step, relative to the full one
 COOLDOWN = 0.2  # the last share of a run by hours, in which the learning rate falls
+DECAY = 0.999  # of the running mean of the weights
 SAVED_EVERY = 300  # seconds between checkpoints
 DIVERGED = 3.0  # times the lowest training error so far: above it, a run is stopped
 EXIT_DIVERGED = 3  # exit code of a recipe whose run diverged
@@ -159,6 +160,11 @@ def _report(
     lowest = min((float(row["training"]) for row in before), default=math.inf)
     if not math.isfinite(error) or training > DIVERGED * lowest > 0:
         raise DivergedError(f"{path.name}: the training error rose to {training:.4g} from {lowest:.4g}; stopped at step {step}")
+
+
+def running_mean(network: nn.Module, decay: float = DECAY) -> AveragedModel:
+    """An exponential moving average of the network's weights, for the argument `average` of `train`. decay: per step."""
+    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
 
 
 def made(architecture: str, recipe: Recipe, step: int, tensors: Mapping[str, object], seconds: float = 0) -> dict[str, object]:

@@ -16,13 +16,12 @@ import click
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from psal_cli.networks.residual_psal import ResidualPSAL
 from psal_cli.networks.upscaling import enlarged
 from psal_cli.training import loop, options, precision
 from psal_cli.training.critic import Critic
-from psal_cli.training.super_resolution import DECAY, load_start
+from psal_cli.training.super_resolution import load_start
 from psal_cli.training.upscaling_crops import Crops, luminance
 from psal_cli.verbs.colorize import semantics
 
@@ -78,7 +77,7 @@ def main(run: options.Run, scale: str, source: Path) -> None:
 
     setting = precision.fastest(network, first_loss, run.device, run.output / f"{name}.precision.json")
     setting.place(network, run.device)
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(DECAY))  # type: ignore[no-untyped-call]
+    average = loop.running_mean(network)
 
     def judged(drawn: Tensor, large: Tensor, small: Tensor) -> Tensor:
         """One step of the critic; returns its judgement of the drawn pictures, larger for photographs."""

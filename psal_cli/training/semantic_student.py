@@ -11,7 +11,6 @@ import click
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from psal_cli.image.cielab import lightness, tone_of
 from psal_cli.networks.semantics import SemanticNetwork
@@ -21,7 +20,6 @@ from psal_cli.verbs.colorize.semantics import semantics
 
 SIDE = 224  # pixels of a crop, a multiple of the largest stride
 HELD_OUT = 32  # crops
-DECAY = 0.999  # decay of the running mean of the weights
 
 
 def relative_error(told: list[Tensor], right: list[Tensor]) -> Tensor:
@@ -40,8 +38,7 @@ def relative_error(told: list[Tensor], right: list[Tensor]) -> Tensor:
 def main(run: options.Run, batch: int) -> None:
     """Train the network. Checkpoint and log are OUTPUT/NAME.pt and .jsonl, the best weights OUTPUT/NAME.best.pt."""
     network, name, crops = SemanticNetwork().to(run.device), run.name or "semantic_student", SceneCrops(run.data, SIDE, run.seed)
-    mean = get_ema_multi_avg_fn(DECAY)  # type: ignore[no-untyped-call]
-    average = AveragedModel(network, multi_avg_fn=mean)
+    average = loop.running_mean(network)
 
     def error_of(student: nn.Module, first: int) -> Tensor:
         lights = [lightness(crops.crop(first + number)) for number in range(batch)]

@@ -14,13 +14,11 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from psal_cli.networks.residual_psal import ResidualPSAL
 from psal_cli.training import loop, options, precision
 from psal_cli.training.upscaling_crops import Crops, luminance
 
-DECAY = 0.999  # decay of the running mean of the weights
 EVERY = 2_000  # steps between validations
 L2_FROM = 0.9  # share of the run after which the loss is the L2 error
 L2_WEIGHT = 20.0  # weight of the L2 error, so that its gradients are about as large as those of L1
@@ -78,8 +76,7 @@ def main(
 
     setting = precision.fastest(network, first_loss, run.device, run.output / f"{name}.precision.json")
     setting.place(network, run.device)
-    mean = get_ema_multi_avg_fn(DECAY)  # type: ignore[no-untyped-call]
-    average = AveragedModel(network, multi_avg_fn=mean)
+    average = loop.running_mean(network)
 
     def errors(step: int, share: float) -> tuple[Tensor, float]:
         small, large = (x.to(run.device) for x in crops.batch(step))

@@ -74,9 +74,11 @@ class Hole(Estimate):
         )  # fmt: skip
         return torch.from_numpy(placed)
 
-    def copy(self, key: Key, origins: Tensor) -> None:
-        """One copy per pixel with the seams removed: a mean would blur the texture of fine levels."""
-        assert self.barred is not None
+    def copied(self, key: Key, patch_size: int) -> bool:
+        """At levels that copy, one copy per pixel with the seams removed: a mean would blur the texture of fine levels."""
+        origins = self.origins(key, patch_size)
+        if self.barred is None or origins is None:
+            return False
         origin, unknown = origins.numpy(), self.unknown.numpy()
         source = key.features[0].permute(1, 2, 0).numpy()
         estimate = self.features[0].permute(1, 2, 0).numpy()
@@ -85,6 +87,7 @@ class Hole(Estimate):
         composed = ops.compose(source[..., :colours], self.barred, unknown, origin, corner, FIDELITY, STEPS, TOLERANCE)
         copies[:, :colours] = composed.clip(0, 1)
         estimate[unknown, : key.channels] = copies[:, : key.channels]
+        return True
 
     def outermost(self, patch_size: int) -> Tensor:
         """int32 [n, 2]: the pixel that the outermost patch over each unknown one pastes there.
