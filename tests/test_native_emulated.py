@@ -20,7 +20,12 @@ from .engine.build import ROOT, crossed_pool_test, crossed_server, emulators, fi
 
 ARM = "aarch64-linux-gnu.2.17"
 OPERATORS = [f"tests/test_ops_{name}.py" for name in ("search", "windows", "composition", "hostile")]
-CHOSEN = "not cuda and not emulation and not recall and not as_good_as"
+LEFT_OUT = (
+    *("cuda", "emulation"),
+    *("recall", "as_good_as", "patch_31", "solver_needs_few", "any_number_of_threads"),  # large
+    *("more_iterations", "same_seed", "is_sorted"),  # any_shape looks at as much
+    *("opcheck", "gradcheck", "less_memory", "thousand_hostile"),  # about torch, or in a process that has the library of here
+)
 pytestmark = [pytest.mark.native, pytest.mark.unsanitized, pytest.mark.slow, pytest.mark.subprocess]
 
 
@@ -40,16 +45,16 @@ def aarch64_library(tmp_path):
 
 @needs_zig
 def test_the_operators_pass_their_tests_on_the_aarch64_library(aarch64_library):
-    """The same tests, with the same answers: sums have one order on all processors. Without those about quality, which are slow
-    here and whose fields are the same."""
+    """The same tests, with the same answers: sums have one order on all processors. Some of the cases of each, so many that
+    every dtype, similarity, schedule and size occurs: an emulator is slow."""
     server = [*emulators("aarch64"), str(crossed_server(ARM)), str(aarch64_library)]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.engine.remote", "-p", "no:cacheprovider"]
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}  # no worker of a larger run
     env |= {"PSAL_TEST_ENGINE": shlex.join(server), "PYTHONPATH": str(Path(native.__file__).parents[1])}
-    run = subprocess.run([*command, "-k", CHOSEN, *OPERATORS], cwd=ROOT, env=env, capture_output=True, text=True)
+    run = subprocess.run([*command, "-k", " and ".join(f"not {name}" for name in LEFT_OUT), *OPERATORS], cwd=ROOT, env=env, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-1000:]
-    assert int(re.search(r"^(\d+) calls of the engine under .*qemu-aarch64", run.stdout, re.MULTILINE)[1]) > 1000
-    assert int(re.search(r"(\d+) passed", run.stdout)[1]) > 300
+    assert int(re.search(r"^(\d+) calls of the engine under .*qemu-aarch64", run.stdout, re.MULTILINE)[1]) > 400
+    assert int(re.search(r"(\d+) passed", run.stdout)[1]) > 100
 
 
 @needs_zig

@@ -44,8 +44,9 @@ uint64_t digest(uint64_t hash, const std::vector<T>& data) {
   return digest(hash, data.data(), data.size() * sizeof(T));
 }
 
-// float32 features of odd sizes and channel counts, with and without masks and scales, by all schedules. `few`: of few channels, and
-// small where every key is compared. ThreadSanitizer watches each load, and a race needs rows and bands, not long sums.
+// float32 features of odd sizes and channel counts, with and without masks and scales, by all schedules; small where every key is
+// compared, which takes an emulator long. `few`: of few channels. ThreadSanitizer watches each load, and a race needs rows and
+// bands, not long sums.
 uint64_t solve(int number, int threads, bool few) {
   Random random = {0x9e3779b97f4a7c15ull * (uint64_t)(number + 1)};
   psal_search_args a = {};
@@ -55,10 +56,10 @@ uint64_t solve(int number, int threads, bool few) {
   a.schedule = number % 4 == 3 ? PSAL_EXACT : number % 4 == 2 ? PSAL_JUMP_FLOOD : PSAL_SCAN;
   a.batch = 1 + number % 2;
   a.channels = number == 0 ? 16 : 1 + random.below(40);
-  a.query_height = 20 + random.below(60), a.query_width = 20 + random.below(40);
-  a.key_height = 20 + random.below(50), a.key_width = 20 + random.below(50);
+  a.query_height = 20 + random.below(30), a.query_width = 20 + random.below(20);
+  a.key_height = 20 + random.below(30), a.key_width = 20 + random.below(30);
   if (few) a.channels = 1 + a.channels / 8;
-  if (few && a.schedule == PSAL_EXACT) a.query_height /= 2, a.query_width /= 2, a.key_width /= 2;
+  if (a.schedule == PSAL_EXACT) a.query_height /= 2, a.query_width /= 2, a.key_width /= 2;
   a.patch_size = 1 + 2 * random.below(5);
   a.k = 1 + random.below(5);
   a.iterations = 3;

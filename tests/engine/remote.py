@@ -9,11 +9,13 @@ import os
 import shlex
 import struct
 import subprocess
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
 
+import pytest
 import torch
 
 from psal_cli import native
@@ -106,6 +108,32 @@ class RemoteEngine:
     def close(self) -> None:
         self.server.stdin.close()
         self.server.wait(timeout=60)
+
+
+def representative(items: list) -> list:
+    """Of the cases of each test so many that every value of every parameter occurs, in combinations that vary."""
+    chosen, tests = [], defaultdict(list)
+    for item in items:
+        tests[item.path, item.originalname].append(item)
+    for cases in tests.values():
+        left, uses = {item: values_of(item) for item in cases}, Counter()
+        while any(not uses[value] for values in left.values() for value in values):
+            best = max(left, key=lambda item: (sum(not uses[x] for x in left[item]), -sum(uses[x] for x in left[item])))
+            uses.update(left.pop(best))
+            chosen.append(best)
+    return chosen
+
+
+def values_of(item) -> list[tuple[str, str]]:
+    """The names of an item's parameters with their values."""
+    return [(name, repr(value)) for name, value in item.callspec.params.items()] if hasattr(item, "callspec") else [("", "")]
+
+
+@pytest.hookimpl(trylast=True)  # after -k
+def pytest_collection_modifyitems(config, items) -> None:
+    chosen = representative(items)
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = chosen
 
 
 def pytest_configure(config) -> None:
