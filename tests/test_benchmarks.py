@@ -29,6 +29,7 @@ from .photos import psal
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(memory, "REPEATS", 1)
 
 
 # ------------------------------------------------------------------------------------------------------------------ counts

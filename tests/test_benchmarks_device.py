@@ -8,7 +8,13 @@ from psal_cli.benchmarks import cuda_build, device, output
 
 from .photos import psal
 
+pytestmark = pytest.mark.usefixtures("once")
 NAMES = ["jump flood", "exact search", "similarity_at", "aggregate", "similarity_at with gradients", "aggregate with gradients"]
+
+
+@pytest.fixture
+def once(monkeypatch):
+    monkeypatch.setattr(device, "REPEATS", 1)
 
 
 @pytest.mark.emulation

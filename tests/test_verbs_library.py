@@ -21,6 +21,7 @@ from psal_cli.networks.pasting import Pasting
 from psal_cli.verbs.colorize import options as colorize_options
 from psal_cli.verbs.colorize import paper
 from psal_cli.verbs.generate import options as generate_options
+from psal_cli.verbs.generate import sampling
 from psal_cli.verbs.inpaint import memory_model, painter
 from psal_cli.verbs.inpaint import options as inpaint_options
 from psal_cli.verbs.reconstruct import options as reconstruct_options
@@ -314,9 +315,10 @@ def wide_hole(picture):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("verb", LONG)
-def test_the_share_that_is_told_follows_the_time_and_moves_inside_long_steps(verb, photo, threads):
+def test_the_share_that_is_told_follows_the_time_and_moves_inside_long_steps(verb, photo, threads, monkeypatch):
     threads(1)
-    small, large = ([np.asarray(Image.fromarray(photo(number=n)).resize(size)) for n in (0, 1)] for size in ((80, 60), (200, 150)))
+    monkeypatch.setattr(sampling, "TRANSPORTS", 15)
+    small, large = ([np.asarray(Image.fromarray(photo(number=n)).resize(size)) for n in (0, 1)] for size in ((40, 30), (300, 225)))
     LONG[verb](*small)  # loads what is loaded once
     steps, start = [(0.0, 0.0)], time.process_time()
     LONG[verb](*large, progress=lambda share, _: steps.append((share, time.process_time() - start)))

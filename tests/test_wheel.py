@@ -29,9 +29,10 @@ def wheel():
 def test_the_wheel_needs_no_compiler(wheel, tmp_path):
     """In a fresh environment whose PATH has nothing else; what psal depends on is that of the tests."""
     fresh = tmp_path / "fresh"
-    subprocess.run([sys.executable, "-m", "venv", fresh], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", fresh], check=True)
     alone = {"PATH": str(fresh / "bin"), "HOME": str(tmp_path)}
-    subprocess.run([fresh / "bin/pip", "install", "-q", "--no-index", "--no-deps", wheel], env=alone, check=True)
+    pip = [sys.executable, "-m", "pip", "--python", fresh / "bin/python"]
+    subprocess.run([*pip, "install", "-q", "--no-index", "--no-deps", "--no-compile", wheel], env=alone, check=True)
     site = next(fresh.glob("lib/python*/site-packages"))
     (site / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"])
     code = "from psal_cli import native; print(native.__file__, native.cpu_isa())"
