@@ -12,12 +12,12 @@ from psal_cli.foreign import spandrel_files
 
 WINDOWS = {"img_size": 16, "window_size": 8, "embed_dim": 12, "upscale": 2}
 MADE = {  # architecture -> module and class, arguments, scale
-    "ESRGAN": ("ESRGAN.__arch.RRDB.RRDBNet", {"num_filters": 8, "num_blocks": 2, "scale": 4}, 4),
+    "ESRGAN": ("ESRGAN.__arch.RRDB.RRDBNet", {"num_filters": 8, "num_blocks": 1, "scale": 4}, 4),
     "SPAN": ("SPAN.__arch.span.SPAN", {"num_in_ch": 3, "num_out_ch": 3, "feature_channels": 8, "upscale": 2}, 2),
     "RealESRGAN Compact": ("Compact.__arch.SRVGG.SRVGGNetCompact", {"num_feat": 8, "num_conv": 3, "upscale": 4}, 4),
     "SwinIR": (
         "SwinIR.__arch.SwinIR.SwinIR",
-        WINDOWS | {"depths": [2, 2], "num_heads": [2, 2], "mlp_ratio": 2, "upsampler": "pixelshuffledirect"},
+        WINDOWS | {"depths": [2], "num_heads": [2], "mlp_ratio": 2, "upsampler": "pixelshuffledirect"},
         2,
     ),
     "PLKSR": ("PLKSR.__arch.PLKSR.PLKSR", {"dim": 8, "n_blocks": 2, "kernel_size": 9, "upscaling_factor": 2}, 2),

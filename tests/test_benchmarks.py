@@ -29,7 +29,13 @@ from .photos import psal
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(memory, "REPEATS", 1)
+    less_to_measure(monkeypatch)
+
+
+def less_to_measure(patch):
+    for module in (memory, reconstruct):
+        patch.setattr(module, "WARM", 16)
+    patch.setattr(memory, "REPEATS", 1)
 
 
 # ------------------------------------------------------------------------------------------------------------------ counts
@@ -109,7 +115,8 @@ def test_what_takes_too_long_is_done_in_part_or_not_at_all(monkeypatch):
     monkeypatch.setattr(memory, "LEAST", 1)
     monkeypatch.setattr(memory, "timed", lambda run, device: (run() or 1.0, 1.0))  # a second a run, also at the first
     rows = rows_of("full", sizes=(256,), seconds=10.0)
-    expected = LAYERS["full"].work(Case(256)).flop[0] / LAYERS["full"].work(Case(32)).flop[0]  # seconds, by the first one
+    whole, warm = (LAYERS["full"].work(Case(side)).flop[0] for side in (256, memory.WARM))
+    expected = whole / warm  # seconds, by the first run
     assert rows[0]["status"] == "part" and rows[0]["expected_seconds"] == pytest.approx(expected)
     assert rows[0]["share"] == pytest.approx(max(10 / expected, 1 / 256), abs=0.5 / 256)
     assert rows[0]["seconds"] == pytest.approx(1 / rows[0]["share"])
@@ -256,6 +263,7 @@ def in_this_process(job):
 def results():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(memory, "_in_process", in_this_process)
+        less_to_measure(patch)
         return memory.measure((16, 24), ("psal3", "linear"), seconds=100.0)
 
 

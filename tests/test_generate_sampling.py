@@ -107,8 +107,7 @@ def test_a_sample_that_becomes_the_reference_itself_is_begun_again(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [(30, 90), (77, 33)])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("size", "method"), zip([(30, 90), (77, 33)], METHODS, strict=True))
 def test_samples_may_have_any_size(size, method):
     reference = mosaic()
     sample = make_sample(reference, size=size, method=method)
@@ -132,8 +131,7 @@ def clouds(side=SIDE, seed=0):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [(48, 48), (35, 61)])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("size", "method"), zip([(35, 61), (48, 48)], METHODS, strict=True))
 def test_tiles_repeat_without_a_seam(size, method):
     """From the last row or column to the first the step is as anywhere else."""
     tile, plain = (
@@ -175,8 +173,7 @@ def test_coherence_takes_larger_pieces(pair):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("dtype", "channels"), [(np.uint8, 1), (np.uint16, 3)])
 def test_depth_channels_and_alpha_are_kept(dtype, channels):
     """Half of the reference is half transparent, the other cannot be seen: its colours are of no account."""
     reference, white = mosaic(channels=channels, dtype=dtype), np.iinfo(dtype).max

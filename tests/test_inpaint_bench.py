@@ -16,14 +16,15 @@ def picture_of(seed: int) -> np.ndarray:
     return np.clip(128 + 120 * sharp, 0, 255).astype(np.uint8)
 
 
-@pytest.fixture
-def data(tmp_path):
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
     """A data folder as the bench expects it, of small pictures."""
+    root = tmp_path_factory.mktemp("data")
     for folder, count in (("scenes", 60), ("photos", 36), ("eval/B100", 9), ("eval/highres", 3)):
-        (tmp_path / folder).mkdir(parents=True)
+        (root / folder).mkdir(parents=True)
         for number in range(count):
-            Image.fromarray(picture_of(number)).save(tmp_path / folder / f"{number:04d}.png", compress_level=1)
-    return tmp_path
+            Image.fromarray(picture_of(number)).save(root / folder / f"{number:04d}.png", compress_level=1)
+    return root
 
 
 @pytest.fixture

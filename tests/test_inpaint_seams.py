@@ -57,8 +57,11 @@ def diffused(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The colours around the hole, diffused into it."""
     fill = picture.astype(np.float32)
     fill[mask] = fill[~mask].mean(0)
+    around = tuple(slice(places.min() - 1, places.max() + 2) for places in np.nonzero(mask))
+    inner, known, hole = fill[around], picture[around], mask[around][..., None]
     for _ in range(4000):
-        fill = np.where(mask[..., None], cv2.blur(fill, (3, 3)), picture)
+        inner = np.where(hole, cv2.blur(inner, (3, 3)), known)
+    fill[around] = inner
     return np.clip(fill, 0, 255).round().astype(np.uint8)
 
 

@@ -215,7 +215,7 @@ def test_strips_give_what_the_whole_gives(scale, attention):
     for network in (small(scale, attention=attention, k=4), UpscalingNetwork(scale, 8, 5, 2, attention=attention).eval()):
         with torch.no_grad():
             whole = network(image)
-            for rows in (3, 7, 12):
+            for rows in (3, 12):
                 gap = (torch.cat(list(network.parts(image, rows)), 2) - whole).abs()
                 # Where two keys are about as near, rounding may choose the other one.
                 assert (gap > 1e-5).float().mean() < (0.05 if attention == "psal" else 1e-9) and gap.max() < 5e-3

@@ -92,18 +92,13 @@ def patch_and_similarity(arguments):
 # ------------------------------------------------------------------------------------------------- true of any field
 
 
-def test_similarity_is_the_oracles_at_the_field(sample, schedule):
-    query, key, arguments = sample
-    nnf, similarity = ops.search(query, key, schedule=schedule, iterations=2, **arguments)
-    assert similarity.shape == (nnf.shape[0], nnf.shape[1], *nnf.shape[3:]) and similarity.dtype == torch.float32
-    at = query.double(), key.double(), nnf, *patch_and_similarity(arguments)
-    assert_same(similarity, reference.similarity_at(*at), rounding(*at))
-
-
-def test_field_is_sorted_distinct_and_valid(sample, schedule):
+def test_field_is_sorted_distinct_and_valid_with_the_similarity_of_the_oracle(sample, schedule):
     query, key, arguments = sample
     nnf, similarity = ops.search(query, key, schedule=schedule, iterations=2, **arguments)
     assert nnf.shape == (2, arguments["k"], 2, *query.shape[2:]) and nnf.dtype == torch.int32
+    assert similarity.shape == (nnf.shape[0], nnf.shape[1], *nnf.shape[3:]) and similarity.dtype == torch.float32
+    at = query.double(), key.double(), nnf, *patch_and_similarity(arguments)
+    assert_same(similarity, reference.similarity_at(*at), rounding(*at))
     assert (similarity[:, :-1] >= similarity[:, 1:]).all()
     row, column = nnf.long().unbind(2)
     place = row * key.shape[3] + column  # [B, k, H, W]

@@ -15,6 +15,8 @@ from .s3_server import CREDENTIALS, serving
 s3fs = pytest.importorskip("s3fs", reason="s3:// needs psal[remote]")
 pytest.importorskip("moto", reason="the server of these tests is moto")
 
+from botocore.retries import standard  # noqa: E402  # s3fs has it
+
 RUN = ("inpaint", "-r", "--engine", "patch", "--mask", "s3://bucket/mask.png")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # of botocore and moto about themselves
 
@@ -34,6 +36,7 @@ def bucket(server, photos, monkeypatch):
     for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": address, "AWS_CONFIG_FILE": "none"}.items():
         monkeypatch.setenv(name, value)
         monkeypatch.setitem(ENV, name, value)
+    monkeypatch.setattr(standard.ExponentialBackoff, "delay_amount", lambda *_: 0.01)  # instead of seconds
     storage._filesystem.cache_clear()
     s3fs.S3FileSystem.clear_instance_cache()
     faults.reset()

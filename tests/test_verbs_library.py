@@ -66,11 +66,8 @@ VERBS = {
 
 
 QUICK = (("L", "uint16"), ("LA", "uint8"), ("RGB", "float32"), ("RGBA", "uint8"))  # each kind and each dtype once
-PICTURES = [
-    pytest.param(kind, dtype, marks=[] if (kind, dtype) in QUICK else pytest.mark.slow)
-    for kind in ("L", "LA", "RGB", "RGBA")
-    for dtype in WHITE
-]
+SLOW = (("LA", "float32"), ("RGB", "uint8"), ("RGBA", "uint16"))  # and alpha in each dtype
+PICTURES = [*QUICK, *(pytest.param(*each, marks=pytest.mark.slow) for each in SLOW)]
 
 
 @pytest.mark.parametrize(("kind", "dtype"), PICTURES)
@@ -318,7 +315,8 @@ def wide_hole(picture):
 def test_the_share_that_is_told_follows_the_time_and_moves_inside_long_steps(verb, photo, threads, monkeypatch):
     threads(1)
     monkeypatch.setattr(sampling, "TRANSPORTS", 15)
-    small, large = ([np.asarray(Image.fromarray(photo(number=n)).resize(size)) for n in (0, 1)] for size in ((40, 30), (300, 225)))
+    pair = [Image.fromarray(photo(number=number)) for number in (0, 1)]
+    small, large = ([np.asarray(image.resize(size)) for image in pair] for size in ((40, 30), (300, 225)))
     LONG[verb](*small)  # loads what is loaded once
     steps, start = [(0.0, 0.0)], time.process_time()
     LONG[verb](*large, progress=lambda share, _: steps.append((share, time.process_time() - start)))
