@@ -18,6 +18,10 @@ demo: $(VENV)/.installed
 # As many workers as cores, one thread each; tests of one xdist_group run on one worker.
 WORKERS := -n auto --maxprocesses 8 --dist loadgroup
 
+# Compiled tests are kept also where the environment forbids it, as containers do: compiling them anew took each worker six
+# seconds.
+check test: export PYTHONDONTWRITEBYTECODE =
+
 test: lint
 	$(VENV)/bin/pytest $(WORKERS)
 
@@ -34,9 +38,7 @@ lint: $(VENV)/.installed
 # what was edited. Until then psal refuses the library that is there.
 dev: $(DEV)/.installed
 
-# The inner loop, in under a minute. Compiled tests are kept also where the environment forbids it, as containers do: compiling
-# them anew took each worker six seconds.
-check: export PYTHONDONTWRITEBYTECODE =
+# The inner loop, in under a minute.
 check: dev
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .

@@ -125,7 +125,9 @@ def test_one_neighbour_leaves_query_and_key_without_gradient(device, dtype):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, from inside inductor
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=[pytest.mark.slow, pytest.mark.subprocess])])
-def test_compiled_whole_it_equals_eager(device, backend, masked):
+def test_compiled_whole_it_equals_eager(device, backend, masked, monkeypatch):
+    if backend == "inductor":  # whose own processes take longer to start than the work does
+        monkeypatch.setattr("torch._inductor.config.compile_threads", 1)
     layer = PSAttention(3, 3, aggregation=True, similarity="key_cosine")
     inputs = features(device)
     masks = (torch.rand(2, 14, 12, device=device) < 0.8, torch.arange(13, device=device).expand(2, 11, 13) < 9) if masked else ()
@@ -200,7 +202,7 @@ class Reconstruction(nn.Module):
 
 def train(network, query, key, steps):
     """The loss before the first step and after the last."""
-    optimiser, losses = torch.optim.Adam(network.parameters(), 0.003), []
+    optimiser, losses = torch.optim.Adam(network.parameters(), 0.01), []
     for step in range(steps + 1):
         network.attention.seed = step
         losses.append(F.mse_loss(network(query, key), query))
@@ -215,7 +217,7 @@ def train(network, query, key, steps):
 @pytest.mark.parametrize(("k", "aggregation"), [(3, False), (1, True)])
 def test_two_convolutions_learn_to_reconstruct(pair, device, k, aggregation):
     query, key = (frame.to(device) for frame in pair(64))
-    before, after = train(Reconstruction(k, aggregation).to(device), query, key, 200)
+    before, after = train(Reconstruction(k, aggregation).to(device), query, key, 90)
     assert before > 0.1  # worse than the mean colour, 0.029, or the key frame itself, 0.046
     assert after < 0.012  # matching the frames' own pixels gives 0.008
 
