@@ -120,14 +120,21 @@ def test_one_neighbour_leaves_query_and_key_without_gradient(device, dtype):
 # ---------------------------------------------------------------------------------------------------- inside of torch
 
 
+@pytest.fixture
+def in_this_process():
+    """Inductor compiles here: processes of its own take longer to start than the work does."""
+    from torch._inductor import config
+
+    with config.patch(compile_threads=1):
+        yield
+
+
 @pytest.mark.slow
 @pytest.mark.unsanitized
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, from inside inductor
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=[pytest.mark.slow, pytest.mark.subprocess])])
-def test_compiled_whole_it_equals_eager(device, backend, masked, monkeypatch):
-    if backend == "inductor":  # whose own processes take longer to start than the work does
-        monkeypatch.setattr("torch._inductor.config.compile_threads", 1)
+def test_compiled_whole_it_equals_eager(device, backend, masked, in_this_process):
     layer = PSAttention(3, 3, aggregation=True, similarity="key_cosine")
     inputs = features(device)
     masks = (torch.rand(2, 14, 12, device=device) < 0.8, torch.arange(13, device=device).expand(2, 11, 13) < 9) if masked else ()

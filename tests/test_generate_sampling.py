@@ -107,7 +107,7 @@ def test_a_sample_that_becomes_the_reference_itself_is_begun_again(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("size", "method"), zip([(30, 90), (77, 33)], METHODS, strict=True))
+@pytest.mark.parametrize(("size", "method"), list(zip([(30, 90), (77, 33)], METHODS, strict=True)))
 def test_samples_may_have_any_size(size, method):
     reference = mosaic()
     sample = make_sample(reference, size=size, method=method)
@@ -131,7 +131,7 @@ def clouds(side=SIDE, seed=0):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("size", "method"), zip([(35, 61), (48, 48)], METHODS, strict=True))
+@pytest.mark.parametrize(("size", "method"), list(zip([(35, 61), (48, 48)], METHODS, strict=True)))
 def test_tiles_repeat_without_a_seam(size, method):
     """From the last row or column to the first the step is as anywhere else."""
     tile, plain = (
