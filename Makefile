@@ -15,8 +15,9 @@ demo: $(VENV)/.installed
 	$(VENV)/bin/psal inpaint examples/dandelions.jpg --mask examples/dandelions_mask.png -o out/dandelions.jpg --compare out/compare.png --force
 	@echo "One dandelion less: out/dandelions.jpg. Before, mask and after side by side: out/compare.png"
 
-# As many workers as cores, one thread each; tests of one xdist_group run on one worker.
-WORKERS := -n auto --maxprocesses 8 --dist loadgroup
+# One worker more than cores, one thread each, because many tests wait for processes, servers and the browser; tests of one
+# xdist_group run on one worker.
+WORKERS := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --maxprocesses 8 --dist loadgroup
 
 # Compiled tests are kept also where the environment forbids it, as containers do: compiling them anew took each worker six
 # seconds.
