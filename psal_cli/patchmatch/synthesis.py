@@ -57,8 +57,12 @@ class Estimate(ABC):
     def settle(self, key: Key, patch_size: int) -> None:  # noqa: B027  # not abstract: most have nothing to do
         """Hook after each search."""
 
-    def copied(self, key: Key, patch_size: int) -> bool:
-        """Sets each unknown pixel to a copy of one known pixel; False, and nothing done, if the patches vote instead."""
+    def origins(self, key: Key, patch_size: int) -> Tensor | None:
+        """int32 [n, 2]: the (row, column) that each of the n unknown pixels is copied from, None if the patches vote instead."""
+        return None
+
+    def copied(self, key: Key, origins: Tensor | None) -> bool:
+        """Sets each unknown pixel to a copy from its origin; False, and nothing done, if there are no origins."""
         return False
 
     def alternate(
@@ -76,7 +80,7 @@ class Estimate(ABC):
         """
         for number in range(rounds):
             before = self.nnf
-            if before is not None and not self.copied(key, patch_size):
+            if before is not None and not self.copied(key, self.origins(key, patch_size)):
                 self.paste(key, ops.aggregate(key.features, before, self.logits(), patch_size, softmax=True))
             self.nnf, self.similarity = ops.search(
                 self.features, key.features, patch_size, 1, iterations, "l2", self.queries, key.valid, before, "scan",

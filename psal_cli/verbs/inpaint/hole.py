@@ -74,9 +74,8 @@ class Hole(Estimate):
         )  # fmt: skip
         return torch.from_numpy(placed)
 
-    def copied(self, key: Key, patch_size: int) -> bool:
+    def copied(self, key: Key, origins: Tensor | None) -> bool:
         """At levels that copy, one copy per pixel with the seams removed: a mean would blur the texture of fine levels."""
-        origins = self.origins(key, patch_size)
         if self.barred is None or origins is None:
             return False
         origin, unknown = origins.numpy(), self.unknown.numpy()
