@@ -5,7 +5,7 @@ import dataclasses
 import time
 import typing
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from itertools import combinations_with_replacement
 from pathlib import Path
 from threading import Barrier
 
@@ -396,8 +396,7 @@ def test_two_threads_get_what_each_gets_alone(photo):
     for verb in ("paper", "network"):
         assert (alone[verb].image != alone[f"{verb} again"].image).any()  # the seed counts
     with ThreadPoolExecutor(2) as pool:
-        # Each beside itself, and beside the next, which for "again" shares its network.
-        for pair in [*zip(CALLS, CALLS, strict=True), *pairwise([*CALLS, next(iter(CALLS))])]:
+        for pair in combinations_with_replacement(CALLS, 2):
             start = Barrier(2)
 
             def run(name, start=start):
