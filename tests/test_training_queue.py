@@ -22,6 +22,7 @@ from torch import nn
 from psal_cli.errors import InputError
 from psal_cli.training import __main__ as command
 from psal_cli.training import curves, export, precision, queue, worker
+from psal_cli.training.loop import rows
 from psal_cli.training.queue import Run
 
 TWO = [Run("first", "toy", 2.0), Run("second", "toy", 1.0)]
@@ -29,12 +30,12 @@ TWO = [Run("first", "toy", 2.0), Run("second", "toy", 1.0)]
 
 def log(folder, name, *errors, hours=1.0):
     """The log of a run that has done so many CPU hours."""
-    folder.mkdir(exist_ok=True)
-    rows = [
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [
         {"step": 10 * n, "training": 1.0, "validation": error, "seconds": 3600 * hours * n / len(errors)}
         for n, error in enumerate(errors, 1)
     ]
-    (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
 
 
 # ------------------------------------------------------------------------------------------------------------ the queue
@@ -233,6 +234,21 @@ def test_a_run_resumes_from_its_exported_weights_on_a_new_machine(tmp_path):
     assert given[1:4] == ["-m", "psal_cli.training.toy", "4"]
     assert given[-8:-2] == ["--name", "x", "--hours", "3", "--threads", "2"]
     assert given[-2:] == ["--resume", str(weights / "upscale.safetensors")]
+
+
+def test_a_new_machine_knows_how_far_exported_weights_are(tmp_path, monkeypatch):
+    run, code, folder = Run("x", "toy", 0.5, weights="upscale"), tmp_path / "code", tmp_path / "runs"
+    torch.save({"architecture": "a", "recipe": {"run": "x"}, "revision": "r", "step": 20, "model": {}}, tmp_path / "x.pt")
+    (code / "weights").mkdir(parents=True)
+    monkeypatch.setattr(export, "FOLDER", code / "weights")
+    export.export(tmp_path / "x.pt", "upscale", False)
+    log(code / queue.LOGS, "x", 3.0, 2.0, 2.5, hours=0.75)
+    queue.restore_log(run, folder, code)
+    assert [row["step"] for row in rows(folder / "x.jsonl")] == [10, 20]  # the third is later than the weights
+    assert queue.progress(run, folder).state == "finished" and queue.next_run([run], folder) is None
+    log(folder, "x", 1.0, hours=0.1)
+    queue.restore_log(run, folder, code)
+    assert queue.progress(run, folder).best == 1.0  # a log of this machine stays
 
 
 @pytest.mark.parametrize("run", queue.load(), ids=lambda run: run.name)

@@ -14,11 +14,10 @@ import torch
 from safetensors.torch import save
 
 from psal_cli.errors import InputError
-from psal_cli.training.queue import Run, progress
+from psal_cli.training.queue import LOGS, Run, progress
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "weights"
-LOGS = ROOT / "tests/bench/results/training"
 
 
 @click.command()
@@ -60,8 +59,8 @@ def from_queue(run: Run, folder: Path) -> str:
     if not best.exists():
         raise InputError(f"{run.name} has no weights yet: {best} does not exist")
     path = export(best, run.weights, half=True)
-    LOGS.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(folder / f"{run.name}.jsonl", LOGS / f"{run.name}.jsonl")
+    (ROOT / LOGS).mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(folder / f"{run.name}.jsonl", ROOT / LOGS / f"{run.name}.jsonl")
     done = progress(run, folder)
     return f"{path.name}: best validation error {done.best:.4f} of {done.hours:.2f} CPU hours, {done.steps} steps"
 

@@ -9,6 +9,7 @@ from psal_cli.errors import InputError
 from psal_cli.training.loop import rows
 
 QUEUE = Path(__file__).with_name("queue.toml")
+LOGS = Path("tests/bench/results/training")  # of exported weights, in a checkout
 FLAT = 0.2  # share of a run without a better validation error after which it counts as flat
 
 
@@ -100,3 +101,17 @@ def resumable(run: Run, weights: Path) -> Path | None:
     with safe_open(path, "pt") as file:
         metadata = file.metadata() or {}
     return path if json.loads(metadata.get("recipe", "{}")).get("run") == run.name else None
+
+
+def restore_log(run: Run, folder: Path, code: Path) -> None:
+    """On a machine without a log of the run: copies that of the exported weights, up to their step, from a checkout."""
+    weights, log = resumable(run, code / "weights"), folder / f"{run.name}.jsonl"
+    if weights is None or log.exists():
+        return
+    from safetensors import safe_open
+
+    with safe_open(weights, "pt") as file:
+        steps = int(file.metadata()["steps"])
+    done = [row for row in rows(code / LOGS / log.name) if row["step"] <= steps]
+    folder.mkdir(parents=True, exist_ok=True)
+    log.write_text("".join(json.dumps(row) + "\n" for row in done))
