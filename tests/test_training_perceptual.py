@@ -8,11 +8,14 @@ from click.testing import CliRunner
 from PIL import Image
 from torch import nn
 
+from psal_cli.errors import InputError
 from psal_cli.networks.residual_psal import ResidualPSAL
+from psal_cli.networks.upscaling import UpscalingNetwork
 from psal_cli.training import perceptual, precision
 from psal_cli.training.photographs import EVERY
 from psal_cli.training.upscaling_crops import HELD_OUT_SIDE
 from psal_cli.verbs.colorize import semantics
+from psal_cli.verbs.upscale.networks import trunk_of
 
 
 class Stub(nn.Module):
@@ -80,3 +83,23 @@ def test_the_critic_counts_from_its_share_of_the_run_on(run, monkeypatch):
     torch.testing.assert_close(before["model"]["tail.weight"], without["model"]["tail.weight"], rtol=0, atol=0)
     assert not torch.equal(after["model"]["tail.weight"], without["model"]["tail.weight"])
     assert any(not torch.equal(before["critic"][name], x) for name, x in perceptual.Critic().state_dict().items())
+
+
+def test_training_begins_with_the_trunk_of_weights(tmp_path):
+    torch.manual_seed(0)
+    whole = UpscalingNetwork(2, 8, 3, 1)
+    torch.save({"params": whole.state_dict()}, tmp_path / "x.pth")
+    trunk = trunk_of(str(tmp_path / "x.pth"), 2)
+    assert trunk.cross is None and not any(name.startswith("cross") for name in trunk.state_dict())
+    picture = torch.rand(1, 3, 12, 16)
+    torch.testing.assert_close(trunk(picture), without_attention(whole)(picture))
+    with pytest.raises(InputError, match=r"x\.pth enlarges 2 times, not 3 times"):
+        trunk_of(str(tmp_path / "x.pth"), 3)
+    torch.save({"other.weight": torch.zeros(1)}, tmp_path / "y.pth")
+    with pytest.raises(InputError, match=r"y\.pth is not a network of psal's own"):
+        trunk_of(str(tmp_path / "y.pth"), 2)
+
+
+def without_attention(network):
+    network.cross = None
+    return network.eval()

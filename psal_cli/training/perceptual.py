@@ -1,6 +1,6 @@
 """Trains the networks of `psal upscale --model photo` towards what looks right.
 
-    python -m psal_cli.training.perceptual 4 --start trunk.pt --data ../shared/data --hours 3
+    python -m psal_cli.training.perceptual 4 --start upscale-x4-photo --data ../shared/data --hours 3
 
 The L1 error alone makes pictures soft, because it is least at the mean of all that may be true. Here the loss also has the
 distance of features of EfficientNet-Lite0 (Johnson et al. 2016; normalized as in LPIPS, Zhang et al. 2018) and the judgement of a
@@ -17,13 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from psal_cli.networks.residual_psal import ResidualPSAL
 from psal_cli.networks.upscaling import enlarged
 from psal_cli.training import loop, options, precision
 from psal_cli.training.critic import Critic
-from psal_cli.training.super_resolution import load_start
 from psal_cli.training.upscaling_crops import Crops, luminance
 from psal_cli.verbs.colorize import semantics
+from psal_cli.verbs.upscale.networks import trunk_of
 
 SIZES = ((40, 6),)  # side of the reduced crops and batch size
 STAGES = (2, 4, 10)  # the last blocks of the stages of EfficientNet-Lite0 with strides 4, 8 and 16
@@ -61,12 +60,11 @@ class Features(nn.Module):
 @click.command()
 @click.argument("scale", type=click.Choice(["2", "3", "4"]))
 @options.run(steps=30_000, rate=2e-4, queued=True)
-@click.option("--start", "source", type=click.Path(path_type=Path), required=True, help="Start from these weights.")
-def main(run: options.Run, scale: str, source: Path) -> None:
+@click.option("--start", "source", required=True, help="A file, or the name of shipped weights, whose trunk to start from.")
+def main(run: options.Run, scale: str, source: str) -> None:
     """Train for SCALE. Checkpoint and log are OUTPUT/NAME.pt and .jsonl, the best weights OUTPUT/NAME.best.pt."""
     ratio, name = int(scale), run.name or f"upscale_x{scale}_photo"
-    network = ResidualPSAL(ratio, cross=False)
-    load_start(network, source)
+    network = trunk_of(source, ratio).requires_grad_(True).train()
     crops = Crops(run.data, ratio, run.seed, public=run.public, cache=run.output / "cache", degraded=True, sizes=SIZES)
     features, critic = Features().to(run.device), Critic().to(run.device)
     critic_optimizer = torch.optim.Adam(critic.parameters(), lr=run.rate, betas=(0.5, 0.9))
@@ -114,7 +112,7 @@ def main(run: options.Run, scale: str, source: Path) -> None:
 
     recipe: loop.Recipe = {
         "run": name, "scale": ratio, "degraded": True, "steps": run.steps, "rate": run.rate, "seed": run.seed,
-        "features": FEATURES, "critic": CRITIC, "start": source.name,
+        "features": FEATURES, "critic": CRITIC, "start": Path(source).name,
     }  # fmt: skip
     loop.train(
         run.output / name, network, recipe, errors, validation,

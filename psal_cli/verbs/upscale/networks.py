@@ -126,6 +126,22 @@ def network_of(source: Weights, scale: int | None = None, attention: str = "psal
     return network
 
 
+def trunk_of(source: str, scale: int) -> OwnNetwork:
+    """A new network of psal's own, in float32, from weights by name or path, without its attention.
+
+    Raises InputError if they are of another architecture or scale.
+    """
+    state, recipe = stored.resolve(source)
+    trunk = {name: x for name, x in state.items() if not name.startswith("cross.")}
+    make = _maker(trunk)
+    if make not in (_residual, _own):
+        raise InputError(f"{source} is not a network of psal's own for super-resolution")
+    network = make(trunk, recipe, "psal")
+    if network.scale != scale:
+        raise InputError(f"{source} enlarges {network.scale} times, not {scale} times")
+    return stored.load_strict(network, trunk, source)
+
+
 def _of_module(module: nn.Module) -> Network:
     """Wraps the caller's module. It is measured once, and again after its weights have changed in place."""
     if isinstance(module, Network):
