@@ -57,8 +57,8 @@ def work(folder: Path, data: Path, public: Path, threads: int, refresh: bool, sa
     """
     with _locked(folder):
         code = freeze(folder, say, refresh)
-        for run in queue.load():
-            queue.restore_log(run, folder / "runs", code)
+        for known in queue.load():
+            queue.restore_log(known, folder / "runs", code)
         while (run := queue.next_run(queue.load(), folder / "runs")) is not None:
             done = queue.progress(run, folder / "runs")
             _install(run, code)
