@@ -23,7 +23,7 @@ from PIL import Image
 from psal_cli import memory, native
 from psal_cli.batch.runner import SIGNALS
 from psal_cli.benchmarks.pairs import BUNDLED
-from psal_cli.verbs.colorize import coarse_to_fine, memory_model
+from psal_cli.verbs.colorize import memory_model, sizes
 from psal_cli.verbs.inpaint import api
 
 from .cuda_emulation.build import NoCompilerError, built
@@ -173,7 +173,7 @@ def pair_features(pair):
 @pytest.fixture
 def quick_colours(monkeypatch):
     """colorize begins at an eighth of its size, in a fraction of the time: for tests that are not about its colours."""
-    for module in (coarse_to_fine, memory_model):
+    for module in (sizes, memory_model):
         monkeypatch.setattr(module, "COARSE", 56)
 
 

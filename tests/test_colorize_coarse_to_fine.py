@@ -161,9 +161,9 @@ def test_each_cue_of_a_known_field():
     nnf, back = torch.minimum(here + shift, size), (here - shift).clamp_min(0)
     nnf[:, 20, 21] = torch.tensor([5, 30])
     random = np.random.default_rng(0)
-    light, reference, likely = (random.random((40, 50, *more), np.float32) for more in ((), (3,), (3,)))
+    light, reference, likely, guess = (random.random((40, 50, *more), np.float32) for more in ((), (3,), (3,), (3,)))
     matches = known(nnf, back, (40, 50))
-    cues = matching.cues(light, matching.atlas_of([(reference, None)]), matches, likely)[0].numpy()
+    cues = matching.cues(light, matching.atlas_of([(reference, None)]), matches, likely, guess, 0.05)[0].numpy()
     apart = matching.agreement(matches).numpy()
     assert apart[10, 10] == 0 and apart[20, 21] == pytest.approx(np.hypot(20 - 2, 21 - 28))
     np.testing.assert_array_equal(cues[0], light)
@@ -177,6 +177,9 @@ def test_each_cue_of_a_known_field():
     np.testing.assert_allclose(cues[9], np.exp(-0.5), atol=1e-6)
     assert cues[10, 10, 10] == pytest.approx(4 * (reference[13, 12, 0] - light[10, 10]), abs=1e-5)
     assert cues[11, 10, 10] == 1 and cues[11, 20, 21] == 0 and cues[11, 19, 21] == 7 / 8
+    np.testing.assert_array_equal(cues[12:15], guess.transpose(2, 0, 1))
+    for cue, right in zip(cues[15:], (0.2, cues[8].mean(), np.exp(-0.5), cues[11].mean()), strict=True):
+        np.testing.assert_allclose(cue, right, atol=1e-6)
 
 
 def test_two_levels_are_mixed_by_the_error_that_each_expects():

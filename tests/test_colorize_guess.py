@@ -13,7 +13,8 @@ from psal_cli.errors import InvalidValueError
 from psal_cli.image.cielab import lab
 from psal_cli.networks.colour_guess import COLOURS, colours
 from psal_cli.verbs.colorize import guess
-from psal_cli.verbs.colorize.coarse_to_fine import BORROWED, ChromaEstimate
+from psal_cli.verbs.colorize.coarse_to_fine import guessed
+from psal_cli.verbs.colorize.matching import atlas_of
 
 from .photos import lines, psal
 
@@ -51,7 +52,7 @@ def grey():
 
 
 def test_colours_are_the_mean_of_the_distribution(halves, grey):
-    estimate = guess.guessed(grey[..., None])
+    estimate = guessed(grey[..., None])
     middle = estimate.chroma.shape[1] // 2
     assert np.abs(estimate.chroma[:, : middle - 40] - RED).max() < 2e-3
     assert np.abs(estimate.chroma[:, middle + 40 :] - np.mean([RED, BLUE], 0)).max() < 2e-3
@@ -72,7 +73,7 @@ def test_a_colour_that_is_likelier_counts_more_and_one_that_counted_more_in_trai
     monkeypatch.setattr(guess, "network", lambda device: network)
     odds = np.exp((1 - guess.UNDONE * np.log(counted)) / guess.TEMPERATURE)
     right = (odds * np.array(BLUE) + np.array(RED)) / (1 + odds)
-    np.testing.assert_allclose(guess.guessed(grey[..., None]).chroma[100, 100], right, atol=2e-3)
+    np.testing.assert_allclose(guessed(grey[..., None]).chroma[100, 100], right, atol=2e-3)
 
 
 def test_hints_overrule_a_guess_up_to_an_edge(halves, grey):
@@ -82,20 +83,45 @@ def test_hints_overrule_a_guess_up_to_an_edge(halves, grey):
     hints[20:26, 8:16] = (40, 70, 220, 255)
     result = psal_cli.colorize(picture, hints=hints, auto=True)
     chroma = lab(result.image)[..., 1:]
-    assert chroma[:, :20, 1].max() < 0 < chroma[:, 34:38, 0].min()  # blue, then red as guessed
+    assert chroma[:, :20, 1].max() < 0 < chroma[:, 34:38, 1].min()  # blue, then red as guessed
     assert result.overruled == 0 and result.field is None
 
 
-@pytest.mark.parametrize(("errors", "shares"), [((0.01, 0.07), (0, 0)), ((0, 0.24), (0, 0.8)), ((0.02, 0.1), (0.009, 0.1366))])
-def test_a_guess_counts_where_references_that_do_not_fit_are_unsure(errors, shares):
-    def estimate(colour, confidence):
-        return ChromaEstimate(np.full((1, 2, 2), colour, np.float32), np.zeros((1, 2), np.float32), confidence, None)
+def test_the_deviation_of_a_guess_tells_how_much_colours_differ(halves, grey):
+    deviation = guess.colour_guess(grey.astype(np.float32) / 255).chroma[..., 2]
+    middle = deviation.shape[1] // 2
+    assert deviation[:, :middle].max() < 1e-3
+    spread = np.linalg.norm(np.subtract(RED, BLUE)) / 2
+    np.testing.assert_allclose(deviation[:, middle:], spread, atol=2e-3)
 
-    found = estimate(RED, np.exp(-np.array([errors], np.float32) / BORROWED))
-    mixed = guess.filled(found, estimate(BLUE, np.zeros((1, 2), np.float32)))
-    right = [share * np.array(BLUE) + (1 - share) * np.array(RED) for share in shares]
-    np.testing.assert_allclose(mixed.chroma[0], right, atol=1e-3)
-    assert mixed.confidence is found.confidence
+
+def test_the_misfit_is_the_error_of_guesses_on_what_references_lend(halves):
+    """Where nothing is lent, there are colours that would count."""
+    colours = np.full((48, 64, 3), 0.5, np.float32)
+    colours[..., 1:] = RED
+    colours[:, 24:, 1] += 0.2
+    lent = np.zeros((48, 64), bool)
+    lent[:, :16] = True
+    assert guess.misfit(atlas_of([(colours, lent)])) == pytest.approx(0, abs=2e-3)
+    lent[:, 24:28] = True
+    assert guess.misfit(atlas_of([(colours, lent)])) == pytest.approx(0.1 * 4 / 20, abs=2e-3)
+    other = np.full((32, 48, 3), 0.5, np.float32)
+    other[..., 1:] = RED
+    other[..., 2] += 0.4
+    both = guess.misfit(atlas_of([(colours, lent), (other, np.arange(48) < 8 + np.zeros((32, 1)))]))
+    assert both == pytest.approx((0.1 * 4 * 48 + 0.2 * 8 * 32) / (20 * 48 + 8 * 32), abs=2e-3)
+
+
+def test_references_of_another_scene_leave_the_colours_to_the_guess():
+    """The shipped networks: noise in red tells nothing of a pagoda."""
+    picture = np.asarray(Image.open(EXAMPLES / "pagoda.jpg").convert("RGB").resize((224, 160)))
+    noise = np.random.default_rng(0).integers(60, 200, (160, 224, 1), np.uint8)
+    stranger = np.concatenate([noise, noise // 4, noise // 4], 2)
+    alone, beside = (lab(psal_cli.colorize(picture, *given, auto=True).image)[..., 1:] for given in ((), ([stranger],)))
+    right = lab(psal_cli.colorize(picture, [picture]).image)[..., 1:]
+    red = lab(stranger)[..., 1:].mean((0, 1))
+    assert np.linalg.norm(beside - alone, axis=2).mean() < 0.5 * np.linalg.norm(beside - red, axis=2).mean()
+    assert np.abs(right - lab(picture)[..., 1:]).mean() < 0.02  # and a reference that fits is believed
 
 
 def test_any_number_of_threads_guesses_the_same():
@@ -105,7 +131,7 @@ def test_any_number_of_threads_guesses_the_same():
         made = []
         for count in (1, 2, 3):
             torch.set_num_threads(count)
-            made.append(guess.guessed(grey[..., None]).chroma)
+            made.append(guessed(grey[..., None]).chroma)
     finally:
         torch.set_num_threads(threads)
     np.testing.assert_array_equal(made[0], made[1])

@@ -3,13 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
-from PIL import Image
 
 import psal_cli
 from psal_cli.errors import InputError, InvalidValueError
-from psal_cli.networks.semantics import SemanticNetwork
-from psal_cli.training import scene_crops, semantic_student
+from psal_cli.training import scene_crops
 from psal_cli.verbs.colorize import coarse_to_fine, matching, semantics
 from psal_cli.verbs.colorize.prior import colour_prior
 from psal_cli.verbs.colorize.semantics import CHANNELS, Semantics
@@ -86,47 +83,10 @@ def test_semantic_features_reach_the_library(pair, quick_colours):
     assert (local != semantic).mean() > 0.1
 
 
-def test_the_student_has_the_shapes_of_the_teacher():
-    told = SemanticNetwork()(torch.rand(2, 1, 64, 96))
-    assert [tuple(x.shape) for x in told] == [(2, CHANNELS, 64 // s, 96 // s) for s in semantics.STAGES.values()]
-    assert sum(x.numel() for x in SemanticNetwork().state_dict().values()) * 2 < 3e6  # bytes, as float16
-
-
 def test_no_crop_is_of_a_scene_that_the_bench_measures_by(load):
     pairs = load("colour_pairs")
     files = {file.partition("#")[0] for part in pairs.PARTS for _, *both in pairs.listed(part) for file in both}
     assert {f"scenes/{number:04}.webp" for number in scene_crops.MEASURED} == {x for x in files if x.startswith("scenes/")}
-
-
-def test_a_student_that_says_the_mean_has_error_1():
-    right = [torch.randn(2, 3, 4, 5), torch.randn(2, 3, 2, 2)]
-    means = [x.mean((0, 2, 3), keepdim=True).expand_as(x) for x in right]
-    assert semantic_student.relative_error(means, right) == pytest.approx(1)
-    assert semantic_student.relative_error(right, right) == 0
-
-
-@pytest.mark.slow
-def test_the_recipe_trains_and_resumes(tmp_path, monkeypatch):
-    """With a teacher that sees nothing but light."""
-    (tmp_path / "photos").mkdir()
-    for number in range(3):
-        noise = np.random.default_rng(number).integers(0, 256, (300, 320, 3), np.uint8)
-        Image.fromarray(noise).save(tmp_path / f"photos/{number}.webp")
-
-    def teacher(light):
-        x = torch.from_numpy(light)[None, None]
-        pooled = [torch.nn.functional.avg_pool2d(x, stride) for stride in semantics.STAGES.values()]
-        return Semantics([x.expand(-1, CHANNELS, -1, -1) for x in pooled], light.shape)
-
-    monkeypatch.setattr(semantic_student, "semantics", teacher)
-    monkeypatch.setattr(semantic_student, "HELD_OUT", 1)
-    monkeypatch.setattr(semantic_student, "SIDE", 64)
-    for steps in (2, 3):
-        more = ["--batch", 1, "--steps", 3, "--minutes", 0 if steps == 2 else 9]
-        options = ["--data", tmp_path, "--output", tmp_path / "out", *more]
-        done = CliRunner().invoke(semantic_student.main, list(map(str, options)), catch_exceptions=False)
-        assert done.exit_code == 0, done.output
-    assert torch.load(tmp_path / "out/semantic_student.pt", weights_only=True)["step"] == 3
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import os
 import signal
 import tomllib
 from collections import Counter
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -293,36 +294,74 @@ def test_error_of_a_window_is_that_of_the_whole_picture_there(name):
     torch.testing.assert_close(window, squared[:, :, top : top + 10, left : left + 10].mean())
 
 
-def test_fusion_prepares_each_pair_once(tmp_path, data, monkeypatch):
-    monkeypatch.setattr(fusion, "SIZE", (24, 32))
-    monkeypatch.setattr(fusion, "HELD_OUT", 1)
-    monkeypatch.setattr(fusion, "HELD_OUT_PARTS", 1)
-    pairs, done = Pairs(data, (24, 32)), []
-    work = fusion.prepared
+class FewSamples(fusion.Samples):
+    """Samples whose pairs are all frames or warped photographs."""
 
-    def counted(target, references, number):
+    def __init__(self, pairs):
+        self.seed, self.pairs = 0, pairs
+
+    def training(self, number):
+        return self.pairs.pair(number), True
+
+    def held_out(self):
+        return self.pairs.validation(2)
+
+
+def test_fusion_prepares_each_pair_once(tmp_path, pairs, monkeypatch):
+    done, work = [], fusion.prepared
+
+    def counted(target, references, number, temperature):
         if len(done) == 4:
             raise KeyboardInterrupt
         done.append(number)
-        return work(target, references, number)
+        return work(target, references, number, temperature)
 
     monkeypatch.setattr(fusion, "prepared", counted)
     with pytest.raises(KeyboardInterrupt):
-        fusion.prepare(tmp_path / "x.npy", pairs, 5)
-    monkeypatch.setattr(fusion, "prepared", lambda *arguments: done.append(arguments[-1]) or work(*arguments))
-    stored = np.concatenate(fusion.prepare(tmp_path / "x.npy", pairs, 5))
-    assert done == list(range(7))
-    right = lab(np.rint(fusion.sample(pairs, 3)[0] * 255).astype(np.uint8))[..., 1:].transpose(2, 0, 1)
-    np.testing.assert_allclose(stored[3, -2:], right, atol=1e-3)
+        fusion.prepare(FewSamples(pairs), tmp_path, 5)
+    monkeypatch.setattr(fusion, "prepared", lambda *arguments: done.append(arguments[2]) or work(*arguments))
+    held_out, training = fusion.prepare(FewSamples(pairs), tmp_path, 5)
+    assert done == [0, 1, 0, 1, 2, 3, 4] and len(held_out) == 2
+    right = lab(np.rint(pairs.pair(1).target * 255).astype(np.uint8))[..., 1:].transpose(2, 0, 1)
+    np.testing.assert_allclose(np.load(training[1])[-2:], right, atol=1e-3)
 
 
-@pytest.mark.slow
-def test_one_in_four_pairs_of_fusion_has_a_reference_of_another_scene_beside(pairs):
-    samples = [fusion.sample(pairs, number) for number in range(200)]
-    assert {len(references) for _, references in samples} == {1, 2}
-    assert 30 < sum(len(references) == 2 for _, references in samples) < 70
-    again = fusion.sample(pairs, 7)
-    np.testing.assert_array_equal(again[0], samples[7][0])
+def test_one_in_four_pairs_of_fusion_has_a_reference_of_another_scene_beside(pairs, monkeypatch):
+    samples = FewSamples(pairs)
+    monkeypatch.setattr(fusion, "prepared", lambda target, references, seed, temperature: references)
+    references = [samples.prepared(number) for number in range(200)]
+    assert 30 < sum(len(both) == 2 for both in references) < 70
+    for number, both in enumerate(references):
+        assert any(np.array_equal(one, pairs.pair(number).reference) for one in both)
+
+
+def test_pairs_of_fusion_are_of_all_kinds(pairs, monkeypatch):
+    for kind in ("pair", "parts", "stranger"):
+        monkeypatch.setattr(Pairs, kind, lambda self, number, kind=kind: kind)
+    samples = FewSamples(pairs)
+    samples.scenes = SimpleNamespace(alike=lambda number: "alike", parts=lambda number: "parts of scenes")
+    drawn = [fusion.Samples.training(samples, number) for number in range(1000)]
+    shares = {kind: count / 1000 for (kind, _), count in Counter(drawn).items()}
+    right = {"pair": 0.4, "alike": 0.22, "stranger": 0.05, "parts": 0.2, "parts of scenes": 0.13}
+    assert shares == {kind: pytest.approx(share, abs=0.04) for kind, share in right.items()}
+    assert {kind for kind, seen in drawn if not seen} == {"alike", "parts of scenes"}  # the embedding has not seen scenes
+
+
+def test_recolouring_turns_what_is_known_and_leaves_the_guess():
+    x = np.random.default_rng(0).normal(0, 0.2, (fusion.CUES + 2, 30, 40)).astype(np.float16)
+    x[1:3] = x[5:7] = x[-2:]
+    again = fusion.recoloured(x, np.random.default_rng(1))
+    for first in (1, 5):
+        np.testing.assert_array_equal(again[first : first + 2], again[-2:])
+    kept = [*range(8, 15), 0, 16, 17, 18]
+    np.testing.assert_array_equal(again[kept], np.float32(x[kept]))
+    scale = np.linalg.norm(again[-2:], axis=0) / np.linalg.norm(np.float32(x[-2:]), axis=0)
+    assert np.ptp(scale) < 1e-4 and 0.3 < scale.mean() < 3 and abs(scale.mean() - 1) > 0.01
+    turn = np.angle((again[-2] + 1j * again[-1]) / (np.float32(x[-2]) + 1j * np.float32(x[-1])))
+    assert np.ptp(turn) < 1e-4 and abs(turn.mean()) > 0.01
+    np.testing.assert_allclose(again[7], np.float32(x[7]) * scale.mean(), rtol=1e-4)
+    error = 4 * np.abs(again[12:14] - again[-2:]).mean()
+    assert np.ptp(again[15]) == 0 and 0.5 < again[15, 0, 0] / error < 2
 
 
 @pytest.mark.slow
@@ -366,7 +405,7 @@ def test_fusion_learns_to_reject_what_is_said_to_be_wrong():
         x = np.zeros((fusion.CUES + 2, 64, 64), np.float32)
         right, wrong = random.random((64, 64)) < 0.5, random.normal(0, 0.4, (2, 1, 1))
         x[0], x[-2:] = 0.5, random.normal(0, 0.3, (2, 1, 1))
-        x[1:3] = x[3:5] = x[5:7] = np.where(right, x[-2:], wrong)
+        x[1:3] = x[3:5] = x[5:7] = x[12:14] = np.where(right, x[-2:], wrong)
         x[8] = right
         return x
 

@@ -50,8 +50,8 @@ PSAL, PAPER = "Only with --engine psal.", "Only with --engine paper."
 @click.option(
     "--auto",
     is_flag=True,
-    help="Let a network guess colours, all of them or where references show nothing similar. They are likely ones, not those of "
-    f"the scene. {PSAL}",
+    help="Without references: let a network guess the colours. They are likely ones, not those of the scene. With references it "
+    f"always guesses where they show nothing similar. {PSAL}",
 )
 @click.option(
     "--previous",

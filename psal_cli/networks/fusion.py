@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from psal_cli.networks.unet import UNet
 
 WIDTHS = (16, 24, 32, 48, 64)  # channels at each scale
-CUES = 12
+CUES = 19
 GRIDS = (4, 8, 16, 32, 64)  # pixels: cells of the bilateral grids
 SHADES = 8  # levels of lightness along their third axis
-CANDIDATES = 3 + len(GRIDS) + 1
+CANDIDATES = 4 + len(GRIDS) + 1
 
 
 class FusionNetwork(UNet):
@@ -18,8 +18,8 @@ class FusionNetwork(UNet):
 
     A small U-Net predicts from the cues how reliable each match is. With these weights, matches are averaged in bilateral grids,
     over nearby pixels of similar lightness (Chen et al. 2007), at five sizes. Then it mixes the match itself, the vote of its
-    neighbours, the colour prior, the grids and the mean of all. So every colour is a mean of colours of the reference, and
-    rejected matches are filled up to the edges of lightness.
+    neighbours, the colour prior, the guess, the grids and the mean of all. So every colour is a mean of colours of the reference
+    and of the guess, and rejected matches are filled up to the edges of lightness.
     """
 
     def __init__(self) -> None:
@@ -31,18 +31,18 @@ class FusionNetwork(UNet):
     def forward(self, cues: Tensor) -> tuple[Tensor, Tensor]:
         """Returns chroma [B, 2, H, W], a* and b* divided by 100, and its expected mean absolute error, [B, 1, H, W].
 
-        cues: [B, 12, H, W].
+        cues: [B, 19, H, W].
         """
         x = self.seen(cues)
         belief = _each(self.believe, x).double().sigmoid().float() + 1e-4
-        match, vote, likely = cues[:, 1:3], cues[:, 3:5], cues[:, 5:7]
+        match, vote, likely, guess = cues[:, 1:3], cues[:, 3:5], cues[:, 5:7], cues[:, 12:14]
         shades = _tents(cues[:, :1])
         weighted = torch.cat([belief * match, belief], 1)
         filled, weights = zip(*(_grid(weighted, shades, cell) for cell in GRIDS), strict=True)
         total = weighted.sum((2, 3), keepdim=True, dtype=torch.float64)  # float32 would depend on the number of threads
         mean = (total[:, :2] / total[:, 2:]).to(match).expand_as(match)
         x = torch.cat([x, *weights], 1)
-        candidates = torch.stack([match, vote, likely, *filled, mean], 1)  # [B, CANDIDATES, 2, H, W]
+        candidates = torch.stack([match, vote, likely, guess, *filled, mean], 1)  # [B, CANDIDATES, 2, H, W]
         chroma = (_each(self.mix, x).double().softmax(1).float()[:, :, None] * candidates).sum(1)
         return chroma, F.softplus(_each(self.error, x).double()).float() * 0.1
 

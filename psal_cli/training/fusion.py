@@ -1,10 +1,14 @@
-"""Trains the network of `psal colorize` that weights matches and fills the rest.
+"""Trains the network of `psal colorize` that weights matches and guesses, and fills the rest.
 
     python -m psal_cli.training.fusion --data ../shared/data --output out/training
 
-The matches of all pairs are computed once and cached in OUTPUT (3 MB per pair); each step takes one pair. The colour prior uses
-the embedding's temperature of training, because it has seen these pictures. The loss is the L1 error of chroma plus the
-likelihood of the error that the network predicts (Laplace).
+The cues of all pairs are computed once and cached in OUTPUT (3 MB per pair); each step takes one pair. For videos and photographs
+the colour prior uses the embedding's temperature of training, because it has seen them. The loss is the L1 and the squared error
+of chroma, plus the likelihood of the error that the network predicts (Laplace).
+
+In a part of the steps all true colours are turned and scaled, those of the references too. Then guesses are wrong, and the
+network learns to tell from their error on the references that these know better: on pictures that the guess has seen in its own
+training it would trust it too much.
 """
 
 from pathlib import Path
@@ -17,54 +21,97 @@ from torch import Tensor
 from psal_cli.image.cielab import lab
 from psal_cli.networks.fusion import CUES, FusionNetwork
 from psal_cli.training import loop, options
-from psal_cli.training.pairs import Pairs
-from psal_cli.verbs.colorize.matching import atlas_of as canvas
-from psal_cli.verbs.colorize.matching import cues, match
-from psal_cli.verbs.colorize.prior import colour_prior as likely
+from psal_cli.training.pairs import Pair, Pairs
+from psal_cli.training.scene_pairs import ScenePairs
+from psal_cli.verbs.colorize.guess import colour_guess, misfit
+from psal_cli.verbs.colorize.matching import atlas_of, cues, match
+from psal_cli.verbs.colorize.prior import UNSEEN, colour_prior
 from psal_cli.weights import manifest
 
-SIZE = (240, 424)
-PARTS, CROPS, STRANGERS = 0.3, 0.25, 0.05  # of the pairs: see `Pairs.mixed`
+SIZE = (240, 424)  # of frames and photographs; scenes keep their shapes
+FRAMES, ALIKE, STRANGERS, SIDES = 0.4, 0.22, 0.05, 0.2  # of the pairs: see `Samples.training`
 BESIDE = 0.25  # of the pairs: with an unrelated reference too,
 FAR = 1 << 20  # which is that of another pair
 CROP = (192, 320)
-HELD_OUT, HELD_OUT_PARTS = 24, 12
+RECOLOURED = 0.4  # of the steps
+TURN, SCALE, NOISE = 0.8, 0.25, 0.2  # deviations of the angle, in radians, and of the logarithms of chroma and of the misfit
+CHROMA = (1, 3, 5, CUES)  # the first channels of colours that come from the pictures
+GUESS, MISFIT = 12, 15  # the first channel of the guess, and that of its error on the references
+HELD_OUT = {"frames": 24, "sides": 12, "scene sides": 12, "alike": 24}
 
 
-def prepared(target: np.ndarray, references: list[np.ndarray], seed: int) -> np.ndarray:
+class Samples:
+    """Numbered pairs of several kinds: the same files, seed and number give the same one."""
+
+    def __init__(self, data: Path, seed: int, cache: Path):
+        """cache: a folder for the table of scenes that look alike. Raises what `Pairs` and `ScenePairs` raise."""
+        self.seed = seed
+        self.pairs, self.scenes = Pairs(data, SIZE, seed), ScenePairs(data, seed, cache)
+
+    def training(self, number: int) -> tuple[Pair, bool]:
+        """A pair, and whether the embedding has seen it: frames of a clip or a warped photograph, two scenes that look alike, two
+        clips of one place, two sides of a photograph, and parts of a scene, in shares of FRAMES, ALIKE, STRANGERS, SIDES and the
+        rest."""
+        kind = float(np.random.default_rng([self.seed, number, 7]).random())
+        if (kind := kind - FRAMES) < 0:
+            return self.pairs.pair(number), True
+        if (kind := kind - ALIKE) < 0:
+            return self.scenes.alike(number), False
+        if (kind := kind - STRANGERS) < 0 and (stranger := self.pairs.stranger(number)):
+            return stranger, True
+        if kind - SIDES < 0:
+            return self.pairs.parts(number), True
+        return self.scenes.parts(number), False
+
+    def held_out(self) -> list[Pair]:
+        """Of each kind as many as HELD_OUT says, in its order."""
+        frames, sides, scene_sides, alike = HELD_OUT.values()
+        return [
+            *self.pairs.validation(frames),
+            *(self.pairs.parts(number, True) for number in range(sides)),
+            *(self.scenes.parts(number, True) for number in range(scene_sides)),
+            *(self.scenes.alike(number, True) for number in range(alike)),
+        ]
+
+    def prepared(self, number: int) -> np.ndarray:
+        """The cues of a pair for training, a quarter of them with a further, unrelated reference; see `prepared`."""
+        random = np.random.default_rng([self.seed, number, 13])
+        pair, seen = self.training(number)
+        references = [pair.reference]
+        if random.random() < BESIDE:
+            references.insert(random.integers(2), self.training(number + FAR)[0].reference)
+        return prepared(pair.target, references, number, 1.0 if seen else UNSEEN)
+
+
+def prepared(target: np.ndarray, references: list[np.ndarray], seed: int, temperature: float) -> np.ndarray:
     """float16 [CUES + 2, H, W]: cues and true chroma. target, references: float32 [H, W, 3], RGB in [0, 1]."""
     target, *others = (lab(np.rint(x * 255).astype(np.uint8)) for x in (target, *references))
-    atlas, light = canvas([(x, None) for x in others]), np.ascontiguousarray(target[..., 0])
-    inputs = cues(light, atlas, match(light, atlas, seed), likely(light, atlas, temperature=1).at(light))
+    atlas, light = atlas_of([(x, None) for x in others]), np.ascontiguousarray(target[..., 0])
+    prior = colour_prior(light, atlas, temperature=temperature)
+    inputs = cues(light, atlas, match(light, atlas, seed), prior.at(light), colour_guess(light).at(light), misfit(atlas))
     return np.concatenate([inputs[0].numpy(), target[..., 1:].transpose(2, 0, 1)]).astype(np.float16)
 
 
-def prepare(path: Path, pairs: Pairs, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The prepared pairs, (held out, training); resumes an earlier run. -1 in the first cue marks a missing pair."""
-    first = HELD_OUT + HELD_OUT_PARTS
-    shape = (first + count, CUES + 2, *SIZE)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        np.lib.format.open_memmap(path, "w+", np.float16, shape)[:, 0, 0, 0] = -1
-    stored = np.lib.format.open_memmap(path, "r+")
-    held_out = pairs.validation(HELD_OUT) + [pairs.parts(number, True) for number in range(HELD_OUT_PARTS)]
-    for number in range(len(stored)):
-        if stored[number, 0, 0, 0] < 0:
-            if number < first:
-                stored[number] = prepared(held_out[number].target, [held_out[number].reference], number)
-            else:
-                stored[number] = prepared(*sample(pairs, number), number)
-    return stored[:first], stored[first:]
+def prepare(samples: Samples, folder: Path, count: int) -> tuple[list[Path], list[Path]]:
+    """The files of the prepared pairs, (held out, training), each made once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pairs = samples.held_out()
+    held_out = [folder / f"held_out_{number}.npy" for number in range(len(pairs))]
+    training = [folder / f"{number}.npy" for number in range(count)]
+    for number, path in enumerate(held_out):
+        if not path.exists():
+            _save(path, prepared(pairs[number].target, [pairs[number].reference], number, UNSEEN))
+    for number, path in enumerate(training):
+        if not path.exists():
+            _save(path, samples.prepared(number))
+    return held_out, training
 
 
-def sample(pairs: Pairs, number: int) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Target and references of a training pair."""
-    random = np.random.default_rng([pairs.seed, number, 7])
-    pair = pairs.mixed(number, random.random(), PARTS, CROPS, STRANGERS)
-    references = [pair.reference]
-    if random.random() < BESIDE:
-        references.insert(random.integers(2), pairs.mixed(number + FAR, random.random(), PARTS, CROPS, STRANGERS).reference)
-    return pair.target, references
+def _save(path: Path, cues: np.ndarray) -> None:
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        np.save(file, cues)
+    part.replace(path)
 
 
 def losses(network: FusionNetwork, stored: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -73,39 +120,59 @@ def losses(network: FusionNetwork, stored: np.ndarray) -> tuple[Tensor, Tensor]:
     chroma, expected = network(x[:, :CUES])
     error = (chroma - x[:, CUES:]).abs().mean(1, keepdim=True)
     likelihood = error.detach() / (expected + 1e-3) + (expected + 1e-3).log()
-    return error.mean() * 20 + 0.1 * likelihood.mean(), error.mean() * 100
+    loss = 20 * error.mean() + 100 * (chroma - x[:, CUES:]).square().mean() + 0.1 * likelihood.mean()
+    return loss, error.mean() * 100
+
+
+def recoloured(stored: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """A prepared pair whose true colours are turned and scaled alike, so that the guess is wrong. Its error on the references is
+    replaced by that on the target, with noise."""
+    stored = np.array(stored, np.float32)
+    angle, scale = random.normal(0, TURN), np.exp(random.normal(0, SCALE))
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]], np.float32)
+    for first in CHROMA:
+        stored[first : first + 2] = np.einsum("ij,jhw->ihw", turn, stored[first : first + 2])
+    stored[CHROMA[2] + 2] *= scale  # the deviation of likely colours
+    error = np.abs(stored[GUESS : GUESS + 2] - stored[CUES:]).mean()
+    stored[MISFIT] = 4 * error * np.exp(random.normal(0, NOISE))
+    return stored
 
 
 def crop(stored: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    top, left = (random.integers(size - side + 1) for size, side in zip(SIZE, CROP, strict=True))
-    part = stored[:, top : top + CROP[0], left : left + CROP[1]]
+    sides = [min(size, side) for size, side in zip(stored.shape[1:], CROP, strict=True)]
+    top, left = (random.integers(size - side + 1) for size, side in zip(stored.shape[1:], sides, strict=True))
+    part = stored[:, top : top + sides[0], left : left + sides[1]]
     return part[:, :, ::-1] if random.random() < 0.5 else part
 
 
 @click.command()
-@options.run(steps=4_000)
-@click.option("--pairs", "count", type=click.IntRange(1), default=700, show_default=True)
+@options.run(steps=8_000)
+@click.option("--pairs", "count", type=click.IntRange(1), default=1_000, show_default=True)
 def main(run: options.Run, count: int) -> None:
     """Checkpoint and log are OUTPUT/fusion.pt and .jsonl; a stopped run resumes."""
     output, seed, device = run.output, run.seed, run.device
-    made_with = "_".join(manifest()[f"colorize-{name}"]["sha256"][:8] for name in ("descriptor", "embedding"))  # other cues
-    held_out, training = prepare(output / f"fusion_pairs_{count}_{seed}_{made_with}.npy", Pairs(run.data, SIZE, seed), count)
+    made_with = "_".join(manifest()[f"colorize-{name}"]["sha256"][:8] for name in ("descriptor", "embedding", "guess"))
+    held_out, training = prepare(Samples(run.data, seed, output), output / f"fusion_pairs_{seed}_{made_with}", count)
     network = FusionNetwork().to(device)
+    measured = [np.load(path) for path in held_out]
 
     def errors(step: int, _: float) -> tuple[Tensor, float]:
         random = np.random.default_rng([seed, step])
-        loss, error = losses(network, crop(training[random.integers(len(training))], random))
+        stored = np.load(training[random.integers(len(training))])
+        if random.random() < RECOLOURED:
+            stored = recoloured(stored, random)
+        loss, error = losses(network, crop(stored, random))
         return loss, error.item()
 
     def validation() -> float:
-        return float(np.mean([losses(network, x)[1].item() for x in held_out]))
-
-    votes, expected = (np.abs(np.float32(held_out[:, at : at + 2]) - held_out[:, CUES:]).mean() * 100 for at in (3, 5))
-    measure = f"mean absolute error of chroma on the {len(held_out)} pairs held out"
-    click.echo(f"{measure}, of the votes alone: {votes:.2f}, of what is likely: {expected:.2f}")
+        """The mean of the kinds' mean losses."""
+        each = iter([losses(network, x)[0].item() for x in measured])
+        kinds = {kind: float(np.mean([next(each) for _ in range(count)])) for kind, count in HELD_OUT.items()}
+        click.echo(", ".join(f"{kind} {loss:.3f}" for kind, loss in kinds.items()))
+        return float(np.mean(list(kinds.values())))
 
     recipe: loop.Recipe = {"pairs": count, "steps": run.steps, "rate": run.rate, "seed": seed}
-    loop.train(output / "fusion", network, recipe, errors, validation, minutes=run.minutes, warmup=100, clip=1.0)
+    loop.train(output / "fusion", network, recipe, errors, validation, minutes=run.minutes, warmup=100, clip=1.0, best=True)
 
 
 if __name__ == "__main__":

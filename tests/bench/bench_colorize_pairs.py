@@ -42,8 +42,7 @@ def methods() -> dict[str, Method]:
         "Welsh et al. 2002": lambda grey, reference: welsh(lightness(grey), lab(reference)),
         "paper network, aggregation": partial(by_paper, "aggregation"),
         OURS: by_psal,
-        "`psal colorize --auto`, with the reference": partial(by_psal, auto=True),
-        "`psal colorize --auto`, without": by_guess,
+        "`psal colorize --auto`, without the reference": by_guess,
     }
     if all(importlib.util.find_spec(name) for name in PACKAGES):
         found[SEMANTIC] = partial(by_psal, semantic=True)

@@ -36,7 +36,10 @@ def table_1(layers: list[str]) -> dict:
 
 def measured(name: str, data: Path, layers: list[str]) -> dict:
     if name == "swap":
-        return swap.measure(data, wanted=tuple(swap.PAPER), say=say)
+        swaps = list(swap.PAPER)
+        results = swap.measure(data, wanted=tuple(pair for pair in swaps if not layers or pair[0] in layers), say=say)
+        kept = [row for row in stored(name)["rows"] if row["trained"] not in layers] if layers else []
+        return results | {"rows": sorted([*kept, *results["rows"]], key=lambda row: swaps.index((row["trained"], row["run"])))}
     bench, known = (memory, list(LAYERS)) if name == "memory" else (reconstruct, list(reconstruct.NAMES))
     chosen = [layer for layer in layers or known if layer in known]
     results = table_1(chosen) if name == "memory" else reconstruct.measure(folder=data, wanted=tuple(chosen), say=say)
@@ -52,7 +55,9 @@ def stored(name: str) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES)
-    parser.add_argument("--layers", nargs="+", help="of tables 1 to 3: measure these alone, and keep the rows of the others")
+    parser.add_argument(
+        "--layers", nargs="+", help="measure these alone (of table 8: trained with them), keep the rows of the others"
+    )
     add_data_option(parser, "the sequences of DAVIS", "eval/DAVIS")
     parser.add_argument("--from-json", action="store_true", help="no measuring: the tables of results/")
     parser.add_argument("--write-readme", action="store_true", help="also put the tables into tests/bench/README.md")

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from psal_cli.image.cielab import lab, lightness
-from psal_cli.verbs.colorize import coarse_to_fine, guess, matching, paper
+from psal_cli.verbs.colorize import coarse_to_fine, matching, paper
 from psal_cli.verbs.colorize.joint_bilateral import JointBilateralUpsampling
 
 
@@ -21,14 +21,13 @@ def by_paper_reduced(layer: str, grey: np.ndarray, reference: np.ndarray) -> np.
     return cv2.resize(by_paper(layer, grey_small[..., None], reference_small), grey.shape[1::-1], interpolation=cv2.INTER_CUBIC)
 
 
-def by_psal(grey: np.ndarray, reference: np.ndarray, semantic: bool = False, auto: bool = False) -> np.ndarray:
-    estimate = coarse_to_fine.colorize(grey, [reference], semantic=semantic)
-    return _enlarged(guess.filled(estimate, guess.guessed(grey)) if auto else estimate, grey)
+def by_psal(grey: np.ndarray, reference: np.ndarray, semantic: bool = False) -> np.ndarray:
+    return _enlarged(coarse_to_fine.colorize(grey, [reference], semantic=semantic), grey)
 
 
 def by_guess(grey: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Without the reference."""
-    return _enlarged(guess.guessed(grey), grey)
+    return _enlarged(coarse_to_fine.guessed(grey), grey)
 
 
 def _enlarged(estimate: coarse_to_fine.ChromaEstimate, grey: np.ndarray) -> np.ndarray:

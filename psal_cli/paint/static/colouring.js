@@ -15,9 +15,9 @@ export function wireColouring() {
   update();
 }
 
-// Whether colours are guessed where none are dropped or painted.
+// Whether colours are guessed without a dropped picture.
 export function guesses() {
-  return find("guess").checked && !find("guess").disabled;
+  return find("guess").checked && !find("guess").disabled && !find("guess-row").hidden;
 }
 
 export function colouring() {

@@ -69,6 +69,7 @@ export class Verbs {
 
   update() {
     const { editor } = this.page;
+    find("guess-row").hidden = this.references.length > 0;
     find("colour").disabled = editor.running || !(this.references.length || editor.strokes?.has("hint") || guesses());
     this.enlarge.update();
   }

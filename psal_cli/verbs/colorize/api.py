@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from psal_cli.errors import InvalidValueError
 from psal_cli.image.arrays import Layers, Pixels, joined, split
-from psal_cli.verbs.colorize import borders, coarse_to_fine, film, guess, memory_model, paper, workload
+from psal_cli.verbs.colorize import borders, coarse_to_fine, film, memory_model, paper, workload
 from psal_cli.verbs.colorize import hints as painted
 from psal_cli.verbs.colorize.options import PAPER_ITERATIONS, ColorizeChanges, ColorizeOptions
 from psal_cli.verbs.hooks import Cancel, Meter, Progress, watched
@@ -125,7 +125,7 @@ def colorize(
         colours = film.carried(colours, before.pixels, options.strength)
     overruled = None
     if strokes is not None:
-        colours, contradicting = painted.hinted(colours, strokes, _certainty(colours, bool(sources), options.auto))
+        colours, contradicting = painted.hinted(colours, strokes, _certainty(colours, bool(sources) or options.auto))
         overruled = contradicting if sources else 0.0
     meter.begin(applying, f"{target.header.width}x{target.header.height}")
     pixels = coarse_to_fine.applied(target.pixels, colours, options.strength, meter)
@@ -169,7 +169,7 @@ def _cost(target: Layers, sources: Sequence[Layers], options: ColorizeOptions) -
         return workload.paper_cost(pixels[0], sum(pixels[1:]), options.attention, options.iterations or PAPER_ITERATIONS)
     sizes = [(source.header.height, source.header.width) for source in sources]
     size, semantic = (target.header.height, target.header.width), options.features == "semantic"
-    return coarse_to_fine.search_cost(size, sizes, options.longest_side, semantic) + workload.GUESS * options.auto
+    return coarse_to_fine.search_cost(size, sizes, options.longest_side, semantic)
 
 
 def _lent(source: Layers) -> npt.NDArray[np.bool_] | None:
@@ -182,20 +182,21 @@ def _lent(source: Layers) -> npt.NDArray[np.bool_] | None:
 
 def _estimate(target: Layers, sources: Sequence[Layers], options: ColorizeOptions, meter: Meter) -> coarse_to_fine.ChromaEstimate:
     """Colours found in the references, guessed, or none."""
-    searched = _search(target, sources, options, meter) if sources else None
+    if sources:
+        return _search(target, sources, options, meter)
     if not options.auto:
-        return searched or coarse_to_fine.blank(target.pixels, options.longest_side)
+        return coarse_to_fine.blank(target.pixels, options.longest_side)
     meter.begin(workload.GUESS, "guessing")
-    guesses = guess.guessed(target.pixels, options.longest_side, options.device)
+    guesses = coarse_to_fine.guessed(target.pixels, options.longest_side, options.device)
     meter.spend(workload.GUESS)
-    return guesses if searched is None else guess.filled(searched, guesses)
+    return guesses
 
 
-def _certainty(colours: coarse_to_fine.ChromaEstimate, found: bool, guessed: bool) -> npt.NDArray[np.float32]:
-    """float32 [h, w], how much an estimate weighs beside hints: nothing if it has no colours. found, guessed: where from."""
-    if guessed or (found and colours.confidence is None):
-        return np.ones_like(colours.light)
-    return colours.confidence if found and colours.confidence is not None else np.zeros_like(colours.light)
+def _certainty(colours: coarse_to_fine.ChromaEstimate, found: bool) -> npt.NDArray[np.float32]:
+    """float32 [h, w], how much an estimate weighs beside hints. found: whether it has colours."""
+    if not found:
+        return np.zeros_like(colours.light)
+    return np.ones_like(colours.light) if colours.confidence is None or colours.origin is None else colours.confidence
 
 
 def _search(target: Layers, sources: Sequence[Layers], options: ColorizeOptions, meter: Meter) -> coarse_to_fine.ChromaEstimate:

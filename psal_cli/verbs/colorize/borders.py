@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from psal_cli.image.cielab import lightness
-from psal_cli.verbs.colorize.coarse_to_fine import ChromaEstimate, coarse_size, resized_picture
+from psal_cli.verbs.colorize.coarse_to_fine import ChromaEstimate
+from psal_cli.verbs.colorize.sizes import coarse_size, resized_picture
 
 WHITE, BLACK = 0.85, 0.12  # of lightness / 100: paper is lighter, film darker
 EVEN = 0.04  # of lightness / 100: a border stays this close to its median,

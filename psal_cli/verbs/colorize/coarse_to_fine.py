@@ -2,7 +2,7 @@
 resolution."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from math import prod
 
@@ -18,14 +18,15 @@ from psal_cli.networks.fusion import FusionNetwork
 from psal_cli.patchmatch.pyramid import STRIP
 from psal_cli.strips import rows_within, strips
 from psal_cli.verbs.colorize import matching
+from psal_cli.verbs.colorize.guess import colour_guess, misfit
 from psal_cli.verbs.colorize.joint_bilateral import JointBilateralUpsampling
 from psal_cli.verbs.colorize.options import COARSE, LARGEST
-from psal_cli.verbs.colorize.prior import colour_prior
+from psal_cli.verbs.colorize.prior import ColourPrior, colour_prior
 from psal_cli.verbs.colorize.semantics import semantics
+from psal_cli.verbs.colorize.sizes import coarse_size, levels, resized, resized_picture
 from psal_cli.verbs.colorize.workload import APPLY, level_cost, match_cost
 from psal_cli.verbs.hooks import Meter
 
-MAGNIFIED = 4  # times, at most: in a picture of a few pixels the scales see nothing
 INVISIBLE = 0.02  # of chroma / 100
 BORROWED = 0.06  # of chroma / 100: above this expected error a colour counts as guessed, not borrowed
 
@@ -58,8 +59,8 @@ def colorize(
     """Finds colours for a picture in references of a similar scene.
 
     Pixels are matched by descriptors at six scales, from coarse to fine. An embedding (psal_cli.networks.embedding) adds a colour
-    prior from all similar places of the references. A network (psal_cli.networks.fusion) decides which of them to trust and fills
-    the rest.
+    prior from all similar places of the references, and a network that has seen photographs (psal_cli.networks.colour_guess)
+    guesses without them. A network (psal_cli.networks.fusion) decides which of them to trust and fills the rest.
 
     Args:
         pixels: uint8, uint16 or float32 [H, W, 1 or 3], as sRGB; only its luminance counts.
@@ -82,7 +83,7 @@ def colorize(
     factors = levels(pixels.shape[:2], longest)
     meter = meter or Meter(None, 1.0)
     coarser: matching.Matches | None = None
-    guess = None
+    prior: ColourPrior | None = None
     done: tuple[np.ndarray, np.ndarray] | None = None
     for level, factor in enumerate(factors, 1):
         height, width = (factor * side for side in sizes)
@@ -95,9 +96,12 @@ def colorize(
         searched = partial(meter.spend, match_cost(query, key, level > 1) / 2)
         meanings = meanings_of(grey, atlas) if semantic and level == 1 else None
         matches = coarser = matching.match(grey, atlas, seed, coarser, device, searched, meanings)
-        guess = guess or colour_prior(grey, atlas, device, semantic=meanings)
+        if prior is None:
+            prior = colour_prior(grey, atlas, device, semantic=meanings)
+            guess, wrong = colour_guess(grey, device), misfit(atlas, device)
         with torch.no_grad():
-            fused = fusion(device)(matching.cues(grey, atlas, matches, guess.at(grey)).to(device))
+            inputs = matching.cues(grey, atlas, matches, prior.at(grey), guess.at(grey), wrong)
+            fused = fusion(device)(inputs.to(device))
         chroma, error = (np.ascontiguousarray(x[0].permute(1, 2, 0).cpu()) for x in fused)
         chroma, error = done = _mixed(done, (chroma, error))
     return ChromaEstimate(chroma, grey, np.exp(-error[..., 0] / BORROWED), _origins(matches.nnf, atlas, references))
@@ -115,6 +119,17 @@ def blank(pixels: np.ndarray, longest: int = COARSE * LARGEST) -> ChromaEstimate
     height, width = (factor * side for side in coarse_size(pixels.shape[:2]))
     light = lightness(resized_picture(pixels, (height, width)))
     return ChromaEstimate(np.zeros((height, width, 2), np.float32), light, np.zeros_like(light), None)
+
+
+def guessed(pixels: np.ndarray, longest: int = COARSE * LARGEST, device: str = "cpu") -> ChromaEstimate:
+    """An estimate without references for a picture [H, W, 1 or 3], of confidence 0 everywhere, at the size that `colorize` would
+    search.
+
+    Raises InputError if the weights cannot be read.
+    """
+    estimate = blank(pixels, longest)
+    guess = colour_guess(estimate.light, device).at(estimate.light)
+    return replace(estimate, chroma=np.ascontiguousarray(guess[..., :2]))
 
 
 @cache
@@ -159,13 +174,6 @@ def applied(pixels: np.ndarray, predicted: ChromaEstimate, strength: float = 1.0
     return out
 
 
-def levels(size: tuple[int, int], longest: int) -> list[int]:
-    """The scale of each level relative to the coarse one; the colours of a level suffice for a picture up to twice as large."""
-    if max(size) <= 2 * COARSE:
-        return [1]
-    return list(dict.fromkeys([1, max(min(LARGEST, longest // COARSE, max(size) // COARSE), 1)]))
-
-
 def search_cost(size: tuple[int, int], references: Sequence[tuple[int, int]], longest: int, semantic: bool = False) -> float:
     """The cost of finding colours for a picture of `size` in references, (height, width) each; see `workload`."""
     total = 0.0
@@ -177,26 +185,6 @@ def search_cost(size: tuple[int, int], references: Sequence[tuple[int, int]], lo
     return total
 
 
-def coarse_size(size: tuple[int, int]) -> tuple[int, int]:
-    """(height, width) of a picture at the coarse level."""
-    scale = min(COARSE / max(size), MAGNIFIED)  # small pictures are enlarged: similar things must have similar sizes
-    height, width = (max(round(side * scale), 1) for side in size)
-    return height, width
-
-
-def resized_picture(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resizes pixels [H, W, C] to (height, width), clipped to their range."""
-    return within_white(_resized(within_white(pixels), size))  # the cubic kernel overshoots; OpenCV clips integers itself
-
-
-def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """[H, W, C] at (height, width)."""
-    if picture.shape[:2] == size:
-        return picture
-    how = cv2.INTER_AREA if size[0] <= picture.shape[0] else cv2.INTER_CUBIC
-    return cv2.resize(picture, size[::-1], interpolation=how).reshape(*size, picture.shape[2])
-
-
 def _reduced(reference: np.ndarray, visible: np.ndarray | None, factor: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Lab and visibility of a reference, `factor` times as large as at the coarse level."""
     height, width = (factor * side for side in coarse_size(reference.shape[:2]))
@@ -205,7 +193,7 @@ def _reduced(reference: np.ndarray, visible: np.ndarray | None, factor: int) -> 
     # Hidden colours must not mix into visible ones; where all pixels are hidden, use the mean of the visible ones.
     share = visible[..., None].astype(np.float32)
     mean = within_white(reference[visible] if visible.any() else reference.reshape(-1, 3)).mean(0)
-    less, weight = _resized(np.float32(within_white(reference)) * share, (height, width)), _resized(share, (height, width))
+    less, weight = resized(np.float32(within_white(reference)) * share, (height, width)), resized(share, (height, width))
     colours = np.where(weight > 0.01, less / weight.clip(0.01), mean).clip(0, white_of(reference.dtype))
     if reference.dtype.kind == "u":
         colours = np.rint(colours)

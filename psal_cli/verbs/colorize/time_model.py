@@ -25,9 +25,8 @@ def cost(target: Header, references: Sequence[Header], formats: Mapping[str, str
     if options.engine == "paper":
         rounds = options.iterations or PAPER_ITERATIONS
         return files + timing.Cost(0, 1e-9 * workload.paper_cost(sizes[0], sum(sizes[1:]), options.attention, rounds))
-    files += timing.Cost(0, 1e-9 * workload.GUESS * options.auto)
     if not references:
-        return files
+        return files + timing.Cost(0, 1e-9 * workload.GUESS * options.auto)
     shapes = [(head.height, head.width) for head in references]
     size, semantic = (target.height, target.width), options.features == "semantic"
     return files + timing.Cost(0, 1e-9 * coarse_to_fine.search_cost(size, shapes, options.longest_side, semantic))

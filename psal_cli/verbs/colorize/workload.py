@@ -4,7 +4,7 @@
 
 MATCH = 2500.0, 1500.0  # a pixel of the picture or of the references: searches of the coarse level, and of a finer one
 JUDGE = 2200.0  # a pixel of the picture: cues, and the network that judges the matches
-PRIOR = 120e6  # the colour prior: once, at the size of the coarse level
+PRIOR = 300e6  # the colour prior, and guesses on picture and references: once, at the size of the coarse level
 GUESS = 250e6  # a guess, at its own size: once, with loading its network; 70e6 without
 APPLY = 165.0  # a pixel of the result
 SEMANTIC = 4000.0  # a pixel of both at the coarse level: semantic features, and searching by them
