@@ -36,10 +36,11 @@ def table_1(layers: list[str]) -> dict:
 
 def measured(name: str, data: Path, layers: list[str]) -> dict:
     if name == "swap":
-        swaps = list(swap.PAPER)
-        results = swap.measure(data, wanted=tuple(pair for pair in swaps if not layers or pair[0] in layers), say=say)
-        kept = [row for row in stored(name)["rows"] if row["trained"] not in layers] if layers else []
-        return results | {"rows": sorted([*kept, *results["rows"]], key=lambda row: swaps.index((row["trained"], row["run"])))}
+        before = stored(name)["rows"] if layers else []
+        wanted = tuple(pair for pair in swap.PAPER if not layers or pair[0] in layers)
+        results = swap.measure(data, wanted=wanted, say=say)
+        new = {(row["trained"], row["run"]): row for row in results["rows"]}
+        return results | {"rows": [new.get((row["trained"], row["run"]), row) for row in before] or results["rows"]}
     bench, known = (memory, list(LAYERS)) if name == "memory" else (reconstruct, list(reconstruct.NAMES))
     chosen = [layer for layer in layers or known if layer in known]
     results = table_1(chosen) if name == "memory" else reconstruct.measure(folder=data, wanted=tuple(chosen), say=say)
