@@ -24,7 +24,7 @@ from psal_cli.verbs.colorize.options import COARSE, LARGEST
 from psal_cli.verbs.colorize.prior import ColourPrior, colour_prior
 from psal_cli.verbs.colorize.semantics import semantics
 from psal_cli.verbs.colorize.sizes import coarse_size, levels, resized, resized_picture
-from psal_cli.verbs.colorize.workload import APPLY, level_cost, match_cost
+from psal_cli.verbs.colorize.workload import APPLY, GUESSES, PRIOR, level_cost, match_cost
 from psal_cli.verbs.hooks import Meter
 
 INVISIBLE = 0.02  # of chroma / 100
@@ -98,7 +98,9 @@ def colorize(
         matches = coarser = matching.match(grey, atlas, seed, coarser, device, searched, meanings)
         if prior is None:
             prior = colour_prior(grey, atlas, device, semantic=meanings)
+            meter.spend(PRIOR)
             guess, wrong = colour_guess(grey, device), misfit(atlas, device)
+            meter.spend(GUESSES)
         with torch.no_grad():
             inputs = matching.cues(grey, atlas, matches, prior.at(grey), guess.at(grey), wrong)
             fused = fusion(device)(inputs.to(device))

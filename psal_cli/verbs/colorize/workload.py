@@ -4,7 +4,8 @@
 
 MATCH = 2500.0, 1500.0  # a pixel of the picture or of the references: searches of the coarse level, and of a finer one
 JUDGE = 2200.0  # a pixel of the picture: cues, and the network that judges the matches
-PRIOR = 300e6  # the colour prior, and guesses on picture and references: once, at the size of the coarse level
+PRIOR = 120e6  # the colour prior: once, at the size of the coarse level
+GUESSES = 180e6  # guesses on picture and references: likewise
 GUESS = 250e6  # a guess, at its own size: once, with loading its network; 70e6 without
 APPLY = 165.0  # a pixel of the result
 SEMANTIC = 4000.0  # a pixel of both at the coarse level: semantic features, and searching by them
@@ -21,7 +22,7 @@ def match_cost(query: int, key: int, fine: bool) -> float:
 def level_cost(query: int, key: int, fine: bool, semantic: bool = False) -> float:
     """The cost of a level. semantic: whether semantic features are used, which they are at the coarse level only."""
     seeing = SEMANTIC * (query + key) * (semantic and not fine)
-    return match_cost(query, key, fine) + JUDGE * query + PRIOR * (not fine) + seeing
+    return match_cost(query, key, fine) + JUDGE * query + (PRIOR + GUESSES) * (not fine) + seeing
 
 
 def paper_cost(query: int, key: int, attention: str, iterations: int) -> float:
