@@ -24,7 +24,7 @@ from psal_cli.training import loop, options
 from psal_cli.training.pairs import Pair, Pairs
 from psal_cli.training.scene_pairs import ScenePairs
 from psal_cli.verbs.colorize.guess import colour_guess, misfit
-from psal_cli.verbs.colorize.matching import atlas_of, cues, match
+from psal_cli.verbs.colorize.matching import MISFIT, atlas_of, cues, match
 from psal_cli.verbs.colorize.prior import UNSEEN, colour_prior
 from psal_cli.weights import manifest
 
@@ -36,7 +36,7 @@ CROP = (192, 320)
 RECOLOURED = 0.4  # of the steps
 TURN, SCALE, NOISE = 0.8, 0.25, 0.2  # deviations of the angle, in radians, and of the logarithms of chroma and of the misfit
 CHROMA = (1, 3, 5, CUES)  # the first channels of colours that come from the pictures
-GUESS, MISFIT = 12, 15  # the first channel of the guess, and that of its error on the references
+GUESS_CUE, MISFIT_CUE = 12, 15  # the first channel of the guess, and that of its error on the references
 HELD_OUT = {"frames": 24, "sides": 12, "scene sides": 12, "alike": 24}
 
 
@@ -133,8 +133,8 @@ def recoloured(stored: np.ndarray, random: np.random.Generator) -> np.ndarray:
     for first in CHROMA:
         stored[first : first + 2] = np.einsum("ij,jhw->ihw", turn, stored[first : first + 2])
     stored[CHROMA[2] + 2] *= scale  # the deviation of likely colours
-    error = np.abs(stored[GUESS : GUESS + 2] - stored[CUES:]).mean()
-    stored[MISFIT] = 4 * error * np.exp(random.normal(0, NOISE))
+    error = np.abs(stored[GUESS_CUE : GUESS_CUE + 2] - stored[CUES:]).mean()
+    stored[MISFIT_CUE] = MISFIT * error * np.exp(random.normal(0, NOISE))
     return stored
 
 

@@ -93,14 +93,10 @@ def next_run(runs: list[Run], folder: Path) -> Run | None:
 
 def resumable(run: Run, weights: Path) -> Path | None:
     """The exported weights of a run, if they came from that run, for machines that have no checkpoint of it."""
-    from safetensors import safe_open
-
     path = weights / f"{run.weights}.safetensors"
     if run.weights is None or not path.exists():
         return None
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata() or {}
-    return path if json.loads(metadata.get("recipe", "{}")).get("run") == run.name else None
+    return path if json.loads(_metadata(path).get("recipe", "{}")).get("run") == run.name else None
 
 
 def restore_log(run: Run, folder: Path, code: Path) -> None:
@@ -108,10 +104,15 @@ def restore_log(run: Run, folder: Path, code: Path) -> None:
     weights, log = resumable(run, code / "weights"), folder / f"{run.name}.jsonl"
     if weights is None or log.exists():
         return
-    from safetensors import safe_open
-
-    with safe_open(weights, "pt") as file:
-        steps = int(file.metadata()["steps"])
+    steps = int(_metadata(weights)["steps"])
     done = [row for row in rows(code / LOGS / log.name) if row["step"] <= steps]
     folder.mkdir(parents=True, exist_ok=True)
     log.write_text("".join(json.dumps(row) + "\n" for row in done))
+
+
+def _metadata(weights: Path) -> dict[str, str]:
+    """The metadata of exported weights."""
+    from safetensors import safe_open
+
+    with safe_open(weights, "pt") as file:
+        return file.metadata() or {}

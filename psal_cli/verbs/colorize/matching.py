@@ -17,6 +17,7 @@ FORWARD, BACKWARD = 8, 6  # iterations of the search: from target to reference, 
 REFINING = 2  # of both if they start from a coarser field
 FINE, REDUCED = 32, 24  # features compared at a finer level: its own, and those of the coarser level
 SEMANTIC = 2.0  # weight of semantic features relative to the descriptors
+MISFIT = 4.0  # factor of the error of guesses on the references, as a cue
 VOTE = 5  # side of the patches whose matches vote for the colour of a pixel
 
 
@@ -193,7 +194,7 @@ def cues(
             (matched[:1] - grey) * 4,
             coherent,
             torch.from_numpy(guess).permute(2, 0, 1),
-            *(torch.full_like(coherent, x) for x in (misfit * 4, *whole)),
+            *(torch.full_like(coherent, x) for x in (misfit * MISFIT, *whole)),
         ]
     )[None]
 
