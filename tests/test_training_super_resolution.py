@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from psal_cli.networks.residual_psal import ResidualPSAL
+from psal_cli.networks.upscaling import UpscalingNetwork
 from psal_cli.training import export, precision, super_resolution, upscaling_crops
 from psal_cli.training.photographs import EVERY
 from psal_cli.training.upscaling_crops import BSDS, HELD_OUT_SIDE, Crops, degraded, luminance, smaller
@@ -199,6 +200,24 @@ def test_a_run_takes_what_fits_from_a_trunk_without_attention(trained, tmp_path)
     for name, x in first["model"].items():
         torch.testing.assert_close(state["model"][name], x, atol=1e-7, rtol=0)
     assert any(name.startswith("cross.") for name in state["model"])
+
+
+@pytest.mark.slow
+def test_a_run_starts_from_some_blocks_of_a_longer_trunk(trained, tmp_path):
+    """The longer one adds nothing in the other blocks, so the result must be the same picture."""
+    torch.manual_seed(0)
+    longer = UpscalingNetwork(2, 4, 4, cross=False)
+    with torch.no_grad():
+        for number in (0, 2):
+            longer.body[number].second.weight.zero_()
+            longer.body[number].second.bias.zero_()
+    torch.save(longer.state_dict(), tmp_path / "longer.pt")
+    more = ["--no-cross", "--start", str(tmp_path / "longer.pt"), "--keep", "1,3", "--rate", "1e-9"]
+    shorter = ResidualPSAL(2, 4, 2, 1, cross=False)
+    shorter.load_state_dict(trained(tmp_path, *more, steps=1)["model"])
+    image = torch.rand(1, 3, 12, 14)
+    with torch.no_grad():
+        torch.testing.assert_close(shorter(image), longer(image), atol=1e-5, rtol=0)
 
 
 @pytest.mark.slow

@@ -12,9 +12,9 @@ import click
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from psal_cli import weights as stored
 from psal_cli.networks.residual_psal import ResidualPSAL
 from psal_cli.training import loop, options, precision
 from psal_cli.training.upscaling_crops import Crops, luminance
@@ -39,14 +39,32 @@ def start(network: ResidualPSAL) -> None:
                 module.bias.zero_()
 
 
-def load_start(network: ResidualPSAL, source: Path) -> None:
-    """Takes from exported weights, or a checkpoint, every tensor that has the same name and shape."""
-    if source.suffix == ".safetensors":
-        known = load_file(source)
-    else:
-        known = torch.load(source, map_location="cpu", weights_only=True)["model"]
+def load_start(network: ResidualPSAL, source: str, kept: tuple[int, ...] = ()) -> None:
+    """Takes every tensor that has the same name and shape from shipped weights, by name, from exported ones or a checkpoint.
+
+    Of a longer trunk it takes the blocks `kept`. An `UpscalingNetwork` has no merging convolution: what stands for its sum of the
+    first and the last features is set instead.
+    """
+    known, _ = stored.resolve(source)
+    blocks = {int(name.split(".")[1]) for name in known if name.startswith("body.")}
+    if kept and len(blocks) > len(kept):
+        places = {old: new for new, old in enumerate(kept)}
+        known = {_moved(name, places): x for name, x in known.items()}
+    if "merge.weight" not in known:
+        features = network.merge.weight.shape[0]
+        eye, none = torch.eye(features)[..., None, None], torch.zeros(features, 2 * features, 1, 1)
+        known["merge.weight"] = torch.cat([eye, eye, none], 1)  # first, last, second, before the last: see ResidualPSAL.parts
     own = network.state_dict()
     network.load_state_dict({key: known[key] if key in known and known[key].shape == x.shape else x for key, x in own.items()})
+
+
+def _moved(name: str, places: dict[int, int]) -> str:
+    """The name of a tensor after the blocks were renumbered; that of a block left out is none of the network's."""
+    part, _, rest = name.partition(".")
+    if part != "body":
+        return name
+    number, _, rest = rest.partition(".")
+    return f"body.{places[int(number)]}.{rest}" if int(number) in places else f"left out.{name}"
 
 
 @click.command()
@@ -57,16 +75,18 @@ def load_start(network: ResidualPSAL, source: Path) -> None:
 @click.option("--before", type=click.IntRange(1), default=3, show_default=True, help="Blocks before the attention.")
 @click.option("--cross/--no-cross", default=True, show_default=True, help="Attention across scales.")
 @click.option("--degraded", is_flag=True, help="Learn from noisy and compressed pictures.")
-@click.option("--start", "source", type=click.Path(path_type=Path), help="Start from these weights, as far as they fit.")
+@click.option("--start", "source", help="Start from these weights, a file or the name of shipped ones, as far as they fit.")
+@click.option("--keep", default="", help="Of a longer trunk, start from these blocks, as 0,1,4; as many as there are blocks.")
 def main(
-    run: options.Run, scale: str, features: int, blocks: int, before: int, cross: bool, degraded: bool, source: Path | None
-) -> None:
+    run: options.Run, scale: str, features: int, blocks: int, before: int, cross: bool, degraded: bool, source: str | None,
+    keep: str,
+) -> None:  # fmt: skip
     """Train for SCALE. Checkpoint and log are OUTPUT/NAME.pt and .jsonl, the best weights OUTPUT/NAME.best.pt."""
     ratio, name = int(scale), run.name or f"upscale_x{scale}"
     network = ResidualPSAL(ratio, features, blocks, before, cross=cross)
     start(network)
     if source:
-        load_start(network, source)
+        load_start(network, source, tuple(int(number) for number in keep.split(",")) if keep else ())
     crops = Crops(run.data, ratio, run.seed, public=run.public, cache=run.output / "cache", degraded=degraded)
     path = run.output / name
 
@@ -100,7 +120,8 @@ def main(
 
     recipe: loop.Recipe = {
         "run": name, "scale": ratio, "features": features, "blocks": blocks, "before": before, "cross": cross,
-        "degraded": degraded, "steps": run.steps, "rate": run.rate, "seed": run.seed, "start": source.name if source else None,
+        "degraded": degraded, "steps": run.steps, "rate": run.rate, "seed": run.seed,
+        "start": Path(source).name if source else None, "keep": keep or None,
     }  # fmt: skip
     loop.train(
         path, network, recipe, errors, validation,
