@@ -29,7 +29,7 @@ from psal_cli.verbs.colorize.prior import UNSEEN, colour_prior
 from psal_cli.weights import manifest
 
 SIZE = (240, 424)  # of frames and photographs; scenes keep their shapes
-FRAMES, ALIKE, STRANGERS, SIDES = 0.4, 0.22, 0.05, 0.2  # of the pairs: see `Samples.training`
+KINDS = {"frames": 0.4, "alike": 0.22, "strangers": 0.05, "sides": 0.2, "parts": 0.13}  # shares of the pairs: see `Samples`
 BESIDE = 0.25  # of the pairs: with an unrelated reference too,
 FAR = 1 << 20  # which is that of another pair
 CROP = (192, 320)
@@ -41,7 +41,11 @@ HELD_OUT = {"frames": 24, "sides": 12, "scene sides": 12, "alike": 24}
 
 
 class Samples:
-    """Numbered pairs of several kinds: the same files, seed and number give the same one."""
+    """Numbered pairs of several kinds: the same files, seed and number give the same one.
+
+    "frames": of a clip, or a warped photograph; "alike": two scenes that look alike; "strangers": two clips of one place;
+    "sides": of a photograph; "parts": of a scene.
+    """
 
     def __init__(self, data: Path, seed: int, cache: Path):
         """cache: a folder for the table of scenes that look alike. Raises what `Pairs` and `ScenePairs` raise."""
@@ -49,19 +53,16 @@ class Samples:
         self.pairs, self.scenes = Pairs(data, SIZE, seed), ScenePairs(data, seed, cache)
 
     def training(self, number: int) -> tuple[Pair, bool]:
-        """A pair, and whether the embedding has seen it: frames of a clip or a warped photograph, two scenes that look alike, two
-        clips of one place, two sides of a photograph, and parts of a scene, in shares of FRAMES, ALIKE, STRANGERS, SIDES and the
-        rest."""
-        kind = float(np.random.default_rng([self.seed, number, 7]).random())
-        if (kind := kind - FRAMES) < 0:
-            return self.pairs.pair(number), True
-        if (kind := kind - ALIKE) < 0:
+        """A pair, and whether the embedding has seen it."""
+        random = np.random.default_rng([self.seed, number, 7])
+        kind = random.choice(list(KINDS), p=list(KINDS.values()))
+        if kind == "alike":
             return self.scenes.alike(number), False
-        if (kind := kind - STRANGERS) < 0 and (stranger := self.pairs.stranger(number)):
+        if kind == "parts":
+            return self.scenes.parts(number), False
+        if kind == "strangers" and (stranger := self.pairs.stranger(number)):
             return stranger, True
-        if kind - SIDES < 0:
-            return self.pairs.parts(number), True
-        return self.scenes.parts(number), False
+        return self.pairs.pair(number) if kind == "frames" else self.pairs.parts(number), True
 
     def held_out(self) -> list[Pair]:
         """Of each kind as many as HELD_OUT says, in its order."""
