@@ -1,4 +1,4 @@
-"""A critic distinguishes patches of photographs from drawn ones, for the networks of `psal inpaint` and `psal upscale`."""
+"""The critic of the inpainting network: distinguishes patches of photographs from drawn ones."""
 
 from itertools import pairwise
 
@@ -19,18 +19,15 @@ class Critic(nn.Module):
             spectral_norm(nn.Conv2d(sizes[-1], 1, 3, 1, 1)),
         )
 
-    def forward(self, image: Tensor, given: Tensor) -> Tensor:
-        """[B, 3, H, W] in [-1, 1] and [B, 1, H, W] -> [B, 1, H / 16, W / 16], larger for photographs.
-
-        given: what the drawing network was given: the hole, or the enlarged lightness.
-        """
-        x = torch.cat([image, given], 1)
+    def forward(self, image: Tensor, mask: Tensor) -> Tensor:
+        """[B, 3, H, W] in [-1, 1] and [B, 1, H, W], 1 = hole -> [B, 1, H / 16, W / 16], larger for photographs."""
+        x = torch.cat([image, mask], 1)
         *layers, last = self.layers
         for layer in layers:
             x = F.leaky_relu(layer(x), 0.2)
         return last(x)
 
-    def loss(self, image: Tensor, drawn: Tensor, given: Tensor) -> Tensor:
+    def loss(self, image: Tensor, drawn: Tensor, mask: Tensor) -> Tensor:
         """The hinge loss of the critic itself."""
-        true, false = self(torch.cat([image, drawn]), torch.cat([given, given])).chunk(2)
+        true, false = self(torch.cat([image, drawn]), torch.cat([mask, mask])).chunk(2)
         return F.relu(1 - true).mean() + F.relu(1 + false).mean()
