@@ -1,5 +1,7 @@
 """The networks for super-resolution, beside what is published of them and beside slow words for the same."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -68,7 +70,7 @@ def test_a_scale_or_an_attention_that_is_none_is_refused():
         CSNLN(5)
     with pytest.raises(ValueError, match="scale is 8"):
         UpscalingNetwork(8)
-    with pytest.raises(ValueError, match="attention is 'half', expected one of psal, full"):
+    with pytest.raises(ValueError, match="attention is 'half', expected one of psal, full, local"):
         CSNLN(2, 8, 1, attention="half")
     with pytest.raises(ValueError, match="in_scale is 'psal', expected one of local, full"):
         CSNLN(2, 8, 1, in_scale="psal")
@@ -122,6 +124,24 @@ def test_a_few_nearest_keys_are_what_is_left_of_the_softmax():
         full, all_nearest = Pasting("full")(query, key, value)
         torch.testing.assert_close(all_nearest(2, 9), nearest(2, 9), atol=2e-6, rtol=1e-5)
         torch.testing.assert_close(full(3, 5), full(0, 12)[:, :, 3:5])
+
+
+def test_local_attention_is_what_is_left_of_the_softmax_near_the_same_place():
+    query, key, value = torch.randn(1, 3, 22, 24), torch.randn(1, 3, 11, 12), torch.randn(1, 8, 11, 12)
+    rows, columns = torch.meshgrid(torch.arange(11), torch.arange(12), indexing="ij")
+    near = torch.zeros(11 * 12, 22, 24, dtype=torch.bool)
+    for row, column in product(range(22), range(24)):
+        top, left = min(max(row // 2 - 3, 0), 4), min(max(column // 2 - 3, 0), 5)  # of 7x7 keys inside the map
+        inside = (rows >= top) & (rows < top + 7) & (columns >= left) & (columns < left + 7)
+        near[:, row, column] = inside.flatten()
+    with torch.no_grad():
+        pasted, _ = Pasting("local", k=3)(query, key, value)
+        keys = F.unfold(key, 3, padding=1)
+        scores = (keys / keys.norm(dim=1, keepdim=True)).transpose(1, 2) @ F.unfold(query, 3, padding=1)
+        best = (scores * 10).masked_fill(~near.flatten(1), -torch.inf).topk(3, 1)
+        weight = torch.zeros_like(scores).scatter(1, best.indices, best.values.softmax(1))
+        right = F.fold(F.unfold(value, 3, padding=1) @ weight, (22, 24), 3, padding=1) / 6
+    torch.testing.assert_close(pasted(0, 22), right, atol=2e-6, rtol=1e-5)
 
 
 def test_in_scale_attention_is_a_plain_softmax():

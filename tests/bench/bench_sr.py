@@ -1,7 +1,10 @@
-"""Super-resolution on Set5, Set14 and B100, beside what is published; on compressed pictures; whole or in tiles.
+"""Super-resolution on Set5, Set14 and B100, beside what is published; on compressed pictures; whole or in tiles; on facades.
 
-    .venv/bin/python tests/bench/bench_sr.py --write-readme                    # all three tables
+    .venv/bin/python tests/bench/bench_sr.py --write-readme                    # all tables
     .venv/bin/python tests/bench/bench_sr.py --tables whole --scales 4         # one of them, its other rows kept
+
+The facades are in --public, a folder with a checkout of the repository raghudeep/ParisArtDecoFacadesDataset, and in scenes/. None
+of them is trained with.
 
 Pictures are reduced by the antialiased cubic kernel, rounded to 8 bits, enlarged again and rounded. PSNR and SSIM are of the
 luminance (BT.601, 16 to 235), without `scale` pixels at each border.
@@ -36,6 +39,9 @@ ROOM = 1 << 14  # pixels that full attention works on at a time
 TILE, OVERLAP = 256, 40  # pixels: side of a tile, and what is looked at around it; convolutions see no farther
 PART = 140  # pixels: side of what --facade shows
 QUALITIES = (90, 75, 50)  # of JPEG
+PARIS = "ParisArtDecoFacadesDataset/images/facade_{}.png"
+OF_PARIS = 3, 4, 6, 8, 12, 23, 32, 33, 34, 36, 37, 38, 39, 52, 53, 64, 68, 77  # those without large trees
+OF_SCENES = "0096", "0312", "0610", "0666", "0924", "1194", "1541", "1630", "1748", "2150", "2206", "2501"
 Enlarge = Callable[[np.ndarray, int], np.ndarray]
 
 # PSNR on Set5, Set14, B100, as the papers print them.
@@ -101,6 +107,13 @@ def without_branch(picture: np.ndarray, scale: int) -> np.ndarray:
     return Upscaler([network])(picture)[0]
 
 
+def facades(data: Path, public: Path | None) -> list[Path]:
+    if public is None:
+        raise FileNotFoundError("the table of facades needs --public, a folder with a checkout of ParisArtDecoFacadesDataset")
+    scenes = [data.parent / "scenes" / f"{name}.webp" for name in OF_SCENES]
+    return [public / PARIS.format(number) for number in OF_PARIS] + scenes
+
+
 FULL, EIGHT = "psal, full attention", "psal, mean of 8 (--ensemble)"
 SLOW = {FULL: 3, EIGHT: 4}  # below those scales a quarter of an hour each: Set5 alone
 METHODS: dict[str, Enlarge] = {
@@ -108,6 +121,7 @@ METHODS: dict[str, Enlarge] = {
     "Lanczos": lanczos,
     "psal": partial(by_network, "clean"),
     FULL: partial(by_network, "clean", attention="full", largest=ROOM),
+    "psal, local attention": partial(by_network, "clean", attention="local"),
     "psal, without the attention": without_branch,
     EIGHT: partial(by_network, "clean", ensemble=True),
     "psal, --model photo": partial(by_network, "photo"),
@@ -115,22 +129,26 @@ METHODS: dict[str, Enlarge] = {
 }
 TABLES = {  # name -> rows, and what gives the pictures of each column
     "benchmarks": (
-        list(METHODS)[:7],
-        {name: lambda data, scale, name=name: pictures(in_set(data, name), scale) for name in ("Set5", "Set14", "B100")},
+        ["bicubic", "Lanczos", "psal", FULL, "psal, without the attention", EIGHT, "psal, --model photo"],
+        {name: lambda data, scale, _, name=name: pictures(in_set(data, name), scale) for name in ("Set5", "Set14", "B100")},
     ),
     "compressed": (
         ["bicubic", "Lanczos", "psal", "psal, --model photo"],
         {
-            f"B100, JPEG {quality}": lambda data, scale, quality=quality: pictures(in_set(data, "B100"), scale, quality)
+            f"B100, JPEG {quality}": lambda data, scale, _, quality=quality: pictures(in_set(data, "B100"), scale, quality)
             for quality in QUALITIES
         },
     ),
     "whole": (
         ["bicubic", "psal", "psal, in tiles of 256 pixels", "psal, without the attention"],
         {
-            "8 photographs held out": lambda data, scale: pictures(files_of(data.parent)[:: 4 * EVERY], scale),
-            "examples/facade.jpg": lambda data, scale: pictures([ROOT / "examples" / "facade.jpg"], scale),
+            "8 photographs held out": lambda data, scale, _: pictures(files_of(data.parent)[:: 4 * EVERY], scale),
+            "examples/facade.jpg": lambda data, scale, _: pictures([ROOT / "examples" / "facade.jpg"], scale),
         },
+    ),
+    "facades": (
+        ["bicubic", "psal", FULL, "psal, local attention", "psal, without the attention"],
+        {"30 facades": lambda data, scale, public: pictures(facades(data, public), scale)},
     ),
 }
 
@@ -159,12 +177,12 @@ def facade(path: Path) -> None:
     Image.fromarray(np.vstack([np.hstack([x[part] for x in row]) for row in rows]).repeat(3, 0).repeat(3, 1)).save(path)
 
 
-def measured(name: str, data: Path, scales: list[int]) -> list[dict]:
+def measured(name: str, data: Path, public: Path | None, scales: list[int]) -> list[dict]:
     """The rows of a table."""
     methods, columns = TABLES[name]
     rows = []
     for scale in scales:
-        pairs = {column: load(data, scale) for column, load in columns.items()}
+        pairs = {column: load(data, scale, public) for column, load in columns.items()}
         for method in methods:
             row = {"scale": scale, "method": method}
             for column, those in pairs.items():
@@ -191,6 +209,7 @@ def markdown(name: str, rows: list[dict]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_data_option(parser, "Set5/, Set14/, B100/ and highres/", "eval")
+    parser.add_argument("--public", type=Path, help="folder with a checkout of ParisArtDecoFacadesDataset, for the facades")
     parser.add_argument("--scales", default="2,3,4", help="default: %(default)s")
     parser.add_argument("--tables", default=",".join(TABLES), help="default: %(default)s")
     parser.add_argument("--write-readme", action="store_true", help="also put the tables into README.md")
@@ -203,7 +222,8 @@ def main() -> int:
     before = json.loads(path.read_text()) if (path := RESULTS / "sr.json").exists() else {}
     context = header("torch", "numpy", "opencv-python-headless", "psal")
     for name in arguments.tables.split(","):
-        rows = [row for row in before.get(name, []) if row["scale"] not in scales] + measured(name, arguments.data, scales)
+        kept = [row for row in before.get(name, []) if row["scale"] not in scales]
+        rows = kept + measured(name, arguments.data, arguments.public, scales)
         tables[name] = sorted(rows, key=lambda row: row["scale"])
         text = f"{markdown(name, tables[name])}\n\n{where(context)}"
         print(text)
