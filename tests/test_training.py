@@ -390,6 +390,25 @@ def test_embedding_learns_which_texture_has_which_colour():
 
 
 @pytest.mark.slow
+def test_fusion_goes_on_from_weights(tmp_path, monkeypatch, threads):
+    threads(1)
+    pair = np.random.default_rng(0).normal(0, 0.2, (fusion.CUES + 2, 64, 64)).astype(np.float16)
+    np.save(tmp_path / "pair.npy", pair)
+    monkeypatch.setattr(fusion, "Samples", lambda *_: None)
+    monkeypatch.setattr(fusion, "prepare", lambda *_: ([tmp_path / "pair.npy"], [tmp_path / "pair.npy"]))
+    monkeypatch.setattr(fusion, "HELD_OUT", {"frames": 1})
+    torch.manual_seed(1)
+    given = fusion.FusionNetwork()
+    torch.save(given.state_dict(), tmp_path / "given.pt")
+    folders = ["--data", str(tmp_path), "--output", str(tmp_path / "out")]
+    options = [*folders, "--steps", "1", "--rate", "1e-3", "--start", str(tmp_path / "given.pt")]
+    assert CliRunner().invoke(fusion.main, options, catch_exceptions=False).exit_code == 0
+    after = torch.load(tmp_path / "out" / "fusion.pt", weights_only=True)["model"]
+    moved = [float((after[name] - x).abs().max()) for name, x in given.state_dict().items()]
+    assert 0 < max(moved) < 1e-4  # the first of a hundred steps of warm-up
+
+
+@pytest.mark.slow
 def test_fusion_learns_to_reject_what_is_said_to_be_wrong():
     """Half of the matches have a wrong colour, and a cue that says so.
 

@@ -4,7 +4,8 @@
 
 The cues of all pairs are computed once and cached in OUTPUT (3 MB per pair); each step takes one pair. For videos and photographs
 the colour prior uses the embedding's temperature of training, because it has seen them. The loss is the L1 and the squared error
-of chroma, plus the likelihood of the error that the network predicts (Laplace).
+of chroma, plus the likelihood of the error that the network predicts (Laplace). Where colours are uncertain, L1 alone ends near
+grey: red cars turn brown. So most of the weight is on the squared error.
 
 In a part of the steps all true colours are turned and scaled, those of the references too. Then guesses are wrong, and the
 network learns to tell from their error on the references that these know better: on pictures that the guess has seen in its own
@@ -26,15 +27,17 @@ from psal_cli.training.scene_pairs import ScenePairs
 from psal_cli.verbs.colorize.guess import colour_guess, misfit
 from psal_cli.verbs.colorize.matching import MISFIT, atlas_of, cues, match
 from psal_cli.verbs.colorize.prior import UNSEEN, colour_prior
-from psal_cli.weights import manifest
+from psal_cli.weights import load_strict, manifest, resolve
 
 SIZE = (240, 424)  # of frames and photographs; scenes keep their shapes
 KINDS = {"frames": 0.4, "alike": 0.22, "strangers": 0.05, "sides": 0.2, "parts": 0.13}  # shares of the pairs: see `Samples`
 BESIDE = 0.25  # of the pairs: with an unrelated reference too,
 FAR = 1 << 20  # which is that of another pair
 CROP = (192, 320)
-RECOLOURED = 0.4  # of the steps
-TURN, SCALE, NOISE = 0.8, 0.25, 0.2  # deviations of the angle, in radians, and of the logarithms of chroma and of the misfit
+RECOLOURED = 0.5  # of the steps
+TURN, SCALE, NOISE = 0.8, 0.45, 0.2  # deviations of the angle, in radians, and of the logarithms of chroma and of the misfit
+BRIGHTER = 0.15  # mean logarithm of the chroma's factor: saturated things are rare in the pictures
+L1, SQUARED, LIKELIHOOD = 10, 300, 0.1  # weights in the loss
 CHROMA = (1, 3, 5, CUES)  # the first channels of colours that come from the pictures
 GUESS_CUE, MISFIT_CUE = 12, 15  # the first channel of the guess, and that of its error on the references
 HELD_OUT = {"frames": 24, "sides": 12, "scene sides": 12, "alike": 24}
@@ -121,7 +124,8 @@ def losses(network: FusionNetwork, stored: np.ndarray) -> tuple[Tensor, Tensor]:
     chroma, expected = network(x[:, :CUES])
     error = (chroma - x[:, CUES:]).abs().mean(1, keepdim=True)
     likelihood = error.detach() / (expected + 1e-3) + (expected + 1e-3).log()
-    loss = 20 * error.mean() + 100 * (chroma - x[:, CUES:]).square().mean() + 0.1 * likelihood.mean()
+    squared = (chroma - x[:, CUES:]).square()
+    loss = L1 * error.mean() + SQUARED * squared.mean() + LIKELIHOOD * likelihood.mean()
     return loss, error.mean() * 100
 
 
@@ -129,7 +133,7 @@ def recoloured(stored: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """A prepared pair whose true colours are turned and scaled alike, so that the guess is wrong. Its error on the references is
     replaced by that on the target, with noise."""
     stored = np.array(stored, np.float32)
-    angle, scale = random.normal(0, TURN), np.exp(random.normal(0, SCALE))
+    angle, scale = random.normal(0, TURN), np.exp(random.normal(BRIGHTER, SCALE))
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]], np.float32)
     for first in CHROMA:
         stored[first : first + 2] = np.einsum("ij,jhw->ihw", turn, stored[first : first + 2])
@@ -149,12 +153,15 @@ def crop(stored: np.ndarray, random: np.random.Generator) -> np.ndarray:
 @click.command()
 @options.run(steps=8_000)
 @click.option("--pairs", "count", type=click.IntRange(1), default=1_000, show_default=True)
-def main(run: options.Run, count: int) -> None:
+@click.option("--start", "source", help="Start from these weights, a file or the name of shipped ones.")
+def main(run: options.Run, count: int, source: str | None) -> None:
     """Checkpoint and log are OUTPUT/fusion.pt and .jsonl; a stopped run resumes."""
     output, seed, device = run.output, run.seed, run.device
     made_with = "_".join(manifest()[f"colorize-{name}"]["sha256"][:8] for name in ("descriptor", "embedding", "guess"))
     held_out, training = prepare(Samples(run.data, seed, output), output / f"fusion_pairs_{seed}_{made_with}", count)
     network = FusionNetwork().to(device)
+    if source:
+        load_strict(network, resolve(source)[0], source).train().requires_grad_(True)
     measured = [np.load(path) for path in held_out]
 
     def errors(step: int, _: float) -> tuple[Tensor, float]:
@@ -172,7 +179,8 @@ def main(run: options.Run, count: int) -> None:
         click.echo(", ".join(f"{kind} {loss:.3f}" for kind, loss in kinds.items()))
         return float(np.mean(list(kinds.values())))
 
-    recipe: loop.Recipe = {"pairs": count, "steps": run.steps, "rate": run.rate, "seed": seed}
+    start = source and Path(source).name
+    recipe: loop.Recipe = {"pairs": count, "steps": run.steps, "rate": run.rate, "seed": seed, "start": start}
     loop.train(output / "fusion", network, recipe, errors, validation, minutes=run.minutes, warmup=100, clip=1.0, best=True)
 
 
