@@ -62,8 +62,9 @@ def run(tmp_path, monkeypatch, threads):
     start = ResidualPSAL(2, cross=False).state_dict()
     torch.save({"model": start}, tmp_path / "trunk.pt")
 
-    def run(name):
-        options = ["--start", tmp_path / "trunk.pt", "--data", tmp_path, "--output", tmp_path, "--name", name, "--steps", 1]
+    def run(name, steps=1):
+        folders = ["--data", tmp_path, "--output", tmp_path]
+        options = ["--start", tmp_path / "trunk.pt", *folders, "--name", name, "--steps", steps]
         done = CliRunner().invoke(perceptual.main, ["2", *map(str, options)], catch_exceptions=False)
         assert done.exit_code == 0, done.output
         return start, torch.load(tmp_path / f"{name}.pt", weights_only=True)
@@ -79,6 +80,19 @@ def test_the_features_count_in_the_loss(run, monkeypatch):
     moved = float((usual["model"]["tail.weight"] - start["tail.weight"]).abs().max())
     assert 0 < moved < 1e-3  # one step from the weights given
     assert not torch.equal(usual["model"]["tail.weight"], without["model"]["tail.weight"])
+
+
+@pytest.mark.slow
+def test_the_features_see_the_crops_from_changing_places(run, monkeypatch):
+    """From a fixed place, the strides of the feature network reward a grid of dots."""
+    seen = []
+    distance = perceptual.Features.distance
+    monkeypatch.setattr(
+        perceptual.Features, "distance", lambda self, x, y: (seen.append((x.shape, y.shape)), distance(self, x, y))[1]
+    )
+    run("short", steps=6)
+    sizes = {x for x, _ in seen if x[0] == 2}  # of the batches, not of the held-out pictures
+    assert all(x == y for x, y in seen) and len(sizes) > 3 and all(32 - 8 < side <= 32 for x in sizes for side in x[2:])
 
 
 def test_training_begins_with_the_trunk_of_weights(tmp_path):
