@@ -57,7 +57,7 @@ def run(tmp_path, monkeypatch, threads):
         picture = random.integers(0, 256, (side // 8, side // 8, 3), np.uint8).repeat(8, 0).repeat(8, 1)
         Image.fromarray(picture).save(tmp_path / "photos" / f"{number:02}.webp")
     monkeypatch.setattr(precision, "fastest", lambda *_: precision.Setting("float32", True))
-    monkeypatch.setattr(perceptual, "SIZES", ((16, 2),))
+    monkeypatch.setattr(perceptual, "SIZES", {2: (16, 2)})
     torch.manual_seed(1)
     start = ResidualPSAL(2, cross=False).state_dict()
     torch.save({"model": start}, tmp_path / "trunk.pt")

@@ -24,7 +24,7 @@ from psal_cli.training.upscaling_crops import Crops
 from psal_cli.verbs.colorize import semantics
 from psal_cli.verbs.upscale.networks import trunk_of
 
-SIZES = ((40, 6),)  # side of the reduced crops and batch size
+SIZES = {2: (64, 4), 3: (52, 4), 4: (40, 6)}  # scale -> side of the reduced crops and batch size
 STAGES = (2, 4, 10)  # the last blocks of the stages of EfficientNet-Lite0 with strides 4, 8 and 16
 FEATURES = 0.04  # weight relative to the L1 error: at first their gradients are 8 times as large
 LEFT_OUT = 8  # rows and columns, at most, before what the features see
@@ -65,7 +65,7 @@ def main(run: options.Run, scale: str, source: str) -> None:
     """Train for SCALE. Checkpoint and log are OUTPUT/NAME.pt and .jsonl, the best weights OUTPUT/NAME.best.pt."""
     ratio, name = int(scale), run.name or f"upscale_x{scale}_photo"
     network = trunk_of(source, ratio).requires_grad_(True).train()
-    crops = Crops(run.data, ratio, run.seed, public=run.public, cache=run.output / "cache", degraded=True, sizes=SIZES)
+    crops = Crops(run.data, ratio, run.seed, public=run.public, cache=run.output / "cache", degraded=True, sizes=(SIZES[ratio],))
     features = Features().to(run.device)
 
     def first_loss(copy: nn.Module) -> Tensor:
