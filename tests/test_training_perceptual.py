@@ -82,6 +82,19 @@ def test_the_features_count_in_the_loss(run, monkeypatch):
     assert not torch.equal(usual["model"]["tail.weight"], without["model"]["tail.weight"])
 
 
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_a_grid_of_dots_is_told_from_texture(scale):
+    torch.manual_seed(0)
+    texture = 0.5 + 0.1 * torch.randn(1, 3, 40 * scale, 40 * scale)
+    dotted = texture.clone()
+    dotted[..., ::scale, ::scale] += 0.02
+    none, dots = (perceptual.grid(x, scale).abs().mean() for x in (texture, dotted))
+    assert perceptual.grid(texture, scale).shape == (1, scale**2) and dots > 1.5 * none
+    assert perceptual.grid(texture.new_ones(texture.shape), scale).abs().max() < 1e-6
+    gap = (perceptual.grid(dotted, scale) - perceptual.grid(texture, scale))[0]
+    assert gap.argmax() == 0 and gap[0] > 0.01  # the first place of each cell
+
+
 @pytest.mark.slow
 def test_the_features_see_the_crops_from_changing_places(run, monkeypatch):
     """From a fixed place, the strides of the feature network reward a grid of dots."""

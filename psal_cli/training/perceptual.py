@@ -4,8 +4,10 @@
 
 The L1 error alone makes pictures soft, because it is least at the mean of all that may be true. Here the loss also has the
 distance of features of EfficientNet-Lite0 (Johnson et al. 2016; normalized as in LPIPS, Zhang et al. 2018). The crops are
-degraded like photographs on the web. The kept weights are a running mean. The features see each crop from a random row and column
-on: their first convolution has a stride, and from a fixed place it rewards a grid of dots.
+degraded like photographs on the web. The kept weights are a running mean.
+
+That distance alone rewards a faint grid of dots, one a pixel of the input, which the network's last shuffle of pixels makes
+easily. So the features see each crop from a random row and column on, and the grid has a loss of its own, see `grid`.
 
 A patch critic (Ledig et al. 2017) was tried: it made edges harder, but also coloured patches, and the feature distance worse.
 
@@ -17,6 +19,7 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from psal_cli.training import loop, options, precision
@@ -27,6 +30,7 @@ from psal_cli.verbs.upscale.networks import trunk_of
 SIZES = {2: (64, 4), 3: (52, 4), 4: (40, 6)}  # scale -> side of the reduced crops and batch size
 STAGES = (2, 4, 10)  # the last blocks of the stages of EfficientNet-Lite0 with strides 4, 8 and 16
 FEATURES = 0.04  # weight relative to the L1 error: at first their gradients are 8 times as large
+GRID = 4.0  # weight relative to the L1 error
 LEFT_OUT = 8  # rows and columns, at most, before what the features see
 EVERY = 500  # steps between validations
 
@@ -57,6 +61,16 @@ class Features(nn.Module):
         return torch.stack([(x - y).square().sum(1).mean() for x, y in zip(self(image), expected, strict=True)]).mean()
 
 
+def grid(image: Tensor, scale: int) -> Tensor:
+    """The mean detail at each place inside the cells of scale x scale pixels: about zero where no grid is drawn.
+
+    image: [B, 3, scale * h, scale * w] in [0, 1]. Returns [B, scale^2]. Detail is the lightness less its mean over 5x5 pixels.
+    """
+    lightness = image.mean(1, keepdim=True)
+    detail = lightness - F.avg_pool2d(lightness, 5, 1, 2, count_include_pad=False)
+    return F.pixel_unshuffle(detail, scale).mean((2, 3))
+
+
 @click.command()
 @click.argument("scale", type=click.Choice(["2", "3", "4"]))
 @options.run(steps=30_000, rate=2e-4, queued=True)
@@ -79,7 +93,8 @@ def main(run: options.Run, scale: str, source: str) -> None:
     def loss_of(drawn: Tensor, large: Tensor, top: int, left: int) -> Tensor:
         """top, left: rows and columns before what the features see."""
         seen, right = (x[..., top:, left:] for x in (drawn, large))
-        return (drawn - large).abs().mean() + FEATURES * features.distance(seen, right).float()
+        dots = (grid(drawn, ratio) - grid(large, ratio)).abs().mean()
+        return (drawn - large).abs().mean() + FEATURES * features.distance(seen, right).float() + GRID * dots
 
     def errors(step: int, _: float) -> tuple[Tensor, float]:
         small, large = (x.to(run.device) for x in crops.batch(step))
@@ -98,7 +113,7 @@ def main(run: options.Run, scale: str, source: str) -> None:
 
     recipe: loop.Recipe = {
         "run": name, "scale": ratio, "degraded": True, "steps": run.steps, "rate": run.rate, "seed": run.seed,
-        "features": FEATURES, "start": Path(source).name,
+        "features": FEATURES, "grid": GRID, "start": Path(source).name,
     }  # fmt: skip
     loop.train(
         run.output / name, network, recipe, errors, validation,
