@@ -5,7 +5,7 @@
 The cues of all pairs are computed once and cached in OUTPUT (3 MB per pair); each step takes one pair. For videos and photographs
 the colour prior uses the embedding's temperature of training, because it has seen them. The loss is the L1 and the squared error
 of chroma, plus the likelihood of the error that the network predicts (Laplace). Where colours are uncertain, L1 alone ends near
-grey: red cars turn brown. So most of the weight is on the squared error.
+grey, so most of the weight is on the squared error.
 
 In a part of the steps all true colours are turned and scaled, those of the references too. Then guesses are wrong, and the
 network learns to tell from their error on the references that these know better: on pictures that the guess has seen in its own
