@@ -48,23 +48,15 @@ def load_start(network: ResidualPSAL, source: str, kept: tuple[int, ...] = ()) -
     known, _ = stored.resolve(source)
     blocks = {int(name.split(".")[1]) for name in known if name.startswith("body.")}
     if kept and len(blocks) > len(kept):
-        places = {old: new for new, old in enumerate(kept)}
-        known = {_moved(name, places): x for name, x in known.items()}
+        parts = network.body[0].state_dict()
+        body = {f"body.{new}.{part}": known[f"body.{old}.{part}"] for new, old in enumerate(kept) for part in parts}
+        known = {name: x for name, x in known.items() if not name.startswith("body.")} | body
     if "merge.weight" not in known:
         features = network.merge.weight.shape[0]
         eye, none = torch.eye(features)[..., None, None], torch.zeros(features, 2 * features, 1, 1)
         known["merge.weight"] = torch.cat([eye, eye, none], 1)  # first, last, second, before the last: see ResidualPSAL.parts
     own = network.state_dict()
     network.load_state_dict({key: known[key] if key in known and known[key].shape == x.shape else x for key, x in own.items()})
-
-
-def _moved(name: str, places: dict[int, int]) -> str:
-    """The name of a tensor after the blocks were renumbered; that of a block left out is none of the network's."""
-    part, _, rest = name.partition(".")
-    if part != "body":
-        return name
-    number, _, rest = rest.partition(".")
-    return f"body.{places[int(number)]}.{rest}" if int(number) in places else f"left out.{name}"
 
 
 @click.command()
