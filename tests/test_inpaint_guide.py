@@ -52,6 +52,36 @@ def test_what_is_copied_has_the_features_of_the_hole(wanted):
     assert not mask[tuple(filled.origins.T)].any()
 
 
+class Nothing(ColourGuide):
+    """Tells nothing of the places."""
+
+    radius, reach, features, cost = 24.0, 128, 1, 1.0
+
+    def __init__(self, nearness):
+        self.nearness = nearness
+
+    def __call__(self, known, hole):
+        return np.zeros((*hole.shape, 1), np.float32)
+
+
+def test_where_nothing_fits_better_what_is_near_is_copied():
+    image, mask = noise(200, 400), hole_of((200, 400), (86, 114, 186, 214))
+    far, near = (
+        np.abs(fill(image, mask, mask, InpaintOptions(), Nothing(nearness)).origins - np.argwhere(mask)).max(1)
+        for nearness in (0.0, FeatureGuide.nearness)
+    )
+    assert np.median(near) < 45 and np.median(far) > 80
+
+
+def test_nearness_is_measured_in_sides_of_the_hole():
+    """A long hole is filled from before its ends rather than from across the edge that it lies on."""
+    pyramid = Pyramid(noise(96, 400), [hole_of((96, 400), (40, 64, 100, 300)), hole_of((48, 200), (20, 32, 50, 150))])
+    pyramid.guide(1, Nothing(1.0))
+    places = pyramid.guides[1][..., 2:4]
+    np.testing.assert_allclose(places[32, 150] - places[20, 50], (12 / 16, 1), rtol=1e-5)  # no side counts as less than 16 pixels
+    np.testing.assert_allclose(places[25:27, 99:101].mean((0, 1)), 0, atol=1e-6)  # 0 in the middle of the hole
+
+
 def test_a_guide_is_asked_about_the_surroundings_of_a_hole_at_the_level_where_it_is_narrow():
     """What is made of a 4-megapixel picture follows from the hole: 2 x 128 pixels of the second level around 28 / 2."""
     image, asked = np.zeros((2000, 2100, 1), np.float32), []

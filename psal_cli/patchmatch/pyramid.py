@@ -20,11 +20,10 @@ from psal_cli.strips import rows_within, strips
 # sources; with less weight on gradients, the search mistakes smooth patches for textured ones.
 TEXTURE_WEIGHT = 20.0
 TEXTURES = 2  # channels
+PLACES = 2  # channels: row and column, with a guide
 GUIDE_BLUR = 1.0  # standard deviation of the blur of expectations, in pixels of the level
 GUIDE_WEIGHT = 0.7  # weight of expected texture and colours relative to known ones
-# Expected texture relative to the surroundings of the hole: a search by distance prefers the smoother of two patches, and
-# removing a seam removes gradients. (More keeps more texture, but is further from the truth.)
-EXPECTED_TEXTURE = 2.25
+LEAST_SIDE = 16  # pixels of a level: narrower holes are compared by nearness as if they were so wide
 FAINT = 0.1  # texture below this counts as none
 STRIP = 1 << 18  # pixels processed at a time: a few MB
 
@@ -41,12 +40,18 @@ class Guide(Protocol):
         reach: pixels around the hole that it describes, so that its cost depends on the hole, not on the picture.
         features: approximate number of features per pixel.
         cost: approximate nanoseconds of one CPU core per pixel.
+        texture: expected texture in the hole relative to that around it. Above 1, because a search by distance prefers the
+            smoother of two patches, and removing a seam removes gradients.
+        nearness: the weight of the distance between a place and its source, in heights and widths of the hole, relative to
+            colours in [0, 1]: what is near is more likely to continue in the hole.
     """
 
     radius: float
     reach: int
     features: int
     cost: float
+    texture: float
+    nearness: float
 
     def __call__(self, known: Floats, hole: Region) -> Floats:
         """(known pixels float32 [H, W, C], zero in the hole; hole bool [H, W]) -> features float32 [H, W, F], compared by squared
@@ -88,28 +93,29 @@ class Pyramid:
             box = halved_box(box)
 
     def guide(self, level: int, guide: Guide) -> None:
-        """Makes the search of a level and the coarser ones compare the guide's features, and expect as much texture in the hole
-        as around it. Beyond the guide's reach its features are 0."""
+        """Makes the search of a level and the coarser ones compare the guide's features and the places, and expect texture in the
+        hole. Beyond the guide's reach its features are 0."""
         hole, colours = self.holes[level], self.pixels.shape[2]
+        places = _places(hole, guide.nearness)
         known = self._known(level, 0, len(hole))
         maps: Floats | None = None
         for top, bottom, left, right in guided_windows(hole, guide.reach):
             view = np.s_[top:bottom, left:right]
             seen, inside = np.ascontiguousarray(known[view]), hole[view]
             # Without texture, smooth patches would fit best: expected colours deep in a hole have none.
-            texture = GUIDE_WEIGHT * blurred(_expected_texture(seen[..., colours:], inside))
+            texture = GUIDE_WEIGHT * blurred(_expected_texture(seen[..., colours:], inside, guide.texture))
             features = guide(seen[..., :colours].clip(0, 1), inside)  # what the guide's network was trained on
             if maps is None:
-                maps = np.zeros((*hole.shape, TEXTURES + features.shape[2]), np.float32)
-            np.concatenate([texture, features], 2, out=maps[view])
+                maps = np.zeros((*hole.shape, TEXTURES + PLACES + features.shape[2]), np.float32)
+            np.concatenate([texture, places[view], features], 2, out=maps[view])
         assert maps is not None  # the hole is not empty
         self.guides[level] = maps
         for number in range(level + 1, len(self.holes)):
             self.guides[number] = _halve(self.guides[number - 1])
 
     def features(self, number: int, energy: bool = False) -> Tensor:
-        """float32 [1, C + 2, H, W] of a level: colours, then texture; zero in the hole. With a guide, expected texture and its
-        features follow. With `energy`, the sums of squares of both follow, a channel each."""
+        """float32 [1, C + 2, H, W] of a level: colours, then texture; zero in the hole. With a guide, expected texture, places
+        and its features follow. With `energy`, the sums of squares of both follow, a channel each."""
         known, guide, share = self.coarse.get(number), self.guides.get(number), self.weights[number] / TEXTURE_WEIGHT
         if known is None or guide is not None or energy or share != 1:
             height, width = self.holes[number].shape
@@ -165,15 +171,30 @@ def blurred(maps: Floats) -> Floats:
     return np.asarray(cv2.GaussianBlur(maps, (0, 0), GUIDE_BLUR), np.float32).reshape(maps.shape)
 
 
-def _expected_texture(texture: Floats, hole: Region) -> Floats:
-    """[H, W, 2]: fills the hole, bool [H, W], of texture features from its surroundings: the logarithms of their local means
-    diffuse into it, so that an edge beside a hole does not roughen all of it."""
-    share = cv2.GaussianBlur((~hole).astype(np.float32), (0, 0), GUIDE_BLUR)[..., None]
-    means = cv2.GaussianBlur(np.ascontiguousarray(texture), (0, 0), GUIDE_BLUR) / np.maximum(share, 1e-3)
+def _places(hole: Region, weight: float) -> Floats:
+    """[H, W, 2]: row and column, relative to the middle of the hole, bool [H, W], in sides of its largest part, times a weight.
+
+    Relative to each side, because a long hole along an edge must be filled from before its ends, not from across the edge.
+    """
+    boxes = np.array(part_boxes(hole, 1))
+    out = np.empty((*hole.shape, PLACES), np.float32)
+    for axis, (first, last) in enumerate(((0, 1), (2, 3))):
+        scale = weight / max((boxes[:, last] - boxes[:, first]).max(), LEAST_SIDE)
+        middle = (boxes[:, first].min() + boxes[:, last].max()) / 2
+        line = scale * (np.arange(hole.shape[axis]) + 0.5 - middle)
+        out[..., axis] = np.expand_dims(line, 1 - axis)
+    return out
+
+
+def _expected_texture(texture: Floats, hole: Region, share: float) -> Floats:
+    """[H, W, 2]: fills the hole, bool [H, W], of texture features from its surroundings, times a share: the logarithms of their
+    local means diffuse into it, so that an edge beside a hole does not roughen all of it."""
+    known = cv2.GaussianBlur((~hole).astype(np.float32), (0, 0), GUIDE_BLUR)[..., None]
+    means = cv2.GaussianBlur(np.ascontiguousarray(texture), (0, 0), GUIDE_BLUR) / np.maximum(known, 1e-3)
     logs = np.where(hole[..., None], 0, np.log(means + FAINT)).astype(np.float32)
     mask = torch.from_numpy(hole.astype(np.float32))[None, None]
     inside = np.exp(diffused(_maps(logs), mask)[0].permute(1, 2, 0).numpy()) - FAINT
-    return np.where(hole[..., None], EXPECTED_TEXTURE * inside, texture)
+    return np.where(hole[..., None], share * inside, texture)
 
 
 def _maps(known: Floats) -> Tensor:

@@ -19,9 +19,9 @@ from psal_cli.verbs.inpaint.own_painter import own_painter
 from psal_cli.verbs.inpaint.painter import Draw, Painter, painter_for, painting_network
 
 WEIGHTS = "inpaint-guide"  # the shipped weights
-# Weight of the learned features relative to colours in [0, 1], chosen on the tuning cases of bench_inpaint: more prefers smooth
-# sources, less hardly guides.
-FEATURE_WEIGHT = 0.04
+# Weight of the learned features relative to colours in [0, 1], chosen on the tuning cases of bench_inpaint together with the
+# expected texture: more prefers smooth sources, less hardly guides.
+FEATURE_WEIGHT = 0.06
 TILE, MARGIN = 320, 64  # pixels of a level: side of a tile, and the margin around it
 
 log = logging.getLogger(__name__)
@@ -40,6 +40,8 @@ class ColourGuide:
     reach = 512
     features = 3
     cost = 60.0
+    texture = 2.25
+    nearness = 0.0  # what is drawn says more
 
     def __init__(self, draw: Draw):
         self.draw = draw
@@ -72,6 +74,9 @@ class FeatureGuide:
     reach = 128
     features = FEATURES
     cost = 3500.0
+    # More texture would put pieces of rough objects on smooth ground; more nearness repeats what is beside the hole.
+    texture = 4.5
+    nearness = 0.06
 
     def __init__(self, network: CopyingNetwork, device: str = "cpu"):
         self.network = network

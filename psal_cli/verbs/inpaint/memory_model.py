@@ -16,7 +16,7 @@ from psal_cli.errors import MemoryLimitError
 from psal_cli.image import Header
 from psal_cli.networks.contextual_attention import MULTIPLE, InpaintingNetwork
 from psal_cli.networks.learned_copying import CopyingNetwork
-from psal_cli.patchmatch.pyramid import TEXTURES, guided_windows, halve_mask
+from psal_cli.patchmatch.pyramid import PLACES, TEXTURES, guided_windows, halve_mask
 from psal_cli.patchmatch.regions import Box, Region, area, bounds, crop, inner_radius, part_boxes, windows
 from psal_cli.verbs.inpaint.completion import complete, guided_level, levels_of
 from psal_cli.verbs.inpaint.guide import MARGIN, TILE, FeatureGuide, kind_of_guide
@@ -175,7 +175,8 @@ def _window_bytes(box: Box, hole: _Extent, channels: int, network: InpaintingNet
     if network is None or not hole.piece:
         return max(search, last)
     if isinstance(network, CopyingNetwork):
-        described = 4 * (channels + 2 * TEXTURES + network.features)  # bytes per pixel, as key and as the guide's features
+        # Bytes per pixel, as key and as the guide's features.
+        described = 4 * (channels + 2 * TEXTURES + PLACES + network.features)
         guided = min(hole.guided, size // 4)
         describing = DESCRIBING[0] * hole.piece + DESCRIBING[1] * min(hole.seen, size)
         return max(masks + key // 2 + 2 * described * guided + describing, search + DESCRIBED, last + DESCRIBED)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from psal_cli.patchmatch.pyramid import TEXTURES, Guide, guided_windows
+from psal_cli.patchmatch.pyramid import PLACES, TEXTURES, Guide, guided_windows
 from psal_cli.patchmatch.regions import Region, area, bounds, crop, touched
 
 PYRAMID = 40.0  # a pixel of the picture: levels, valid keys, texture
@@ -46,7 +46,7 @@ def workload(
     for number, hole in enumerate(holes):
         features = channels + TEXTURES
         if guide is not None and number >= level:
-            features += TEXTURES + guide.features
+            features += TEXTURES + PLACES + guide.features
         query.append(SEARCH * patch_size**2 * features + VOTE)
         queries = int(np.count_nonzero(touched(crop(hole, bounds(hole)), patch_size)))
         levels.append(FEATURES[number > 0] * hole.size + query[-1] * queries * rounds_of(number, iterations))
