@@ -126,3 +126,12 @@ def test_training_begins_with_the_trunk_of_weights(tmp_path):
 def without_attention(network):
     network.cross = None
     return network.eval()
+
+
+def test_the_last_crop_of_a_batch_becomes_one_colour():
+    small, large = torch.rand(3, 3, 8, 8), torch.rand(3, 3, 16, 16)
+    first, second = perceptual.with_flat(small, large, np.random.default_rng(0))
+    assert first.shape == small.shape and second.shape == large.shape
+    assert torch.equal(first[:2], small[:2]) and torch.equal(second[:2], large[:2])
+    colour = first[2, :, :1, :1]
+    assert (first[2] == colour).all() and (second[2] == colour).all() and colour.unique().numel() == 3

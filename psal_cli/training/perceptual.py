@@ -7,7 +7,8 @@ distance of features of EfficientNet-Lite0 (Johnson et al. 2016; normalized as i
 degraded like photographs on the web. The kept weights are a running mean.
 
 That distance alone rewards a faint grid of dots, one a pixel of the input, which the network's last shuffle of pixels makes
-easily. So the features see each crop from a random row and column on, and the grid has a loss of its own, see `grid`.
+easily. So the features see each crop from a random row and column on, and the grid has a loss of its own, see `grid`. One crop
+of each batch is a single colour, for the same reason.
 
 A patch critic (Ledig et al. 2017) was tried: it made edges harder, but also coloured patches, and the feature distance worse.
 
@@ -71,6 +72,12 @@ def grid(image: Tensor, scale: int) -> Tensor:
     return F.pixel_unshuffle(detail, scale).mean((2, 3))
 
 
+def with_flat(small: Tensor, large: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """A batch whose last crop is replaced by one random colour: what is flat must stay so, also at the borders."""
+    colour = torch.from_numpy(random.random((1, 3, 1, 1), np.float32)).to(small)
+    return torch.cat([small[:-1], colour.expand_as(small[:1])]), torch.cat([large[:-1], colour.expand_as(large[:1])])
+
+
 @click.command()
 @click.argument("scale", type=click.Choice(["2", "3", "4"]))
 @options.run(steps=30_000, rate=2e-4, queued=True)
@@ -97,8 +104,10 @@ def main(run: options.Run, scale: str, source: str) -> None:
         return (drawn - large).abs().mean() + FEATURES * features.distance(seen, right).float() + GRID * dots
 
     def errors(step: int, _: float) -> tuple[Tensor, float]:
+        random = np.random.default_rng([run.seed, step, 1])
         small, large = (x.to(run.device) for x in crops.batch(step))
-        top, left = np.random.default_rng([run.seed, step, 1]).integers(LEFT_OUT, size=2)
+        small, large = with_flat(small, large, random)
+        top, left = random.integers(LEFT_OUT, size=2)
         with setting.autocast(run.device):
             loss = loss_of(network(small).float(), large, top, left)
         return loss, loss.item()
