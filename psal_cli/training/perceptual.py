@@ -32,6 +32,7 @@ SIZES = {2: (64, 4), 3: (52, 4), 4: (40, 6)}  # scale -> side of the reduced cro
 STAGES = (2, 4, 10)  # the last blocks of the stages of EfficientNet-Lite0 with strides 4, 8 and 16
 FEATURES = 0.04  # weight relative to the L1 error: at first their gradients are 8 times as large
 GRID = 4.0  # weight relative to the L1 error
+CELLS = 8  # side of the squares in which the grid is measured
 LEFT_OUT = 8  # rows and columns, at most, before what the features see
 EVERY = 500  # steps between validations
 
@@ -65,11 +66,12 @@ class Features(nn.Module):
 def grid(image: Tensor, scale: int) -> Tensor:
     """The mean detail at each place inside the cells of scale x scale pixels: about zero where no grid is drawn.
 
-    image: [B, 3, scale * h, scale * w] in [0, 1]. Returns [B, scale^2]. Detail is the lightness less its mean over 5x5 pixels.
+    image: [B, 3, scale * h, scale * w] in [0, 1]. Returns [B, scale^2, h / CELLS, w / CELLS], a mean for each square of CELLS
+    cells, because a grid differs from ground to ground. Detail is the lightness less its mean over 5x5 pixels.
     """
     lightness = image.mean(1, keepdim=True)
     detail = lightness - F.avg_pool2d(lightness, 5, 1, 2, count_include_pad=False)
-    return F.pixel_unshuffle(detail, scale).mean((2, 3))
+    return F.avg_pool2d(F.pixel_unshuffle(detail, scale), CELLS)
 
 
 def with_flat(small: Tensor, large: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
