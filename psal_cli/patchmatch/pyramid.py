@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from psal_cli.patchmatch.diffusion import diffused
-from psal_cli.patchmatch.regions import Box, Region, part_boxes, windows
+from psal_cli.patchmatch.regions import Box, Region, bounds, part_boxes, windows
 from psal_cli.strips import rows_within, strips
 
 # Weight of the texture features relative to colours. Newson et al. 2017 use sqrt(50). A vote is a mean and so smoother than its
@@ -176,11 +176,11 @@ def _places(hole: Region, weight: float) -> Floats:
 
     Relative to each side, because a long hole along an edge must be filled from before its ends, not from across the edge.
     """
-    boxes = np.array(part_boxes(hole, 1))
+    boxes, whole = np.array(part_boxes(hole, 1)), bounds(hole)
     out = np.empty((*hole.shape, PLACES), np.float32)
     for axis, (first, last) in enumerate(((0, 1), (2, 3))):
         scale = weight / max((boxes[:, last] - boxes[:, first]).max(), LEAST_SIDE)
-        middle = (boxes[:, first].min() + boxes[:, last].max()) / 2
+        middle = (whole[first] + whole[last]) / 2  # small numbers near the hole: peeling subtracts sums of their squares
         line = scale * (np.arange(hole.shape[axis]) + 0.5 - middle)
         out[..., axis] = np.expand_dims(line, 1 - axis)
     return out
